@@ -1,0 +1,1 @@
+//! Listeners, request hygiene, forwarding, upgrades, drain.

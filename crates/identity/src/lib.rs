@@ -1,0 +1,1 @@
+//! Who is calling: sessions, OpenID Connect relying party, ServiceAccount tokens, workload credentials.

@@ -1,0 +1,1 @@
+//! The V1 and V2 inference protocols over a predictor.

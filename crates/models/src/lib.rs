@@ -1,0 +1,1 @@
+//! Model files to compiled predictors, without executing anything found in them.

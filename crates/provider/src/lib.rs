@@ -1,0 +1,1 @@
+//! The embedded OpenID provider, with Dex's configuration and URLs.

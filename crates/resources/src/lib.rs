@@ -1,0 +1,1 @@
+//! Kubernetes, Istio, KServe and Kubeflow objects: parse, validate, generate what controllers would.

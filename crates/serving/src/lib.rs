@@ -1,0 +1,1 @@
+//! InferenceService life cycle: storage, loading, states.

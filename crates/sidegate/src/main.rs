@@ -1,0 +1,3 @@
+//! Sidegate: gate, serve and prove, in one program.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! What tests share: starting Sidegate, fake upstreams, raw sockets.

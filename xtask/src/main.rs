@@ -1,0 +1,3 @@
+//! What a developer or CI runs: test, bench, tidy.
+
+fn main() {}
