@@ -1,0 +1,74 @@
+//! All objects of one configuration.
+
+use std::path::PathBuf;
+
+use crate::core::{ConfigMap, Endpoints, Namespace, Secret, Service, ServiceAccount, Workload};
+use crate::istio::{
+    AuthorizationPolicy, EnvoyFilter, Gateway, RequestAuthentication, VirtualService,
+};
+use crate::kserve::{InferenceService, IngressConfig};
+use crate::mesh::MeshConfig;
+use crate::meta::{Object, ObjectRef, ServiceName};
+use crate::sidegate::Sidegate;
+
+/// Every known object of a configuration, and the settings read out of its
+/// ConfigMaps. Vectors are in the order files and documents were read;
+/// generated objects come last.
+#[derive(Clone, Debug, Default)]
+#[expect(
+    missing_docs,
+    reason = "each field holds the objects of the kind it is named after"
+)]
+pub struct Cluster {
+    pub namespaces: Vec<Object<Namespace>>,
+    pub workloads: Vec<Object<Workload>>,
+    pub services: Vec<Object<Service>>,
+    pub service_accounts: Vec<Object<ServiceAccount>>,
+    pub config_maps: Vec<Object<ConfigMap>>,
+    pub secrets: Vec<Object<Secret>>,
+    pub endpoints: Vec<Object<Endpoints>>,
+    pub gateways: Vec<Object<Gateway>>,
+    pub virtual_services: Vec<Object<VirtualService>>,
+    pub authorization_policies: Vec<Object<AuthorizationPolicy>>,
+    pub request_authentications: Vec<Object<RequestAuthentication>>,
+    pub envoy_filters: Vec<Object<EnvoyFilter>>,
+    pub inference_services: Vec<Object<InferenceService>>,
+    pub sidegate: Option<Object<Sidegate>>,
+    /// `mesh` of ConfigMap `istio` in the root namespace.
+    pub mesh: MeshConfig,
+    /// Istio version of the mesh ConfigMap's annotation `sidegate.dev/istio-version`.
+    pub mesh_istio_version: Option<String>,
+    /// `ingress` of ConfigMap `inferenceservice-config`.
+    pub ingress: IngressConfig,
+    /// Services that stand for the predictor of an InferenceService.
+    pub predictors: Vec<PredictorService>,
+    /// Kinds that are not known, with how often each occurs.
+    pub unknown_kinds: Vec<(String, usize)>,
+    /// Files that were read, for watching.
+    pub files: Vec<PathBuf>,
+}
+
+/// A Service whose requests a model answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PredictorService {
+    /// The Service.
+    pub service: ServiceName,
+    /// The InferenceService.
+    pub model: ObjectRef,
+}
+
+impl Cluster {
+    /// The ConfigMap of that namespace and name.
+    pub fn config_map(&self, namespace: &str, name: &str) -> Option<&Object<ConfigMap>> {
+        self.config_maps
+            .iter()
+            .find(|c| c.meta.namespace == namespace && c.meta.name == name)
+    }
+
+    /// The Service of that name.
+    pub fn service(&self, name: &ServiceName) -> Option<&Object<Service>> {
+        self.services
+            .iter()
+            .find(|s| *s.meta.namespace == *name.namespace && *s.meta.name == *name.name)
+    }
+}

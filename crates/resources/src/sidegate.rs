@@ -1,0 +1,72 @@
+//! Our own object: `apiVersion: sidegate.dev/v1alpha1, kind: Sidegate`.
+//! Unknown fields are errors here.
+
+use serde::{Deserialize, Serialize};
+
+/// Spec of the Sidegate object.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Sidegate {
+    /// Whether access levels are enforced.
+    pub mode: Mode,
+    /// What belongs to the platform.
+    pub platform: Platform,
+    /// Istio version whose semantics apply, `1.16` form; the mesh annotation
+    /// or the newest if absent.
+    pub istio_version: Option<String>,
+    /// Where model files come from.
+    pub storage: Storage,
+    /// The Gateways of the two entrances, when they cannot be told from
+    /// `inferenceservice-config`.
+    pub entrances: Entrances,
+}
+
+/// What Sidegate does with its access levels.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Policies exactly as the cluster has them; Sidegate adds nothing.
+    #[default]
+    AsWritten,
+    /// Access levels take over from the login provider.
+    Enforce,
+}
+
+/// What belongs to the platform.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Platform {
+    /// Gateways of the platform, `ns/name`.
+    pub gateways: Vec<String>,
+    /// Namespaces whose routes on these gateways are the platform's. Profile
+    /// namespaces are found by their label.
+    pub namespaces: Vec<String>,
+}
+
+/// Where model files come from.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Storage {
+    /// Prefixes that are served from elsewhere.
+    pub mirrors: Vec<Mirror>,
+}
+
+/// One mirror.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Mirror {
+    /// URI prefix, for example `gs://kfserving-examples/`.
+    pub from: String,
+    /// Folder (relative to the file of the object) or `https://` URL.
+    pub to: String,
+}
+
+/// Gateways of the two entrances.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Entrances {
+    /// Gateway `ns/name` of outside traffic.
+    pub external: Option<String>,
+    /// Gateway `ns/name` of cluster-local traffic.
+    pub local: Option<String>,
+}
