@@ -1,1 +1,39 @@
-//! The access decision: resources to a Snapshot, a request to a Permit or a Denial.
+//! The access decision, and nothing else: resources become a [`Snapshot`], a
+//! [`RequestHead`] becomes a [`Permit`] or a [`Denial`].
+//!
+//! No I/O, no clock, no environment, no async. Whatever a decision needs from
+//! outside (who holds this session, what does that authorizer say) it asks for
+//! with [`Verdict::Ask`]; the caller finds out, adds the answer to [`Answers`]
+//! and decides again:
+//!
+//! ```text
+//! loop {
+//!     match decide(&snapshot, &head, &answers, &mut trace) {
+//!         Verdict::Ask(question) => answers.add(find_out(question).await),
+//!         Verdict::Permit(permit) => return forward(permit),
+//!         Verdict::Denial(denial) => return refuse(denial),
+//!     }
+//! }
+//! ```
+
+mod access;
+mod answers;
+mod caller;
+mod decide;
+mod denial;
+mod path;
+mod permit;
+mod request;
+mod snapshot;
+mod trace;
+
+pub use access::{AccessLevel, Limits, Owner, RouteAccess};
+pub use answers::{Answers, Check, CheckAnswer, CheckId, CheckResponse, Question, Tokens};
+pub use caller::{Caller, Person, ServiceAccount, TokenError, TokenHolder, Workload};
+pub use decide::{Verdict, decide};
+pub use denial::{Denial, Refusal};
+pub use path::{BadPath, normalise};
+pub use permit::{Cors, Destination, HeaderChange, Permit, Reply};
+pub use request::{Entrance, IDENTITY_HEADERS, RequestHead, Scheme, is_identity_header};
+pub use snapshot::Snapshot;
+pub use trace::{NoTrace, Stage, Step, Trace};

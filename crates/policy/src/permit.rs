@@ -1,0 +1,137 @@
+//! The permit: a value that only a decision can make and that forwarding consumes.
+
+use http::{HeaderName, HeaderValue, StatusCode};
+use resources::ServiceName;
+
+use crate::caller::Caller;
+
+/// Leave to forward one request. There is no public constructor: whoever holds
+/// one got it from [`decide`](crate::decide).
+#[derive(Debug)]
+#[must_use = "a permit is leave to forward; dropping it refuses the request silently"]
+pub struct Permit {
+    pub(crate) destination: Destination,
+    pub(crate) authority: Option<String>,
+    pub(crate) path_and_query: Option<String>,
+    pub(crate) request_headers: Vec<HeaderChange>,
+    pub(crate) response_headers: Vec<HeaderChange>,
+    pub(crate) caller: Caller,
+    pub(crate) timeout: Option<std::time::Duration>,
+    pub(crate) cors: Option<Cors>,
+    pub(crate) route: std::sync::Arc<str>,
+}
+
+/// Where a permitted request goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// A Service and its port.
+    Service {
+        /// The Service.
+        service: ServiceName,
+        /// Service port.
+        port: u16,
+    },
+    /// A host outside the cluster (ServiceEntry).
+    Host {
+        /// Host name.
+        host: std::sync::Arc<str>,
+        /// Port.
+        port: u16,
+    },
+    /// An answer made by the route itself: redirect, direct response,
+    /// preflight, or what an authorizer put in place of the upstream.
+    Reply(Reply),
+}
+
+/// A ready answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// Status.
+    pub status: StatusCode,
+    /// Headers.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Body.
+    pub body: bytes::Bytes,
+}
+
+/// One change to headers, applied in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderChange {
+    /// Replace all values.
+    Set(HeaderName, HeaderValue),
+    /// Add a value.
+    Add(HeaderName, HeaderValue),
+    /// Remove all values.
+    Remove(HeaderName),
+}
+
+/// What a browser of another origin may do with the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cors {
+    /// `access-control-allow-origin` to put on the response.
+    pub allow_origin: HeaderValue,
+}
+
+impl HeaderChange {
+    /// Applies the change.
+    pub fn apply(&self, headers: &mut http::HeaderMap) {
+        match self {
+            Self::Set(name, value) => {
+                headers.insert(name.clone(), value.clone());
+            }
+            Self::Add(name, value) => {
+                headers.append(name.clone(), value.clone());
+            }
+            Self::Remove(name) => {
+                headers.remove(name);
+            }
+        }
+    }
+}
+
+impl Permit {
+    /// Where to.
+    pub fn destination(&self) -> &Destination {
+        &self.destination
+    }
+
+    /// New authority, if a route rewrote it.
+    pub fn authority(&self) -> Option<&str> {
+        self.authority.as_deref()
+    }
+
+    /// New path and query, if a route rewrote them.
+    pub fn path_and_query(&self) -> Option<&str> {
+        self.path_and_query.as_deref()
+    }
+
+    /// Changes to the request's headers, in order.
+    pub fn request_headers(&self) -> &[HeaderChange] {
+        &self.request_headers
+    }
+
+    /// Changes to the response's headers, in order.
+    pub fn response_headers(&self) -> &[HeaderChange] {
+        &self.response_headers
+    }
+
+    /// Who is calling, as far as the decision had to know.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Time limit of the route.
+    pub fn timeout(&self) -> Option<std::time::Duration> {
+        self.timeout
+    }
+
+    /// CORS header for the response.
+    pub fn cors(&self) -> Option<&Cors> {
+        self.cors.as_ref()
+    }
+
+    /// The deciding route, `namespace/name` of its object, for logs.
+    pub fn route(&self) -> &str {
+        &self.route
+    }
+}

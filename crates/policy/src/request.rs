@@ -1,0 +1,167 @@
+//! A request in its one normal form.
+
+use std::net::SocketAddr;
+
+use http::{HeaderMap, HeaderName, Method};
+use resources::mesh::Normalization;
+
+use crate::caller::Workload;
+use crate::path::{BadPath, normalise};
+
+/// The listener a request arrived on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Entrance {
+    /// From outside the cluster.
+    External,
+    /// From workloads of the cluster.
+    Local,
+}
+
+/// URI scheme as the client used it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Scheme {
+    Http,
+    Https,
+}
+
+/// The head of a request, in the one form that is matched, authorised and
+/// forwarded. Hop-by-hop and connection-nominated headers are gone, there is
+/// exactly one authority, and `host` is not among the headers.
+#[derive(Clone, Debug)]
+pub struct RequestHead {
+    /// Listener.
+    pub entrance: Entrance,
+    /// Method.
+    pub method: Method,
+    /// Scheme.
+    pub scheme: Scheme,
+    /// Authority as sent, with port, case kept (routing ignores both).
+    pub authority: String,
+    /// Normalised path, begins with `/` (or is `*`), without query.
+    pub path: String,
+    /// Query without `?`.
+    pub query: Option<String>,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// TCP peer.
+    pub peer: SocketAddr,
+    /// The workload, when the channel proves it.
+    pub workload: Option<Workload>,
+}
+
+impl RequestHead {
+    /// Splits and normalises a request target in origin form (`/path?query`).
+    ///
+    /// # Errors
+    /// [`BadPath`] for targets that have no single reading; the client gets 400.
+    pub fn split_target(
+        target: &str,
+        mode: Normalization,
+    ) -> Result<(String, Option<String>), BadPath> {
+        let target = target.split_once('#').map_or(target, |(before, _)| before);
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query.to_owned())),
+            None => (target, None),
+        };
+        Ok((normalise(path, mode)?, query))
+    }
+
+    /// Path and query as they are forwarded.
+    pub fn path_and_query(&self) -> String {
+        match &self.query {
+            Some(query) => format!("{}?{query}", self.path),
+            None => self.path.clone(),
+        }
+    }
+
+    /// Authority without port, lower case: what virtual hosts are found by.
+    /// A trailing dot stays, as in Envoy.
+    pub fn host(&self) -> String {
+        let host = match self.authority.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+            _ => &self.authority,
+        };
+        host.to_ascii_lowercase()
+    }
+
+    /// The first value of a header as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// A person's browser opening a page: the only client a login redirect helps.
+    pub fn is_navigation(&self) -> bool {
+        if !(self.method == Method::GET || self.method == Method::HEAD) || self.is_upgrade() {
+            return false;
+        }
+        if let Some(mode) = self.header("sec-fetch-mode") {
+            return mode == "navigate";
+        }
+        if self.header("x-requested-with").is_some() {
+            return false;
+        }
+        self.header("accept")
+            .is_some_and(|accept| accept.contains("text/html"))
+    }
+
+    /// Asks for a protocol upgrade (WebSocket).
+    pub fn is_upgrade(&self) -> bool {
+        self.headers.contains_key(http::header::UPGRADE)
+    }
+
+    /// A gRPC call.
+    pub fn is_grpc(&self) -> bool {
+        self.header("content-type").is_some_and(|value| {
+            value
+                .strip_prefix("application/grpc")
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', ';']))
+        })
+    }
+
+    /// A CORS preflight (Fetch standard, §3.3.2).
+    pub fn is_preflight(&self) -> bool {
+        self.method == Method::OPTIONS
+            && self.headers.contains_key(http::header::ORIGIN)
+            && self
+                .headers
+                .contains_key(http::header::ACCESS_CONTROL_REQUEST_METHOD)
+    }
+}
+
+/// Headers that tell an upstream who the user is. Where Sidegate enforces,
+/// clients cannot send them, in any case or with `_` for `-`.
+pub const IDENTITY_HEADERS: [&str; 17] = [
+    "kubeflow-userid",
+    "kubeflow-groups",
+    "x-auth-request-user",
+    "x-auth-request-email",
+    "x-auth-request-groups",
+    "x-auth-request-preferred-username",
+    "x-auth-request-access-token",
+    "x-auth-token",
+    "x-forwarded-user",
+    "x-forwarded-email",
+    "x-forwarded-groups",
+    "x-forwarded-preferred-username",
+    "x-forwarded-access-token",
+    "x-goog-authenticated-user-email",
+    "x-goog-authenticated-user-id",
+    "remote-user",
+    "auth-method",
+];
+
+/// Whether a client-sent header of this name claims an identity.
+pub fn is_identity_header(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    let folded = |candidate: &str| {
+        candidate.len() == name.len()
+            && candidate
+                .bytes()
+                .zip(name.bytes())
+                .all(|(a, b)| a == if b == b'_' { b'-' } else { b })
+    };
+    IDENTITY_HEADERS.iter().any(|candidate| folded(candidate))
+        || name.replace('_', "-").starts_with("x-auth-request-")
+        || name.replace('_', "-").starts_with("x-sidegate-")
+}
