@@ -84,6 +84,7 @@ pub struct CheckResponse {
 #[derive(Clone, Debug, Default)]
 pub struct Answers {
     caller: Option<Caller>,
+    draw: u32,
     checks: Vec<(CheckId, CheckAnswer)>,
 }
 
@@ -91,6 +92,20 @@ impl Answers {
     /// Nothing known.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same, with a random number that weighted routes choose by; one
+    /// number for all rounds of one decision.
+    pub fn with_draw(draw: u32) -> Self {
+        Self {
+            draw,
+            ..Self::default()
+        }
+    }
+
+    /// The random number of this decision.
+    pub fn draw(&self) -> u32 {
+        self.draw
     }
 
     /// Records who is calling.

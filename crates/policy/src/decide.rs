@@ -1,11 +1,23 @@
-//! The decision.
+//! The decision: hop by hop, as the gateway pods would take it.
 
-use crate::answers::{Answers, Question};
-use crate::denial::Denial;
-use crate::permit::Permit;
-use crate::request::RequestHead;
-use crate::snapshot::Snapshot;
-use crate::trace::Trace;
+use std::borrow::Cow;
+
+use resources::{ObjectRef, Source};
+
+use crate::access::{AccessLevel, Owner, RouteAccess};
+use crate::answers::{Answers, CheckId, Question};
+use crate::caller::Caller;
+use crate::denial::{Denial, Refusal};
+use crate::enforce::{self, Access};
+use crate::forward;
+use crate::permit::{Cors, Destination, HeaderChange, Permit};
+use crate::providers::{self, Authorizer, AuthorizerKind, Outcome};
+use crate::request::{Entrance, RequestHead, Scheme};
+use crate::routes::Route;
+use crate::rules::Action;
+use crate::snapshot::{Listener, Snapshot};
+use crate::trace::{Stage, Step, Trace};
+use crate::vhosts::VirtualHost;
 
 /// The outcome of one call of [`decide`].
 #[derive(Debug)]
@@ -18,16 +30,421 @@ pub enum Verdict {
     Ask(Question),
 }
 
-/// Decides one request.
+/// A route that sends to our own listeners more often than this goes in a circle.
+const MAX_HOPS: u8 = 6;
+
+/// Why a decision ends before its end.
+pub(crate) enum Stop {
+    Denied(Denial),
+    Ask(Question),
+}
+
+impl Stop {
+    fn deny(refusal: Refusal, reason: impl Into<String>) -> Self {
+        Self::Denied(Denial {
+            refusal,
+            reason: reason.into(),
+        })
+    }
+}
+
+/// Decides one request: what would the gateway pods of the cluster answer, or,
+/// where Sidegate enforces, what do the access levels say.
+///
+/// Steps go to `trace` in the order they are taken; with
+/// [`NoTrace`](crate::NoTrace) they cost nothing.
 pub fn decide(
     snapshot: &Snapshot,
     head: &RequestHead,
     answers: &Answers,
     trace: &mut impl Trace,
 ) -> Verdict {
-    let _ = (snapshot, head, answers, trace);
-    Verdict::Denial(Box::new(Denial {
-        refusal: crate::Refusal::NoRoute,
-        reason: String::new(),
-    }))
+    let mut decision = Decision {
+        snapshot,
+        answers,
+        trace,
+        changes: forward::Changes::default(),
+    };
+    match decision.run(head) {
+        Ok(permit) => Verdict::Permit(Box::new(permit)),
+        Err(Stop::Denied(denial)) => {
+            let last = Step {
+                hop: 0,
+                stage: Stage::Answer,
+                text: denial.reason.clone(),
+                object: None,
+            };
+            decision.trace.step(|| last);
+            Verdict::Denial(Box::new(denial))
+        }
+        Err(Stop::Ask(question)) => Verdict::Ask(question),
+    }
+}
+
+struct Decision<'a, T> {
+    snapshot: &'a Snapshot,
+    answers: &'a Answers,
+    trace: &'a mut T,
+    changes: forward::Changes,
+}
+
+impl<'a, T: Trace> Decision<'a, T> {
+    fn run(&mut self, head: &RequestHead) -> Result<Permit, Stop> {
+        let Some(mut listener) = self.snapshot.entrance(head.entrance) else {
+            return Err(Stop::deny(
+                Refusal::NoRoute,
+                "no Gateway in the configuration opens this listener",
+            ));
+        };
+        let mut head = Cow::Borrowed(head);
+        let mut caller = Caller::Anonymous;
+        for hop in 0..MAX_HOPS {
+            self.say(hop, Stage::Listener, || {
+                (listener.describe().to_string(), listener.object())
+            });
+            let (vhost, route) = self.find_route(hop, listener, &head);
+            self.authorizers(hop, listener, route, &mut head)?;
+            self.policies(hop, listener, &head)?;
+            let Some(route) = route else {
+                let why = format!(
+                    "no route for `{}` on {}",
+                    head.authority,
+                    listener.describe()
+                );
+                return Err(self.no_route(hop, &head, why));
+            };
+            if hop == 0 && self.snapshot.enforce {
+                match self.access(route, &head)? {
+                    Granted::Go(granted) => caller = granted,
+                    Granted::Login(granted) => {
+                        return Ok(self.changes.permit(Destination::Login, granted, route));
+                    }
+                    Granted::Preflight(permit) => return Ok(*permit),
+                }
+                for change in enforce::identity_headers(route.access.owner, &caller) {
+                    self.changes.request.push(change);
+                }
+            }
+            if vhost.is_some_and(|vhost| vhost.require_tls) && head.scheme == Scheme::Http {
+                let reply = forward::to_https(&head);
+                return Ok(self.changes.permit(reply, caller, route));
+            }
+            if let Some(reply) = route
+                .cors
+                .as_ref()
+                .and_then(|policy| forward::cors_preflight(policy, &head))
+            {
+                return Ok(self.changes.permit(reply, caller, route));
+            }
+            let destination = self.changes.follow(route, &mut head, self.answers.draw());
+            if let Destination::Service { service, port } = &destination
+                && let Some(next) = self.snapshot.own_listener(service, *port)
+            {
+                self.say(hop, Stage::Forward, || {
+                    (
+                        format!(
+                            "to {service}:{port}, which is {}: followed in process",
+                            next.describe()
+                        ),
+                        of(route),
+                    )
+                });
+                listener = next;
+                continue;
+            }
+            self.say(hop, Stage::Forward, || {
+                (forward::describe(&destination, &head), of(route))
+            });
+            let cors = self.cors(route, &head);
+            let mut permit = self.changes.permit(destination, caller, route);
+            permit.cors = cors;
+            return Ok(permit);
+        }
+        Err(Stop::deny(
+            Refusal::Loop,
+            format!("the routes lead in a circle: more than {MAX_HOPS} gateway crossings"),
+        ))
+    }
+
+    fn say(
+        &mut self,
+        hop: u8,
+        stage: Stage,
+        what: impl FnOnce() -> (String, Option<(ObjectRef, Source)>),
+    ) {
+        self.trace.step(|| {
+            let (text, object) = what();
+            Step {
+                hop,
+                stage,
+                text,
+                object,
+            }
+        });
+    }
+
+    fn find_route<'l>(
+        &mut self,
+        hop: u8,
+        listener: &'l Listener,
+        head: &RequestHead,
+    ) -> (Option<&'l VirtualHost>, Option<&'l Route>) {
+        let vhost = listener.hosts.select(head);
+        self.say(hop, Stage::VirtualHost, || match vhost {
+            Some(vhost) => (
+                format!(
+                    "`{}` belongs to virtual host `{}`",
+                    head.authority, vhost.name
+                ),
+                None,
+            ),
+            None => (format!("no virtual host for `{}`", head.authority), None),
+        });
+        let route = vhost.and_then(|vhost| vhost.route(head));
+        if let Some(route) = route {
+            self.say(hop, Stage::Route, || {
+                (
+                    format!(
+                        "{} matches, owner: {}",
+                        route.place,
+                        route.access.owner.name()
+                    ),
+                    of(route),
+                )
+            });
+        }
+        (vhost, route)
+    }
+
+    fn no_route(&self, hop: u8, head: &RequestHead, why: String) -> Stop {
+        // On the external listener hosts nobody routes are the platform's to
+        // answer for: who is not logged in does not learn which hosts exist.
+        let hidden = hop == 0 && self.snapshot.enforce && head.entrance == Entrance::External;
+        match self.answers.caller() {
+            None if hidden => Stop::Ask(Question::Caller(crate::Tokens::SessionOrBearer)),
+            Some(Caller::Anonymous) if hidden => Stop::deny(Refusal::Login, why),
+            _ => Stop::deny(Refusal::NoRoute, why),
+        }
+    }
+
+    /// External authorizers: those of EnvoyFilters first, then CUSTOM policies.
+    fn authorizers(
+        &mut self,
+        hop: u8,
+        listener: &'a Listener,
+        route: Option<&Route>,
+        head: &mut Cow<'_, RequestHead>,
+    ) -> Result<(), Stop> {
+        let filters = listener.filters.iter().map(|authorizer| (authorizer, None));
+        let custom = listener
+            .custom
+            .iter()
+            .map(|custom| (&custom.authorizer, Some(custom)));
+        for (number, (authorizer, custom)) in filters.chain(custom).enumerate() {
+            if self.snapshot.enforce && authorizer.login {
+                self.say(hop, Stage::Check, || {
+                    (
+                        format!("`{}` is taken over by access levels", authorizer.name),
+                        object(authorizer),
+                    )
+                });
+                continue;
+            }
+            if let Some(custom) = custom {
+                let matched = custom
+                    .policies
+                    .iter()
+                    .find_map(|p| Some((p, p.matching_rule(head, listener.port)?)));
+                match matched {
+                    Some((policy, rule)) => self.say(hop, Stage::Policy, || {
+                        (
+                            format!("CUSTOM rule {rule} matches: `{}` decides", authorizer.name),
+                            Some((policy.object.clone(), policy.source.clone())),
+                        )
+                    }),
+                    None if custom.denies_all => {}
+                    None => {
+                        self.say(hop, Stage::Policy, || {
+                            (
+                                format!("no CUSTOM rule for `{}` matches", authorizer.name),
+                                object(authorizer),
+                            )
+                        });
+                        continue;
+                    }
+                }
+            }
+            let settings = match &authorizer.kind {
+                AuthorizerKind::Broken(why) => return Err(Stop::deny(Refusal::Rbac, why.clone())),
+                AuthorizerKind::Http(settings) => settings,
+            };
+            if route.is_none() {
+                // Envoy's ext_authz does nothing without a route: the 404 comes unasked.
+                continue;
+            }
+            let id = CheckId {
+                hop,
+                provider: u16::try_from(number).unwrap_or(u16::MAX),
+            };
+            let Some(answer) = self.answers.check(id) else {
+                let check = providers::check(id, &authorizer.name, settings, head);
+                return Err(Stop::Ask(Question::Check(Box::new(check))));
+            };
+            match providers::interpret(settings, answer) {
+                Outcome::Allow { request, response } => {
+                    self.say(hop, Stage::Check, || {
+                        (format!("`{}` allows", authorizer.name), object(authorizer))
+                    });
+                    self.changes.response.extend(response);
+                    self.apply(head, request);
+                }
+                Outcome::Deny(refusal) => {
+                    let status = refusal.status();
+                    self.say(hop, Stage::Check, || {
+                        (
+                            format!("`{}` answers {status}", authorizer.name),
+                            object(authorizer),
+                        )
+                    });
+                    return Err(Stop::deny(
+                        refusal,
+                        format!("`{}` answers {status}", authorizer.name),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// DENY, then ALLOW.
+    fn policies(&mut self, hop: u8, listener: &Listener, head: &RequestHead) -> Result<(), Stop> {
+        let mut allow = None;
+        for policy in &listener.policies {
+            let rule = policy.matching_rule(head, listener.port);
+            let object = || Some((policy.object.clone(), policy.source.clone()));
+            match (policy.action, rule) {
+                (Action::Deny, Some(rule)) => {
+                    self.say(hop, Stage::Policy, || {
+                        (format!("DENY rule {rule} matches"), object())
+                    });
+                    return Err(Stop::deny(
+                        Refusal::Rbac,
+                        format!("{} denies by rule {rule}", policy.object),
+                    ));
+                }
+                (Action::Allow, Some(rule)) => {
+                    self.say(hop, Stage::Policy, || {
+                        (format!("ALLOW rule {rule} matches"), object())
+                    });
+                    allow = Some(true);
+                }
+                (Action::Allow, None) => {
+                    self.say(hop, Stage::Policy, || {
+                        ("no ALLOW rule matches".into(), object())
+                    });
+                    allow = allow.or(Some(false));
+                }
+                (Action::Deny | Action::Audit | Action::Custom, _) => {}
+            }
+        }
+        if allow == Some(false) {
+            return Err(Stop::deny(
+                Refusal::Rbac,
+                "there are ALLOW policies and none of their rules matches",
+            ));
+        }
+        Ok(())
+    }
+
+    fn access(&mut self, route: &Route, head: &RequestHead) -> Result<Granted, Stop> {
+        let path = head.path.as_str();
+        let external = head.entrance == Entrance::External;
+        let platform = matches!(route.access.owner, Owner::Platform | Owner::LoginMachinery);
+        if platform && external && self.snapshot.login_paths.iter().any(|p| p == path) {
+            self.say(0, Stage::Access, || {
+                (format!("`{path}` is the login's own: open"), of(route))
+            });
+            return Ok(Granted::Login(Caller::Anonymous));
+        }
+        let mut access = Cow::Borrowed(&*route.access);
+        let open = self.snapshot.provider_paths.iter().any(|p| p == path);
+        if access.owner == Owner::LoginMachinery && !open {
+            // Only the paths the login needs are open; the rest of its routes is the platform's.
+            access = Cow::Owned(RouteAccess {
+                external: AccessLevel::Login,
+                ..access.into_owned()
+            });
+        }
+        if access.owner == Owner::Model && head.is_preflight() && route.cors.is_none() {
+            self.say(0, Stage::Access, || {
+                (
+                    "CORS preflight: answered here, carries no credentials".into(),
+                    of(route),
+                )
+            });
+            let permit = self
+                .changes
+                .permit(forward::preflight(head), Caller::Anonymous, route);
+            return Ok(Granted::Preflight(Box::new(permit)));
+        }
+        let level = enforce::level(&access, head);
+        let owner = access.owner.name();
+        match enforce::check(&access, level, head, self.answers) {
+            Access::Granted(caller) => {
+                self.say(0, Stage::Access, || {
+                    (
+                        format!("level `{}` of the {owner} holds", level.name()),
+                        of(route),
+                    )
+                });
+                Ok(Granted::Go(caller))
+            }
+            Access::Denied(denial) => {
+                self.say(0, Stage::Access, || {
+                    (
+                        format!("level `{}` of the {owner} is not met", level.name()),
+                        of(route),
+                    )
+                });
+                Err(Stop::Denied(denial))
+            }
+            Access::Ask(question) => Err(Stop::Ask(question)),
+        }
+    }
+
+    /// A model's answer may be read by pages of any origin where it took a
+    /// token to get it: nothing a browser sends by itself opens it.
+    fn cors(&self, route: &Route, head: &RequestHead) -> Option<Cors> {
+        if let Some(policy) = &route.cors {
+            return forward::allowed_origin(policy, head).map(|allow_origin| Cors { allow_origin });
+        }
+        let model = self.snapshot.enforce && route.access.owner == Owner::Model;
+        (model
+            && head.entrance == Entrance::External
+            && head.headers.contains_key(http::header::ORIGIN))
+        .then(|| Cors {
+            allow_origin: http::HeaderValue::from_static("*"),
+        })
+    }
+
+    fn apply(&mut self, head: &mut Cow<'_, RequestHead>, changes: Vec<HeaderChange>) {
+        for change in changes {
+            change.apply(&mut head.to_mut().headers);
+            self.changes.request.push(change);
+        }
+    }
+}
+
+enum Granted {
+    Go(Caller),
+    Login(Caller),
+    Preflight(Box<Permit>),
+}
+
+fn of(route: &Route) -> Option<(ObjectRef, Source)> {
+    Some((route.object.clone(), route.source.clone()))
+}
+
+fn object(authorizer: &Authorizer) -> Option<(ObjectRef, Source)> {
+    Some((authorizer.object.clone(), authorizer.source.clone()))
 }

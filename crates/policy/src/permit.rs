@@ -38,6 +38,8 @@ pub enum Destination {
         /// Port.
         port: u16,
     },
+    /// The embedded login: callback and logout.
+    Login,
     /// An answer made by the route itself: redirect, direct response,
     /// preflight, or what an authorizer put in place of the upstream.
     Reply(Reply),

@@ -1,15 +1,193 @@
 //! The compiled configuration: an immutable value that everything reads.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use resources::mesh::Normalization;
+use resources::sidegate::Mode;
+use resources::{Cluster, Object, ObjectRef, ServiceName, Source};
+
+use crate::envoyfilter;
+use crate::owners::Owners;
+use crate::providers::{Authorizer, AuthorizerKind};
+use crate::request::Entrance;
+use crate::rules::{Action, Policy};
+use crate::settings::{IstioVersion, Problem, Settings};
+use crate::vhosts::{Builder, VirtualHosts};
+use crate::workloads::{GatewayPods, selects};
 
 /// Everything a decision reads, compiled and validated.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     pub(crate) normalization: Normalization,
     pub(crate) enforce: bool,
+    pub(crate) istio_version: Option<IstioVersion>,
+    pub(crate) listeners: Vec<Listener>,
+    external: Option<usize>,
+    local: Option<usize>,
+    /// Services that are our own listeners: a route to one is followed in process.
+    own: HashMap<(ServiceName, u16), usize>,
+    pub(crate) provider_paths: Vec<String>,
+    pub(crate) login_paths: Vec<String>,
+    warnings: Vec<Problem>,
+}
+
+/// One listener port of one gateway deployment.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) port: u16,
+    pub(crate) gateways: Vec<(ObjectRef, Source)>,
+    pub(crate) hosts: VirtualHosts,
+    /// Authorizers inserted by EnvoyFilters, asked about every routed request.
+    pub(crate) filters: Vec<Authorizer>,
+    /// CUSTOM policies by provider.
+    pub(crate) custom: Vec<Custom>,
+    pub(crate) policies: Vec<Policy>,
+}
+
+/// The CUSTOM policies of one provider.
+#[derive(Clone, Debug)]
+pub(crate) struct Custom {
+    pub(crate) authorizer: Authorizer,
+    pub(crate) policies: Vec<Policy>,
+    /// The provider is broken and so is every request, not only those its
+    /// policies match (Istio before 1.20).
+    pub(crate) denies_all: bool,
 }
 
 impl Snapshot {
+    /// Compiles resources.
+    ///
+    /// # Errors
+    /// Every problem that keeps the configuration from being used. Problems
+    /// that only deserve attention are in [`Snapshot::warnings`].
+    pub fn compile(cluster: &Cluster, settings: &Settings) -> Result<Self, Vec<Problem>> {
+        let mut errors = Vec::new();
+        let mut warnings = Vec::new();
+        let version = istio_version(cluster, settings, &mut errors);
+        let sidegate = cluster.sidegate.as_ref();
+        let owners = Owners::new(cluster);
+        let mut snapshot = Self {
+            normalization: cluster.mesh.path_normalization.normalization,
+            enforce: sidegate.is_some_and(|s| s.spec.mode == Mode::Enforce),
+            istio_version: Some(version),
+            provider_paths: settings.provider_paths.clone(),
+            login_paths: settings.login_paths.clone(),
+            ..Self::default()
+        };
+        check_platform(cluster, &mut errors);
+        for pods in GatewayPods::all(cluster) {
+            snapshot.add_listeners(cluster, &pods, &owners, version, &mut errors, &mut warnings);
+        }
+        let names = Entrances::of(cluster);
+        snapshot.external = snapshot.listener_of(names.external.as_deref());
+        snapshot.local = snapshot.listener_of(names.local.as_deref());
+        if snapshot.external.is_none() && !cluster.gateways.is_empty() {
+            snapshot.external = (0..snapshot.listeners.len()).find(|i| Some(*i) != snapshot.local);
+        }
+        for authentication in &cluster.request_authentications {
+            warnings.push(Problem::of(
+                authentication,
+                "its tokens are not checked here, so `requestPrincipals` and `request.auth` never match",
+            ));
+        }
+        warnings.dedup();
+        snapshot.warnings = warnings;
+        if errors.is_empty() {
+            Ok(snapshot)
+        } else {
+            Err(errors)
+        }
+    }
+
+    fn add_listeners(
+        &mut self,
+        cluster: &Cluster,
+        pods: &GatewayPods,
+        owners: &Owners,
+        version: IstioVersion,
+        errors: &mut Vec<Problem>,
+        warnings: &mut Vec<Problem>,
+    ) {
+        let mut ports: Vec<(u16, Vec<_>)> = Vec::new();
+        for gateway in pods.gateways(cluster) {
+            for server in &gateway.spec.servers {
+                if !is_http(&server.port.protocol) {
+                    warnings.push(Problem::of(
+                        gateway,
+                        format!(
+                            "server `{}` ({}) is not served: only plain HTTP servers are",
+                            server.port.name, server.port.protocol
+                        ),
+                    ));
+                    continue;
+                }
+                let port = pods.listener_port(server.port.number);
+                match ports.iter_mut().find(|(known, _)| *known == port) {
+                    Some((_, servers)) => servers.push((gateway, server)),
+                    None => ports.push((port, vec![(gateway, server)])),
+                }
+            }
+        }
+        let (policies, custom) = authorization(cluster, pods, version, warnings);
+        for (port, servers) in ports {
+            let index = self.listeners.len();
+            let mut gateways: Vec<_> = servers
+                .iter()
+                .map(|(g, _)| (g.reference(), g.source.clone()))
+                .collect();
+            gateways.dedup();
+            // Access annotations are errors, everything else about routes is not.
+            let mut found = Vec::new();
+            let hosts = Builder {
+                cluster,
+                pods,
+                owners,
+            }
+            .build(&servers, &mut found);
+            for problem in found {
+                let list = if problem.message.starts_with("annotation ") {
+                    &mut *errors
+                } else {
+                    &mut *warnings
+                };
+                if !list.contains(&problem) {
+                    list.push(problem);
+                }
+            }
+            let mut filter_warnings = Vec::new();
+            let filters =
+                envoyfilter::authorizers(cluster, pods, port, version, &mut filter_warnings);
+            for warning in filter_warnings {
+                if !warnings.contains(&warning) {
+                    warnings.push(warning);
+                }
+            }
+            for exposed in pods.ports.iter().filter(|exposed| exposed.listener == port) {
+                self.own
+                    .insert((exposed.service.clone(), exposed.port), index);
+            }
+            self.listeners.push(Listener {
+                port,
+                gateways,
+                hosts,
+                filters,
+                custom: custom.clone(),
+                policies: policies.clone(),
+            });
+        }
+    }
+
+    fn listener_of(&self, gateway: Option<&str>) -> Option<usize> {
+        let (namespace, name) = gateway?.split_once('/')?;
+        self.listeners.iter().position(|listener| {
+            listener
+                .gateways
+                .iter()
+                .any(|(g, _)| *g.namespace == *namespace && *g.name == *name)
+        })
+    }
+
     /// How paths are normalised before anything looks at them.
     pub fn normalization(&self) -> Normalization {
         self.normalization
@@ -19,5 +197,283 @@ impl Snapshot {
     /// removed from every request.
     pub fn enforces(&self) -> bool {
         self.enforce
+    }
+
+    /// The Istio version whose semantics apply.
+    pub fn istio_version(&self) -> IstioVersion {
+        self.istio_version.unwrap_or(IstioVersion::NEWEST)
+    }
+
+    /// What deserves attention but does not keep the configuration from being used.
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
+    }
+
+    /// Whether an entrance has a listener in this configuration.
+    pub fn has(&self, entrance: Entrance) -> bool {
+        self.entrance(entrance).is_some()
+    }
+
+    /// How many routes there are, over all listeners.
+    pub fn route_count(&self) -> usize {
+        self.listeners
+            .iter()
+            .flat_map(|l| l.hosts.all())
+            .map(|vh| vh.routes.len())
+            .sum()
+    }
+
+    pub(crate) fn entrance(&self, entrance: Entrance) -> Option<&Listener> {
+        let index = match entrance {
+            Entrance::External => self.external,
+            Entrance::Local => self.local,
+        };
+        self.listeners.get(index?)
+    }
+
+    pub(crate) fn own_listener(&self, service: &ServiceName, port: u16) -> Option<&Listener> {
+        self.own
+            .get(&(service.clone(), port))
+            .and_then(|index| self.listeners.get(*index))
+    }
+}
+
+/// Which Gateways the two entrances are.
+struct Entrances {
+    external: Option<String>,
+    local: Option<String>,
+}
+
+impl Entrances {
+    fn of(cluster: &Cluster) -> Self {
+        let chosen = cluster
+            .sidegate
+            .as_ref()
+            .map(|s| s.spec.entrances.clone())
+            .unwrap_or_default();
+        let exists = |name: &String| {
+            cluster
+                .gateways
+                .iter()
+                .any(|g| format!("{}/{}", g.meta.namespace, g.meta.name) == *name)
+        };
+        let ingress = &cluster.ingress;
+        Self {
+            external: chosen
+                .external
+                .or_else(|| Some(ingress.ingress_gateway.clone()).filter(exists)),
+            local: chosen
+                .local
+                .or_else(|| Some(ingress.local_gateway.clone()).filter(exists)),
+        }
+    }
+}
+
+fn is_http(protocol: &str) -> bool {
+    matches!(
+        protocol.to_ascii_uppercase().as_str(),
+        "HTTP" | "HTTP2" | "GRPC" | "GRPC-WEB"
+    )
+}
+
+fn istio_version(
+    cluster: &Cluster,
+    settings: &Settings,
+    errors: &mut Vec<Problem>,
+) -> IstioVersion {
+    if let Some(version) = settings.istio_version {
+        return version;
+    }
+    let object = cluster
+        .sidegate
+        .as_ref()
+        .and_then(|s| s.spec.istio_version.as_deref());
+    let Some(text) = object.or(cluster.mesh_istio_version.as_deref()) else {
+        return IstioVersion::NEWEST;
+    };
+    IstioVersion::parse(text).unwrap_or_else(|| {
+        errors.push(Problem::general(format!(
+            "Istio version `{text}`: expected a form like `1.16`"
+        )));
+        IstioVersion::NEWEST
+    })
+}
+
+fn check_platform(cluster: &Cluster, errors: &mut Vec<Problem>) {
+    let Some(sidegate) = &cluster.sidegate else {
+        return;
+    };
+    let named = sidegate
+        .spec
+        .platform
+        .gateways
+        .iter()
+        .map(|g| ("platform.gateways", g));
+    let entrances = &sidegate.spec.entrances;
+    let named = named
+        .chain(entrances.external.iter().map(|g| ("entrances.external", g)))
+        .chain(entrances.local.iter().map(|g| ("entrances.local", g)));
+    for (field, name) in named {
+        if !cluster
+            .gateways
+            .iter()
+            .any(|g| format!("{}/{}", g.meta.namespace, g.meta.name) == *name)
+        {
+            errors.push(Problem::of(
+                sidegate,
+                format!("spec.{field}: no Gateway `{name}`, expected `namespace/name` of one"),
+            ));
+        }
+    }
+    if sidegate.spec.mode == Mode::Enforce && sidegate.spec.platform.namespaces.is_empty() {
+        errors.push(Problem::of(
+            sidegate,
+            "spec.platform.namespaces: expected at least one namespace with mode `enforce`, or the platform would be nobody's and open",
+        ));
+    }
+}
+
+/// The policies of these pods: DENY and ALLOW ones, and CUSTOM ones by provider.
+fn authorization(
+    cluster: &Cluster,
+    pods: &GatewayPods,
+    version: IstioVersion,
+    warnings: &mut Vec<Problem>,
+) -> (Vec<Policy>, Vec<Custom>) {
+    let root = cluster
+        .mesh
+        .root_namespace
+        .as_deref()
+        .unwrap_or("istio-system");
+    let mut policies = Vec::new();
+    let mut custom: Vec<Custom> = Vec::new();
+    for object in &cluster.authorization_policies {
+        let spec = &object.spec;
+        let attached = spec.target_refs.is_empty()
+            && spec.target_ref.is_none()
+            && (object.meta.namespace == root || *object.meta.namespace == *pods.namespace)
+            && spec
+                .selector
+                .as_ref()
+                .is_none_or(|s| selects(&s.match_labels, &pods.labels));
+        if !attached {
+            continue;
+        }
+        let Some(policy) = Policy::compile(object, version, warnings) else {
+            continue;
+        };
+        if object
+            .meta
+            .annotations
+            .get("istio.io/dry-run")
+            .is_some_and(|v| v == "true")
+        {
+            warnings.push(Problem::of(object, "dry run: not enforced"));
+            continue;
+        }
+        if policy.action != Action::Custom {
+            policies.push(policy);
+            continue;
+        }
+        match custom
+            .iter_mut()
+            .find(|c| *c.authorizer.name == policy.provider)
+        {
+            Some(known) => known.policies.push(policy),
+            None => custom.push(Custom {
+                authorizer: provider(cluster, object, &policy.provider),
+                policies: vec![policy],
+                denies_all: false,
+            }),
+        }
+    }
+    custom.sort_by(|a, b| a.authorizer.name.cmp(&b.authorizer.name));
+    if custom.len() > 1 {
+        for c in &mut custom {
+            c.authorizer.kind = AuthorizerKind::Broken(
+                "several CUSTOM providers on one gateway: Istio denies".into(),
+            );
+        }
+    }
+    for c in &mut custom {
+        if let AuthorizerKind::Broken(why) = &c.authorizer.kind {
+            c.denies_all = version < IstioVersion::BAD_PROVIDER_SCOPED;
+            let scope = if c.denies_all {
+                "every request"
+            } else {
+                "every request its rules match"
+            };
+            warnings.push(Problem {
+                object: Some(c.authorizer.object.clone()),
+                source: Some(c.authorizer.source.clone()),
+                message: format!("{why}; {scope} is denied"),
+            });
+        }
+    }
+    (policies, custom)
+}
+
+fn provider(
+    cluster: &Cluster,
+    object: &Object<resources::istio::AuthorizationPolicy>,
+    name: &str,
+) -> Authorizer {
+    let found = cluster
+        .mesh
+        .extension_providers
+        .iter()
+        .find(|p| p.name == name);
+    let broken = |why: String| Authorizer {
+        name: name.into(),
+        kind: AuthorizerKind::Broken(why),
+        object: object.reference(),
+        source: object.source.clone(),
+        login: false,
+    };
+    match found {
+        None => broken(format!(
+            "spec.provider.name: no extension provider `{name}` in the mesh configuration"
+        )),
+        Some(found) => match &found.envoy_ext_authz_http {
+            Some(http) => {
+                let mut authorizer = Authorizer::http(
+                    name,
+                    http.clone(),
+                    object.reference(),
+                    object.source.clone(),
+                );
+                let host = http.service.rsplit('/').next().unwrap_or_default();
+                let known = ServiceName::from_host(host, "istio-system")
+                    .is_some_and(|s| cluster.service(&s).is_some())
+                    || cluster.endpoints.iter().any(|e| e.spec.host == host);
+                if !known {
+                    authorizer.kind = AuthorizerKind::Broken(format!(
+                        "extension provider `{name}`: no Service `{}`",
+                        http.service
+                    ));
+                }
+                authorizer
+            }
+            None => broken(format!(
+                "extension provider `{name}`: only envoyExtAuthzHttp providers can be asked here"
+            )),
+        },
+    }
+}
+
+impl Listener {
+    /// The object a step about this listener names.
+    pub(crate) fn object(&self) -> Option<(ObjectRef, Source)> {
+        self.gateways.first().cloned()
+    }
+
+    /// Names of the Gateways merged here.
+    pub(crate) fn describe(&self) -> Arc<str> {
+        let names: Vec<String> = self
+            .gateways
+            .iter()
+            .map(|(g, _)| format!("{}/{}", g.namespace, g.name))
+            .collect();
+        format!("port {} of {}", self.port, names.join(", ")).into()
     }
 }

@@ -1,0 +1,190 @@
+//! Access levels, enforced.
+
+use http::HeaderValue;
+
+use crate::access::{AccessLevel, Limits, Owner, RouteAccess};
+use crate::answers::{Answers, Question, Tokens};
+use crate::caller::{Caller, Person, ServiceAccount, TokenHolder, Workload};
+use crate::denial::{Denial, Refusal};
+use crate::permit::HeaderChange;
+use crate::request::{Entrance, RequestHead};
+
+/// What an access level says to a request.
+pub(crate) enum Access {
+    /// Through, as this caller.
+    Granted(Caller),
+    Denied(Denial),
+    Ask(Question),
+}
+
+/// Applies the level that a route has on the listener of the request.
+pub(crate) fn check(
+    access: &RouteAccess,
+    level: AccessLevel,
+    head: &RequestHead,
+    answers: &Answers,
+) -> Access {
+    match level {
+        AccessLevel::Public | AccessLevel::AsWritten => Access::Granted(Caller::Anonymous),
+        AccessLevel::Cluster => cluster(access, head, answers),
+        AccessLevel::Token => token(access, head, answers),
+        AccessLevel::Login => login(access, answers),
+    }
+}
+
+/// The level of a route for a request.
+pub(crate) fn level(access: &RouteAccess, head: &RequestHead) -> AccessLevel {
+    match head.entrance {
+        Entrance::External => access.external,
+        Entrance::Local => access.local,
+    }
+}
+
+fn cluster(access: &RouteAccess, head: &RequestHead, answers: &Answers) -> Access {
+    if head.entrance == Entrance::External {
+        return deny(
+            Refusal::Token { invalid: None },
+            "level `cluster` does not exist on the external listener",
+        );
+    }
+    if access.limits.is_empty() {
+        return Access::Granted(workload_caller(head));
+    }
+    if let Some(workload) = &head.workload {
+        return limited(&access.limits, workload_token(workload));
+    }
+    match answers.caller() {
+        None => Access::Ask(Question::Caller(Tokens::BearerOnly)),
+        Some(Caller::Token(holder)) => limited(&access.limits, holder.clone()),
+        Some(Caller::BadToken(error)) => deny(Refusal::Token { invalid: Some(error.0.clone()) }, "the token is not valid"),
+        Some(Caller::Anonymous | Caller::Session(_)) => deny(
+            Refusal::Forbidden(
+                "only some workloads may call this model, and the request does not say which one it is from".into(),
+            ),
+            "the route is limited and the caller is unknown",
+        ),
+    }
+}
+
+fn token(access: &RouteAccess, head: &RequestHead, answers: &Answers) -> Access {
+    if let Some(workload) = &head.workload {
+        return limited(&access.limits, workload_token(workload));
+    }
+    match answers.caller() {
+        None => Access::Ask(Question::Caller(Tokens::BearerOnly)),
+        Some(Caller::Token(holder)) => limited(&access.limits, holder.clone()),
+        Some(Caller::BadToken(error)) => deny(
+            Refusal::Token {
+                invalid: Some(error.0.clone()),
+            },
+            "the token is not valid",
+        ),
+        Some(Caller::Anonymous | Caller::Session(_)) => {
+            deny(Refusal::Token { invalid: None }, "no token")
+        }
+    }
+}
+
+fn login(access: &RouteAccess, answers: &Answers) -> Access {
+    match answers.caller() {
+        None => Access::Ask(Question::Caller(Tokens::SessionOrBearer)),
+        Some(Caller::Session(person)) => match within_person(&access.limits, person) {
+            true => Access::Granted(Caller::Session(person.clone())),
+            false => forbidden(&person.email),
+        },
+        Some(Caller::Token(TokenHolder::Person(person))) => {
+            limited(&access.limits, TokenHolder::Person(person.clone()))
+        }
+        Some(Caller::Token(TokenHolder::ServiceAccount(account))) => deny(
+            Refusal::Forbidden(
+                "a person's login is needed here, the token is a ServiceAccount's".into(),
+            ),
+            &format!("{} is not a person", account.user_name()),
+        ),
+        Some(Caller::BadToken(error)) => deny(
+            Refusal::Token {
+                invalid: Some(error.0.clone()),
+            },
+            "the token is not valid",
+        ),
+        Some(Caller::Anonymous) => deny(Refusal::Login, "no session and no token"),
+    }
+}
+
+fn limited(limits: &Limits, holder: TokenHolder) -> Access {
+    let (within, name) = match &holder {
+        TokenHolder::Person(person) => (within_person(limits, person), person.email.to_string()),
+        TokenHolder::ServiceAccount(account) => {
+            (within_account(limits, account), account.user_name())
+        }
+    };
+    if within {
+        Access::Granted(Caller::Token(holder))
+    } else {
+        forbidden(&name)
+    }
+}
+
+/// Any list that names the caller lets it through.
+fn within_person(limits: &Limits, person: &Person) -> bool {
+    limits.is_empty()
+        || limits.users.contains(&person.email)
+        || person
+            .groups
+            .iter()
+            .any(|group| limits.groups.contains(group))
+}
+
+fn within_account(limits: &Limits, account: &ServiceAccount) -> bool {
+    let name = format!("{}/{}", account.namespace, account.name);
+    limits.is_empty()
+        || limits.namespaces.contains(&account.namespace)
+        || limits
+            .service_accounts
+            .iter()
+            .any(|allowed| **allowed == *name)
+}
+
+fn workload_token(workload: &Workload) -> TokenHolder {
+    TokenHolder::ServiceAccount(workload.service_account.clone())
+}
+
+fn workload_caller(head: &RequestHead) -> Caller {
+    head.workload
+        .as_ref()
+        .map_or(Caller::Anonymous, |w| Caller::Token(workload_token(w)))
+}
+
+fn forbidden(who: &str) -> Access {
+    deny(
+        Refusal::Forbidden(format!("{who} may not do this")),
+        "known, but not among those the route is limited to",
+    )
+}
+
+fn deny(refusal: Refusal, reason: &str) -> Access {
+    Access::Denied(Denial {
+        refusal,
+        reason: reason.to_owned(),
+    })
+}
+
+/// The identity headers the platform's upstreams are promised: always both,
+/// the user and the groups, so that neither can be anybody else's.
+pub(crate) fn identity_headers(owner: Owner, caller: &Caller) -> Vec<HeaderChange> {
+    let Some(person) = caller.person().filter(|_| owner == Owner::Platform) else {
+        return Vec::new();
+    };
+    let value =
+        |text: &str| HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""));
+    vec![
+        HeaderChange::Set(
+            http::HeaderName::from_static("kubeflow-userid"),
+            value(&person.email),
+        ),
+        HeaderChange::Set(
+            http::HeaderName::from_static("kubeflow-groups"),
+            value(&person.groups.join(",")),
+        ),
+    ]
+}

@@ -1,0 +1,245 @@
+//! What happens to a request on its way: header changes, rewrites, the choice
+//! of a destination, answers a route makes by itself.
+
+use std::borrow::Cow;
+
+use http::{HeaderName, HeaderValue, StatusCode, header};
+
+use resources::istio::{CorsPolicy, StringMatch};
+
+use crate::caller::Caller;
+use crate::matcher::Matcher;
+use crate::permit::{Destination, HeaderChange, Permit, Reply};
+use crate::request::{Entrance, RequestHead, Scheme};
+use crate::routes::{Route, RouteAction, Weighted, duration};
+
+/// Changes gathered over all hops.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    pub(crate) request: Vec<HeaderChange>,
+    pub(crate) response: Vec<HeaderChange>,
+    authority: Option<String>,
+    path_and_query: Option<String>,
+}
+
+impl Changes {
+    /// Follows a route: applies what it changes to the request, for the next
+    /// hop to see, and says where it leads.
+    pub(crate) fn follow(
+        &mut self,
+        route: &Route,
+        head: &mut Cow<'_, RequestHead>,
+        draw: u32,
+    ) -> Destination {
+        let weighted = match &route.action {
+            RouteAction::Forward(all) => choose(all, draw),
+            RouteAction::Redirect {
+                status,
+                scheme,
+                authority,
+                path,
+            } => {
+                return redirect(
+                    *status,
+                    scheme.as_deref(),
+                    authority.as_deref(),
+                    path.as_deref(),
+                    head,
+                );
+            }
+            RouteAction::Direct { status, body } => {
+                let headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"))];
+                return Destination::Reply(Reply {
+                    status: *status,
+                    headers,
+                    body: body.clone().into(),
+                });
+            }
+        };
+        let mut changes: Vec<HeaderChange> = route.request_headers.clone();
+        self.response.extend(route.response_headers.iter().cloned());
+        let mut authority = route.authority.as_ref();
+        if let Some(weighted) = weighted {
+            changes.extend(weighted.request_headers.iter().cloned());
+            self.response
+                .extend(weighted.response_headers.iter().cloned());
+            authority = weighted.authority.as_ref().or(authority);
+        }
+        for change in &changes {
+            change.apply(&mut head.to_mut().headers);
+        }
+        self.request.extend(changes);
+        if let Some(authority) = authority {
+            head.to_mut().authority.clone_from(authority);
+            self.authority = Some(authority.clone());
+        }
+        if let Some(rewrite) = &route.rewrite {
+            let path = rewrite.apply(&head.path);
+            head.to_mut().path = path;
+            self.path_and_query = Some(head.path_and_query());
+        }
+        match weighted {
+            Some(weighted) => weighted.destination.clone(),
+            None => Destination::Reply(Reply {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                headers: Vec::new(),
+                body: bytes::Bytes::from_static(b"the route has no destination"),
+            }),
+        }
+    }
+
+    /// The permit at the end of the way.
+    pub(crate) fn permit(
+        &mut self,
+        destination: Destination,
+        caller: Caller,
+        route: &Route,
+    ) -> Permit {
+        Permit {
+            destination,
+            authority: self.authority.take(),
+            path_and_query: self.path_and_query.take(),
+            request_headers: std::mem::take(&mut self.request),
+            response_headers: std::mem::take(&mut self.response),
+            caller,
+            timeout: route.timeout,
+            cors: None,
+            route: format!(
+                "{}/{} {}",
+                route.object.namespace, route.object.name, route.place
+            )
+            .into(),
+        }
+    }
+}
+
+fn choose(all: &[Weighted], draw: u32) -> Option<&Weighted> {
+    let total: u64 = all.iter().map(|w| u64::from(w.weight)).sum();
+    let mut at = u64::from(draw) % total.max(1);
+    all.iter().find(|w| {
+        let here = at < u64::from(w.weight);
+        at = at.saturating_sub(u64::from(w.weight));
+        here
+    })
+}
+
+fn redirect(
+    status: StatusCode,
+    scheme: Option<&str>,
+    authority: Option<&str>,
+    path: Option<&str>,
+    head: &RequestHead,
+) -> Destination {
+    let scheme = scheme.unwrap_or(match head.scheme {
+        Scheme::Http => "http",
+        Scheme::Https => "https",
+    });
+    let path = path.unwrap_or(&head.path);
+    let query = head
+        .query
+        .as_ref()
+        .map_or_else(String::new, |q| format!("?{q}"));
+    let location = format!(
+        "{scheme}://{}{path}{query}",
+        authority.unwrap_or(&head.authority)
+    );
+    let headers = HeaderValue::try_from(location)
+        .map(|l| vec![(header::LOCATION, l)])
+        .unwrap_or_default();
+    Destination::Reply(Reply {
+        status,
+        headers,
+        body: bytes::Bytes::new(),
+    })
+}
+
+/// The answer to a CORS preflight for a model. From outside any origin may
+/// try, since a token is needed and none travels by itself; in the cluster,
+/// where being there is enough, no page of another origin may.
+pub(crate) fn preflight(head: &RequestHead) -> Destination {
+    let mut headers = vec![(header::VARY, HeaderValue::from_static("origin"))];
+    if head.entrance == Entrance::External {
+        let set = |name: HeaderName, value| (name, HeaderValue::from_static(value));
+        headers.push(set(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"));
+        headers.push(set(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"));
+        headers.push(set(
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            "authorization, content-type",
+        ));
+        headers.push(set(header::ACCESS_CONTROL_MAX_AGE, "600"));
+    }
+    Destination::Reply(Reply {
+        status: StatusCode::NO_CONTENT,
+        headers,
+        body: bytes::Bytes::new(),
+    })
+}
+
+/// The answer of a virtual host that wants TLS.
+pub(crate) fn to_https(head: &RequestHead) -> Destination {
+    redirect(
+        StatusCode::MOVED_PERMANENTLY,
+        Some("https"),
+        Some(&head.host()),
+        None,
+        head,
+    )
+}
+
+/// The origin that a route's CORS policy lets read the answer.
+pub(crate) fn allowed_origin(policy: &CorsPolicy, head: &RequestHead) -> Option<HeaderValue> {
+    let origin = head.headers.get(header::ORIGIN)?;
+    let text = origin.to_str().ok()?;
+    let allowed = policy.allow_origins.iter().any(|m| {
+        *m != StringMatch::default() && Matcher::of_route(m).is_ok_and(|m| m.matches(text))
+            || m.exact.as_deref() == Some("*")
+    });
+    allowed.then(|| origin.clone())
+}
+
+/// A route's own CORS policy answers preflights of allowed origins.
+pub(crate) fn cors_preflight(policy: &CorsPolicy, head: &RequestHead) -> Option<Destination> {
+    let origin = allowed_origin(policy, head).filter(|_| head.is_preflight())?;
+    let mut headers = vec![(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin)];
+    let mut add = |name: HeaderName, value: String| {
+        if let Some(value) = HeaderValue::try_from(value).ok().filter(|v| !v.is_empty()) {
+            headers.push((name, value));
+        }
+    };
+    add(
+        header::ACCESS_CONTROL_ALLOW_METHODS,
+        policy.allow_methods.join(","),
+    );
+    add(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        policy.allow_headers.join(","),
+    );
+    if let Some(age) = policy.max_age.as_deref().and_then(duration) {
+        add(header::ACCESS_CONTROL_MAX_AGE, age.as_secs().to_string());
+    }
+    if policy.allow_credentials == Some(true) {
+        add(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true".into());
+    }
+    Some(Destination::Reply(Reply {
+        status: StatusCode::OK,
+        headers,
+        body: bytes::Bytes::new(),
+    }))
+}
+
+/// One line about where a request goes, for the trace.
+pub(crate) fn describe(destination: &Destination, head: &RequestHead) -> String {
+    match destination {
+        Destination::Service { service, port } => {
+            format!(
+                "to {service}:{port} as {} {} (host `{}`)",
+                head.method,
+                head.path_and_query(),
+                head.authority
+            )
+        }
+        Destination::Host { host, port } => format!("to {host}:{port}"),
+        Destination::Login => "to the embedded login".to_owned(),
+        Destination::Reply(reply) => format!("answered by the route: {}", reply.status),
+    }
+}

@@ -1,0 +1,160 @@
+//! String matchers of routes and policies.
+
+use regex::Regex;
+use resources::istio::StringMatch;
+
+/// One string condition.
+#[derive(Clone, Debug)]
+pub(crate) enum Matcher {
+    /// Anything, if there.
+    Present,
+    /// Equal.
+    Exact(String),
+    /// Byte prefix.
+    Prefix(String),
+    /// Byte suffix.
+    Suffix(String),
+    /// Full match.
+    Regex(Regex),
+}
+
+/// Compiled regexes may take this much memory each.
+const REGEX_LIMIT: usize = 1 << 20;
+
+/// Compiles an RE2 pattern that has to match the whole value.
+pub(crate) fn full_match(pattern: &str) -> Result<Regex, String> {
+    regex::RegexBuilder::new(&format!("^(?:{pattern})$"))
+        .size_limit(REGEX_LIMIT)
+        .build()
+        .map_err(|error| format!("regex `{pattern}` cannot be used: {error}"))
+}
+
+impl Matcher {
+    /// Istio's StringMatch, as a VirtualService writes it.
+    pub(crate) fn of_route(spec: &StringMatch) -> Result<Self, String> {
+        Ok(match (&spec.exact, &spec.prefix, &spec.regex) {
+            (Some(exact), _, _) => Self::Exact(exact.clone()),
+            (_, Some(prefix), _) => Self::Prefix(prefix.clone()),
+            (_, _, Some(regex)) if regex == "*" => Self::Present,
+            (_, _, Some(regex)) => Self::Regex(full_match(regex)?),
+            _ => Self::Present,
+        })
+    }
+
+    /// A header value of an AuthorizationPolicy: `*` is presence
+    /// (istio `authz/matcher/header.go`).
+    pub(crate) fn of_policy_header(value: &str) -> Self {
+        if value == "*" {
+            Self::Present
+        } else {
+            Self::of_wildcard(value)
+        }
+    }
+
+    /// A string value of an AuthorizationPolicy: `*` is any non-empty value
+    /// (istio `authz/matcher/string.go`).
+    pub(crate) fn of_policy_string(value: &str) -> Result<Self, String> {
+        if value == "*" {
+            Ok(Self::Regex(full_match(".+")?))
+        } else {
+            Ok(Self::of_wildcard(value))
+        }
+    }
+
+    /// A leading `*` is looked at before a trailing one; any other is literal.
+    fn of_wildcard(value: &str) -> Self {
+        if let Some(suffix) = value.strip_prefix('*') {
+            Self::Suffix(suffix.to_owned())
+        } else if let Some(prefix) = value.strip_suffix('*') {
+            Self::Prefix(prefix.to_owned())
+        } else {
+            Self::Exact(value.to_owned())
+        }
+    }
+
+    /// A path template with `{*}` and `{**}` (Istio 1.22; envoy `uri_template`).
+    pub(crate) fn of_template(template: &str) -> Result<Self, String> {
+        let segment = r"[a-zA-Z0-9\-._~%!$&'()+,;:@=*]";
+        let mut pattern = String::new();
+        let mut rest = template;
+        while let Some((literal, after)) = rest.split_once('{') {
+            pattern.push_str(&regex::escape(literal));
+            if let Some(after) = after.strip_prefix("**}") {
+                pattern.push_str(&format!("(?:{segment}|/)*"));
+                rest = after;
+            } else if let Some(after) = after.strip_prefix("*}") {
+                pattern.push_str(&format!("{segment}+"));
+                rest = after;
+            } else {
+                return Err(format!(
+                    "path template `{template}`: expected `{{*}}` or `{{**}}` after `{literal}`"
+                ));
+            }
+        }
+        pattern.push_str(&regex::escape(rest));
+        Ok(Self::Regex(full_match(&pattern)?))
+    }
+
+    /// Whether a value that is there satisfies the condition.
+    pub(crate) fn matches(&self, value: &str) -> bool {
+        match self {
+            Self::Present => true,
+            Self::Exact(exact) => value == exact,
+            Self::Prefix(prefix) => value.starts_with(prefix.as_str()),
+            Self::Suffix(suffix) => value.ends_with(suffix.as_str()),
+            Self::Regex(regex) => regex.is_match(value),
+        }
+    }
+
+    /// The same, ASCII case ignored (exact, prefix and suffix).
+    pub(crate) fn matches_ignoring_case(&self, value: &str) -> bool {
+        let value = value.to_ascii_lowercase();
+        match self {
+            Self::Exact(exact) => value == exact.to_ascii_lowercase(),
+            Self::Prefix(prefix) => value.starts_with(&prefix.to_ascii_lowercase()),
+            Self::Suffix(suffix) => value.ends_with(&suffix.to_ascii_lowercase()),
+            Self::Present | Self::Regex(_) => self.matches(&value),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each row was observed on Envoy 1.40 configured by Istio.
+    #[test]
+    fn policy_strings() {
+        for (pattern, value, expected) in [
+            ("/a*", "/ab", true),
+            ("/a/*", "/a", false),
+            ("/a/**", "/a/b", false),
+            ("/a/**", "/a/*b", true),
+            ("/a/*/b", "/a/x/b", false),
+            ("*/healthz", "/x/healthz", true),
+            ("*/a*", "/x/a*", true),
+            ("*", "", false),
+            ("*", "x", true),
+        ] {
+            let matcher = Matcher::of_policy_string(pattern).unwrap();
+            assert_eq!(matcher.matches(value), expected, "{pattern} {value}");
+        }
+    }
+
+    #[test]
+    fn templates() {
+        for (template, value, expected) in [
+            ("/foo/{*}", "/foo/bar", true),
+            ("/foo/{*}", "/foo/", false),
+            ("/foo/{*}", "/foo/a/b", false),
+            ("/foo/{**}", "/foo/", true),
+            ("/foo/{**}", "/foo", false),
+            ("/foo/{**}", "/foo/a/b", true),
+            ("/foo/{*}/bar", "/foo/x/bar", true),
+        ] {
+            let matcher = Matcher::of_template(template).unwrap();
+            assert_eq!(matcher.matches(value), expected, "{template} {value}");
+        }
+        assert!(Matcher::of_template("/x/{a}").is_err());
+    }
+}

@@ -1,0 +1,382 @@
+//! AuthorizationPolicy rules, compiled (istio `pilot/pkg/security/authz/model`).
+
+use ipnet::IpNet;
+use resources::istio::{AuthorizationPolicy, Condition, Operation, Rule, SourceMatch};
+use resources::{Object, ObjectRef, Source};
+
+use crate::matcher::Matcher;
+use crate::request::RequestHead;
+use crate::settings::{IstioVersion, Problem};
+
+/// Action of a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Allow,
+    Deny,
+    Audit,
+    Custom,
+}
+
+/// A policy with its rules.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    pub(crate) action: Action,
+    pub(crate) provider: String,
+    pub(crate) object: ObjectRef,
+    pub(crate) source: Source,
+    rules: Vec<CompiledRule>,
+}
+
+/// (any of `from`) and (any of `to`) and (all of `when`); an empty list holds.
+#[derive(Clone, Debug, Default)]
+struct CompiledRule {
+    index: usize,
+    from: Vec<Vec<Constraint>>,
+    to: Vec<Vec<Constraint>>,
+    when: Vec<Constraint>,
+}
+
+/// One attribute compared with a list: any value, and none of the negated ones.
+#[derive(Clone, Debug)]
+struct Constraint {
+    attribute: Attribute,
+    negated: bool,
+    values: Vec<Value>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Attribute {
+    Host,
+    Port,
+    Method,
+    Path,
+    Header(String),
+    PeerIp,
+    /// Peer certificate, token or destination attributes: never there on a
+    /// plain-text gateway listener without token checks.
+    Absent,
+}
+
+#[derive(Clone, Debug)]
+enum Value {
+    Text(Matcher),
+    Port(u16),
+    Net(IpNet),
+}
+
+/// A value that Istio's generator refuses.
+struct BadValue(String);
+
+impl Policy {
+    /// Compiles a policy. Values that Istio refuses drop the rule of an ALLOW
+    /// policy and only themselves elsewhere; each is reported.
+    pub(crate) fn compile(
+        object: &Object<AuthorizationPolicy>,
+        version: IstioVersion,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Self> {
+        let action = match object.spec.action.as_deref() {
+            None | Some("ALLOW") => Action::Allow,
+            Some("DENY") => Action::Deny,
+            Some("AUDIT") => Action::Audit,
+            Some("CUSTOM") => Action::Custom,
+            Some(other) => {
+                problems.push(Problem::of(
+                    object,
+                    format!("spec.action: expected ALLOW, DENY, AUDIT or CUSTOM, found `{other}`"),
+                ));
+                return None;
+            }
+        };
+        let mut rules = Vec::new();
+        for (index, rule) in object.spec.rules.iter().flatten().enumerate() {
+            let empty = Rule::default();
+            let mut bad = Vec::new();
+            let compiled =
+                CompiledRule::compile(index, rule.as_ref().unwrap_or(&empty), version, &mut bad);
+            let dropped = compiled.is_none() || (action == Action::Allow && !bad.is_empty());
+            for BadValue(message) in bad {
+                let effect = if dropped {
+                    "the rule has no effect"
+                } else {
+                    "the value has no effect"
+                };
+                problems.push(Problem::of(
+                    object,
+                    format!("spec.rules[{index}]: {message}; {effect}"),
+                ));
+            }
+            if !dropped {
+                rules.extend(compiled);
+            }
+        }
+        Some(Self {
+            action,
+            provider: object
+                .spec
+                .provider
+                .as_ref()
+                .map_or_else(String::new, |p| p.name.clone()),
+            object: object.reference(),
+            source: object.source.clone(),
+            rules,
+        })
+    }
+
+    /// The index of the first rule that matches.
+    pub(crate) fn matching_rule(&self, head: &RequestHead, port: u16) -> Option<usize> {
+        self.rules
+            .iter()
+            .find(|rule| rule.matches(head, port))
+            .map(|rule| rule.index)
+    }
+}
+
+impl CompiledRule {
+    /// `None` when a `when` key is unknown: Istio skips the whole rule.
+    fn compile(
+        index: usize,
+        rule: &Rule,
+        version: IstioVersion,
+        bad: &mut Vec<BadValue>,
+    ) -> Option<Self> {
+        let mut compiled = Self {
+            index,
+            ..Self::default()
+        };
+        for from in &rule.from {
+            compiled.from.push(
+                from.source
+                    .as_ref()
+                    .map_or_else(Vec::new, |s| of_source(s, bad)),
+            );
+        }
+        for to in &rule.to {
+            compiled.to.push(
+                to.operation
+                    .as_ref()
+                    .map_or_else(Vec::new, |o| of_operation(o, version, bad)),
+            );
+        }
+        for condition in &rule.when {
+            compiled.when.extend(of_condition(condition, bad)?);
+        }
+        Some(compiled)
+    }
+
+    fn matches(&self, head: &RequestHead, port: u16) -> bool {
+        let any = |alternatives: &[Vec<Constraint>]| {
+            alternatives.is_empty()
+                || alternatives
+                    .iter()
+                    .any(|all| all.iter().all(|c| c.matches(head, port)))
+        };
+        any(&self.from) && any(&self.to) && self.when.iter().all(|c| c.matches(head, port))
+    }
+}
+
+impl Constraint {
+    /// A missing attribute fails a positive list and satisfies a negated one.
+    fn matches(&self, head: &RequestHead, port: u16) -> bool {
+        self.any_value_matches(head, port) != self.negated
+    }
+
+    fn any_value_matches(&self, head: &RequestHead, port: u16) -> bool {
+        self.values
+            .iter()
+            .any(|value| match (&self.attribute, value) {
+                (Attribute::Host, Value::Text(m)) => m.matches_ignoring_case(&head.authority),
+                (Attribute::Method, Value::Text(m)) => m.matches(head.method.as_str()),
+                (Attribute::Path, Value::Text(m)) => m.matches(&head.path),
+                (Attribute::Header(name), Value::Text(m)) => header_matches(head, name, m),
+                (Attribute::Port, Value::Port(p)) => *p == port,
+                (Attribute::PeerIp, Value::Net(net)) => {
+                    net.contains(&head.peer.ip().to_canonical())
+                }
+                _ => false,
+            })
+    }
+}
+
+/// Each value of a repeated header on its own (Envoy with the fix of
+/// CVE-2026-26308); pseudo headers work, `:path` with its query.
+fn header_matches(head: &RequestHead, name: &str, matcher: &Matcher) -> bool {
+    match name {
+        ":path" => matcher.matches(&head.path_and_query()),
+        ":method" => matcher.matches(head.method.as_str()),
+        ":authority" | "host" => matcher.matches(&head.authority),
+        _ => head
+            .headers
+            .get_all(name)
+            .iter()
+            .any(|value| matcher.matches(&String::from_utf8_lossy(value.as_bytes()))),
+    }
+}
+
+fn of_source(source: &SourceMatch, bad: &mut Vec<BadValue>) -> Vec<Constraint> {
+    let mut all = Vec::new();
+    for (positive, negative) in [
+        (&source.principals, &source.not_principals),
+        (&source.request_principals, &source.not_request_principals),
+        (&source.namespaces, &source.not_namespaces),
+        (&source.service_accounts, &source.not_service_accounts),
+        (&source.trust_domains, &source.not_trust_domains),
+    ] {
+        both(&mut all, &Attribute::Absent, positive, negative, bad, |v| {
+            Matcher::of_policy_string(v).map(Value::Text)
+        });
+    }
+    both(
+        &mut all,
+        &Attribute::PeerIp,
+        &source.ip_blocks,
+        &source.not_ip_blocks,
+        bad,
+        net,
+    );
+    both(
+        &mut all,
+        &Attribute::PeerIp,
+        &source.remote_ip_blocks,
+        &source.not_remote_ip_blocks,
+        bad,
+        net,
+    );
+    all
+}
+
+fn of_operation(
+    operation: &Operation,
+    version: IstioVersion,
+    bad: &mut Vec<BadValue>,
+) -> Vec<Constraint> {
+    let header = |v: &str| Ok(Value::Text(Matcher::of_policy_header(v)));
+    let path = |v: &str| {
+        let template =
+            version >= IstioVersion::PATH_TEMPLATES && (v.contains("{*}") || v.contains("{**}"));
+        if template {
+            Matcher::of_template(v)
+        } else {
+            Matcher::of_policy_string(v)
+        }
+        .map(Value::Text)
+    };
+    let mut all = Vec::new();
+    both(
+        &mut all,
+        &Attribute::Host,
+        &operation.hosts,
+        &operation.not_hosts,
+        bad,
+        header,
+    );
+    both(
+        &mut all,
+        &Attribute::Port,
+        &operation.ports,
+        &operation.not_ports,
+        bad,
+        port,
+    );
+    both(
+        &mut all,
+        &Attribute::Method,
+        &operation.methods,
+        &operation.not_methods,
+        bad,
+        header,
+    );
+    both(
+        &mut all,
+        &Attribute::Path,
+        &operation.paths,
+        &operation.not_paths,
+        bad,
+        path,
+    );
+    all
+}
+
+fn of_condition(condition: &Condition, bad: &mut Vec<BadValue>) -> Option<Vec<Constraint>> {
+    let bracket = |prefix: &str| condition.key.strip_prefix(prefix)?.strip_suffix(']');
+    let mut all = Vec::new();
+    let (values, not_values) = (&condition.values, &condition.not_values);
+    if let Some(name) = bracket("request.headers[") {
+        let attribute = Attribute::Header(name.to_ascii_lowercase());
+        both(&mut all, &attribute, values, not_values, bad, |v| {
+            Ok(Value::Text(Matcher::of_policy_header(v)))
+        });
+        return Some(all);
+    }
+    match condition.key.as_str() {
+        "source.ip" | "remote.ip" => {
+            both(&mut all, &Attribute::PeerIp, values, not_values, bad, net)
+        }
+        "destination.port" => both(&mut all, &Attribute::Port, values, not_values, bad, port),
+        key if known_but_absent(key) => {
+            let text = |v: &str| Matcher::of_policy_string(v).map(Value::Text);
+            both(&mut all, &Attribute::Absent, values, not_values, bad, text);
+        }
+        key => {
+            bad.push(BadValue(format!("unknown condition key `{key}`")));
+            return None;
+        }
+    }
+    Some(all)
+}
+
+fn known_but_absent(key: &str) -> bool {
+    matches!(
+        key,
+        "source.principal"
+            | "source.namespace"
+            | "source.serviceAccount"
+            | "source.trustDomain"
+            | "request.auth.principal"
+            | "request.auth.audiences"
+            | "request.auth.presenter"
+            | "destination.ip"
+            | "connection.sni"
+    ) || key.starts_with("request.auth.claims[")
+        || key.starts_with("experimental.envoy.filters.")
+}
+
+/// Adds the positive and the negated list of one field, where given.
+fn both(
+    all: &mut Vec<Constraint>,
+    attribute: &Attribute,
+    positive: &[String],
+    negative: &[String],
+    bad: &mut Vec<BadValue>,
+    read: impl Fn(&str) -> Result<Value, String>,
+) {
+    for (negated, list) in [(false, positive), (true, negative)] {
+        let mut values = Vec::new();
+        for text in list {
+            match read(text) {
+                Ok(value) => values.push(value),
+                Err(message) => bad.push(BadValue(message)),
+            }
+        }
+        if !values.is_empty() {
+            all.push(Constraint {
+                attribute: attribute.clone(),
+                negated,
+                values,
+            });
+        }
+    }
+}
+
+fn net(text: &str) -> Result<Value, String> {
+    text.parse::<IpNet>()
+        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
+        .map(|net| Value::Net(net.trunc()))
+        .map_err(|_| format!("`{text}` is not an IP address or CIDR"))
+}
+
+fn port(text: &str) -> Result<Value, String> {
+    text.parse()
+        .map(Value::Port)
+        .map_err(|_| format!("`{text}` is not a port number"))
+}
