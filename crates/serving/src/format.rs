@@ -1,0 +1,171 @@
+//! Formats of model files, and which file of a folder is the model.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// A model format that can be served, by KServe's name for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// `sklearn`: a joblib or pickle file.
+    Sklearn,
+}
+
+/// A format that cannot be served.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("model format `{0}` is not supported: expected `sklearn`")]
+pub struct UnsupportedFormat(pub String);
+
+/// Why no file of a folder is the model.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum NoChoice {
+    /// None has a known ending.
+    #[error("expected one file ending in {expected}, found {found}")]
+    Missing { expected: String, found: String },
+    /// KServe's sentence (`python/sklearnserver/sklearnserver/model.py`).
+    #[error(
+        "More than one model file is detected, Only one is allowed within model_dir: [{}]",
+        .0.join(", ")
+    )]
+    Several(Vec<String>),
+}
+
+/// How many names a message lists.
+const NAMES_SHOWN: usize = 5;
+
+impl FromStr for Format {
+    type Err = UnsupportedFormat;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "sklearn" => Ok(Self::Sklearn),
+            other => Err(UnsupportedFormat(other.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sklearn => "sklearn",
+        })
+    }
+}
+
+impl Format {
+    /// File endings that KServe's server of this format looks for
+    /// (`MODEL_EXTENSIONS` in its `model.py`).
+    pub fn extensions(self) -> &'static [&'static str] {
+        match self {
+            Self::Sklearn => &[".joblib", ".pkl", ".pickle"],
+        }
+    }
+
+    /// Whether a file of that name can be the model.
+    pub fn accepts(self, name: &str) -> bool {
+        self.extensions()
+            .iter()
+            .any(|ending| name.ends_with(ending))
+    }
+
+    /// The one model file among the names of a folder's top level. Other files
+    /// (README, requirements) are allowed beside it.
+    pub(crate) fn choose(self, mut names: Vec<String>) -> Result<String, NoChoice> {
+        names.sort_unstable();
+        let (mut models, others): (Vec<_>, Vec<_>) =
+            names.into_iter().partition(|name| self.accepts(name));
+        match (models.pop(), models.is_empty()) {
+            (Some(only), true) => Ok(only),
+            (Some(last), false) => {
+                models.push(last);
+                models.truncate(NAMES_SHOWN);
+                Err(NoChoice::Several(models))
+            }
+            (None, _) => Err(self.missing(&others)),
+        }
+    }
+
+    /// What to say when these names are all there is.
+    pub(crate) fn missing(self, found: &[String]) -> NoChoice {
+        let (last, rest) = match self.extensions() {
+            [rest @ .., last] => (*last, rest.join(", ")),
+            [] => ("", String::new()),
+        };
+        let mut shown: Vec<_> = found
+            .iter()
+            .take(NAMES_SHOWN)
+            .map(|n| format!("`{n}`"))
+            .collect();
+        if found.len() > NAMES_SHOWN {
+            shown.push(format!("{} more", found.len() - NAMES_SHOWN));
+        }
+        NoChoice::Missing {
+            expected: format!("{rest} or {last}"),
+            found: if shown.is_empty() {
+                "nothing".to_owned()
+            } else {
+                shown.join(", ")
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(names: &[&str], expected: Result<&str, &str>) {
+        let chosen = Format::Sklearn
+            .choose(names.iter().map(|n| (*n).to_owned()).collect())
+            .map_err(|e| e.to_string());
+        assert_eq!(
+            chosen,
+            expected.map(str::to_owned).map_err(str::to_owned),
+            "{names:?}"
+        );
+    }
+
+    #[test]
+    fn one_model_file_is_chosen_among_others() {
+        check(&["model.joblib"], Ok("model.joblib"));
+        check(
+            &["README.md", "iris.pkl", "requirements.txt"],
+            Ok("iris.pkl"),
+        );
+        check(&["x.pickle"], Ok("x.pickle"));
+    }
+
+    #[test]
+    fn several_model_files_are_refused_in_the_words_of_kserve() {
+        check(
+            &["model.pkl", "model.joblib"],
+            Err(
+                "More than one model file is detected, Only one is allowed within model_dir: \
+                 [model.joblib, model.pkl]",
+            ),
+        );
+    }
+
+    #[test]
+    fn a_folder_without_a_model_says_what_was_expected() {
+        check(
+            &[],
+            Err("expected one file ending in .joblib, .pkl or .pickle, found nothing"),
+        );
+        check(
+            &["b.bst", "a.txt", "c", "d", "e", "f", "g"],
+            Err("expected one file ending in .joblib, .pkl or .pickle, \
+                 found `a.txt`, `b.bst`, `c`, `d`, `e`, 2 more"),
+        );
+    }
+
+    #[test]
+    fn unknown_formats_name_the_known_ones() {
+        assert_eq!(
+            "xgboost".parse::<Format>().unwrap_err().to_string(),
+            "model format `xgboost` is not supported: expected `sklearn`"
+        );
+        assert_eq!("sklearn".parse::<Format>().unwrap().to_string(), "sklearn");
+    }
+}
