@@ -1,1 +1,34 @@
 //! Model files to compiled predictors, without executing anything found in them.
+//!
+//! A scikit-learn model is saved as a pickle, which is a program: loading it with Python runs whatever the file says, and
+//! only with the versions of scikit-learn and numpy that wrote it. This crate reads the program as data instead. Files of
+//! scikit-learn 0.24 to 1.9, written with `pickle` or `joblib`, become a [`Predictor`] with validated indices and bounded
+//! size; what is not understood is refused with its full name and place.
+//!
+//! There is no input or output here beyond bytes in.
+
+mod container;
+mod error;
+mod kernels;
+mod labels;
+mod limits;
+mod matrix;
+mod pickle;
+mod predictor;
+mod sklearn;
+
+pub use error::{InputError, LoadError};
+pub use labels::{IntegerType, Labels};
+pub use limits::Limits;
+pub use matrix::{Matrix, Precision};
+pub use predictor::{About, Output, Predictor};
+
+/// Reads a pickle or joblib file, compressed or not, and compiles the estimator in it.
+///
+/// # Errors
+/// A damaged file, one that passes `limits`, or a model that is not supported; the error says what to do.
+pub fn load(bytes: &[u8], limits: &Limits) -> Result<Predictor, LoadError> {
+    let stream = container::unpack(bytes, limits)?;
+    let (graph, top) = pickle::read(&stream, limits)?;
+    sklearn::compile(&graph, top, limits)
+}

@@ -1,0 +1,112 @@
+//! Why a model file was refused, and why rows were.
+
+use thiserror::Error;
+
+/// What to do about a model that cannot be read here.
+const ADVICE: &str = "serve it with the Python image, or export it to ONNX or skops";
+
+/// Why a model file could not become a predictor.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The bytes are not a pickle or joblib file, or the file is damaged.
+    #[error("not a readable pickle or joblib file: {what} at byte {offset}")]
+    Malformed {
+        /// Offset in the decompressed stream.
+        offset: usize,
+        /// What was found and what was expected.
+        what: String,
+    },
+    /// A compression that is not supported.
+    #[error("the file is compressed with {name}: expected no compression, zlib, gzip or bz2")]
+    Compression {
+        /// The compression found.
+        name: &'static str,
+    },
+    /// A bound of [`crate::Limits`] would be passed.
+    #[error("the file passes the limit of {limit} {what}")]
+    Limit {
+        /// What is limited.
+        what: &'static str,
+        /// The bound.
+        limit: usize,
+    },
+    /// A class or function outside of what is understood.
+    #[error("`{class}` at `{place}` is not supported: {ADVICE}")]
+    Class {
+        /// Full dotted name.
+        class: String,
+        /// Where in the model, such as `steps[1]`.
+        place: String,
+    },
+    /// A setting of a supported class that is not supported.
+    #[error("`{class}` at `{place}` has {what}, which is not supported: {ADVICE}")]
+    Setting {
+        /// Full dotted name.
+        class: String,
+        /// Where in the model, such as `steps[1]`.
+        place: String,
+        /// The attribute and its value.
+        what: String,
+    },
+    /// An estimator whose state does not hold together.
+    #[error("`{class}` at `{place}` is damaged or was never fitted: {what}")]
+    State {
+        /// Full dotted name.
+        class: String,
+        /// Where in the model, such as `steps[1]`.
+        place: String,
+        /// What was expected and what was found.
+        what: String,
+    },
+}
+
+/// Why rows could not be predicted. The texts are scikit-learn's where it has one.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum InputError {
+    /// The rows have another number of columns than the model was fitted with.
+    #[error("X has {found} features, but {estimator} is expecting {expected} features as input.")]
+    Features {
+        /// Columns found.
+        found: usize,
+        /// Columns expected.
+        expected: usize,
+        /// Short class name of the estimator that checks.
+        estimator: String,
+    },
+    /// There is no row.
+    #[error("Found array with 0 sample(s) (shape=(0, {columns})) while a minimum of 1 is required by {estimator}.")]
+    Empty {
+        /// Columns found.
+        columns: usize,
+        /// Short class name of the estimator that checks.
+        estimator: String,
+    },
+    /// A missing value where the estimator takes none.
+    #[error("Input X contains NaN.\n{estimator} does not accept missing values: found one in row {row}, column {column}")]
+    Missing {
+        /// Row, from 0.
+        row: usize,
+        /// Column, from 0.
+        column: usize,
+        /// Short class name of the estimator that checks.
+        estimator: String,
+    },
+    /// An infinite value, or one that is infinite in the estimator's arithmetic.
+    #[error("Input X contains infinity or a value too large for dtype('{dtype}'): found one in row {row}, column {column}")]
+    Infinite {
+        /// Row, from 0.
+        row: usize,
+        /// Column, from 0.
+        column: usize,
+        /// numpy's name of the estimator's arithmetic.
+        dtype: &'static str,
+    },
+    /// Probabilities were asked of a model that has none.
+    #[error("{estimator} has no predict_proba")]
+    NoProbabilities {
+        /// Short class name.
+        estimator: String,
+    },
+}

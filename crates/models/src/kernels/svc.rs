@@ -1,0 +1,275 @@
+//! Support vector classification, one class against one, as libsvm's `svm_predict_values` and
+//! `svm_predict_probability` in scikit-learn's copy compute it.
+
+use super::argmax;
+use crate::Matrix;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Kernel {
+    Linear,
+    Polynomial { gamma: f64, coef0: f64, degree: u32 },
+    Rbf { gamma: f64 },
+    Sigmoid { gamma: f64, coef0: f64 },
+}
+
+/// The sigmoids that turn decisions into probabilities, one for each pair of classes.
+#[derive(Debug, Clone)]
+pub(crate) struct Platt {
+    pub(crate) a: Vec<f64>,
+    pub(crate) b: Vec<f64>,
+}
+
+/// What an [`Svc`] is made of.
+#[derive(Debug, Clone)]
+pub(crate) struct SvcParts {
+    pub(crate) kernel: Kernel,
+    pub(crate) classes: usize,
+    pub(crate) features: usize,
+    /// Row by row, those of one class together.
+    pub(crate) vectors: Vec<f64>,
+    /// Support vectors of each class.
+    pub(crate) counts: Vec<usize>,
+    /// `classes - 1` rows of one value for each support vector, in libsvm's signs.
+    pub(crate) coefficients: Vec<f64>,
+    /// One for each pair of classes, in libsvm's signs.
+    pub(crate) intercepts: Vec<f64>,
+    pub(crate) platt: Option<Platt>,
+    pub(crate) break_ties: bool,
+    pub(crate) one_vs_rest: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Svc {
+    parts: SvcParts,
+    pairs: Vec<Pair>,
+}
+
+/// The decision between two classes: the support vectors of both, each with its coefficients.
+#[derive(Debug, Clone)]
+struct Pair {
+    first: usize,
+    second: usize,
+    first_start: usize,
+    second_start: usize,
+    first_coefficients: Vec<f64>,
+    second_coefficients: Vec<f64>,
+    intercept: f64,
+}
+
+impl Svc {
+    pub(crate) fn new(parts: SvcParts) -> Option<Self> {
+        let vectors = parts.counts.iter().try_fold(0_usize, |sum, count| sum.checked_add(*count))?;
+        let pairs = parts.classes.checked_mul(parts.classes.checked_sub(1)?)? / 2;
+        let fits = parts.features > 0
+            && parts.classes >= 2
+            && parts.counts.len() == parts.classes
+            && vectors.checked_mul(parts.features) == Some(parts.vectors.len())
+            && vectors.checked_mul(parts.classes - 1) == Some(parts.coefficients.len())
+            && parts.intercepts.len() == pairs
+            && parts.platt.as_ref().is_none_or(|platt| platt.a.len() == pairs && platt.b.len() == pairs);
+        if !fits {
+            return None;
+        }
+        let starts: Vec<usize> = parts.counts.iter().scan(0, |next, count| Some(std::mem::replace(next, *next + count))).collect();
+        let of = |row: usize, class: usize| {
+            let start = row.checked_mul(vectors)?.checked_add(*starts.get(class)?)?;
+            parts.coefficients.get(start..)?.get(..*parts.counts.get(class)?).map(<[f64]>::to_vec)
+        };
+        let mut made = Vec::new();
+        let both = (0..parts.classes).flat_map(|first| (first + 1..parts.classes).map(move |second| (first, second)));
+        for ((first, second), intercept) in both.zip(&parts.intercepts) {
+            made.push(Pair {
+                first,
+                second,
+                first_start: *starts.get(first)?,
+                second_start: *starts.get(second)?,
+                first_coefficients: of(second - 1, first)?,
+                second_coefficients: of(first, second)?,
+                intercept: *intercept,
+            });
+        }
+        Some(Self { pairs: made, parts })
+    }
+
+    pub(crate) fn has_probabilities(&self) -> bool {
+        self.parts.platt.is_some()
+    }
+
+    pub(crate) fn classify(&self, rows: &Matrix) -> Vec<u32> {
+        let mut work = Work::default();
+        let class = |row: &[f64]| {
+            self.decide(row, &mut work);
+            if self.parts.break_ties {
+                argmax(self.against_rest(&work.decisions))
+            } else {
+                work.votes.clear();
+                work.votes.resize(self.parts.classes, 0.0);
+                for (pair, decision) in self.pairs.iter().zip(&work.decisions) {
+                    let winner = if *decision > 0.0 { pair.first } else { pair.second };
+                    if let Some(votes) = work.votes.get_mut(winner) {
+                        *votes += 1.0;
+                    }
+                }
+                argmax(work.votes.iter().copied())
+            }
+        };
+        rows.iter().map(class).collect()
+    }
+
+    /// scikit-learn's `decision_function`: one column for two classes, else by `decision_function_shape`.
+    pub(crate) fn decision_function(&self, rows: &Matrix) -> (Vec<f64>, usize) {
+        let mut work = Work::default();
+        let mut out = Vec::new();
+        for row in rows.iter() {
+            self.decide(row, &mut work);
+            match work.decisions.as_slice() {
+                [decision] => out.push(-decision),
+                decisions if self.parts.one_vs_rest => out.extend(self.against_rest(decisions)),
+                decisions => out.extend_from_slice(decisions),
+            }
+        }
+        let columns = match self.pairs.len() {
+            1 => 1,
+            _ if self.parts.one_vs_rest => self.parts.classes,
+            pairs => pairs,
+        };
+        (out, columns)
+    }
+
+    pub(crate) fn probabilities(&self, rows: &Matrix) -> Vec<f64> {
+        let Some(platt) = &self.parts.platt else { return Vec::new() };
+        let k = self.parts.classes;
+        let mut work = Work::default();
+        let mut out = Vec::with_capacity(rows.rows() * k);
+        for row in rows.iter() {
+            self.decide(row, &mut work);
+            let mut pairwise = vec![0.0; k * k];
+            for (((pair, decision), a), b) in self.pairs.iter().zip(&work.decisions).zip(&platt.a).zip(&platt.b) {
+                let probability = sigmoid(*decision, *a, *b).clamp(1e-7, 1.0 - 1e-7);
+                if let Some(cell) = pairwise.get_mut(pair.first * k + pair.second) {
+                    *cell = probability;
+                }
+                if let Some(cell) = pairwise.get_mut(pair.second * k + pair.first) {
+                    *cell = 1.0 - probability;
+                }
+            }
+            out.extend(couple(&pairwise, k));
+        }
+        out
+    }
+
+    /// The decision of each pair, above zero for the first class.
+    fn decide(&self, row: &[f64], work: &mut Work) {
+        work.kernel.clear();
+        work.kernel.extend(self.parts.vectors.chunks_exact(self.parts.features).map(|vector| self.parts.kernel.of(row, vector)));
+        work.decisions.clear();
+        for pair in &self.pairs {
+            let mut sum = 0.0;
+            let first = work.kernel.iter().skip(pair.first_start);
+            for (coefficient, value) in pair.first_coefficients.iter().zip(first) {
+                sum += coefficient * value;
+            }
+            let second = work.kernel.iter().skip(pair.second_start);
+            for (coefficient, value) in pair.second_coefficients.iter().zip(second) {
+                sum += coefficient * value;
+            }
+            work.decisions.push(sum + pair.intercept);
+        }
+    }
+
+    /// scikit-learn's `_ovr_decision_function`: votes, and below one vote the sum of confidences.
+    fn against_rest(&self, decisions: &[f64]) -> Vec<f64> {
+        let mut votes = vec![0.0; self.parts.classes];
+        let mut confidences = vec![0.0; self.parts.classes];
+        for (pair, decision) in self.pairs.iter().zip(decisions) {
+            let winner = if *decision < 0.0 { pair.second } else { pair.first };
+            add(&mut votes, winner, 1.0);
+            add(&mut confidences, pair.first, *decision);
+            add(&mut confidences, pair.second, -*decision);
+        }
+        votes.iter().zip(&confidences).map(|(vote, sum)| vote + sum / (3.0 * (sum.abs() + 1.0))).collect()
+    }
+}
+
+fn add(values: &mut [f64], index: usize, value: f64) {
+    if let Some(cell) = values.get_mut(index) {
+        *cell += value;
+    }
+}
+
+/// Buffers that rows share.
+#[derive(Debug, Default)]
+struct Work {
+    kernel: Vec<f64>,
+    decisions: Vec<f64>,
+    votes: Vec<f64>,
+}
+
+impl Kernel {
+    fn of(self, x: &[f64], y: &[f64]) -> f64 {
+        let dot = || x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
+        match self {
+            Self::Linear => dot(),
+            Self::Polynomial { gamma, coef0, degree } => power(gamma * dot() + coef0, degree),
+            Self::Rbf { gamma } => {
+                let square = |(x, y): (&f64, &f64)| (x - y) * (x - y);
+                (-gamma * x.iter().zip(y).map(square).sum::<f64>()).exp()
+            }
+            Self::Sigmoid { gamma, coef0 } => (gamma * dot() + coef0).tanh(),
+        }
+    }
+}
+
+/// libsvm's `powi`.
+fn power(base: f64, mut times: u32) -> f64 {
+    let (mut square, mut result) = (base, 1.0);
+    while times > 0 {
+        if times % 2 == 1 {
+            result *= square;
+        }
+        square *= square;
+        times /= 2;
+    }
+    result
+}
+
+/// libsvm's `sigmoid_predict`.
+fn sigmoid(decision: f64, a: f64, b: f64) -> f64 {
+    let exponent = decision * a + b;
+    if exponent >= 0.0 { (-exponent).exp() / (1.0 + (-exponent).exp()) } else { 1.0 / (1.0 + exponent.exp()) }
+}
+
+/// libsvm's `multiclass_probability`: Wu, Lin and Weng's second method of pairwise coupling.
+fn couple(pairwise: &[f64], k: usize) -> Vec<f64> {
+    let r = |row: usize, column: usize| pairwise.get(row * k + column).copied().unwrap_or(0.0);
+    let mut q = vec![0.0; k * k];
+    for t in 0..k {
+        let square: f64 = (0..k).filter(|j| *j != t).fold(0.0, |sum, j| sum + r(j, t) * r(j, t));
+        for j in 0..k {
+            let value = if j == t { square } else { -r(j, t) * r(t, j) };
+            if let Some(cell) = q.get_mut(t * k + j) {
+                *cell = value;
+            }
+        }
+    }
+    let mut p = vec![1.0 / (k as f64); k];
+    let bound = 0.005 / (k as f64);
+    for _ in 0..k.max(100) {
+        let mut qp: Vec<f64> = q.chunks_exact(k).map(|row| row.iter().zip(&p).fold(0.0, |sum, (q, p)| sum + q * p)).collect();
+        let mut pqp = p.iter().zip(&qp).fold(0.0, |sum, (p, qp)| sum + p * qp);
+        if qp.iter().all(|value| (value - pqp).abs() < bound) {
+            break;
+        }
+        for (t, row) in q.chunks_exact(k).enumerate() {
+            let (Some(diagonal), Some(value)) = (row.get(t), qp.get(t).copied()) else { continue };
+            let step = (pqp - value) / diagonal;
+            add(&mut p, t, step);
+            pqp = (pqp + step * (step * diagonal + 2.0 * value)) / (1.0 + step) / (1.0 + step);
+            for ((qp, q), p) in qp.iter_mut().zip(row).zip(&mut p) {
+                *qp = (*qp + step * q) / (1.0 + step);
+                *p /= 1.0 + step;
+            }
+        }
+    }
+    p
+}

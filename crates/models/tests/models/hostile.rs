@@ -1,0 +1,135 @@
+//! Damaged and malicious files: an error or a valid model, never a panic, and soon.
+
+use crate::corpus::cases;
+use models::{Limits, LoadError, Matrix, Precision, load};
+use proptest::prelude::*;
+
+/// Enough for every golden case, so that the tests also meet the limits.
+fn limits() -> Limits {
+    Limits { file_bytes: 1 << 20, decompressed_bytes: 1 << 20, objects: 20_000, depth: 8, compiled_bytes: 1 << 20 }
+}
+
+/// Loads, and asks the model if there is one.
+fn survive(bytes: &[u8]) {
+    let Ok(model) = load(bytes, &limits()) else { return };
+    let columns = model.features();
+    if columns > 1000 {
+        return;
+    }
+    for value in [0.0, 1e300, -3.5, f64::NAN, f64::INFINITY] {
+        let rows = Matrix::new(vec![value; columns * 2], 2, columns, Precision::Double).unwrap();
+        let _ = (model.predict(&rows), model.predict_proba(&rows), model.decision_function(&rows));
+    }
+}
+
+#[test]
+fn every_truncation_is_an_error() {
+    for case in cases() {
+        // Every length of the small files; the large ones add nothing but time.
+        for length in (0..case.bytes.len()).step_by(1 + case.bytes.len() / 2500) {
+            survive(&case.bytes[..length]);
+        }
+        assert!(load(&case.bytes[..case.bytes.len() / 2], &limits()).is_err(), "{}", case.name);
+    }
+}
+
+#[test]
+fn flipped_bits_do_no_harm() {
+    for (number, case) in cases().into_iter().enumerate() {
+        let mut bytes = case.bytes;
+        // Every bit of every file would take an hour; byte and bit differ from case to case.
+        for at in (number % 13..bytes.len()).step_by(13) {
+            let bit = 1 << ((at / 13 + number) % 8);
+            bytes[at] ^= bit;
+            survive(&bytes);
+            bytes[at] ^= bit;
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn noise_is_refused(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        survive(&bytes);
+    }
+
+    /// Bytes that are mostly opcodes reach deeper than noise.
+    #[test]
+    fn opcodes_do_no_harm(bytes in proptest::collection::vec(
+        prop_oneof![Just(b'('), Just(b']'), Just(b'}'), Just(b')'), Just(b'N'), Just(b'K'), Just(b'a'), Just(b'e'), Just(b's'),
+            Just(b'u'), Just(b'b'), Just(b'R'), Just(0x81), Just(0x94), Just(b'h'), Just(b't'), Just(0x85), Just(0x86), Just(0x93),
+            Just(0x8c), Just(b'2'), Just(b'0'), Just(b'1'), Just(b'.'), 0_u8..4, Just(b'o'), Just(0x90), Just(0x8f)], 0..200)) {
+        survive(&bytes);
+    }
+}
+
+fn refusal(bytes: &[u8]) -> (String, String) {
+    match load(bytes, &limits()) {
+        Err(LoadError::Class { class, place }) => (class, place),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn calls_are_refused_by_name() {
+    let check = |bytes: &[u8], class: &str, place: &str| assert_eq!(refusal(bytes), (class.to_owned(), place.to_owned()));
+    check(b"cos\nsystem\n(S'touch /tmp/owned'\ntR.", "os.system", "model");
+    check(b"cposix\nsystem\n(Vid\ntR.", "posix.system", "model");
+    check(b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93\x8c\x011\x85R.", "builtins.eval", "model");
+    check(b"(csubprocess\nPopen\nNo.", "subprocess.Popen", "model");
+    check(b"(S'id'\nios\nsystem\n.", "os.system", "model");
+    // A call whose result is thrown away is refused as well.
+    check(b"cos\nsystem\n(Vid\ntR0N.", "os.system", "model");
+    // Inside an estimator, and inside a step of a pipeline.
+    check(
+        b"\x80\x02csklearn.svm._classes\nSVC\n)\x81}X\x0c\x00\x00\x00random_statecos\nsystem\nX\x02\x00\x00\x00id\x85Rsb.",
+        "os.system",
+        "random_state",
+    );
+    check(
+        b"\x80\x02csklearn.pipeline\nPipeline\n)\x81}X\x05\x00\x00\x00steps](N\x8c\x01ac__main__\nMine\n)\x81\x86esb.",
+        "__main__.Mine",
+        "steps[1]",
+    );
+}
+
+#[test]
+fn unknown_estimators_are_refused_with_their_place() {
+    let pipeline = |step: &str| {
+        let head = b"\x80\x02csklearn.pipeline\nPipeline\n)\x81}X\x05\x00\x00\x00steps](\x8c\x01aN\x86\x8c\x01bc".as_slice();
+        [head, step.as_bytes(), b"\n)\x81}b\x86esb."].concat()
+    };
+    let found = refusal(&pipeline("sklearn.cluster._kmeans\nKMeans"));
+    assert_eq!(found, ("sklearn.cluster._kmeans.KMeans".to_owned(), "steps[1]".to_owned()));
+    let error = load(&pipeline("sklearn.cluster._kmeans\nKMeans"), &limits()).unwrap_err().to_string();
+    assert!(error.contains("`sklearn.cluster._kmeans.KMeans` at `steps[1]`") && error.contains("ONNX"), "{error}");
+    let error = load(&pipeline("sklearn.svm._classes\nSVC"), &limits()).unwrap_err().to_string();
+    assert!(error.starts_with("`sklearn.svm._classes.SVC` at `steps[1]` is damaged or was never fitted"), "{error}");
+}
+
+#[test]
+fn limits_hold() {
+    let limits = limits();
+    let check = |bytes: &[u8], what: &str| match load(bytes, &limits) {
+        Err(LoadError::Limit { what: found, .. }) => assert_eq!(found, what),
+        other => panic!("{what}: {other:?}"),
+    };
+    check(&vec![0; (1 << 20) + 1], "bytes of file");
+    check(&[b"]".repeat(30_000), b".".to_vec()].concat(), "objects");
+    check(b"Nr\xff\xff\xff\x7f.", "memo entries");
+    let bomb = std::io::Read::bytes(flate2::read::ZlibEncoder::new(
+        std::io::Read::take(std::io::repeat(b']'), 2 << 20),
+        flate2::Compression::best(),
+    ));
+    check(&bomb.collect::<Result<Vec<u8>, _>>().unwrap(), "decompressed bytes");
+    // A pipeline that contains itself.
+    check(b"\x80\x02csklearn.pipeline\nPipeline\n)\x81q\x00}X\x05\x00\x00\x00steps]\x8c\x01ah\x00\x86asb.", "pipelines inside pipelines");
+}
+
+#[test]
+fn compressions_out_of_reach_are_named() {
+    for (head, name) in [(b"\xfd7zXZ\x00".as_slice(), "xz"), (b"]\x00\x00\x80", "lzma"), (b"\x04\x22\x4d\x18", "lz4")] {
+        let error = load(head, &limits()).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("the file is compressed with {name}")), "{error}");
+    }
+}
