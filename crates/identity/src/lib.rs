@@ -1,1 +1,54 @@
-//! Who is calling: sessions, OpenID Connect relying party, ServiceAccount tokens, workload credentials.
+//! Who is calling: sessions, OpenID Connect relying party, ServiceAccount
+//! tokens, workload credentials.
+//!
+//! [`Identity`] answers the questions of a decision ([`policy::Question`]).
+//! [`RelyingParty`] logs people in and out over plain HTTP messages; it talks
+//! to the provider through an [`HttpClient`] that the program gives it.
+//! [`Sessions`] lie in one file and outlive a crash. [`ClusterIssuer`] gives
+//! the embedded cluster's workloads their tokens, [`WorkloadCredentials`] the
+//! proof of who they are on the cluster-local listener.
+//!
+//! Secrets are types that do not print themselves; a token, cookie, code or
+//! password is never part of an error or a log line. All time comes from a
+//! [`Clock`].
+
+mod authservice;
+mod bearer;
+mod clock;
+mod cluster;
+mod cookie;
+mod http_client;
+mod identity;
+mod jose;
+mod keyfile;
+mod names;
+mod oauth2_proxy;
+mod person;
+mod rp;
+mod seal;
+mod secret;
+mod seen;
+mod session;
+mod workload;
+
+pub use authservice::AuthserviceConfig;
+pub use clock::{Clock, system_clock};
+pub use cluster::{
+    BoundPod, CLUSTER_ISSUER, ClusterIssuer, ClusterIssuerConfig, ClusterKey, INGRESS_AUDIENCE,
+    IssueError, TokenRequest,
+};
+pub use cookie::SecureCookies;
+pub use http_client::{HttpClient, HttpError};
+pub use identity::{Identity, Parts};
+pub use keyfile::KeyFileError;
+pub use oauth2_proxy::Oauth2ProxyConfig;
+pub use person::IdentityClaims;
+pub use rp::{RedirectUri, RelyingParty, RpConfig, RpError};
+pub use secret::{NoRandomness, Secret};
+pub use session::{SESSION_COOKIE, Session, SessionConfig, SessionId, Sessions, StoreError};
+pub use workload::{
+    BadWorkload, ProxyLogin, WORKLOAD_PASSWORD_LIFE, WorkloadCredentials, WorkloadError,
+};
+
+#[cfg(test)]
+mod tests;

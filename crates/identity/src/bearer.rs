@@ -1,0 +1,167 @@
+//! Bearer tokens: reading the header (RFC 6750 §2.1), remembering what was
+//! verified.
+
+use http::{HeaderMap, header};
+use policy::{TokenError, TokenHolder};
+use sha2::{Digest as _, Sha256};
+
+use crate::jose::MAX_BEARER_BYTES;
+
+/// A verified token is believed for so many seconds without looking again.
+const REMEMBER: u64 = 60;
+
+/// Tokens remembered.
+const CACHED: u64 = 10_000;
+
+/// What `authorization` holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Authorization<'a> {
+    /// Nothing, or credentials of another scheme.
+    Absent {
+        /// There is a header, of another scheme.
+        other_scheme: bool,
+    },
+    /// A bearer token.
+    Bearer(&'a str),
+    /// Something that must not be guessed about.
+    Wrong(TokenError),
+}
+
+fn wrong(text: &str) -> TokenError {
+    TokenError(text.to_owned())
+}
+
+/// Reads `authorization`.
+pub(crate) fn authorization(headers: &HeaderMap) -> Authorization<'_> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Authorization::Absent {
+            other_scheme: false,
+        };
+    };
+    if values.next().is_some() {
+        return Authorization::Wrong(wrong("more than one authorization header, expected one"));
+    }
+    let Ok(text) = value.to_str() else {
+        return Authorization::Wrong(wrong("the authorization header is not ASCII"));
+    };
+    let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Authorization::Absent { other_scheme: true };
+    }
+    let token = rest.trim_start_matches(' ');
+    if token.is_empty() {
+        return Authorization::Wrong(wrong(
+            "the authorization header has no token after `Bearer`",
+        ));
+    }
+    if token.len() > MAX_BEARER_BYTES {
+        return Authorization::Wrong(wrong("the token is longer than 8192 bytes"));
+    }
+    if !token.bytes().all(is_b64token) {
+        return Authorization::Wrong(wrong(
+            "the token has characters that no token has, expected one token after `Bearer`",
+        ));
+    }
+    Authorization::Bearer(token)
+}
+
+/// RFC 6750 §2.1, `b64token`.
+fn is_b64token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte)
+}
+
+/// Verified tokens by their SHA-256.
+pub(crate) struct Verified {
+    cache: moka::sync::Cache<[u8; 32], (TokenHolder, u64)>,
+}
+
+impl Verified {
+    pub(crate) fn new() -> Self {
+        Self {
+            cache: moka::sync::Cache::builder()
+                .max_capacity(CACHED)
+                .time_to_live(std::time::Duration::from_secs(REMEMBER))
+                .build(),
+        }
+    }
+
+    pub(crate) fn key(token: &str) -> [u8; 32] {
+        Sha256::digest(token).into()
+    }
+
+    pub(crate) fn get(&self, key: &[u8; 32], now: u64) -> Option<TokenHolder> {
+        let (holder, until) = self.cache.get(key)?;
+        (now < until).then_some(holder)
+    }
+
+    pub(crate) fn remember(&self, key: [u8; 32], holder: &TokenHolder, expires: u64, now: u64) {
+        let until = expires.min(now.saturating_add(REMEMBER));
+        self.cache.insert(key, (holder.clone(), until));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(sent: &[&str], expected: &str) {
+        let mut headers = HeaderMap::new();
+        for value in sent {
+            headers.append(
+                header::AUTHORIZATION,
+                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+            );
+        }
+        let found = match authorization(&headers) {
+            Authorization::Absent { other_scheme } => format!("absent {other_scheme}"),
+            Authorization::Bearer(token) => format!("bearer {token}"),
+            Authorization::Wrong(TokenError(text)) => text,
+        };
+        assert!(found.starts_with(expected), "{sent:?}: {found}");
+    }
+
+    #[test]
+    fn the_header_is_read_strictly() {
+        check(&[], "absent false");
+        check(&["Bearer a.b.c"], "bearer a.b.c");
+        check(&["bearer a.b.c"], "bearer a.b.c");
+        check(&["BEARER   a.b.c"], "bearer a.b.c");
+        check(&["Bearer"], "the authorization header has no token");
+        check(&["Bearer "], "the authorization header has no token");
+        check(&["Bearer a b"], "the token has characters");
+        check(&["Bearer a,b"], "the token has characters");
+        check(&["Bearer\ta"], "absent true");
+        check(&["Bearer a", "Bearer a"], "more than one");
+        check(&["Basic eA==", "Bearer a"], "more than one");
+        check(&["Basic eA=="], "absent true");
+        check(&["Bearerx a"], "absent true");
+        check(&[""], "absent true");
+        check(&["Bearer ü"], "the authorization header is not ASCII");
+        check(
+            &[&format!("Bearer {}", "a".repeat(8193))],
+            "the token is longer",
+        );
+        check(
+            &[&format!("Bearer {}", "a".repeat(1 << 20))],
+            "the token is longer",
+        );
+        check(&[&format!("Bearer {}", "a".repeat(8192))], "bearer aaaa");
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_makes_it_stumble(value in proptest::collection::vec(any::<u8>(), 0..100)) {
+            if let Ok(value) = HeaderValue::from_bytes(&value) {
+                let mut headers = HeaderMap::new();
+                headers.append(header::AUTHORIZATION, value);
+                if let Authorization::Bearer(token) = authorization(&headers) {
+                    prop_assert!(token.bytes().all(is_b64token));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Who is calling.
+
+use std::fmt;
+use std::sync::Arc;
+
+use policy::{Caller, RequestHead, TokenError, TokenHolder, Tokens};
+
+use crate::authservice::AuthserviceConfig;
+use crate::bearer::{Authorization, Verified, authorization};
+use crate::clock::{Clock, now};
+use crate::cluster::ClusterIssuer;
+use crate::jose::{MAX_BEARER_BYTES, Unverified};
+use crate::oauth2_proxy::Oauth2ProxyConfig;
+use crate::rp::RelyingParty;
+use crate::rp::find_session;
+use crate::seen::Seen;
+use crate::session::{Session, Sessions};
+
+/// What an [`Identity`] is made of.
+#[derive(Clone)]
+pub struct Parts {
+    /// Sessions of people.
+    pub sessions: Sessions,
+    /// The login, if there is a provider.
+    pub relying_party: Option<Arc<RelyingParty>>,
+    /// The cluster's token issuer, if there is one.
+    pub cluster_issuer: Option<Arc<ClusterIssuer>>,
+    /// How it answers in oidc-authservice's place.
+    pub authservice: AuthserviceConfig,
+    /// How it answers in oauth2-proxy's place.
+    pub oauth2_proxy: Oauth2ProxyConfig,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// Finds out who is calling, by session cookie and bearer token.
+pub struct Identity {
+    pub(crate) parts: Parts,
+    verified: Verified,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("sessions", &self.parts.sessions)
+            .field("relying_party", &self.parts.relying_party)
+            .field("cluster_issuer", &self.parts.cluster_issuer)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Identity {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            parts,
+            verified: Verified::new(),
+        }
+    }
+
+    /// The sessions.
+    pub fn sessions(&self) -> &Sessions {
+        &self.parts.sessions
+    }
+
+    /// The login, if there is one.
+    pub fn relying_party(&self) -> Option<&RelyingParty> {
+        self.parts.relying_party.as_deref()
+    }
+
+    /// The cluster's token issuer, if there is one.
+    pub fn cluster_issuer(&self) -> Option<&ClusterIssuer> {
+        self.parts.cluster_issuer.as_deref()
+    }
+
+    /// Who sent the request, by the credentials that count. A session goes
+    /// before a bearer token: pages behind the login send tokens of their own
+    /// to what they talk to. Two authorization headers are never guessed about.
+    pub async fn caller(&self, head: &RequestHead, tokens: Tokens) -> Caller {
+        let authorization = authorization(&head.headers);
+        if let Authorization::Wrong(error) = authorization {
+            return Caller::BadToken(error);
+        }
+        if tokens == Tokens::SessionOrBearer
+            && let Some(session) = self.session(&Seen::from(head))
+        {
+            return Caller::Session(session.person.clone());
+        }
+        match authorization {
+            Authorization::Bearer(token) => match self.bearer(token).await {
+                Ok(holder) => Caller::Token(holder),
+                Err(error) => Caller::BadToken(error),
+            },
+            Authorization::Absent { other_scheme: true } => Caller::BadToken(TokenError(
+                "the authorization header is of another scheme, expected `Bearer <token>`"
+                    .to_owned(),
+            )),
+            Authorization::Absent { .. } | Authorization::Wrong(_) => Caller::Anonymous,
+        }
+    }
+
+    /// Whose token this is. A verified token is remembered for 60 seconds at
+    /// most, never past its expiry.
+    ///
+    /// # Errors
+    /// Says what is wrong with the token, without repeating it.
+    pub async fn bearer(&self, token: &str) -> Result<TokenHolder, TokenError> {
+        if token.len() > MAX_BEARER_BYTES {
+            return Err(TokenError("the token is longer than 8192 bytes".to_owned()));
+        }
+        let key = Verified::key(token);
+        let now = now(&self.parts.clock);
+        if let Some(holder) = self.verified.get(&key, now) {
+            return Ok(holder);
+        }
+        let (holder, expires) = self.verify(token, now).await.map_err(TokenError)?;
+        self.verified.remember(key, &holder, expires, now);
+        Ok(holder)
+    }
+
+    async fn verify(&self, token: &str, now: u64) -> Result<(TokenHolder, u64), String> {
+        let token =
+            Unverified::parse(token, MAX_BEARER_BYTES).map_err(|error| error.to_string())?;
+        let issuer = token
+            .claimed_issuer()
+            .ok_or("the token has no issuer (`iss`)")?;
+        if let Some(cluster) = &self.parts.cluster_issuer
+            && cluster.issuer() == issuer
+        {
+            return cluster
+                .verify_parsed(&token, now)
+                .map(|(account, expires)| (TokenHolder::ServiceAccount(account), expires))
+                .map_err(|error| error.to_string());
+        }
+        match &self.parts.relying_party {
+            Some(login) if login.issuer() == issuer => login
+                .bearer(&token)
+                .await
+                .map(|(person, expires)| (TokenHolder::Person(person), expires))
+                .map_err(|error| error.to_string()),
+            _ => Err("the token's issuer is not accepted".to_owned()),
+        }
+    }
+
+    pub(crate) fn session(&self, seen: &Seen<'_>) -> Option<Arc<Session>> {
+        find_session(&self.parts.sessions, seen)
+    }
+}

@@ -1,0 +1,139 @@
+//! From the claims of a verified token to a person.
+
+use std::sync::Arc;
+
+use policy::Person;
+
+use crate::jose::{Claims, JwtError};
+
+/// More groups than this are refused rather than cut: a header could not carry them.
+const MAX_GROUPS: usize = 500;
+
+/// The claims that say who somebody is.
+#[derive(Clone, Debug)]
+pub struct IdentityClaims {
+    /// Claim of the user id, `email` for Kubeflow.
+    pub user_id: String,
+    /// Claim of the groups.
+    pub groups: String,
+}
+
+impl Default for IdentityClaims {
+    fn default() -> Self {
+        Self {
+            user_id: "email".to_owned(),
+            groups: "groups".to_owned(),
+        }
+    }
+}
+
+impl IdentityClaims {
+    pub(crate) fn person(&self, claims: &Claims) -> Result<Person, JwtError> {
+        let wrong = |name: &str| JwtError::Claim(name.to_owned());
+        let subject = claims
+            .text("sub")
+            .filter(|subject| is_plain(subject))
+            .ok_or_else(|| wrong("sub"))?;
+        let user_id = claims
+            .text(&self.user_id)
+            .filter(|id| is_plain(id))
+            .ok_or_else(|| wrong(&self.user_id))?;
+        if self.user_id == "email" {
+            // A user could else take another's address at the provider.
+            let verified = claims.get("email_verified");
+            if verified.is_some_and(|value| value != true && value != "true") {
+                return Err(wrong("email_verified"));
+            }
+            if user_id.matches('@').count() != 1 {
+                return Err(wrong("email"));
+            }
+        }
+        let groups = claims
+            .texts(&self.groups)
+            .filter(|groups| groups.len() <= MAX_GROUPS)
+            .ok_or_else(|| wrong(&self.groups))?;
+        // A comma would make two groups of one in `kubeflow-groups`.
+        if groups
+            .iter()
+            .any(|group| !is_plain(group) || group.contains(','))
+        {
+            return Err(wrong(&self.groups));
+        }
+        Ok(Person {
+            email: user_id.into(),
+            subject: subject.into(),
+            groups: groups.into_iter().map(Arc::from).collect(),
+        })
+    }
+}
+
+/// Fit for a header: not empty, not long, nothing invisible, no space at the ends.
+fn is_plain(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 512
+        && text.trim() == text
+        && !text.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(claims: &str, expected: Result<(&str, &[&str]), &str>) {
+        let parsed = Claims::parse(claims.as_bytes()).unwrap();
+        match (IdentityClaims::default().person(&parsed), expected) {
+            (Ok(person), Ok((email, groups))) => {
+                assert_eq!(&*person.email, email, "{claims}");
+                let found: Vec<_> = person.groups.iter().map(|group| &**group).collect();
+                assert_eq!(found, groups, "{claims}");
+            }
+            (Err(error), Err(claim)) => assert_eq!(error, JwtError::Claim(claim.to_owned())),
+            (found, _) => panic!("{claims}: {found:?}, expected {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn claims_become_a_person_or_nobody() {
+        check(r#"{"sub":"1","email":"a@b.c"}"#, Ok(("a@b.c", &[])));
+        check(
+            r#"{"sub":"1","email":"a@b.c","email_verified":true,"groups":["x","y"]}"#,
+            Ok(("a@b.c", &["x", "y"])),
+        );
+        check(
+            r#"{"sub":"1","email":"a@b.c","groups":"x"}"#,
+            Ok(("a@b.c", &["x"])),
+        );
+        check(
+            r#"{"sub":"1","email":"a@b.c","groups":null}"#,
+            Ok(("a@b.c", &[])),
+        );
+        check(
+            r#"{"sub":"1","email":"a@b.c","email_verified":false}"#,
+            Err("email_verified"),
+        );
+        check(
+            r#"{"sub":"1","email":"a@b.c","email_verified":"false"}"#,
+            Err("email_verified"),
+        );
+        check(r#"{"sub":"1","email":"a@evil@b.c"}"#, Err("email"));
+        check(r#"{"sub":"1","email":"a"}"#, Err("email"));
+        check(r#"{"sub":"1","email":["a@b.c"]}"#, Err("email"));
+        check(r#"{"sub":"1","email":"a@b.c\r\nx: y"}"#, Err("email"));
+        check(r#"{"sub":"1","email":" a@b.c"}"#, Err("email"));
+        check(r#"{"sub":"1"}"#, Err("email"));
+        check(r#"{"email":"a@b.c"}"#, Err("sub"));
+        check(r#"{"sub":"","email":"a@b.c"}"#, Err("sub"));
+        check(
+            r#"{"sub":"1","email":"a@b.c","groups":["x,admin"]}"#,
+            Err("groups"),
+        );
+        check(
+            r#"{"sub":"1","email":"a@b.c","groups":["x",1]}"#,
+            Err("groups"),
+        );
+        check(
+            r#"{"sub":"1","email":"a@b.c","groups":{"x":1}}"#,
+            Err("groups"),
+        );
+    }
+}

@@ -1,0 +1,194 @@
+//! The end of a session, and the small endpoints beside it.
+
+use http::{Method, StatusCode, header};
+use policy::Reply;
+use serde_json::json;
+use std::sync::Arc;
+
+use super::RelyingParty;
+use super::local_path::LocalPath;
+use super::reply::{self, Action};
+use crate::cookie;
+use crate::seen::Seen;
+use crate::session::{SESSION_COOKIE, Session};
+
+/// Session cookies of one request that are looked at.
+pub(super) const MAX_VALUES: usize = 4;
+
+/// Who caused a request, as far as the browser says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// This site, or the person at the keyboard.
+    Ourselves,
+    /// Another site.
+    Others,
+    /// It does not say: no browser, or an old one.
+    Unknown,
+}
+
+impl RelyingParty {
+    pub(crate) async fn serve(&self, seen: &Seen<'_>) -> Option<Reply> {
+        if seen.path == self.callback_path {
+            return Some(self.called_back(seen).await);
+        }
+        if self
+            .config
+            .logout_paths
+            .iter()
+            .any(|path| path == seen.path)
+        {
+            return Some(self.log_out(seen).await);
+        }
+        match seen.path {
+            "/oauth2/start" | "/oauth2/sign_in" => {
+                let target = seen.parameter("rd").ok().flatten();
+                Some(self.begin(seen, target.as_deref().unwrap_or("/")))
+            }
+            "/oauth2/auth" => Some(reply::empty(match self.session_of(seen) {
+                Some(_) => StatusCode::ACCEPTED,
+                None => StatusCode::UNAUTHORIZED,
+            })),
+            "/oauth2/userinfo" => Some(match self.session_of(seen) {
+                None => reply::empty(StatusCode::UNAUTHORIZED),
+                Some(session) => {
+                    let groups: Vec<&str> =
+                        session.person.groups.iter().map(|group| &**group).collect();
+                    reply::json(
+                        StatusCode::OK,
+                        &json!({
+                            "user": &*session.person.subject,
+                            "email": &*session.person.email,
+                            "groups": groups,
+                        }),
+                    )
+                }
+            }),
+            _ => None,
+        }
+    }
+
+    pub(crate) async fn log_out(&self, seen: &Seen<'_>) -> Reply {
+        let post = *seen.method == Method::POST;
+        if !post && *seen.method != Method::GET {
+            return reply::empty(StatusCode::METHOD_NOT_ALLOWED);
+        }
+        match (post, cause(seen)) {
+            (true, Cause::Others) => {
+                return reply::json(
+                    StatusCode::FORBIDDEN,
+                    &json!({"error": "logout was asked for by another site"}),
+                );
+            }
+            (false, Cause::Others | Cause::Unknown) => {
+                return reply::page(
+                    StatusCode::OK,
+                    "Log out?",
+                    "Another page sent you here. Do you want to end your session?",
+                    &Action::Post("Log out", &format!("{}?confirmed=1", seen.path)),
+                );
+            }
+            _ => {}
+        }
+        let by_cookie = cookie::values(seen.headers, SESSION_COOKIE).take(MAX_VALUES);
+        for value in by_cookie.chain(header_sessions(seen)) {
+            if let Err(error) = self.sessions.end(value).await {
+                tracing::error!(%error, "session could not be ended");
+                return reply::failed();
+            }
+        }
+        let cookies = [self.session_cookie(seen).clear()];
+        let to = seen
+            .parameter("rd")
+            .ok()
+            .flatten()
+            .and_then(|target| LocalPath::parse(&target))
+            .map_or_else(
+                || self.config.after_logout_url.clone(),
+                |path| path.as_str().to_owned(),
+            );
+        if !post {
+            return reply::redirect(StatusCode::FOUND, &to, cookies);
+        }
+        if seen
+            .parameter("confirmed")
+            .is_ok_and(|value| value.is_some())
+        {
+            return reply::redirect(StatusCode::SEE_OTHER, &to, cookies);
+        }
+        let answer = reply::json(StatusCode::CREATED, &json!({"afterLogoutURL": to}));
+        reply::with_cookies(answer, cookies)
+    }
+
+    /// The live session of the request's cookie.
+    pub(crate) fn session_of(&self, seen: &Seen<'_>) -> Option<Arc<Session>> {
+        find_session(&self.sessions, seen)
+    }
+}
+
+/// The live session of the request's cookies. Cookies of different people
+/// are none: one of them was planted, from a sibling domain for example.
+pub(crate) fn find_session(
+    sessions: &crate::session::Sessions,
+    seen: &Seen<'_>,
+) -> Option<Arc<Session>> {
+    let mut live = cookie::values(seen.headers, SESSION_COOKIE)
+        .take(MAX_VALUES)
+        .filter_map(|value| sessions.find(value));
+    let first = live.next()?;
+    live.all(|other| other.person == first.person)
+        .then_some(first)
+}
+
+/// Session ids in `authorization` and `x-auth-token`, as oidc-authservice
+/// takes them. No other site can send these.
+pub(crate) fn header_sessions<'a>(seen: &Seen<'a>) -> impl Iterator<Item = &'a str> {
+    let headers = seen.headers;
+    [header::AUTHORIZATION.as_str(), "x-auth-token"]
+        .into_iter()
+        .filter_map(|name| headers.get(name)?.to_str().ok())
+        .filter_map(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token)
+        .filter(|token| token.len() == 43)
+}
+
+/// Fetch metadata first; over plain http browsers send none, then `Origin`,
+/// then `Referer`.
+fn cause(seen: &Seen<'_>) -> Cause {
+    if let Some(site) = seen.header("sec-fetch-site") {
+        return match site {
+            "same-origin" | "none" => Cause::Ourselves,
+            _ => Cause::Others,
+        };
+    }
+    for name in ["origin", "referer"] {
+        if let Some(value) = seen.headers.get(name) {
+            let same = value
+                .to_str()
+                .is_ok_and(|value| is_origin_of(value, seen.authority));
+            return if same {
+                Cause::Ourselves
+            } else {
+                Cause::Others
+            };
+        }
+    }
+    Cause::Unknown
+}
+
+/// Whether a URL is on `authority`. Schemes may differ: TLS may end in front.
+fn is_origin_of(url: &str, authority: &str) -> bool {
+    let Ok(url) = url::Url::parse(url) else {
+        return false;
+    };
+    if !matches!(url.scheme(), "http" | "https") {
+        return false;
+    }
+    let Ok(ours) = url::Url::parse(&format!("{}://{authority}/", url.scheme())) else {
+        return false;
+    };
+    let plain = |port: Option<u16>| port.filter(|port| *port != 80 && *port != 443);
+    url.host_str().is_some()
+        && url.host_str() == ours.host_str()
+        && plain(url.port()) == plain(ours.port())
+}

@@ -1,0 +1,237 @@
+//! The OpenID Connect relying party: code flow with PKCE, state and nonce
+//! (OpenID Connect Core §3.1, RFC 7636, RFC 9700).
+
+mod callback;
+mod local_path;
+mod login;
+mod logout;
+mod provider;
+pub(crate) mod reply;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use policy::{Person, Reply, RequestHead};
+
+use crate::clock::{Clock, now};
+use crate::cookie::{Attributes, SecureCookies};
+use crate::http_client::HttpClient;
+use crate::jose::Unverified;
+use crate::keyfile::{self, KeyFileError};
+use crate::person::IdentityClaims;
+use crate::seal::Sealer;
+use crate::secret::Secret;
+use crate::seen::Seen;
+use crate::session::{SESSION_COOKIE, Sessions};
+pub(crate) use logout::{find_session, header_sessions};
+use provider::{Provider, ProviderError};
+
+/// Where the provider sends the browser back to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedirectUri {
+    /// Sent to the provider as it stands; Kubeflow registers a path alone
+    /// (`/login/oidc`, `/oauth2/callback`), which Dex resolves for the browser.
+    Exactly(String),
+    /// This path on the host that the request was for: one client on several
+    /// hosts, all registered.
+    OnRequestHost(String),
+}
+
+/// Settings of the relying party.
+#[derive(Clone, Debug)]
+pub struct RpConfig {
+    /// `iss`, and where discovery starts.
+    pub issuer: String,
+    /// Authorization endpoint as the *browser* reaches it; may be relative
+    /// (`/dex/auth`), since the issuer's host is often known inside only.
+    pub auth_url: String,
+    /// Client id.
+    pub client_id: String,
+    /// Client secret.
+    pub client_secret: Secret,
+    /// Redirect URI.
+    pub redirect_uri: RedirectUri,
+    /// Scopes; `openid` is added where missing.
+    pub scopes: Vec<String>,
+    /// Claims that say who somebody is.
+    pub claims: IdentityClaims,
+    /// Audiences of bearer tokens that are accepted besides the client id.
+    pub bearer_audiences: Vec<String>,
+    /// Where a browser goes after logout.
+    pub after_logout_url: String,
+    /// Paths that end a session.
+    pub logout_paths: Vec<String>,
+    /// Whether cookies are `Secure`.
+    pub secure_cookies: SecureCookies,
+}
+
+/// Logs people in.
+pub struct RelyingParty {
+    config: RpConfig,
+    callback_path: String,
+    provider: Provider,
+    sessions: Sessions,
+    sealer: Sealer,
+    clock: Clock,
+}
+
+/// The relying party cannot work as configured.
+#[derive(Debug, thiserror::Error)]
+pub enum RpError {
+    /// Its key.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// A setting.
+    #[error("login provider: `{field}` is `{value}`, expected {expected}")]
+    Setting {
+        /// Which.
+        field: &'static str,
+        /// As given.
+        value: String,
+        /// What was expected.
+        expected: &'static str,
+    },
+    /// Cryptography refused to work.
+    #[error(transparent)]
+    Crypto(#[from] crate::secret::NoRandomness),
+}
+
+impl fmt::Debug for RelyingParty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RelyingParty")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RelyingParty {
+    /// A relying party whose key is in `folder`. Talks to nobody yet.
+    ///
+    /// # Errors
+    /// When a setting makes no sense or the key file is not usable.
+    pub fn new(
+        config: RpConfig,
+        http: Arc<dyn HttpClient>,
+        sessions: Sessions,
+        folder: &Path,
+        clock: Clock,
+    ) -> Result<Self, RpError> {
+        let callback_path = callback_path(&config.redirect_uri)?;
+        for (field, value) in [
+            ("auth_url", &config.auth_url),
+            ("after_logout_url", &config.after_logout_url),
+        ] {
+            let absolute = value.starts_with("https://") || value.starts_with("http://");
+            let usable = value.bytes().all(|byte| byte.is_ascii_graphic());
+            if !usable || !(absolute || local_path::LocalPath::parse(value).is_some()) {
+                return Err(RpError::Setting {
+                    field,
+                    value: value.clone(),
+                    expected: "a path or an http(s) URL",
+                });
+            }
+        }
+        let key = keyfile::symmetric(&folder.join("login.key"))?;
+        Ok(Self {
+            provider: Provider::new(config.issuer.clone(), http, Arc::clone(&clock)),
+            callback_path,
+            config,
+            sessions,
+            sealer: Sealer::new(&key, "relying party")?,
+            clock,
+        })
+    }
+
+    /// `iss` of the provider.
+    pub fn issuer(&self) -> &str {
+        &self.config.issuer
+    }
+
+    /// The path that the provider sends browsers back to.
+    pub fn callback_path(&self) -> &str {
+        &self.callback_path
+    }
+
+    /// Sends the browser to the provider; it comes back to what it asked for.
+    /// Stores nothing.
+    pub fn begin_login(&self, head: &RequestHead) -> Reply {
+        let seen = Seen::from(head);
+        self.begin(&seen, &seen.path_and_query())
+    }
+
+    /// Sends the browser to the provider; it comes back to `return_to`, or to
+    /// `/` if that is not a path of this site.
+    pub fn begin_login_to(&self, head: &RequestHead, return_to: &str) -> Reply {
+        self.begin(&Seen::from(head), return_to)
+    }
+
+    /// The provider sent the browser back: a session, or a page that says why not.
+    pub async fn callback(&self, head: &RequestHead) -> Reply {
+        self.called_back(&Seen::from(head)).await
+    }
+
+    /// Ends the session. POST answers as oidc-authservice does (201 and
+    /// `{"afterLogoutURL": …}`), GET redirects; a request that another site
+    /// may have caused gets a page that asks first, or 403.
+    pub async fn logout(&self, head: &RequestHead) -> Reply {
+        self.log_out(&Seen::from(head)).await
+    }
+
+    /// Answers the paths of the login machinery: callback, logout,
+    /// `/oauth2/start`, `/oauth2/sign_in`, `/oauth2/auth`, `/oauth2/userinfo`.
+    /// `None` for every other path.
+    pub async fn handle(&self, head: &RequestHead) -> Option<Reply> {
+        self.serve(&Seen::from(head)).await
+    }
+
+    /// Whose token this is, and when it expires.
+    pub(crate) async fn bearer(
+        &self,
+        token: &Unverified<'_>,
+    ) -> Result<(Person, u64), ProviderError> {
+        let claims = self.provider.verify(token).await?;
+        let expires = claims.check(&self.config.issuer, now(&self.clock))?;
+        let accepted = || {
+            std::iter::once(&self.config.client_id)
+                .chain(&self.config.bearer_audiences)
+                .map(String::as_str)
+        };
+        claims.check_audience(accepted())?;
+        Ok((self.config.claims.person(&claims)?, expires))
+    }
+
+    pub(crate) fn secure(&self, seen: &Seen<'_>) -> bool {
+        seen.https || self.config.secure_cookies == SecureCookies::Always
+    }
+
+    fn session_cookie(&self, seen: &Seen<'_>) -> Attributes<'static> {
+        Attributes {
+            name: SESSION_COOKIE,
+            path: "/",
+            secure: self.secure(seen),
+        }
+    }
+}
+
+fn callback_path(uri: &RedirectUri) -> Result<String, RpError> {
+    let wrong = |value: &str| RpError::Setting {
+        field: "redirect_uri",
+        value: value.to_owned(),
+        expected: "a path or an http(s) URL without query",
+    };
+    let path = match uri {
+        RedirectUri::OnRequestHost(path) => path.clone(),
+        RedirectUri::Exactly(uri) if uri.starts_with('/') => uri.clone(),
+        RedirectUri::Exactly(uri) => url::Url::parse(uri)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none())
+            .ok_or_else(|| wrong(uri))?
+            .path()
+            .to_owned(),
+    };
+    match local_path::LocalPath::parse(&path) {
+        Some(_) if !path.contains('?') => Ok(path),
+        _ => Err(wrong(&path)),
+    }
+}

@@ -1,0 +1,312 @@
+//! Sessions of people: kept on disk, found in memory.
+
+mod store;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use policy::Person;
+use sha2::{Digest as _, Sha256};
+
+use crate::clock::{Clock, now};
+use crate::secret::{NoRandomness, Secret, random};
+pub use store::StoreError;
+use store::{Record, Store};
+
+/// Name of the session cookie, as oidc-authservice has it.
+pub const SESSION_COOKIE: &str = "authservice_session";
+
+/// How often use of a session is written down, at most.
+const TOUCH_EVERY: u64 = 60;
+
+/// Uses not written down yet; more than this are forgotten.
+const MAX_TOUCHED: usize = 10_000;
+
+/// Expired sessions removed in one sweep.
+const SWEEP: usize = 1_000;
+
+/// SHA-256 of a session id: what is stored, so that the file gives nobody a session.
+type Hash = [u8; 32];
+
+/// Settings of [`Sessions`].
+#[derive(Clone, Copy, Debug)]
+pub struct SessionConfig {
+    /// A session not used for so long ends.
+    pub idle: Duration,
+    /// A session older than this ends.
+    pub absolute: Duration,
+    /// More sessions than this push out those that would end first.
+    pub max_sessions: u64,
+    /// Sessions held in memory.
+    pub cached: u64,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(12 * 3600),
+            absolute: Duration::from_secs(24 * 3600),
+            max_sessions: 100_000,
+            cached: 10_000,
+        }
+    }
+}
+
+/// The secret that a browser's session cookie holds: 32 random bytes.
+#[derive(Clone)]
+pub struct SessionId(String);
+
+impl SessionId {
+    /// The cookie's value.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    fn hash(value: &str) -> Option<Hash> {
+        if value.len() != 43 {
+            return None;
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(value).ok()?;
+        Some(Sha256::digest(bytes).into())
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionId(..)")
+    }
+}
+
+/// A person's session.
+#[derive(Debug)]
+pub struct Session {
+    /// Whose it is.
+    pub person: Person,
+    /// The ID token of the login, for upstreams that verify it themselves.
+    pub id_token: Option<Secret>,
+    /// When it ends at the latest, seconds since 1970.
+    pub expires: u64,
+    seen: AtomicU64,
+    written: AtomicU64,
+}
+
+/// All sessions. Cheap to clone.
+#[derive(Clone)]
+pub struct Sessions {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Store,
+    cache: moka::sync::Cache<Hash, Arc<Session>>,
+    /// Held while a session goes from disk to memory and while an ended one
+    /// leaves memory, so that no read from before the end survives it.
+    filling: Mutex<()>,
+    touched: Mutex<HashMap<Hash, u64>>,
+    config: SessionConfig,
+    clock: Clock,
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions")
+            .field("config", &self.shared.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Sessions {
+    /// Opens `sessions.redb` in `folder`, making it if there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or is not a session store.
+    pub fn open(folder: &Path, config: SessionConfig, clock: Clock) -> Result<Self, StoreError> {
+        let store = Store::open(&folder.join("sessions.redb"))?;
+        let cache = moka::sync::Cache::builder()
+            .max_capacity(config.cached)
+            .build();
+        Ok(Self {
+            shared: Arc::new(Shared {
+                store,
+                cache,
+                filling: Mutex::new(()),
+                touched: Mutex::new(HashMap::new()),
+                config,
+                clock,
+            }),
+        })
+    }
+
+    /// How long a session can live.
+    pub fn absolute_lifetime(&self) -> Duration {
+        self.shared.config.absolute
+    }
+
+    /// Starts a session; it is on disk when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn create(
+        &self,
+        person: Person,
+        id_token: Option<Secret>,
+    ) -> Result<SessionId, StoreError> {
+        let id = SessionId(URL_SAFE_NO_PAD.encode(random::<32>()?));
+        let hash = SessionId::hash(id.expose()).ok_or(NoRandomness)?;
+        let shared = Arc::clone(&self.shared);
+        blocking(move || {
+            let now = now(&shared.clock);
+            let expires = now.saturating_add(shared.config.absolute.as_secs());
+            let record = Record::new(&person, id_token.as_ref(), expires, now, shared.idle());
+            let pushed_out = shared
+                .store
+                .insert(&hash, &record, shared.config.max_sessions)?;
+            shared.forget(&pushed_out);
+            Ok(())
+        })
+        .await?;
+        Ok(id)
+    }
+
+    /// The live session of a cookie's value. Reads the disk only for sessions
+    /// not used lately.
+    pub fn find(&self, value: &str) -> Option<Arc<Session>> {
+        let hash = SessionId::hash(value)?;
+        let now = now(&self.shared.clock);
+        let session = match self.shared.cache.get(&hash) {
+            Some(session) => session,
+            None => self.shared.fill(&hash)?,
+        };
+        let seen = session.seen.load(Ordering::Relaxed);
+        if now >= session.expires || now >= seen.saturating_add(self.shared.idle()) {
+            return None;
+        }
+        if now > seen {
+            session.seen.store(now, Ordering::Relaxed);
+        }
+        let written = session.written.load(Ordering::Relaxed);
+        if now >= written.saturating_add(TOUCH_EVERY) {
+            session.written.store(now, Ordering::Relaxed);
+            self.shared.touch(hash, now);
+        }
+        Some(session)
+    }
+
+    /// Ends the session of a cookie's value; true if there was one. No request
+    /// after this finds it.
+    ///
+    /// # Errors
+    /// When the disk cannot be written; the session then lives on.
+    pub async fn end(&self, value: &str) -> Result<bool, StoreError> {
+        let Some(hash) = SessionId::hash(value) else {
+            return Ok(false);
+        };
+        let shared = Arc::clone(&self.shared);
+        blocking(move || {
+            let existed = shared.store.remove(&[hash])? > 0;
+            shared.forget(&[hash]);
+            Ok(existed)
+        })
+        .await
+    }
+
+    /// Ends every session of a person; returns how many there were.
+    ///
+    /// # Errors
+    /// When the disk cannot be read or written.
+    pub async fn end_all_of(&self, email: &str) -> Result<u64, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let email = email.to_owned();
+        blocking(move || {
+            let theirs = shared.store.of(&email)?;
+            let count = shared.store.remove(&theirs)?;
+            shared.forget(&theirs);
+            Ok(count)
+        })
+        .await
+    }
+
+    /// Writes down which sessions were used and removes expired ones, a
+    /// bounded number at a time; returns how many went. Call it every minute
+    /// and before the program ends.
+    ///
+    /// # Errors
+    /// When the disk cannot be read or written.
+    pub async fn maintain(&self) -> Result<usize, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        blocking(move || {
+            let touched = std::mem::take(&mut *shared.touched());
+            shared.store.touch(&touched, shared.idle())?;
+            let gone = shared.store.sweep(now(&shared.clock), SWEEP)?;
+            shared.forget(&gone);
+            Ok(gone.len())
+        })
+        .await
+    }
+}
+
+impl Shared {
+    fn idle(&self) -> u64 {
+        self.config.idle.as_secs()
+    }
+
+    fn touched(&self) -> std::sync::MutexGuard<'_, HashMap<Hash, u64>> {
+        self.touched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn touch(&self, hash: Hash, now: u64) {
+        let mut touched = self.touched();
+        if touched.len() < MAX_TOUCHED || touched.contains_key(&hash) {
+            touched.insert(hash, now);
+        }
+    }
+
+    fn fill(&self, hash: &Hash) -> Option<Arc<Session>> {
+        let _filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(session) = self.cache.get(hash) {
+            return Some(session);
+        }
+        let record = match self.store.get(hash) {
+            Ok(record) => record?,
+            Err(error) => {
+                tracing::error!(%error, "session store cannot be read");
+                return None;
+            }
+        };
+        let seen = self.touched().get(hash).copied().unwrap_or(record.seen);
+        let session = Arc::new(Session {
+            person: record.person(),
+            expires: record.expires,
+            seen: AtomicU64::new(seen),
+            written: AtomicU64::new(record.seen),
+            id_token: record.id_token.map(Secret::new),
+        });
+        self.cache.insert(*hash, Arc::clone(&session));
+        Some(session)
+    }
+
+    fn forget(&self, hashes: &[Hash]) {
+        let _filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
+        for hash in hashes {
+            self.cache.invalidate(hash);
+        }
+    }
+}
+
+/// Runs disk work where it holds up no request.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or(Err(StoreError::Stopped))
+}
+
+#[cfg(test)]
+mod tests;
