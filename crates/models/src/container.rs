@@ -10,7 +10,10 @@ use std::io::Read;
 /// An unsupported or damaged compression, or a stream larger than the limits.
 pub(crate) fn unpack<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Cow<'a, [u8]>, LoadError> {
     if bytes.len() > limits.file_bytes {
-        return Err(LoadError::Limit { what: "bytes of file", limit: limits.file_bytes });
+        return Err(LoadError::Limit {
+            what: "bytes of file",
+            limit: limits.file_bytes,
+        });
     }
     match bytes {
         [0x1f, 0x8b, ..] => inflate(flate2::read::MultiGzDecoder::new(bytes), "gzip", limits),
@@ -20,7 +23,9 @@ pub(crate) fn unpack<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Cow<'a, [u8
         [0x5d, 0x00, ..] => Err(LoadError::Compression { name: "lzma" }),
         [0x04, 0x22, 0x4d, 0x18, ..] => Err(LoadError::Compression { name: "lz4" }),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Err(LoadError::Compression { name: "zstd" }),
-        [b'Z', b'F', ..] => Err(LoadError::Compression { name: "the format of joblib before 0.10" }),
+        [b'Z', b'F', ..] => Err(LoadError::Compression {
+            name: "the format of joblib before 0.10",
+        }),
         _ => Ok(Cow::Borrowed(bytes)),
     }
 }
@@ -30,10 +35,16 @@ fn inflate<'a>(reader: impl Read, name: &str, limits: &Limits) -> Result<Cow<'a,
     let bound = u64::try_from(limits.decompressed_bytes).unwrap_or(u64::MAX);
     let read = reader.take(bound.saturating_add(1)).read_to_end(&mut out);
     if out.len() > limits.decompressed_bytes {
-        return Err(LoadError::Limit { what: "decompressed bytes", limit: limits.decompressed_bytes });
+        return Err(LoadError::Limit {
+            what: "decompressed bytes",
+            limit: limits.decompressed_bytes,
+        });
     }
     match read {
         Ok(_) => Ok(Cow::Owned(out)),
-        Err(error) => Err(LoadError::Malformed { offset: out.len(), what: format!("{name} data is damaged ({error})") }),
+        Err(error) => Err(LoadError::Malformed {
+            offset: out.len(),
+            what: format!("{name} data is damaged ({error})"),
+        }),
     }
 }

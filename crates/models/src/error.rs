@@ -76,7 +76,9 @@ pub enum InputError {
         estimator: String,
     },
     /// There is no row.
-    #[error("Found array with 0 sample(s) (shape=(0, {columns})) while a minimum of 1 is required by {estimator}.")]
+    #[error(
+        "Found array with 0 sample(s) (shape=(0, {columns})) while a minimum of 1 is required by {estimator}."
+    )]
     Empty {
         /// Columns found.
         columns: usize,
@@ -84,7 +86,9 @@ pub enum InputError {
         estimator: String,
     },
     /// A missing value where the estimator takes none.
-    #[error("Input X contains NaN.\n{estimator} does not accept missing values: found one in row {row}, column {column}")]
+    #[error(
+        "Input X contains NaN.\n{estimator} does not accept missing values: found one in row {row}, column {column}"
+    )]
     Missing {
         /// Row, from 0.
         row: usize,
@@ -94,7 +98,9 @@ pub enum InputError {
         estimator: String,
     },
     /// An infinite value, or one that is infinite in the estimator's arithmetic.
-    #[error("Input X contains infinity or a value too large for dtype('{dtype}'): found one in row {row}, column {column}")]
+    #[error(
+        "Input X contains infinity or a value too large for dtype('{dtype}'): found one in row {row}, column {column}"
+    )]
     Infinite {
         /// Row, from 0.
         row: usize,

@@ -24,7 +24,12 @@ pub struct Matrix {
 impl Matrix {
     /// A matrix of `rows` × `columns` from its values in row-major order; `None` if their number is another.
     pub fn new(data: Vec<f64>, rows: usize, columns: usize, precision: Precision) -> Option<Self> {
-        (rows.checked_mul(columns)? == data.len()).then_some(Self { data, rows, columns, precision })
+        (rows.checked_mul(columns)? == data.len()).then_some(Self {
+            data,
+            rows,
+            columns,
+            precision,
+        })
     }
 
     /// The number of rows.

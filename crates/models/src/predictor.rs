@@ -47,8 +47,18 @@ pub struct Predictor {
 }
 
 impl Predictor {
-    pub(crate) fn new(about: About, steps: Vec<Scaler>, model: Model, classes: Option<Labels>) -> Self {
-        Self { about, steps, model, classes }
+    pub(crate) fn new(
+        about: About,
+        steps: Vec<Scaler>,
+        model: Model,
+        classes: Option<Labels>,
+    ) -> Self {
+        Self {
+            about,
+            steps,
+            model,
+            classes,
+        }
     }
 
     /// What the file says about the model.
@@ -91,9 +101,14 @@ impl Predictor {
         match &self.classes {
             Some(classes) if self.model.has_probabilities() => {
                 let values = self.model.probabilities(self.prepare(rows)?.as_ref());
-                Ok(Output::Table { values, columns: classes.len() })
+                Ok(Output::Table {
+                    values,
+                    columns: classes.len(),
+                })
             }
-            _ => Err(InputError::NoProbabilities { estimator: self.about.estimator.clone() }),
+            _ => Err(InputError::NoProbabilities {
+                estimator: self.about.estimator.clone(),
+            }),
         }
     }
 
@@ -104,20 +119,30 @@ impl Predictor {
     /// Rows that the model does not take.
     pub fn decision_function(&self, rows: &Matrix) -> Result<Option<Output>, InputError> {
         let rows = self.prepare(rows)?;
-        Ok(self.model.decisions(&rows).map(|(values, columns)| match columns {
-            1 => Output::Values(values),
-            _ => Output::Table { values, columns },
-        }))
+        Ok(self
+            .model
+            .decisions(&rows)
+            .map(|(values, columns)| match columns {
+                1 => Output::Values(values),
+                _ => Output::Table { values, columns },
+            }))
     }
 
     /// Checks the rows and takes them through the steps before the model.
     fn prepare<'m>(&self, rows: &'m Matrix) -> Result<Cow<'m, Matrix>, InputError> {
         let estimator = || self.about.estimator.clone();
         if rows.rows() == 0 {
-            return Err(InputError::Empty { columns: rows.columns(), estimator: estimator() });
+            return Err(InputError::Empty {
+                columns: rows.columns(),
+                estimator: estimator(),
+            });
         }
         if rows.columns() != self.about.features {
-            return Err(InputError::Features { found: rows.columns(), expected: self.about.features, estimator: estimator() });
+            return Err(InputError::Features {
+                found: rows.columns(),
+                expected: self.about.features,
+                estimator: estimator(),
+            });
         }
         let mut rows = Cow::Borrowed(rows);
         for step in &self.steps {
@@ -126,7 +151,11 @@ impl Predictor {
         }
         let domain = self.model.domain();
         check(&rows, domain.single, |row, column| {
-            (!domain.missing).then(|| InputError::Missing { row, column, estimator: estimator() })
+            (!domain.missing).then(|| InputError::Missing {
+                row,
+                column,
+                estimator: estimator(),
+            })
         })?;
         Ok(rows)
     }
@@ -134,8 +163,18 @@ impl Predictor {
 
 /// Refuses values that are infinite, in single precision if that is what the estimator computes in, and missing ones as
 /// `missing` says.
-fn check(rows: &Matrix, single: bool, missing: impl Fn(usize, usize) -> Option<InputError>) -> Result<(), InputError> {
-    let finite = |value: f64| if single { (value as f32).is_finite() } else { value.is_finite() };
+fn check(
+    rows: &Matrix,
+    single: bool,
+    missing: impl Fn(usize, usize) -> Option<InputError>,
+) -> Result<(), InputError> {
+    let finite = |value: f64| {
+        if single {
+            (value as f32).is_finite()
+        } else {
+            value.is_finite()
+        }
+    };
     if rows.values().iter().all(|value| finite(*value)) {
         return Ok(());
     }
@@ -146,7 +185,11 @@ fn check(rows: &Matrix, single: bool, missing: impl Fn(usize, usize) -> Option<I
                     return Err(error);
                 }
             } else if !finite(*value) {
-                return Err(InputError::Infinite { row, column, dtype: if single { "float32" } else { "float64" } });
+                return Err(InputError::Infinite {
+                    row,
+                    column,
+                    dtype: if single { "float32" } else { "float64" },
+                });
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Logistic regression.
 
+use super::dot::{Rounding, Vectors};
 use super::{argmax, sum};
 use crate::Matrix;
 
@@ -21,14 +22,34 @@ pub(crate) struct Logistic {
 }
 
 impl Logistic {
-    pub(crate) fn new(coefficients: Vec<f64>, intercepts: Vec<f64>, features: usize, link: Link) -> Option<Self> {
-        let fits = features > 0 && intercepts.len().checked_mul(features) == Some(coefficients.len());
-        (fits && !intercepts.is_empty()).then_some(Self { coefficients, intercepts, features, link })
+    pub(crate) fn new(
+        coefficients: Vec<f64>,
+        intercepts: Vec<f64>,
+        features: usize,
+        link: Link,
+    ) -> Option<Self> {
+        let fits =
+            features > 0 && intercepts.len().checked_mul(features) == Some(coefficients.len());
+        (fits && !intercepts.is_empty()).then_some(Self {
+            coefficients,
+            intercepts,
+            features,
+            link,
+        })
     }
 
     fn decide(&self, row: &[f64]) -> Vec<f64> {
-        let lines = self.coefficients.chunks_exact(self.features).zip(&self.intercepts);
-        lines.map(|(line, intercept)| line.iter().zip(row).map(|(a, b)| a * b).sum::<f64>() + intercept).collect()
+        let lines = Vectors {
+            values: &self.coefficients,
+            length: self.features,
+        };
+        let mut decisions = Vec::with_capacity(self.intercepts.len());
+        lines.products(row, Rounding::Once, &mut decisions);
+        decisions
+            .iter_mut()
+            .zip(&self.intercepts)
+            .for_each(|(decision, intercept)| *decision += intercept);
+        decisions
     }
 
     pub(crate) fn classify(&self, rows: &Matrix) -> Vec<u32> {
@@ -40,7 +61,10 @@ impl Logistic {
     }
 
     pub(crate) fn decision_function(&self, rows: &Matrix) -> (Vec<f64>, usize) {
-        (rows.iter().flat_map(|row| self.decide(row)).collect(), self.intercepts.len())
+        (
+            rows.iter().flat_map(|row| self.decide(row)).collect(),
+            self.intercepts.len(),
+        )
     }
 
     pub(crate) fn probabilities(&self, rows: &Matrix) -> Vec<f64> {
@@ -80,7 +104,9 @@ fn expit(value: f64) -> f64 {
 
 fn softmax(values: &mut [f64]) {
     let largest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    values.iter_mut().for_each(|value| *value = (*value - largest).exp());
+    values
+        .iter_mut()
+        .for_each(|value| *value = (*value - largest).exp());
     let total = sum(values);
     values.iter_mut().for_each(|value| *value /= total);
 }

@@ -1,10 +1,12 @@
 //! Compiled estimators. Everything was validated when they were made, so that predicting cannot fail.
 
+mod dot;
 mod logistic;
 mod scaler;
 mod svc;
 mod trees;
 
+pub(crate) use dot::Rounding;
 pub(crate) use logistic::{Link, Logistic};
 pub(crate) use scaler::Scaler;
 pub(crate) use svc::{Kernel, Platt, Svc, SvcParts};
@@ -31,8 +33,14 @@ pub(crate) struct Domain {
 impl Model {
     pub(crate) fn domain(&self) -> Domain {
         match self {
-            Self::Svc(_) | Self::Logistic(_) => Domain { missing: false, single: false },
-            Self::Trees(trees) => Domain { missing: trees.takes_missing(), single: true },
+            Self::Svc(_) | Self::Logistic(_) => Domain {
+                missing: false,
+                single: false,
+            },
+            Self::Trees(trees) => Domain {
+                missing: trees.takes_missing(),
+                single: true,
+            },
         }
     }
 
@@ -94,7 +102,9 @@ pub(crate) fn argmax(values: impl IntoIterator<Item = f64>) -> u32 {
 /// `ndarray.sum` of a short row: in turn below 8 values, else in 8 running sums (numpy's pairwise sum up to 128).
 pub(crate) fn sum(values: &[f64]) -> f64 {
     let (lanes, rest) = values.as_chunks::<8>();
-    let Some((first, others)) = lanes.split_first() else { return values.iter().sum() };
+    let Some((first, others)) = lanes.split_first() else {
+        return values.iter().sum();
+    };
     let mut sums = *first;
     for lane in others {
         for (sum, value) in sums.iter_mut().zip(lane) {
@@ -102,5 +112,8 @@ pub(crate) fn sum(values: &[f64]) -> f64 {
         }
     }
     let [a, b, c, d, e, f, g, h] = sums;
-    rest.iter().fold(((a + b) + (c + d)) + ((e + f) + (g + h)), |sum, value| sum + value)
+    rest.iter()
+        .fold(((a + b) + (c + d)) + ((e + f) + (g + h)), |sum, value| {
+            sum + value
+        })
 }

@@ -2,6 +2,7 @@
 //! `svm_predict_probability` in scikit-learn's copy compute it.
 
 use super::argmax;
+use super::dot::{Rounding, Vectors};
 use crate::Matrix;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,6 +37,7 @@ pub(crate) struct SvcParts {
     pub(crate) platt: Option<Platt>,
     pub(crate) break_ties: bool,
     pub(crate) one_vs_rest: bool,
+    pub(crate) rounding: Rounding,
 }
 
 #[derive(Debug, Clone)]
@@ -58,7 +60,10 @@ struct Pair {
 
 impl Svc {
     pub(crate) fn new(parts: SvcParts) -> Option<Self> {
-        let vectors = parts.counts.iter().try_fold(0_usize, |sum, count| sum.checked_add(*count))?;
+        let vectors = parts
+            .counts
+            .iter()
+            .try_fold(0_usize, |sum, count| sum.checked_add(*count))?;
         let pairs = parts.classes.checked_mul(parts.classes.checked_sub(1)?)? / 2;
         let fits = parts.features > 0
             && parts.classes >= 2
@@ -66,17 +71,31 @@ impl Svc {
             && vectors.checked_mul(parts.features) == Some(parts.vectors.len())
             && vectors.checked_mul(parts.classes - 1) == Some(parts.coefficients.len())
             && parts.intercepts.len() == pairs
-            && parts.platt.as_ref().is_none_or(|platt| platt.a.len() == pairs && platt.b.len() == pairs);
+            && parts
+                .platt
+                .as_ref()
+                .is_none_or(|platt| platt.a.len() == pairs && platt.b.len() == pairs);
         if !fits {
             return None;
         }
-        let starts: Vec<usize> = parts.counts.iter().scan(0, |next, count| Some(std::mem::replace(next, *next + count))).collect();
+        let starts: Vec<usize> = parts
+            .counts
+            .iter()
+            .scan(0, |next, count| {
+                Some(std::mem::replace(next, *next + count))
+            })
+            .collect();
         let of = |row: usize, class: usize| {
             let start = row.checked_mul(vectors)?.checked_add(*starts.get(class)?)?;
-            parts.coefficients.get(start..)?.get(..*parts.counts.get(class)?).map(<[f64]>::to_vec)
+            parts
+                .coefficients
+                .get(start..)?
+                .get(..*parts.counts.get(class)?)
+                .map(<[f64]>::to_vec)
         };
         let mut made = Vec::new();
-        let both = (0..parts.classes).flat_map(|first| (first + 1..parts.classes).map(move |second| (first, second)));
+        let both = (0..parts.classes)
+            .flat_map(|first| (first + 1..parts.classes).map(move |second| (first, second)));
         for ((first, second), intercept) in both.zip(&parts.intercepts) {
             made.push(Pair {
                 first,
@@ -105,7 +124,11 @@ impl Svc {
                 work.votes.clear();
                 work.votes.resize(self.parts.classes, 0.0);
                 for (pair, decision) in self.pairs.iter().zip(&work.decisions) {
-                    let winner = if *decision > 0.0 { pair.first } else { pair.second };
+                    let winner = if *decision > 0.0 {
+                        pair.first
+                    } else {
+                        pair.second
+                    };
                     if let Some(votes) = work.votes.get_mut(winner) {
                         *votes += 1.0;
                     }
@@ -137,14 +160,22 @@ impl Svc {
     }
 
     pub(crate) fn probabilities(&self, rows: &Matrix) -> Vec<f64> {
-        let Some(platt) = &self.parts.platt else { return Vec::new() };
+        let Some(platt) = &self.parts.platt else {
+            return Vec::new();
+        };
         let k = self.parts.classes;
         let mut work = Work::default();
         let mut out = Vec::with_capacity(rows.rows() * k);
         for row in rows.iter() {
             self.decide(row, &mut work);
             let mut pairwise = vec![0.0; k * k];
-            for (((pair, decision), a), b) in self.pairs.iter().zip(&work.decisions).zip(&platt.a).zip(&platt.b) {
+            for (((pair, decision), a), b) in self
+                .pairs
+                .iter()
+                .zip(&work.decisions)
+                .zip(&platt.a)
+                .zip(&platt.b)
+            {
                 let probability = sigmoid(*decision, *a, *b).clamp(1e-7, 1.0 - 1e-7);
                 if let Some(cell) = pairwise.get_mut(pair.first * k + pair.second) {
                     *cell = probability;
@@ -160,8 +191,36 @@ impl Svc {
 
     /// The decision of each pair, above zero for the first class.
     fn decide(&self, row: &[f64], work: &mut Work) {
-        work.kernel.clear();
-        work.kernel.extend(self.parts.vectors.chunks_exact(self.parts.features).map(|vector| self.parts.kernel.of(row, vector)));
+        let vectors = Vectors {
+            values: &self.parts.vectors,
+            length: self.parts.features,
+        };
+        let rounding = self.parts.rounding;
+        match self.parts.kernel {
+            Kernel::Rbf { gamma } => {
+                vectors.square_distances(row, rounding, &mut work.kernel);
+                work.kernel
+                    .iter_mut()
+                    .for_each(|value| *value = (-gamma * *value).exp());
+            }
+            Kernel::Linear => vectors.products(row, rounding, &mut work.kernel),
+            Kernel::Polynomial {
+                gamma,
+                coef0,
+                degree,
+            } => {
+                vectors.products(row, rounding, &mut work.kernel);
+                work.kernel
+                    .iter_mut()
+                    .for_each(|value| *value = power(gamma * *value + coef0, degree));
+            }
+            Kernel::Sigmoid { gamma, coef0 } => {
+                vectors.products(row, rounding, &mut work.kernel);
+                work.kernel
+                    .iter_mut()
+                    .for_each(|value| *value = (gamma * *value + coef0).tanh());
+            }
+        }
         work.decisions.clear();
         for pair in &self.pairs {
             let mut sum = 0.0;
@@ -182,12 +241,20 @@ impl Svc {
         let mut votes = vec![0.0; self.parts.classes];
         let mut confidences = vec![0.0; self.parts.classes];
         for (pair, decision) in self.pairs.iter().zip(decisions) {
-            let winner = if *decision < 0.0 { pair.second } else { pair.first };
+            let winner = if *decision < 0.0 {
+                pair.second
+            } else {
+                pair.first
+            };
             add(&mut votes, winner, 1.0);
             add(&mut confidences, pair.first, *decision);
             add(&mut confidences, pair.second, -*decision);
         }
-        votes.iter().zip(&confidences).map(|(vote, sum)| vote + sum / (3.0 * (sum.abs() + 1.0))).collect()
+        votes
+            .iter()
+            .zip(&confidences)
+            .map(|(vote, sum)| vote + sum / (3.0 * (sum.abs() + 1.0)))
+            .collect()
     }
 }
 
@@ -203,21 +270,6 @@ struct Work {
     kernel: Vec<f64>,
     decisions: Vec<f64>,
     votes: Vec<f64>,
-}
-
-impl Kernel {
-    fn of(self, x: &[f64], y: &[f64]) -> f64 {
-        let dot = || x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
-        match self {
-            Self::Linear => dot(),
-            Self::Polynomial { gamma, coef0, degree } => power(gamma * dot() + coef0, degree),
-            Self::Rbf { gamma } => {
-                let square = |(x, y): (&f64, &f64)| (x - y) * (x - y);
-                (-gamma * x.iter().zip(y).map(square).sum::<f64>()).exp()
-            }
-            Self::Sigmoid { gamma, coef0 } => (gamma * dot() + coef0).tanh(),
-        }
-    }
 }
 
 /// libsvm's `powi`.
@@ -236,7 +288,11 @@ fn power(base: f64, mut times: u32) -> f64 {
 /// libsvm's `sigmoid_predict`.
 fn sigmoid(decision: f64, a: f64, b: f64) -> f64 {
     let exponent = decision * a + b;
-    if exponent >= 0.0 { (-exponent).exp() / (1.0 + (-exponent).exp()) } else { 1.0 / (1.0 + exponent.exp()) }
+    if exponent >= 0.0 {
+        (-exponent).exp() / (1.0 + (-exponent).exp())
+    } else {
+        1.0 / (1.0 + exponent.exp())
+    }
 }
 
 /// libsvm's `multiclass_probability`: Wu, Lin and Weng's second method of pairwise coupling.
@@ -244,7 +300,9 @@ fn couple(pairwise: &[f64], k: usize) -> Vec<f64> {
     let r = |row: usize, column: usize| pairwise.get(row * k + column).copied().unwrap_or(0.0);
     let mut q = vec![0.0; k * k];
     for t in 0..k {
-        let square: f64 = (0..k).filter(|j| *j != t).fold(0.0, |sum, j| sum + r(j, t) * r(j, t));
+        let square: f64 = (0..k)
+            .filter(|j| *j != t)
+            .fold(0.0, |sum, j| sum + r(j, t) * r(j, t));
         for j in 0..k {
             let value = if j == t { square } else { -r(j, t) * r(t, j) };
             if let Some(cell) = q.get_mut(t * k + j) {
@@ -255,13 +313,18 @@ fn couple(pairwise: &[f64], k: usize) -> Vec<f64> {
     let mut p = vec![1.0 / (k as f64); k];
     let bound = 0.005 / (k as f64);
     for _ in 0..k.max(100) {
-        let mut qp: Vec<f64> = q.chunks_exact(k).map(|row| row.iter().zip(&p).fold(0.0, |sum, (q, p)| sum + q * p)).collect();
+        let mut qp: Vec<f64> = q
+            .chunks_exact(k)
+            .map(|row| row.iter().zip(&p).fold(0.0, |sum, (q, p)| sum + q * p))
+            .collect();
         let mut pqp = p.iter().zip(&qp).fold(0.0, |sum, (p, qp)| sum + p * qp);
         if qp.iter().all(|value| (value - pqp).abs() < bound) {
             break;
         }
         for (t, row) in q.chunks_exact(k).enumerate() {
-            let (Some(diagonal), Some(value)) = (row.get(t), qp.get(t).copied()) else { continue };
+            let (Some(diagonal), Some(value)) = (row.get(t), qp.get(t).copied()) else {
+                continue;
+            };
             let step = (pqp - value) / diagonal;
             add(&mut p, t, step);
             pqp = (pqp + step * (step * diagonal + 2.0 * value)) / (1.0 + step) / (1.0 + step);

@@ -6,11 +6,19 @@ use crate::{Limits, LoadError};
 impl<'a> Graph<'a> {
     pub(super) fn new(stream: &'a [u8], limits: &Limits) -> Self {
         // One entry that every id resolves to in the impossible case of a foreign id.
-        Self { stream, nodes: vec![Node::None], limit: limits.objects, copies: stream.len().saturating_add(1 << 20) }
+        Self {
+            stream,
+            nodes: vec![Node::None],
+            limit: limits.objects,
+            copies: stream.len().saturating_add(1 << 20),
+        }
     }
 
     pub(super) fn push(&mut self, node: Node<'a>) -> Result<Id, LoadError> {
-        let limit = LoadError::Limit { what: "objects", limit: self.limit };
+        let limit = LoadError::Limit {
+            what: "objects",
+            limit: self.limit,
+        };
         if self.nodes.len() > self.limit {
             return Err(limit);
         }
@@ -24,12 +32,17 @@ impl<'a> Graph<'a> {
     }
 
     pub(crate) fn node(&self, id: Id) -> &Node<'a> {
-        usize::try_from(id.0).ok().and_then(|index| self.nodes.get(index)).unwrap_or(&Node::None)
+        usize::try_from(id.0)
+            .ok()
+            .and_then(|index| self.nodes.get(index))
+            .unwrap_or(&Node::None)
     }
 
     /// Pays for copying `bytes` bytes.
     pub(super) fn copy(&mut self, bytes: usize) -> Result<(), String> {
-        let Some(left) = self.copies.checked_sub(bytes) else { return Err("the same bytes used over and over".to_owned()) };
+        let Some(left) = self.copies.checked_sub(bytes) else {
+            return Err("the same bytes used over and over".to_owned());
+        };
         self.copies = left;
         Ok(())
     }

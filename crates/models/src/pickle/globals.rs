@@ -18,8 +18,21 @@ const MODULES: &[&str] = &[
 ];
 const PACKAGES: &[&str] = &["sklearn.", "numpy.random.", "scipy.sparse."];
 const BUILTINS: &[&str] = &[
-    "object", "slice", "bytearray", "bytes", "set", "frozenset", "dict", "list", "tuple", "int", "float", "bool", "str",
-    "complex", "range",
+    "object",
+    "slice",
+    "bytearray",
+    "bytes",
+    "set",
+    "frozenset",
+    "dict",
+    "list",
+    "tuple",
+    "int",
+    "float",
+    "bool",
+    "str",
+    "complex",
+    "range",
 ];
 
 fn allowed(module: &str, name: &str) -> bool {
@@ -28,14 +41,18 @@ fn allowed(module: &str, name: &str) -> bool {
         "copyreg" | "copy_reg" => matches!(name, "_reconstructor" | "__newobj__" | "__newobj_ex__"),
         "collections" => matches!(name, "OrderedDict" | "defaultdict"),
         "_codecs" => name == "encode",
-        _ => MODULES.contains(&module) || PACKAGES.iter().any(|package| module.starts_with(package)),
+        _ => {
+            MODULES.contains(&module) || PACKAGES.iter().any(|package| module.starts_with(package))
+        }
     }
 }
 
 /// Refuses a graph that names anything else, with the place of the first such name.
 pub(super) fn check(graph: &Graph<'_>, top: Id) -> Result<(), LoadError> {
     let foreign = |node: &Node<'_>| matches!(node, Node::Global(global) if !allowed(&global.module, &global.name));
-    let Some(first) = graph.nodes.iter().find(|node| foreign(node)) else { return Ok(()) };
+    let Some(first) = graph.nodes.iter().find(|node| foreign(node)) else {
+        return Ok(());
+    };
     let reached = reach(graph, top, foreign);
     let (node, place) = match reached {
         Some((id, place)) => (graph.node(id), place),
@@ -76,15 +93,26 @@ fn path(parents: &HashMap<Id, Option<(Id, String)>>, end: Id) -> String {
     steps.reverse();
     let place = steps.concat();
     let place = place.trim_start_matches('.');
-    if place.is_empty() { "model".to_owned() } else { place.to_owned() }
+    if place.is_empty() {
+        "model".to_owned()
+    } else {
+        place.to_owned()
+    }
 }
 
 fn children(graph: &Graph<'_>, id: Id) -> Vec<(Id, String)> {
-    let numbered = |ids: &[Id]| ids.iter().enumerate().map(|(index, id)| (*id, format!("[{index}]"))).collect();
+    let numbered = |ids: &[Id]| {
+        ids.iter()
+            .enumerate()
+            .map(|(index, id)| (*id, format!("[{index}]")))
+            .collect()
+    };
     match graph.node(id) {
         // A step of a pipeline is a pair of name and estimator, known to users by its number alone.
         Node::Tuple(ids) => match ids.as_slice() {
-            [name, value] if matches!(graph.node(*name), Node::Str(_)) => vec![(*value, String::new())],
+            [name, value] if matches!(graph.node(*name), Node::Str(_)) => {
+                vec![(*value, String::new())]
+            }
             _ => numbered(ids),
         },
         Node::List(ids) | Node::Set(ids) => numbered(ids),

@@ -23,7 +23,13 @@ struct Frame {
 
 impl<'a> Machine<'a> {
     pub(super) fn new(stream: &'a [u8], limits: &Limits) -> Self {
-        Self { graph: Graph::new(stream, limits), stream, at: 0, objects: limits.objects, depth: limits.depth }
+        Self {
+            graph: Graph::new(stream, limits),
+            stream,
+            at: 0,
+            objects: limits.objects,
+            depth: limits.depth,
+        }
     }
 
     pub(super) fn into_graph(self) -> Graph<'a> {
@@ -33,7 +39,10 @@ impl<'a> Machine<'a> {
     /// Runs one pickle up to its `STOP` and returns the value on top of its stack.
     pub(super) fn run(&mut self, depth: usize) -> Result<Id, LoadError> {
         let Some(depth) = depth.checked_sub(1) else {
-            return Err(LoadError::Limit { what: "nested pickles", limit: self.depth });
+            return Err(LoadError::Limit {
+                what: "nested pickles",
+                limit: self.depth,
+            });
         };
         let mut frame = Frame::default();
         loop {
@@ -81,16 +90,24 @@ impl<'a> Machine<'a> {
             0x91 => Node::Set(self.popped_mark(frame)?),
             0x85..=0x87 => {
                 let count = usize::from(opcode - 0x84);
-                let Some(rest) = frame.stack.len().checked_sub(count) else { return Err(self.underflow()) };
+                let Some(rest) = frame.stack.len().checked_sub(count) else {
+                    return Err(self.underflow());
+                };
                 Node::Tuple(frame.stack.split_off(rest))
             }
-            b'c' => Node::Global(Box::new(Global { module: self.line_text()?, name: self.line_text()? })),
+            b'c' => Node::Global(Box::new(Global {
+                module: self.line_text()?,
+                name: self.line_text()?,
+            })),
             0x93 => {
                 let (name, module) = (self.pop(frame)?, self.pop(frame)?);
                 match (self.graph.node(module), self.graph.node(name)) {
                     // Short, so that naming one again and again costs little.
                     (Node::Str(module), Node::Str(name)) if module.len() + name.len() <= 512 => {
-                        Node::Global(Box::new(Global { module: module.clone(), name: name.clone() }))
+                        Node::Global(Box::new(Global {
+                            module: module.clone(),
+                            name: name.clone(),
+                        }))
                     }
                     _ => return Err(self.bad("a class whose name is no short text")),
                 }
@@ -111,12 +128,16 @@ impl<'a> Machine<'a> {
             b'}' => Node::Dict(Vec::new()),
             0x8f => Node::Set(Vec::new()),
             b'K' => Node::Int(i64::from(self.byte()?)),
-            b'M' => number::signed(self.take(2)?).map_or(Node::BigInt, |value| Node::Int(value & 0xffff)),
+            b'M' => number::signed(self.take(2)?)
+                .map_or(Node::BigInt, |value| Node::Int(value & 0xffff)),
             b'J' => number::signed(self.take(4)?).map_or(Node::BigInt, Node::Int),
             0x8a => self.long(1)?,
             0x8b => self.long(4)?,
             b'G' => {
-                let bits = self.take(8)?.iter().fold(0_u64, |value, byte| (value << 8) | u64::from(*byte));
+                let bits = self
+                    .take(8)?
+                    .iter()
+                    .fold(0_u64, |value, byte| (value << 8) | u64::from(*byte));
                 Node::Float(f64::from_bits(bits))
             }
             b'I' | b'L' => {
@@ -129,7 +150,11 @@ impl<'a> Machine<'a> {
             }
             b'S' => {
                 let line = self.line()?;
-                old_string(text::quoted(line).ok_or_else(|| self.bad("a string without quotes"))?.into())
+                old_string(
+                    text::quoted(line)
+                        .ok_or_else(|| self.bad("a string without quotes"))?
+                        .into(),
+                )
             }
             b'V' => {
                 let line = self.line()?;
@@ -152,13 +177,21 @@ impl<'a> Machine<'a> {
         let (class, arguments) = match opcode {
             b'o' => {
                 let mut parts = self.popped_mark(frame)?.into_iter();
-                let Some(class) = parts.next() else { return Err(self.underflow()) };
+                let Some(class) = parts.next() else {
+                    return Err(self.underflow());
+                };
                 (class, self.graph.push(Node::Tuple(parts.collect()))?)
             }
             b'i' => {
-                let global = Global { module: self.line_text()?, name: self.line_text()? };
+                let global = Global {
+                    module: self.line_text()?,
+                    name: self.line_text()?,
+                };
                 let arguments = self.popped_mark(frame)?;
-                (self.graph.push(Node::Global(Box::new(global)))?, self.graph.push(Node::Tuple(arguments))?)
+                (
+                    self.graph.push(Node::Global(Box::new(global)))?,
+                    self.graph.push(Node::Tuple(arguments))?,
+                )
             }
             _ => {
                 if opcode == 0x92 {
@@ -175,22 +208,32 @@ impl<'a> Machine<'a> {
             return Err(self.bad("a call of something that is no class or function"));
         }
         let class = self.unwrap_copyreg(class, arguments);
-        match numpy::constructed(&mut self.graph, class, arguments).map_err(|what| self.bad(&what))? {
+        match numpy::constructed(&mut self.graph, class, arguments)
+            .map_err(|what| self.bad(&what))?
+        {
             numpy::Constructed::Value(node) => self.push(frame, node),
             numpy::Constructed::Same(id) => {
                 frame.stack.push(id);
                 Ok(())
             }
-            numpy::Constructed::Object => {
-                self.push(frame, Node::Object(Box::new(Object { class, arguments, state: None, items: Vec::new() })))
-            }
+            numpy::Constructed::Object => self.push(
+                frame,
+                Node::Object(Box::new(Object {
+                    class,
+                    arguments,
+                    state: None,
+                    items: Vec::new(),
+                })),
+            ),
         }
     }
 
     /// `copyreg._reconstructor(class, base, state)` and `copyreg.__newobj__(class, …)` make an object of `class`. What
     /// follows the class in their arguments is never looked at.
     fn unwrap_copyreg(&self, class: Id, arguments: Id) -> Id {
-        let Node::Global(global) = self.graph.node(class) else { return class };
+        let Node::Global(global) = self.graph.node(class) else {
+            return class;
+        };
         if !matches!(global.module.as_ref(), "copyreg" | "copy_reg") {
             return class;
         }
@@ -214,14 +257,18 @@ impl<'a> Machine<'a> {
                 let wrapper = wrapper.map_err(|what| self.bad(&what))?;
                 if wrapper.holds_objects() {
                     let elements = self.run(depth)?;
-                    wrapper.with_objects(&self.graph, elements).map_err(|what| self.bad(&what))?
+                    wrapper
+                        .with_objects(&self.graph, elements)
+                        .map_err(|what| self.bad(&what))?
                 } else {
                     if wrapper.aligned() {
                         let padding = self.byte()?;
                         self.take(usize::from(padding))?;
                     }
                     let start = self.at;
-                    let Some(length) = wrapper.byte_length() else { return Err(self.bad("an array of impossible size")) };
+                    let Some(length) = wrapper.byte_length() else {
+                        return Err(self.bad("an array of impossible size"));
+                    };
                     self.take(length)?;
                     wrapper.with_stream(start, length)
                 }
@@ -242,7 +289,9 @@ impl<'a> Machine<'a> {
         };
         let items = match single {
             Some(count) => {
-                let Some(rest) = frame.stack.len().checked_sub(count) else { return Err(self.underflow()) };
+                let Some(rest) = frame.stack.len().checked_sub(count) else {
+                    return Err(self.underflow());
+                };
                 if frame.marks.last().is_some_and(|mark| *mark > rest) {
                     return Err(self.underflow());
                 }
@@ -272,7 +321,10 @@ impl<'a> Machine<'a> {
         };
         let top = self.top(frame)?;
         if index > self.objects {
-            return Err(LoadError::Limit { what: "memo entries", limit: self.objects });
+            return Err(LoadError::Limit {
+                what: "memo entries",
+                limit: self.objects,
+            });
         }
         if index >= frame.memo.len() {
             frame.memo.resize(index + 1, None);
@@ -285,7 +337,9 @@ impl<'a> Machine<'a> {
 
     fn recall(&mut self, opcode: u8, frame: &mut Frame) -> Result<(), LoadError> {
         let index = self.memo_index(opcode)?;
-        let Some(Some(id)) = frame.memo.get(index) else { return Err(self.bad("a reference to nothing")) };
+        let Some(Some(id)) = frame.memo.get(index) else {
+            return Err(self.bad("a reference to nothing"));
+        };
         frame.stack.push(*id);
         Ok(())
     }
@@ -296,7 +350,9 @@ impl<'a> Machine<'a> {
             b'q' | b'h' => Some(u64::from(self.byte()?)),
             _ => Some(number::unsigned(self.take(4)?)),
         };
-        index.and_then(|index| usize::try_from(index).ok()).ok_or_else(|| self.bad("a memo index that is none"))
+        index
+            .and_then(|index| usize::try_from(index).ok())
+            .ok_or_else(|| self.bad("a memo index that is none"))
     }
 
     fn push(&mut self, frame: &mut Frame, node: Node<'a>) -> Result<(), LoadError> {
@@ -346,7 +402,9 @@ impl<'a> Machine<'a> {
 
     fn utf8(&mut self, width: usize) -> Result<Cow<'a, str>, LoadError> {
         let bytes = self.sized(width)?;
-        std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| self.bad("text that is no UTF-8"))
+        std::str::from_utf8(bytes)
+            .map(Cow::Borrowed)
+            .map_err(|_| self.bad("text that is no UTF-8"))
     }
 
     /// Bytes preceded by their number, itself `width` bytes wide.
@@ -358,12 +416,16 @@ impl<'a> Machine<'a> {
 
     fn line_text(&mut self) -> Result<Cow<'a, str>, LoadError> {
         let line = self.line()?;
-        std::str::from_utf8(line).map(Cow::Borrowed).map_err(|_| self.bad("text that is no UTF-8"))
+        std::str::from_utf8(line)
+            .map(Cow::Borrowed)
+            .map_err(|_| self.bad("text that is no UTF-8"))
     }
 
     fn line(&mut self) -> Result<&'a [u8], LoadError> {
         let rest = self.stream.get(self.at..).unwrap_or_default();
-        let Some(length) = memchr::memchr(b'\n', rest) else { return Err(self.ended()) };
+        let Some(length) = memchr::memchr(b'\n', rest) else {
+            return Err(self.ended());
+        };
         let line = self.take(length)?;
         self.take(1)?;
         Ok(line.strip_suffix(b"\r").unwrap_or(line))
@@ -378,17 +440,25 @@ impl<'a> Machine<'a> {
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], LoadError> {
         let rest = self.stream.get(self.at..).unwrap_or_default();
-        let Some((taken, _)) = rest.split_at_checked(length) else { return Err(self.ended()) };
+        let Some((taken, _)) = rest.split_at_checked(length) else {
+            return Err(self.ended());
+        };
         self.at += length;
         Ok(taken)
     }
 
     fn bad(&self, what: &str) -> LoadError {
-        LoadError::Malformed { offset: self.at, what: format!("found {what}") }
+        LoadError::Malformed {
+            offset: self.at,
+            what: format!("found {what}"),
+        }
     }
 
     fn ended(&self) -> LoadError {
-        LoadError::Malformed { offset: self.at, what: "the file ends too early".to_owned() }
+        LoadError::Malformed {
+            offset: self.at,
+            what: "the file ends too early".to_owned(),
+        }
     }
 
     fn underflow(&self) -> LoadError {

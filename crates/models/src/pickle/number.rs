@@ -2,7 +2,11 @@
 
 /// An unsigned little-endian integer of up to 8 bytes.
 pub(super) fn unsigned(bytes: &[u8]) -> u64 {
-    bytes.iter().take(8).rev().fold(0, |value, byte| (value << 8) | u64::from(*byte))
+    bytes
+        .iter()
+        .take(8)
+        .rev()
+        .fold(0, |value, byte| (value << 8) | u64::from(*byte))
 }
 
 /// A two's complement little-endian integer; `None` if it does not fit.

@@ -74,54 +74,91 @@ fn is_multiarray(module: &str) -> bool {
     matches!(module, "numpy.core.multiarray" | "numpy._core.multiarray")
 }
 
-pub(super) fn constructed<'a>(graph: &mut Graph<'a>, class: Id, arguments: Id) -> Result<Constructed<'a>, String> {
-    let Node::Global(global) = graph.node(class) else { return Ok(Constructed::Object) };
+pub(super) fn constructed<'a>(
+    graph: &mut Graph<'a>,
+    class: Id,
+    arguments: Id,
+) -> Result<Constructed<'a>, String> {
+    let Node::Global(global) = graph.node(class) else {
+        return Ok(Constructed::Object);
+    };
     let arguments = graph.sequence(arguments).unwrap_or_default();
-    Ok(match (global.module.as_ref(), global.name.as_ref(), arguments) {
-        (module, "scalar", [dtype, bytes]) if is_multiarray(module) => match (Dtype::read(graph, *dtype)?, graph.bytes(*bytes)) {
-            (dtype, Some(bytes)) => dtype.scalar(bytes).map_or(Constructed::Object, Constructed::Value),
+    Ok(
+        match (global.module.as_ref(), global.name.as_ref(), arguments) {
+            (module, "scalar", [dtype, bytes]) if is_multiarray(module) => {
+                match (Dtype::read(graph, *dtype)?, graph.bytes(*bytes)) {
+                    (dtype, Some(bytes)) => dtype
+                        .scalar(bytes)
+                        .map_or(Constructed::Object, Constructed::Value),
+                    _ => Constructed::Object,
+                }
+            }
+            (
+                "numpy.core.numeric" | "numpy._core.numeric",
+                "_frombuffer",
+                [bytes, dtype, shape, order],
+            ) => {
+                let array = Array {
+                    dtype: Dtype::read(graph, *dtype)?,
+                    shape: shape_of(graph, *shape)?,
+                    fortran: graph.text(*order) == Some("F"),
+                    data: Data::Bytes(*bytes),
+                };
+                Constructed::Value(Node::Array(Box::new(array.checked(graph)?)))
+            }
+            // Protocols below 3 write empty bytes as a call.
+            ("builtins" | "__builtin__", "bytearray" | "bytes", []) => {
+                Constructed::Value(Node::Bytes(Vec::new().into()))
+            }
+            ("builtins" | "__builtin__", "bytearray" | "bytes", [bytes])
+                if graph.bytes(*bytes).is_some() =>
+            {
+                Constructed::Same(*bytes)
+            }
+            ("_codecs", "encode", [text, ..]) => {
+                let text = graph
+                    .text(*text)
+                    .ok_or("an encoding of something that is no text")?;
+                let bytes: Option<Vec<u8>> = text
+                    .chars()
+                    .map(|c| u8::try_from(u32::from(c)).ok())
+                    .collect();
+                let bytes = bytes.ok_or("text outside of Latin-1 where bytes were expected")?;
+                graph.copy(bytes.len())?;
+                Constructed::Value(Node::Bytes(bytes.into()))
+            }
             _ => Constructed::Object,
         },
-        ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer", [bytes, dtype, shape, order]) => {
-            let array = Array {
-                dtype: Dtype::read(graph, *dtype)?,
-                shape: shape_of(graph, *shape)?,
-                fortran: graph.text(*order) == Some("F"),
-                data: Data::Bytes(*bytes),
-            };
-            Constructed::Value(Node::Array(Box::new(array.checked(graph)?)))
-        }
-        // Protocols below 3 write empty bytes as a call.
-        ("builtins" | "__builtin__", "bytearray" | "bytes", []) => Constructed::Value(Node::Bytes(Vec::new().into())),
-        ("builtins" | "__builtin__", "bytearray" | "bytes", [bytes]) if graph.bytes(*bytes).is_some() => {
-            Constructed::Same(*bytes)
-        }
-        ("_codecs", "encode", [text, ..]) => {
-            let text = graph.text(*text).ok_or("an encoding of something that is no text")?;
-            let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
-            let bytes = bytes.ok_or("text outside of Latin-1 where bytes were expected")?;
-            graph.copy(bytes.len())?;
-            Constructed::Value(Node::Bytes(bytes.into()))
-        }
-        _ => Constructed::Object,
-    })
+    )
 }
 
 pub(super) fn built(graph: &Graph<'_>, target: Id) -> Built {
-    let Some(object) = graph.object(target) else { return Built::Object };
-    let Some(global) = graph.class(object) else { return Built::Object };
+    let Some(object) = graph.object(target) else {
+        return Built::Object;
+    };
+    let Some(global) = graph.class(object) else {
+        return Built::Object;
+    };
     let module = global.module.as_ref();
     match global.name.as_ref() {
-        "_reconstruct" if is_multiarray(module) => Built::Inline(reconstructed(graph, object.state)),
-        "NumpyArrayWrapper" if module.ends_with("joblib.numpy_pickle") => Built::Follows(Wrapper::read(graph, target)),
+        "_reconstruct" if is_multiarray(module) => {
+            Built::Inline(reconstructed(graph, object.state))
+        }
+        "NumpyArrayWrapper" if module.ends_with("joblib.numpy_pickle") => {
+            Built::Follows(Wrapper::read(graph, target))
+        }
         _ => Built::Object,
     }
 }
 
 /// The state of `_reconstruct`: version, shape, dtype, Fortran order, bytes or list.
 fn reconstructed(graph: &Graph<'_>, state: Option<Id>) -> Result<Array, String> {
-    let parts = state.and_then(|state| graph.sequence(state)).unwrap_or_default();
-    let [_, shape, dtype, fortran, data] = parts else { return Err("an array without its five parts".to_owned()) };
+    let parts = state
+        .and_then(|state| graph.sequence(state))
+        .unwrap_or_default();
+    let [_, shape, dtype, fortran, data] = parts else {
+        return Err("an array without its five parts".to_owned());
+    };
     let data = match graph.node(*data) {
         Node::List(_) => Data::List(*data),
         Node::Bytes(_) | Node::Str(_) => Data::Bytes(*data),
@@ -141,19 +178,33 @@ fn shape_of(graph: &Graph<'_>, id: Id) -> Result<Vec<usize>, String> {
     if sizes.len() > 8 {
         return Err("an array of more than 8 dimensions".to_owned());
     }
-    let size = |id: &Id| graph.integer(*id).and_then(|size| usize::try_from(size).ok());
-    sizes.iter().map(size).collect::<Option<_>>().ok_or_else(|| "an array of impossible shape".to_owned())
+    let size = |id: &Id| {
+        graph
+            .integer(*id)
+            .and_then(|size| usize::try_from(size).ok())
+    };
+    sizes
+        .iter()
+        .map(size)
+        .collect::<Option<_>>()
+        .ok_or_else(|| "an array of impossible shape".to_owned())
 }
 
 impl Wrapper {
     fn read(graph: &Graph<'_>, target: Id) -> Result<Self, String> {
         let object = graph.object(target).ok_or("no array header")?;
-        let attribute = |name| graph.attribute(object, name).ok_or_else(|| format!("an array header without `{name}`"));
+        let attribute = |name| {
+            graph
+                .attribute(object, name)
+                .ok_or_else(|| format!("an array header without `{name}`"))
+        };
         Ok(Self {
             dtype: Dtype::read(graph, attribute("dtype")?)?,
             shape: shape_of(graph, attribute("shape")?)?,
             fortran: graph.text(attribute("order")?) == Some("F"),
-            aligned: graph.attribute(object, "numpy_array_alignment_bytes").is_some_and(|id| graph.integer(id).is_some()),
+            aligned: graph
+                .attribute(object, "numpy_array_alignment_bytes")
+                .is_some_and(|id| graph.integer(id).is_some()),
         })
     }
 
@@ -167,7 +218,9 @@ impl Wrapper {
     }
 
     pub(super) fn byte_length(&self) -> Option<usize> {
-        self.shape.iter().try_fold(self.dtype.size, |length, size| length.checked_mul(*size))
+        self.shape
+            .iter()
+            .try_fold(self.dtype.size, |length, size| length.checked_mul(*size))
     }
 
     pub(super) fn with_stream(self, start: usize, length: usize) -> Array {
@@ -184,7 +237,12 @@ impl Wrapper {
     }
 
     fn with(self, data: Data) -> Array {
-        Array { dtype: self.dtype, shape: self.shape, fortran: self.fortran, data }
+        Array {
+            dtype: self.dtype,
+            shape: self.shape,
+            fortran: self.fortran,
+            data,
+        }
     }
 }
 
@@ -196,9 +254,16 @@ impl Dtype {
     fn nested(graph: &Graph<'_>, id: Id, records: bool) -> Result<Self, String> {
         let bad = || "a numpy dtype that is none".to_owned();
         let object = graph.object(id).ok_or_else(bad)?;
-        let named = graph.class(object).is_some_and(|class| class.module == "numpy" && class.name == "dtype");
-        let code = graph.sequence(object.arguments).and_then(<[Id]>::first).and_then(|code| graph.text(*code));
-        let (Some(code), true) = (code, named) else { return Err(bad()) };
+        let named = graph
+            .class(object)
+            .is_some_and(|class| class.module == "numpy" && class.name == "dtype");
+        let code = graph
+            .sequence(object.arguments)
+            .and_then(<[Id]>::first)
+            .and_then(|code| graph.text(*code));
+        let (Some(code), true) = (code, named) else {
+            return Err(bad());
+        };
         let code = code.trim_start_matches(['<', '>', '|', '=']);
         let mut letters = code.chars();
         let kind = match letters.next() {
@@ -210,28 +275,63 @@ impl Dtype {
             Some('S' | 'a') => Kind::Bytes,
             Some('O') => Kind::Object,
             Some('V') => Kind::Record,
-            _ => return Err(format!("the numpy dtype `{}`", code.chars().take(16).collect::<String>())),
+            _ => {
+                return Err(format!(
+                    "the numpy dtype `{}`",
+                    code.chars().take(16).collect::<String>()
+                ));
+            }
         };
         let count = letters.as_str().parse().unwrap_or(8_usize);
-        let size = if kind == Kind::Text { count.checked_mul(4).ok_or_else(bad)? } else { count };
-        let state = object.state.and_then(|state| graph.sequence(state)).unwrap_or_default();
-        let big_endian = state.get(1).is_some_and(|order| graph.text(*order) == Some(">"));
+        let size = if kind == Kind::Text {
+            count.checked_mul(4).ok_or_else(bad)?
+        } else {
+            count
+        };
+        let state = object
+            .state
+            .and_then(|state| graph.sequence(state))
+            .unwrap_or_default();
+        let big_endian = state
+            .get(1)
+            .is_some_and(|order| graph.text(*order) == Some(">"));
         let mut fields = Vec::new();
         if kind == Kind::Record {
-            let names = state.get(3).and_then(|names| graph.sequence(*names)).unwrap_or_default();
-            let Some(Node::Dict(items)) = state.get(4).map(|fields| graph.node(*fields)) else { return Err(bad()) };
+            let names = state
+                .get(3)
+                .and_then(|names| graph.sequence(*names))
+                .unwrap_or_default();
+            let Some(Node::Dict(items)) = state.get(4).map(|fields| graph.node(*fields)) else {
+                return Err(bad());
+            };
             if !records || names.len() > 64 || items.len() > 128 {
                 return Err("a record of records, or of too many fields".to_owned());
             }
             for name in names {
                 let name = graph.text(*name).ok_or_else(bad)?;
-                let field = graph.entry(items, name).and_then(|field| graph.sequence(field));
-                let Some([dtype, offset, ..]) = field else { return Err(bad()) };
-                let offset = graph.integer(*offset).and_then(|offset| usize::try_from(offset).ok()).ok_or_else(bad)?;
-                fields.push((name.chars().take(64).collect(), offset, Self::nested(graph, *dtype, false)?));
+                let field = graph
+                    .entry(items, name)
+                    .and_then(|field| graph.sequence(field));
+                let Some([dtype, offset, ..]) = field else {
+                    return Err(bad());
+                };
+                let offset = graph
+                    .integer(*offset)
+                    .and_then(|offset| usize::try_from(offset).ok())
+                    .ok_or_else(bad)?;
+                fields.push((
+                    name.chars().take(64).collect(),
+                    offset,
+                    Self::nested(graph, *dtype, false)?,
+                ));
             }
         }
-        Ok(Self { kind, size, big_endian, fields })
+        Ok(Self {
+            kind,
+            size,
+            big_endian,
+            fields,
+        })
     }
 
     fn bits(&self, bytes: &[u8]) -> Option<u64> {
@@ -240,7 +340,11 @@ impl Dtype {
         }
         let little = number::unsigned(bytes);
         let shift = 64 - 8 * u32::try_from(self.size).ok()?;
-        Some(if self.big_endian { little.swap_bytes() >> shift } else { little })
+        Some(if self.big_endian {
+            little.swap_bytes() >> shift
+        } else {
+            little
+        })
     }
 
     fn integer(&self, bytes: &[u8]) -> Option<i64> {
@@ -259,7 +363,9 @@ impl Dtype {
     fn float(&self, bytes: &[u8]) -> Option<f64> {
         match (self.kind, self.size) {
             (Kind::Float, 8) => Some(f64::from_bits(self.bits(bytes)?)),
-            (Kind::Float, 4) => Some(f64::from(f32::from_bits(u32::try_from(self.bits(bytes)?).ok()?))),
+            (Kind::Float, 4) => Some(f64::from(f32::from_bits(
+                u32::try_from(self.bits(bytes)?).ok()?,
+            ))),
             // Model integers are small; the conversion is numpy's.
             _ => self.integer(bytes).map(|value| value as f64),
         }
@@ -270,7 +376,11 @@ impl Dtype {
             Kind::Text => {
                 let order = |unit: &[u8]| {
                     let value = u32::try_from(number::unsigned(unit)).ok()?;
-                    char::from_u32(if self.big_endian { value.swap_bytes() } else { value })
+                    char::from_u32(if self.big_endian {
+                        value.swap_bytes()
+                    } else {
+                        value
+                    })
                 };
                 let text: String = bytes.chunks_exact(4).map(order).collect::<Option<_>>()?;
                 Some(text.trim_end_matches('\0').to_owned())
@@ -284,7 +394,9 @@ impl Dtype {
             Kind::Float => self.float(bytes).map(Node::Float),
             Kind::Boolean => self.integer(bytes).map(|value| Node::Bool(value != 0)),
             Kind::Signed | Kind::Unsigned => self.integer(bytes).map(Node::Int),
-            Kind::Text if bytes.len() <= 4096 => self.string(bytes).map(|text| Node::Str(text.into())),
+            Kind::Text if bytes.len() <= 4096 => {
+                self.string(bytes).map(|text| Node::Str(text.into()))
+            }
             _ => None,
         }
     }
@@ -293,23 +405,34 @@ impl Dtype {
 impl Array {
     /// The number of elements.
     pub(crate) fn count(&self) -> usize {
-        self.shape.iter().try_fold(1_usize, |count, size| count.checked_mul(*size)).unwrap_or(usize::MAX)
+        self.shape
+            .iter()
+            .try_fold(1_usize, |count, size| count.checked_mul(*size))
+            .unwrap_or(usize::MAX)
     }
 
     fn checked(self, graph: &Graph<'_>) -> Result<Self, String> {
         let expected = self.count();
         let fits = match &self.data {
             Data::List(id) => graph.sequence(*id).is_some_and(|ids| ids.len() == expected),
-            _ => expected.checked_mul(self.dtype.size).is_some_and(|length| self.bytes(graph).len() == length),
+            _ => expected
+                .checked_mul(self.dtype.size)
+                .is_some_and(|length| self.bytes(graph).len() == length),
         };
-        if fits { Ok(self) } else { Err("an array whose values do not fill its shape".to_owned()) }
+        if fits {
+            Ok(self)
+        } else {
+            Err("an array whose values do not fill its shape".to_owned())
+        }
     }
 
     fn bytes<'g>(&self, graph: &'g Graph<'_>) -> &'g [u8] {
         match &self.data {
-            Data::Stream { start, length } => {
-                graph.stream().get(*start..).and_then(|rest| rest.get(..*length)).unwrap_or_default()
-            }
+            Data::Stream { start, length } => graph
+                .stream()
+                .get(*start..)
+                .and_then(|rest| rest.get(..*length))
+                .unwrap_or_default(),
             Data::Bytes(id) => match graph.node(*id) {
                 Node::Bytes(bytes) => bytes,
                 Node::Str(text) => text.as_bytes(),
@@ -328,12 +451,20 @@ impl Array {
     }
 
     /// All elements, or the field of all records, as floats in C order.
-    pub(crate) fn floats(&self, graph: &Graph<'_>, field: Option<&str>) -> Result<Vec<f64>, String> {
+    pub(crate) fn floats(
+        &self,
+        graph: &Graph<'_>,
+        field: Option<&str>,
+    ) -> Result<Vec<f64>, String> {
         self.convert(graph, field, "numbers", Dtype::float)
     }
 
     /// All elements, or the field of all records, as integers in C order.
-    pub(crate) fn integers(&self, graph: &Graph<'_>, field: Option<&str>) -> Result<Vec<i64>, String> {
+    pub(crate) fn integers(
+        &self,
+        graph: &Graph<'_>,
+        field: Option<&str>,
+    ) -> Result<Vec<i64>, String> {
         self.convert(graph, field, "integers", Dtype::integer)
     }
 
@@ -369,13 +500,18 @@ impl Array {
             0 => None,
             size => bytes.chunks_exact(size).map(value).collect(),
         };
-        let values = values.filter(|values| values.len() == self.count()).ok_or_else(|| format!("an array that is not of {what}"))?;
+        let values = values
+            .filter(|values| values.len() == self.count())
+            .ok_or_else(|| format!("an array that is not of {what}"))?;
         match (self.fortran, self.shape.as_slice()) {
             (true, [rows, columns]) if *rows > 1 && *columns > 1 => {
-                let transposed = (0..*rows).flat_map(|row| values.iter().skip(row).step_by(*rows).cloned());
+                let transposed =
+                    (0..*rows).flat_map(|row| values.iter().skip(row).step_by(*rows).cloned());
                 Ok(transposed.collect())
             }
-            (true, [_, _, _, ..]) => Err("an array of three dimensions in Fortran order".to_owned()),
+            (true, [_, _, _, ..]) => {
+                Err("an array of three dimensions in Fortran order".to_owned())
+            }
             _ => Ok(values),
         }
     }

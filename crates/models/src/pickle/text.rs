@@ -15,7 +15,8 @@ pub(super) fn integer<'a>(line: &str) -> Option<Node<'a>> {
         return Some(Node::Int(value));
     }
     let unsigned = digits.strip_prefix('-').unwrap_or(digits);
-    (!unsigned.is_empty() && unsigned.bytes().all(|byte| byte.is_ascii_digit())).then_some(Node::BigInt)
+    (!unsigned.is_empty() && unsigned.bytes().all(|byte| byte.is_ascii_digit()))
+        .then_some(Node::BigInt)
 }
 
 /// The argument of `FLOAT`.

@@ -18,10 +18,18 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
     };
     let coefficients = part.floats("coef_", &[outputs, features])?;
     let intercepts = part.floats("intercept_", &[outputs])?;
-    let link = if one_vs_rest(part, k) { Link::OneVsRest } else { Link::Softmax };
+    let link = if one_vs_rest(part, k) {
+        Link::OneVsRest
+    } else {
+        Link::Softmax
+    };
     let model = Logistic::new(coefficients, intercepts, features, link);
     let model = model.ok_or_else(|| part.damaged("expected at least one feature"))?;
-    Ok(Fitted { model: Model::Logistic(model), features, classes: Some(classes) })
+    Ok(Fitted {
+        model: Model::Logistic(model),
+        features,
+        classes: Some(classes),
+    })
 }
 
 /// The rule of `LogisticRegression.predict_proba` in the version that wrote the file; `multi_class` is gone from 1.8 on,
@@ -31,6 +39,10 @@ fn one_vs_rest(part: &Part<'_, '_>, classes: usize) -> bool {
     match part.text("multi_class") {
         Some("ovr" | "warn") => true,
         Some("multinomial") => false,
-        _ => classes <= 2 || solver == "liblinear" || (solver == "newton-cholesky" && part.version() < (1, 6)),
+        _ => {
+            classes <= 2
+                || solver == "liblinear"
+                || (solver == "newton-cholesky" && part.version() < (1, 6))
+        }
     }
 }

@@ -46,12 +46,19 @@ fn estimator(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
     match part.kind() {
         ("sklearn.svm", "SVC") => svc::read(part),
         ("sklearn.linear_model", "LogisticRegression") => linear::read(part),
-        ("sklearn.tree", "DecisionTreeClassifier" | "DecisionTreeRegressor" | "ExtraTreeClassifier" | "ExtraTreeRegressor") => {
-            tree::read_tree(part)
-        }
+        (
+            "sklearn.tree",
+            "DecisionTreeClassifier"
+            | "DecisionTreeRegressor"
+            | "ExtraTreeClassifier"
+            | "ExtraTreeRegressor",
+        ) => tree::read_tree(part),
         (
             "sklearn.ensemble",
-            "RandomForestClassifier" | "RandomForestRegressor" | "ExtraTreesClassifier" | "ExtraTreesRegressor",
+            "RandomForestClassifier"
+            | "RandomForestRegressor"
+            | "ExtraTreesClassifier"
+            | "ExtraTreesRegressor",
         ) => tree::read_forest(part),
         _ => Err(part.unsupported()),
     }

@@ -14,7 +14,11 @@ pub(super) struct Reader<'g, 'a> {
 
 impl<'g, 'a> Reader<'g, 'a> {
     pub(super) fn new(graph: &'g Graph<'a>, limits: &Limits) -> Self {
-        Self { graph, limit: limits.compiled_bytes, left: Cell::new(limits.compiled_bytes) }
+        Self {
+            graph,
+            limit: limits.compiled_bytes,
+            left: Cell::new(limits.compiled_bytes),
+        }
     }
 
     /// Pays for `bytes` bytes. A graph may share values, so a small file could describe a huge model.
@@ -24,7 +28,10 @@ impl<'g, 'a> Reader<'g, 'a> {
                 self.left.set(left);
                 Ok(())
             }
-            None => Err(LoadError::Limit { what: "bytes of compiled model", limit: self.limit }),
+            None => Err(LoadError::Limit {
+                what: "bytes of compiled model",
+                limit: self.limit,
+            }),
         }
     }
 }
@@ -47,9 +54,12 @@ impl<'r, 'a> Part<'r, 'a> {
             _ => None,
         };
         match found {
-            Some((object, class)) => {
-                Ok(Self { reader, object, class: format!("{}.{}", class.module, class.name), place: place.to_owned() })
-            }
+            Some((object, class)) => Ok(Self {
+                reader,
+                object,
+                class: format!("{}.{}", class.module, class.name),
+                place: place.to_owned(),
+            }),
             None => Err(LoadError::State {
                 class: kind_of(graph.node(id)).to_owned(),
                 place: place.to_owned(),
@@ -60,7 +70,11 @@ impl<'r, 'a> Part<'r, 'a> {
 
     /// A part of this part.
     pub(super) fn inner(&self, id: Id, step: &str) -> Result<Part<'r, 'a>, LoadError> {
-        let place = if self.place == "model" { step.to_owned() } else { format!("{}.{step}", self.place) };
+        let place = if self.place == "model" {
+            step.to_owned()
+        } else {
+            format!("{}.{step}", self.place)
+        };
         Part::new(self.reader, id, &place)
     }
 
@@ -83,19 +97,32 @@ impl<'r, 'a> Part<'r, 'a> {
 
     /// The first argument of the object's construction, and those after it.
     pub(super) fn arguments(&self) -> &'r [Id] {
-        self.graph().sequence(self.object.arguments).unwrap_or_default()
+        self.graph()
+            .sequence(self.object.arguments)
+            .unwrap_or_default()
     }
 
     pub(super) fn unsupported(&self) -> LoadError {
-        LoadError::Class { class: self.class.clone(), place: self.place.clone() }
+        LoadError::Class {
+            class: self.class.clone(),
+            place: self.place.clone(),
+        }
     }
 
     pub(super) fn setting(&self, what: impl Into<String>) -> LoadError {
-        LoadError::Setting { class: self.class.clone(), place: self.place.clone(), what: what.into() }
+        LoadError::Setting {
+            class: self.class.clone(),
+            place: self.place.clone(),
+            what: what.into(),
+        }
     }
 
     pub(super) fn damaged(&self, what: impl Into<String>) -> LoadError {
-        LoadError::State { class: self.class.clone(), place: self.place.clone(), what: what.into() }
+        LoadError::State {
+            class: self.class.clone(),
+            place: self.place.clone(),
+            what: what.into(),
+        }
     }
 
     /// Pays for `count` values of 8 bytes.
@@ -109,11 +136,13 @@ impl<'r, 'a> Part<'r, 'a> {
 
     /// An attribute that is there and not `None`.
     pub(super) fn set(&self, name: &str) -> Option<Id> {
-        self.attribute(name).filter(|id| !matches!(self.graph().node(*id), Node::None))
+        self.attribute(name)
+            .filter(|id| !matches!(self.graph().node(*id), Node::None))
     }
 
     pub(super) fn required(&self, name: &str) -> Result<Id, LoadError> {
-        self.attribute(name).ok_or_else(|| self.damaged(format!("expected the attribute `{name}`")))
+        self.attribute(name)
+            .ok_or_else(|| self.damaged(format!("expected the attribute `{name}`")))
     }
 
     pub(super) fn text(&self, name: &str) -> Option<&'r str> {
@@ -131,7 +160,9 @@ impl<'r, 'a> Part<'r, 'a> {
 
     /// A count, such as `n_features_in_`.
     pub(super) fn count(&self, name: &str) -> Option<usize> {
-        self.graph().integer(self.attribute(name)?).and_then(|value| usize::try_from(value).ok())
+        self.graph()
+            .integer(self.attribute(name)?)
+            .and_then(|value| usize::try_from(value).ok())
     }
 
     pub(super) fn version_text(&self) -> Option<&'r str> {
@@ -140,7 +171,11 @@ impl<'r, 'a> Part<'r, 'a> {
 
     /// Major and minor version of the scikit-learn that wrote the part; files without are from before 0.18.
     pub(super) fn version(&self) -> (u32, u32) {
-        let mut numbers = self.version_text().unwrap_or_default().split('.').map(|part| part.parse().unwrap_or(0));
+        let mut numbers = self
+            .version_text()
+            .unwrap_or_default()
+            .split('.')
+            .map(|part| part.parse().unwrap_or(0));
         (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
     }
 
@@ -159,10 +194,15 @@ impl<'r, 'a> Part<'r, 'a> {
     pub(super) fn floats(&self, name: &str, shape: &[usize]) -> Result<Vec<f64>, LoadError> {
         let array = self.array(name)?;
         if array.shape != shape {
-            return Err(self.damaged(format!("expected the shape {shape:?} of `{name}`, found {:?}", array.shape)));
+            return Err(self.damaged(format!(
+                "expected the shape {shape:?} of `{name}`, found {:?}",
+                array.shape
+            )));
         }
         self.pay(array.count())?;
-        let values = array.floats(self.graph(), None).map_err(|what| self.damaged(format!("`{name}` is {what}")))?;
+        let values = array
+            .floats(self.graph(), None)
+            .map_err(|what| self.damaged(format!("`{name}` is {what}")))?;
         if values.iter().all(|value| value.is_finite()) {
             Ok(values)
         } else {
@@ -174,7 +214,9 @@ impl<'r, 'a> Part<'r, 'a> {
     pub(super) fn integers(&self, name: &str) -> Result<Vec<i64>, LoadError> {
         let array = self.array(name)?;
         self.pay(array.count())?;
-        array.integers(self.graph(), None).map_err(|what| self.damaged(format!("`{name}` is {what}")))
+        array
+            .integers(self.graph(), None)
+            .map_err(|what| self.damaged(format!("`{name}` is {what}")))
     }
 
     /// The classes of a classifier with one output.
@@ -187,10 +229,19 @@ impl<'r, 'a> Part<'r, 'a> {
         if array.shape.len() != 1 || array.count() == 0 {
             return Err(self.damaged("expected classes in a row in `classes_`"));
         }
-        self.pay(array.count().saturating_mul(array.dtype.size.div_ceil(8).saturating_add(3)))?;
+        self.pay(
+            array
+                .count()
+                .saturating_mul(array.dtype.size.div_ceil(8).saturating_add(3)),
+        )?;
         let graph = self.graph();
         let what = |what: String| self.damaged(format!("`classes_` is {what}"));
-        let integers = |kind| array.integers(graph, None).map(|values| Labels::Integers(values, kind)).map_err(what);
+        let integers = |kind| {
+            array
+                .integers(graph, None)
+                .map(|values| Labels::Integers(values, kind))
+                .map_err(what)
+        };
         match (array.dtype.kind, array.dtype.size) {
             (Kind::Signed, 1) => integers(IntegerType::Int8),
             (Kind::Signed, 2) => integers(IntegerType::Int16),
@@ -204,7 +255,9 @@ impl<'r, 'a> Part<'r, 'a> {
             (Kind::Text, _) => array.strings(graph).map(Labels::Strings).map_err(what),
             (Kind::Boolean, _) => {
                 let values = array.integers(graph, None).map_err(what)?;
-                Ok(Labels::Booleans(values.into_iter().map(|value| value != 0).collect()))
+                Ok(Labels::Booleans(
+                    values.into_iter().map(|value| value != 0).collect(),
+                ))
             }
             (Kind::Object, _) => self.object_labels(array.elements(graph).unwrap_or_default()),
             _ => Err(self.setting("classes that are neither numbers, text nor truth values")),
@@ -215,14 +268,31 @@ impl<'r, 'a> Part<'r, 'a> {
         let graph = self.graph();
         let strings = elements.iter().map(|id| graph.text(*id));
         // Shared strings are copied here.
-        self.pay(strings.clone().flatten().map(|text| text.len() / 8 + 1).sum())?;
-        if let Some(strings) = strings.map(|text| text.map(str::to_owned)).collect::<Option<Vec<_>>>() {
+        self.pay(
+            strings
+                .clone()
+                .flatten()
+                .map(|text| text.len() / 8 + 1)
+                .sum(),
+        )?;
+        if let Some(strings) = strings
+            .map(|text| text.map(str::to_owned))
+            .collect::<Option<Vec<_>>>()
+        {
             return Ok(Labels::Strings(strings));
         }
-        if let Some(truths) = elements.iter().map(|id| graph.truth(*id)).collect::<Option<Vec<_>>>() {
+        if let Some(truths) = elements
+            .iter()
+            .map(|id| graph.truth(*id))
+            .collect::<Option<Vec<_>>>()
+        {
             return Ok(Labels::Booleans(truths));
         }
-        if let Some(integers) = elements.iter().map(|id| graph.integer(*id)).collect::<Option<Vec<_>>>() {
+        if let Some(integers) = elements
+            .iter()
+            .map(|id| graph.integer(*id))
+            .collect::<Option<Vec<_>>>()
+        {
             return Ok(Labels::Integers(integers, IntegerType::Int64));
         }
         Err(self.setting("classes that are neither numbers, text nor truth values"))

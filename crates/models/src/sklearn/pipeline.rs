@@ -9,7 +9,11 @@ use crate::pickle::{Id, Node};
 const PIPELINE: (&str, &str) = ("sklearn.pipeline", "Pipeline");
 
 /// Compiles an estimator, with the steps of pipelines around it appended to `steps`.
-pub(super) fn flatten(part: &Part<'_, '_>, steps: &mut Vec<Scaler>, depth: usize) -> Result<Fitted, LoadError> {
+pub(super) fn flatten(
+    part: &Part<'_, '_>,
+    steps: &mut Vec<Scaler>,
+    depth: usize,
+) -> Result<Fitted, LoadError> {
     if part.kind() != PIPELINE {
         let fitted = estimator(part)?;
         return match steps.last() {
@@ -22,10 +26,15 @@ pub(super) fn flatten(part: &Part<'_, '_>, steps: &mut Vec<Scaler>, depth: usize
         };
     }
     let Some(depth) = depth.checked_sub(1) else {
-        return Err(LoadError::Limit { what: "pipelines inside pipelines", limit: 16 });
+        return Err(LoadError::Limit {
+            what: "pipelines inside pipelines",
+            limit: 16,
+        });
     };
     let all = steps_of(part)?;
-    let Some((last, before)) = all.split_last() else { return Err(part.damaged("expected at least one step")) };
+    let Some((last, before)) = all.split_last() else {
+        return Err(part.damaged("expected at least one step"));
+    };
     for (index, id) in before.iter().enumerate() {
         if is_passthrough(part, *id) {
             continue;
@@ -35,33 +44,56 @@ pub(super) fn flatten(part: &Part<'_, '_>, steps: &mut Vec<Scaler>, depth: usize
             ("sklearn.preprocessing", "StandardScaler") => standard_scaler(&step)?,
             _ => return Err(step.unsupported()),
         };
-        if steps.last().is_some_and(|before| before.columns() != scaler.columns()) {
+        if steps
+            .last()
+            .is_some_and(|before| before.columns() != scaler.columns())
+        {
             return Err(step.damaged("its number of features differs from the step before it"));
         }
         steps.push(scaler);
     }
-    flatten(&part.inner(*last, &format!("steps[{}]", before.len()))?, steps, depth)
+    flatten(
+        &part.inner(*last, &format!("steps[{}]", before.len()))?,
+        steps,
+        depth,
+    )
 }
 
 /// `feature_names_in_` of the first estimator that sees the input.
-pub(super) fn feature_names(part: &Part<'_, '_>, features: usize, depth: usize) -> Result<Option<Vec<String>>, LoadError> {
+pub(super) fn feature_names(
+    part: &Part<'_, '_>,
+    features: usize,
+    depth: usize,
+) -> Result<Option<Vec<String>>, LoadError> {
     if part.kind() == PIPELINE {
-        let Some(depth) = depth.checked_sub(1) else { return Ok(None) };
-        let first = steps_of(part)?.into_iter().find(|id| !is_passthrough(part, *id));
+        let Some(depth) = depth.checked_sub(1) else {
+            return Ok(None);
+        };
+        let first = steps_of(part)?
+            .into_iter()
+            .find(|id| !is_passthrough(part, *id));
         return match first {
             Some(id) => feature_names(&part.inner(id, "steps[0]")?, features, depth),
             None => Ok(None),
         };
     }
-    let Some(id) = part.set("feature_names_in_") else { return Ok(None) };
+    let Some(id) = part.set("feature_names_in_") else {
+        return Ok(None);
+    };
     let array = part.array_at(id, "feature_names_in_")?;
     let graph = part.graph();
-    part.pay(array.count().saturating_mul(array.dtype.size.div_ceil(8).saturating_add(3)))?;
+    part.pay(
+        array
+            .count()
+            .saturating_mul(array.dtype.size.div_ceil(8).saturating_add(3)),
+    )?;
     let names = match array.elements(graph) {
         Some(elements) => {
             let names = elements.iter().map(|id| graph.text(*id));
             part.pay(names.clone().flatten().map(|text| text.len() / 8 + 1).sum())?;
-            names.map(|name| name.map(str::to_owned)).collect::<Option<Vec<_>>>()
+            names
+                .map(|name| name.map(str::to_owned))
+                .collect::<Option<Vec<_>>>()
         }
         None => array.strings(graph).ok(),
     };
@@ -102,7 +134,11 @@ fn standard_scaler(part: &Part<'_, '_>) -> Result<Scaler, LoadError> {
     };
     let mean = optional("with_mean", "mean_")?;
     let scale = optional("with_std", "scale_")?;
-    let columns = mean.as_ref().or(scale.as_ref()).map(Vec::len).or_else(|| part.count("n_features_in_"));
+    let columns = mean
+        .as_ref()
+        .or(scale.as_ref())
+        .map(Vec::len)
+        .or_else(|| part.count("n_features_in_"));
     // From scikit-learn 1.8 on the parameters are rounded to single precision first when the input is.
     let rounds = part.version() >= (1, 8);
     let scaler = columns.and_then(|columns| Scaler::new(columns, mean, scale, rounds));

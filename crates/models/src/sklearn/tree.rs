@@ -19,13 +19,19 @@ pub(super) fn read_tree(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
     let task = task(part)?;
     let mut trees = Trees::new(task.features, task.width, kind(&task), allows_missing(part));
     add(part, part.required("tree_")?, &task, &mut trees)?;
-    Ok(Fitted { features: task.features, model: Model::Trees(trees), classes: task.classes })
+    Ok(Fitted {
+        features: task.features,
+        model: Model::Trees(trees),
+        classes: task.classes,
+    })
 }
 
 pub(super) fn read_forest(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
     let task = task(part)?;
     let graph = part.graph();
-    let estimators = graph.sequence(part.required("estimators_")?).unwrap_or_default();
+    let estimators = graph
+        .sequence(part.required("estimators_")?)
+        .unwrap_or_default();
     if estimators.is_empty() {
         return Err(part.damaged("expected at least one tree in `estimators_`"));
     }
@@ -40,7 +46,11 @@ pub(super) fn read_forest(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
         }
         add(&tree, tree.required("tree_")?, &task, &mut trees)?;
     }
-    Ok(Fitted { features: task.features, model: Model::Trees(trees), classes: task.classes })
+    Ok(Fitted {
+        features: task.features,
+        model: Model::Trees(trees),
+        classes: task.classes,
+    })
 }
 
 fn task(part: &Part<'_, '_>) -> Result<Task, LoadError> {
@@ -48,15 +58,31 @@ fn task(part: &Part<'_, '_>) -> Result<Task, LoadError> {
         return Err(part.setting("several outputs"));
     }
     // `n_features_` until 0.24.
-    let features = part.count("n_features_in_").or_else(|| part.count("n_features_"));
-    let features = features.filter(|features| *features > 0).ok_or_else(|| part.damaged("expected `n_features_in_`"))?;
-    let classes = if part.kind().1.ends_with("Classifier") { Some(part.labels()?) } else { None };
+    let features = part
+        .count("n_features_in_")
+        .or_else(|| part.count("n_features_"));
+    let features = features
+        .filter(|features| *features > 0)
+        .ok_or_else(|| part.damaged("expected `n_features_in_`"))?;
+    let classes = if part.kind().1.ends_with("Classifier") {
+        Some(part.labels()?)
+    } else {
+        None
+    };
     let width = classes.as_ref().map_or(1, Labels::len);
-    Ok(Task { features, classes, width })
+    Ok(Task {
+        features,
+        classes,
+        width,
+    })
 }
 
 fn kind(task: &Task) -> TreesKind {
-    if task.classes.is_some() { TreesKind::Classifier } else { TreesKind::Regressor }
+    if task.classes.is_some() {
+        TreesKind::Classifier
+    } else {
+        TreesKind::Regressor
+    }
 }
 
 /// Which trees take missing values, by the tags of each version: 1.3 the trees with the best splitter and the usual
@@ -86,9 +112,17 @@ fn add(part: &Part<'_, '_>, id: Id, task: &Task, trees: &mut Trees) -> Result<()
     let count = nodes.count();
     let columns = task.width.checked_mul(count);
     if nodes.shape.len() != 1 || values.shape != [count, 1, task.width] || columns.is_none() {
-        return Err(tree.damaged(format!("expected `values` of the shape [{count}, 1, {}]", task.width)));
+        return Err(tree.damaged(format!(
+            "expected `values` of the shape [{count}, 1, {}]",
+            task.width
+        )));
     }
-    if tree.arguments().first().and_then(|id| graph.integer(*id)).is_none_or(|n| usize::try_from(n) != Ok(task.features)) {
+    if tree
+        .arguments()
+        .first()
+        .and_then(|id| graph.integer(*id))
+        .is_none_or(|n| usize::try_from(n) != Ok(task.features))
+    {
         return Err(tree.damaged(format!("expected a tree of {} features", task.features)));
     }
     tree.pay(count.saturating_mul(5 + task.width))?;
@@ -99,7 +133,11 @@ fn add(part: &Part<'_, '_>, id: Id, task: &Task, trees: &mut Trees) -> Result<()
         right: integers("right_child")?,
         feature: integers("feature")?,
         threshold: nodes.floats(graph, Some("threshold")).map_err(bad)?,
-        missing_left: if nodes.has_field("missing_go_to_left") { Some(integers("missing_go_to_left")?) } else { None },
+        missing_left: if nodes.has_field("missing_go_to_left") {
+            Some(integers("missing_go_to_left")?)
+        } else {
+            None
+        },
         values: values.floats(graph, None).map_err(bad)?,
         // Leaves hold counts until 1.3 and fractions since.
         counts: part.version() < (1, 4),

@@ -38,8 +38,14 @@ impl TryFrom<String> for Bits {
     type Error = std::num::ParseIntError;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        let digits = text.as_bytes().chunks(16).map(|chunk| String::from_utf8_lossy(chunk).into_owned());
-        digits.map(|digits| u64::from_str_radix(&digits, 16).map(f64::from_bits)).collect::<Result<_, _>>().map(Self)
+        let digits = text
+            .as_bytes()
+            .chunks(16)
+            .map(|chunk| String::from_utf8_lossy(chunk).into_owned());
+        digits
+            .map(|digits| u64::from_str_radix(&digits, 16).map(f64::from_bits))
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }
 
@@ -50,9 +56,15 @@ pub(crate) fn cases() -> Vec<Case> {
     for version in entries(&golden) {
         for path in entries(&version) {
             let name = path.strip_prefix(&golden).unwrap().display().to_string();
-            let Some(model) = name.strip_suffix(".json") else { continue };
+            let Some(model) = name.strip_suffix(".json") else {
+                continue;
+            };
             let expected = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-            cases.push(Case { name: model.to_owned(), bytes: std::fs::read(golden.join(model)).unwrap(), expected });
+            cases.push(Case {
+                name: model.to_owned(),
+                bytes: std::fs::read(golden.join(model)).unwrap(),
+                expected,
+            });
         }
     }
     assert!(cases.len() > 60, "only {} golden cases found", cases.len());
@@ -60,7 +72,10 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     paths.sort();
     paths
 }

@@ -6,19 +6,31 @@ use proptest::prelude::*;
 
 /// Enough for every golden case, so that the tests also meet the limits.
 fn limits() -> Limits {
-    Limits { file_bytes: 1 << 20, decompressed_bytes: 1 << 20, objects: 20_000, depth: 8, compiled_bytes: 1 << 20 }
+    Limits {
+        file_bytes: 1 << 20,
+        decompressed_bytes: 1 << 20,
+        objects: 20_000,
+        depth: 8,
+        compiled_bytes: 1 << 20,
+    }
 }
 
 /// Loads, and asks the model if there is one.
 fn survive(bytes: &[u8]) {
-    let Ok(model) = load(bytes, &limits()) else { return };
+    let Ok(model) = load(bytes, &limits()) else {
+        return;
+    };
     let columns = model.features();
     if columns > 1000 {
         return;
     }
     for value in [0.0, 1e300, -3.5, f64::NAN, f64::INFINITY] {
         let rows = Matrix::new(vec![value; columns * 2], 2, columns, Precision::Double).unwrap();
-        let _ = (model.predict(&rows), model.predict_proba(&rows), model.decision_function(&rows));
+        let _ = (
+            model.predict(&rows),
+            model.predict_proba(&rows),
+            model.decision_function(&rows),
+        );
     }
 }
 
@@ -29,7 +41,11 @@ fn every_truncation_is_an_error() {
         for length in (0..case.bytes.len()).step_by(1 + case.bytes.len() / 2500) {
             survive(&case.bytes[..length]);
         }
-        assert!(load(&case.bytes[..case.bytes.len() / 2], &limits()).is_err(), "{}", case.name);
+        assert!(
+            load(&case.bytes[..case.bytes.len() / 2], &limits()).is_err(),
+            "{}",
+            case.name
+        );
     }
 }
 
@@ -72,10 +88,20 @@ fn refusal(bytes: &[u8]) -> (String, String) {
 
 #[test]
 fn calls_are_refused_by_name() {
-    let check = |bytes: &[u8], class: &str, place: &str| assert_eq!(refusal(bytes), (class.to_owned(), place.to_owned()));
-    check(b"cos\nsystem\n(S'touch /tmp/owned'\ntR.", "os.system", "model");
+    let check = |bytes: &[u8], class: &str, place: &str| {
+        assert_eq!(refusal(bytes), (class.to_owned(), place.to_owned()))
+    };
+    check(
+        b"cos\nsystem\n(S'touch /tmp/owned'\ntR.",
+        "os.system",
+        "model",
+    );
     check(b"cposix\nsystem\n(Vid\ntR.", "posix.system", "model");
-    check(b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93\x8c\x011\x85R.", "builtins.eval", "model");
+    check(
+        b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93\x8c\x011\x85R.",
+        "builtins.eval",
+        "model",
+    );
     check(b"(csubprocess\nPopen\nNo.", "subprocess.Popen", "model");
     check(b"(S'id'\nios\nsystem\n.", "os.system", "model");
     // A call whose result is thrown away is refused as well.
@@ -100,11 +126,28 @@ fn unknown_estimators_are_refused_with_their_place() {
         [head, step.as_bytes(), b"\n)\x81}b\x86esb."].concat()
     };
     let found = refusal(&pipeline("sklearn.cluster._kmeans\nKMeans"));
-    assert_eq!(found, ("sklearn.cluster._kmeans.KMeans".to_owned(), "steps[1]".to_owned()));
-    let error = load(&pipeline("sklearn.cluster._kmeans\nKMeans"), &limits()).unwrap_err().to_string();
-    assert!(error.contains("`sklearn.cluster._kmeans.KMeans` at `steps[1]`") && error.contains("ONNX"), "{error}");
-    let error = load(&pipeline("sklearn.svm._classes\nSVC"), &limits()).unwrap_err().to_string();
-    assert!(error.starts_with("`sklearn.svm._classes.SVC` at `steps[1]` is damaged or was never fitted"), "{error}");
+    assert_eq!(
+        found,
+        (
+            "sklearn.cluster._kmeans.KMeans".to_owned(),
+            "steps[1]".to_owned()
+        )
+    );
+    let error = load(&pipeline("sklearn.cluster._kmeans\nKMeans"), &limits())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("`sklearn.cluster._kmeans.KMeans` at `steps[1]`") && error.contains("ONNX"),
+        "{error}"
+    );
+    let error = load(&pipeline("sklearn.svm._classes\nSVC"), &limits())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error
+            .starts_with("`sklearn.svm._classes.SVC` at `steps[1]` is damaged or was never fitted"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -121,15 +164,25 @@ fn limits_hold() {
         std::io::Read::take(std::io::repeat(b']'), 2 << 20),
         flate2::Compression::best(),
     ));
-    check(&bomb.collect::<Result<Vec<u8>, _>>().unwrap(), "decompressed bytes");
+    check(
+        &bomb.collect::<Result<Vec<u8>, _>>().unwrap(),
+        "decompressed bytes",
+    );
     // A pipeline that contains itself.
     check(b"\x80\x02csklearn.pipeline\nPipeline\n)\x81q\x00}X\x05\x00\x00\x00steps]\x8c\x01ah\x00\x86asb.", "pipelines inside pipelines");
 }
 
 #[test]
 fn compressions_out_of_reach_are_named() {
-    for (head, name) in [(b"\xfd7zXZ\x00".as_slice(), "xz"), (b"]\x00\x00\x80", "lzma"), (b"\x04\x22\x4d\x18", "lz4")] {
+    for (head, name) in [
+        (b"\xfd7zXZ\x00".as_slice(), "xz"),
+        (b"]\x00\x00\x80", "lzma"),
+        (b"\x04\x22\x4d\x18", "lz4"),
+    ] {
         let error = load(head, &limits()).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("the file is compressed with {name}")), "{error}");
+        assert!(
+            error.starts_with(&format!("the file is compressed with {name}")),
+            "{error}"
+        );
     }
 }

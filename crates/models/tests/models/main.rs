@@ -1,6 +1,10 @@
 //! Model files written by real scikit-learn, and files that mean harm.
 
+#[cfg(test)]
 mod corpus;
+#[cfg(test)]
 mod golden;
+#[cfg(test)]
 mod hostile;
+#[cfg(test)]
 mod pickles;
