@@ -1,0 +1,259 @@
+//! The authorization endpoint: `/auth` (RFC 6749 section 4.1.1, RFC 7636 section 4.3).
+
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Client, DexConfig};
+use crate::pages::problem;
+use crate::params::{MAX_LENGTH, Params, Repeated};
+use crate::reply::{Reply, description_text, redirect};
+use crate::token::check_scopes;
+
+/// A checked authorization request, as it travels sealed through the login.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AuthRequest {
+    pub(crate) client_id: String,
+    pub(crate) redirect_uri: String,
+    pub(crate) scopes: Vec<String>,
+    pub(crate) state: Option<String>,
+    pub(crate) nonce: Option<String>,
+    pub(crate) code_challenge: Option<String>,
+}
+
+/// Longest values of parameters that travel on; together they fit into one `Location`.
+const MAX_STATE: usize = 4096;
+const MAX_NONCE: usize = 512;
+const MAX_SCOPE: usize = 1024;
+const MAX_REDIRECT: usize = 2048;
+
+impl AuthRequest {
+    /// Checks a request; the error is the answer. Nothing is ever sent to a URI that the client
+    /// has not registered.
+    pub(crate) fn parse(config: &DexConfig, query: &[u8]) -> Result<Self, Reply> {
+        if query.len() > MAX_LENGTH {
+            return Err(refuse(
+                "the request is too long",
+                "expected less than 16 KiB",
+            ));
+        }
+        let params = Params::parse(query);
+        let (client, redirect_uri) = identify(config, &params)?;
+        let state = match params.get("state") {
+            Ok(state) if state.is_none_or(|state| state.len() <= MAX_STATE) => state,
+            _ => {
+                return Err(refuse(
+                    "the request is not valid",
+                    "`state` is repeated or too long",
+                ));
+            }
+        };
+        check(config, client, &params, redirect_uri, state).map_err(|(error, description)| {
+            answer_error(config, redirect_uri, state, error, &description)
+        })
+    }
+
+    /// Refuses on behalf of the user or the provider.
+    pub(crate) fn error(&self, config: &DexConfig, error: &str, description: &str) -> Reply {
+        answer_error(
+            config,
+            &self.redirect_uri,
+            self.state.as_deref(),
+            error,
+            description,
+        )
+    }
+
+    /// Sends the code to the client, with `iss` against mix-ups (RFC 9207).
+    pub(crate) fn success(&self, config: &DexConfig, code: &str) -> Reply {
+        let mut params = vec![("code", code)];
+        params.extend(self.state.as_deref().map(|state| ("state", state)));
+        params.push(("iss", config.issuer.url()));
+        redirect(StatusCode::SEE_OTHER, &self.redirect_uri, &params)
+    }
+
+    /// The query that makes the same request again.
+    pub(crate) fn query(&self) -> String {
+        let scope = self.scopes.join(" ");
+        let mut params = vec![
+            ("response_type", "code"),
+            ("client_id", &self.client_id),
+            ("redirect_uri", &self.redirect_uri),
+            ("scope", &scope),
+        ];
+        params.extend(self.state.as_deref().map(|state| ("state", state)));
+        params.extend(self.nonce.as_deref().map(|nonce| ("nonce", nonce)));
+        if let Some(challenge) = self.code_challenge.as_deref() {
+            params.push(("code_challenge", challenge));
+            params.push(("code_challenge_method", "S256"));
+        }
+        url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(params)
+            .finish()
+    }
+}
+
+/// The client and a redirect URI of its own: before these are known, errors are a page.
+fn identify<'a>(config: &'a DexConfig, params: &'a Params) -> Result<(&'a Client, &'a str), Reply> {
+    let repeated = |Repeated(name)| {
+        refuse(
+            "the request is not valid",
+            &format!("`{name}` is there twice"),
+        )
+    };
+    let Some(id) = params.get("client_id").map_err(repeated)? else {
+        return Err(refuse(
+            "the request does not name an application",
+            "`client_id` is missing",
+        ));
+    };
+    let Some(client) = config.client(id) else {
+        let detail = format!("`client_id` is `{}`: no such client", excerpt(id));
+        return Err(refuse("the application is not known here", &detail));
+    };
+    let Some(uri) = params.get("redirect_uri").map_err(repeated)? else {
+        return Err(refuse(
+            "the request does not say where to go",
+            "`redirect_uri` is missing",
+        ));
+    };
+    if uri.len() > MAX_REDIRECT || !client.allows_redirect(uri) {
+        let detail = format!(
+            "`redirect_uri` is `{}`: expected one of the `redirectURIs` of client `{id}`",
+            excerpt(uri)
+        );
+        return Err(refuse(
+            "the application has not registered the address it names",
+            &detail,
+        ));
+    }
+    Ok((client, uri))
+}
+
+type OauthError = (&'static str, String);
+
+fn check(
+    config: &DexConfig,
+    client: &Client,
+    params: &Params,
+    redirect_uri: &str,
+    state: Option<&str>,
+) -> Result<AuthRequest, OauthError> {
+    let get = |name: &'static str| {
+        params
+            .get(name)
+            .map_err(|Repeated(name)| ("invalid_request", format!("`{name}` is there twice")))
+    };
+    for (name, error) in [
+        ("request", "request_not_supported"),
+        ("request_uri", "request_uri_not_supported"),
+        ("registration", "registration_not_supported"),
+    ] {
+        if get(name)?.is_some() {
+            return Err((error, format!("`{name}` is not supported")));
+        }
+    }
+    match get("response_type")? {
+        Some("code") => {}
+        None => return Err(("invalid_request", "`response_type` is missing".to_owned())),
+        Some(_) => {
+            return Err(("unsupported_response_type", "expected `code`".to_owned()));
+        }
+    }
+    if !matches!(get("response_mode")?, None | Some("query")) {
+        return Err((
+            "invalid_request",
+            "expected `response_mode` `query`".to_owned(),
+        ));
+    }
+    let scope = get("scope")?.unwrap_or_default();
+    if scope.len() > MAX_SCOPE {
+        return Err(("invalid_scope", "`scope` is too long".to_owned()));
+    }
+    let mut scopes: Vec<String> = Vec::new();
+    for scope in scope.split(' ').filter(|scope| !scope.is_empty()) {
+        if !scopes.iter().any(|known| known == scope) {
+            scopes.push(scope.to_owned());
+        }
+    }
+    check_scopes(config, client, &scopes).map_err(|description| ("invalid_scope", description))?;
+    let nonce = get("nonce")?;
+    if nonce.is_some_and(|nonce| nonce.len() > MAX_NONCE) {
+        return Err(("invalid_request", "`nonce` is too long".to_owned()));
+    }
+    let code_challenge = challenge(get("code_challenge")?, get("code_challenge_method")?)?;
+    if code_challenge.is_none() && (config.enforce_pkce || client.public) {
+        return Err(("invalid_request", "`code_challenge` is missing".to_owned()));
+    }
+    // There is no session yet that could answer without the login page.
+    if get("prompt")? == Some("none") {
+        return Err(("login_required", "the person has to log in".to_owned()));
+    }
+    Ok(AuthRequest {
+        client_id: client.id.clone(),
+        redirect_uri: redirect_uri.to_owned(),
+        scopes,
+        state: state.map(str::to_owned),
+        nonce: nonce.map(str::to_owned),
+        code_challenge,
+    })
+}
+
+/// S256 only: a missing method means `plain` (RFC 7636 section 4.3), which protects nothing once
+/// the request is seen.
+fn challenge(challenge: Option<&str>, method: Option<&str>) -> Result<Option<String>, OauthError> {
+    match (challenge, method) {
+        (None, None) => Ok(None),
+        (Some(challenge), Some("S256")) => {
+            let valid = challenge.len() == 43
+                && challenge
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+            if !valid {
+                let text = "`code_challenge` is not the base64url of a SHA-256".to_owned();
+                return Err(("invalid_request", text));
+            }
+            Ok(Some(challenge.to_owned()))
+        }
+        (None, Some(_)) => Err(("invalid_request", "`code_challenge` is missing".to_owned())),
+        (Some(_), _) => Err((
+            "invalid_request",
+            "transform algorithm not supported: expected `code_challenge_method` `S256`".to_owned(),
+        )),
+    }
+}
+
+fn answer_error(
+    config: &DexConfig,
+    redirect_uri: &str,
+    state: Option<&str>,
+    error: &str,
+    description: &str,
+) -> Reply {
+    let description = description_text(description);
+    let mut params = vec![("error", error), ("error_description", &description)];
+    params.extend(state.map(|state| ("state", state)));
+    params.push(("iss", config.issuer.url()));
+    redirect(StatusCode::SEE_OTHER, redirect_uri, &params)
+}
+
+fn refuse(what: &str, detail: &str) -> Reply {
+    let text = format!(
+        "You were sent here to log in, but {what}. Go back to the application and try again; if \
+         this page returns, its configuration has to be corrected."
+    );
+    problem(
+        StatusCode::BAD_REQUEST,
+        "This login cannot start",
+        &text,
+        detail,
+    )
+}
+
+fn excerpt(text: &str) -> String {
+    let short: String = text.chars().take(120).collect();
+    if short.len() < text.len() {
+        format!("{short}…")
+    } else {
+        short
+    }
+}

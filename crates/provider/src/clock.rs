@@ -1,0 +1,20 @@
+//! Time as a value that is given.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Where the provider reads the time; tests give one that they move themselves.
+pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+
+/// The clock of the machine.
+#[must_use]
+pub fn system_clock() -> Clock {
+    Arc::new(SystemTime::now)
+}
+
+/// Seconds since 1970; a clock before that reads as 0.
+pub(crate) fn unix_seconds(clock: &Clock) -> u64 {
+    clock()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |elapsed| elapsed.as_secs())
+}

@@ -1,0 +1,354 @@
+//! From the file as written to a configuration that is right.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::raw::{self, RawClient, RawConfig, RawExpiry, RawPassword};
+use super::{
+    Client, ConfigError, DexConfig, Expiry, Issuer, PasswordHash, RefreshExpiry, User, Warning,
+    duration,
+};
+use crate::secret::Secret;
+
+type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Client secrets that are published: Kubeflow's manifests since 1.0 and Dex's own example.
+const PUBLISHED_SECRETS: [&str; 2] = [
+    "pUBnBOY80SnXgjibTYM9ZWNzY2xreNGQok",
+    "ZXhhbXBsZS1hcHAtc2VjcmV0",
+];
+/// `server/passwords` of Dex refuses costs outside of these.
+const COSTS: std::ops::RangeInclusive<u32> = 10..=16;
+
+pub(super) fn parse(yaml: &str, env: Env<'_>) -> Result<(DexConfig, Vec<Warning>), ConfigError> {
+    let raw: RawConfig = read(yaml)?;
+    let mut warnings = Vec::new();
+    raw::unused_keys(&read(yaml)?, &mut warnings);
+    for (key, values, offered) in [
+        (
+            "oauth2.responseTypes",
+            &raw.oauth2.response_types,
+            &["code"][..],
+        ),
+        (
+            "oauth2.grantTypes",
+            &raw.oauth2.grant_types,
+            &["authorization_code", "refresh_token"][..],
+        ),
+        (
+            "oauth2.pkce.codeChallengeMethodsSupported",
+            &raw.oauth2.pkce.code_challenge_methods_supported,
+            &["S256"][..],
+        ),
+    ] {
+        for value in values.iter().filter(|v| !offered.contains(&v.as_str())) {
+            warnings.push(Warning::UnsupportedValue {
+                key: key.to_owned(),
+                value: value.clone(),
+            });
+        }
+    }
+    if !raw.enable_password_db {
+        return Err(ConfigError::Missing {
+            field: "enablePasswordDB".to_owned(),
+            expected: "`true`, as static passwords are the only way to log in here",
+        });
+    }
+    let users = raw
+        .static_passwords
+        .into_iter()
+        .enumerate()
+        .map(|(index, user)| check_user(&format!("staticPasswords[{index}]"), user, env))
+        .collect::<Result<Vec<_>, _>>()?;
+    unique(
+        "staticPasswords",
+        "email",
+        users.iter().map(|u| u.email.to_lowercase()),
+    )?;
+    unique(
+        "staticPasswords",
+        "userID",
+        users.iter().map(|u| u.user_id.clone()),
+    )?;
+    let clients = raw
+        .static_clients
+        .into_iter()
+        .enumerate()
+        .map(|(index, client)| check_client(&format!("staticClients[{index}]"), client, env))
+        .collect::<Result<Vec<_>, _>>()?;
+    unique("staticClients", "id", clients.iter().map(|c| c.id.clone()))?;
+    for client in &clients {
+        let published = |secret: &Secret| PUBLISHED_SECRETS.iter().any(|p| secret.matches(p));
+        if client.secret.as_ref().is_some_and(published) {
+            warnings.push(Warning::PublishedSecret {
+                client: client.id.clone(),
+            });
+        }
+    }
+    let config = DexConfig {
+        issuer: check_issuer(raw.issuer)?,
+        skip_approval_screen: raw.oauth2.skip_approval_screen,
+        enforce_pkce: raw.oauth2.pkce.enforce,
+        expiry: check_expiry(raw.expiry)?,
+        users,
+        clients,
+    };
+    Ok((config, warnings))
+}
+
+/// Without a snippet of the source in the error: the line may hold a secret.
+fn read<T: serde::de::DeserializeOwned>(yaml: &str) -> Result<T, ConfigError> {
+    let options = serde_saphyr::options! { with_snippet: false };
+    serde_saphyr::from_str_with_options(yaml, options).map_err(|error| ConfigError::Yaml {
+        message: error.to_string(),
+    })
+}
+
+fn check_issuer(issuer: Option<String>) -> Result<Issuer, ConfigError> {
+    let expected = "an http or https URL without query, fragment and trailing slash";
+    let field = || "issuer".to_owned();
+    let Some(text) = issuer.filter(|text| !text.is_empty()) else {
+        return Err(ConfigError::Missing {
+            field: field(),
+            expected,
+        });
+    };
+    let path = match url::Url::parse(&text) {
+        Ok(url)
+            if matches!(url.scheme(), "http" | "https")
+                && url.query().is_none()
+                && url.fragment().is_none()
+                && url.username().is_empty()
+                && url.password().is_none()
+                && is_header_safe(&text)
+                && !text.ends_with('/') =>
+        {
+            url.path().trim_end_matches('/').to_owned()
+        }
+        _ => {
+            return Err(ConfigError::Invalid {
+                field: field(),
+                value: text,
+                expected,
+            });
+        }
+    };
+    Ok(Issuer { url: text, path })
+}
+
+fn check_expiry(raw: RawExpiry) -> Result<Expiry, ConfigError> {
+    let default = Expiry::default();
+    let refresh = raw.refresh_tokens;
+    Ok(Expiry {
+        id_tokens: lifetime("expiry.idTokens", raw.id_tokens, default.id_tokens)?,
+        auth_requests: lifetime(
+            "expiry.authRequests",
+            raw.auth_requests,
+            default.auth_requests,
+        )?,
+        refresh: RefreshExpiry {
+            disable_rotation: refresh.disable_rotation,
+            reuse_interval: lifetime(
+                "expiry.refreshTokens.reuseInterval",
+                refresh.reuse_interval,
+                default.refresh.reuse_interval,
+            )?,
+            idle: lifetime(
+                "expiry.refreshTokens.validIfNotUsedFor",
+                refresh.valid_if_not_used_for,
+                default.refresh.idle,
+            )?,
+            absolute: lifetime(
+                "expiry.refreshTokens.absoluteLifetime",
+                refresh.absolute_lifetime,
+                default.refresh.absolute,
+            )?,
+        },
+    })
+}
+
+fn lifetime(field: &str, text: Option<String>, default: Duration) -> Result<Duration, ConfigError> {
+    let Some(text) = text else {
+        return Ok(default);
+    };
+    duration::parse(&text).ok_or(ConfigError::Invalid {
+        field: field.to_owned(),
+        value: text,
+        expected: "a duration such as `24h` or `1h30m`",
+    })
+}
+
+fn check_user(at: &str, raw: RawPassword, env: Env<'_>) -> Result<User, ConfigError> {
+    let email = required(at, "email", raw.email, "an e-mail address")?;
+    let user_id = required(
+        at,
+        "userID",
+        raw.user_id,
+        "an identifier that never changes",
+    )?;
+    let username = required(at, "username", raw.username, "a name")?;
+    // Dex reads `hashFromEnv` only when there is no `hash`.
+    let (field, text) = match (raw.hash, raw.hash_from_env) {
+        (Some(hash), _) if !hash.expose().is_empty() => (format!("{at}.hash"), hash),
+        (_, Some(variable)) => {
+            let field = format!("{at}.hashFromEnv");
+            let value = from_env(&field, &variable, env)?;
+            (field, Secret::new(value))
+        }
+        _ => {
+            return Err(ConfigError::Missing {
+                field: format!("{at}.hash"),
+                expected: "a bcrypt hash, here or in `hashFromEnv`",
+            });
+        }
+    };
+    let hash = PasswordHash::parse(text.expose().trim()).ok_or(ConfigError::Invalid {
+        field,
+        value: "(hidden)".to_owned(),
+        expected: "a bcrypt hash (`$2a$`, `$2b$` or `$2y$`) of cost 10 to 16, plain or in base64",
+    })?;
+    let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
+    Ok(User {
+        email,
+        email_verified: raw.email_verified.unwrap_or(true),
+        hash,
+        name: filled(raw.name).unwrap_or(username),
+        preferred_username: filled(raw.preferred_username),
+        groups: raw.groups,
+        user_id,
+    })
+}
+
+impl PasswordHash {
+    fn parse(text: &str) -> Option<Self> {
+        let direct = |text: &str| {
+            let version = ["$2a$", "$2b$", "$2y$"].iter().any(|v| text.starts_with(v));
+            let parts: bcrypt::HashParts = text.parse().ok()?;
+            (version && COSTS.contains(&parts.get_cost())).then(|| Self {
+                text: Secret::new(text),
+                cost: parts.get_cost(),
+            })
+        };
+        direct(text).or_else(|| {
+            let decoded = String::from_utf8(STANDARD.decode(text).ok()?).ok()?;
+            direct(decoded.trim())
+        })
+    }
+}
+
+fn check_client(at: &str, raw: RawClient, env: Env<'_>) -> Result<Client, ConfigError> {
+    let id = either(at, ["id", "idEnv"], raw.id, raw.id_env, env)?
+        .ok_or_else(|| missing(at, "id", "an identifier, here or in `idEnv`"))?;
+    let secret = raw.secret.map(|secret| secret.expose().to_owned());
+    let secret = either(at, ["secret", "secretEnv"], secret, raw.secret_env, env)?.map(Secret::new);
+    if secret.is_none() && !raw.public {
+        return Err(missing(
+            at,
+            "secret",
+            "a secret, here or in `secretEnv`, or `public: true`",
+        ));
+    }
+    if raw.redirect_uris.is_empty() && !raw.public {
+        return Err(missing(at, "redirectURIs", "at least one URI"));
+    }
+    for (index, uri) in raw.redirect_uris.iter().enumerate() {
+        if !is_redirect_target(uri) {
+            return Err(ConfigError::Invalid {
+                field: format!("{at}.redirectURIs[{index}]"),
+                value: uri.clone(),
+                expected: "an absolute URI or a path such as `/oauth2/callback`, without fragment",
+            });
+        }
+    }
+    Ok(Client {
+        name: required(at, "name", raw.name, "a name that people recognise")?,
+        id,
+        secret,
+        redirect_uris: raw.redirect_uris,
+        public: raw.public,
+        trusted_peers: raw.trusted_peers,
+    })
+}
+
+/// A value that may stand in the file or in the environment, not both.
+fn either(
+    at: &str,
+    [name, env_name]: [&'static str; 2],
+    value: Option<String>,
+    variable: Option<String>,
+    env: Env<'_>,
+) -> Result<Option<String>, ConfigError> {
+    let value = value.filter(|value| !value.is_empty());
+    match (value, variable.filter(|variable| !variable.is_empty())) {
+        (Some(_), Some(_)) => Err(ConfigError::Exclusive {
+            field: format!("{at}.{name}"),
+            other: env_name,
+        }),
+        (None, Some(variable)) => from_env(&format!("{at}.{env_name}"), &variable, env).map(Some),
+        (value, None) => Ok(value),
+    }
+}
+
+fn from_env(field: &str, variable: &str, env: Env<'_>) -> Result<String, ConfigError> {
+    env(variable)
+        .filter(|value| !value.is_empty())
+        .ok_or_else(|| ConfigError::Environment {
+            field: field.to_owned(),
+            variable: variable.to_owned(),
+        })
+}
+
+fn required(
+    at: &str,
+    name: &str,
+    value: String,
+    expected: &'static str,
+) -> Result<String, ConfigError> {
+    if value.is_empty() {
+        return Err(missing(at, name, expected));
+    }
+    Ok(value)
+}
+
+fn missing(at: &str, name: &str, expected: &'static str) -> ConfigError {
+    ConfigError::Missing {
+        field: format!("{at}.{name}"),
+        expected,
+    }
+}
+
+fn unique(list: &str, name: &str, values: impl Iterator<Item = String>) -> Result<(), ConfigError> {
+    let mut seen = std::collections::HashSet::new();
+    for (index, value) in values.enumerate() {
+        if !seen.insert(value.clone()) {
+            return Err(ConfigError::Duplicate {
+                field: format!("{list}[{index}].{name}"),
+                value,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A path of this host, or an absolute URI whose scheme does not run in the browser.
+fn is_redirect_target(uri: &str) -> bool {
+    if !is_header_safe(uri) || uri.contains(['#', '\\']) {
+        return false;
+    }
+    if uri.starts_with('/') {
+        return !uri.starts_with("//");
+    }
+    url::Url::parse(uri).is_ok_and(|url| {
+        !matches!(
+            url.scheme(),
+            "javascript" | "data" | "vbscript" | "blob" | "about" | "file"
+        )
+    })
+}
+
+/// Visible ASCII only: what a `Location` header carries unchanged.
+pub(super) fn is_header_safe(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+}

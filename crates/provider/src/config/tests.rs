@@ -1,0 +1,228 @@
+use super::*;
+
+/// A cost 12 hash of nothing in particular, in the spelling of Kubeflow's manifests.
+const HASH: &str = "$2y$12$.....................................................";
+
+fn parse(yaml: &str) -> Result<(DexConfig, Vec<Warning>), ConfigError> {
+    DexConfig::parse(yaml, &|name| match name {
+        "OIDC_CLIENT_ID" => Some("kubeflow-oidc-authservice".to_owned()),
+        "OIDC_CLIENT_SECRET" => Some("pUBnBOY80SnXgjibTYM9ZWNzY2xreNGQok".to_owned()),
+        "DEX_USER_PASSWORD" => Some(HASH.replace("$2y$", "$2b$")),
+        "EMPTY" => Some(String::new()),
+        _ => None,
+    })
+}
+
+fn kubeflow(password: &str, redirect: &str) -> String {
+    format!(
+        r#"
+issuer: http://dex.auth.svc.cluster.local:5556/dex
+storage:
+  type: kubernetes
+  config:
+    inCluster: true
+web:
+  http: 0.0.0.0:5556
+logger:
+  level: "debug"
+  format: text
+oauth2:
+  skipApprovalScreen: true
+enablePasswordDB: true
+staticPasswords:
+- email: user@example.com
+  {password}
+  username: user
+  userID: "15841185641784"
+staticClients:
+# https://github.com/dexidp/dex/pull/1664
+- idEnv: OIDC_CLIENT_ID
+  redirectURIs: ["{redirect}"]
+  name: 'Dex Login Application'
+  secretEnv: OIDC_CLIENT_SECRET
+"#
+    )
+}
+
+#[test]
+fn kubeflow_manifests_of_all_ages() {
+    for (password, redirect) in [
+        (format!("hash: {HASH}"), "/login/oidc"),
+        (format!("hash: {HASH}"), "/authservice/oidc/callback"),
+        (
+            "hashFromEnv: DEX_USER_PASSWORD".to_owned(),
+            "/oauth2/callback",
+        ),
+    ] {
+        let (config, warnings) = parse(&kubeflow(&password, redirect)).unwrap();
+        assert_eq!(config.issuer.path(), "/dex");
+        assert!(config.skip_approval_screen);
+        assert_eq!(config.expiry, Expiry::default());
+        let client = config.client("kubeflow-oidc-authservice").unwrap();
+        assert!(client.allows_redirect(redirect));
+        assert!(!client.allows_redirect(&format!("https://host.example{redirect}")));
+        let user = config.user_by_email("USER@example.com").unwrap();
+        assert_eq!((user.name.as_str(), user.email_verified), ("user", true));
+        assert_eq!(user.hash.cost(), 12);
+        let client = "kubeflow-oidc-authservice".to_owned();
+        assert_eq!(warnings, [Warning::PublishedSecret { client }]);
+        let shown = format!("{config:?}");
+        assert!(
+            !shown.contains("pUBnBOY") && !shown.contains("$12$"),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
+fn hashes_may_be_in_base64() {
+    use base64::Engine as _;
+    let encoded = base64::engine::general_purpose::STANDARD.encode(HASH);
+    let (config, _) = parse(&kubeflow(&format!("hash: {encoded}"), "/cb")).unwrap();
+    assert_eq!(config.users[0].hash.cost(), 12);
+    assert_eq!(config.users[0].hash.text().expose(), HASH);
+}
+
+#[test]
+fn keys_without_effect_are_named() {
+    let yaml = kubeflow(&format!("hash: {HASH}\n  mfa: x"), "/cb")
+        + "  logoURL: x\nconnectors: [{type: ldap}]\nisuer: x\n"
+        + "expiry: {signingKeys: 6h, idTokens: 1h, refreshTokens: {reuse: 1s}}\n";
+    let yaml = yaml.replace(
+        "skipApprovalScreen: true",
+        "skipApprovalScreen: true\n  responseTypes: [code, token]\n  grantTypes: [password]",
+    );
+    let (config, warnings) = parse(&yaml).unwrap();
+    assert_eq!(config.expiry.id_tokens, Duration::from_secs(3600));
+    let mut texts: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    texts.sort();
+    let unsupported = "is not supported by the embedded provider and has no effect";
+    assert_eq!(
+        texts,
+        [
+            format!("`connectors` {unsupported}"),
+            format!("`expiry.signingKeys` {unsupported}"),
+            "`oauth2.grantTypes` lists `password`, which the embedded provider does not offer"
+                .into(),
+            "`oauth2.responseTypes` lists `token`, which the embedded provider does not offer"
+                .into(),
+            format!("`staticClients[0].logoURL` {unsupported}"),
+            "the secret of client `kubeflow-oidc-authservice` is a published default: anyone can \
+             use it; set your own"
+                .into(),
+            "unknown key `expiry.refreshTokens.reuse` has no effect".into(),
+            "unknown key `isuer` has no effect".into(),
+            "unknown key `staticPasswords[0].mfa` has no effect".into(),
+        ]
+    );
+}
+
+#[track_caller]
+fn refused(from: &str, to: &str, message: &str) {
+    let yaml = kubeflow(&format!("hash: {HASH}"), "/cb");
+    assert!(yaml.contains(from), "{from}");
+    let error = parse(&yaml.replace(from, to)).unwrap_err().to_string();
+    assert!(error.contains(message), "{error}");
+    assert!(!error.contains("$12$"), "{error}");
+}
+
+#[test]
+fn mistakes_name_their_field() {
+    let issuer = "issuer: http://dex.auth.svc.cluster.local:5556/dex";
+    refused(issuer, "", "`issuer` is missing");
+    for bad in [
+        "/dex",
+        "ftp://x/dex",
+        "http://x/dex/",
+        "http://x/dex?a=b",
+        "http://a:b@x/dex",
+    ] {
+        refused(
+            issuer,
+            &format!("issuer: {bad}"),
+            &format!("`issuer` is `{bad}`"),
+        );
+    }
+    refused(
+        "enablePasswordDB: true",
+        "",
+        "`enablePasswordDB` is missing",
+    );
+    refused(
+        "\"15841185641784\"",
+        "\"\"",
+        "`staticPasswords[0].userID` is missing",
+    );
+    refused(
+        &format!("hash: {HASH}"),
+        "",
+        "`staticPasswords[0].hash` is missing",
+    );
+    refused(HASH, "secret", "`staticPasswords[0].hash` is `(hidden)`");
+    refused(
+        "$2y$12$",
+        "$2y$09$",
+        "`staticPasswords[0].hash` is `(hidden)`",
+    );
+    refused(
+        "$2y$12$",
+        "$2x$12$",
+        "`staticPasswords[0].hash` is `(hidden)`",
+    );
+    refused(
+        &format!("hash: {HASH}"),
+        "hashFromEnv: EMPTY",
+        "`staticPasswords[0].hashFromEnv` names the environment variable `EMPTY`",
+    );
+    refused(
+        "secretEnv: OIDC_CLIENT_SECRET",
+        "secretEnv: MISSING",
+        "`staticClients[0].secretEnv` names the environment variable `MISSING`",
+    );
+    refused(
+        "secretEnv: OIDC_CLIENT_SECRET",
+        "",
+        "`staticClients[0].secret` is missing",
+    );
+    refused(
+        "- idEnv: OIDC",
+        "- id: x\n  idEnv: OIDC",
+        "`staticClients[0].id` and `idEnv`",
+    );
+    refused(
+        "name: 'Dex Login Application'",
+        "",
+        "`staticClients[0].name` is missing",
+    );
+    refused(
+        "[\"/cb\"]",
+        "[]",
+        "`staticClients[0].redirectURIs` is missing",
+    );
+    for bad in [
+        "//evil",
+        "/a#b",
+        "cb",
+        "javascript:alert(1)",
+        "/a\\\\b",
+        "https://x/ y",
+    ] {
+        refused("/cb", bad, "`staticClients[0].redirectURIs[0]` is `");
+    }
+    refused(
+        "enablePasswordDB: true",
+        "enablePasswordDB: maybe",
+        "not readable",
+    );
+    refused(issuer, "issuer: [", "not readable");
+    refused(
+        "oauth2:",
+        "expiry: {idTokens: 1 day}\noauth2:",
+        "`expiry.idTokens` is `1 day`: expected a duration",
+    );
+    refused(
+        "staticClients:",
+        "- {email: USER@example.com, hashFromEnv: DEX_USER_PASSWORD, username: b, userID: b}\nstaticClients:",
+        "`staticPasswords[1].email` is `user@example.com`",
+    );
+}

@@ -1,0 +1,107 @@
+//! A grant: what one user allowed one client at one login. Codes and refresh tokens are names of
+//! a grant with a keyed check value, so the database holds no secret that could be presented.
+
+use serde::{Deserialize, Serialize};
+
+use crate::seal::{Sealer, random_token};
+
+/// Digits of a grant's name: a keyed digest of the user, then random.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GrantId(String);
+
+const USER_PREFIX: usize = 16;
+const RANDOM: usize = 22;
+
+impl GrantId {
+    pub(crate) fn new(sealer: &Sealer, user_id: &str) -> Option<Self> {
+        let user: String = sealer
+            .mac("grant-user", user_id)
+            .chars()
+            .take(USER_PREFIX)
+            .collect();
+        Some(Self(format!("{user}{}", random_token::<16>()?)))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let valid = text.len() == USER_PREFIX + RANDOM
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        valid.then(|| Self(text.to_owned()))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn user_prefix(&self) -> &str {
+        self.0.get(..USER_PREFIX).unwrap_or(&self.0)
+    }
+
+    /// The authorization code of this grant.
+    pub(crate) fn code(&self, sealer: &Sealer) -> String {
+        format!("{}.{}", self.0, sealer.mac("code", &self.0))
+    }
+
+    pub(crate) fn from_code(sealer: &Sealer, code: &str) -> Option<Self> {
+        let id = Self::parse(code.split_once('.')?.0)?;
+        sealer.same(&id.code(sealer), code).then_some(id)
+    }
+
+    /// The refresh token of this grant in its `generation`.
+    pub(crate) fn refresh_token(&self, sealer: &Sealer, generation: u64) -> String {
+        let name = format!("{}.{generation}", self.0);
+        format!("{name}.{}", sealer.mac("refresh", &name))
+    }
+
+    pub(crate) fn from_refresh_token(sealer: &Sealer, token: &str) -> Option<(Self, u64)> {
+        let (id, rest) = token.split_once('.')?;
+        let id = Self::parse(id)?;
+        let generation = rest.split_once('.')?.0.parse().ok()?;
+        sealer
+            .same(&id.refresh_token(sealer, generation), token)
+            .then_some((id, generation))
+    }
+
+    /// `jti` of a token of this grant.
+    pub(crate) fn token_id(&self) -> Option<String> {
+        Some(format!("{}.{}", self.0, random_token::<9>()?))
+    }
+
+    pub(crate) fn from_token_id(jti: &str) -> Option<Self> {
+        Self::parse(jti.split_once('.')?.0)
+    }
+}
+
+/// The record of a grant. Times are Unix seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Grant {
+    pub(crate) client_id: String,
+    pub(crate) user_id: String,
+    pub(crate) scopes: Vec<String>,
+    pub(crate) nonce: Option<String>,
+    pub(crate) auth_time: u64,
+    pub(crate) created_at: u64,
+    /// When the record may be forgotten.
+    pub(crate) expires_at: u64,
+    pub(crate) stage: Stage,
+}
+
+/// How far a grant is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Stage {
+    /// The code is out and not used.
+    Code {
+        redirect_uri: String,
+        code_challenge: Option<String>,
+        code_expires_at: u64,
+    },
+    /// Tokens were issued.
+    Active {
+        generation: u64,
+        rotated_at: u64,
+        used_at: u64,
+    },
+    /// A code or refresh token came twice: nothing of this grant counts any more.
+    Revoked,
+}

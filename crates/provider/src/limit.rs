@@ -1,0 +1,237 @@
+//! Token buckets in front of the password check, bounded in memory.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+
+/// How many keys one limiter remembers; further ones share a bucket.
+const MAX_KEYS: usize = 16 * 1024;
+
+/// What a bucket holds and how fast it fills.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rate {
+    pub(crate) burst: u32,
+    pub(crate) seconds_per_token: u32,
+}
+
+/// Buckets by key.
+struct Buckets<K> {
+    rate: Rate,
+    buckets: HashMap<K, Bucket>,
+    overflow: Bucket,
+}
+
+#[derive(Clone, Copy)]
+struct Bucket {
+    tokens: f64,
+    at: u64,
+}
+
+impl<K: std::hash::Hash + Eq> Buckets<K> {
+    fn new(rate: Rate) -> Self {
+        Self {
+            rate,
+            buckets: HashMap::new(),
+            overflow: Bucket {
+                tokens: f64::from(rate.burst),
+                at: 0,
+            },
+        }
+    }
+
+    /// The bucket of `key`, filled up to `now`.
+    fn bucket(&mut self, key: K, now: u64) -> &mut Bucket {
+        let rate = self.rate;
+        let refill = |bucket: &Bucket| {
+            let elapsed = now.saturating_sub(bucket.at) as f64;
+            let gained = elapsed / f64::from(rate.seconds_per_token.max(1));
+            (bucket.tokens + gained).min(f64::from(rate.burst))
+        };
+        if self.buckets.len() >= MAX_KEYS && !self.buckets.contains_key(&key) {
+            // A full bucket says the same as none.
+            self.buckets
+                .retain(|_, bucket| refill(bucket) < f64::from(rate.burst));
+        }
+        let full = Bucket {
+            tokens: f64::from(rate.burst),
+            at: now,
+        };
+        let bucket = if self.buckets.len() < MAX_KEYS || self.buckets.contains_key(&key) {
+            self.buckets.entry(key).or_insert(full)
+        } else {
+            &mut self.overflow
+        };
+        bucket.tokens = refill(bucket);
+        bucket.at = bucket.at.max(now);
+        bucket
+    }
+}
+
+/// Limits on login attempts: per account from one source, per source, per account.
+///
+/// The account's own limit is wider than that of account and source together, so that guessing
+/// from elsewhere does not lock the owner out at once. A success gives its tokens back.
+pub(crate) struct LoginLimits {
+    state: Mutex<State>,
+}
+
+struct State {
+    pairs: Buckets<(u64, Option<IpAddr>)>,
+    sources: Buckets<Option<IpAddr>>,
+    accounts: Buckets<u64>,
+    hasher: std::hash::RandomState,
+}
+
+/// Too many attempts: seconds until the next may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooMany(pub(crate) u64);
+
+impl LoginLimits {
+    pub(crate) fn new() -> Self {
+        let rate = |burst, seconds_per_token| Rate {
+            burst,
+            seconds_per_token,
+        };
+        Self {
+            state: Mutex::new(State {
+                pairs: Buckets::new(rate(10, 6)),
+                sources: Buckets::new(rate(60, 1)),
+                accounts: Buckets::new(rate(40, 2)),
+                hasher: std::hash::RandomState::new(),
+            }),
+        }
+    }
+
+    /// Takes one attempt on `account` (canonical) from `source`.
+    pub(crate) fn take(
+        &self,
+        account: &str,
+        source: Option<IpAddr>,
+        now: u64,
+    ) -> Result<(), TooMany> {
+        self.change(account, source, now, |buckets| {
+            for (bucket, rate) in &buckets {
+                if bucket.tokens < 1.0 {
+                    let missing = (1.0 - bucket.tokens) * f64::from(rate.seconds_per_token);
+                    #[expect(
+                        clippy::cast_possible_truncation,
+                        clippy::cast_sign_loss,
+                        reason = "between 0 and the seconds of one token"
+                    )]
+                    return Err(TooMany(missing.ceil() as u64));
+                }
+            }
+            for (bucket, _) in buckets {
+                bucket.tokens -= 1.0;
+            }
+            Ok(())
+        })
+    }
+
+    /// Gives back the attempt of a login that succeeded.
+    pub(crate) fn give_back(&self, account: &str, source: Option<IpAddr>, now: u64) {
+        self.change(account, source, now, |buckets| {
+            for (bucket, rate) in buckets {
+                bucket.tokens = (bucket.tokens + 1.0).min(f64::from(rate.burst));
+            }
+        });
+    }
+
+    fn change<R>(
+        &self,
+        account: &str,
+        source: Option<IpAddr>,
+        now: u64,
+        change: impl FnOnce([(&mut Bucket, Rate); 3]) -> R,
+    ) -> R {
+        let source = source.map(network);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let State {
+            pairs,
+            sources,
+            accounts,
+            hasher,
+        } = &mut *state;
+        let account = std::hash::BuildHasher::hash_one(hasher, account);
+        let rates = (pairs.rate, sources.rate, accounts.rate);
+        change([
+            (pairs.bucket((account, source), now), rates.0),
+            (sources.bucket(source, now), rates.1),
+            (accounts.bucket(account, now), rates.2),
+        ])
+    }
+}
+
+/// One customer usually has a whole IPv6 /64.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+        }
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    #[test]
+    fn an_account_from_one_source_is_slowed_down_and_recovers() {
+        let limits = LoginLimits::new();
+        for _ in 0..10 {
+            limits.take("a", ip("10.0.0.1"), 100).unwrap();
+        }
+        assert_eq!(limits.take("a", ip("10.0.0.1"), 100), Err(TooMany(6)));
+        limits.take("b", ip("10.0.0.1"), 100).unwrap();
+        limits.take("a", ip("10.0.0.2"), 100).unwrap();
+        limits.take("a", ip("10.0.0.1"), 106).unwrap();
+        assert_eq!(limits.take("a", ip("10.0.0.1"), 106), Err(TooMany(6)));
+        limits.give_back("a", ip("10.0.0.1"), 106);
+        limits.take("a", ip("10.0.0.1"), 106).unwrap();
+    }
+
+    #[test]
+    fn a_source_is_slowed_down_over_all_accounts() {
+        let limits = LoginLimits::new();
+        for n in 0..60 {
+            // Addresses of one /64.
+            limits
+                .take(&format!("user{n}"), ip(&format!("2001:db8::{n}")), 5)
+                .unwrap();
+        }
+        assert_eq!(
+            limits.take("other", ip("2001:db8::ffff"), 5),
+            Err(TooMany(1))
+        );
+        limits.take("other", ip("2001:db8:0:1::1"), 5).unwrap();
+    }
+
+    #[test]
+    fn an_account_is_slowed_down_over_all_sources() {
+        let limits = LoginLimits::new();
+        for n in 0..40 {
+            limits.take("a", ip(&format!("10.0.0.{n}")), 5).unwrap();
+        }
+        assert_eq!(limits.take("a", ip("10.0.1.1"), 5), Err(TooMany(2)));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut buckets = Buckets::new(Rate {
+            burst: 1,
+            seconds_per_token: 1,
+        });
+        for n in 0..MAX_KEYS * 2 {
+            buckets.bucket(n, 5).tokens = 0.0;
+        }
+        assert_eq!(buckets.buckets.len(), MAX_KEYS);
+        buckets.bucket(usize::MAX, 7);
+        assert_eq!(buckets.buckets.len(), 1);
+    }
+}

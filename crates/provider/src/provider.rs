@@ -1,0 +1,335 @@
+//! The provider as the program holds it.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use serde_json::json;
+
+use crate::clock::{Clock, system_clock, unix_seconds};
+use crate::config::DexConfig;
+use crate::keys::SigningKey;
+use crate::limit::LoginLimits;
+use crate::pages::problem;
+use crate::params::Params;
+use crate::password::Passwords;
+use crate::reply::{Reply, json, reply};
+use crate::seal::{SECRET_LENGTH, Sealer};
+use crate::storage::{Storage, StorageError};
+
+/// Longest body that [`Provider::router`] reads.
+const MAX_BODY: usize = 64 * 1024;
+
+/// The embedded OpenID provider. Clones share everything.
+///
+/// A changed configuration is a new provider over the same [`Storage`]: keys, logins under way and
+/// refresh tokens go on.
+#[derive(Clone)]
+pub struct Provider {
+    inner: Arc<Inner>,
+}
+
+/// What the program decides, not Dex's configuration.
+#[derive(Clone)]
+pub struct Options {
+    /// Where the time comes from.
+    pub clock: Clock,
+    /// A line on the login page, such as the account of an example.
+    pub login_hint: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            clock: system_clock(),
+            login_hint: None,
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("login_hint", &self.login_hint)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a request comes from, for the login limits. The program puts it into the extensions of
+/// the request, as it knows which proxies to believe; requests without share one limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source(pub IpAddr);
+
+/// Why a provider does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The database cannot be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A key in the database is damaged.
+    #[error("the provider's `{name}` key in the database is damaged")]
+    Key {
+        /// Which key.
+        name: &'static str,
+    },
+    /// A key could not be made.
+    #[error("no `{name}` key can be made on this system")]
+    Generate {
+        /// Which key.
+        name: &'static str,
+    },
+}
+
+/// What the endpoints share.
+pub(crate) struct Inner {
+    pub(crate) config: DexConfig,
+    pub(crate) sealer: Sealer,
+    pub(crate) key: SigningKey,
+    pub(crate) limits: LoginLimits,
+    pub(crate) passwords: Passwords,
+    pub(crate) login_hint: Option<String>,
+    storage: Storage,
+    clock: Clock,
+}
+
+impl Provider {
+    /// Opens a provider; the first time it makes its keys, which takes about 0.1 s.
+    ///
+    /// # Errors
+    /// When the database fails or holds keys that are damaged.
+    pub fn open(config: DexConfig, storage: Storage, options: Options) -> Result<Self, OpenError> {
+        let signing = storage.key_or_insert("signing", || {
+            SigningKey::generate().ok_or(OpenError::Generate { name: "signing" })
+        })?;
+        let sealing = storage.key_or_insert("sealing", || {
+            let mut secret = [0; SECRET_LENGTH];
+            aws_lc_rs::rand::fill(&mut secret).map_err(|_| StorageError::Random)?;
+            Ok::<_, OpenError>(secret.to_vec())
+        })?;
+        let inner = Inner {
+            sealer: Sealer::new(&sealing).ok_or(OpenError::Key { name: "sealing" })?,
+            key: SigningKey::from_pkcs8(&signing).ok_or(OpenError::Key { name: "signing" })?,
+            limits: LoginLimits::new(),
+            passwords: Passwords::new(),
+            login_hint: options.login_hint,
+            clock: options.clock,
+            config,
+            storage,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// The configuration it was opened with.
+    #[must_use]
+    pub fn config(&self) -> &DexConfig {
+        &self.inner.config
+    }
+
+    /// The JWK set that `/keys` answers, for relying parties in the same process.
+    #[must_use]
+    pub fn jwks(&self) -> &str {
+        self.inner.key.jwks()
+    }
+
+    /// How many bcrypt computations have run.
+    #[must_use]
+    pub fn password_checks(&self) -> u64 {
+        self.inner.passwords.runs()
+    }
+
+    /// Answers one request. Paths outside the issuer's are a 404.
+    ///
+    /// Must run on a tokio runtime: password checks and the database use its blocking threads.
+    pub async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
+        let head = request.method() == Method::HEAD;
+        let mut reply = self.inner.route(request).await;
+        if head {
+            *reply.body_mut() = Bytes::new();
+        }
+        reply
+    }
+
+    /// The provider as an axum router over [`Self::handle`]; bodies end at 64 KiB.
+    pub fn router(&self) -> axum::Router {
+        let provider = self.clone();
+        axum::Router::new().fallback(move |request: axum::extract::Request| {
+            let provider = provider.clone();
+            async move {
+                provider
+                    .handle_stream(request)
+                    .await
+                    .map(axum::body::Body::from)
+            }
+        })
+    }
+
+    async fn handle_stream(&self, request: axum::extract::Request) -> Response<Bytes> {
+        let (parts, body) = request.into_parts();
+        match Limited::new(body, MAX_BODY).collect().await {
+            Ok(body) => {
+                self.handle(Request::from_parts(parts, body.to_bytes()))
+                    .await
+            }
+            Err(_) => problem(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "This request is too large",
+                "It did not arrive whole, or is larger than anything expected here.",
+                "expected a body of at most 64 KiB",
+            ),
+        }
+    }
+}
+
+impl fmt::Debug for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provider")
+            .field("issuer", &self.inner.config.issuer.url())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    pub(crate) fn now(&self) -> u64 {
+        unix_seconds(&self.clock)
+    }
+
+    /// Runs `work` on a blocking thread; `None` when it failed, which is in the log.
+    pub(crate) async fn with_storage<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Storage) -> Result<R, StorageError> + Send + 'static,
+    ) -> Option<R> {
+        let storage = self.storage.clone();
+        match tokio::task::spawn_blocking(move || work(&storage)).await {
+            Ok(Ok(result)) => Some(result),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the identity provider's storage failed");
+                None
+            }
+            Err(error) => {
+                tracing::error!(%error, "the identity provider's storage task ended early");
+                None
+            }
+        }
+    }
+
+    async fn route(&self, request: Request<Bytes>) -> Reply {
+        let path = request.uri().path().to_owned();
+        let Some(path) = path.strip_prefix(self.config.issuer.path()) else {
+            return not_found();
+        };
+        let query = request
+            .uri()
+            .query()
+            .unwrap_or_default()
+            .as_bytes()
+            .to_vec();
+        let source = request.extensions().get::<Source>().map(|source| source.0);
+        let get = matches!(*request.method(), Method::GET | Method::HEAD);
+        let post = request.method() == Method::POST;
+        let sealed = || match Params::parse(&query).get("req") {
+            Ok(req) => req.map(str::to_owned),
+            Err(_) => None,
+        };
+        match path {
+            "/.well-known/openid-configuration" if get => self.discovery(),
+            "/keys" if get => cached(reply(StatusCode::OK, "application/json", self.jwks_body())),
+            "/healthz" if get => reply(
+                StatusCode::OK,
+                "text/plain; charset=utf-8",
+                "Health check passed",
+            ),
+            "/auth" if get => self.start(&request, &query),
+            "/auth" if post => self.start(&request, request.body()),
+            "/auth/local" | "/auth/local/login" if get || post => match sealed() {
+                Some(req) if get => self.login_form(&request, &req),
+                Some(req) => self.login(&request, &req, source).await,
+                // Dex starts a login with a chosen connector at `/auth/{connector}`.
+                None => self.start(&request, &query),
+            },
+            "/approval" if get => self.approval_form(&request, &sealed().unwrap_or_default()),
+            "/approval" if post => self.approve(&request, &sealed().unwrap_or_default()).await,
+            "/token" if post => self.token(&request).await,
+            "/userinfo" if get || post => self.userinfo(&request).await,
+            "/.well-known/openid-configuration" | "/keys" | "/healthz" => wrong_method("GET, HEAD"),
+            "/auth" | "/auth/local" | "/auth/local/login" | "/approval" | "/userinfo" => {
+                wrong_method("GET, HEAD, POST")
+            }
+            "/token" => wrong_method("POST"),
+            _ => not_found(),
+        }
+    }
+
+    fn jwks_body(&self) -> Bytes {
+        Bytes::copy_from_slice(self.key.jwks().as_bytes())
+    }
+
+    /// OpenID Connect Discovery 1.0 section 3, with Dex's URLs.
+    fn discovery(&self) -> Reply {
+        let url = |path: &str| format!("{}{path}", self.config.issuer.url());
+        cached(json(
+            StatusCode::OK,
+            &json!({
+                "issuer": self.config.issuer.url(),
+                "authorization_endpoint": url("/auth"),
+                "token_endpoint": url("/token"),
+                "jwks_uri": url("/keys"),
+                "userinfo_endpoint": url("/userinfo"),
+                "grant_types_supported": ["authorization_code", "refresh_token"],
+                "response_types_supported": ["code"],
+                "response_modes_supported": ["query"],
+                "subject_types_supported": ["public"],
+                "id_token_signing_alg_values_supported": ["RS256"],
+                "code_challenge_methods_supported": ["S256"],
+                "scopes_supported":
+                    ["openid", "email", "groups", "profile", "offline_access", "federated:id"],
+                "token_endpoint_auth_methods_supported":
+                    ["client_secret_basic", "client_secret_post", "none"],
+                "claims_supported": ["iss", "sub", "aud", "azp", "iat", "exp", "auth_time",
+                    "nonce", "at_hash", "email", "email_verified", "groups", "name",
+                    "preferred_username"],
+                "authorization_response_iss_parameter_supported": true,
+                "request_parameter_supported": false,
+                "request_uri_parameter_supported": false,
+            }),
+        ))
+    }
+}
+
+/// Keys and discovery may be kept for as long as Dex lets them.
+fn cached(mut reply: Reply) -> Reply {
+    let headers = reply.headers_mut();
+    headers.remove(http::header::PRAGMA);
+    headers.insert(
+        CACHE_CONTROL,
+        HeaderValue::from_static("max-age=600, must-revalidate"),
+    );
+    reply
+}
+
+fn not_found() -> Reply {
+    problem(
+        StatusCode::NOT_FOUND,
+        "There is no such page",
+        "The identity provider has nothing at this address.",
+        "",
+    )
+}
+
+fn wrong_method(allowed: &'static str) -> Reply {
+    let mut reply = problem(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "This does not work here",
+        "The address exists, but not for this kind of request.",
+        "",
+    );
+    reply
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(allowed));
+    reply
+}

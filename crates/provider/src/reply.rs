@@ -1,0 +1,93 @@
+//! Answers: JSON, redirects, and the headers that all of them carry.
+
+use bytes::Bytes;
+use http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, PRAGMA, WWW_AUTHENTICATE,
+};
+use http::{Response, StatusCode};
+use serde_json::json;
+use url::form_urlencoded::Serializer;
+
+pub(crate) type Reply = Response<Bytes>;
+
+/// An answer that no cache keeps.
+pub(crate) fn reply(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Reply {
+    let mut reply = Response::new(body.into());
+    *reply.status_mut() = status;
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    headers.insert(
+        HeaderName::from_static("x-content-type-options"),
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(
+        HeaderName::from_static("referrer-policy"),
+        HeaderValue::from_static("no-referrer"),
+    );
+    reply
+}
+
+pub(crate) fn json(status: StatusCode, value: &serde_json::Value) -> Reply {
+    reply(status, "application/json", value.to_string())
+}
+
+/// An error of the token endpoint (RFC 6749 section 5.2).
+pub(crate) fn oauth_error(status: StatusCode, error: &str, description: &str) -> Reply {
+    let body = json!({"error": error, "error_description": description_text(description)});
+    json(status, &body)
+}
+
+/// A 401 with its challenge.
+pub(crate) fn challenge(error: &str, description: &str, challenge: &'static str) -> Reply {
+    let mut reply = oauth_error(StatusCode::UNAUTHORIZED, error, description);
+    reply
+        .headers_mut()
+        .insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    reply
+}
+
+/// A redirect to `uri` with `params` added to its query; `uri` was checked when configured.
+pub(crate) fn redirect(status: StatusCode, uri: &str, params: &[(&str, &str)]) -> Reply {
+    let mut serializer = Serializer::new(String::new());
+    serializer.extend_pairs(params);
+    let query = serializer.finish();
+    let separator = match (query.is_empty(), uri.contains('?')) {
+        (true, _) => "",
+        (false, true) => "&",
+        (false, false) => "?",
+    };
+    let Ok(location) = HeaderValue::try_from(format!("{uri}{separator}{query}")) else {
+        return internal();
+    };
+    let mut reply = reply(status, "text/plain; charset=utf-8", Bytes::new());
+    reply.headers_mut().insert(LOCATION, location);
+    reply
+}
+
+/// Something of ours failed; the log says what.
+pub(crate) fn internal() -> Reply {
+    oauth_error(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "server_error",
+        "the identity provider could not complete the request",
+    )
+}
+
+/// Descriptions allow printable ASCII without `"` and `\` (RFC 6749 section 5.2).
+pub(crate) fn description_text(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '"' => '\'',
+            '\\' => '/',
+            ' '..='~' => c,
+            _ => '?',
+        })
+        .take(300)
+        .collect()
+}

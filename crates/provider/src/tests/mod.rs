@@ -1,0 +1,5 @@
+//! The provider as a browser and a relying party see it.
+
+mod bed;
+mod flow;
+mod refusals;
