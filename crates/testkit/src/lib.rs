@@ -1,1 +1,19 @@
-//! What tests share: starting Sidegate, fake upstreams, raw sockets.
+//! What tests of the program share: starting it ([`Sidegate`]), asking it
+//! ([`curl`], [`Socket`]) and standing behind it ([`Upstream`]).
+//!
+//! Everything here has a deadline and returns what went wrong with the
+//! program's own output in it, so that a test may just unwrap.
+
+mod curl;
+mod error;
+mod message;
+mod program;
+mod socket;
+mod upstream;
+
+pub use curl::{Answer, curl};
+pub use error::Error;
+pub use message::{Message, Protocol};
+pub use program::{Sidegate, Start};
+pub use socket::Socket;
+pub use upstream::Upstream;

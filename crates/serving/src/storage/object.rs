@@ -187,5 +187,8 @@ fn innermost(error: &dyn std::error::Error) -> String {
     while let Some(source) = reason.source() {
         reason = source;
     }
-    reason.to_string()
+    // Stores put whole pages of XML there.
+    let text = reason.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.chars().take(200).collect()
 }

@@ -290,6 +290,7 @@ async fn web(pages: &'static [(&'static str, &'static str)]) -> String {
                 }
                 let request = String::from_utf8_lossy(&request).into_owned();
                 let target = request.split(' ').nth(1).unwrap_or_default();
+                let target = percent_encoding::percent_decode_str(target).decode_utf8_lossy();
                 let answer = pages.iter().find(|(path, _)| *path == target).map_or(
                     "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n",
                     |(_, answer)| answer,
@@ -317,10 +318,14 @@ async fn web_servers_are_bounded_in_size_and_time() {
         ("/stall.pkl", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe"),
     ])
     .await;
-    let storage = Storage::new(StorageSettings {
+    let bounded = StorageSettings {
         max_bytes: 8,
-        timeout: Duration::from_millis(300),
         ..StorageSettings::default()
+    };
+    let patient = Storage::new(bounded.clone());
+    let hurried = Storage::new(StorageSettings {
+        timeout: Duration::from_millis(50),
+        ..bounded
     });
     for (path, expected) in [
         ("/m/model.joblib?sig=1", Ok("hello")),
@@ -363,7 +368,12 @@ async fn web_servers_are_bounded_in_size_and_time() {
             ),
         ),
     ] {
-        let found = fetch(&storage, &format!("{base}{path}")).await;
+        let storage = if path == "/stall.pkl" {
+            &hurried
+        } else {
+            &patient
+        };
+        let found = fetch(storage, &format!("{base}{path}")).await;
         let found = found
             .map(|(_, bytes)| String::from_utf8(bytes).unwrap())
             .map_err(|error| error.replace(&base, "B"));
@@ -384,11 +394,14 @@ async fn buckets_are_searched_below_their_prefix() {
         <Contents><Key>iris/model.joblib</Key><LastModified>2024-01-01T00:00:00.000Z</LastModified><ETag>e</ETag><Size>5</Size></Contents>\
         <Contents><Key>iris/old/model.joblib</Key><LastModified>2024-01-01T00:00:00.000Z</LastModified><ETag>e</ETag><Size>5</Size></Contents>\
         </ListBucketResult>";
+    let empty = "HTTP/1.1 200 OK\r\ncontent-type: application/xml\r\nconnection: close\r\n\r\n\
+        <?xml version=\"1.0\"?><ListBucketResult><Name>b</Name><IsTruncated>false</IsTruncated></ListBucketResult>";
     let object = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\netag: e\r\n\
         last-modified: Mon, 01 Jan 2024 00:00:00 GMT\r\n\r\nhello";
     let pages: &'static [(&str, &str)] = Box::leak(Box::new([
-        ("/b?list-type=2&prefix=iris%2F", list),
+        ("/b?list-type=2&prefix=iris/", list),
         ("/b/iris/model.joblib", object),
+        ("/b?list-type=2&prefix=gone.pkl/", empty),
     ]));
     let endpoint: url::Url = web(pages).await.parse().unwrap();
     let storage = Storage::new(StorageSettings {
@@ -412,5 +425,9 @@ async fn buckets_are_searched_below_their_prefix() {
             fetch(&storage, &format!("{scheme}://b/gone.pkl")).await,
             Err(format!("`{scheme}://b/gone.pkl` does not exist"))
         );
+        let missing_bucket = fetch(&storage, &format!("{scheme}://none/iris"))
+            .await
+            .unwrap_err();
+        assert!(missing_bucket.contains("404 Not Found"), "{missing_bucket}");
     }
 }
