@@ -1,0 +1,120 @@
+//! The one authority of a request.
+
+use http::{HeaderMap, Uri, Version, header};
+
+use crate::hygiene::Unfit;
+
+/// Finds the authority of a request in its target and its `host` header, which
+/// have to agree (RFC 9112 §3.2.2, RFC 9113 §8.3.1).
+pub(crate) fn of(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<String, Unfit> {
+    let mut lines = headers.get_all(header::HOST).iter();
+    let host = match lines.next() {
+        None => None,
+        Some(line) => Some(line.to_str().map_err(|_| BAD_HOST)?),
+    };
+    if lines.next().is_some() {
+        return Err(Unfit::Bad("more than one `host` header"));
+    }
+    let target = uri.authority().map(http::uri::Authority::as_str);
+    if version != Version::HTTP_2 {
+        if target.is_some() && uri.scheme().is_none() {
+            return Err(Unfit::Bad("expected the target to begin with `/`"));
+        }
+        if host.is_none() {
+            return Err(Unfit::Bad("no `host` header"));
+        }
+    }
+    match (target, host) {
+        (Some(target), Some(host)) => {
+            let target = parse(target)?;
+            if !target.eq_ignore_ascii_case(&parse(host)?) {
+                return Err(Unfit::Bad("target and `host` header name different hosts"));
+            }
+            Ok(target)
+        }
+        (Some(only), None) | (None, Some(only)) => parse(only),
+        (None, None) => Err(Unfit::Bad("no authority")),
+    }
+}
+
+const BAD_HOST: Unfit = Unfit::Bad("`host` is not a host name with an optional port");
+
+/// Checks `host[:port]` and writes it in one way: no empty port, no zeros
+/// before a port. Case and a final dot stay.
+fn parse(text: &str) -> Result<String, Unfit> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']').ok_or(BAD_HOST)?;
+            address
+                .parse::<std::net::Ipv6Addr>()
+                .map_err(|_| BAD_HOST)?;
+            let host = text.get(..address.len() + 2).ok_or(BAD_HOST)?;
+            match port {
+                "" => (host, None),
+                port => (host, Some(port.strip_prefix(':').ok_or(BAD_HOST)?)),
+            }
+        }
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    let is_name = host
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b));
+    if host.is_empty() || host.len() > 255 || host == "." || host.ends_with("..") {
+        return Err(BAD_HOST);
+    }
+    if !is_name && !host.starts_with('[') {
+        return Err(BAD_HOST);
+    }
+    match port {
+        None | Some("") => Ok(host.to_owned()),
+        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+            let port: u16 = digits.parse().map_err(|_| BAD_HOST)?;
+            Ok(format!("{host}:{port}"))
+        }
+        Some(_) => Err(BAD_HOST),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authorities_have_one_spelling() {
+        for (input, expected) in [
+            ("kubeflow.example", Some("kubeflow.example")),
+            ("Kubeflow.Example:80", Some("Kubeflow.Example:80")),
+            ("k:", Some("k")),
+            ("k:00080", Some("k:80")),
+            ("k.", Some("k.")),
+            ("[::1]:8080", Some("[::1]:8080")),
+            ("[::1]", Some("[::1]")),
+            ("10.0.0.1:1", Some("10.0.0.1:1")),
+            ("", None),
+            (".", None),
+            ("k..", None),
+            (":80", None),
+            ("k:65536", None),
+            ("k:+80", None),
+            ("k:8a", None),
+            ("k:80:80", None),
+            ("[::1", None),
+            ("[::1]80", None),
+            ("[k]", None),
+            ("::1", None),
+            ("u@k", None),
+            ("a,b", None),
+            ("a b", None),
+            ("a%2eb", None),
+            ("a/b", None),
+            ("a#b", None),
+            ("a\\b", None),
+            ("a'b", None),
+        ] {
+            assert_eq!(parse(input).ok().as_deref(), expected, "{input}");
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! One request, from its head to its answer.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Request, Response, Version, header};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use policy::{Answers, CheckAnswer, NoTrace, Permit, Question, RequestHead, Snapshot, Verdict};
+
+use crate::body::{Body, BodyFault, Progress, RequestBody};
+use crate::check;
+use crate::draw;
+use crate::forward::Outbound;
+use crate::host::Answer;
+use crate::hygiene::{self, Admitted, Origin};
+use crate::respond::{self, Fault};
+use crate::serve::Connection;
+
+/// Answers a request.
+pub(crate) async fn answer(
+    connection: &Arc<Connection>,
+    mut request: Request<Incoming>,
+) -> Response<Body> {
+    let shared = &connection.shared;
+    let snapshot = shared.host.snapshot();
+    let on_upgrade = request
+        .headers()
+        .contains_key(header::UPGRADE)
+        .then(|| hyper::upgrade::on(&mut request));
+    let (parts, incoming) = request.into_parts();
+    let version = parts.version;
+    let grpc = parts
+        .headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    let too_long = incoming.size_hint().lower() > shared.limits.body_bytes;
+    let admitted = hygiene::admit(
+        parts,
+        &Origin {
+            entrance: connection.entrance,
+            peer: connection.peer,
+            peer_text: &connection.peer_text,
+        },
+        &snapshot,
+        &*shared.host,
+        shared.limits.headers,
+        !incoming.is_end_stream(),
+    );
+    let admitted = match admitted {
+        Ok(admitted) => admitted,
+        Err(unfit) => {
+            tracing::info!(target: "gateway::access", peer = %connection.peer, ?unfit, "refused");
+            return closing(version, respond::fault(&Fault::Unfit(unfit), grpc));
+        }
+    };
+    if too_long {
+        let fault = Fault::Body(BodyFault::TooLarge);
+        return closing(version, respond::fault(&fault, grpc));
+    }
+    let close = admitted.upgrade_sent;
+    let (body, progress) = bounded(incoming, &admitted, connection);
+    let exchange = Exchange {
+        connection,
+        snapshot: &snapshot,
+        admitted,
+        body,
+        on_upgrade,
+        progress: progress.as_ref(),
+    };
+    let response = exchange.answer().await;
+    let response = match progress.and_then(|progress| progress.fault()) {
+        Some(fault) => closing(version, respond::fault(&Fault::Body(fault), grpc)),
+        None => response,
+    };
+    // A connection that asked for an upgrade and did not get it may have bytes
+    // of the other protocol behind the request (CVE-2026-2833).
+    match close && response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
+        true => closing(version, response),
+        false => response,
+    }
+}
+
+fn bounded(
+    incoming: Incoming,
+    admitted: &Admitted,
+    connection: &Connection,
+) -> (Body, Option<Arc<Progress>>) {
+    if incoming.is_end_stream() {
+        return (Body::empty(), None);
+    }
+    let limits = &connection.shared.limits;
+    let body = RequestBody::new(
+        incoming,
+        limits.body_bytes,
+        limits.stall_timeout,
+        admitted.trailers,
+    );
+    let progress = body.progress();
+    (Body::request(body), Some(progress))
+}
+
+/// Has the connection closed after this response.
+fn closing(version: Version, mut response: Response<Body>) -> Response<Body> {
+    if version != Version::HTTP_2 {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
+}
+
+struct Exchange<'a> {
+    connection: &'a Arc<Connection>,
+    snapshot: &'a Arc<Snapshot>,
+    admitted: Admitted,
+    body: Body,
+    on_upgrade: Option<OnUpgrade>,
+    progress: Option<&'a Arc<Progress>>,
+}
+
+impl Exchange<'_> {
+    async fn answer(self) -> Response<Body> {
+        let connection = self.connection;
+        let head = &self.admitted.head;
+        let grpc = head.is_grpc();
+        let line = format!("{} {}{}", head.method, head.authority, head.path);
+        let (response, route) = match decide(connection, self.snapshot, head).await {
+            Ok(Ok(permit)) => {
+                let route: Arc<str> = permit.route().into();
+                let response = self.forward(permit).await;
+                (
+                    response.unwrap_or_else(|fault| respond::fault(&fault, grpc)),
+                    route,
+                )
+            }
+            Ok(Err(denial)) => {
+                let host = &*connection.shared.host;
+                let response = respond::denial(&denial, head, self.snapshot.enforces(), host);
+                let reason: Arc<str> = denial.reason.into();
+                discard(self.body, self.admitted.expects);
+                (response, reason)
+            }
+            Err(fault) => {
+                discard(self.body, self.admitted.expects);
+                (respond::fault(&fault, grpc), "".into())
+            }
+        };
+        tracing::info!(
+            target: "gateway::access",
+            peer = %connection.peer,
+            status = response.status().as_u16(),
+            why = &*route,
+            "{line}"
+        );
+        response
+    }
+
+    async fn forward(self, permit: Box<Permit>) -> Result<Response<Body>, Fault> {
+        let outbound = Outbound {
+            connection: self.connection,
+            permit,
+            admitted: self.admitted,
+            body: self.body,
+            on_upgrade: self.on_upgrade,
+            progress: self.progress,
+        };
+        outbound.send().await
+    }
+}
+
+/// More questions than any decision has: crossings times authorizers, and the caller.
+const MAX_QUESTIONS: usize = 32;
+
+async fn decide(
+    connection: &Arc<Connection>,
+    snapshot: &Snapshot,
+    head: &RequestHead,
+) -> Result<Result<Box<Permit>, Box<policy::Denial>>, Fault> {
+    #[expect(clippy::cast_possible_truncation, reason = "any 32 bits will do")]
+    let mut answers = Answers::with_draw(draw::number() as u32);
+    for _ in 0..MAX_QUESTIONS {
+        match policy::decide(snapshot, head, &answers, &mut NoTrace) {
+            Verdict::Permit(permit) => return Ok(Ok(permit)),
+            Verdict::Denial(denial) => return Ok(Err(denial)),
+            Verdict::Ask(question) => {
+                let answer = connection.shared.host.answer(&question, head).await;
+                match (&question, answer) {
+                    (Question::Caller(_), Answer::Caller(caller)) => answers.caller_is(caller),
+                    (Question::Check(check), Answer::Check(answer)) => {
+                        answers.check_is(check.id, answer)
+                    }
+                    (Question::Check(check), Answer::AskOver(endpoint)) => {
+                        let answer = check::ask(connection, head, check, endpoint).await;
+                        if let CheckAnswer::Failed(why) = &answer {
+                            tracing::warn!(provider = &*check.provider, %why, "an authorizer did not answer");
+                        }
+                        answers.check_is(check.id, answer);
+                    }
+                    (Question::Caller(_), Answer::Check(_) | Answer::AskOver(_))
+                    | (Question::Check(_), Answer::Caller(_)) => return Err(Fault::Undecided),
+                }
+            }
+        }
+    }
+    Err(Fault::Undecided)
+}
+
+/// Takes the rest of a short body off the connection, so that the answer is
+/// not lost in a reset and the connection can be used again. A client that
+/// waits for `100 Continue` has not sent it.
+fn discard(body: Body, expects: bool) {
+    const MOST: usize = 256 * 1024;
+    const LONGEST: std::time::Duration = std::time::Duration::from_secs(1);
+    if expects || body.is_end_stream() {
+        return;
+    }
+    tokio::spawn(tokio::time::timeout(LONGEST, async move {
+        use http_body_util::BodyExt as _;
+        let mut body = body;
+        let mut left = MOST;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, bytes::Bytes::len);
+            match left.checked_sub(length) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    }));
+}
