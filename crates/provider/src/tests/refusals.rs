@@ -494,7 +494,7 @@ async fn oversized_requests_are_refused() {
     ] {
         let mut params = request();
         params.retain(|(key, _)| *key != name);
-        let value = &long[..size];
+        let value = long.get(..size).unwrap();
         params.push((name, value));
         let reply = bed.get(&format!("/dex/auth?{}", encode(&params))).await;
         let refused = reply.status() == StatusCode::BAD_REQUEST
