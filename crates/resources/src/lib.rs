@@ -7,11 +7,19 @@
 
 pub mod cluster;
 pub mod core;
+mod document;
+mod error;
+mod generate;
 pub mod istio;
+mod kinds;
 pub mod kserve;
+mod load;
 pub mod mesh;
 pub mod meta;
 pub mod sidegate;
 
 pub use cluster::Cluster;
+pub use error::{LoadError, LoadErrors};
+pub use generate::{ModelUrls, urls};
+pub use load::{File, load, parse, parse_layers, read_files};
 pub use meta::{Metadata, Object, ObjectRef, ServiceName, Source};
