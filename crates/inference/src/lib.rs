@@ -1,1 +1,19 @@
 //! The V1 and V2 inference protocols over a predictor.
+//!
+//! A request goes in, a response comes out; there are no sockets here. Successful bodies are byte for byte those of KServe
+//! 0.20's Python server for scikit-learn, including CloudEvents and the binary tensor extension. Where that server answers
+//! 500 for a client's mistake, the answer here is 400 and says what was expected.
+
+mod answer;
+mod cloud_events;
+mod json;
+mod model;
+mod records;
+mod route;
+mod rows;
+mod v1;
+mod v2;
+mod write;
+
+pub use model::{Description, LoadError, Model, Options, example_input};
+pub use route::{Head, handle};

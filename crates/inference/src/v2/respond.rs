@@ -1,0 +1,183 @@
+//! Tensors out.
+
+use super::HEADER_LENGTH;
+use super::request::InferRequest;
+use crate::Model;
+use crate::answer::{Failure, json};
+use crate::cloud_events;
+use crate::write::Style;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Response, StatusCode};
+use models::{IntegerType, Labels, Output};
+
+/// The name of the only output, as KServe has it.
+const OUTPUT: &str = "output-0";
+
+/// Writes an answer: as JSON, as JSON and tensors if the request asks for that, or as an event if the request was one.
+pub(super) fn respond(
+    model: &Model,
+    headers: &HeaderMap,
+    request: &InferRequest<'_>,
+    output: &Output,
+) -> Result<Response<Bytes>, Failure> {
+    let mut binary = request.binary_output;
+    if let Some(outputs) = &request.outputs {
+        if let Some(unknown) = outputs.iter().find(|output| output.name != OUTPUT) {
+            let name = crate::rows::short(&unknown.name);
+            return Err(Failure::bad(format!("Unexpected inference output '{name}' for model '{}'", model.name())));
+        }
+        binary = outputs.iter().any(|output| output.binary);
+    }
+    let labels = model.predictor().classes();
+    let event = cloud_events::is_binary(headers);
+    let mut body = Vec::with_capacity(224);
+    let style = if event { Style::Spaced } else { Style::Compact };
+    let mut write = Writer { style, out: &mut body, first: true };
+    write.open();
+    if !binary && !event {
+        write.text("model_name", model.name());
+        write.raw("model_version", b"null");
+        write.id(request);
+        write.raw("parameters", b"null");
+    } else {
+        write.id(request);
+        write.text("model_name", model.name());
+        write.raw("model_version", b"null");
+    }
+    write.key("outputs");
+    write.out.push(b'[');
+    write.open();
+    write.text("name", OUTPUT);
+    write.key("shape");
+    style.list(shape(output), write.out, |size, out| out.extend_from_slice(itoa::Buffer::new().format(size).as_bytes()));
+    write.text("datatype", datatype(output, labels));
+    let mut tensor = Vec::new();
+    if binary {
+        raw(output, labels, &mut tensor);
+        write.key("parameters");
+        write.open();
+        write.raw("binary_data_size", itoa::Buffer::new().format(tensor.len()).as_bytes());
+        write.out.push(b'}');
+    } else {
+        if !event {
+            write.raw("parameters", b"null");
+        }
+        write.key("data");
+        style.flat(output, labels, write.out);
+    }
+    body.extend_from_slice(b"}]}");
+    let length = body.len();
+    body.extend_from_slice(&tensor);
+    let mut response = json(StatusCode::OK, body);
+    let headers = response.headers_mut();
+    if binary {
+        headers.insert(HEADER_LENGTH, HeaderValue::from(length));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    }
+    if event {
+        cloud_events::add_headers(model.name(), headers);
+    }
+    Ok(response)
+}
+
+/// Members of an object, one after the other.
+struct Writer<'o> {
+    style: Style,
+    out: &'o mut Vec<u8>,
+    first: bool,
+}
+
+impl Writer<'_> {
+    fn open(&mut self) {
+        self.out.push(b'{');
+        self.first = true;
+    }
+
+    fn key(&mut self, key: &str) {
+        if !std::mem::take(&mut self.first) {
+            self.out.extend_from_slice(self.style.comma());
+        }
+        self.out.push(b'"');
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(if self.style == Style::Compact { b"\":" } else { b"\": " });
+    }
+
+    fn raw(&mut self, key: &str, value: &[u8]) {
+        self.key(key);
+        self.out.extend_from_slice(value);
+    }
+
+    fn text(&mut self, key: &str, value: &str) {
+        self.key(key);
+        self.style.text(value, self.out);
+    }
+
+    /// The id of the request, or a new one.
+    fn id(&mut self, request: &InferRequest<'_>) {
+        if request.id.is_empty() {
+            self.text("id", uuid::Uuid::new_v4().hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()));
+        } else {
+            self.text("id", &request.id);
+        }
+    }
+}
+
+fn shape(output: &Output) -> Vec<usize> {
+    match output {
+        Output::Classes(classes) => vec![classes.len()],
+        Output::Values(values) => vec![values.len()],
+        Output::Table { values, columns } => vec![values.len() / (*columns).max(1), *columns],
+    }
+}
+
+fn datatype(output: &Output, labels: Option<&Labels>) -> &'static str {
+    let (Output::Classes(_), Some(labels)) = (output, labels) else { return "FP64" };
+    match labels {
+        Labels::Integers(_, kind) => match kind {
+            IntegerType::Int8 => "INT8",
+            IntegerType::Int16 => "INT16",
+            IntegerType::Int32 => "INT32",
+            IntegerType::Int64 => "INT64",
+            IntegerType::Uint8 => "UINT8",
+            IntegerType::Uint16 => "UINT16",
+            IntegerType::Uint32 => "UINT32",
+            IntegerType::Uint64 => "UINT64",
+        },
+        Labels::Floats(_) => "FP64",
+        Labels::Strings(_) => "BYTES",
+        Labels::Booleans(_) => "BOOL",
+    }
+}
+
+/// Little-endian values; text is preceded by its length in four bytes.
+fn raw(output: &Output, labels: Option<&Labels>, out: &mut Vec<u8>) {
+    let (classes, labels) = match (output, labels) {
+        (Output::Values(values) | Output::Table { values, .. }, _) => {
+            values.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
+            return;
+        }
+        (Output::Classes(_), None) => return,
+        (Output::Classes(classes), Some(labels)) => (classes, labels),
+    };
+    let indices = classes.iter().filter_map(|class| usize::try_from(*class).ok());
+    match labels {
+        Labels::Integers(values, kind) => {
+            let width = match kind {
+                IntegerType::Int8 | IntegerType::Uint8 => 1,
+                IntegerType::Int16 | IntegerType::Uint16 => 2,
+                IntegerType::Int32 | IntegerType::Uint32 => 4,
+                IntegerType::Int64 | IntegerType::Uint64 => 8,
+            };
+            indices.filter_map(|index| values.get(index)).for_each(|value| out.extend(value.to_le_bytes().iter().take(width)));
+        }
+        Labels::Floats(values) => {
+            indices.filter_map(|index| values.get(index)).for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
+        }
+        Labels::Strings(values) => indices.filter_map(|index| values.get(index)).for_each(|text| {
+            out.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+            out.extend_from_slice(text.as_bytes());
+        }),
+        Labels::Booleans(values) => out.extend(indices.filter_map(|index| values.get(index)).map(|truth| u8::from(*truth))),
+    }
+}
