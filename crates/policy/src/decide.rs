@@ -113,8 +113,9 @@ impl<'a, T: Trace> Decision<'a, T> {
                 );
                 return Err(self.no_route(hop, &head, why));
             };
-            if hop == 0 && self.snapshot.enforce {
-                match self.access(route, &head)? {
+            if self.snapshot.enforce {
+                match self.access(hop, route, &head)? {
+                    Granted::Go(Caller::Anonymous) => {}
                     Granted::Go(granted) => caller = granted,
                     Granted::Login(granted) => {
                         return Ok(self.changes.permit(Destination::Login, granted, route));
@@ -356,12 +357,15 @@ impl<'a, T: Trace> Decision<'a, T> {
         Ok(())
     }
 
-    fn access(&mut self, route: &Route, head: &RequestHead) -> Result<Granted, Stop> {
+    /// The access level of the route, at every crossing and by the listener the
+    /// request first arrived on: a foreign route that sends on to the platform
+    /// or to a model opens neither.
+    fn access(&mut self, hop: u8, route: &Route, head: &RequestHead) -> Result<Granted, Stop> {
         let path = head.path.as_str();
-        let external = head.entrance == Entrance::External;
+        let external = hop == 0 && head.entrance == Entrance::External;
         let platform = matches!(route.access.owner, Owner::Platform | Owner::LoginMachinery);
         if platform && external && self.snapshot.login_paths.iter().any(|p| p == path) {
-            self.say(0, Stage::Access, || {
+            self.say(hop, Stage::Access, || {
                 (format!("`{path}` is the login's own: open"), of(route))
             });
             return Ok(Granted::Login(Caller::Anonymous));
@@ -376,7 +380,7 @@ impl<'a, T: Trace> Decision<'a, T> {
             });
         }
         if access.owner == Owner::Model && head.is_preflight() && route.cors.is_none() {
-            self.say(0, Stage::Access, || {
+            self.say(hop, Stage::Access, || {
                 (
                     "CORS preflight: answered here, carries no credentials".into(),
                     of(route),
@@ -391,7 +395,7 @@ impl<'a, T: Trace> Decision<'a, T> {
         let owner = access.owner.name();
         match enforce::check(&access, level, head, self.answers) {
             Access::Granted(caller) => {
-                self.say(0, Stage::Access, || {
+                self.say(hop, Stage::Access, || {
                     (
                         format!("level `{}` of the {owner} holds", level.name()),
                         of(route),
@@ -400,7 +404,7 @@ impl<'a, T: Trace> Decision<'a, T> {
                 Ok(Granted::Go(caller))
             }
             Access::Denied(denial) => {
-                self.say(0, Stage::Access, || {
+                self.say(hop, Stage::Access, || {
                     (
                         format!("level `{}` of the {owner} is not met", level.name()),
                         of(route),

@@ -43,6 +43,7 @@ pub use answers::{Answers, Check, CheckAnswer, CheckId, CheckResponse, Question,
 pub use caller::{Caller, Person, ServiceAccount, TokenError, TokenHolder, Workload};
 pub use decide::{Verdict, decide};
 pub use denial::{Denial, Refusal};
+pub use owners::is_login_service;
 pub use path::{BadPath, normalise};
 pub use permit::{Cors, Destination, HeaderChange, Permit, Reply};
 pub use request::{Entrance, IDENTITY_HEADERS, RequestHead, Scheme, is_identity_header};

@@ -30,7 +30,7 @@ const MODEL_LABELS: [&str; 4] = [
 
 /// Whether a Service is one of the login services that Kubeflow ships: their
 /// place is taken by the embedded login.
-pub(crate) fn is_login_service(service: &ServiceName) -> bool {
+pub fn is_login_service(service: &ServiceName) -> bool {
     matches!(
         &*service.name,
         "authservice" | "oidc-authservice" | "oauth2-proxy" | "oauth2-proxy-kubeflow"
