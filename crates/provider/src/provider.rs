@@ -38,7 +38,7 @@ pub struct Provider {
 pub struct Options {
     /// Where the time comes from.
     pub clock: Clock,
-    /// A line on the login page, such as the account of an example.
+    /// The account of an example, shown on the login page as `Example account`.
     pub login_hint: Option<String>,
 }
 

@@ -202,3 +202,47 @@ impl fmt::Debug for Storage {
         f.write_str("Storage")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grant::Stage;
+    use crate::seal::{SECRET_LENGTH, Sealer};
+
+    fn grant(created_at: u64, expires_at: u64) -> Grant {
+        Grant {
+            client_id: "c".to_owned(),
+            user_id: "u".to_owned(),
+            scopes: Vec::new(),
+            nonce: None,
+            auth_time: created_at,
+            created_at,
+            expires_at,
+            stage: Stage::Revoked,
+        }
+    }
+
+    #[test]
+    fn a_user_keeps_the_newest_grants_and_no_expired_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Storage::open(folder.path()).unwrap();
+        let sealer = Sealer::new(&[7; SECRET_LENGTH]).unwrap();
+        let add = |user: &str, created_at, expires_at| {
+            let id = GrantId::new(&sealer, user).unwrap();
+            storage
+                .insert_grant(&id, &grant(created_at, expires_at), created_at)
+                .unwrap();
+            id
+        };
+        let other = add("other", 0, 50);
+        let expired = add("u", 1, 2);
+        let first = add("u", 2, 1000);
+        let second = add("u", 3, 1000);
+        for n in 0..GRANTS_PER_USER as u64 - 1 {
+            add("u", 100 + n, 1000);
+        }
+        let kept = |id: &GrantId| storage.grant(id).unwrap().is_some();
+        assert!(!kept(&expired) && !kept(&first));
+        assert!(kept(&second) && kept(&other));
+    }
+}
