@@ -1,3 +1,59 @@
-//! What a developer or CI runs: test, bench, tidy.
+//! What a developer or CI runs: test, tidy, deny, bench.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a tool for people at a terminal"
+)]
 
-fn main() {}
+mod bench;
+mod cache;
+mod deny;
+mod shell;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+What a developer or CI runs.
+
+Usage: cargo xtask <COMMAND>
+
+Commands:
+  test [ARGS]  Build the program, then run all tests (or `cargo test ARGS`);
+               the last line is `N passed, N failed`
+  tidy         Check the rules of this repository
+  deny         Check licences, bans and sources of all dependencies, and
+               advisories where their database can be fetched
+  bench        Measure beside KServe's Python server, and write
+               docs/benchmarks.md (--quick: shorter, writes nothing)
+
+Peers and tools are installed below $XDG_CACHE_HOME/sidegate or ~/.cache/sidegate.
+Exit codes: 0 all is well, 1 it is not, 2 the command is not understood.";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let result = match args.as_slice() {
+        ["test", rest @ ..] => test::run(rest),
+        ["tidy"] => tidy::run(),
+        ["deny"] => deny::run(),
+        ["bench"] => bench::run(bench::Length::Full),
+        ["bench", "--quick"] => bench::run(bench::Length::Quick),
+        ["help" | "-h" | "--help"] => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

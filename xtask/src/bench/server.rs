@@ -1,0 +1,96 @@
+//! A server under measurement.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::load::{Connection, Request};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A running server. Dropping it kills it.
+pub(super) struct Server {
+    child: Child,
+    pub(super) port: u16,
+    /// From the start of the process to the end of the first right answer.
+    pub(super) first_answer: Duration,
+}
+
+impl Server {
+    /// Starts the command on a free port and asks until the answer is right.
+    pub(super) fn start(
+        command: &impl Fn(u16) -> Result<Command>,
+        request: &Request<'_>,
+    ) -> Result<Self> {
+        let port = free_port()?;
+        let mut command = command(port)?;
+        let begin = Instant::now();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot run {command:?}"))?;
+        let mut server = Self {
+            child,
+            port,
+            first_answer: Duration::ZERO,
+        };
+        let wire = request.wire();
+        loop {
+            let answer = Connection::open(port).and_then(|mut c| c.ask(&wire));
+            match answer {
+                Ok(answer) if request.is_right(&answer) => break,
+                Ok(answer) if begin.elapsed() > DEADLINE => bail!(
+                    "{command:?} answers {} to {}, expected {}",
+                    String::from_utf8_lossy(&answer),
+                    request.path,
+                    request.answer
+                ),
+                Err(error) if begin.elapsed() > DEADLINE => {
+                    return Err(error).with_context(|| format!("{command:?} does not answer"));
+                }
+                _ => {}
+            }
+            if let Some(status) = server.child.try_wait()? {
+                bail!("{command:?} ended with {status}");
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        server.first_answer = begin.elapsed();
+        Ok(server)
+    }
+
+    /// Resident memory now, in KiB.
+    pub(super) fn resident_kib(&self) -> Result<u64> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+        status
+            .lines()
+            .find_map(|line| {
+                line.strip_prefix("VmRSS:")?
+                    .trim()
+                    .strip_suffix("kB")?
+                    .trim()
+                    .parse()
+                    .ok()
+            })
+            .with_context(|| format!("{path} has no VmRSS"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nothing left to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0").context("binding a free port")?;
+    Ok(listener.local_addr()?.port())
+}

@@ -1,0 +1,197 @@
+use super::*;
+
+/// Checks one file beside a map that knows `crates/policy`, and expects what is
+/// found in it to begin so.
+fn finds(path: &str, text: &str, expected: &[(usize, &str)]) {
+    let files = [
+        File {
+            path: "ARCHITECTURE.md".into(),
+            text: "`crates/policy` `crates/models` `crates/gateway`\n".into(),
+        },
+        File {
+            path: path.into(),
+            text: text.into(),
+        },
+    ];
+    let found: Vec<_> = check(&files)
+        .into_iter()
+        .map(|f| (f.line, f.what))
+        .collect();
+    assert_eq!(found.len(), expected.len(), "{path} {text}: {found:?}");
+    for ((line, what), (expected_line, expected_what)) in found.iter().zip(expected) {
+        assert_eq!(line, expected_line, "{text}: {what}");
+        assert!(what.starts_with(expected_what), "{text}: {what}");
+    }
+}
+
+#[test]
+fn pure_crates_stay_pure() {
+    for (text, word) in [
+        ("use std::fs;\n", "`std::fs`"),
+        ("let x = std::time::SystemTime::now();\n", "`SystemTime`"),
+        ("let x = y.await;\n", "`.await`"),
+        ("async fn x() {}\n", "`async`"),
+        ("use tokio::sync::Mutex;\n", "`tokio`"),
+    ] {
+        finds("crates/policy/src/x.rs", text, &[(1, word)]);
+        finds("crates/gateway/src/x.rs", text, &[]);
+        finds("crates/policy/src/tests.rs", text, &[]);
+        finds(
+            "crates/policy/src/x.rs",
+            &format!("#[cfg(test)]\nmod tests {{\n    {text}}}\n"),
+            &[],
+        );
+        finds(
+            "crates/policy/src/x.rs",
+            &format!("// {text}const X: &str = \"\n{text}\";\n"),
+            &[],
+        );
+    }
+    finds(
+        "crates/models/src/x.rs",
+        "\nuse std::net::TcpStream;\n",
+        &[(2, "`std::net`")],
+    );
+}
+
+#[test]
+fn only_the_program_reads_the_environment() {
+    finds(
+        "crates/gateway/src/x.rs",
+        "let x = std::env::var(y);\n",
+        &[(1, "`std::env`"), (1, "`env::var`")],
+    );
+    finds("crates/gateway/src/x.rs", "let x = env!(y);\n", &[]);
+}
+
+#[test]
+fn nothing_is_unsafe_skipped_or_left_out() {
+    finds(
+        "crates/gateway/src/x.rs",
+        "unsafe { x() }\n",
+        &[(1, "`unsafe`")],
+    );
+    finds("crates/models/src/kernels/x.rs", "unsafe { x() }\n", &[]);
+    finds(
+        "crates/gateway/tests/x.rs",
+        concat!("#[test]\n#[ig", "nore]\nfn x() {}\n"),
+        &[(2, "`#[")],
+    );
+    finds(
+        "crates/gateway/src/x.rs",
+        concat!("to", "do!()\n"),
+        &[(1, "`to")],
+    );
+    finds("docs/x.md", concat!("a TO", "DO list\n"), &[(1, "`TO")]);
+}
+
+#[test]
+fn only_policy_makes_permits() {
+    for text in [
+        "let p = Permit { x };\n",
+        "let p = policy::Permit { x };\n",
+        "f(Permit {});\n",
+    ] {
+        finds(
+            "crates/gateway/src/x.rs",
+            text,
+            &[(1, "a Permit is made here")],
+        );
+        finds("crates/policy/src/x.rs", text, &[]);
+    }
+    for text in [
+        "fn f() -> Permit {\n}\n",
+        "fn f() -> policy::Permit {\n}\n",
+        "impl Show for Permit {\n}\n",
+        "match x { Verdict::Permit { a } => a }\n",
+        "struct MyPermit {\n}\n",
+        "fn f(p: Permit) {}\n",
+    ] {
+        finds("crates/gateway/src/x.rs", text, &[]);
+    }
+}
+
+#[test]
+fn files_are_of_a_size_and_name_that_can_be_read() {
+    finds("crates/gateway/src/x.rs", &"\nx\n".repeat(300), &[]);
+    finds(
+        "crates/gateway/src/x.rs",
+        &"\nx\n".repeat(301),
+        &[(0, "602 lines")],
+    );
+    finds(
+        "crates/gateway/src/utils.rs",
+        "x\n",
+        &[(0, "a name that collects strangers")],
+    );
+    finds(
+        "crates/gateway/src/helpers/x.rs",
+        "x\n",
+        &[(0, "a name that collects strangers")],
+    );
+}
+
+#[test]
+fn white_space_ends_where_it_should() {
+    finds(
+        "docs/x.md",
+        "a \nb\t\nc\n",
+        &[(1, "white space"), (2, "white space")],
+    );
+    finds("docs/x.md", "a", &[(0, "no newline")]);
+    finds("docs/x.md", "a\n\n", &[(0, "an empty line")]);
+    finds("docs/x.bin", "a ", &[]);
+}
+
+#[test]
+fn no_path_of_one_machine_is_written_down() {
+    for (text, found) in [
+        (concat!("cd /ro", "ot/x\n"), true),
+        (concat!("file:///wo", "rk/x\n"), true),
+        (concat!("\"/ho", "me/me/x\"\n"), true),
+        (concat!("mountPath: /ho", "me/jovyan\n"), false),
+        (concat!("https://h/wo", "rk/x\n"), false),
+        (concat!("target/wo", "rk/x\n"), false),
+    ] {
+        let expected: &[_] = if found { &[(1, "`/")] } else { &[] };
+        finds("docs/x.md", text, expected);
+    }
+}
+
+#[test]
+fn links_lead_somewhere() {
+    finds(
+        "docs/x.md",
+        "[a](../ARCHITECTURE.md#b) [c](https://x/y) [d](#e) [f](x.md) [g](../docs)\n",
+        &[],
+    );
+    finds(
+        "docs/x.md",
+        "\n[a](ARCHITECTURE.md)\n",
+        &[(2, "the link to `ARCHITECTURE.md`")],
+    );
+    finds("docs/x.md", "```\n[a](nowhere)\n```\n", &[]);
+}
+
+#[test]
+fn crates_are_described_mapped_and_linted() {
+    let lints = "[lints]\nworkspace = true\n";
+    let description = "description = \"The access decision\"\n";
+    finds(
+        "crates/policy/Cargo.toml",
+        &format!("{description}{lints}"),
+        &[],
+    );
+    finds("crates/policy/Cargo.toml", lints, &[(0, "no description")]);
+    finds("crates/policy/Cargo.toml", description, &[(0, "the lints")]);
+    finds(
+        "crates/policy/Cargo.toml",
+        &format!("{description}{lints}[dependencies]\ntokio.workspace = true\n"),
+        &[(5, "policy must not depend on tokio")],
+    );
+    finds(
+        "crates/new/src/lib.rs",
+        "x\n",
+        &[(0, "`crates/new` is not in the code map")],
+    );
+}
