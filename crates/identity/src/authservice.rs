@@ -55,7 +55,7 @@ impl Identity {
                 "OIDC Setup is not complete yet.",
             );
         };
-        if let Some(reply) = login.serve(&seen).await {
+        if let Some(reply) = login.serve_own(&seen).await {
             return never_allows(reply);
         }
         if config

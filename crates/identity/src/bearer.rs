@@ -45,6 +45,12 @@ pub(crate) fn authorization(headers: &HeaderMap) -> Authorization<'_> {
     let Ok(text) = value.to_str() else {
         return Authorization::Wrong(wrong("the authorization header is not ASCII"));
     };
+    // An empty credential is none, whatever the header's presence suggests.
+    if text.trim().is_empty() {
+        return Authorization::Absent {
+            other_scheme: false,
+        };
+    }
     let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Authorization::Absent { other_scheme: true };
@@ -139,7 +145,8 @@ mod tests {
         check(&["Basic eA==", "Bearer a"], "more than one");
         check(&["Basic eA=="], "absent true");
         check(&["Bearerx a"], "absent true");
-        check(&[""], "absent true");
+        check(&[""], "absent false");
+        check(&["  "], "absent false");
         check(&["Bearer ü"], "the authorization header is not ASCII");
         check(
             &[&format!("Bearer {}", "a".repeat(8193))],

@@ -91,10 +91,12 @@ impl Identity {
                 Ok(holder) => Caller::Token(holder),
                 Err(error) => Caller::BadToken(error),
             },
-            Authorization::Absent { other_scheme: true } => Caller::BadToken(TokenError(
-                "the authorization header is of another scheme, expected `Bearer <token>`"
-                    .to_owned(),
-            )),
+            Authorization::Absent { other_scheme: true } if tokens == Tokens::BearerOnly => {
+                Caller::BadToken(TokenError(
+                    "the authorization header is of another scheme, expected `Bearer <token>`"
+                        .to_owned(),
+                ))
+            }
             Authorization::Absent { .. } | Authorization::Wrong(_) => Caller::Anonymous,
         }
     }

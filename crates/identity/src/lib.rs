@@ -43,7 +43,7 @@ pub use identity::{Identity, Parts};
 pub use keyfile::KeyFileError;
 pub use oauth2_proxy::Oauth2ProxyConfig;
 pub use person::IdentityClaims;
-pub use rp::{RedirectUri, RelyingParty, RpConfig, RpError};
+pub use rp::{LOGIN_COOKIES, RedirectUri, RelyingParty, RpConfig, RpError};
 pub use secret::{NoRandomness, Secret};
 pub use session::{SESSION_COOKIE, Session, SessionConfig, SessionId, Sessions, StoreError};
 pub use workload::{

@@ -1,7 +1,7 @@
 //! Authenticated encryption of what travels through browsers, and values
 //! derived from it.
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,7 +10,8 @@ use crate::secret::NoRandomness;
 
 const NONCE_LEN: usize = 12;
 
-/// Seals with AES-256-GCM and derives with HMAC-SHA256, under keys of one
+/// Seals with AES-256-GCM-SIV (strangers cause seals without end, random
+/// 96-bit nonces of plain GCM would run out) and derives with HMAC-SHA256, under keys of one
 /// master key and one purpose.
 #[derive(Debug)]
 pub(crate) struct Sealer {
@@ -28,7 +29,7 @@ impl Sealer {
             context.update(purpose.as_bytes());
             context.sign()
         };
-        let aead = RandomizedNonceKey::new(&AES_256_GCM, subkey("seal").as_ref())
+        let aead = RandomizedNonceKey::new(&AES_256_GCM_SIV, subkey("seal").as_ref())
             .map_err(|_| NoRandomness)?;
         let derive = hmac::Key::new(hmac::HMAC_SHA256, subkey("derive").as_ref());
         Ok(Self { aead, derive })

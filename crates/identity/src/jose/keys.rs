@@ -62,6 +62,11 @@ impl KeySet {
         self.keys.is_empty()
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
     pub(crate) fn verify(
         &self,
         algorithm: Algorithm,

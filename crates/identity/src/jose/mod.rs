@@ -104,6 +104,13 @@ impl<'a> Unverified<'a> {
                 return Err(JwtError::Header(name));
             }
         }
+        // RFC 8725 §3.11: a logout token, say, must not pass for another kind.
+        if header.has("typ") {
+            let kind = header.text("typ").unwrap_or_default().to_ascii_lowercase();
+            if !matches!(kind.as_str(), "jwt" | "at+jwt" | "application/at+jwt") {
+                return Err(JwtError::Header("typ"));
+            }
+        }
         let algorithm = header
             .text("alg")
             .and_then(Algorithm::from_name)

@@ -18,8 +18,9 @@ use crate::cookie::{self, Attributes};
 use crate::secret::{NoRandomness, random};
 use crate::seen::Seen;
 
-/// The binding cookies, all there ever are.
-const SLOTS: [&str; 4] = [
+/// The cookies that bind logins to browsers, all there ever are. No upstream
+/// needs to see them.
+pub const LOGIN_COOKIES: [&str; 4] = [
     "sidegate_login_0",
     "sidegate_login_1",
     "sidegate_login_2",
@@ -179,7 +180,7 @@ impl RelyingParty {
 
     fn slot(&self, seen: &Seen<'_>, slot: usize) -> Option<Attributes<'static>> {
         Some(Attributes {
-            name: SLOTS.get(slot)?,
+            name: LOGIN_COOKIES.get(slot)?,
             path: "/",
             secure: self.secure(seen),
         })
@@ -189,7 +190,7 @@ impl RelyingParty {
     /// than `life` seconds.
     fn binding_of(&self, seen: &Seen<'_>, slot: Option<usize>, life: u64) -> Option<Binding> {
         let now = now(&self.clock);
-        let slots = SLOTS.iter().enumerate();
+        let slots = LOGIN_COOKIES.iter().enumerate();
         slots
             .filter(|(at, _)| slot.is_none_or(|slot| slot == *at))
             .find_map(|(at, name)| {
@@ -219,9 +220,9 @@ impl RelyingParty {
 fn new_binding(seen: &Seen<'_>) -> Result<Binding, NoRandomness> {
     let [choice] = random::<1>()?;
     let start = usize::from(choice);
-    let at = |step: usize| (start + step) % SLOTS.len();
-    let unused = (0..SLOTS.len()).map(at).find(|slot| {
-        SLOTS
+    let at = |step: usize| (start + step) % LOGIN_COOKIES.len();
+    let unused = (0..LOGIN_COOKIES.len()).map(at).find(|slot| {
+        LOGIN_COOKIES
             .get(*slot)
             .is_some_and(|name| cookie::values(seen.headers, name).next().is_none())
     });

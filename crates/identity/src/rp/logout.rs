@@ -27,17 +27,22 @@ enum Cause {
 }
 
 impl RelyingParty {
-    pub(crate) async fn serve(&self, seen: &Seen<'_>) -> Option<Reply> {
+    /// Callback and logout.
+    pub(crate) async fn serve_own(&self, seen: &Seen<'_>) -> Option<Reply> {
         if seen.path == self.callback_path {
             return Some(self.called_back(seen).await);
         }
-        if self
-            .config
-            .logout_paths
-            .iter()
-            .any(|path| path == seen.path)
-        {
+        let mut logout_paths = self.config.logout_paths.iter();
+        if logout_paths.any(|path| path == seen.path) {
             return Some(self.log_out(seen).await);
+        }
+        None
+    }
+
+    /// Callback, logout and oauth2-proxy's paths.
+    pub(crate) async fn serve(&self, seen: &Seen<'_>) -> Option<Reply> {
+        if let Some(reply) = self.serve_own(seen).await {
+            return Some(reply);
         }
         match seen.path {
             "/oauth2/start" | "/oauth2/sign_in" => {
@@ -135,8 +140,10 @@ pub(crate) fn find_session(
         .take(MAX_VALUES)
         .filter_map(|value| sessions.find(value));
     let first = live.next()?;
-    live.all(|other| other.person == first.person)
-        .then_some(first)
+    let same = |other: Arc<Session>| {
+        other.person.email == first.person.email && other.person.subject == first.person.subject
+    };
+    live.all(same).then_some(first)
 }
 
 /// Session ids in `authorization` and `x-auth-token`, as oidc-authservice

@@ -24,6 +24,7 @@ use crate::seal::Sealer;
 use crate::secret::Secret;
 use crate::seen::Seen;
 use crate::session::{SESSION_COOKIE, Sessions};
+pub use login::LOGIN_COOKIES;
 pub(crate) use logout::{find_session, header_sessions};
 use provider::{Provider, ProviderError};
 

@@ -1,0 +1,169 @@
+//! Which credentials count.
+
+use policy::{Caller, TokenError, TokenHolder, Tokens};
+use proptest::prelude::*;
+
+use super::*;
+
+#[tokio::test]
+async fn credentials_count_as_the_route_says() {
+    let world = World::new();
+    let mut browser = Browser::default();
+    world.log_in(&mut browser, "/").await;
+    let cookie = format!("{SESSION_COOKIE}={}", browser.session().unwrap());
+    let token = format!("bearer {}", provider::sign(0, &world.provider.claims()));
+    let bad = "Bearer e30.e30.AA";
+    let cases: [(&[(&str, &str)], Tokens, &str); 16] = [
+        (&[], Tokens::SessionOrBearer, "anonymous"),
+        (&[("cookie", &cookie)], Tokens::SessionOrBearer, "session"),
+        (&[("cookie", &cookie)], Tokens::BearerOnly, "anonymous"),
+        (
+            &[("authorization", &token)],
+            Tokens::SessionOrBearer,
+            "token",
+        ),
+        (&[("authorization", &token)], Tokens::BearerOnly, "token"),
+        (
+            &[("authorization", &token), ("cookie", &cookie)],
+            Tokens::BearerOnly,
+            "token",
+        ),
+        (
+            &[("authorization", bad), ("cookie", &cookie)],
+            Tokens::SessionOrBearer,
+            "session",
+        ),
+        (
+            &[("authorization", bad), ("cookie", &cookie)],
+            Tokens::BearerOnly,
+            "bad",
+        ),
+        (&[("authorization", bad)], Tokens::SessionOrBearer, "bad"),
+        (
+            &[("authorization", &token), ("authorization", &token)],
+            Tokens::BearerOnly,
+            "bad",
+        ),
+        (
+            &[
+                ("authorization", bad),
+                ("authorization", bad),
+                ("cookie", &cookie),
+            ],
+            Tokens::SessionOrBearer,
+            "bad",
+        ),
+        (
+            &[("authorization", "Basic eA==")],
+            Tokens::BearerOnly,
+            "bad",
+        ),
+        (
+            &[("authorization", "token abc")],
+            Tokens::SessionOrBearer,
+            "anonymous",
+        ),
+        (&[("authorization", "")], Tokens::BearerOnly, "anonymous"),
+        (
+            &[("cookie", "authservice_session=AAAA")],
+            Tokens::SessionOrBearer,
+            "anonymous",
+        ),
+        (
+            &[("cookie", &format!("a=b; {cookie}; {cookie}"))],
+            Tokens::SessionOrBearer,
+            "session",
+        ),
+    ];
+    for (headers, tokens, expected) in cases {
+        let head = request(Method::GET, "/", headers);
+        let found = match world.identity.caller(&head, tokens).await {
+            Caller::Anonymous => "anonymous",
+            Caller::Session(_) => "session",
+            Caller::Token(TokenHolder::Person(_)) => "token",
+            Caller::Token(TokenHolder::ServiceAccount(_)) => "account",
+            Caller::BadToken(TokenError(text)) => {
+                assert!(!text.contains("e30"), "{text}");
+                "bad"
+            }
+        };
+        assert_eq!(found, expected, "{headers:?} {tokens:?}");
+    }
+}
+
+#[tokio::test]
+async fn two_peoples_cookies_at_once_are_nobodys() {
+    let world = World::new();
+    let mut victim = Browser::default();
+    world.log_in(&mut victim, "/").await;
+    world.provider.state.lock().unwrap().lie = Some(Box::new(|claims| {
+        claims["email"] = "attacker@example.com".into()
+    }));
+    let mut attacker = Browser::default();
+    world.log_in(&mut attacker, "/").await;
+    let both = format!(
+        "{SESSION_COOKIE}={}; {SESSION_COOKIE}={}",
+        attacker.session().unwrap(),
+        victim.session().unwrap()
+    );
+    let head = request(Method::GET, "/", &[("cookie", &both)]);
+    let caller = world.identity.caller(&head, Tokens::SessionOrBearer).await;
+    assert_eq!(caller, Caller::Anonymous);
+}
+
+#[tokio::test]
+async fn every_changed_session_cookie_is_nobodys() {
+    let world = World::new();
+    let mut browser = Browser::default();
+    world.log_in(&mut browser, "/").await;
+    let value = browser.session().unwrap().to_owned();
+    for at in 0..value.len() {
+        let mut changed = value.clone().into_bytes();
+        changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+        let changed = String::from_utf8(changed).unwrap();
+        assert!(
+            world.identity.sessions().find(&changed).is_none(),
+            "byte {at}"
+        );
+    }
+    for changed in [
+        format!("{value}A"),
+        format!("{value}="),
+        value.get(1..).unwrap().to_owned(),
+        String::new(),
+    ] {
+        assert!(world.identity.sessions().find(&changed).is_none());
+    }
+    assert!(world.identity.sessions().find(&value).is_some());
+}
+
+#[test]
+fn debug_output_has_no_secrets() {
+    let world = World::new();
+    let text = format!("{:?}", world.identity);
+    assert!(!text.contains(SECRET), "{text}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn no_request_makes_it_stumble(
+        cookie in "[ -~]{0,80}",
+        authorization in "[ -~]{0,80}",
+        query in "[ -~]{0,80}",
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let world = World::new();
+            let cookie = format!("authservice_session={cookie}; sidegate_login_0={cookie}");
+            let headers = [("cookie", cookie.as_str()), ("authorization", authorization.as_str())];
+            let head = request(Method::GET, &format!("/login/oidc?{query}"), &headers);
+            for tokens in [Tokens::SessionOrBearer, Tokens::BearerOnly] {
+                let caller = world.identity.caller(&head, tokens).await;
+                assert!(matches!(caller, Caller::Anonymous | Caller::BadToken(_)));
+            }
+            let reply = world.login().handle(&head).await.unwrap();
+            assert_eq!(reply.status, 400);
+        });
+    }
+}
