@@ -64,12 +64,19 @@ pub(crate) fn read_or_create(
     match read(path) {
         Ok(bytes) => Ok(bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let bytes = make().map_err(|source| KeyFileError::Randomness {
+            let randomness = |source| KeyFileError::Randomness {
                 path: path.to_owned(),
                 source,
-            })?;
-            write_new(path, &bytes).map_err(|source| KeyFileError::io(path, source))?;
-            Ok(bytes)
+            };
+            let suffix = u64::from_ne_bytes(random().map_err(randomness)?);
+            let temporary = path.with_extension(format!("{suffix:016x}.tmp"));
+            let bytes = make().map_err(randomness)?;
+            let written = write_new(path, &temporary, &bytes);
+            // Linked under its name by now, or of no use.
+            drop(fs::remove_file(&temporary));
+            written
+                .and_then(|()| read(path))
+                .map_err(|source| KeyFileError::io(path, source))
         }
         Err(source) => Err(KeyFileError::io(path, source)),
     }
@@ -94,24 +101,26 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Temporary file, fsync, rename, fsync of the folder: after a crash there is
-/// either no key or a whole one.
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+/// Temporary file, fsync, link, fsync of the folder: after a crash there is
+/// either no key or a whole one. A link, unlike a rename, replaces nothing: of
+/// two programs that make a key at once both use the first.
+fn write_new(path: &Path, temporary: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
     fs::create_dir_all(folder)?;
-    let temporary = path.with_extension("tmp");
-    match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(&temporary)?;
+        .open(temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(&temporary, path)?;
+    match fs::hard_link(temporary, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        linked => linked?,
+    }
     File::open(folder)?.sync_all()
 }
 
@@ -133,13 +142,34 @@ mod tests {
     }
 
     #[test]
-    fn a_crash_before_the_rename_leaves_no_key() {
+    fn programs_that_make_a_key_at_once_use_the_same() {
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("login.key");
+            let start = std::sync::Barrier::new(4);
+            let keys: Vec<_> = std::thread::scope(|scope| {
+                let make = || {
+                    start.wait();
+                    symmetric(&path).unwrap()
+                };
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(make)).collect();
+                threads
+                    .into_iter()
+                    .map(|thread| thread.join().unwrap())
+                    .collect()
+            });
+            assert!(keys.iter().all(|key| *key == keys[0]));
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_crash_before_the_link_leaves_no_key() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("login.key");
-        fs::write(path.with_extension("tmp"), b"half").unwrap();
+        fs::write(path.with_extension("0123456789abcdef.tmp"), b"half").unwrap();
         let key = symmetric(&path).unwrap();
         assert_eq!(fs::read(&path).unwrap(), key);
-        assert!(!path.with_extension("tmp").exists());
     }
 
     #[test]

@@ -210,6 +210,7 @@ impl RelyingParty {
     /// end the session it made.
     fn is_machinery(&self, path_and_query: &str) -> bool {
         let path = path_and_query.split('?').next().unwrap_or_default();
+        let path = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
         path == self.callback_path
             || path.starts_with("/oauth2/")
             || self.config.logout_paths.iter().any(|logout| logout == path)

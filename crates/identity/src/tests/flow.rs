@@ -279,6 +279,7 @@ async fn hostile_return_paths_lead_home() {
         "https://evil.example/",
         "/login/oidc?code=1",
         "/oauth2/sign_out",
+        "/oauth2/%73ign_out",
         "/authservice/logout",
         "javascript:alert(1)",
     ] {

@@ -20,19 +20,26 @@ async fn is_logged_in(world: &World, browser: &Browser) -> bool {
     matches!(caller, Caller::Session(_))
 }
 
-/// Sends a logout with more headers: the answer's status, and whether the
-/// session lives on.
-async fn log_out(method: Method, target: &str, headers: &[(&str, &str)]) -> (u16, bool) {
-    let (world, browser) = logged_in().await;
+/// Logs in, then sends a logout with more headers: the answer's status, and
+/// whether the session lives on.
+async fn log_out(
+    world: &World,
+    method: &Method,
+    target: &str,
+    headers: &[(&str, &str)],
+) -> (u16, bool) {
+    let mut browser = Browser::default();
+    world.log_in(&mut browser, "/").await;
     let mut head = browser.get(target);
-    head.method = method;
+    head.method = method.clone();
     head.headers.extend(header_map(headers));
     let reply = world.login().handle(&head).await.unwrap();
-    (reply.status.as_u16(), is_logged_in(&world, &browser).await)
+    (reply.status.as_u16(), is_logged_in(world, &browser).await)
 }
 
 #[tokio::test]
 async fn only_this_site_ends_a_session() {
+    let world = World::new();
     let same = "http://kubeflow.example:8080";
     let cases: [(Method, &[(&str, &str)], (u16, bool)); 17] = [
         (Method::POST, &[], (201, false)),
@@ -99,7 +106,7 @@ async fn only_this_site_ends_a_session() {
     ];
     for (method, headers, expected) in cases {
         for path in ["/authservice/logout", "/oauth2/sign_out"] {
-            let found = log_out(method.clone(), path, headers).await;
+            let found = log_out(&world, &method, path, headers).await;
             assert_eq!(found, expected, "{method} {path} {headers:?}");
         }
     }
