@@ -7,6 +7,7 @@ use resources::mesh::Normalization;
 use resources::sidegate::Mode;
 use resources::{Cluster, Object, ObjectRef, ServiceName, Source};
 
+use crate::access::{Owner, RouteAccess};
 use crate::envoyfilter;
 use crate::owners::Owners;
 use crate::providers::{Authorizer, AuthorizerKind};
@@ -221,6 +222,18 @@ impl Snapshot {
             .flat_map(|l| l.hosts.all())
             .map(|vh| vh.routes.len())
             .sum()
+    }
+
+    /// What the routes of an InferenceService need.
+    pub fn model_access(&self, namespace: &str, name: &str) -> Option<Arc<RouteAccess>> {
+        let hosts = self.listeners.iter().flat_map(|listener| listener.hosts.all());
+        let mut routes = hosts.flat_map(|host| &host.routes);
+        let found = routes.find(|route| {
+            route.access.owner == Owner::Model
+                && *route.object.namespace == *namespace
+                && *route.object.name == *name
+        });
+        found.map(|route| Arc::clone(&route.access))
     }
 
     pub(crate) fn entrance(&self, entrance: Entrance) -> Option<&Listener> {

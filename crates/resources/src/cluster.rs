@@ -65,6 +65,24 @@ impl Cluster {
             .find(|c| c.meta.namespace == namespace && c.meta.name == name)
     }
 
+    /// How many objects were read or generated, unknown kinds not counted.
+    pub fn object_count(&self) -> usize {
+        self.namespaces.len()
+            + self.workloads.len()
+            + self.services.len()
+            + self.service_accounts.len()
+            + self.config_maps.len()
+            + self.secrets.len()
+            + self.endpoints.len()
+            + self.gateways.len()
+            + self.virtual_services.len()
+            + self.authorization_policies.len()
+            + self.request_authentications.len()
+            + self.envoy_filters.len()
+            + self.inference_services.len()
+            + usize::from(self.sidegate.is_some())
+    }
+
     /// The Service of that name.
     pub fn service(&self, name: &ServiceName) -> Option<&Object<Service>> {
         self.services

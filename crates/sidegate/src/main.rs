@@ -1,3 +1,38 @@
 //! Sidegate: gate, serve and prove, in one program.
+//!
+//! This crate reads the command line and wires the others together; what they
+//! do is theirs.
 
-fn main() {}
+mod backends;
+mod cli;
+mod embedded;
+mod exec;
+mod explain;
+mod folder;
+mod inputs;
+mod live;
+mod login;
+mod output;
+mod page;
+mod summary;
+mod token;
+mod up;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let outcome = match cli.command {
+        cli::Command::Up(args) => up::run(args),
+        cli::Command::Exec(args) => exec::run(args),
+        cli::Command::Token(args) => token::run(args),
+        cli::Command::Explain(args) => explain::run(args),
+    };
+    outcome.unwrap_or_else(|error| {
+        output::error(&error);
+        ExitCode::from(output::code(&error))
+    })
+}

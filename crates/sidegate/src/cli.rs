@@ -1,0 +1,241 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Models answer the workloads that may call them, people log in to the
+/// platform, foreign applications are left alone, and nobody writes a path list.
+#[derive(Debug, Parser)]
+#[command(name = "sidegate", version, about, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  sidegate up                              the built-in cluster, gated and serving
+  sidegate up ./manifests                  your own Kubernetes YAML
+  sidegate exec myapp-pod -- sh            a shell as that pod
+  sidegate explain --example seed-broken POST \\
+    http://sklearn-iris.kserve-test.svc.cluster.local/v1/models/sklearn-iris:predict
+
+Exit codes: 0 done, 1 it failed, 2 the input cannot be used.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Bring up the cluster of some YAML on this machine
+    #[command(after_help = UP_EXAMPLES)]
+    Up(UpArgs),
+    /// Run a command as a pod of the running cluster
+    #[command(after_help = EXEC_EXAMPLES)]
+    Exec(ExecArgs),
+    /// Make tokens of the running cluster
+    Token(TokenArgs),
+    /// Say which objects decide a request, and the answer
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainArgs),
+}
+
+const UP_EXAMPLES: &str = "\
+Examples:
+  sidegate up                                  the example `seed`
+  sidegate up --example seed-broken            the same cluster before any cure
+  sidegate up ./cluster.yaml ./overlays        files and folders, reloaded on change
+  sidegate up ./m --backend shop/web:80=127.0.0.1:3000
+  sidegate up ./m --mirror gs://bucket/=./models";
+
+const EXEC_EXAMPLES: &str = "\
+Examples:
+  sidegate exec myapp-pod -- sh
+  sidegate exec myapp-pod -n default -- \\
+    curl http://sklearn-iris.kserve-test.svc.cluster.local/v1/models/sklearn-iris";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  sidegate explain --example seed GET http://kubeflow.example.com/v1anything
+  sidegate explain ./manifests POST http://m.ns.svc.cluster.local/v1/models/m:predict --from pod/default/myapp-pod
+  sidegate explain --example seed GET http://localhost/ -H 'accept: text/html' --as user:user@example.com";
+
+/// Which cluster.
+#[derive(Debug, Args, Clone, Default)]
+pub(crate) struct ClusterArgs {
+    /// Use a built-in example
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub(crate) example: Option<Example>,
+    /// Istio version whose semantics apply, for example 1.16
+    /// [default: the mesh annotation, else the newest]
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) istio_version: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum, PartialEq, Eq)]
+pub(crate) enum Example {
+    /// The cluster with Sidegate enforcing access levels
+    Seed,
+    /// The cluster as it was: an in-cluster call meets the login page
+    SeedBroken,
+    /// The cluster with its published cure, holes included
+    SeedBlogFix,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum, PartialEq, Eq, Default)]
+pub(crate) enum Output {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// Files and folders of Kubernetes YAML, `-` for standard input
+    /// [default: the example `seed`]
+    pub(crate) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Address of the external listener: platform, login, models from outside (port 0: any)
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    pub(crate) external: SocketAddr,
+    /// Address of the cluster-local listener: models for workloads (port 0: any)
+    #[arg(long, default_value = "127.0.0.1:8081", value_name = "ADDR")]
+    pub(crate) local: SocketAddr,
+    /// Folder for keys, sessions and fetched models
+    #[arg(long, env = "SIDEGATE_DATA", value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Written when everything answers: JSON with the base URLs and the data folder
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ready_file: Option<PathBuf>,
+    /// Where a Service's requests go: NS/SERVICE[:PORT]=HOST:PORT (repeatable)
+    #[arg(long = "backend", value_name = "NS/SERVICE[:PORT]=ADDR")]
+    pub(crate) backends: Vec<String>,
+    /// Take model files under a prefix from a folder or https URL: gs://bucket/=PATH (repeatable)
+    #[arg(long = "mirror", value_name = "PREFIX=TARGET")]
+    pub(crate) mirrors: Vec<String>,
+    /// Summary as text or JSON
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExecArgs {
+    /// Pod of the YAML
+    pub(crate) pod: String,
+    /// Namespace of the pod
+    #[arg(short, long, default_value = "default")]
+    pub(crate) namespace: String,
+    /// Data folder of the running program
+    #[arg(long, env = "SIDEGATE_DATA", value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Command and its arguments [default: $SHELL]
+    #[arg(last = true)]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenArgs {
+    #[command(subcommand)]
+    pub(crate) command: TokenCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Print a ServiceAccount token of the embedded cluster issuer
+    #[command(
+        after_help = "Example:\n  sidegate token create default -n kserve-test --duration 10m"
+    )]
+    Create(TokenCreateArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenCreateArgs {
+    /// ServiceAccount
+    pub(crate) service_account: String,
+    /// Namespace of the ServiceAccount
+    #[arg(short, long, default_value = "default")]
+    pub(crate) namespace: String,
+    /// Audience (repeatable) [default: the cluster's own]
+    #[arg(long = "audience", value_name = "AUDIENCE")]
+    pub(crate) audiences: Vec<String>,
+    /// How long the token is valid: 10m, 1h, 24h
+    #[arg(long, default_value = "1h", value_parser = duration)]
+    pub(crate) duration: std::time::Duration,
+    /// Data folder of the running program
+    #[arg(long, env = "SIDEGATE_DATA", value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// Files and folders of YAML, then METHOD and URL
+    #[arg(required = true, num_args = 2.., value_name = "[PATH…] METHOD URL")]
+    pub(crate) arguments: Vec<String>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// A request header (repeatable)
+    #[arg(short = 'H', long = "header", value_name = "K: V")]
+    pub(crate) headers: Vec<String>,
+    /// Who sends it: `outside`, or `pod/NS/NAME`
+    /// [default: a pod nobody knows for *.svc.cluster.local hosts, else outside]
+    #[arg(long, value_name = "FROM")]
+    pub(crate) from: Option<String>,
+    /// Assume these credentials: `user:EMAIL` or `serviceaccount:NS/NAME`
+    #[arg(long = "as", value_name = "WHO")]
+    pub(crate) identity: Option<String>,
+    /// Trace as text or JSON
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+}
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let message =
+        || format!("`{text}` is not a duration, expected a form like `10m`, `1h` or `90s`");
+    let at = text
+        .find(|c: char| !c.is_ascii_digit())
+        .ok_or_else(message)?;
+    let (number, unit) = text.split_at_checked(at).ok_or_else(message)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(message()),
+    };
+    let number: u64 = number.parse().map_err(|_| message())?;
+    let total = number
+        .checked_mul(seconds)
+        .filter(|s| (1..=365 * 24 * 3600).contains(s))
+        .ok_or_else(|| format!("`{text}` is out of range, expected between 1s and 8760h"))?;
+    Ok(std::time::Duration::from_secs(total))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn arguments_are_consistent() {
+        super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations() {
+        for (text, expected) in [
+            ("10m", Some(600)),
+            ("1h", Some(3600)),
+            ("90s", Some(90)),
+            ("0s", None),
+            ("1d", None),
+            ("5", None),
+            ("9999999999999999h", None),
+        ] {
+            assert_eq!(
+                super::duration(text).ok().map(|d| d.as_secs()),
+                expected,
+                "{text}"
+            );
+        }
+    }
+}

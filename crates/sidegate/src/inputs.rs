@@ -1,0 +1,134 @@
+//! From the command line to resources: built-in examples, files, folders.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use resources::Cluster;
+
+use crate::cli::{ClusterArgs, Example};
+use crate::output::BadInput;
+
+/// Where the YAML comes from; can be read again.
+#[derive(Clone, Debug)]
+pub(crate) enum Inputs {
+    /// A built-in example.
+    Example(Example),
+    /// Files and folders.
+    Paths(Vec<PathBuf>),
+}
+
+/// One layer of YAML: file names and texts.
+type Layer = Vec<(Arc<str>, String)>;
+
+macro_rules! example_file {
+    ($path:literal) => {
+        (
+            concat!("examples/", $path),
+            include_str!(concat!("../../../examples/", $path)),
+        )
+    };
+}
+
+const CLUSTER: &[(&str, &str)] = &[example_file!("seed/cluster.yaml")];
+const BLOG_FIX: &[(&str, &str)] = &[example_file!("seed/blog-fix/blog-fix.yaml")];
+const SIDEGATE: &[(&str, &str)] = &[example_file!("seed/sidegate.yaml")];
+
+/// The iris model of the examples, in place of the bucket.
+pub(crate) const EXAMPLE_MODEL: &[u8] =
+    include_bytes!("../../../examples/models/sklearn-iris/model.joblib");
+
+/// The bucket folder of the examples' model.
+pub(crate) const EXAMPLE_MODEL_URI: &str = "gs://kfserving-examples/models/sklearn/1.0/model";
+
+/// A platform for YAML that has no Gateway of its own.
+const DEFAULT_PLATFORM: &[(&str, &str)] = &[("built-in platform", include_str!("platform.yaml"))];
+
+impl Inputs {
+    /// What the command line names; the example `seed` if nothing.
+    pub(crate) fn new(paths: Vec<PathBuf>, args: &ClusterArgs) -> anyhow::Result<Self> {
+        match (args.example, paths.is_empty()) {
+            (Some(_), false) => Err(BadInput(vec![
+                "both `--example` and files are given; expected one of them".into(),
+            ])
+            .into()),
+            (Some(example), true) => Ok(Self::Example(example)),
+            (None, true) => Ok(Self::Example(Example::Seed)),
+            (None, false) => Ok(Self::Paths(paths)),
+        }
+    }
+
+    /// Reads and parses everything.
+    ///
+    /// # Errors
+    /// [`BadInput`] with every error at once.
+    pub(crate) fn read(&self) -> anyhow::Result<Cluster> {
+        let cluster = match self {
+            Self::Example(example) => {
+                let layers: &[&[(&str, &str)]] = match example {
+                    Example::Seed => &[CLUSTER, SIDEGATE],
+                    Example::SeedBroken => &[CLUSTER],
+                    Example::SeedBlogFix => &[CLUSTER, BLOG_FIX],
+                };
+                let layers: Vec<Layer> = layers.iter().map(|layer| embedded(layer)).collect();
+                resources::parse_layers(&layers)
+            }
+            Self::Paths(paths) => resources::load(paths).and_then(|cluster| {
+                if cluster.gateways.is_empty() {
+                    let mut files = resources::read_files(paths)?;
+                    files.extend(embedded(DEFAULT_PLATFORM));
+                    return resources::parse(&files);
+                }
+                Ok(cluster)
+            }),
+        };
+        cluster.map_err(|errors| {
+            BadInput(errors.errors.iter().map(ToString::to_string).collect()).into()
+        })
+    }
+
+    /// Files and folders to watch for changes.
+    pub(crate) fn watched(&self) -> &[PathBuf] {
+        match self {
+            Self::Example(_) => &[],
+            Self::Paths(paths) => paths,
+        }
+    }
+
+    /// The built-in example, if it is one.
+    pub(crate) fn example(&self) -> Option<Example> {
+        match self {
+            Self::Example(example) => Some(*example),
+            Self::Paths(_) => None,
+        }
+    }
+
+    /// How the summary calls it.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Self::Example(example) => format!("example `{}`", example_name(*example)),
+            Self::Paths(paths) => {
+                let names: Vec<String> = paths.iter().map(|p: &PathBuf| display(p)).collect();
+                names.join(", ")
+            }
+        }
+    }
+}
+
+fn display(path: &Path) -> String {
+    format!("`{}`", path.display())
+}
+
+fn example_name(example: Example) -> &'static str {
+    match example {
+        Example::Seed => "seed",
+        Example::SeedBroken => "seed-broken",
+        Example::SeedBlogFix => "seed-blog-fix",
+    }
+}
+
+fn embedded(files: &[(&str, &str)]) -> Layer {
+    files
+        .iter()
+        .map(|(name, text)| (Arc::from(*name), (*text).to_owned()))
+        .collect()
+}

@@ -1,0 +1,316 @@
+//! The configuration in force, and the answers that decisions ask for.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use futures_util::future::BoxFuture;
+use gateway::{Answer, Embedded, Endpoint, UnknownWorkload};
+use http::{HeaderValue, StatusCode};
+use identity::WorkloadCredentials;
+use policy::{
+    Check, CheckAnswer, Destination, IstioVersion, Problem, Question, Reply, RequestHead,
+    ServiceAccount, Settings, Snapshot, Workload,
+};
+use resources::mesh::ExtAuthzHttp;
+use resources::{Cluster, ServiceName};
+use serving::{DesiredModel, Models};
+
+use crate::backends::{Backends, Inside, Override};
+use crate::login::{self, Keeping, Login};
+use crate::output::BadInput;
+
+/// One configuration, compiled and wired.
+pub(crate) struct Live {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) cluster: Cluster,
+    pub(crate) login: Arc<Login>,
+    backends: Backends,
+    pub(crate) loaded_at: SystemTime,
+}
+
+/// Everything the gateway asks; one value for the life of the program.
+pub(crate) struct World {
+    live: ArcSwap<Live>,
+    /// Errors of the newest configuration, if it could not be used.
+    pub(crate) rejected: ArcSwap<Vec<String>>,
+    pub(crate) models: Models,
+    credentials: WorkloadCredentials,
+    keeping: Keeping,
+    overrides: Vec<Override>,
+    istio_version: Option<String>,
+    console: Arc<dyn Embedded>,
+}
+
+/// What a [`World`] is made of.
+pub(crate) struct Setup {
+    pub(crate) models: Models,
+    pub(crate) credentials: WorkloadCredentials,
+    pub(crate) keeping: Keeping,
+    pub(crate) overrides: Vec<Override>,
+    pub(crate) istio_version: Option<String>,
+    pub(crate) console: Arc<dyn Embedded>,
+}
+
+/// Reads the settings of compilation out of a configuration.
+pub(crate) fn settings(cluster: &Cluster, istio_version: Option<&str>) -> anyhow::Result<Settings> {
+    let istio_version = istio_version
+        .map(|text| {
+            let bad = || {
+                BadInput(vec![format!(
+                    "`--istio-version {text}`: expected a form like `1.16`"
+                )])
+            };
+            IstioVersion::parse(text).ok_or_else(bad)
+        })
+        .transpose()?;
+    let paths = login::paths(cluster)?;
+    Ok(Settings {
+        istio_version,
+        provider_paths: paths.provider,
+        login_paths: paths.login,
+    })
+}
+
+/// Compiles, or says everything that is wrong.
+pub(crate) fn compile(cluster: &Cluster, settings: &Settings) -> anyhow::Result<Snapshot> {
+    Snapshot::compile(cluster, settings)
+        .map_err(|problems| BadInput(problems.iter().map(Problem::to_string).collect()).into())
+}
+
+/// The pods of a configuration.
+pub(crate) fn pods(cluster: &Cluster) -> impl Iterator<Item = Workload> + '_ {
+    cluster
+        .workloads
+        .iter()
+        .filter(|w| &*w.kind == "Pod")
+        .map(|pod| Workload {
+            pod: pod.meta.name.as_str().into(),
+            service_account: ServiceAccount {
+                namespace: pod.meta.namespace.as_str().into(),
+                name: pod
+                    .spec
+                    .pod
+                    .service_account_name
+                    .as_deref()
+                    .unwrap_or("default")
+                    .into(),
+            },
+        })
+}
+
+impl World {
+    /// Brings the first configuration into force.
+    pub(crate) fn new(setup: Setup, cluster: Cluster) -> anyhow::Result<Self> {
+        let Setup {
+            models,
+            credentials,
+            keeping,
+            overrides,
+            istio_version,
+            console,
+        } = setup;
+        let live = wire(
+            cluster,
+            istio_version.as_deref(),
+            &models,
+            &keeping,
+            &overrides,
+            &console,
+            None,
+        )?;
+        models.reconcile(DesiredModel::from_cluster(&live.cluster));
+        Ok(Self {
+            live: ArcSwap::from_pointee(live),
+            rejected: ArcSwap::default(),
+            models,
+            credentials,
+            keeping,
+            overrides,
+            istio_version,
+            console,
+        })
+    }
+
+    /// Compiles a changed configuration off to the side and brings it into
+    /// force whole.
+    ///
+    /// # Errors
+    /// The old configuration stays in force; the errors are kept for the page.
+    pub(crate) fn apply(&self, cluster: anyhow::Result<Cluster>) -> anyhow::Result<()> {
+        let before = self.live();
+        let wired = cluster.and_then(|cluster| {
+            wire(
+                cluster,
+                self.istio_version.as_deref(),
+                &self.models,
+                &self.keeping,
+                &self.overrides,
+                &self.console,
+                Some(&before.login),
+            )
+        });
+        match wired {
+            Ok(live) => {
+                self.models
+                    .reconcile(DesiredModel::from_cluster(&live.cluster));
+                self.live.store(Arc::new(live));
+                self.rejected.store(Arc::default());
+                Ok(())
+            }
+            Err(error) => {
+                self.rejected.store(Arc::new(
+                    error.to_string().lines().map(str::to_owned).collect(),
+                ));
+                Err(error)
+            }
+        }
+    }
+
+    /// The configuration in force.
+    pub(crate) fn live(&self) -> Arc<Live> {
+        self.live.load_full()
+    }
+}
+
+fn wire(
+    cluster: Cluster,
+    istio_version: Option<&str>,
+    models: &Models,
+    keeping: &Keeping,
+    overrides: &[Override],
+    console: &Arc<dyn Embedded>,
+    before: Option<&Arc<Login>>,
+) -> anyhow::Result<Live> {
+    let settings = settings(&cluster, istio_version)?;
+    let snapshot = compile(&cluster, &settings)?;
+    let login = Login::open(&cluster, keeping, before)?;
+    let inside = Inside {
+        models: models.clone(),
+        login: Arc::clone(&login),
+        console: Arc::clone(console),
+    };
+    let backends = Backends::new(&cluster, &inside, overrides);
+    Ok(Live {
+        snapshot: Arc::new(snapshot),
+        cluster,
+        login,
+        backends,
+        loaded_at: SystemTime::now(),
+    })
+}
+
+impl gateway::Host for World {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.live.load().snapshot)
+    }
+
+    fn endpoint(&self, destination: &Destination) -> Endpoint {
+        self.live.load().backends.endpoint(destination)
+    }
+
+    fn answer<'a>(
+        &'a self,
+        question: &'a Question,
+        head: &'a RequestHead,
+    ) -> BoxFuture<'a, Answer> {
+        let live = self.live();
+        Box::pin(async move {
+            match question {
+                Question::Caller(tokens) => {
+                    Answer::Caller(live.login.identity.caller(head, *tokens).await)
+                }
+                Question::Check(check) => live.check(check).await,
+            }
+        })
+    }
+
+    fn workload(&self, proxy_authorization: &HeaderValue) -> Result<Workload, UnknownWorkload> {
+        self.credentials
+            .verify(proxy_authorization)
+            .map_err(|error| {
+                tracing::info!(%error, "workload credentials refused");
+                UnknownWorkload
+            })
+    }
+
+    fn login(&self, head: &RequestHead) -> Reply {
+        match &self.live.load().login.relying_party {
+            Some(relying_party) => relying_party.begin_login(head),
+            None => Reply {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                headers: vec![(
+                    http::header::CONTENT_TYPE,
+                    HeaderValue::from_static("text/plain"),
+                )],
+                body: bytes::Bytes::from_static(
+                    b"a login is needed, and no login provider is configured",
+                ),
+            },
+        }
+    }
+}
+
+impl Live {
+    /// The embedded login answers in the place of the login services; any
+    /// other authorizer is asked where it is.
+    async fn check(&self, check: &Check) -> Answer {
+        let Some((service, port)) = authorizer(&check.settings) else {
+            return Answer::Check(CheckAnswer::Failed(
+                "the provider's service is not a host".into(),
+            ));
+        };
+        let endpoint = self.backends.endpoint(&Destination::Service {
+            service: service.clone(),
+            port,
+        });
+        let elsewhere = matches!(endpoint, Endpoint::Tcp { .. });
+        if elsewhere || !policy::is_login_service(&service) {
+            return Answer::AskOver(endpoint);
+        }
+        let response = if service.name.contains("oauth2-proxy") {
+            self.login.identity.oauth2_proxy_check(check).await
+        } else {
+            self.login.identity.authservice_check(check).await
+        };
+        Answer::Check(CheckAnswer::Response(response))
+    }
+}
+
+fn authorizer(settings: &ExtAuthzHttp) -> Option<(ServiceName, u16)> {
+    let host = settings.service.rsplit('/').next()?;
+    Some((ServiceName::from_host(host, "istio-system")?, settings.port))
+}
+
+/// The ServiceAccounts of a configuration, `namespace/name`: those written,
+/// those of pods, and `default` in every namespace.
+pub(crate) fn service_accounts(cluster: &Cluster) -> Vec<String> {
+    let mut all: Vec<String> = cluster
+        .service_accounts
+        .iter()
+        .map(|s| format!("{}/{}", s.meta.namespace, s.meta.name))
+        .collect();
+    all.extend(cluster.workloads.iter().map(|w| {
+        let name = w
+            .spec
+            .pod
+            .service_account_name
+            .as_deref()
+            .unwrap_or("default");
+        format!("{}/{name}", w.meta.namespace)
+    }));
+    let namespaces = cluster.namespaces.iter().map(|n| n.meta.name.as_str());
+    let of_models = cluster
+        .inference_services
+        .iter()
+        .map(|i| i.meta.namespace.as_str());
+    all.extend(
+        namespaces
+            .chain(of_models)
+            .chain(["default"])
+            .map(|n| format!("{n}/default")),
+    );
+    all.sort();
+    all.dedup();
+    all
+}

@@ -1,0 +1,239 @@
+//! The login of a configuration: the embedded provider and its relying party,
+//! read from the `dex` ConfigMap.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use identity::{
+    ClusterIssuer, HttpClient, HttpError, Identity, IdentityClaims, Parts, RedirectUri,
+    RelyingParty, RpConfig, SecureCookies, Sessions,
+};
+use provider::{DexConfig, Provider};
+use resources::{Cluster, ServiceName};
+
+use crate::output::BadInput;
+
+/// Where logout is asked for, in the dialects that Kubeflow's dashboards speak.
+const LOGOUT_PATHS: [&str; 3] = ["/authservice/logout", "/logout", LOGOUT_PATH];
+
+/// The one that a link can lead to.
+pub(crate) const LOGOUT_PATH: &str = "/oauth2/sign_out";
+
+/// What outlives a configuration.
+pub(crate) struct Keeping {
+    pub(crate) data: PathBuf,
+    pub(crate) sessions: Sessions,
+    pub(crate) provider: provider::Storage,
+    pub(crate) cluster_issuer: Arc<ClusterIssuer>,
+    /// A line for the login page, of the example only.
+    pub(crate) login_hint: Option<String>,
+}
+
+/// The login of one configuration.
+pub(crate) struct Login {
+    pub(crate) identity: Identity,
+    pub(crate) relying_party: Option<Arc<RelyingParty>>,
+    pub(crate) provider: Option<Provider>,
+    /// The Service that the embedded provider stands for.
+    pub(crate) provider_service: Option<ServiceName>,
+    pub(crate) warnings: Vec<String>,
+    /// What it was made from, to see whether a reload changes it.
+    source: Option<String>,
+}
+
+/// The parts of a Dex configuration that policies need to know.
+pub(crate) struct LoginPaths {
+    /// Exact paths of the provider.
+    pub(crate) provider: Vec<String>,
+    /// Callback and logout.
+    pub(crate) login: Vec<String>,
+}
+
+/// `config.yaml` of the ConfigMap `dex`.
+fn dex_config(cluster: &Cluster) -> Option<&str> {
+    let map = cluster
+        .config_maps
+        .iter()
+        .find(|map| map.meta.name == "dex")?;
+    map.spec.data.get("config.yaml").map(String::as_str)
+}
+
+/// Values that Dex would have in its environment: the cluster's Secrets and
+/// literal container environments cannot be told apart here, so any key counts.
+fn lookup(cluster: &Cluster) -> impl Fn(&str) -> Option<String> {
+    let secrets = cluster.secrets.iter().flat_map(|s| s.spec.data.iter());
+    let mut values: Vec<(String, String)> = secrets
+        .filter_map(|(key, value)| Some((key.clone(), String::from_utf8(value.clone()).ok()?)))
+        .collect();
+    let env = cluster
+        .workloads
+        .iter()
+        .flat_map(|w| &w.spec.pod.containers)
+        .flat_map(|c| &c.env);
+    values.extend(env.filter_map(|e| Some((e.name.clone(), e.value.clone()?))));
+    move |name: &str| {
+        values
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.clone())
+    }
+}
+
+/// Reads the paths of the login out of a configuration.
+pub(crate) fn paths(cluster: &Cluster) -> anyhow::Result<LoginPaths> {
+    let mut login: Vec<String> = LOGOUT_PATHS.map(str::to_owned).to_vec();
+    let mut provider = Vec::new();
+    if let Some(yaml) = dex_config(cluster) {
+        let (config, _) = parse(cluster, yaml)?;
+        let base = config.issuer.path();
+        for path in [
+            "/auth",
+            "/auth/local",
+            "/auth/local/login",
+            "/approval",
+            "/token",
+            "/keys",
+            "/userinfo",
+            "/healthz",
+            "/.well-known/openid-configuration",
+        ] {
+            provider.push(format!("{base}{path}"));
+        }
+        login.extend(callback_path(&config));
+    }
+    Ok(LoginPaths { provider, login })
+}
+
+fn parse(cluster: &Cluster, yaml: &str) -> anyhow::Result<(DexConfig, Vec<provider::Warning>)> {
+    DexConfig::parse(yaml, &lookup(cluster)).map_err(|error| {
+        let map = cluster
+            .config_maps
+            .iter()
+            .find(|map| map.meta.name == "dex");
+        let place =
+            map.map(|map| format!("{}: {}: data.config.yaml: ", map.source, map.reference()));
+        BadInput(vec![format!("{}{error}", place.unwrap_or_default())]).into()
+    })
+}
+
+/// The client whose redirect URI is a path: the platform's own login.
+fn client(config: &DexConfig) -> Option<&provider::Client> {
+    config
+        .clients
+        .iter()
+        .find(|client| client.redirect_uris.iter().any(|uri| uri.starts_with('/')))
+}
+
+fn callback_path(config: &DexConfig) -> Option<String> {
+    client(config)?
+        .redirect_uris
+        .iter()
+        .find(|uri| uri.starts_with('/'))
+        .cloned()
+}
+
+impl Login {
+    /// Makes the login of a configuration, or keeps `before` if nothing about
+    /// it changed.
+    pub(crate) fn open(
+        cluster: &Cluster,
+        keeping: &Keeping,
+        before: Option<&Arc<Self>>,
+    ) -> anyhow::Result<Arc<Self>> {
+        let yaml = dex_config(cluster);
+        if let Some(before) = before.filter(|before| before.source.as_deref() == yaml) {
+            return Ok(Arc::clone(before));
+        }
+        let mut login = Self {
+            identity: identity(keeping, None),
+            relying_party: None,
+            provider: None,
+            provider_service: None,
+            warnings: Vec::new(),
+            source: yaml.map(str::to_owned),
+        };
+        let Some(yaml) = yaml else {
+            login
+                .warnings
+                .push("no ConfigMap `dex` with a `config.yaml`: nobody can log in".into());
+            return Ok(Arc::new(login));
+        };
+        let (config, warnings) = parse(cluster, yaml)?;
+        login
+            .warnings
+            .extend(warnings.iter().map(|w| format!("ConfigMap dex: {w}")));
+        login.provider_service = provider_service(&config);
+        let options = provider::Options {
+            login_hint: keeping.login_hint.clone(),
+            ..provider::Options::default()
+        };
+        let provider = Provider::open(config.clone(), keeping.provider.clone(), options)?;
+        if let (Some(client), Some(callback)) = (client(&config), callback_path(&config)) {
+            let settings = RpConfig {
+                issuer: config.issuer.url().to_owned(),
+                auth_url: format!("{}/auth", config.issuer.path()),
+                client_id: client.id.clone(),
+                client_secret: identity::Secret::new(
+                    client.secret.as_ref().map_or("", |s| s.expose()),
+                ),
+                redirect_uri: RedirectUri::Exactly(callback),
+                scopes: ["openid", "profile", "email", "groups"]
+                    .map(str::to_owned)
+                    .to_vec(),
+                claims: IdentityClaims::default(),
+                bearer_audiences: config.clients.iter().map(|c| c.id.clone()).collect(),
+                after_logout_url: "/".into(),
+                logout_paths: LOGOUT_PATHS.map(str::to_owned).to_vec(),
+                secure_cookies: SecureCookies::WhenHttps,
+            };
+            let http = Arc::new(InProcess(provider.clone()));
+            let relying_party = RelyingParty::new(
+                settings,
+                http,
+                keeping.sessions.clone(),
+                &keeping.data,
+                identity::system_clock(),
+            )?;
+            let relying_party = Arc::new(relying_party);
+            login.identity = identity(keeping, Some(Arc::clone(&relying_party)));
+            login.relying_party = Some(relying_party);
+        } else {
+            login.warnings.push(
+                "ConfigMap dex: no static client with a relative redirect URI: nobody can log in"
+                    .into(),
+            );
+        }
+        login.provider = Some(provider);
+        Ok(Arc::new(login))
+    }
+}
+
+fn identity(keeping: &Keeping, relying_party: Option<Arc<RelyingParty>>) -> Identity {
+    Identity::new(Parts {
+        sessions: keeping.sessions.clone(),
+        relying_party,
+        cluster_issuer: Some(Arc::clone(&keeping.cluster_issuer)),
+        authservice: identity::AuthserviceConfig::default(),
+        oauth2_proxy: identity::Oauth2ProxyConfig::default(),
+        clock: identity::system_clock(),
+    })
+}
+
+fn provider_service(config: &DexConfig) -> Option<ServiceName> {
+    let url: http::Uri = config.issuer.url().parse().ok()?;
+    ServiceName::from_host(url.host()?, "auth")
+}
+
+/// Reaches the embedded provider: HTTP messages, no socket.
+struct InProcess(Provider);
+
+impl HttpClient for InProcess {
+    fn send(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> BoxFuture<'_, Result<http::Response<Bytes>, HttpError>> {
+        Box::pin(async move { Ok(self.0.handle(request).await) })
+    }
+}

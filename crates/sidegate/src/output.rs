@@ -1,0 +1,85 @@
+//! What people see on the terminal: errors, notes, exit codes.
+
+use std::fmt;
+use std::io::{IsTerminal, Write};
+
+/// Input that cannot be used: exit code 2.
+#[derive(Debug)]
+pub(crate) struct BadInput(pub(crate) Vec<String>);
+
+impl fmt::Display for BadInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, line) in self.0.iter().enumerate() {
+            if i > 0 {
+                writeln!(f)?;
+            }
+            f.write_str(line)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for BadInput {}
+
+/// The exit code for an error.
+pub(crate) fn code(error: &anyhow::Error) -> u8 {
+    if error.downcast_ref::<BadInput>().is_some() {
+        2
+    } else {
+        1
+    }
+}
+
+/// Prints an error to standard error, one line per problem.
+pub(crate) fn error(error: &anyhow::Error) {
+    let text = format!("{error:#}");
+    for line in text.lines() {
+        note(&Style::Error, line);
+    }
+}
+
+/// Tone of a line on standard error.
+pub(crate) enum Style {
+    Error,
+    Warning,
+    Plain,
+}
+
+/// Prints a line to standard error; colours only on a terminal.
+pub(crate) fn note(style: &Style, line: &str) {
+    let (label, color) = match style {
+        Style::Error => ("error: ", "\x1b[1;31m"),
+        Style::Warning => ("warning: ", "\x1b[1;33m"),
+        Style::Plain => ("", ""),
+    };
+    let mut stderr = std::io::stderr().lock();
+    let colored =
+        stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none() && !label.is_empty();
+    let written = if colored {
+        writeln!(stderr, "{color}{label}\x1b[0m{line}")
+    } else {
+        writeln!(stderr, "{label}{line}")
+    };
+    // Nobody is left to tell when standard error is gone.
+    drop(written);
+}
+
+/// Prints data to standard output; a reader that has gone away ends quietly.
+pub(crate) fn data(text: &str) -> anyhow::Result<()> {
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+/// Starts the log on standard error; `RUST_LOG` says how much of it.
+pub(crate) fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,sidegate=info"));
+    let started = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init();
+    debug_assert!(started.is_ok());
+}

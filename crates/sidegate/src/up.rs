@@ -1,0 +1,264 @@
+//! `sidegate up`: the cluster of some YAML on this machine.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use gateway::{Config, Gateway, Limits, Listen};
+use identity::{ClusterIssuer, ClusterIssuerConfig, SessionConfig, Sessions, WorkloadCredentials};
+use policy::Entrance;
+use resources::Cluster;
+use serving::{Mirror, Models, ModelsSettings, Storage, StorageSettings, Target};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::backends::Override;
+use crate::cli::{Output, UpArgs};
+use crate::folder::{self, Folder, Running};
+use crate::inputs::{self, Inputs};
+use crate::live::{self, Setup, World};
+use crate::login::Keeping;
+use crate::output::{self, BadInput, Style};
+use crate::page::{Page, PageService};
+use crate::summary::{self, Summary};
+use crate::watch;
+
+/// Requests in flight get this long when the program is asked to end.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// The summary waits this long for models; slower ones come up meanwhile.
+const FIRST_MODELS: Duration = Duration::from_secs(20);
+
+pub(crate) fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
+    output::start_log();
+    let inputs = Inputs::new(args.paths.clone(), &args.cluster)?;
+    let cluster = inputs.read()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("control")
+        .enable_all()
+        .build()?;
+    let folder = Folder::take(args.data.clone())?;
+    let outcome = runtime.block_on(serve(args, &inputs, cluster, &folder));
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(
+    args: UpArgs,
+    inputs: &Inputs,
+    cluster: Cluster,
+    folder: &Folder,
+) -> anyhow::Result<ExitCode> {
+    let gateway = Gateway::bind(Config {
+        listeners: vec![
+            Listen {
+                entrance: Entrance::External,
+                address: args.external,
+                option: "--external".into(),
+            },
+            Listen {
+                entrance: Entrance::Local,
+                address: args.local,
+                option: "--local".into(),
+            },
+        ],
+        limits: Limits::default(),
+        threads: None,
+    })
+    .map_err(|error| {
+        BadInput(vec![format!(
+            "{error}; choose another address with `{}` (port 0: any)",
+            error.option
+        )])
+    })?;
+    let addresses = gateway.addresses().to_vec();
+    let [external, local] = addresses.as_slice() else {
+        anyhow::bail!("the gateway did not bind both listeners");
+    };
+    let (external, local) = (format!("http://{external}"), format!("http://{local}"));
+
+    let storage = Storage::new(storage_settings(&args, inputs, &cluster, folder.path())?);
+    let models = Models::new(
+        ModelsSettings::default(),
+        storage,
+        tokio::runtime::Handle::current(),
+    );
+    let page = Page::new(external.clone(), local.clone())?;
+    let world = World::new(
+        Setup {
+            models: models.clone(),
+            credentials: WorkloadCredentials::open(folder.path(), identity::system_clock())?,
+            keeping: keeping(inputs, folder)?,
+            overrides: args
+                .backends
+                .iter()
+                .map(|text| Override::parse(text))
+                .collect::<Result<_, _>>()?,
+            istio_version: args.cluster.istio_version.clone(),
+            console: Arc::new(PageService(page.clone())),
+        },
+        cluster,
+    )?;
+    let world = Arc::new(world);
+    page.attach(&world);
+    let running = gateway
+        .run(world.clone())
+        .context("the gateway cannot start")?;
+    folder.announce(&announcement(&world, &external, &local))?;
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let ready = async {
+        // Models that take longer come up while everything else already answers.
+        let settled = tokio::time::timeout(FIRST_MODELS, models.settled()).await;
+        tracing::debug!(in_time = settled.is_ok(), "models settled");
+        let summary = Summary {
+            world: &world,
+            inputs,
+            external: &external,
+            local: &local,
+            data: folder.path(),
+        };
+        announce(&args, &summary)?;
+        watch::until_cancelled(inputs, || {
+            reload(&world, inputs);
+            folder
+                .announce(&announcement(&world, &external, &local))
+                .map_err(|e| tracing::error!("{e:#}"))
+                .ok();
+        })
+        .await
+    };
+    tokio::select! {
+        ended = ready => ended?,
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    output::note(
+        &Style::Plain,
+        "ending: requests in flight complete first; press Ctrl-C again to cut them",
+    );
+    tokio::select! {
+        drained = running.drain(DRAIN) => {
+            if drained.cut > 0 {
+                output::note(&Style::Warning, &format!("{} connections were cut after {} s", drained.cut, DRAIN.as_secs()));
+            }
+        }
+        _ = interrupt.recv() => output::note(&Style::Warning, "cut"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn announce(args: &UpArgs, summary: &Summary<'_>) -> anyhow::Result<()> {
+    match args.output {
+        Output::Text => summary::print(summary),
+        Output::Json => output::data(&serde_json::to_string_pretty(&summary::as_json(summary))?)?,
+    }
+    if let Some(path) = &args.ready_file {
+        folder::write_atomically(path, summary::ready(summary).to_string().as_bytes())?;
+    }
+    Ok(())
+}
+
+fn reload(world: &World, inputs: &Inputs) {
+    match world.apply(inputs.read()) {
+        Ok(()) => {
+            let live = world.live();
+            tracing::info!(
+                routes = live.snapshot.route_count(),
+                "configuration reloaded"
+            );
+        }
+        Err(error) => {
+            output::error(&error);
+            output::note(
+                &Style::Warning,
+                "the changed configuration is not used; the one before stays in force",
+            );
+        }
+    }
+}
+
+fn keeping(inputs: &Inputs, folder: &Folder) -> anyhow::Result<Keeping> {
+    let data = folder.path();
+    Ok(Keeping {
+        data: data.to_owned(),
+        sessions: Sessions::open(data, SessionConfig::default(), identity::system_clock())?,
+        provider: provider::Storage::open(data)?,
+        cluster_issuer: Arc::new(ClusterIssuer::open(data, ClusterIssuerConfig::default())?),
+        login_hint: inputs.example().map(|_| summary::EXAMPLE_USER.to_owned()),
+    })
+}
+
+fn announcement(world: &World, external: &str, local: &str) -> Running {
+    let live = world.live();
+    let pods: Vec<(String, String)> = live::pods(&live.cluster)
+        .map(|pod| {
+            let account = pod.service_account;
+            (
+                format!("{}/{}", account.namespace, pod.pod),
+                account.name.to_string(),
+            )
+        })
+        .collect();
+    Running {
+        pid: std::process::id(),
+        external: external.to_owned(),
+        local: local.to_owned(),
+        pods,
+        service_accounts: live::service_accounts(&live.cluster),
+    }
+}
+
+/// Mirrors of the command line come before those of the YAML; an example's
+/// bucket is a folder of the data folder.
+fn storage_settings(
+    args: &UpArgs,
+    inputs: &Inputs,
+    cluster: &Cluster,
+    data: &Path,
+) -> anyhow::Result<StorageSettings> {
+    let mut mirrors = Vec::new();
+    for text in &args.mirrors {
+        let bad = || {
+            BadInput(vec![format!(
+                "`--mirror {text}`: expected PREFIX=FOLDER or PREFIX=https://…"
+            )])
+        };
+        let (prefix, target) = text
+            .split_once('=')
+            .filter(|(p, t)| p.contains("://") && !t.is_empty())
+            .ok_or_else(bad)?;
+        let target = if target.contains("://") {
+            Target::Url(target.into())
+        } else {
+            Target::Folder(target.into())
+        };
+        mirrors.push(Mirror {
+            prefix: prefix.into(),
+            target,
+        });
+    }
+    if inputs.example().is_some() {
+        mirrors.push(example_mirror(data)?);
+    } else {
+        mirrors.extend(Mirror::from_cluster(cluster));
+    }
+    Ok(StorageSettings {
+        mirrors,
+        claim_root: Some(data.join("volumes")),
+        ..StorageSettings::default()
+    })
+}
+
+fn example_mirror(data: &Path) -> anyhow::Result<Mirror> {
+    let folder = data.join("example");
+    folder::create_private(&folder)?;
+    folder::write_atomically(&folder.join("model.joblib"), inputs::EXAMPLE_MODEL)?;
+    Ok(Mirror {
+        prefix: inputs::EXAMPLE_MODEL_URI.into(),
+        target: Target::Folder(folder),
+    })
+}
