@@ -5,13 +5,13 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::{ModelState, model};
+use crate::ModelState;
 
 /// Answers one inference request. A model that is not there answers 503 with
 /// the reason, in the shape of KServe's errors: `{"error": "…"}`.
 pub fn answer(state: &ModelState, parts: Parts, body: Bytes) -> Response<Bytes> {
     match state {
-        ModelState::Ready(loaded) => model::handle(loaded, parts, body),
+        ModelState::Ready(loaded) => inference::handle(loaded, (&parts).into(), &body),
         ModelState::Loading => {
             let mut response = unavailable("the model is being loaded");
             response

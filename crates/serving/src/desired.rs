@@ -102,3 +102,104 @@ fn output(spec: &ModelSpec) -> Output {
         Output::Prediction
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What one InferenceService with this `spec.predictor` comes to: format,
+    /// URI, output and refusal.
+    fn check(predictor: serde_json::Value, expected: (&str, Option<&str>, Output, Option<&str>)) {
+        let object = Object {
+            kind: "InferenceService".into(),
+            meta: resources::Metadata {
+                name: "iris".into(),
+                namespace: "ns".into(),
+                ..resources::Metadata::default()
+            },
+            spec: serde_json::from_value(serde_json::json!({ "predictor": predictor })).unwrap(),
+            source: resources::Source {
+                file: "x.yaml".into(),
+                line: 1,
+                generated_from: None,
+            },
+        };
+        let cluster = Cluster {
+            inference_services: vec![object],
+            ..Cluster::default()
+        };
+        let desired = DesiredModel::from_cluster(&cluster).pop().unwrap();
+        let (format, uri, output, refused) = expected;
+        assert_eq!(
+            desired,
+            DesiredModel {
+                namespace: "ns".into(),
+                name: "iris".into(),
+                format: format.into(),
+                storage_uri: uri.map(str::to_owned),
+                output,
+                refused: refused.map(str::to_owned),
+            }
+        );
+    }
+
+    #[test]
+    fn both_forms_of_a_predictor_are_read() {
+        let uri = "gs://b/iris";
+        let plain = ("sklearn", Some(uri), Output::Prediction, None);
+        check(serde_json::json!({"sklearn": {"storageUri": uri}}), plain);
+        let model = |env: serde_json::Value| serde_json::json!({"model": {"modelFormat": {"name": "sklearn"}, "storageUri": uri, "env": env}});
+        check(model(serde_json::json!([])), plain);
+        let proba = |value: &str| serde_json::json!([{"name": "PREDICT_PROBA", "value": value}]);
+        check(
+            model(proba("True")),
+            ("sklearn", Some(uri), Output::Probabilities, None),
+        );
+        check(model(proba("no")), plain);
+        check(
+            serde_json::json!({"model": {"modelFormat": {"name": "pytorch"}, "storageUri": uri}}),
+            ("pytorch", Some(uri), Output::Prediction, None),
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_served_says_why() {
+        let refused = |format, uri, why| (format, uri, Output::Prediction, Some(why));
+        check(
+            serde_json::json!({"containers": []}),
+            refused(
+                "",
+                None,
+                "`spec.predictor` has no model block that is understood: expected `model` or `sklearn`",
+            ),
+        );
+        check(
+            serde_json::json!({"model": {"storageUri": "gs://b/x"}}),
+            refused(
+                "",
+                Some("gs://b/x"),
+                "`spec.predictor.model.modelFormat.name` is missing: expected `sklearn`",
+            ),
+        );
+        check(
+            serde_json::json!({"sklearn": {}}),
+            refused("sklearn", None, "`storageUri` is missing"),
+        );
+        check(
+            serde_json::json!({"sklearn": {"storage": {"key": "k"}}}),
+            refused(
+                "sklearn",
+                None,
+                "`storage` is not supported: expected `storageUri`",
+            ),
+        );
+        check(
+            serde_json::json!({"sklearn": {"storageUri": "gs://b/x", "storage": {"key": "k"}}}),
+            refused(
+                "sklearn",
+                Some("gs://b/x"),
+                "`storageUri` and `storage` are both set: expected `storageUri` alone",
+            ),
+        );
+    }
+}

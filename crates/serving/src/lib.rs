@@ -8,7 +8,6 @@
 mod answer;
 mod desired;
 mod format;
-mod model;
 mod models;
 mod state;
 mod storage;
@@ -16,7 +15,7 @@ mod storage;
 pub use answer::answer;
 pub use desired::{DesiredModel, Output};
 pub use format::{Format, UnsupportedFormat};
-pub use model::Model;
+pub use inference::Model;
 pub use models::{Models, ModelsSettings};
 pub use state::{ModelState, ModelStatus, Update};
 pub use storage::{

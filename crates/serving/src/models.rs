@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 
 use crate::state::{ModelState, ModelStatus, Update};
 use crate::storage::{ModelFile, Storage, StorageError};
-use crate::{DesiredModel, Format, model};
+use crate::{DesiredModel, Format, Output};
 
 /// Settings of [`Models`].
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ impl Default for ModelsSettings {
 ///
 /// Loading happens on the runtime given to [`Models::new`]; readers never wait
 /// for it. A model whose reload fails keeps answering with the version it has.
-pub struct Models<M: 'static = model::Model> {
+pub struct Models<M: 'static = inference::Model> {
     inner: Arc<Inner<M>>,
 }
 
@@ -85,7 +85,7 @@ impl<M> Clone for Models<M> {
 impl Models {
     /// No models yet. `runtime` is where they will be loaded.
     pub fn new(settings: ModelsSettings, storage: Storage, runtime: Handle) -> Self {
-        Self::with_loader(settings, storage, runtime, Box::new(model::load))
+        Self::with_loader(settings, storage, runtime, Box::new(read))
     }
 }
 
@@ -205,6 +205,15 @@ impl<M: Send + Sync + 'static> Models<M> {
         self.inner.start(&mut loads, before.desired);
         true
     }
+}
+
+fn read(desired: &DesiredModel, file: &ModelFile) -> Result<inference::Model, String> {
+    let options = inference::Options {
+        predict_proba: desired.output == Output::Probabilities,
+        ..inference::Options::default()
+    };
+    inference::Model::load(&desired.name, &file.name, &file.bytes, &options)
+        .map_err(|error| error.to_string())
 }
 
 /// A status at the beginning of a load. What answers goes on answering.

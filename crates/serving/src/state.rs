@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 /// What answers a model's requests.
 #[derive(Debug)]
-pub enum ModelState<M = crate::Model> {
+pub enum ModelState<M = inference::Model> {
     /// The file is being fetched or read for the first time.
     Loading,
     /// This version answers.
@@ -37,7 +37,7 @@ pub enum Update {
 
 /// One model as people want to see it.
 #[derive(Debug)]
-pub struct ModelStatus<M = crate::Model> {
+pub struct ModelStatus<M = inference::Model> {
     /// What should be served.
     pub desired: Arc<crate::DesiredModel>,
     /// What answers requests.

@@ -171,10 +171,7 @@ mod tests {
             (r#"f("x\"y", b)"#, "f(      , b)"),
             ("r#\"a\"b\"# r#fn r", "         r#fn r"),
             ("br\"a\" bar", "b     bar"),
-            (
-                "'a' 'b '\\n' '\\u{1f}' &'a x",
-                "    'b                &'a x",
-            ),
+            ("'a' 'b '\\n' '\\u{1f}' &'a x", "    'b               &'a x"),
             ("\"a\nb\" c", "  \n   c"),
         ] {
             let code = code(text);

@@ -229,3 +229,77 @@ async fn of_many_quick_changes_the_last_wins() {
     ]);
     shop.check(&[("one", "last")]).await;
 }
+
+/// What a registry of real models answers to a V1 predict of `ns/iris`.
+async fn predict(folder: &Path, output: Output, instances: &str) -> (http::StatusCode, String) {
+    let models = Models::new(
+        ModelsSettings::default(),
+        Storage::new(StorageSettings::default()),
+        Handle::current(),
+    );
+    models.reconcile(vec![DesiredModel {
+        output,
+        ..desired("iris", folder)
+    }]);
+    models.settled().await;
+    let (parts, ()) = http::Request::post("/v1/models/iris:predict")
+        .body(())
+        .unwrap()
+        .into_parts();
+    let body = format!("{{\"instances\":{instances}}}");
+    let answer = crate::answer(&models.get("ns", "iris").unwrap(), parts, body.into());
+    let text = std::str::from_utf8(answer.body()).unwrap().to_owned();
+    (answer.status(), text)
+}
+
+#[tokio::test]
+async fn a_model_file_in_a_folder_answers() {
+    let iris = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../examples/models/sklearn-iris")
+        .canonicalize()
+        .unwrap();
+    let (status, text) = predict(
+        &iris,
+        Output::Prediction,
+        "[[6.8,2.8,4.8,1.4],[6.0,3.4,4.5,1.6]]",
+    )
+    .await;
+    assert_eq!(
+        (status, text.as_str()),
+        (http::StatusCode::OK, "{\"predictions\":[1,1]}")
+    );
+}
+
+#[tokio::test]
+async fn probabilities_are_answered_where_they_are_asked_for() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/golden/1.5.2");
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy(
+        golden.join("svc-rbf-proba-4.p3.pkl"),
+        dir.path().join("model.pkl"),
+    )
+    .unwrap();
+    for (output, columns) in [(Output::Prediction, None), (Output::Probabilities, Some(4))] {
+        let (status, text) = predict(dir.path(), output, "[[0,1,2,3,4,5,6,7]]").await;
+        assert_eq!(status, http::StatusCode::OK, "{text}");
+        let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            answer["predictions"][0].as_array().map(Vec::len),
+            columns,
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_estimator_that_is_not_known_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(
+        dir.path().join("model.pkl"),
+        b"csklearn.magic\nOracle\n(tR.",
+    )
+    .unwrap();
+    let (status, text) = predict(dir.path(), Output::Prediction, "[[1]]").await;
+    assert_eq!(status, http::StatusCode::SERVICE_UNAVAILABLE);
+    assert!(text.contains("`sklearn.magic.Oracle`"), "{text}");
+}
