@@ -12,6 +12,8 @@ use super::{BODY, Length, PATH, Scratch, program};
 use crate::shell;
 
 const EXAMPLE: &str = "examples/seed";
+const MODEL_URI: &str = "gs://kfserving-examples/models/sklearn/1.0/model";
+const MODEL: &str = "examples/models/sklearn-iris";
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Median time from the write of a file to the first answer that follows it:
@@ -36,7 +38,12 @@ pub(super) fn measure(scratch: &Scratch, length: Length) -> Result<Duration> {
             command
                 .arg(format!("127.0.0.1:{port}"))
                 .arg("--data")
-                .arg(scratch.path().join("data-change"));
+                .arg(scratch.path().join("data-change"))
+                .arg("--mirror")
+                .arg(format!(
+                    "{MODEL_URI}={}",
+                    shell::root().join(MODEL).display()
+                ));
             Ok(command)
         },
         &allowed,
@@ -93,15 +100,13 @@ fn until(port: u16, request: &Request<'_>, allowed: bool, begin: Instant) -> Res
     )
 }
 
+/// The files of a folder, without its folders: those are other examples.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {
         let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &target)?;
-        } else {
-            std::fs::copy(entry.path(), target)?;
+        if entry.file_type()?.is_file() {
+            std::fs::copy(entry.path(), to.join(entry.file_name()))?;
         }
     }
     Ok(())
