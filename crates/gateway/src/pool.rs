@@ -109,6 +109,7 @@ pub(crate) async fn http1(authority: &Arc<str>, limits: &Limits) -> Result<Http1
 pub(crate) async fn new_http1(authority: &str, limits: &Limits) -> Result<Http1, ConnectError> {
     let io = TokioIo::new(connect(authority, limits.connect_timeout).await?);
     let (sender, connection) = http1::Builder::new()
+        .max_header_size(limits.upstream_header_bytes)
         .max_buf_size(limits.upstream_header_bytes.max(8192))
         .handshake(io)
         .await

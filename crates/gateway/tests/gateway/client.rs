@@ -8,28 +8,28 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// Longer than anything here takes.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     read: Vec<u8>,
 }
 
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         values(&self.head, name).into_iter().next()
     }
 }
 
 /// All values of a header in a head.
-pub fn values<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
+pub(crate) fn values<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
     head.lines()
         .skip(1)
         .filter_map(|line| line.split_once(':'))
@@ -39,7 +39,7 @@ pub fn values<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
 }
 
 impl Client {
-    pub async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("connect");
         Self {
             stream,
@@ -47,31 +47,31 @@ impl Client {
         }
     }
 
-    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         // The gateway may have refused and closed before all is written.
         let _ = self.stream.write_all(bytes.as_ref()).await;
     }
 
     /// The next response; `None` when the connection ends without one.
-    pub async fn answer(&mut self) -> Option<Answer> {
+    pub(crate) async fn answer(&mut self) -> Option<Answer> {
         timeout(PATIENCE, self.read_answer(false))
             .await
             .expect("an answer in time")
     }
 
-    pub async fn answer_to_head(&mut self) -> Option<Answer> {
+    pub(crate) async fn answer_to_head(&mut self) -> Option<Answer> {
         timeout(PATIENCE, self.read_answer(true))
             .await
             .expect("an answer in time")
     }
 
     /// Whether the gateway has closed the connection, waiting for it.
-    pub async fn closed(&mut self) -> bool {
+    pub(crate) async fn closed(&mut self) -> bool {
         timeout(PATIENCE, self.more()).await.is_ok_and(|more| !more) && self.read.is_empty()
     }
 
     /// The next bytes, whatever they are.
-    pub async fn bytes(&mut self, count: usize) -> Vec<u8> {
+    pub(crate) async fn bytes(&mut self, count: usize) -> Vec<u8> {
         while self.read.len() < count {
             assert!(
                 timeout(PATIENCE, self.more()).await.expect("bytes in time"),
@@ -149,7 +149,7 @@ impl Client {
     }
 }
 
-pub fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
+pub(crate) fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
     hay.windows(needle.len())
         .position(|window| window == needle)
 }

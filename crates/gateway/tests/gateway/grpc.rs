@@ -129,7 +129,12 @@ async fn refusals_are_trailers_only() {
             "7",
             Some("RBAC: access denied"),
         ),
-        ("nowhere.example", "/a.B/C", "12", None),
+        (
+            "nowhere.example",
+            "/a.B/C",
+            "16",
+            Some("authentication required"),
+        ),
         (
             "shop.example",
             INFER,
@@ -168,6 +173,12 @@ async fn refusals_are_trailers_only() {
                 .is_empty()
         );
     }
+    let mut sender = connect(world.local).await;
+    let nowhere = sender
+        .send_request(call("nowhere.example", "/a.B/C"))
+        .await
+        .expect("a response");
+    assert_eq!(nowhere.headers()["grpc-status"], "12");
     assert!(world.upstream.seen().is_empty());
 }
 

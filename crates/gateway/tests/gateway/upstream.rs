@@ -10,32 +10,32 @@ use tokio::sync::{Semaphore, watch};
 use crate::client::{PATIENCE, find, values};
 
 #[derive(Clone, Debug)]
-pub struct Seen {
-    pub head: String,
-    pub body: Vec<u8>,
+pub(crate) struct Seen {
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Seen {
-    pub fn target(&self) -> &str {
+    pub(crate) fn target(&self) -> &str {
         self.head.split(' ').nth(1).expect("a request line")
     }
 
-    pub fn header(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn header(&self, name: &str) -> Vec<&str> {
         values(&self.head, name)
     }
 }
 
 #[derive(Clone)]
-pub struct Upstream {
-    pub address: SocketAddr,
+pub(crate) struct Upstream {
+    pub(crate) address: SocketAddr,
     log: Arc<Mutex<Vec<Seen>>>,
     count: watch::Sender<usize>,
     /// Requests to `/slow` wait for a permit of this.
-    pub gate: Arc<Semaphore>,
+    pub(crate) gate: Arc<Semaphore>,
 }
 
 impl Upstream {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let upstream = Self {
             address: listener.local_addr().expect("address"),
@@ -54,20 +54,20 @@ impl Upstream {
         upstream
     }
 
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.log.lock().expect("log").clone()
     }
 
-    pub fn last(&self) -> Seen {
+    pub(crate) fn last(&self) -> Seen {
         self.seen().pop().expect("a request")
     }
 
-    pub fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.log.lock().expect("log").clear();
     }
 
     /// Waits until so many requests have come in since the start.
-    pub async fn wait_for(&self, count: usize) {
+    pub(crate) async fn wait_for(&self, count: usize) {
         let mut counts = self.count.subscribe();
         let enough = counts.wait_for(|seen| *seen >= count);
         tokio::time::timeout(PATIENCE, enough)

@@ -20,31 +20,31 @@ use policy::{
 use crate::client::{Answer as Reply2, Client};
 use crate::upstream::Upstream;
 
-pub const CLUSTER: &str = include_str!("cluster.yaml");
+pub(crate) const CLUSTER: &str = include_str!("cluster.yaml");
 
-pub struct World {
-    pub external: SocketAddr,
-    pub local: SocketAddr,
-    pub upstream: Upstream,
-    pub running: Running,
+pub(crate) struct World {
+    pub(crate) external: SocketAddr,
+    pub(crate) local: SocketAddr,
+    pub(crate) upstream: Upstream,
+    pub(crate) running: Running,
 }
 
 impl World {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(CLUSTER.to_owned(), Limits::default(), None).await
     }
 
     /// The same cluster where Sidegate adds nothing.
-    pub async fn as_written() -> Self {
+    pub(crate) async fn as_written() -> Self {
         let yaml = CLUSTER.replace("mode: enforce", "mode: as-written");
         Self::with(yaml, Limits::default(), None).await
     }
 
-    pub async fn limited(limits: Limits) -> Self {
+    pub(crate) async fn limited(limits: Limits) -> Self {
         Self::with(CLUSTER.to_owned(), limits, None).await
     }
 
-    pub async fn with(yaml: String, limits: Limits, grpc: Option<SocketAddr>) -> Self {
+    pub(crate) async fn with(yaml: String, limits: Limits, grpc: Option<SocketAddr>) -> Self {
         let cluster = resources::parse(&[("cluster.yaml".into(), yaml)]).expect("resources");
         let snapshot = Snapshot::compile(&cluster, &Settings::default()).expect("a snapshot");
         let upstream = Upstream::start().await;
@@ -78,12 +78,12 @@ impl World {
     }
 
     /// Sends bytes to the external listener and reads one answer.
-    pub async fn external(&self, bytes: impl AsRef<[u8]>) -> Reply2 {
+    pub(crate) async fn external(&self, bytes: impl AsRef<[u8]>) -> Reply2 {
         ask(self.external, bytes).await
     }
 
     /// Sends bytes to the cluster-local listener and reads one answer.
-    pub async fn local(&self, bytes: impl AsRef<[u8]>) -> Reply2 {
+    pub(crate) async fn local(&self, bytes: impl AsRef<[u8]>) -> Reply2 {
         ask(self.local, bytes).await
     }
 }
