@@ -213,7 +213,11 @@ impl RelyingParty {
         let path = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
         path == self.callback_path
             || path.starts_with("/oauth2/")
-            || self.config.logout_paths.iter().any(|logout| logout == path)
+            || self
+                .config
+                .logout_paths
+                .iter()
+                .any(|logout| **logout == *path)
     }
 }
 

@@ -1,0 +1,4 @@
+//! The crate together with its neighbours.
+
+#[cfg(test)]
+mod provider;
