@@ -17,7 +17,14 @@ pub(crate) fn run() -> Result<()> {
         command.current_dir(shell::root());
         command
     };
-    shell::run(deny().args(["--offline", "check", "licenses", "bans", "sources"]))?;
+    shell::run(deny().args([
+        "--offline",
+        "check",
+        "--hide-inclusion-graph",
+        "licenses",
+        "bans",
+        "sources",
+    ]))?;
     if shell::run(deny().args(["fetch", "db"])).is_ok() {
         return shell::run(deny().args(["check", "--disable-fetch", "advisories"]));
     }

@@ -80,14 +80,11 @@ impl Storage {
                     folder::read(&shown, path, root, format, limit).await
                 }
                 Location::Http(url) => {
-                    let client = self
-                        .client
-                        .get_or_try_init(|| async { http::client(&self.settings) })
-                        .await?;
-                    http::read(&shown, client, url, format, limit).await
+                    http::read(&shown, self.client().await?, url, format, limit).await
                 }
                 Location::Bucket { store, key } => {
-                    object::read(&shown, store, &key, format, &self.settings).await
+                    let client = self.client().await?;
+                    object::read(&shown, client, (&store, &key), format, &self.settings).await
                 }
             }
         };
@@ -98,6 +95,13 @@ impl Storage {
                 after: self.settings.timeout,
             }),
         }
+    }
+
+    /// Made when it is first needed: it reads the system's certificates.
+    async fn client(&self) -> Result<&reqwest::Client, StorageError> {
+        self.client
+            .get_or_try_init(|| async { http::client(&self.settings) })
+            .await
     }
 }
 

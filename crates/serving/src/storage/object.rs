@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use futures_util::StreamExt;
 use object_store::aws::AmazonS3Builder;
+use object_store::client::{HttpClient, HttpConnector};
 use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
 use object_store::path::Path;
 use object_store::{
@@ -13,7 +14,7 @@ use object_store::{
 };
 
 use super::location::Store;
-use super::{ModelFile, StorageError, StorageSettings};
+use super::{ModelFile, ObjectStoreSettings, StorageError, StorageSettings};
 use crate::Format;
 
 /// Objects below a prefix that are looked at.
@@ -22,12 +23,13 @@ const MAX_OBJECTS: usize = 10_000;
 /// Fetches the object `key`, or the model file right below the prefix `key`.
 pub(super) async fn read(
     uri: &str,
-    store: Store,
-    key: &str,
+    client: &reqwest::Client,
+    place: (&Store, &str),
     format: Format,
     settings: &StorageSettings,
 ) -> Result<ModelFile, StorageError> {
-    let store = open(&store, settings).map_err(|error| failed(uri, error))?;
+    let (store, key) = place;
+    let store = open(store, client, &settings.objects).map_err(|error| failed(uri, error))?;
     let path = Path::parse(key).map_err(|error| StorageError::Uri {
         uri: uri.to_owned(),
         what: error.to_string(),
@@ -112,14 +114,23 @@ async fn get(
     })
 }
 
-fn open(store: &Store, settings: &StorageSettings) -> Result<Arc<dyn ObjectStore>, Error> {
-    let objects = &settings.objects;
-    let mut options = ClientOptions::new()
-        .with_connect_timeout(Duration::from_secs(15))
-        .with_timeout(settings.timeout);
-    if let Some(proxy) = &settings.proxy {
-        options = options.with_proxy_url(proxy.as_str());
+/// The client that all of storage shares; one made by the library would read
+/// proxies from the environment.
+#[derive(Debug)]
+struct Shared(reqwest::Client);
+
+impl HttpConnector for Shared {
+    fn connect(&self, _: &ClientOptions) -> Result<HttpClient, Error> {
+        Ok(HttpClient::new(self.0.clone()))
     }
+}
+
+fn open(
+    store: &Store,
+    client: &reqwest::Client,
+    objects: &ObjectStoreSettings,
+) -> Result<Arc<dyn ObjectStore>, Error> {
+    let connector = Shared(client.clone());
     let retry = RetryConfig {
         max_retries: 3,
         retry_timeout: Duration::from_secs(30),
@@ -138,9 +149,8 @@ fn open(store: &Store, settings: &StorageSettings) -> Result<Arc<dyn ObjectStore
                 })));
             if let Some(endpoint) = &objects.gs_endpoint {
                 builder = builder.with_base_url(endpoint.as_str().trim_end_matches('/'));
-                options = options.with_allow_http(endpoint.scheme() == "http");
             }
-            Ok(Arc::new(builder.with_client_options(options).build()?))
+            Ok(Arc::new(builder.with_http_connector(connector).build()?))
         }
         Store::S3 { bucket } => {
             let mut builder = AmazonS3Builder::new()
@@ -155,9 +165,8 @@ fn open(store: &Store, settings: &StorageSettings) -> Result<Arc<dyn ObjectStore
             };
             if let Some(endpoint) = &objects.s3_endpoint {
                 builder = builder.with_endpoint(endpoint.as_str().trim_end_matches('/'));
-                options = options.with_allow_http(endpoint.scheme() == "http");
             }
-            Ok(Arc::new(builder.with_client_options(options).build()?))
+            Ok(Arc::new(builder.with_http_connector(connector).build()?))
         }
     }
 }
