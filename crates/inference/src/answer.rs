@@ -28,7 +28,10 @@ impl Failure {
     }
 
     pub(crate) fn no_model(name: &str) -> Self {
-        Self::Error(StatusCode::NOT_FOUND, format!("Model with name {name} does not exist."))
+        Self::Error(
+            StatusCode::NOT_FOUND,
+            format!("Model with name {name} does not exist."),
+        )
     }
 
     pub(crate) fn response(self) -> Response<Bytes> {
@@ -39,10 +42,17 @@ impl Failure {
                 body.push(b'}');
                 json(status, body)
             }
-            Self::Detail(status, detail) => json(status, format!("{{\"detail\":{detail}}}").into_bytes()),
+            Self::Detail(status, detail) => {
+                json(status, format!("{{\"detail\":{detail}}}").into_bytes())
+            }
             Self::Method(allowed) => {
-                let mut response = json(StatusCode::METHOD_NOT_ALLOWED, b"{\"detail\":\"Method Not Allowed\"}".to_vec());
-                response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+                let mut response = json(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    b"{\"detail\":\"Method Not Allowed\"}".to_vec(),
+                );
+                response
+                    .headers_mut()
+                    .insert(ALLOW, HeaderValue::from_static(allowed));
                 response
             }
             Self::Slash(location) => {
@@ -60,6 +70,8 @@ impl Failure {
 pub(crate) fn json(status: StatusCode, body: Vec<u8>) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

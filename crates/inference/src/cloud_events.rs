@@ -17,7 +17,9 @@ pub(crate) enum Wrap {
 
 /// A request is an event in binary mode when all four required attributes are there.
 pub(crate) fn is_binary(headers: &HeaderMap) -> bool {
-    ["ce-specversion", "ce-source", "ce-type", "ce-id"].iter().all(|name| headers.contains_key(*name))
+    ["ce-specversion", "ce-source", "ce-type", "ce-id"]
+        .iter()
+        .all(|name| headers.contains_key(*name))
 }
 
 const TYPE: &str = "io.kserve.inference.response";
@@ -45,7 +47,9 @@ pub(crate) fn add_headers(model: &str, headers: &mut HeaderMap) {
 
 /// The time in RFC 3339 with microseconds, as Python's `isoformat` has it.
 fn now() -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     show(since.as_secs(), since.subsec_micros())
 }
 
@@ -54,11 +58,16 @@ fn show(seconds: u64, micros: u32) -> String {
     // The civil calendar from days since 1970 (Hinnant, "chrono-Compatible Low-Level Date Algorithms").
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}+00:00")
@@ -69,7 +78,13 @@ mod tests {
     #[test]
     fn times_are_civil() {
         assert_eq!(super::show(0, 0), "1970-01-01T00:00:00.000000+00:00");
-        assert_eq!(super::show(1_611_867_883, 144_141), "2021-01-28T21:04:43.144141+00:00");
-        assert_eq!(super::show(951_782_400, 1), "2000-02-29T00:00:00.000001+00:00");
+        assert_eq!(
+            super::show(1_611_867_883, 144_141),
+            "2021-01-28T21:04:43.144141+00:00"
+        );
+        assert_eq!(
+            super::show(951_782_400, 1),
+            "2000-02-29T00:00:00.000001+00:00"
+        );
     }
 }

@@ -21,8 +21,18 @@ impl JsonError {
     pub(crate) fn show(self, text: &str) -> String {
         let before = text.get(..self.at).unwrap_or(text);
         let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        format!("{}: line {line} column {column} (char {})", self.message, before.chars().count())
+        let column = before
+            .rsplit('\n')
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .count()
+            + 1;
+        format!(
+            "{}: line {line} column {column} (char {})",
+            self.message,
+            before.chars().count()
+        )
     }
 }
 
@@ -124,13 +134,17 @@ impl<'t> Json<'t> {
     }
 
     fn skip_within(&mut self, depth: usize) -> Result<(), JsonError> {
-        let Some(depth) = depth.checked_sub(1) else { return Err(self.error("Recursion limit reached")) };
+        let Some(depth) = depth.checked_sub(1) else {
+            return Err(self.error("Recursion limit reached"));
+        };
         match self.kind()? {
             Kind::Null => self.literal("null"),
             Kind::Boolean => self.boolean().map(drop),
             Kind::Number => self.number().map(drop),
             Kind::String => self.string().map(drop),
-            Kind::Array => self.array(|json| json.skip_within(depth).map(Ok::<(), ()>)).map(drop),
+            Kind::Array => self
+                .array(|json| json.skip_within(depth).map(Ok::<(), ()>))
+                .map(drop),
             Kind::Object => self.object(|json, _| json.skip_within(depth)),
         }
     }
@@ -143,7 +157,11 @@ impl<'t> Json<'t> {
     /// Fails if anything but white space is left.
     pub(crate) fn end(&mut self) -> Result<(), JsonError> {
         self.space();
-        if self.at == self.text.len() { Ok(()) } else { Err(self.error("unexpected content after document")) }
+        if self.at == self.text.len() {
+            Ok(())
+        } else {
+            Err(self.error("unexpected content after document"))
+        }
     }
 
     pub(crate) fn literal(&mut self, word: &str) -> Result<(), JsonError> {
@@ -152,7 +170,11 @@ impl<'t> Json<'t> {
             return Ok(());
         }
         let short = word.as_bytes().starts_with(self.rest());
-        Err(self.error(if short { "unexpected end of data" } else { "invalid literal" }))
+        Err(self.error(if short {
+            "unexpected end of data"
+        } else {
+            "invalid literal"
+        }))
     }
 
     pub(crate) fn boolean(&mut self) -> Result<bool, JsonError> {
@@ -170,7 +192,10 @@ impl<'t> Json<'t> {
         let zero = self.peek() == Some(b'0');
         self.digits(&mut mantissa, &mut digits, "no digit after sign")?;
         if zero && digits > 1 {
-            return Err(JsonError { message: "number with leading zero is not allowed", at: start });
+            return Err(JsonError {
+                message: "number with leading zero is not allowed",
+                at: start,
+            });
         }
         let mut fraction = 0_usize;
         if self.take(b'.') {
@@ -183,21 +208,33 @@ impl<'t> Json<'t> {
             self.digits(&mut 0, &mut 0, "no digit after exponent sign")?;
         }
         // Both are exact in double precision, so their quotient is rounded once (Clinger's fast path).
-        if let (false, true, Some(power)) = (exponent, digits + fraction <= 15, POWERS.get(fraction)) {
+        if let (false, true, Some(power)) =
+            (exponent, digits + fraction <= 15, POWERS.get(fraction))
+        {
             let value = mantissa as f64 / power;
             return Ok(if negative { -value } else { value });
         }
         let text = self.text.get(start..self.at).unwrap_or_default();
         match text.parse::<f64>() {
             Ok(value) if value.is_finite() => Ok(value),
-            _ => Err(JsonError { message: "number is infinity when parsed as double", at: start }),
+            _ => Err(JsonError {
+                message: "number is infinity when parsed as double",
+                at: start,
+            }),
         }
     }
 
-    fn digits(&mut self, mantissa: &mut u64, count: &mut usize, without: &'static str) -> Result<(), JsonError> {
+    fn digits(
+        &mut self,
+        mantissa: &mut u64,
+        count: &mut usize,
+        without: &'static str,
+    ) -> Result<(), JsonError> {
         let before = *count;
         for byte in self.rest().iter().take_while(|byte| byte.is_ascii_digit()) {
-            *mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
+            *mantissa = mantissa
+                .wrapping_mul(10)
+                .wrapping_add(u64::from(byte - b'0'));
             *count += 1;
         }
         self.at += *count - before;
@@ -210,24 +247,22 @@ impl<'t> Json<'t> {
 
     /// Reads a string, borrowed unless it has escapes.
     pub(crate) fn string(&mut self) -> Result<Cow<'t, str>, JsonError> {
-        let start = self.at + 1;
-        self.at = start;
-        loop {
-            let ahead = self.rest().iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
-            let Some(ahead) = ahead else {
-                self.at = self.text.len();
-                return Err(self.error("unexpected end of data"));
-            };
-            self.at += ahead;
-            match self.peek() {
-                Some(b'"') => {
-                    let inner = self.text.get(start..self.at).unwrap_or_default();
-                    self.at += 1;
-                    return Ok(Cow::Borrowed(inner));
-                }
-                Some(b'\\') => return self.escaped(start),
-                _ => return Err(self.error("unexpected control character in string")),
+        self.at += 1;
+        let start = self.at;
+        let length = self
+            .rest()
+            .iter()
+            .position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
+        self.at = length.map_or(self.text.len(), |length| start + length);
+        match self.peek() {
+            Some(b'"') => {
+                let inner = self.text.get(start..self.at).unwrap_or_default();
+                self.at += 1;
+                Ok(Cow::Borrowed(inner))
             }
+            Some(b'\\') => self.escaped(start),
+            Some(_) => Err(self.error("unexpected control character in string")),
+            None => Err(self.error("unexpected end of data")),
         }
     }
 
@@ -245,15 +280,25 @@ impl<'t> Json<'t> {
             }
         }
         self.at += 1;
-        let quoted = self.text.get(start.saturating_sub(1)..self.at).unwrap_or_default();
+        let quoted = self
+            .text
+            .get(start.saturating_sub(1)..self.at)
+            .unwrap_or_default();
         match serde_json::from_str::<String>(quoted) {
             Ok(text) => Ok(Cow::Owned(text)),
-            Err(_) => Err(JsonError { message: "invalid escaped sequence in string", at: start }),
+            Err(_) => Err(JsonError {
+                message: "invalid escaped sequence in string",
+                at: start,
+            }),
         }
     }
 
     fn open(&mut self, bracket: u8) -> Result<(), JsonError> {
-        if self.take(bracket) { Ok(()) } else { Err(self.error("unexpected character, expected a JSON value")) }
+        if self.take(bracket) {
+            Ok(())
+        } else {
+            Err(self.error("unexpected character, expected a JSON value"))
+        }
     }
 
     fn close(&mut self, bracket: u8) -> bool {
@@ -302,11 +347,16 @@ impl<'t> Json<'t> {
     }
 
     fn error(&self, message: &'static str) -> JsonError {
-        JsonError { message, at: self.at.min(self.text.len()) }
+        JsonError {
+            message,
+            at: self.at.min(self.text.len()),
+        }
     }
 }
 
-const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+const POWERS: [f64; 16] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+];
 
 /// The body as text, checked as orjson checks it.
 pub(crate) fn text(body: &[u8]) -> Result<&str, String> {
@@ -314,10 +364,13 @@ pub(crate) fn text(body: &[u8]) -> Result<&str, String> {
         return Err("Input is a zero-length, empty document: line 1 column 1 (char 0)".to_owned());
     }
     if body.starts_with(b"\xef\xbb\xbf") {
-        return Err("UTF-8 byte order mark (BOM) is not supported: line 1 column 1 (char 0)".to_owned());
+        return Err(
+            "UTF-8 byte order mark (BOM) is not supported: line 1 column 1 (char 0)".to_owned(),
+        );
     }
-    std::str::from_utf8(body)
-        .map_err(|_| "str is not valid UTF-8: surrogates not allowed: line 1 column 1 (char 0)".to_owned())
+    std::str::from_utf8(body).map_err(|_| {
+        "str is not valid UTF-8: surrogates not allowed: line 1 column 1 (char 0)".to_owned()
+    })
 }
 
 /// The text of a valid JSON value without the white space between its tokens.

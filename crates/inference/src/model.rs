@@ -18,7 +18,9 @@ pub struct Options {
 #[non_exhaustive]
 pub enum LoadError {
     /// A name whose ending says that it is no scikit-learn model.
-    #[error("`{file_name}` is not a model that is supported: expected a name ending in .joblib, .pkl or .pickle")]
+    #[error(
+        "`{file_name}` is not a model that is supported: expected a name ending in .joblib, .pkl or .pickle"
+    )]
     FileName {
         /// The name given.
         file_name: String,
@@ -64,14 +66,30 @@ impl Model {
     ///
     /// # Errors
     /// Another kind of file, a damaged one, or a model that is not supported.
-    pub fn load(name: &str, file_name: &str, bytes: &[u8], options: &Options) -> Result<Self, LoadError> {
-        if ![".joblib", ".pkl", ".pickle"].iter().any(|ending| file_name.ends_with(ending)) {
-            return Err(LoadError::FileName { file_name: file_name.to_owned() });
+    pub fn load(
+        name: &str,
+        file_name: &str,
+        bytes: &[u8],
+        options: &Options,
+    ) -> Result<Self, LoadError> {
+        if ![".joblib", ".pkl", ".pickle"]
+            .iter()
+            .any(|ending| file_name.ends_with(ending))
+        {
+            return Err(LoadError::FileName {
+                file_name: file_name.to_owned(),
+            });
         }
-        let predictor = models::load(bytes, &options.limits)
-            .map_err(|error| LoadError::File { file_name: file_name.to_owned(), error })?;
+        let predictor = models::load(bytes, &options.limits).map_err(|error| LoadError::File {
+            file_name: file_name.to_owned(),
+            error,
+        })?;
         let predict_proba = options.predict_proba && predictor.has_probabilities();
-        Ok(Self { name: name.to_owned(), predictor, predict_proba })
+        Ok(Self {
+            name: name.to_owned(),
+            predictor,
+            predict_proba,
+        })
     }
 
     /// The name that clients use.
@@ -93,7 +111,11 @@ impl Model {
             sklearn_version: about.sklearn_version.clone(),
             features: about.features,
             feature_names: about.feature_names.clone(),
-            classes: classes.map(|labels| (0..labels.len()).filter_map(|index| labels.show(index)).collect()),
+            classes: classes.map(|labels| {
+                (0..labels.len())
+                    .filter_map(|index| labels.show(index))
+                    .collect()
+            }),
             answers_probabilities: self.predict_proba,
         }
     }
@@ -105,7 +127,11 @@ impl Model {
 
     /// What the model says about rows, as it is served.
     pub(crate) fn answer(&self, rows: &Matrix) -> Result<models::Output, models::InputError> {
-        if self.predict_proba { self.predictor.predict_proba(rows) } else { self.predictor.predict(rows) }
+        if self.predict_proba {
+            self.predictor.predict_proba(rows)
+        } else {
+            self.predictor.predict(rows)
+        }
     }
 }
 

@@ -16,7 +16,8 @@ type Columns = Vec<(String, Vec<f64>)>;
 /// A message for the client.
 pub(crate) fn read(text: &str, names: Option<&[String]>) -> Result<Matrix, String> {
     // Keys sort in serde_json's map; the order of the text matters, so objects are read in order here.
-    let frames: Vec<Frame> = serde_json::from_str(text).map_err(|error| format!("rows with column names are not readable: {error}"))?;
+    let frames: Vec<Frame> = serde_json::from_str(text)
+        .map_err(|error| format!("rows with column names are not readable: {error}"))?;
     let mut table: Columns = Vec::new();
     for (index, frame) in frames.iter().enumerate() {
         let columns = frame.columns()?;
@@ -25,11 +26,20 @@ pub(crate) fn read(text: &str, names: Option<&[String]>) -> Result<Matrix, Strin
             continue;
         }
         if columns.len() != table.len() {
-            return Err(format!("row {index} has {} columns, row 0 has {}", columns.len(), table.len()));
+            return Err(format!(
+                "row {index} has {} columns, row 0 has {}",
+                columns.len(),
+                table.len()
+            ));
         }
         for (name, values) in columns {
             let column = table.iter_mut().find(|(known, _)| *known == name);
-            let Some((_, column)) = column else { return Err(format!("row {index} has the column `{}`, row 0 has not", short(&name))) };
+            let Some((_, column)) = column else {
+                return Err(format!(
+                    "row {index} has the column `{}`, row 0 has not",
+                    short(&name)
+                ));
+            };
             column.extend(values);
         }
     }
@@ -37,27 +47,38 @@ pub(crate) fn read(text: &str, names: Option<&[String]>) -> Result<Matrix, Strin
 }
 
 /// Puts columns side by side.
-pub(crate) fn matrix(columns: Columns, names: Option<&[String]>, precision: Precision) -> Result<Matrix, String> {
+pub(crate) fn matrix(
+    columns: Columns,
+    names: Option<&[String]>,
+    precision: Precision,
+) -> Result<Matrix, String> {
     let ordered = match names {
         Some(names) => order(columns, names)?,
         None => columns,
     };
     let rows = ordered.first().map_or(0, |(_, values)| values.len());
     if let Some((name, _)) = ordered.iter().find(|(_, values)| values.len() != rows) {
-        return Err(format!("All arrays must be of the same length: column `{}` is not", short(name)));
+        return Err(format!(
+            "All arrays must be of the same length: column `{}` is not",
+            short(name)
+        ));
     }
     let mut values = Vec::with_capacity(rows.saturating_mul(ordered.len()));
     for row in 0..rows {
         values.extend(ordered.iter().filter_map(|(_, column)| column.get(row)));
     }
-    Matrix::new(values, rows, ordered.len(), precision).ok_or_else(|| "the columns are no table".to_owned())
+    Matrix::new(values, rows, ordered.len(), precision)
+        .ok_or_else(|| "the columns are no table".to_owned())
 }
 
 fn order(mut columns: Columns, names: &[String]) -> Result<Columns, String> {
     let mut ordered = Vec::with_capacity(names.len());
     for name in names {
         let Some(at) = columns.iter().position(|(known, _)| known == name) else {
-            return Err(format!("The feature names should match those that were passed during fit: `{}` is missing", short(name)));
+            return Err(format!(
+                "The feature names should match those that were passed during fit: `{}` is missing",
+                short(name)
+            ));
         };
         ordered.push(columns.swap_remove(at));
     }
@@ -90,7 +111,10 @@ impl<'de> serde::Deserialize<'de> for Ordered {
                 formatter.write_str("an object of columns")
             }
 
-            fn visit_map<M: serde::de::MapAccess<'de>>(self, mut map: M) -> Result<Ordered, M::Error> {
+            fn visit_map<M: serde::de::MapAccess<'de>>(
+                self,
+                mut map: M,
+            ) -> Result<Ordered, M::Error> {
                 let mut index = std::collections::HashMap::new();
                 let mut members: Vec<(String, Value)> = Vec::new();
                 while let Some((key, value)) = map.next_entry::<String, Value>()? {
@@ -113,7 +137,9 @@ impl Frame {
     fn columns(&self) -> Result<Columns, String> {
         match self {
             Self::Records(records) => {
-                let Some((first, others)) = records.split_first() else { return Ok(Vec::new()) };
+                let Some((first, others)) = records.split_first() else {
+                    return Ok(Vec::new());
+                };
                 let cell = |name: &str, value: &Value| number(value).ok_or_else(|| no_number(name));
                 let mut columns: Columns = Vec::new();
                 for (name, value) in &first.0 {
@@ -122,7 +148,9 @@ impl Frame {
                 for record in others {
                     for (name, column) in &mut columns {
                         let value = record.0.iter().find(|(known, _)| known == name);
-                        let Some((_, value)) = value else { return Err(format!("a record lacks the column `{}`", short(name))) };
+                        let Some((_, value)) = value else {
+                            return Err(format!("a record lacks the column `{}`", short(name)));
+                        };
                         column.push(cell(name, value)?);
                     }
                     if record.0.len() != columns.len() {
@@ -131,7 +159,11 @@ impl Frame {
                 }
                 Ok(columns)
             }
-            Self::Columns(columns) => columns.0.iter().map(|(name, value)| Ok((name.clone(), column(name, value)?))).collect(),
+            Self::Columns(columns) => columns
+                .0
+                .iter()
+                .map(|(name, value)| Ok((name.clone(), column(name, value)?)))
+                .collect(),
         }
     }
 }
@@ -147,7 +179,10 @@ fn column(name: &str, value: &Value) -> Result<Vec<f64>, String> {
             ));
         }
     };
-    cells.into_iter().map(|value| number(value).ok_or_else(|| no_number(name))).collect()
+    cells
+        .into_iter()
+        .map(|value| number(value).ok_or_else(|| no_number(name)))
+        .collect()
 }
 
 fn no_number(name: &str) -> String {

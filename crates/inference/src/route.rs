@@ -18,7 +18,11 @@ pub struct Head<'r> {
 
 impl<'r> From<&'r http::request::Parts> for Head<'r> {
     fn from(parts: &'r http::request::Parts) -> Self {
-        Self { method: &parts.method, path: parts.uri.path(), headers: &parts.headers }
+        Self {
+            method: &parts.method,
+            path: parts.uri.path(),
+            headers: &parts.headers,
+        }
     }
 }
 
@@ -45,10 +49,16 @@ fn dispatch(model: &Model, request: Head<'_>, body: &[u8]) -> Result<Response<By
         }
         if let Some(name) = segment.strip_suffix(":explain") {
             known(model, name)?;
-            return Err(Failure::Error(StatusCode::NOT_IMPLEMENTED, "Could not find explainer_host.".to_owned()));
+            return Err(Failure::Error(
+                StatusCode::NOT_IMPLEMENTED,
+                "Could not find explainer_host.".to_owned(),
+            ));
         }
     }
-    let takes_post = matches!(route, Route::V2Infer(_) | Route::V2VersionInfer | Route::Load(_) | Route::Unload(_));
+    let takes_post = matches!(
+        route,
+        Route::V2Infer(_) | Route::V2VersionInfer | Route::Load(_) | Route::Unload(_)
+    );
     if if takes_post { !post } else { !get } {
         return Err(Failure::Method(if takes_post { "POST" } else { "GET" }));
     }
@@ -59,19 +69,28 @@ fn dispatch(model: &Model, request: Head<'_>, body: &[u8]) -> Result<Response<By
             known(model, name)?;
             format!(r#"{{"name":{},"ready":true}}"#, quoted(name))
         }
-        Route::V2 => r#"{"name":"kserve","version":"0.20.0","extensions":["model_repository_extension"]}"#.to_owned(),
+        Route::V2 => {
+            r#"{"name":"kserve","version":"0.20.0","extensions":["model_repository_extension"]}"#
+                .to_owned()
+        }
         Route::Live => r#"{"live":true}"#.to_owned(),
         Route::Ready => r#"{"ready":true}"#.to_owned(),
         Route::V2Model(name) => {
             known(model, name)?;
-            format!(r#"{{"name":{},"versions":null,"platform":"","inputs":[],"outputs":[]}}"#, quoted(name))
+            format!(
+                r#"{{"name":{},"versions":null,"platform":"","inputs":[],"outputs":[]}}"#,
+                quoted(name)
+            )
         }
         Route::V2Infer(name) => {
             known(model, name)?;
             return v2::infer(model, request.headers, body);
         }
         Route::V2Version | Route::V2VersionInfer => {
-            return Err(Failure::Error(StatusCode::NOT_IMPLEMENTED, "Model versioning not supported yet.".to_owned()));
+            return Err(Failure::Error(
+                StatusCode::NOT_IMPLEMENTED,
+                "Model versioning not supported yet.".to_owned(),
+            ));
         }
         Route::Load(name) => {
             if name != model.name() {
@@ -90,7 +109,11 @@ fn dispatch(model: &Model, request: Head<'_>, body: &[u8]) -> Result<Response<By
 }
 
 fn known(model: &Model, name: &str) -> Result<(), Failure> {
-    if name == model.name() { Ok(()) } else { Err(Failure::no_model(name)) }
+    if name == model.name() {
+        Ok(())
+    } else {
+        Err(Failure::no_model(name))
+    }
 }
 
 fn quoted(text: &str) -> String {
@@ -127,13 +150,67 @@ impl<'p> Route<'p> {
             [Some("v2"), Some("health"), Some("live"), None, ..] => Self::Live,
             [Some("v2"), Some("health"), Some("ready"), None, ..] => Self::Ready,
             [Some("v2"), Some("models"), Some(model), None, ..] => Self::V2Model(model),
-            [Some("v2"), Some("models"), Some(model), Some("ready"), None, ..] => Self::V2Ready(model),
-            [Some("v2"), Some("models"), Some(model), Some("infer"), None, ..] => Self::V2Infer(model),
-            [Some("v2"), Some("models"), Some(_), Some("versions"), Some(_), None, ..] => Self::V2Version,
-            [Some("v2"), Some("models"), Some(_), Some("versions"), Some(_), Some("ready"), None] => Self::V2Version,
-            [Some("v2"), Some("models"), Some(_), Some("versions"), Some(_), Some("infer"), None] => Self::V2VersionInfer,
-            [Some("v2"), Some("repository"), Some("models"), Some(model), Some("load"), None, ..] => Self::Load(model),
-            [Some("v2"), Some("repository"), Some("models"), Some(model), Some("unload"), None, ..] => Self::Unload(model),
+            [
+                Some("v2"),
+                Some("models"),
+                Some(model),
+                Some("ready"),
+                None,
+                ..,
+            ] => Self::V2Ready(model),
+            [
+                Some("v2"),
+                Some("models"),
+                Some(model),
+                Some("infer"),
+                None,
+                ..,
+            ] => Self::V2Infer(model),
+            [
+                Some("v2"),
+                Some("models"),
+                Some(_),
+                Some("versions"),
+                Some(_),
+                None,
+                ..,
+            ] => Self::V2Version,
+            [
+                Some("v2"),
+                Some("models"),
+                Some(_),
+                Some("versions"),
+                Some(_),
+                Some("ready"),
+                None,
+            ] => Self::V2Version,
+            [
+                Some("v2"),
+                Some("models"),
+                Some(_),
+                Some("versions"),
+                Some(_),
+                Some("infer"),
+                None,
+            ] => Self::V2VersionInfer,
+            [
+                Some("v2"),
+                Some("repository"),
+                Some("models"),
+                Some(model),
+                Some("load"),
+                None,
+                ..,
+            ] => Self::Load(model),
+            [
+                Some("v2"),
+                Some("repository"),
+                Some("models"),
+                Some(model),
+                Some("unload"),
+                None,
+                ..,
+            ] => Self::Unload(model),
             _ => return None,
         };
         // An empty name is a slash at the end of the path above.

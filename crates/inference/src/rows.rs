@@ -57,7 +57,11 @@ impl Table {
         match json.kind()? {
             Kind::Array => {}
             Kind::Object if self.rows == 0 => return Ok(Err(Stop::Named)),
-            Kind::String => return Ok(Err(refuse("expected a list of rows, found a list of strings: this model takes rows of numbers"))),
+            Kind::String => {
+                return Ok(Err(refuse(
+                    "expected a list of rows, found a list of strings: this model takes rows of numbers",
+                )));
+            }
             _ => {
                 return Ok(Err(refuse(
                     "Expected 2D array, got 1D array instead: expected a list of rows, found a list of values; write [[…]] for one row",
@@ -107,7 +111,9 @@ impl Table {
 
     fn finish(self, estimator: &str) -> Result<Matrix, String> {
         if self.rows == 0 {
-            return Err(format!("Found array with 0 sample(s) while a minimum of 1 is required by {estimator}."));
+            return Err(format!(
+                "Found array with 0 sample(s) while a minimum of 1 is required by {estimator}."
+            ));
         }
         if self.columns == 0 {
             return Err(format!(
@@ -115,7 +121,8 @@ impl Table {
                 self.rows
             ));
         }
-        Matrix::new(self.values, self.rows, self.columns, Precision::Double).ok_or_else(|| "the rows are no table".to_owned())
+        Matrix::new(self.values, self.rows, self.columns, Precision::Double)
+            .ok_or_else(|| "the rows are no table".to_owned())
     }
 }
 

@@ -15,22 +15,36 @@ use models::Matrix;
 const CLOUD_EVENT: &str = "application/cloudevents+json";
 
 /// Answers a prediction. The body is read as JSON whatever its content type says.
-pub(crate) fn predict(model: &Model, headers: &HeaderMap, body: &[u8]) -> Result<Response<Bytes>, Failure> {
-    let unreadable = |message: String| Failure::bad(format!("Unrecognized request format: {message}"));
+pub(crate) fn predict(
+    model: &Model,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Response<Bytes>, Failure> {
+    let unreadable =
+        |message: String| Failure::bad(format!("Unrecognized request format: {message}"));
     let text = parse::text(body).map_err(unreadable)?;
     let binary = cloud_events::is_binary(headers);
     let read = |text| read(text, model).map_err(|error: JsonError| unreadable(error.show(text)));
     let mut request = read(text)?;
     let mut wrap = if binary { Wrap::Binary } else { Wrap::Plain };
     if let (false, Some(data)) = (binary, request.event_data()) {
-        if headers.get(CONTENT_TYPE).is_some_and(|value| value == CLOUD_EVENT) {
+        if headers
+            .get(CONTENT_TYPE)
+            .is_some_and(|value| value == CLOUD_EVENT)
+        {
             wrap = Wrap::Structured;
         }
         request = read(data)?;
     }
     let rows = request.rows(model)?;
-    let output = model.answer(&rows).map_err(|error| Failure::bad(error.to_string()))?;
-    let style = if wrap == Wrap::Plain { Style::Compact } else { Style::Spaced };
+    let output = model
+        .answer(&rows)
+        .map_err(|error| Failure::bad(error.to_string()))?;
+    let style = if wrap == Wrap::Plain {
+        Style::Compact
+    } else {
+        Style::Spaced
+    };
     let mut out = Vec::with_capacity(32 + rows.rows() * 8);
     if wrap == Wrap::Structured {
         out.push(b'{');
@@ -42,7 +56,11 @@ pub(crate) fn predict(model: &Model, headers: &HeaderMap, body: &[u8]) -> Result
         }
         out.extend_from_slice(b"\"data\": ");
     }
-    out.extend_from_slice(if style == Style::Compact { b"{\"predictions\":" } else { b"{\"predictions\": " });
+    out.extend_from_slice(if style == Style::Compact {
+        b"{\"predictions\":"
+    } else {
+        b"{\"predictions\": "
+    });
     style.nested(&output, model.predictor().classes(), &mut out);
     out.push(b'}');
     if wrap == Wrap::Structured {
@@ -53,7 +71,9 @@ pub(crate) fn predict(model: &Model, headers: &HeaderMap, body: &[u8]) -> Result
         Wrap::Plain => {}
         Wrap::Binary => cloud_events::add_headers(model.name(), response.headers_mut()),
         Wrap::Structured => {
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(CLOUD_EVENT));
+            response
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static(CLOUD_EVENT));
         }
     }
     Ok(response)
@@ -114,13 +134,22 @@ impl<'t> Request<'t> {
             (_, Some(Rows::NoList)) => ("instances", Rows::NoList),
             (Some(rows), _) => ("inputs", rows),
             (None, Some(rows)) => ("instances", rows),
-            (None, None) if self.object => return Err(Failure::bad("expected a list of rows in \"instances\", found no such key")),
-            (None, None) => return Err(Failure::bad("expected a JSON object with a list of rows in \"instances\"")),
+            (None, None) if self.object => {
+                return Err(Failure::bad(
+                    "expected a list of rows in \"instances\", found no such key",
+                ));
+            }
+            (None, None) => {
+                return Err(Failure::bad(
+                    "expected a JSON object with a list of rows in \"instances\"",
+                ));
+            }
         };
         match rows {
             Rows::Matrix(matrix) => Ok(matrix),
             Rows::Named(text) => {
-                records::read(text, model.predictor().about().feature_names.as_deref()).map_err(Failure::bad)
+                records::read(text, model.predictor().about().feature_names.as_deref())
+                    .map_err(Failure::bad)
             }
             Rows::NoList => Err(Failure::bad(format!("Expected \"{key}\" to be a list"))),
             Rows::Refused(message) => Err(Failure::bad(message)),

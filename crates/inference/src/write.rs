@@ -27,7 +27,9 @@ impl Style {
             return;
         }
         match self {
-            Self::Compact => out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes()),
+            Self::Compact => {
+                out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes())
+            }
             Self::Spaced => out.extend_from_slice(python_repr(value).as_bytes()),
         }
     }
@@ -43,11 +45,16 @@ impl Style {
                 '\t' => out.extend_from_slice(b"\\t"),
                 '\u{8}' => out.extend_from_slice(b"\\b"),
                 '\u{c}' => out.extend_from_slice(b"\\f"),
-                control if u32::from(control) < 0x20 => unit(u16::try_from(u32::from(control)).unwrap_or(0), out),
+                control if u32::from(control) < 0x20 => {
+                    unit(u16::try_from(u32::from(control)).unwrap_or(0), out)
+                }
                 plain if plain.is_ascii() || self == Self::Compact => {
                     out.extend_from_slice(plain.encode_utf8(&mut [0; 4]).as_bytes());
                 }
-                other => other.encode_utf16(&mut [0; 2]).iter().for_each(|code| unit(*code, out)),
+                other => other
+                    .encode_utf16(&mut [0; 2])
+                    .iter()
+                    .for_each(|code| unit(*code, out)),
             }
         }
         out.push(b'"');
@@ -57,18 +64,33 @@ impl Style {
     pub(crate) fn label(self, labels: &Labels, index: usize, out: &mut Vec<u8>) {
         match labels {
             Labels::Integers(values, _) => {
-                out.extend_from_slice(itoa::Buffer::new().format(values.get(index).copied().unwrap_or(0)).as_bytes());
+                out.extend_from_slice(
+                    itoa::Buffer::new()
+                        .format(values.get(index).copied().unwrap_or(0))
+                        .as_bytes(),
+                );
             }
-            Labels::Floats(values) => self.float(values.get(index).copied().unwrap_or(f64::NAN), out),
+            Labels::Floats(values) => {
+                self.float(values.get(index).copied().unwrap_or(f64::NAN), out)
+            }
             Labels::Strings(values) => self.text(values.get(index).map_or("", String::as_str), out),
             Labels::Booleans(values) => {
-                out.extend_from_slice(if values.get(index) == Some(&true) { b"true" } else { b"false" });
+                out.extend_from_slice(if values.get(index) == Some(&true) {
+                    b"true"
+                } else {
+                    b"false"
+                });
             }
         }
     }
 
     /// Appends the items of a list, with `item` for each.
-    pub(crate) fn list<T>(self, items: impl IntoIterator<Item = T>, out: &mut Vec<u8>, mut item: impl FnMut(T, &mut Vec<u8>)) {
+    pub(crate) fn list<T>(
+        self,
+        items: impl IntoIterator<Item = T>,
+        out: &mut Vec<u8>,
+        mut item: impl FnMut(T, &mut Vec<u8>),
+    ) {
         out.push(b'[');
         for (index, value) in items.into_iter().enumerate() {
             if index > 0 {
@@ -82,9 +104,11 @@ impl Style {
     /// Appends what a model said, tables as lists of rows.
     pub(crate) fn nested(self, output: &Output, labels: Option<&Labels>, out: &mut Vec<u8>) {
         match output {
-            Output::Table { values, columns } => self.list(values.chunks_exact((*columns).max(1)), out, |row, out| {
-                self.list(row, out, |value, out| self.float(*value, out));
-            }),
+            Output::Table { values, columns } => {
+                self.list(values.chunks_exact((*columns).max(1)), out, |row, out| {
+                    self.list(row, out, |value, out| self.float(*value, out));
+                })
+            }
             _ => self.flat(output, labels, out),
         }
     }
@@ -96,7 +120,9 @@ impl Style {
                 self.label(labels, usize::try_from(*class).unwrap_or(usize::MAX), out);
             }),
             (Output::Classes(classes), None) => {
-                self.list(classes, out, |class, out| out.extend_from_slice(itoa::Buffer::new().format(*class).as_bytes()));
+                self.list(classes, out, |class, out| {
+                    out.extend_from_slice(itoa::Buffer::new().format(*class).as_bytes())
+                });
             }
             (Output::Values(values) | Output::Table { values, .. }, _) => {
                 self.list(values, out, |value, out| self.float(*value, out));
@@ -112,7 +138,11 @@ fn unit(code: u16, out: &mut Vec<u8>) {
 /// Python's `repr` of a finite float: shortest digits, an exponent below 1e-4 and from 1e16 on.
 fn python_repr(value: f64) -> String {
     let scientific = format!("{value:e}");
-    let exponent = scientific.rsplit('e').next().and_then(|exponent| exponent.parse::<i32>().ok()).unwrap_or(0);
+    let exponent = scientific
+        .rsplit('e')
+        .next()
+        .and_then(|exponent| exponent.parse::<i32>().ok())
+        .unwrap_or(0);
     if (-4..16).contains(&exponent) || value == 0.0 {
         return format!("{value:?}");
     }
@@ -132,13 +162,21 @@ mod tests {
             (-0.0, "-0.0", "-0.0"),
             (1e15, "1000000000000000.0", "1000000000000000.0"),
             (1e16, "1e+16", "1e+16"),
-            (1.234_567_890_123_456_8e17, "1.2345678901234568e+17", "1.2345678901234568e+17"),
+            (
+                1.234_567_890_123_456_8e17,
+                "1.2345678901234568e+17",
+                "1.2345678901234568e+17",
+            ),
             (1e-4, "0.0001", "0.0001"),
             (1e-5, "0.00001", "1e-05"),
             (1.5e-5, "0.000015", "1.5e-05"),
             (1e-6, "1e-6", "1e-06"),
             (5e-324, "5e-324", "5e-324"),
-            (f64::MAX, "1.7976931348623157e+308", "1.7976931348623157e+308"),
+            (
+                f64::MAX,
+                "1.7976931348623157e+308",
+                "1.7976931348623157e+308",
+            ),
             (12345.678, "12345.678", "12345.678"),
             (f64::NAN, "null", "null"),
         ];
@@ -158,7 +196,11 @@ mod tests {
             style.text(text, &mut out);
             assert_eq!(String::from_utf8_lossy(&out), expected);
         };
-        check(Style::Compact, "a\"\\\n\u{1}é😀", "\"a\\\"\\\\\\n\\u0001é😀\"");
+        check(
+            Style::Compact,
+            "a\"\\\n\u{1}é😀",
+            "\"a\\\"\\\\\\n\\u0001é😀\"",
+        );
         check(Style::Spaced, "é😀", "\"\\u00e9\\ud83d\\ude00\"");
     }
 }

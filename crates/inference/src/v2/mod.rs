@@ -19,13 +19,23 @@ use request::InferRequest;
 const HEADER_LENGTH: &str = "inference-header-content-length";
 
 /// Answers an inference request. JSON is read whatever the content type says.
-pub(crate) fn infer(model: &Model, headers: &HeaderMap, body: &[u8]) -> Result<Response<Bytes>, Failure> {
+pub(crate) fn infer(
+    model: &Model,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Response<Bytes>, Failure> {
     let (head, tensors) = match headers.get(HEADER_LENGTH) {
         Some(length) => {
-            let length = length.to_str().ok().and_then(|length| length.parse::<usize>().ok());
+            let length = length
+                .to_str()
+                .ok()
+                .and_then(|length| length.parse::<usize>().ok());
             let split = length.and_then(|length| body.split_at_checked(length));
             let (head, tensors) = split.ok_or_else(|| {
-                Failure::bad(format!("expected the length of the JSON in `{HEADER_LENGTH}`, at most {}", body.len()))
+                Failure::bad(format!(
+                    "expected the length of the JSON in `{HEADER_LENGTH}`, at most {}",
+                    body.len()
+                ))
             })?;
             (head, Some(tensors))
         }
@@ -34,49 +44,78 @@ pub(crate) fn infer(model: &Model, headers: &HeaderMap, body: &[u8]) -> Result<R
     let text = match parse::text(head) {
         Ok(text) => text,
         Err(_) if head.is_empty() => {
-            return Err(validation::failure(r#"[{"type":"missing","loc":["body"],"msg":"Field required","input":null}]"#));
+            return Err(validation::failure(
+                r#"[{"type":"missing","loc":["body"],"msg":"Field required","input":null}]"#,
+            ));
         }
         Err(message) => return Err(unreadable(headers, tensors.is_some(), Err(message))),
     };
     let parsed = request::parse(text, tensors.is_some());
-    let request = parsed.map_err(|error| unreadable(headers, tensors.is_some(), Ok((error, text))))?;
+    let request =
+        parsed.map_err(|error| unreadable(headers, tensors.is_some(), Ok((error, text))))?;
     let request = request.map_err(|details| details.failure(text))?;
     let rows = rows(model, &request, tensors)?;
-    let output = model.answer(&rows).map_err(|error| Failure::bad(error.to_string()))?;
+    let output = model
+        .answer(&rows)
+        .map_err(|error| Failure::bad(error.to_string()))?;
     respond::respond(model, headers, &request, &output)
 }
 
 /// A body that is no JSON: with another content type it was meant as tensors.
-fn unreadable(headers: &HeaderMap, tensors: bool, error: Result<(JsonError, &str), String>) -> Failure {
-    let json = headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
+fn unreadable(
+    headers: &HeaderMap,
+    tensors: bool,
+    error: Result<(JsonError, &str), String>,
+) -> Failure {
+    let json = headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
     match error {
-        _ if !json && !tensors => {
-            Failure::bad(format!("received byte inputs, but the '{HEADER_LENGTH}' header is missing."))
-        }
+        _ if !json && !tensors => Failure::bad(format!(
+            "received byte inputs, but the '{HEADER_LENGTH}' header is missing."
+        )),
         Ok((error, text)) if !tensors => validation::no_json(error, text),
-        Ok((error, text)) => Failure::bad(format!("Unrecognized request format: {}", error.show(text))),
-        Err(_) if !tensors => Failure::Detail(StatusCode::BAD_REQUEST, "\"There was an error parsing the body\"".to_owned()),
+        Ok((error, text)) => {
+            Failure::bad(format!("Unrecognized request format: {}", error.show(text)))
+        }
+        Err(_) if !tensors => Failure::Detail(
+            StatusCode::BAD_REQUEST,
+            "\"There was an error parsing the body\"".to_owned(),
+        ),
         Err(message) => Failure::bad(format!("Unrecognized request format: {message}")),
     }
 }
 
 /// The first input as a table; with the content type `pd` each input is a column.
-fn rows(model: &Model, request: &InferRequest<'_>, tensors: Option<&[u8]>) -> Result<Matrix, Failure> {
+fn rows(
+    model: &Model,
+    request: &InferRequest<'_>,
+    tensors: Option<&[u8]>,
+) -> Result<Matrix, Failure> {
     let mut left = tensors.unwrap_or_default();
     let mut columns = Vec::new();
     let mut precision = Precision::Single;
     for input in &request.inputs {
-        let tensor = tensor::decode(input, tensors.is_some().then_some(&mut left)).map_err(Failure::bad)?;
+        let tensor =
+            tensor::decode(input, tensors.is_some().then_some(&mut left)).map_err(Failure::bad)?;
         if !request.pandas {
             return tensor.table(model.estimator()).map_err(Failure::bad);
         }
         if tensor.precision == Precision::Double {
             precision = Precision::Double;
         }
-        columns.push((input.name.to_string(), tensor.column(&input.name).map_err(Failure::bad)?));
+        columns.push((
+            input.name.to_string(),
+            tensor.column(&input.name).map_err(Failure::bad)?,
+        ));
     }
     if columns.is_empty() {
         return Err(Failure::bad("expected at least one tensor in \"inputs\""));
     }
-    records::matrix(columns, model.predictor().about().feature_names.as_deref(), precision).map_err(Failure::bad)
+    records::matrix(
+        columns,
+        model.predictor().about().feature_names.as_deref(),
+        precision,
+    )
+    .map_err(Failure::bad)
 }

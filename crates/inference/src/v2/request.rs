@@ -50,7 +50,7 @@ type Parsed<T> = Result<T, JsonError>;
 pub(super) fn parse(text: &str, tensors: bool) -> Parsed<Result<InferRequest<'_>, Details>> {
     let mut json = Json::new(text);
     let mut details = Details::default();
-    let top = Place::top();
+    let top = Place::Top;
     let mut request = InferRequest::default();
     if json.kind()? != Kind::Object {
         let input = json.skip()?;
@@ -63,18 +63,25 @@ pub(super) fn parse(text: &str, tensors: bool) -> Parsed<Result<InferRequest<'_>
     json.object(|json, key| {
         match key.as_ref() {
             "id" if json.kind()? == Kind::Null => json.literal("null")?,
-            "id" => request.id = string(json, &mut details, || top.key("id"))?.unwrap_or_default(),
+            "id" => request.id = string(json, &mut details, &top.key("id"))?.unwrap_or_default(),
             "parameters" => {
-                let parameters = parameters(json, &mut details, || top.key("parameters"))?;
+                let parameters = parameters(json, &mut details, &top.key("parameters"))?;
                 request.pandas = parameters.content_type.as_deref() == Some("pd");
                 request.binary_output = parameters.binary_data_output;
             }
             "inputs" => {
                 seen = true;
-                request.inputs = list(json, &mut details, &top.key("inputs"), |json, details, place| input(json, details, place, tensors))?;
+                request.inputs = list(
+                    json,
+                    &mut details,
+                    &top.key("inputs"),
+                    |json, details, place| input(json, details, place, tensors),
+                )?;
             }
             "outputs" if json.kind()? == Kind::Null => json.literal("null")?,
-            "outputs" => request.outputs = Some(list(json, &mut details, &top.key("outputs"), requested)?),
+            "outputs" => {
+                request.outputs = Some(list(json, &mut details, &top.key("outputs"), requested)?)
+            }
             _ => {
                 json.skip()?;
             }
@@ -85,18 +92,27 @@ pub(super) fn parse(text: &str, tensors: bool) -> Parsed<Result<InferRequest<'_>
     if !seen {
         details.add("missing", &top.key("inputs"), "Field required", text.trim());
     }
-    Ok(if details.is_empty() { Ok(request) } else { Err(details) })
+    Ok(if details.is_empty() {
+        Ok(request)
+    } else {
+        Err(details)
+    })
 }
 
 fn list<'t, T>(
     json: &mut Json<'t>,
     details: &mut Details,
-    place: &Place,
-    mut element: impl FnMut(&mut Json<'t>, &mut Details, &Place) -> Parsed<T>,
+    place: &Place<'_>,
+    mut element: impl FnMut(&mut Json<'t>, &mut Details, &Place<'_>) -> Parsed<T>,
 ) -> Parsed<Vec<T>> {
     let mut found = Vec::new();
     if json.kind()? != Kind::Array {
-        details.add("list_type", place, "Input should be a valid list", json.skip()?);
+        details.add(
+            "list_type",
+            place,
+            "Input should be a valid list",
+            json.skip()?,
+        );
         return Ok(found);
     }
     let Ok(()) = json.array(|json| {
@@ -106,7 +122,12 @@ fn list<'t, T>(
     Ok(found)
 }
 
-fn input<'t>(json: &mut Json<'t>, details: &mut Details, place: &Place, tensors: bool) -> Parsed<Input<'t>> {
+fn input<'t>(
+    json: &mut Json<'t>,
+    details: &mut Details,
+    place: &Place<'_>,
+    tensors: bool,
+) -> Parsed<Input<'t>> {
     let mut input = Input::default();
     let (mut name, mut shape, mut datatype) = (false, false, false);
     let whole = json.clone();
@@ -118,11 +139,11 @@ fn input<'t>(json: &mut Json<'t>, details: &mut Details, place: &Place, tensors:
         match key.as_ref() {
             "name" => {
                 name = true;
-                input.name = string(json, details, || place.key("name"))?.unwrap_or_default();
+                input.name = string(json, details, &place.key("name"))?.unwrap_or_default();
             }
             "datatype" => {
                 datatype = true;
-                input.datatype = string(json, details, || place.key("datatype"))?.unwrap_or_default();
+                input.datatype = string(json, details, &place.key("datatype"))?.unwrap_or_default();
             }
             "shape" => {
                 shape = true;
@@ -143,25 +164,47 @@ fn input<'t>(json: &mut Json<'t>, details: &mut Details, place: &Place, tensors:
                 if json.kind()? == Kind::Array {
                     input.data = Some(Flat::read(json)?);
                 } else {
-                    details.add("list_type", &place.key("data"), "Input should be a valid list", json.skip()?);
+                    details.add(
+                        "list_type",
+                        &place.key("data"),
+                        "Input should be a valid list",
+                        json.skip()?,
+                    );
                 }
             }
-            "parameters" => input.binary_size = parameters(json, details, || place.key("parameters"))?.binary_data_size,
+            "parameters" => {
+                input.binary_size =
+                    parameters(json, details, &place.key("parameters"))?.binary_data_size
+            }
             _ => {
                 json.skip()?;
             }
         }
         Ok(())
     })?;
-    for (key, there) in [("name", name), ("shape", shape), ("datatype", datatype), ("data", parsed_data || tensors)] {
+    for (key, there) in [
+        ("name", name),
+        ("shape", shape),
+        ("datatype", datatype),
+        ("data", parsed_data || tensors),
+    ] {
         if !there {
-            details.add("missing", &place.key(key), "Field required", json.since(&whole));
+            details.add(
+                "missing",
+                &place.key(key),
+                "Field required",
+                json.since(&whole),
+            );
         }
     }
     Ok(input)
 }
 
-fn requested<'t>(json: &mut Json<'t>, details: &mut Details, place: &Place) -> Parsed<Requested<'t>> {
+fn requested<'t>(
+    json: &mut Json<'t>,
+    details: &mut Details,
+    place: &Place<'_>,
+) -> Parsed<Requested<'t>> {
     let mut output = Requested::default();
     let mut name = false;
     let whole = json.clone();
@@ -172,9 +215,11 @@ fn requested<'t>(json: &mut Json<'t>, details: &mut Details, place: &Place) -> P
         match key.as_ref() {
             "name" => {
                 name = true;
-                output.name = string(json, details, || place.key("name"))?.unwrap_or_default();
+                output.name = string(json, details, &place.key("name"))?.unwrap_or_default();
             }
-            "parameters" => output.binary = parameters(json, details, || place.key("parameters"))?.binary_data,
+            "parameters" => {
+                output.binary = parameters(json, details, &place.key("parameters"))?.binary_data
+            }
             _ => {
                 json.skip()?;
             }
@@ -182,12 +227,17 @@ fn requested<'t>(json: &mut Json<'t>, details: &mut Details, place: &Place) -> P
         Ok(())
     })?;
     if !name {
-        details.add("missing", &place.key("name"), "Field required", json.since(&whole));
+        details.add(
+            "missing",
+            &place.key("name"),
+            "Field required",
+            json.since(&whole),
+        );
     }
     Ok(output)
 }
 
-fn is_object(json: &mut Json<'_>, details: &mut Details, place: &Place) -> Parsed<bool> {
+fn is_object(json: &mut Json<'_>, details: &mut Details, place: &Place<'_>) -> Parsed<bool> {
     if json.kind()? == Kind::Object {
         return Ok(true);
     }
@@ -196,16 +246,29 @@ fn is_object(json: &mut Json<'_>, details: &mut Details, place: &Place) -> Parse
     Ok(false)
 }
 
-fn string<'t>(json: &mut Json<'t>, details: &mut Details, place: impl Fn() -> Place) -> Parsed<Option<Cow<'t, str>>> {
+fn string<'t>(
+    json: &mut Json<'t>,
+    details: &mut Details,
+    place: &Place<'_>,
+) -> Parsed<Option<Cow<'t, str>>> {
     if json.kind()? == Kind::String {
         return json.string().map(Some);
     }
-    details.add("string_type", &place(), "Input should be a valid string", json.skip()?);
+    details.add(
+        "string_type",
+        place,
+        "Input should be a valid string",
+        json.skip()?,
+    );
     Ok(None)
 }
 
 /// Parameters are numbers, truth values or strings.
-fn parameters<'t>(json: &mut Json<'t>, details: &mut Details, place: impl Fn() -> Place) -> Parsed<Parameters<'t>> {
+fn parameters<'t>(
+    json: &mut Json<'t>,
+    details: &mut Details,
+    place: &Place<'_>,
+) -> Parsed<Parameters<'t>> {
     let mut found = Parameters::default();
     match json.kind()? {
         Kind::Object => {}
@@ -214,7 +277,12 @@ fn parameters<'t>(json: &mut Json<'t>, details: &mut Details, place: impl Fn() -
             return Ok(found);
         }
         _ => {
-            details.add("dict_type", &place(), "Input should be a valid dictionary", json.skip()?);
+            details.add(
+                "dict_type",
+                place,
+                "Input should be a valid dictionary",
+                json.skip()?,
+            );
             return Ok(found);
         }
     }
@@ -224,10 +292,12 @@ fn parameters<'t>(json: &mut Json<'t>, details: &mut Details, place: impl Fn() -
             ("content_type", Kind::String) => found.content_type = Some(json.string()?),
             ("binary_data", Kind::Boolean) => found.binary_data = json.boolean()?,
             ("binary_data_output", Kind::Boolean) => found.binary_data_output = json.boolean()?,
-            ("binary_data_size", Kind::Number) => found.binary_data_size = json.skip()?.parse().ok(),
+            ("binary_data_size", Kind::Number) => {
+                found.binary_data_size = json.skip()?.parse().ok()
+            }
             (_, Kind::Array | Kind::Object | Kind::Null) => {
                 let input = json.skip()?;
-                let place = place().key(&key);
+                let place = place.key(&key);
                 for (kind, name, message) in [
                     ("float_type", "float", "Input should be a valid number"),
                     ("int_type", "int", "Input should be a valid integer"),

@@ -25,7 +25,10 @@ pub(super) fn respond(
     if let Some(outputs) = &request.outputs {
         if let Some(unknown) = outputs.iter().find(|output| output.name != OUTPUT) {
             let name = crate::rows::short(&unknown.name);
-            return Err(Failure::bad(format!("Unexpected inference output '{name}' for model '{}'", model.name())));
+            return Err(Failure::bad(format!(
+                "Unexpected inference output '{name}' for model '{}'",
+                model.name()
+            )));
         }
         binary = outputs.iter().any(|output| output.binary);
     }
@@ -33,7 +36,11 @@ pub(super) fn respond(
     let event = cloud_events::is_binary(headers);
     let mut body = Vec::with_capacity(224);
     let style = if event { Style::Spaced } else { Style::Compact };
-    let mut write = Writer { style, out: &mut body, first: true };
+    let mut write = Writer {
+        style,
+        out: &mut body,
+        first: true,
+    };
     write.open();
     if !binary && !event {
         write.text("model_name", model.name());
@@ -50,14 +57,19 @@ pub(super) fn respond(
     write.open();
     write.text("name", OUTPUT);
     write.key("shape");
-    style.list(shape(output), write.out, |size, out| out.extend_from_slice(itoa::Buffer::new().format(size).as_bytes()));
+    style.list(shape(output), write.out, |size, out| {
+        out.extend_from_slice(itoa::Buffer::new().format(size).as_bytes())
+    });
     write.text("datatype", datatype(output, labels));
     let mut tensor = Vec::new();
     if binary {
         raw(output, labels, &mut tensor);
         write.key("parameters");
         write.open();
-        write.raw("binary_data_size", itoa::Buffer::new().format(tensor.len()).as_bytes());
+        write.raw(
+            "binary_data_size",
+            itoa::Buffer::new().format(tensor.len()).as_bytes(),
+        );
         write.out.push(b'}');
     } else {
         if !event {
@@ -73,7 +85,10 @@ pub(super) fn respond(
     let headers = response.headers_mut();
     if binary {
         headers.insert(HEADER_LENGTH, HeaderValue::from(length));
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/octet-stream"),
+        );
     }
     if event {
         cloud_events::add_headers(model.name(), headers);
@@ -100,7 +115,11 @@ impl Writer<'_> {
         }
         self.out.push(b'"');
         self.out.extend_from_slice(key.as_bytes());
-        self.out.extend_from_slice(if self.style == Style::Compact { b"\":" } else { b"\": " });
+        self.out.extend_from_slice(if self.style == Style::Compact {
+            b"\":"
+        } else {
+            b"\": "
+        });
     }
 
     fn raw(&mut self, key: &str, value: &[u8]) {
@@ -116,7 +135,12 @@ impl Writer<'_> {
     /// The id of the request, or a new one.
     fn id(&mut self, request: &InferRequest<'_>) {
         if request.id.is_empty() {
-            self.text("id", uuid::Uuid::new_v4().hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()));
+            self.text(
+                "id",
+                uuid::Uuid::new_v4()
+                    .hyphenated()
+                    .encode_lower(&mut uuid::Uuid::encode_buffer()),
+            );
         } else {
             self.text("id", &request.id);
         }
@@ -132,7 +156,9 @@ fn shape(output: &Output) -> Vec<usize> {
 }
 
 fn datatype(output: &Output, labels: Option<&Labels>) -> &'static str {
-    let (Output::Classes(_), Some(labels)) = (output, labels) else { return "FP64" };
+    let (Output::Classes(_), Some(labels)) = (output, labels) else {
+        return "FP64";
+    };
     match labels {
         Labels::Integers(_, kind) => match kind {
             IntegerType::Int8 => "INT8",
@@ -154,13 +180,17 @@ fn datatype(output: &Output, labels: Option<&Labels>) -> &'static str {
 fn raw(output: &Output, labels: Option<&Labels>, out: &mut Vec<u8>) {
     let (classes, labels) = match (output, labels) {
         (Output::Values(values) | Output::Table { values, .. }, _) => {
-            values.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
+            values
+                .iter()
+                .for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
             return;
         }
         (Output::Classes(_), None) => return,
         (Output::Classes(classes), Some(labels)) => (classes, labels),
     };
-    let indices = classes.iter().filter_map(|class| usize::try_from(*class).ok());
+    let indices = classes
+        .iter()
+        .filter_map(|class| usize::try_from(*class).ok());
     match labels {
         Labels::Integers(values, kind) => {
             let width = match kind {
@@ -169,15 +199,25 @@ fn raw(output: &Output, labels: Option<&Labels>, out: &mut Vec<u8>) {
                 IntegerType::Int32 | IntegerType::Uint32 => 4,
                 IntegerType::Int64 | IntegerType::Uint64 => 8,
             };
-            indices.filter_map(|index| values.get(index)).for_each(|value| out.extend(value.to_le_bytes().iter().take(width)));
+            indices
+                .filter_map(|index| values.get(index))
+                .for_each(|value| out.extend(value.to_le_bytes().iter().take(width)));
         }
         Labels::Floats(values) => {
-            indices.filter_map(|index| values.get(index)).for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
+            indices
+                .filter_map(|index| values.get(index))
+                .for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
         }
-        Labels::Strings(values) => indices.filter_map(|index| values.get(index)).for_each(|text| {
-            out.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
-            out.extend_from_slice(text.as_bytes());
-        }),
-        Labels::Booleans(values) => out.extend(indices.filter_map(|index| values.get(index)).map(|truth| u8::from(*truth))),
+        Labels::Strings(values) => indices
+            .filter_map(|index| values.get(index))
+            .for_each(|text| {
+                out.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+                out.extend_from_slice(text.as_bytes());
+            }),
+        Labels::Booleans(values) => out.extend(
+            indices
+                .filter_map(|index| values.get(index))
+                .map(|truth| u8::from(*truth)),
+        ),
     }
 }

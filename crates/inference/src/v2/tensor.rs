@@ -13,7 +13,7 @@ const DEPTH: usize = 8;
 pub(super) struct Flat {
     values: Vec<f64>,
     /// The length of the lists at each depth.
-    lengths: Vec<usize>,
+    lengths: Vec<Option<usize>>,
     /// The depth at which values are.
     leaves: Option<usize>,
     strings: bool,
@@ -32,18 +32,32 @@ impl Flat {
         Ok(flat)
     }
 
-    fn level(&mut self, json: &mut Json<'_>, depth: usize) -> Result<Result<(), String>, JsonError> {
-        let ragged = || Ok(Err("setting an array element with a sequence: the lists in \"data\" are of different lengths".to_owned()));
+    fn level(
+        &mut self,
+        json: &mut Json<'_>,
+        depth: usize,
+    ) -> Result<Result<(), String>, JsonError> {
+        let ragged = || {
+            Ok(Err("setting an array element with a sequence: the lists in \"data\" are of different lengths".to_owned()))
+        };
         let mut count = 0_usize;
         let read = json.array(|json| {
             count += 1;
             let value = match json.kind()? {
-                Kind::Array if self.leaves.is_some_and(|leaves| leaves <= depth) => return ragged(),
-                Kind::Array if depth >= DEPTH => return Ok(Err(format!("expected at most {DEPTH} dimensions in \"data\""))),
+                Kind::Array if self.leaves.is_some_and(|leaves| leaves <= depth) => {
+                    return ragged();
+                }
+                Kind::Array if depth >= DEPTH => {
+                    return Ok(Err(format!(
+                        "expected at most {DEPTH} dimensions in \"data\""
+                    )));
+                }
                 Kind::Array => return self.level(json, depth + 1),
                 Kind::Object => {
                     json.skip()?;
-                    return Ok(Err("expected numbers in \"data\", found an object".to_owned()));
+                    return Ok(Err(
+                        "expected numbers in \"data\", found an object".to_owned()
+                    ));
                 }
                 Kind::Number => json.number()?,
                 Kind::Boolean => f64::from(u8::from(json.boolean()?)),
@@ -56,7 +70,12 @@ impl Flat {
                     let text = json.string()?;
                     match number_in(&text) {
                         Some(value) => value,
-                        None => return Ok(Err(format!("could not convert string to float: '{}'", short(&text)))),
+                        None => {
+                            return Ok(Err(format!(
+                                "could not convert string to float: '{}'",
+                                short(&text)
+                            )));
+                        }
                     }
                 }
             };
@@ -70,10 +89,14 @@ impl Flat {
             return Ok(Err(refusal));
         }
         if self.lengths.len() <= depth {
-            self.lengths.resize(depth + 1, count);
+            self.lengths.resize(depth + 1, None);
         }
-        match self.lengths.get(depth) {
-            Some(length) if *length == count => Ok(Ok(())),
+        match self
+            .lengths
+            .get_mut(depth)
+            .map(|length| *length.get_or_insert(count))
+        {
+            Some(length) if length == count => Ok(Ok(())),
             _ => ragged(),
         }
     }
@@ -128,14 +151,17 @@ impl Datatype {
     }
 
     /// A number of a JSON list in this type, as `numpy.array(data, dtype)` makes it.
-    fn from_json(self, value: f64) -> Option<f64> {
+    fn convert(self, value: f64) -> Option<f64> {
         let within = |low: f64, high: f64| {
             let whole = value.trunc();
             (whole >= low && whole < high).then_some(whole)
         };
         match self {
             Self::Bool => Some(f64::from(u8::from(value != 0.0))),
-            Self::Signed(bits) => within(-(2_f64.powi(bits.cast_signed() - 1)), 2_f64.powi(bits.cast_signed() - 1)),
+            Self::Signed(bits) => within(
+                -(2_f64.powi(bits.cast_signed() - 1)),
+                2_f64.powi(bits.cast_signed() - 1),
+            ),
             Self::Unsigned(bits) => within(0.0, 2_f64.powi(bits.cast_signed())),
             Self::Fp32 => Some(f64::from(value as f32)),
             Self::Fp16 | Self::Fp64 | Self::Bytes => Some(value),
@@ -143,8 +169,11 @@ impl Datatype {
     }
 
     /// A little-endian number of this type.
-    fn from_bytes(self, bytes: &[u8]) -> f64 {
-        let bits = bytes.iter().rev().fold(0_u64, |value, byte| (value << 8) | u64::from(*byte));
+    fn decode(self, bytes: &[u8]) -> f64 {
+        let bits = bytes
+            .iter()
+            .rev()
+            .fold(0_u64, |value, byte| (value << 8) | u64::from(*byte));
         let low = u32::try_from(bits & 0xffff_ffff).unwrap_or(0);
         match self {
             Self::Bool => f64::from(u8::from(bits != 0)),
@@ -167,14 +196,21 @@ fn half(bits: u32) -> f64 {
         0x1f => f64::NAN,
         _ => (1024.0 + fraction) * 2_f64.powi(exponent.cast_signed() - 25),
     };
-    if bits & 0x8000 == 0 { magnitude } else { -magnitude }
+    if bits & 0x8000 == 0 {
+        magnitude
+    } else {
+        -magnitude
+    }
 }
 
 /// Makes a tensor of an input, whose values may be the next of `raw`.
 pub(super) fn decode(input: &Input<'_>, raw: Option<&mut &[u8]>) -> Result<Tensor, String> {
     let name = short(&input.name);
     let Some(datatype) = Datatype::find(&input.datatype) else {
-        return Err(format!("invalid datatype '{}' in the input {name}: expected BOOL, INT8 to INT64, UINT8 to UINT64, FP16, FP32 or FP64", short(&input.datatype)));
+        return Err(format!(
+            "invalid datatype '{}' in the input {name}: expected BOOL, INT8 to INT64, UINT8 to UINT64, FP16, FP32 or FP64",
+            short(&input.datatype)
+        ));
     };
     let values = match (&input.data, raw, input.binary_size) {
         (Some(flat), ..) => from_lists(flat, datatype, &name)?,
@@ -183,20 +219,38 @@ pub(super) fn decode(input: &Input<'_>, raw: Option<&mut &[u8]>) -> Result<Tenso
                 return Err(text_input(&name));
             }
             let Some((bytes, rest)) = left.split_at_checked(size) else {
-                return Err(format!("the input {name} takes {size} bytes, {} are left in the body", left.len()));
+                return Err(format!(
+                    "the input {name} takes {size} bytes, {} are left in the body",
+                    left.len()
+                ));
             };
             *left = rest;
             let chunks = bytes.chunks_exact(datatype.size());
             if !chunks.remainder().is_empty() {
-                return Err(format!("`binary_data_size` of the input {name} is no multiple of {}", datatype.size()));
+                return Err(format!(
+                    "`binary_data_size` of the input {name} is no multiple of {}",
+                    datatype.size()
+                ));
             }
-            chunks.map(|chunk| datatype.from_bytes(chunk)).collect()
+            chunks.map(|chunk| datatype.decode(chunk)).collect()
         }
-        _ => return Err(format!("the input {name} has neither \"data\" nor the parameter `binary_data_size`")),
+        _ => {
+            return Err(format!(
+                "the input {name} has neither \"data\" nor the parameter `binary_data_size`"
+            ));
+        }
     };
     let shape = shape(&input.shape, values.len())?;
-    let precision = if datatype == Datatype::Fp32 { Precision::Single } else { Precision::Double };
-    Ok(Tensor { values, shape, precision })
+    let precision = if datatype == Datatype::Fp32 {
+        Precision::Single
+    } else {
+        Precision::Double
+    };
+    Ok(Tensor {
+        values,
+        shape,
+        precision,
+    })
 }
 
 fn from_lists(flat: &Flat, datatype: Datatype, name: &str) -> Result<Vec<f64>, String> {
@@ -212,7 +266,11 @@ fn from_lists(flat: &Flat, datatype: Datatype, name: &str) -> Result<Vec<f64>, S
     if let Some(refusal) = &flat.refusal {
         return Err(refusal.clone());
     }
-    let converted: Option<Vec<f64>> = flat.values.iter().map(|value| datatype.from_json(*value)).collect();
+    let converted: Option<Vec<f64>> = flat
+        .values
+        .iter()
+        .map(|value| datatype.convert(*value))
+        .collect();
     converted.ok_or_else(|| format!("the input {name} has a value that its datatype cannot hold"))
 }
 
@@ -225,18 +283,28 @@ fn shape(sizes: &[i64], count: usize) -> Result<Vec<usize>, String> {
     let bad = || {
         let sizes: Vec<String> = sizes.iter().take(16).map(ToString::to_string).collect();
         let comma = if sizes.len() == 1 { "," } else { "" };
-        format!("cannot reshape array of size {count} into shape ({}{comma})", sizes.join(","))
+        format!(
+            "cannot reshape array of size {count} into shape ({}{comma})",
+            sizes.join(",")
+        )
     };
     let known = sizes.iter().filter(|size| **size != -1);
     let known: Option<Vec<usize>> = known.map(|size| usize::try_from(*size).ok()).collect();
-    let known = known.and_then(|known| known.iter().try_fold(1_usize, |product, size| product.checked_mul(*size)));
+    let known = known.and_then(|known| {
+        known
+            .iter()
+            .try_fold(1_usize, |product, size| product.checked_mul(*size))
+    });
     let known = known.ok_or_else(bad)?;
     let open = match sizes.iter().filter(|size| **size == -1).count() {
         0 if known == count => 0,
-        1 if known > 0 && count % known == 0 => count / known,
+        1 if known > 0 && count.is_multiple_of(known) => count / known,
         _ => return Err(bad()),
     };
-    Ok(sizes.iter().map(|size| usize::try_from(*size).unwrap_or(open)).collect())
+    Ok(sizes
+        .iter()
+        .map(|size| usize::try_from(*size).unwrap_or(open))
+        .collect())
 }
 
 impl Tensor {
@@ -246,9 +314,8 @@ impl Tensor {
             [rows, 0] => Err(format!(
                 "Found array with 0 feature(s) (shape=({rows}, 0)) while a minimum of 1 is required by {estimator}."
             )),
-            [rows, columns] => {
-                Matrix::new(self.values, *rows, *columns, self.precision).ok_or_else(|| "the tensor is no table".to_owned())
-            }
+            [rows, columns] => Matrix::new(self.values, *rows, *columns, self.precision)
+                .ok_or_else(|| "the tensor is no table".to_owned()),
             shape => Err(format!(
                 "Expected 2D array, got {}D array instead: expected a shape of rows and columns, such as [1,4]",
                 shape.len()
@@ -260,7 +327,10 @@ impl Tensor {
     pub(super) fn column(self, name: &str) -> Result<Vec<f64>, String> {
         match self.shape.as_slice() {
             [_] | [_, 1] => Ok(self.values),
-            _ => Err(format!("expected the shape [n] or [n,1] of the column `{}`", short(name))),
+            _ => Err(format!(
+                "expected the shape [n] or [n,1] of the column `{}`",
+                short(name)
+            )),
         }
     }
 }

@@ -9,33 +9,53 @@ use http::StatusCode;
 #[derive(Debug, Default)]
 pub(super) struct Details(Vec<String>);
 
-/// Where in the body a detail is: keys and indices as JSON, below `InferenceRequest`.
-#[derive(Debug, Clone)]
-pub(super) struct Place(String);
+/// Where in the body a detail is. Written out only when there is a detail.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place<'p> {
+    Top,
+    Key(&'p Place<'p>, &'p str),
+    Index(&'p Place<'p>, usize),
+}
 
-impl Place {
-    pub(super) fn top() -> Self {
-        Self(r#""body","InferenceRequest""#.to_owned())
+impl Place<'_> {
+    pub(super) fn key<'p>(&'p self, key: &'p str) -> Place<'p> {
+        Place::Key(self, key)
     }
 
-    pub(super) fn key(&self, key: &str) -> Self {
-        let mut quoted = Vec::new();
-        Style::Compact.text(key, &mut quoted);
-        Self(format!("{},{}", self.0, String::from_utf8_lossy(&quoted)))
+    pub(super) fn index(&self, index: usize) -> Place<'_> {
+        Place::Index(self, index)
     }
 
-    pub(super) fn index(&self, index: usize) -> Self {
-        Self(format!("{},{index}", self.0))
+    /// Keys and indices as members of a JSON list.
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Top => out.extend_from_slice(br#""body","InferenceRequest""#),
+            Self::Key(place, key) => {
+                place.write(out);
+                out.push(b',');
+                Style::Compact.text(key, out);
+            }
+            Self::Index(place, index) => {
+                place.write(out);
+                out.push(b',');
+                out.extend_from_slice(itoa::Buffer::new().format(*index).as_bytes());
+            }
+        }
     }
 }
 
 impl Details {
     /// Adds a detail about `input`, which is valid JSON.
-    pub(super) fn add(&mut self, kind: &str, place: &Place, message: &str, input: &str) {
+    pub(super) fn add(&mut self, kind: &str, place: &Place<'_>, message: &str, input: &str) {
         // Enough to say what is wrong; every further one repeats its input.
         if self.0.len() < 16 {
             let input = compact(input);
-            self.0.push(format!(r#"{{"type":"{kind}","loc":[{}],"msg":"{message}","input":{input}}}"#, place.0));
+            let mut location = Vec::new();
+            place.write(&mut location);
+            let location = String::from_utf8_lossy(&location);
+            self.0.push(format!(
+                r#"{{"type":"{kind}","loc":[{location}],"msg":"{message}","input":{input}}}"#
+            ));
         }
     }
 
@@ -61,7 +81,9 @@ pub(super) fn failure(detail: &str) -> Failure {
 pub(super) fn no_json(error: JsonError, text: &str) -> Failure {
     let words = match error.message {
         "unexpected content after document" => "Extra data",
-        message if message.contains("string key") => "Expecting property name enclosed in double quotes",
+        message if message.contains("string key") => {
+            "Expecting property name enclosed in double quotes"
+        }
         message if message.contains("':'") => "Expecting ':' delimiter",
         message if message.contains("','") => "Expecting ',' delimiter",
         _ => "Expecting value",

@@ -1,0 +1,8 @@
+//! The protocols against answers of KServe, and against noise.
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod noise;
+#[cfg(test)]
+mod requests;
