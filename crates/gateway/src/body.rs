@@ -13,13 +13,18 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
+use crate::connection::Busy;
 use crate::pool::Reuse;
 
 /// What goes wrong with a body.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A request or response body.
-pub struct Body(Kind);
+pub struct Body {
+    kind: Kind,
+    /// Keeps its connection from being parked.
+    busy: Option<Busy>,
+}
 
 enum Kind {
     Full(Bytes),
@@ -31,12 +36,12 @@ enum Kind {
 impl Body {
     /// No bytes.
     pub fn empty() -> Self {
-        Self(Kind::Full(Bytes::new()))
+        Self::full(Bytes::new())
     }
 
     /// These bytes.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
-        Self(Kind::Full(bytes.into()))
+        Self::of(Kind::Full(bytes.into()))
     }
 
     /// Any other body.
@@ -46,15 +51,23 @@ impl Body {
         B::Error: Into<BodyError>,
     {
         use http_body_util::BodyExt as _;
-        Self(Kind::Other(body.map_err(Into::into).boxed_unsync()))
+        Self::of(Kind::Other(body.map_err(Into::into).boxed_unsync()))
     }
 
     pub(crate) fn request(body: RequestBody) -> Self {
-        Self(Kind::Request(Box::new(body)))
+        Self::of(Kind::Request(Box::new(body)))
     }
 
     pub(crate) fn response(body: ResponseBody) -> Self {
-        Self(Kind::Response(Box::new(body)))
+        Self::of(Kind::Response(Box::new(body)))
+    }
+
+    pub(crate) fn hold(&mut self, busy: Busy) {
+        self.busy = Some(busy);
+    }
+
+    fn of(kind: Kind) -> Self {
+        Self { kind, busy: None }
     }
 }
 
@@ -84,7 +97,7 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Kind::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Kind::Request(body) => body.poll(cx),
@@ -94,7 +107,7 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Full(bytes) => bytes.is_empty(),
             Kind::Request(body) => body.inner.is_end_stream(),
             Kind::Response(body) => body.inner.is_end_stream(),
@@ -103,7 +116,7 @@ impl http_body::Body for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.kind {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Request(body) => body.inner.size_hint(),
             Kind::Response(body) => body.inner.size_hint(),

@@ -14,10 +14,10 @@ use http_body_util::{BodyExt as _, Limited};
 use policy::{Caller, Check, CheckAnswer, CheckResponse, RequestHead};
 
 use crate::body::{Body, ResponseBody};
+use crate::connection::Connection;
 use crate::forward;
 use crate::host::{CallContext, Endpoint};
 use crate::names;
-use crate::serve::Connection;
 
 /// Istio's default for `timeout` of an extension provider.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);

@@ -37,12 +37,14 @@ pub struct Limits {
     pub headers: usize,
     /// Request body, bytes (413). Bodies are never gathered by the gateway.
     pub body_bytes: u64,
-    /// From the first byte of a request to the end of its head (408), and, on
-    /// HTTP/1, from one response to the next request.
+    /// From the first byte of a request to the end of its head (408).
     pub header_timeout: Duration,
-    /// From the opening of a connection to its first byte, and how long an
-    /// HTTP/2 connection may be without streams.
+    /// From the opening of a connection to its first byte, from one request to
+    /// the next, and how long an HTTP/2 connection may be without new streams.
     pub idle_timeout: Duration,
+    /// How long an HTTP/1 connection is quiet before its buffers are given
+    /// back; only its socket waits then.
+    pub park_after: Duration,
     /// Longest pause inside a request body (408), and longest time a client may
     /// refuse to take bytes of a response.
     pub stall_timeout: Duration,
@@ -74,6 +76,7 @@ impl Default for Limits {
             body_bytes: 100 * 1024 * 1024,
             header_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
+            park_after: Duration::from_secs(1),
             stall_timeout: Duration::from_secs(30),
             connections: 20_000,
             http2_streams: 100,

@@ -11,12 +11,12 @@ use policy::{Destination, HeaderChange, Permit};
 use tokio::time::Instant;
 
 use crate::body::{Body, Progress, ResponseBody};
+use crate::connection::Connection;
 use crate::host::{CallContext, Endpoint};
 use crate::hygiene::Admitted;
 use crate::names;
 use crate::pool::{self, ConnectError, Reuse};
 use crate::respond::{self, Fault};
-use crate::serve::Connection;
 use crate::tunnel;
 
 /// A request on its way out.

@@ -79,6 +79,7 @@ impl Gateway {
             host,
             limits: self.config.limits.clone(),
             connections: AtomicUsize::new(0),
+            parked: AtomicUsize::new(0),
         });
         let (phase, phases) = watch::channel(Phase::Serving);
         let (alive, finished) = mpsc::channel(1);
@@ -147,6 +148,7 @@ pub(crate) struct Shared {
     pub(crate) host: Arc<dyn Host>,
     pub(crate) limits: Limits,
     pub(crate) connections: AtomicUsize,
+    pub(crate) parked: AtomicUsize,
 }
 
 /// How far the end of the gateway is.
@@ -221,6 +223,11 @@ impl Running {
     /// Open client connections.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// Those of them that are idle and hold no buffers.
+    pub fn parked(&self) -> usize {
+        self.shared.parked.load(Ordering::Relaxed)
     }
 
     /// Stops accepting, closes idle connections, lets requests in flight

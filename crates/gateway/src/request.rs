@@ -10,12 +10,12 @@ use policy::{Answers, CheckAnswer, NoTrace, Permit, Question, RequestHead, Snaps
 
 use crate::body::{Body, BodyFault, Progress, RequestBody};
 use crate::check;
+use crate::connection::Connection;
 use crate::draw;
 use crate::forward::Outbound;
 use crate::host::Answer;
 use crate::hygiene::{self, Admitted, Origin};
 use crate::respond::{self, Fault};
-use crate::serve::Connection;
 
 /// Answers a request.
 pub(crate) async fn answer(
@@ -84,7 +84,7 @@ pub(crate) async fn answer(
 fn bounded(
     incoming: Incoming,
     admitted: &Admitted,
-    connection: &Connection,
+    connection: &Arc<Connection>,
 ) -> (Body, Option<Arc<Progress>>) {
     if incoming.is_end_stream() {
         return (Body::empty(), None);
@@ -97,7 +97,9 @@ fn bounded(
         admitted.trailers,
     );
     let progress = body.progress();
-    (Body::request(body), Some(progress))
+    let mut body = Body::request(body);
+    body.hold(connection.busy());
+    (body, Some(progress))
 }
 
 /// Has the connection closed after this response.
@@ -123,35 +125,38 @@ impl Exchange<'_> {
         let connection = self.connection;
         let head = &self.admitted.head;
         let grpc = head.is_grpc();
-        let line = format!("{} {}{}", head.method, head.authority, head.path);
-        let (response, route) = match decide(connection, self.snapshot, head).await {
+        let logged = tracing::enabled!(target: "gateway::access", tracing::Level::INFO);
+        let line = logged.then(|| format!("{} {}{}", head.method, head.authority, head.path));
+        let mut why = String::new();
+        let response = match decide(connection, self.snapshot, head).await {
             Ok(Ok(permit)) => {
-                let route: Arc<str> = permit.route().into();
+                if logged {
+                    permit.route().clone_into(&mut why);
+                }
                 let response = self.forward(permit).await;
-                (
-                    response.unwrap_or_else(|fault| respond::fault(&fault, grpc)),
-                    route,
-                )
+                response.unwrap_or_else(|fault| respond::fault(&fault, grpc))
             }
             Ok(Err(denial)) => {
                 let host = &*connection.shared.host;
                 let response = respond::denial(&denial, head, self.snapshot.enforces(), host);
-                let reason: Arc<str> = denial.reason.into();
+                why = denial.reason;
                 discard(self.body, self.admitted.expects);
-                (response, reason)
+                response
             }
             Err(fault) => {
                 discard(self.body, self.admitted.expects);
-                (respond::fault(&fault, grpc), "".into())
+                respond::fault(&fault, grpc)
             }
         };
-        tracing::info!(
-            target: "gateway::access",
-            peer = %connection.peer,
-            status = response.status().as_u16(),
-            why = &*route,
-            "{line}"
-        );
+        if let Some(line) = line {
+            tracing::info!(
+                target: "gateway::access",
+                peer = %connection.peer,
+                status = response.status().as_u16(),
+                why,
+                "{line}"
+            );
+        }
         response
     }
 

@@ -2,26 +2,25 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use policy::Entrance;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use crate::body::Body;
+use crate::connection::Connection;
 use crate::gateway::{Phase, Shared, leaving};
+use crate::http1;
+use crate::http2;
 use crate::request;
 use crate::transport::{Protocol, Transport};
 
@@ -91,84 +90,6 @@ fn gravity(error: &io::Error) -> Gravity {
     }
 }
 
-/// A client's connection, shared by its requests and its tunnel.
-pub(crate) struct Connection {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) entrance: Entrance,
-    pub(crate) peer: SocketAddr,
-    pub(crate) peer_text: HeaderValue,
-    requests: AtomicU32,
-    aborted: AtomicU32,
-    abuse: Notify,
-    _open: mpsc::Sender<()>,
-}
-
-impl Connection {
-    fn open(
-        shared: &Arc<Shared>,
-        entrance: Entrance,
-        peer: SocketAddr,
-        open: mpsc::Sender<()>,
-    ) -> Option<Self> {
-        let before = shared.connections.fetch_add(1, Ordering::Relaxed);
-        // From here on dropping it takes it off the count.
-        let connection = Self {
-            shared: Arc::clone(shared),
-            entrance,
-            peer,
-            peer_text: HeaderValue::try_from(peer.ip().to_string())
-                .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
-            requests: AtomicU32::new(0),
-            aborted: AtomicU32::new(0),
-            abuse: Notify::new(),
-            _open: open,
-        };
-        (before < shared.limits.connections).then_some(connection)
-    }
-
-    /// Counts a request; the guard counts it as aborted unless told that it was answered.
-    pub(crate) fn request(self: &Arc<Self>) -> RequestGuard {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        RequestGuard {
-            connection: Arc::clone(self),
-            answered: false,
-        }
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A request that is being answered.
-pub(crate) struct RequestGuard {
-    connection: Arc<Connection>,
-    answered: bool,
-}
-
-impl RequestGuard {
-    pub(crate) fn answered(mut self) {
-        self.answered = true;
-    }
-}
-
-impl Drop for RequestGuard {
-    fn drop(&mut self) {
-        if self.answered {
-            return;
-        }
-        let connection = &self.connection;
-        let aborted = connection.aborted.fetch_add(1, Ordering::Relaxed) + 1;
-        let all = connection.requests.load(Ordering::Relaxed);
-        // h2 bounds resets that come in bursts; these come drop by drop.
-        if aborted >= connection.shared.limits.http2_aborted && aborted.saturating_mul(2) >= all {
-            connection.abuse.notify_one();
-        }
-    }
-}
-
 async fn serve(connection: Arc<Connection>, mut stream: TcpStream, phases: watch::Receiver<Phase>) {
     let limits = &connection.shared.limits;
     let _ = stream.set_nodelay(true);
@@ -182,8 +103,8 @@ async fn serve(connection: Arc<Connection>, mut stream: TcpStream, phases: watch
     };
     // Boxed each by itself, so that an idle connection is no larger than its own protocol.
     let served: BoxFuture<'_, _> = match protocol {
-        Protocol::Http1 => Box::pin(serve_http1(&connection, transport, phases)),
-        Protocol::Http2 => Box::pin(serve_http2(&connection, transport, phases)),
+        Protocol::Http1 => Box::pin(http1::serve(&connection, transport, phases)),
+        Protocol::Http2 => Box::pin(http2::serve(&connection, transport, phases)),
     };
     if let Err(error) = served.await {
         tracing::debug!(peer = %connection.peer, %error, "connection ended");
@@ -206,107 +127,8 @@ async fn first_bytes(
     (count > 0).then(|| read.freeze())
 }
 
-async fn serve_http1(
-    connection: &Arc<Connection>,
-    transport: Transport,
-    mut phases: watch::Receiver<Phase>,
-) -> hyper::Result<()> {
-    let limits = &connection.shared.limits;
-    let header_bytes = limits.header_bytes.max(8192) as usize;
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_header_size(limits.header_bytes as usize)
-        .max_buf_size(header_bytes);
-    if limits.headers != 100 {
-        // The default is kept on the stack.
-        builder.max_headers(limits.headers);
-    }
-    let requests = Requests(Arc::clone(connection));
-    let mut http = Box::new(
-        builder
-            .serve_connection(TokioIo::new(transport), requests)
-            .with_upgrades(),
-    );
-    let served = tokio::select! {
-        biased;
-        served = &mut *http => served,
-        () = leaving(&mut phases) => {
-            std::pin::Pin::new(&mut *http).graceful_shutdown();
-            (&mut *http).await
-        }
-    };
-    if served.as_ref().is_err_and(hyper::Error::is_timeout)
-        && let Some(parts) = http.into_parts()
-        && !parts.read_buf.is_empty()
-    {
-        tell_timeout(parts.io.into_inner()).await;
-    }
-    served
-}
-
-/// hyper closes without a word when a head takes too long.
-async fn tell_timeout(mut transport: Transport) {
-    const BODY: &str =
-        r#"{"error":"request timeout","reason":"the head of the request did not arrive"}"#;
-    let text = format!(
-        "HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\n\r\n{BODY}",
-        BODY.len()
-    );
-    let _ = transport.write_all(text.as_bytes()).await;
-    let _ = transport.shutdown().await;
-}
-
-async fn serve_http2(
-    connection: &Arc<Connection>,
-    transport: Transport,
-    mut phases: watch::Receiver<Phase>,
-) -> hyper::Result<()> {
-    let limits = &connection.shared.limits;
-    let mut http = Box::pin(
-        http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(limits.http2_streams)
-            .max_header_list_size(limits.header_bytes)
-            .initial_stream_window_size(256 * 1024)
-            .initial_connection_window_size(1024 * 1024)
-            .max_send_buf_size(64 * 1024)
-            .keep_alive_interval(Duration::from_secs(30))
-            .serve_connection(TokioIo::new(transport), Requests(Arc::clone(connection))),
-    );
-    let mut seen = 0;
-    let mut quiet = tokio::time::interval(limits.idle_timeout);
-    quiet.tick().await;
-    let mut going = false;
-    loop {
-        tokio::select! {
-            biased;
-            served = &mut http => return served,
-            () = connection.abuse.notified() => {
-                tracing::info!(peer = %connection.peer, "connection closed: most of its streams were aborted");
-                return Ok(());
-            }
-            () = leaving(&mut phases), if !going => {
-                going = true;
-                http.as_mut().graceful_shutdown();
-            }
-            _ = quiet.tick(), if !going => {
-                // Streams that are still open complete after GOAWAY.
-                let now = connection.requests.load(Ordering::Relaxed);
-                going = now == seen;
-                seen = now;
-                if going {
-                    http.as_mut().graceful_shutdown();
-                }
-            }
-        }
-    }
-}
-
 /// Answers the requests of a connection.
-struct Requests(Arc<Connection>);
+pub(crate) struct Requests(pub(crate) Arc<Connection>);
 
 impl hyper::service::Service<Request<Incoming>> for Requests {
     type Response = Response<Body>;
@@ -317,7 +139,9 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
         let guard = self.0.request();
         let connection = Arc::clone(&self.0);
         Box::pin(async move {
-            let response = request::answer(&connection, request).await;
+            let busy = connection.busy();
+            let mut response = request::answer(&connection, request).await;
+            response.body_mut().hold(busy);
             guard.answered();
             Ok(response)
         })

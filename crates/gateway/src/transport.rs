@@ -3,6 +3,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -38,6 +40,26 @@ pub(crate) struct Transport {
     prefix: Bytes,
     stall: Duration,
     timer: Option<Pin<Box<Sleep>>>,
+    state: Arc<State>,
+}
+
+/// What can be seen of a socket while HTTP owns it.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    reads: AtomicU32,
+    blocked: AtomicBool,
+}
+
+impl State {
+    /// How often there was something to read.
+    pub(crate) fn reads(&self) -> u32 {
+        self.reads.load(Ordering::Relaxed)
+    }
+
+    /// Whether bytes wait for the client to take them.
+    pub(crate) fn blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed)
+    }
 }
 
 impl Transport {
@@ -61,8 +83,23 @@ impl Transport {
             prefix: read.freeze(),
             stall,
             timer: None,
+            state: Arc::default(),
         };
         Ok(Some((protocol, transport)))
+    }
+
+    pub(crate) fn state(&self) -> Arc<State> {
+        Arc::clone(&self.state)
+    }
+
+    /// Waits until there is something to read, the end included.
+    pub(crate) async fn readable(&self) -> bool {
+        self.stream.readable().await.is_ok()
+    }
+
+    /// Has these bytes read first.
+    pub(crate) fn put_back(&mut self, bytes: Bytes) {
+        self.prefix = bytes;
     }
 
     fn watch(
@@ -70,6 +107,9 @@ impl Transport {
         cx: &mut Context<'_>,
         written: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
+        self.state
+            .blocked
+            .store(written.is_pending(), Ordering::Relaxed);
         if written.is_ready() {
             self.timer = None;
             return written;
@@ -88,7 +128,11 @@ impl AsyncRead for Transport {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.prefix.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buf);
+            let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+            if read.is_ready() {
+                self.state.reads.fetch_add(1, Ordering::Relaxed);
+            }
+            return read;
         }
         let take = self.prefix.len().min(buf.remaining());
         if let Some(part) = self.prefix.get(..take) {

@@ -11,9 +11,9 @@ use tokio::io::copy_bidirectional_with_sizes;
 use tokio::time::timeout;
 
 use crate::body::Body;
+use crate::connection::Connection;
 use crate::names;
 use crate::respond::Fault;
-use crate::serve::Connection;
 
 const BUFFER: usize = 8 * 1024;
 /// From the 101 to the end of the handshake on both sides.

@@ -101,3 +101,52 @@ async fn a_deadline_ends_what_does_not_end() {
     assert!(stuck.closed().await);
     assert!(tunnel.closed().await);
 }
+
+#[tokio::test]
+async fn quiet_connections_are_parked_and_wake_up() {
+    let world = World::limited(Limits {
+        park_after: Duration::from_millis(10),
+        ..Limits::default()
+    })
+    .await;
+    let parked = async |count| {
+        let counted = async {
+            while world.running.parked() != count {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, counted)
+            .await
+            .expect("parked in time");
+    };
+    let mut client = Client::connect(world.external).await;
+    // A request that takes its time is not quiet, nor is half a head.
+    client
+        .send("GET /slow HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+        .await;
+    let mut half = Client::connect(world.external).await;
+    half.send("GET /a HTTP/1.1\r\n").await;
+    world.upstream.wait_for(1).await;
+    let mut other = Client::connect(world.external).await;
+    for round in 0..3 {
+        other
+            .send("POST /a HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 3\r\n\r\nabc")
+            .await;
+        assert_eq!(
+            other.answer().await.expect("an answer").status,
+            200,
+            "{round}"
+        );
+        parked(1).await;
+    }
+    world.upstream.gate.add_permits(1);
+    assert_eq!(client.answer().await.expect("an answer").body, "slow");
+    parked(2).await;
+    half.send("Host: shop.example\r\n\r\n").await;
+    assert_eq!(half.answer().await.expect("an answer").status, 200);
+    drop(other);
+    parked(1).await;
+    let drained = world.running.drain(PATIENCE).await;
+    assert_eq!(drained, Drained { cut: 0 });
+    assert!(client.closed().await);
+}
