@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::error::LoadError;
+use crate::locate::{Step, Text};
 use crate::meta::{ObjectRef, Source};
 
 /// Files longer than this are not configuration.
@@ -16,10 +17,13 @@ pub(crate) struct Document {
     pub(crate) source: Source,
     /// API group, without version; empty for core objects.
     pub(crate) group: String,
+    pub(crate) version: String,
     pub(crate) kind: String,
     pub(crate) value: Value,
-    /// The document's own text, to find the line of a wrong field.
-    pub(crate) text: Arc<str>,
+    /// The text it is in, to find the line of a wrong field.
+    pub(crate) text: Arc<Text>,
+    /// Where it is in that text: the item of a list.
+    pub(crate) path: Vec<Step>,
 }
 
 impl Document {
@@ -65,6 +69,7 @@ fn is_cluster_scoped(kind: &str) -> bool {
 /// Reads all documents of a file. Errors of one document do not hide others.
 pub(crate) fn read(file: &Arc<str>, text: &str, errors: &mut Vec<LoadError>) -> Vec<Document> {
     let mut documents = Vec::new();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let whole = Source {
         file: file.clone(),
         line: 0,
@@ -85,7 +90,10 @@ pub(crate) fn read(file: &Arc<str>, text: &str, errors: &mut Vec<LoadError>) -> 
         };
         match serde_saphyr::from_str_with_options::<Value>(chunk, options()) {
             Ok(Value::Null) => {}
-            Ok(value) => unfold(value, &source, &Arc::from(chunk), &mut documents, errors),
+            Ok(value) => {
+                let text = Arc::new(Text::new(chunk, line));
+                unfold(value, &source, &text, &[], &mut documents, errors);
+            }
             Err(error) => {
                 let at = error.location().map_or(source.line, |l| {
                     line + u32::try_from(l.line()).unwrap_or(1).saturating_sub(1)
@@ -105,9 +113,19 @@ pub(crate) fn read(file: &Arc<str>, text: &str, errors: &mut Vec<LoadError>) -> 
     documents
 }
 
-/// Snippets are left out of messages: they would repeat secrets.
+/// Bounds on what a document may expand to; snippets are left out of messages,
+/// they would repeat secrets. `0010` stays text, as hashes are written.
 pub(crate) fn options() -> serde_saphyr::Options {
-    serde_saphyr::options! { with_snippet: false }
+    serde_saphyr::options! {
+        with_snippet: false,
+        leading_zero_numbers_as_strings: true,
+        budget: serde_saphyr::budget! {
+            max_depth: 64,
+            max_nodes: 2_000_000,
+            max_events: 4_000_000,
+            max_buffered_comment_events: 10_000,
+        },
+    }
 }
 
 pub(crate) fn one_line(text: &str) -> String {
@@ -115,7 +133,7 @@ pub(crate) fn one_line(text: &str) -> String {
 }
 
 /// Documents with the 1-based line each begins on. A `---` at the beginning of
-/// a line always separates: block scalars are indented.
+/// a line always separates: block scalars are indented (YAML 1.2, 9.1.2).
 fn split(text: &str) -> Vec<(u32, &str)> {
     let mut chunks = Vec::new();
     let mut start = 0;
@@ -123,29 +141,31 @@ fn split(text: &str) -> Vec<(u32, &str)> {
     let mut at = 0;
     for (number, line) in (1u32..).zip(text.split_inclusive('\n')) {
         let end = at + line.len();
-        let trimmed = line.trim_end();
-        if trimmed == "---" || trimmed.starts_with("--- ") || trimmed == "..." {
+        let marker = ["---", "..."].into_iter().find(|marker| {
+            line.strip_prefix(marker)
+                .is_some_and(|rest| rest.chars().next().is_none_or(char::is_whitespace))
+        });
+        if let Some(marker) = marker {
             chunks.push((start_line, text.get(start..at).unwrap_or_default()));
-            start = end;
-            start_line = number.saturating_add(1);
+            // Content may follow the marker on its line.
+            start = at + marker.len();
+            start_line = number;
         }
         at = end;
     }
     chunks.push((start_line, text.get(start..).unwrap_or_default()));
-    chunks.retain(|(_, chunk)| {
-        chunk
-            .lines()
-            .any(|l| !l.trim().is_empty() && !l.trim_start().starts_with('#'))
-    });
+    chunks.retain(|(_, chunk)| chunk.lines().any(|l| !is_blank(l)));
     chunks
+}
+
+/// Nothing, a comment, or a directive.
+fn is_blank(line: &str) -> bool {
+    line.trim().is_empty() || line.trim_start().starts_with('#') || line.starts_with('%')
 }
 
 /// The line of the first content of a chunk, past comments and blank lines.
 fn first_line(line: u32, chunk: &str) -> u32 {
-    let skipped = chunk
-        .lines()
-        .take_while(|l| l.trim().is_empty() || l.trim_start().starts_with('#'))
-        .count();
+    let skipped = chunk.lines().take_while(|l| is_blank(l)).count();
     line.saturating_add(u32::try_from(skipped).unwrap_or(0))
 }
 
@@ -153,62 +173,75 @@ fn first_line(line: u32, chunk: &str) -> u32 {
 fn unfold(
     value: Value,
     source: &Source,
-    text: &Arc<str>,
+    text: &Arc<Text>,
+    path: &[Step],
     documents: &mut Vec<Document>,
     errors: &mut Vec<LoadError>,
 ) {
     let field = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
     let (kind, api) = (field("kind"), field("apiVersion"));
-    let Value::Object(map) = &value else {
-        errors.push(LoadError::new(
-            source,
-            None,
-            "expected an object with `apiVersion` and `kind`",
-        ));
-        return;
+    let mut document = Document {
+        source: source.clone(),
+        group: String::new(),
+        version: String::new(),
+        kind: NO_KIND.to_owned(),
+        value: Value::Null,
+        text: text.clone(),
+        path: path.to_vec(),
     };
     match (kind, api) {
         (Some(kind), Some(api)) if kind == "List" && api == "v1" => {
-            for item in map
-                .get("items")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten()
-            {
-                unfold(item.clone(), source, text, documents, errors);
+            let Value::Object(mut map) = value else {
+                return;
+            };
+            let items = match map.remove("items") {
+                Some(Value::Array(items)) => items,
+                None | Some(Value::Null) => Vec::new(),
+                Some(_) => {
+                    let error = LoadError::new(source, None, "expected a sequence");
+                    return errors.push(error.at("items"));
+                }
+            };
+            for (index, item) in items.into_iter().enumerate() {
+                let mut path = path.to_vec();
+                path.extend([Step::Key("items".to_owned()), Step::Index(index)]);
+                let source = Source {
+                    line: text.line_of(&path).unwrap_or(source.line),
+                    ..source.clone()
+                };
+                unfold(item, &source, text, &path, documents, errors);
             }
         }
         (Some(kind), Some(api)) => {
-            let group = api
-                .split_once('/')
-                .map_or("", |(group, _)| group)
-                .to_owned();
-            documents.push(Document {
-                source: source.clone(),
-                group,
-                kind,
-                value,
-                text: text.clone(),
-            });
+            let (group, version) = api.split_once('/').unwrap_or(("", &api));
+            document.group = group.to_owned();
+            document.version = version.to_owned();
+            document.kind = kind;
+            document.value = value;
+            documents.push(document);
         }
-        (None, None) => documents.push(Document {
-            source: source.clone(),
-            group: String::new(),
-            kind: "(no kind)".to_owned(),
-            value,
-            text: text.clone(),
-        }),
+        // Patches of kustomize have neither, and may be sequences.
+        (None, None) if value.is_object() || value.is_array() => documents.push(document),
+        (None, None) => errors.push(LoadError::new(
+            source,
+            None,
+            "expected an object with `apiVersion` and `kind`",
+        )),
         (None, Some(_)) => errors.push(LoadError::new(source, None, "`kind` is missing")),
-        (Some(kind), None) if kind == "Kustomization" => {}
+        // kustomize fills in its own apiVersion.
+        (Some(kind), None) if kind == "Kustomization" || kind == "Component" => {
+            document.kind = kind;
+            documents.push(document);
+        }
         (Some(kind), None) => {
-            errors.push(LoadError::new(
-                source,
-                None,
-                format!("{kind}: `apiVersion` is missing"),
-            ));
+            let message = format!("{kind}: `apiVersion` is missing");
+            errors.push(LoadError::new(source, None, message));
         }
     }
 }
+
+/// Stands for the kind of a document that names none.
+const NO_KIND: &str = "(no kind)";
 
 #[cfg(test)]
 mod tests {

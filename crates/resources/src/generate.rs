@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::cluster::{Cluster, PredictorService};
-use crate::core::{Service, ServicePort};
+use crate::core::{PortRef, Service, ServicePort};
 use crate::error::LoadError;
 use crate::istio::{
     Destination, HeaderOperations, Headers, HttpMatch, HttpRoute, PortSelector, Rewrite,
@@ -14,87 +14,7 @@ use crate::istio::{
 };
 use crate::kserve::{InferenceService, IngressConfig};
 use crate::meta::{Metadata, Object, ServiceName, Source};
-
-const VISIBILITY: &str = "networking.knative.dev/visibility";
-
-/// Where an InferenceService answers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ModelUrls {
-    /// Hosts for callers from outside; empty when it is cluster-local.
-    pub external_hosts: Vec<String>,
-    /// `host/path` for callers from outside, with path-based routing.
-    pub external_path: Option<(String, String)>,
-    /// Host for workloads.
-    pub local_host: String,
-}
-
-/// Where an InferenceService answers.
-///
-/// # Errors
-/// The template that cannot be evaluated.
-pub fn urls(
-    config: &IngressConfig,
-    service: &Object<InferenceService>,
-) -> Result<ModelUrls, String> {
-    let (name, namespace) = (&service.meta.name, &service.meta.namespace);
-    let mut urls = ModelUrls {
-        local_host: format!("{name}.{namespace}.svc.cluster.local"),
-        ..ModelUrls::default()
-    };
-    if is_cluster_local(service) {
-        return Ok(urls);
-    }
-    let domains = std::iter::once(&config.ingress_domain).chain(&config.additional_ingress_domains);
-    for domain in domains {
-        urls.external_hosts
-            .push(evaluate(&config.domain_template, name, namespace, domain)?);
-    }
-    if !config.path_template.is_empty() {
-        let path = evaluate(
-            &config.path_template,
-            name,
-            namespace,
-            &config.ingress_domain,
-        )?;
-        urls.external_path = Some((config.ingress_domain.clone(), path));
-    }
-    Ok(urls)
-}
-
-fn is_cluster_local(service: &Object<InferenceService>) -> bool {
-    service
-        .meta
-        .labels
-        .get(VISIBILITY)
-        .is_some_and(|v| v == "cluster-local")
-}
-
-/// The Go templates of `inferenceservice-config`: three fields, no functions.
-fn evaluate(template: &str, name: &str, namespace: &str, domain: &str) -> Result<String, String> {
-    let mut out = String::new();
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once("{{") {
-        out.push_str(before);
-        let Some((action, after)) = after.split_once("}}") else {
-            return Err(format!(
-                "template `{template}`: expected `}}}}` after `{{{{`"
-            ));
-        };
-        out.push_str(match action.trim().trim_matches('-').trim() {
-            ".Name" => name,
-            ".Namespace" => namespace,
-            ".IngressDomain" => domain,
-            other => {
-                return Err(format!(
-                    "template `{template}`: expected .Name, .Namespace or .IngressDomain, found `{other}`"
-                ));
-            }
-        });
-        rest = after;
-    }
-    out.push_str(rest);
-    Ok(out)
-}
+use crate::urls::{ModelUrls, urls};
 
 /// Adds what is missing for every InferenceService.
 pub(crate) fn generate(cluster: &mut Cluster, errors: &mut Vec<LoadError>) {
@@ -115,11 +35,26 @@ pub(crate) fn generate(cluster: &mut Cluster, errors: &mut Vec<LoadError>) {
             service: &service,
             urls,
         };
-        generator.services(cluster);
-        generator.add(cluster, generator.kserve_route());
-        generator.add(cluster, generator.knative_route());
+        if is_raw(&service) {
+            generator.raw_services(cluster);
+        } else {
+            generator.services(cluster);
+            generator.add(cluster, generator.kserve_route());
+            for component in generator.components() {
+                generator.add(cluster, generator.knative_route(component, cluster));
+            }
+        }
         generator.predictors(cluster);
     }
+}
+
+/// Without Knative: `serving.kserve.io/deploymentMode`, both of its spellings.
+fn is_raw(service: &Object<InferenceService>) -> bool {
+    service
+        .meta
+        .annotations
+        .get("serving.kserve.io/deploymentMode")
+        .is_some_and(|mode| mode == "RawDeployment" || mode == "Standard")
 }
 
 struct Generator<'a> {
@@ -167,16 +102,61 @@ impl Generator<'_> {
         }
     }
 
-    fn predictor_host(&self) -> String {
+    /// The parts that each have a Knative Service of their own.
+    fn components(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let spec = &self.service.spec;
+        [
+            ("predictor", true),
+            ("transformer", spec.transformer.is_some()),
+            ("explainer", spec.explainer.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(name, there)| there.then_some(name))
+    }
+
+    /// What requests go to first.
+    fn front(&self) -> &'static str {
+        match self.service.spec.transformer {
+            Some(_) => "transformer",
+            None => "predictor",
+        }
+    }
+
+    fn host(&self, component: &str) -> String {
         format!(
-            "{}-predictor.{}.svc.cluster.local",
+            "{}-{component}.{}.svc.cluster.local",
             self.name(),
             self.namespace()
         )
     }
 
-    fn revision(&self) -> String {
-        format!("{}-predictor-00001", self.name())
+    /// The newest revision that the YAML holds a Service of, or the first.
+    fn revision(&self, component: &str, cluster: &Cluster) -> String {
+        let route = format!("{}-{component}", self.name());
+        cluster
+            .services
+            .iter()
+            .filter(|s| s.meta.namespace == self.namespace())
+            .map(|s| s.meta.name.as_str())
+            .filter(|name| {
+                name.strip_prefix(&route)
+                    .and_then(|rest| rest.strip_prefix('-'))
+                    .is_some_and(is_revision)
+            })
+            .max()
+            .map_or_else(|| format!("{route}-00001"), str::to_owned)
+    }
+
+    fn service_unless_there(&self, cluster: &mut Cluster, name: String, spec: Service) {
+        let there = cluster
+            .services
+            .iter()
+            .any(|s| s.meta.name == name && s.meta.namespace == self.namespace());
+        if !there {
+            cluster
+                .services
+                .push(self.object("Service", name, &[], spec));
+        }
     }
 
     fn services(&self, cluster: &mut Cluster) {
@@ -185,35 +165,37 @@ impl Generator<'_> {
             external_name: Some(target.to_owned()),
             ..Service::default()
         };
-        let port = ServicePort {
-            name: Some("http".into()),
-            port: 80,
-            target_port: None,
-        };
-        let revision = Service {
-            ports: vec![port],
-            ..Service::default()
-        };
-        for (name, spec) in [
-            (
-                self.name().to_owned(),
-                external(&self.config.local_gateway_service),
-            ),
-            (
-                format!("{}-predictor", self.name()),
-                external(self.local_gateway_service()),
-            ),
-            (self.revision(), revision),
-        ] {
-            let there = cluster
-                .services
-                .iter()
-                .any(|s| s.meta.name == name && s.meta.namespace == self.namespace());
-            if !there {
-                cluster
-                    .services
-                    .push(self.object("Service", name, &[], spec));
-            }
+        let front = external(&self.config.local_gateway_service);
+        self.service_unless_there(cluster, self.name().to_owned(), front);
+        for component in self.components() {
+            let route = external(self.local_gateway_service());
+            let name = format!("{}-{component}", self.name());
+            self.service_unless_there(cluster, name, route);
+            let revision = Service {
+                ports: vec![http_port(None)],
+                ..Service::default()
+            };
+            let name = self.revision(component, cluster);
+            self.service_unless_there(cluster, name, revision);
+        }
+    }
+
+    /// Plain Services, around every gateway.
+    fn raw_services(&self, cluster: &mut Cluster) {
+        let mut names = vec![(self.name().to_owned(), self.front())];
+        names.extend(
+            self.components()
+                .map(|component| (format!("{}-{component}", self.name()), component)),
+        );
+        for (name, component) in names {
+            let app = format!("isvc.{}-{component}", self.name());
+            let spec = Service {
+                kind: Some("ClusterIP".into()),
+                selector: BTreeMap::from([("app".to_owned(), app)]),
+                ports: vec![http_port(Some(8080))],
+                ..Service::default()
+            };
+            self.service_unless_there(cluster, name, spec);
         }
     }
 
@@ -227,7 +209,7 @@ impl Generator<'_> {
     }
 
     /// KServe's VirtualService: host and path routes, all sent to the
-    /// cluster-local gateway under the predictor's host.
+    /// cluster-local gateway under the component's host.
     fn kserve_route(&self) -> Object<VirtualService> {
         let mut hosts = vec![self.urls.local_host.clone()];
         hosts.extend(self.urls.external_hosts.iter().cloned());
@@ -245,7 +227,18 @@ impl Generator<'_> {
             gateways: vec![self.config.ingress_gateway.clone()],
             ..HttpMatch::default()
         }));
-        let mut http = vec![self.to_local_gateway(matches, None)];
+        let mut http = Vec::new();
+        if self.service.spec.explainer.is_some() {
+            let mut explain = matches.clone();
+            for one in &mut explain {
+                one.uri = Some(StringMatch {
+                    regex: Some(EXPLAIN.to_owned()),
+                    ..StringMatch::default()
+                });
+            }
+            http.push(self.to_local_gateway("explainer", explain, None));
+        }
+        http.push(self.to_local_gateway(self.front(), matches, None));
         if let Some((host, path)) = &self.urls.external_path {
             if !hosts.contains(host) {
                 hosts.push(host.clone());
@@ -264,7 +257,8 @@ impl Generator<'_> {
                 exact: Some(path.clone()),
                 ..StringMatch::default()
             };
-            http.push(self.to_local_gateway(vec![at(below), at(exact)], Some("/")));
+            let matches = vec![at(below), at(exact)];
+            http.push(self.to_local_gateway(self.front(), matches, Some("/")));
         }
         let spec = VirtualService {
             hosts,
@@ -275,11 +269,16 @@ impl Generator<'_> {
         self.object("VirtualService", self.name().to_owned(), &[], spec)
     }
 
-    fn to_local_gateway(&self, matches: Vec<HttpMatch>, rewrite: Option<&str>) -> HttpRoute {
+    fn to_local_gateway(
+        &self,
+        component: &str,
+        matches: Vec<HttpMatch>,
+        rewrite: Option<&str>,
+    ) -> HttpRoute {
         HttpRoute {
             matches,
             headers: Some(set([
-                ("Host", self.predictor_host()),
+                ("Host", self.host(component)),
                 ("KServe-Isvc-Name", self.name().to_owned()),
                 ("KServe-Isvc-Namespace", self.namespace().to_owned()),
             ])),
@@ -292,9 +291,11 @@ impl Generator<'_> {
         }
     }
 
-    /// Knative's VirtualService of the predictor's Route.
-    fn knative_route(&self) -> Object<VirtualService> {
-        let route = format!("{}-predictor", self.name());
+    /// Knative's VirtualService of a component's Route. Its further routes for
+    /// the prober (`K-Network-Hash: override`) go to the same place.
+    fn knative_route(&self, component: &str, cluster: &Cluster) -> Object<VirtualService> {
+        let route = format!("{}-{component}", self.name());
+        let revision = self.revision(component, cluster);
         let short = format!("{route}.{}", self.namespace());
         let outside = format!("{short}.{}", self.config.ingress_domain);
         let cluster_local = self.urls.external_hosts.is_empty();
@@ -306,7 +307,7 @@ impl Generator<'_> {
             gateways.push(self.config.ingress_gateway.clone());
             entries.push((outside, self.config.ingress_gateway.clone()));
         }
-        hosts.extend([format!("{short}.svc"), self.predictor_host()]);
+        hosts.extend([format!("{short}.svc"), self.host(component)]);
         let http = entries
             .into_iter()
             .map(|(authority, gateway)| HttpRoute {
@@ -319,10 +320,10 @@ impl Generator<'_> {
                     ..HttpMatch::default()
                 }],
                 route: vec![destination(
-                    &format!("{}.{}.svc.cluster.local", self.revision(), self.namespace()),
+                    &format!("{revision}.{}.svc.cluster.local", self.namespace()),
                     Some(set([
                         ("Knative-Serving-Namespace", self.namespace().to_owned()),
-                        ("Knative-Serving-Revision", self.revision()),
+                        ("Knative-Serving-Revision", revision.clone()),
                     ])),
                 )],
                 ..HttpRoute::default()
@@ -345,35 +346,72 @@ impl Generator<'_> {
         self.object("VirtualService", format!("{route}-ingress"), &labels, spec)
     }
 
-    /// Every Service that stands for the predictor, generated or written:
-    /// `<name>-predictor-<revision>`, its `-private` twin, and `<name>-predictor`.
+    /// Every Service that stands for the predictor, generated or written.
     fn predictors(&self, cluster: &mut Cluster) {
-        let prefix = format!("{}-predictor", self.name());
-        for service in &cluster.services {
-            let meta = &service.meta;
-            let revision = meta.name.strip_prefix(&prefix).is_some_and(|rest| {
-                let rest = rest.strip_suffix("-private").unwrap_or(rest);
-                rest.is_empty()
-                    || rest.strip_prefix('-').is_some_and(|n| {
-                        n == "default" || n.len() == 5 && n.bytes().all(|b| b.is_ascii_digit())
-                    })
-            });
-            if meta.namespace == self.namespace() && revision {
-                cluster.predictors.push(PredictorService {
-                    service: ServiceName {
-                        namespace: meta.namespace.as_str().into(),
-                        name: meta.name.as_str().into(),
-                    },
-                    model: self.service.reference(),
-                });
-            }
+        let found: Vec<PredictorService> = cluster
+            .services
+            .iter()
+            .filter(|s| s.meta.namespace == self.namespace() && self.is_predictor(&s.meta))
+            .map(|s| PredictorService {
+                service: ServiceName {
+                    namespace: s.meta.namespace.as_str().into(),
+                    name: s.meta.name.as_str().into(),
+                },
+                model: self.service.reference(),
+            })
+            .collect();
+        cluster.predictors.extend(found);
+    }
+
+    /// By name (`<name>-predictor`, a revision of it, the revision's `-private`
+    /// twin, in raw mode `<name>`) or by KServe's labels.
+    fn is_predictor(&self, meta: &Metadata) -> bool {
+        if meta.name == self.name() {
+            return is_raw(self.service) && self.front() == "predictor";
         }
+        let label = |name: &str| meta.labels.get(name).map(String::as_str);
+        if label("serving.kserve.io/inferenceservice") == Some(self.name())
+            && label("component").is_none_or(|c| c == "predictor")
+        {
+            return true;
+        }
+        let rest = meta
+            .name
+            .strip_prefix(self.name())
+            .and_then(|rest| rest.strip_prefix("-predictor"));
+        let Some(rest) = rest else { return false };
+        let rest = rest.strip_suffix("-private").unwrap_or(rest);
+        rest.is_empty()
+            || rest
+                .strip_prefix('-')
+                .is_some_and(|n| n == "default" || is_revision(n))
+    }
+}
+
+/// KServe's `ExplainPrefix`.
+const EXPLAIN: &str = r"^/v1/models/[\w-]+:explain$";
+
+fn is_revision(number: &str) -> bool {
+    number.len() == 5 && number.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn http_port(target: Option<u16>) -> ServicePort {
+    ServicePort {
+        name: Some("http".into()),
+        port: 80,
+        target_port: target.map(PortRef::Number),
     }
 }
 
 /// KServe's `HostRegExp`: the host, with or without a port.
 fn host_regex(host: &str) -> StringMatch {
-    let escaped = host.replace('.', r"\.");
+    let mut escaped = String::with_capacity(host.len() + 8);
+    for c in host.chars() {
+        if r"\.+*?()|[]{}^$".contains(c) {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
     StringMatch {
         regex: Some(format!(r"^{escaped}(?::\d{{1,5}})?$")),
         ..StringMatch::default()
@@ -405,3 +443,6 @@ fn destination(host: &str, headers: Option<Headers>) -> RouteDestination {
         headers,
     }
 }
+
+#[cfg(test)]
+mod tests;

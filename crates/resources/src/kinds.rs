@@ -5,66 +5,88 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_path_to_error::Segment;
 
 use crate::cluster::Cluster;
-use crate::core::{ConfigMap, Endpoints, Pod, Secret, Workload};
+use crate::core::{ConfigMap, Pod, Secret, Workload};
 use crate::document::{Document, one_line, options};
+use crate::endpoints;
 use crate::error::LoadError;
+use crate::locate::{Step, Text};
 use crate::meta::{Metadata, Object, Source};
 
-/// Groups of Istio's objects.
+/// API groups.
 const NETWORKING: &str = "networking.istio.io";
 const SECURITY: &str = "security.istio.io";
+const KSERVE: &str = "serving.kserve.io";
 
 /// Adds one object to the cluster.
 pub(crate) fn add(cluster: &mut Cluster, document: &Document) -> Result<(), LoadError> {
-    match (document.group.as_str(), document.kind.as_str()) {
+    let group = document.group.as_str();
+    let version = document.version.as_str();
+    if group == "sidegate.dev" {
+        return sidegate(cluster, document);
+    }
+    let served = match group {
+        "" => version == "v1",
+        NETWORKING => matches!(version, "v1alpha3" | "v1beta1" | "v1"),
+        SECURITY => matches!(version, "v1beta1" | "v1"),
+        KSERVE => version == "v1beta1",
+        _ => true,
+    };
+    if !served {
+        unknown(cluster, document);
+        return Ok(());
+    }
+    match (group, document.kind.as_str()) {
         ("", "Namespace") => cluster.namespaces.push(whole(document)?),
         ("", "Service") => cluster.services.push(spec(document)?),
         ("", "ServiceAccount") => cluster.service_accounts.push(whole(document)?),
         ("", "ConfigMap") => config_map(cluster, document)?,
         ("", "Secret") => cluster.secrets.push(secret(document)?),
-        ("", "Pod") => cluster.workloads.push(workload(document, "")?),
+        ("", "Pod") => cluster.workloads.push(workload(document, &[])?),
         ("apps", "Deployment" | "StatefulSet" | "DaemonSet") => {
             cluster
                 .workloads
-                .push(workload(document, "/spec/template")?);
+                .push(workload(document, &["spec", "template"])?);
         }
-        ("", "Endpoints") => cluster.endpoints.push(endpoints(document)?),
-        ("discovery.k8s.io", "EndpointSlice") => cluster.endpoints.push(endpoint_slice(document)?),
-        (NETWORKING, "ServiceEntry") => service_entry(cluster, document)?,
+        ("", "Endpoints") => cluster.endpoints.push(endpoints::endpoints(document)?),
+        ("discovery.k8s.io", "EndpointSlice") => {
+            cluster.endpoints.push(endpoints::slice(document)?);
+        }
+        (NETWORKING, "ServiceEntry") => cluster.endpoints.extend(endpoints::entry(document)?),
         (NETWORKING, "Gateway") => cluster.gateways.push(spec(document)?),
         (NETWORKING, "VirtualService") => cluster.virtual_services.push(spec(document)?),
         (NETWORKING, "EnvoyFilter") => cluster.envoy_filters.push(spec(document)?),
         (SECURITY, "AuthorizationPolicy") => cluster.authorization_policies.push(spec(document)?),
         (SECURITY, "RequestAuthentication") => {
-            cluster.request_authentications.push(spec(document)?)
+            cluster.request_authentications.push(spec(document)?);
         }
-        ("serving.kserve.io", "InferenceService") => {
-            cluster.inference_services.push(spec(document)?)
-        }
-        ("sidegate.dev", "Sidegate") => sidegate(cluster, document)?,
-        (_, kind) => {
-            match cluster
-                .unknown_kinds
-                .iter_mut()
-                .find(|(known, _)| known == kind)
-            {
-                Some((_, count)) => *count += 1,
-                None => cluster.unknown_kinds.push((kind.to_owned(), 1)),
-            }
-        }
+        (KSERVE, "InferenceService") => cluster.inference_services.push(spec(document)?),
+        _ => unknown(cluster, document),
     }
     Ok(())
 }
 
-fn object<T>(document: &Document, spec: T) -> Result<Object<T>, LoadError> {
+/// Counts a kind nothing is read of, as `kind.group`.
+fn unknown(cluster: &mut Cluster, document: &Document) {
+    let kind = match document.group.as_str() {
+        "" => document.kind.clone(),
+        group => format!("{}.{group}", document.kind),
+    };
+    match cluster.unknown_kinds.iter_mut().find(|(k, _)| *k == kind) {
+        Some((_, count)) => *count += 1,
+        None => cluster.unknown_kinds.push((kind, 1)),
+    }
+}
+
+pub(crate) fn object<T>(document: &Document, spec: T) -> Result<Object<T>, LoadError> {
     let reference = document.reference();
     let metadata = document.value.get("metadata").unwrap_or(&Value::Null);
     let mut meta: Metadata = if metadata.is_null() {
         Metadata::default()
     } else {
-        typed(document, &without_nulls(metadata), "metadata")?
+        typed(document, metadata, &["metadata"])?
     };
     if meta.name.is_empty() {
         return Err(
@@ -85,133 +107,198 @@ fn object<T>(document: &Document, spec: T) -> Result<Object<T>, LoadError> {
 fn spec<T: DeserializeOwned + Default>(document: &Document) -> Result<Object<T>, LoadError> {
     match document.value.get("spec") {
         None | Some(Value::Null) => object(document, T::default()),
-        Some(value) => object(document, typed(document, value, "spec")?),
+        Some(value) => object(document, typed(document, value, &["spec"])?),
     }
 }
 
 /// An object that has no `spec`.
 fn whole<T: DeserializeOwned>(document: &Document) -> Result<Object<T>, LoadError> {
-    object(document, typed(document, &document.value, "")?)
+    object(document, typed(document, &document.value, &[])?)
 }
 
 /// Reads a part of a document into its type; an error names field and line.
 fn typed<T: DeserializeOwned>(
     document: &Document,
     value: &Value,
-    prefix: &str,
+    prefix: &[&str],
 ) -> Result<T, LoadError> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let path = error.path().to_string();
-        let field = match (prefix, path.as_str()) {
-            (prefix, ".") => prefix.to_owned(),
-            ("", path) => path.to_owned(),
-            (prefix, path) => format!("{prefix}.{path}"),
-        };
-        let line = line_of(document, &field).unwrap_or(document.source.line);
+    serde_path_to_error::deserialize(without_nulls(value, true)).map_err(|error| {
+        let mut path: Vec<Step> = prefix.iter().map(|k| Step::Key((*k).to_owned())).collect();
+        path.extend(steps(error.path()));
+        let mut whole = document.path.clone();
+        whole.extend(path.iter().cloned());
         let source = Source {
-            line,
+            line: document
+                .text
+                .line_of(&whole)
+                .unwrap_or(document.source.line),
             ..document.source.clone()
         };
-        LoadError::new(
-            &source,
-            Some(&document.reference()),
-            one_line(&error.inner().to_string()),
-        )
-        .at(field)
+        let message = expected_found(&error.inner().to_string());
+        LoadError::new(&source, Some(&document.reference()), message).at(dotted(&path))
     })
 }
 
-/// The line of a field: the text is walked down to the deepest part of the
-/// path that it holds literally.
-fn line_of(document: &Document, field: &str) -> Option<u32> {
-    let mut line = document.source.line;
-    let mut lines = document
-        .text
-        .lines()
-        .enumerate()
-        .skip_while(|(_, l)| l.trim().is_empty() || l.trim_start().starts_with('#'));
-    for part in field
-        .split(['.', '['])
-        .filter(|part| !part.is_empty() && !part.ends_with(']'))
-    {
-        let found = lines.find(|(_, l)| {
-            let l = l
-                .trim_start()
-                .trim_start_matches("- ")
-                .trim_start_matches(['{', '"', '\'']);
-            l.strip_prefix(part)
-                .is_some_and(|rest| rest.trim_start_matches(['"', '\'']).starts_with(':'))
-        });
-        let Some((index, _)) = found else { break };
-        let skipped = document
-            .text
-            .lines()
-            .take_while(|l| l.trim().is_empty() || l.trim_start().starts_with('#'))
-            .count();
-        line = document.source.line + u32::try_from(index.saturating_sub(skipped)).ok()?;
-    }
-    Some(line)
+fn steps(path: &serde_path_to_error::Path) -> impl Iterator<Item = Step> {
+    path.iter().filter_map(|segment| match segment {
+        Segment::Map { key } => Some(Step::Key(key.clone())),
+        Segment::Seq { index } => Some(Step::Index(*index)),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    })
 }
 
-fn without_nulls(value: &Value) -> Value {
+fn dotted(path: &[Step]) -> String {
+    let mut text = String::new();
+    for step in path {
+        match step {
+            Step::Index(index) => text.push_str(&format!("[{index}]")),
+            Step::Key(key) if text.is_empty() => text.push_str(key),
+            Step::Key(key) => {
+                text.push('.');
+                text.push_str(key);
+            }
+        }
+    }
+    text
+}
+
+/// serde says what it found first; messages here say what was expected first.
+fn expected_found(message: &str) -> String {
+    let message = one_line(message);
+    if message.starts_with("data did not match any variant of untagged enum PortRef") {
+        return "expected a port number or name".to_owned();
+    }
+    let turned = ["invalid type: ", "invalid value: ", "unknown variant "]
+        .iter()
+        .find_map(|start| message.strip_prefix(start))
+        .and_then(|rest| rest.split_once(", expected "));
+    match turned {
+        Some((found, expected)) => format!("expected {expected}, found {found}"),
+        None => message,
+    }
+}
+
+/// Keys whose value maps names to values. A null below them is not an absent
+/// field: to drop it would widen a match.
+const MAPS: [&str; 13] = [
+    "labels",
+    "annotations",
+    "matchLabels",
+    "selector",
+    "data",
+    "headers",
+    "withoutHeaders",
+    "queryParams",
+    "sourceLabels",
+    "set",
+    "add",
+    "includeAdditionalHeadersInCheck",
+    "nodeSelector",
+];
+
+/// A null field is an absent field, as the API server reads it; null items of
+/// sequences stay.
+fn without_nulls(value: &Value, fields: bool) -> Value {
     match value {
         Value::Object(map) => Value::Object(
             map.iter()
-                .filter(|(_, v)| !v.is_null())
-                .map(|(k, v)| (k.clone(), without_nulls(v)))
+                .filter(|(_, v)| !(fields && v.is_null()))
+                .map(|(k, v)| (k.clone(), without_nulls(v, !MAPS.contains(&k.as_str()))))
                 .collect(),
         ),
+        Value::Array(items) => Value::Array(items.iter().map(|v| without_nulls(v, true)).collect()),
         other => other.clone(),
     }
 }
 
-fn workload(document: &Document, template: &str) -> Result<Object<Workload>, LoadError> {
-    let at = |rest: &str| document.value.pointer(&format!("{template}{rest}"));
-    let labels: BTreeMap<String, String> = match at("/metadata/labels") {
-        None | Some(Value::Null) => BTreeMap::new(),
-        Some(labels) => typed(document, labels, "metadata.labels")?,
+fn workload(document: &Document, template: &[&str]) -> Result<Object<Workload>, LoadError> {
+    let part = |rest: &[&'static str]| {
+        let path: Vec<&str> = template.iter().chain(rest).copied().collect();
+        let mut value = Some(&document.value);
+        for key in &path {
+            value = value.and_then(|v| v.get(*key));
+        }
+        (path, value.filter(|v| !v.is_null()))
     };
-    let pod: Pod = match at("/spec") {
-        None | Some(Value::Null) => Pod::default(),
-        Some(spec) => typed(document, spec, "spec")?,
+    let labels: BTreeMap<String, String> = match part(&["metadata", "labels"]) {
+        (_, None) => BTreeMap::new(),
+        (path, Some(labels)) => typed(document, labels, &path)?,
+    };
+    let pod: Pod = match part(&["spec"]) {
+        (_, None) => Pod::default(),
+        (path, Some(spec)) => typed(document, spec, &path)?,
     };
     object(document, Workload { labels, pod })
 }
 
 fn config_map(cluster: &mut Cluster, document: &Document) -> Result<(), LoadError> {
     let map: Object<ConfigMap> = whole(document)?;
-    let inner = |key: &str, message: String| {
-        LoadError::new(&map.source, Some(&map.reference()), one_line(&message))
-            .at(format!("data.{key}"))
-    };
     let text = |key: &str| {
         map.spec
             .data
             .get(key)
             .filter(|text| !text.trim().is_empty())
     };
-    match map.meta.name.as_str() {
-        "istio" => {
-            if let Some(text) = text("mesh") {
-                cluster.mesh = serde_saphyr::from_str_with_options(text, options())
-                    .map_err(|error| inner("mesh", error.without_snippet().to_string()))?;
-            }
-            cluster.mesh_istio_version = map
-                .meta
-                .annotations
-                .get("sidegate.dev/istio-version")
-                .cloned();
+    // Only the root namespace's: whoever may write some other namespace must
+    // not configure the mesh.
+    if map.meta.name == "istio" && map.meta.namespace == "istio-system" {
+        if let Some(text) = text("mesh") {
+            cluster.mesh = inner(document, "mesh", text)?;
         }
-        "inferenceservice-config" => {
-            if let Some(text) = text("ingress") {
-                cluster.ingress = serde_json::from_str(text)
-                    .map_err(|error| inner("ingress", error.to_string()))?;
-            }
+        cluster.mesh_istio_version = map
+            .meta
+            .annotations
+            .get("sidegate.dev/istio-version")
+            .cloned();
+    }
+    if map.meta.name == "inferenceservice-config" {
+        let other = cluster
+            .config_maps
+            .iter()
+            .find(|other| other.meta.name == map.meta.name);
+        if let Some(other) = other {
+            let message = format!("is already at {}, expected it once", other.source);
+            let reference = map.reference();
+            return Err(LoadError::new(&map.source, Some(&reference), message));
         }
-        _ => {}
+        if let Some(text) = text("ingress") {
+            cluster.ingress = inner(document, "ingress", text)?;
+        }
     }
     cluster.config_maps.push(map);
     Ok(())
+}
+
+/// Reads a value of a ConfigMap that is YAML or JSON itself.
+fn inner<T: DeserializeOwned>(document: &Document, key: &str, text: &str) -> Result<T, LoadError> {
+    let mut place = document.path.clone();
+    place.extend(["data", key].map(|k| Step::Key(k.to_owned())));
+    let fail = |line: Option<u32>, field: &str, message: String| {
+        let line = document.text.line_inside(&place, line.unwrap_or(1));
+        let source = Source {
+            line: line.unwrap_or(document.source.line),
+            ..document.source.clone()
+        };
+        let field = match field {
+            "" => format!("data.{key}"),
+            field => format!("data.{key}: {field}"),
+        };
+        LoadError::new(&source, Some(&document.reference()), message).at(field)
+    };
+    let value: Value = serde_saphyr::from_str_with_options(text, options()).map_err(|error| {
+        let line = error.location().and_then(|l| u32::try_from(l.line()).ok());
+        let message = one_line(&error.without_snippet().to_string());
+        fail(line, "", format!("not YAML: {message}"))
+    })?;
+    serde_path_to_error::deserialize(without_nulls(&value, true)).map_err(|error| {
+        let path: Vec<Step> = steps(error.path()).collect();
+        let line = Text::new(text, 1).line_of(&path);
+        fail(
+            line,
+            &dotted(&path),
+            expected_found(&error.inner().to_string()),
+        )
+    })
 }
 
 fn secret(document: &Document) -> Result<Object<Secret>, LoadError> {
@@ -237,10 +324,15 @@ fn secret(document: &Document) -> Result<Object<Secret>, LoadError> {
         data.insert(key.clone(), decoded);
     }
     for (key, value) in entries("stringData") {
-        data.insert(
-            key.clone(),
-            value.as_str().unwrap_or_default().as_bytes().to_vec(),
-        );
+        let Some(text) = value.as_str() else {
+            let error = LoadError::new(
+                &document.source,
+                Some(&document.reference()),
+                "expected a string",
+            );
+            return Err(error.at(format!("stringData.{key}")));
+        };
+        data.insert(key.clone(), text.as_bytes().to_vec());
     }
     object(document, Secret { data })
 }
@@ -251,112 +343,36 @@ fn decode_base64(text: &str) -> Option<Vec<u8>> {
     base64::engine::general_purpose::STANDARD.decode(text).ok()
 }
 
-fn endpoints(document: &Document) -> Result<Object<Endpoints>, LoadError> {
-    let mut found = Endpoints {
-        host: service_host(document, None),
-        ..Endpoints::default()
-    };
-    for subset in array(&document.value, "/subsets") {
-        found
-            .addresses
-            .extend(array(subset, "/addresses").filter_map(|a| text(a, "/ip")));
-        found.ports.extend(array(subset, "/ports").filter_map(port));
-    }
-    object(document, found)
-}
-
-fn endpoint_slice(document: &Document) -> Result<Object<Endpoints>, LoadError> {
-    let service = text(
-        &document.value,
-        "/metadata/labels/kubernetes.io~1service-name",
-    );
-    let mut found = Endpoints {
-        host: service_host(document, service),
-        ..Endpoints::default()
-    };
-    for endpoint in array(&document.value, "/endpoints") {
-        if endpoint
-            .pointer("/conditions/ready")
-            .and_then(Value::as_bool)
-            != Some(false)
-        {
-            found.addresses.extend(
-                array(endpoint, "/addresses").filter_map(|a| a.as_str().map(str::to_owned)),
-            );
-        }
-    }
-    found
-        .ports
-        .extend(array(&document.value, "/ports").filter_map(port));
-    object(document, found)
-}
-
-fn service_entry(cluster: &mut Cluster, document: &Document) -> Result<(), LoadError> {
-    for host in array(&document.value, "/spec/hosts").filter_map(Value::as_str) {
-        let mut found = Endpoints {
-            host: host.to_owned(),
-            ..Endpoints::default()
-        };
-        found
-            .addresses
-            .extend(array(&document.value, "/spec/endpoints").filter_map(|e| text(e, "/address")));
-        if found.addresses.is_empty() {
-            // `resolution: DNS` without endpoints: the host itself is the address.
-            found.addresses.push(host.to_owned());
-        }
-        found
-            .ports
-            .extend(array(&document.value, "/spec/ports").filter_map(|p| {
-                let number = p.get("targetPort").or_else(|| p.get("number"))?.as_u64()?;
-                Some((
-                    text(p, "/name").unwrap_or_default(),
-                    u16::try_from(number).ok()?,
-                ))
-            }));
-        cluster.endpoints.push(object(document, found)?);
-    }
-    Ok(())
-}
-
-fn service_host(document: &Document, service: Option<String>) -> String {
-    let reference = document.reference();
-    let name = service.unwrap_or_else(|| reference.name.to_string());
-    format!("{name}.{}.svc.cluster.local", reference.namespace)
-}
-
-fn array<'v>(value: &'v Value, pointer: &str) -> impl Iterator<Item = &'v Value> + use<'v> {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-}
-
-fn text(value: &Value, pointer: &str) -> Option<String> {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .map(str::to_owned)
-}
-
-fn port(value: &Value) -> Option<(String, u16)> {
-    let number = u16::try_from(value.get("port")?.as_u64()?).ok()?;
-    Some((text(value, "/name").unwrap_or_default(), number))
-}
-
 fn sidegate(cluster: &mut Cluster, document: &Document) -> Result<(), LoadError> {
+    let reference = document.reference();
+    let fail = |message: String| LoadError::new(&document.source, Some(&reference), message);
+    if document.kind != "Sidegate" || document.version != "v1alpha1" {
+        return Err(fail(format!(
+            "expected `sidegate.dev/v1alpha1` `Sidegate`, found `sidegate.dev/{}` `{}`",
+            document.version, document.kind
+        )));
+    }
+    let known = ["apiVersion", "kind", "metadata", "spec", "status"];
+    let unknown = document
+        .value
+        .as_object()
+        .and_then(|map| map.keys().find(|key| !known.contains(&key.as_str())));
+    if let Some(key) = unknown {
+        let known = known.map(|k| format!("`{k}`")).join(", ");
+        return Err(fail(format!(
+            "unknown field `{key}`, expected one of {known}"
+        )));
+    }
     let found = spec(document)?;
     if let Some(other) = &cluster.sidegate {
-        let message = format!(
+        return Err(fail(format!(
             "there is another Sidegate object at {}, expected one",
             other.source
-        );
-        return Err(LoadError::new(
-            &document.source,
-            Some(&document.reference()),
-            message,
-        ));
+        )));
     }
     cluster.sidegate = Some(found);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

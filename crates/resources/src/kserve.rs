@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 pub struct InferenceService {
     /// The predictor.
     pub predictor: Predictor,
+    /// Runs before and after the predictor; its own Service.
+    pub transformer: Option<serde_json::Value>,
+    /// Answers `:explain`; its own Service.
+    pub explainer: Option<serde_json::Value>,
 }
 
 /// The predictor, old form (`sklearn: {…}`) or new form (`model: {…}`).

@@ -8,18 +8,21 @@
 pub mod cluster;
 pub mod core;
 mod document;
+mod endpoints;
 mod error;
 mod generate;
 pub mod istio;
 mod kinds;
 pub mod kserve;
 mod load;
+mod locate;
 pub mod mesh;
 pub mod meta;
 pub mod sidegate;
+mod urls;
 
 pub use cluster::Cluster;
 pub use error::{LoadError, LoadErrors};
-pub use generate::{ModelUrls, urls};
 pub use load::{File, load, parse, parse_layers, read_files};
 pub use meta::{Metadata, Object, ObjectRef, ServiceName, Source};
+pub use urls::{ModelUrls, urls};

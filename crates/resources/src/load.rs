@@ -1,6 +1,7 @@
 //! Reading files, layers, and the whole of a configuration.
 
 use std::collections::HashMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -51,57 +52,92 @@ pub fn load(inputs: &[PathBuf]) -> Result<Cluster, LoadErrors> {
 /// # Errors
 /// Every file that cannot be read.
 pub fn read_files(inputs: &[PathBuf]) -> Result<Vec<File>, LoadErrors> {
-    let mut files = Vec::new();
-    let mut errors = Vec::new();
+    let mut reader = Reader::default();
     for input in inputs {
         if input.as_os_str() == "-" {
-            let mut text = String::new();
-            let limit = u64::try_from(MAX_FILE)
-                .unwrap_or(u64::MAX)
-                .saturating_add(1);
-            let read = std::io::Read::read_to_string(
-                &mut std::io::Read::take(std::io::stdin(), limit),
-                &mut text,
-            );
-            match read {
-                Ok(_) => files.push(("-".into(), text)),
-                Err(error) => errors.push(unreadable(input, &error)),
-            }
+            reader.read(input, std::io::stdin());
         } else {
-            visit(input, true, &mut files, &mut errors);
+            reader.visit(input, 0);
         }
     }
-    if errors.is_empty() {
-        Ok(files)
+    if reader.errors.is_empty() {
+        Ok(reader.files)
     } else {
-        Err(LoadErrors { errors })
+        Err(LoadErrors {
+            errors: reader.errors,
+        })
     }
 }
 
-fn visit(path: &Path, named: bool, files: &mut Vec<File>, errors: &mut Vec<LoadError>) {
-    if path.is_dir() {
+/// Folders deeper than this are a mistake.
+const MAX_DEPTH: usize = 32;
+
+#[derive(Default)]
+struct Reader {
+    files: Vec<File>,
+    errors: Vec<LoadError>,
+    bytes: usize,
+}
+
+impl Reader {
+    /// `depth` is 0 for what the user named: that is read whatever its name is.
+    fn visit(&mut self, path: &Path, depth: usize) {
+        if path.is_dir() {
+            // Links to folders are followed only where they are named, so
+            // that no link leads back to where it is.
+            if depth == 0 || (depth <= MAX_DEPTH && !path.is_symlink()) {
+                self.folder(path, depth);
+            }
+            return;
+        }
+        let known = path
+            .extension()
+            .is_some_and(|e| e == "yaml" || e == "yml" || e == "json");
+        if depth == 0 || (known && path.is_file()) {
+            match std::fs::File::open(path) {
+                Ok(file) => self.read(path, file),
+                Err(error) => self.fail(path, &error),
+            }
+        }
+    }
+
+    fn folder(&mut self, path: &Path, depth: usize) {
         let mut entries: Vec<PathBuf> = match std::fs::read_dir(path) {
             Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
-            Err(error) => return errors.push(unreadable(path, &error)),
+            Err(error) => return self.fail(path, &error),
         };
         entries.sort();
-        let hidden = |p: &PathBuf| {
-            p.file_name()
-                .is_some_and(|n| n.to_string_lossy().starts_with('.'))
-        };
-        for entry in entries.iter().filter(|entry| !hidden(entry)) {
-            visit(entry, false, files, errors);
+        for entry in entries {
+            let hidden = entry
+                .file_name()
+                .is_some_and(|n| n.to_string_lossy().starts_with('.'));
+            if !hidden {
+                self.visit(&entry, depth + 1);
+            }
         }
-        return;
     }
-    let known = path
-        .extension()
-        .is_some_and(|e| e == "yaml" || e == "yml" || e == "json");
-    if named || known {
-        match std::fs::read_to_string(path) {
-            Ok(text) => files.push((path.display().to_string().into(), text)),
-            Err(error) => errors.push(unreadable(path, &error)),
+
+    fn read(&mut self, path: &Path, input: impl std::io::Read) {
+        let limit = u64::try_from(MAX_FILE.saturating_sub(self.bytes)).unwrap_or(0);
+        let mut text = String::new();
+        let read = input
+            .take(limit.saturating_add(1))
+            .read_to_string(&mut text);
+        match read {
+            Ok(_) if text.len() as u64 > limit => {
+                let message = format!("is too long, expected {} MiB at most", MAX_FILE >> 20);
+                self.fail(path, &std::io::Error::other(message));
+            }
+            Ok(_) => {
+                self.bytes += text.len();
+                self.files.push((path.display().to_string().into(), text));
+            }
+            Err(error) => self.fail(path, &error),
         }
+    }
+
+    fn fail(&mut self, path: &Path, error: &std::io::Error) {
+        self.errors.push(unreadable(path, error));
     }
 }
 
@@ -119,7 +155,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> LoadError {
 /// # Errors
 /// Everything that is wrong, at once.
 pub fn parse(files: &[File]) -> Result<Cluster, LoadErrors> {
-    parse_layers(std::slice::from_ref(&files.to_vec()))
+    assemble(&[files])
 }
 
 /// Parses layers: an object of a later one takes the place of the same object
@@ -128,11 +164,16 @@ pub fn parse(files: &[File]) -> Result<Cluster, LoadErrors> {
 /// # Errors
 /// Everything that is wrong, at once.
 pub fn parse_layers(layers: &[Vec<File>]) -> Result<Cluster, LoadErrors> {
+    let layers: Vec<&[File]> = layers.iter().map(Vec::as_slice).collect();
+    assemble(&layers)
+}
+
+fn assemble(layers: &[&[File]]) -> Result<Cluster, LoadErrors> {
     let mut errors = Vec::new();
     let mut merged = Merged::default();
     for files in layers {
         let mut layer = Vec::new();
-        for (name, text) in files {
+        for (name, text) in *files {
             layer.extend(document::read(name, text, &mut errors));
         }
         merged.lay(layer, &mut errors);
@@ -147,10 +188,14 @@ pub fn parse_layers(layers: &[Vec<File>]) -> Result<Cluster, LoadErrors> {
         generate(&mut cluster, &mut errors);
     }
     if errors.is_empty() {
-        Ok(cluster)
-    } else {
-        Err(LoadErrors { errors })
+        return Ok(cluster);
     }
+    let order: Vec<&Arc<str>> = layers.iter().copied().flatten().map(|(n, _)| n).collect();
+    errors.sort_by_key(|error| {
+        let file = order.iter().position(|name| **name == error.file);
+        (file, error.line)
+    });
+    Err(LoadErrors { errors })
 }
 
 /// Names an object across versions of its API group.
@@ -201,3 +246,6 @@ impl Merged {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! Every file of a folder loads: the one that `SIDEGATE_FIXTURES` names, or
 //! the project's own examples. File by file, because overlays repeat objects.
+#![expect(clippy::unwrap_used, reason = "a test stops at what it cannot read")]
 
 use std::path::{Path, PathBuf};
 
@@ -33,4 +34,42 @@ fn every_file_loads() {
         .map(|errors| errors.to_string())
         .collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+fn example(name: &str) -> resources::File {
+    let path = format!("{}/../../examples/seed/{name}", env!("CARGO_MANIFEST_DIR"));
+    (name.into(), std::fs::read_to_string(path).unwrap())
+}
+
+#[test]
+fn the_seed_has_three_variants() {
+    let layers = |names: &[&str]| {
+        let layers: Vec<_> = names.iter().map(|name| vec![example(name)]).collect();
+        resources::parse_layers(&layers).unwrap()
+    };
+    let broken = layers(&["cluster.yaml"]);
+    assert_eq!(broken.envoy_filters.len(), 1);
+    assert_eq!(broken.mesh_istio_version.as_deref(), Some("1.16"));
+    assert!(broken.mesh.extension_providers.is_empty());
+    assert_eq!(broken.unknown_kinds, []);
+    assert!(
+        broken
+            .predictors
+            .iter()
+            .any(|p| &*p.service.name == "sklearn-iris-predictor-00001")
+    );
+
+    let fixed = layers(&["cluster.yaml", "blog-fix/blog-fix.yaml"]);
+    assert!(fixed.envoy_filters.is_empty());
+    assert_eq!(fixed.authorization_policies.len(), 1);
+    let provider = &fixed.mesh.extension_providers[0];
+    let authorizer = provider.envoy_ext_authz_http.as_ref().unwrap();
+    assert_eq!(
+        (provider.name.as_str(), authorizer.port),
+        ("dex-auth-provider", 8080)
+    );
+
+    let enforced = layers(&["cluster.yaml", "sidegate.yaml"]);
+    let sidegate = &enforced.sidegate.as_ref().unwrap().spec;
+    assert_eq!(sidegate.mode, resources::sidegate::Mode::Enforce);
 }

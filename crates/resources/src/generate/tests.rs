@@ -1,0 +1,195 @@
+use crate::istio::VirtualService;
+use crate::meta::Object;
+use crate::{Cluster, parse, urls};
+
+/// As `ingress_reconciler.go` and `virtual_service.go` render them.
+const GOLDEN: &str = include_str!("golden.yaml");
+
+const CONFIG: &str = "apiVersion: v1
+kind: ConfigMap
+metadata: {name: inferenceservice-config, namespace: kserve}
+data:
+  ingress: '{\"ingressGateway\": \"kubeflow/kubeflow-gateway\", \"localGateway\": \"knative-serving/knative-local-gateway\", \"localGatewayService\": \"knative-local-gateway.istio-system.svc.cluster.local\", \"ingressDomain\": \"example.com\", \"domainTemplate\": \"{{ .Name }}.{{ .Namespace }}.{{ .IngressDomain }}\", \"pathTemplate\": \"/serving/{{ .Namespace }}/{{ .Name }}\"}'
+";
+
+fn load(isvc: &str, more: &str) -> Cluster {
+    let text = format!(
+        "{CONFIG}---\napiVersion: serving.kserve.io/v1beta1\nkind: InferenceService\n{isvc}\n---\n{more}"
+    );
+    parse(&[("f".into(), text)]).unwrap()
+}
+
+const IRIS: &str =
+    "metadata: {name: sklearn-iris, namespace: kserve-test}\nspec: {predictor: {sklearn: {}}}";
+
+fn json(route: &Object<VirtualService>) -> serde_json::Value {
+    serde_json::to_value(&route.spec).unwrap()
+}
+
+fn route<'c>(cluster: &'c Cluster, name: &str) -> &'c Object<VirtualService> {
+    let mut found = cluster
+        .virtual_services
+        .iter()
+        .filter(|v| v.meta.name == name);
+    let one = found.next().unwrap();
+    assert!(found.next().is_none(), "{name} twice");
+    one
+}
+
+fn predictors(cluster: &Cluster) -> Vec<&str> {
+    let mut names: Vec<&str> = cluster
+        .predictors
+        .iter()
+        .map(|p| &*p.service.name)
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn routes_are_what_the_controllers_render() {
+    let generated = load(IRIS, "");
+    let written = parse(&[("golden".into(), GOLDEN.to_owned())]).unwrap();
+    for name in ["sklearn-iris", "sklearn-iris-predictor-ingress"] {
+        let found = route(&generated, name);
+        assert_eq!(json(found), json(route(&written, name)), "{name}");
+        assert_eq!(
+            found.source.to_string(),
+            "f:7 (generated for InferenceService kserve-test/sklearn-iris)"
+        );
+    }
+    let entry = &generated.services[0];
+    assert_eq!(
+        (
+            entry.meta.name.as_str(),
+            entry.spec.external_name.as_deref()
+        ),
+        (
+            "sklearn-iris",
+            Some("knative-local-gateway.istio-system.svc.cluster.local")
+        )
+    );
+    assert_eq!(
+        predictors(&generated),
+        ["sklearn-iris-predictor", "sklearn-iris-predictor-00001"]
+    );
+}
+
+#[test]
+fn what_the_yaml_holds_is_left_alone() {
+    let cluster = load(IRIS, GOLDEN);
+    let mine = route(&cluster, "sklearn-iris");
+    assert!(mine.source.generated_from.is_none());
+    assert_eq!(cluster.virtual_services.len(), 2);
+}
+
+#[test]
+fn the_newest_revision_is_routed_to() {
+    let service = |name: &str| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: kserve-test}}\n---\n"
+        )
+    };
+    let more: String = [
+        "sklearn-iris-predictor-00002",
+        "sklearn-iris-predictor-00003",
+        "sklearn-iris-predictor-00003-private",
+        "sklearn-iris-predictor-backup",
+        "sklearn-iris2-predictor-00009",
+    ]
+    .map(service)
+    .concat();
+    let cluster = load(IRIS, &more);
+    assert_eq!(
+        route(&cluster, "sklearn-iris-predictor-ingress").spec.http[0].route[0]
+            .destination
+            .host,
+        "sklearn-iris-predictor-00003.kserve-test.svc.cluster.local"
+    );
+    assert_eq!(
+        predictors(&cluster),
+        [
+            "sklearn-iris-predictor",
+            "sklearn-iris-predictor-00002",
+            "sklearn-iris-predictor-00003",
+            "sklearn-iris-predictor-00003-private",
+        ]
+    );
+}
+
+#[test]
+fn a_cluster_local_model_has_no_outside_name() {
+    let cluster = load(
+        "metadata: {name: a, namespace: b, labels: {networking.knative.dev/visibility: cluster-local}}\nspec: {predictor: {sklearn: {}}}",
+        "",
+    );
+    for vs in &cluster.virtual_services {
+        assert!(
+            !vs.spec
+                .gateways
+                .contains(&"kubeflow/kubeflow-gateway".to_owned()),
+            "{}",
+            vs.meta.name
+        );
+        assert!(
+            vs.spec.hosts.iter().all(|h| !h.ends_with("example.com")),
+            "{:?}",
+            vs.spec.hosts
+        );
+    }
+    let urls = urls(&cluster.ingress, &cluster.inference_services[0]).unwrap();
+    assert_eq!(urls.external_hosts, Vec::<String>::new());
+    assert_eq!(urls.local_host, "a.b.svc.cluster.local");
+}
+
+#[test]
+fn a_raw_model_is_around_the_gateways() {
+    let cluster = load(
+        "metadata: {name: a, namespace: b, annotations: {serving.kserve.io/deploymentMode: RawDeployment}}\nspec: {predictor: {sklearn: {}}}",
+        "",
+    );
+    assert!(cluster.virtual_services.is_empty());
+    assert_eq!(predictors(&cluster), ["a", "a-predictor"]);
+}
+
+#[test]
+fn a_transformer_comes_first() {
+    let cluster = load(
+        "metadata: {name: a, namespace: b}\nspec: {predictor: {sklearn: {}}, transformer: {containers: []}, explainer: {containers: []}}",
+        "",
+    );
+    let hosts: Vec<_> = route(&cluster, "a")
+        .spec
+        .http
+        .iter()
+        .map(|r| r.headers.as_ref().unwrap().request.set["Host"].as_str())
+        .collect();
+    assert_eq!(
+        hosts,
+        [
+            "a-explainer.b.svc.cluster.local",
+            "a-transformer.b.svc.cluster.local",
+            "a-transformer.b.svc.cluster.local",
+        ]
+    );
+    assert!(
+        cluster
+            .virtual_services
+            .iter()
+            .any(|v| v.meta.name == "a-explainer-ingress")
+    );
+    assert_eq!(predictors(&cluster), ["a-predictor", "a-predictor-00001"]);
+}
+
+#[test]
+fn an_unknown_template_is_an_error() {
+    let text = format!(
+        "{}---\napiVersion: serving.kserve.io/v1beta1\nkind: InferenceService\n{IRIS}\n",
+        CONFIG.replace("{{ .Name }}.{{", "{{ lower .Name }}.{{")
+    );
+    let errors = parse(&[("f".into(), text)]).unwrap_err();
+    assert!(
+        errors.to_string().contains("found `lower .Name`"),
+        "{errors}"
+    );
+}

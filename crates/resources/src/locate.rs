@@ -1,0 +1,155 @@
+//! Lines of fields. Only errors and `kind: List` ask for them, so a text is
+//! read a second time, with positions, on the first question.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::Spanned;
+
+use crate::document::options;
+
+/// One step of a path to a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Key(String),
+    Index(usize),
+}
+
+/// The text of a document.
+#[derive(Debug)]
+pub(crate) struct Text {
+    text: String,
+    /// 1-based line of the file that the text begins on.
+    first: u32,
+    tree: OnceLock<Option<Spanned<Shape>>>,
+}
+
+impl Text {
+    pub(crate) fn new(text: &str, first: u32) -> Self {
+        Self {
+            text: text.to_owned(),
+            first,
+            tree: OnceLock::new(),
+        }
+    }
+
+    /// The line in the file of the deepest part of the path that exists.
+    pub(crate) fn line_of(&self, path: &[Step]) -> Option<u32> {
+        let tree = self
+            .tree
+            .get_or_init(|| serde_saphyr::from_str_with_options(&self.text, options()).ok());
+        let mut node = tree.as_ref()?;
+        for step in path {
+            let next = match (&node.value, step) {
+                (Shape::Map(entries), Step::Key(key)) => {
+                    entries.iter().find(|(k, _)| k == key).map(|(_, v)| v)
+                }
+                (Shape::List(items), Step::Index(index)) => items.get(*index),
+                _ => None,
+            };
+            let Some(next) = next else { break };
+            node = next;
+        }
+        let line = u32::try_from(node.referenced.line()).ok()?;
+        Some(self.first.saturating_add(line.saturating_sub(1)))
+    }
+
+    /// The file's line for a line inside a text value: block scalars begin
+    /// below their key, other values on its line.
+    pub(crate) fn line_inside(&self, path: &[Step], inner: u32) -> Option<u32> {
+        let line = self.line_of(path)?;
+        let index = usize::try_from(line.saturating_sub(self.first)).ok()?;
+        let text = self.text.lines().nth(index).unwrap_or_default();
+        let (_, value) = text.split_once(':').unwrap_or(("", text));
+        if value.trim_start().starts_with(['|', '>']) {
+            Some(line.saturating_add(inner))
+        } else {
+            Some(line.saturating_add(inner.saturating_sub(1)))
+        }
+    }
+}
+
+/// A YAML value without its scalars.
+#[derive(Debug)]
+enum Shape {
+    Map(Vec<(String, Spanned<Shape>)>),
+    List(Vec<Spanned<Shape>>),
+    Leaf,
+}
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ShapeVisitor)
+    }
+}
+
+struct ShapeVisitor;
+
+impl<'de> Visitor<'de> for ShapeVisitor {
+    type Value = Shape;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Shape, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Shape::Map(entries))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Shape, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element()? {
+            items.push(item);
+        }
+        Ok(Shape::List(items))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Shape, E> {
+        Ok(Shape::Leaf)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Shape, E> {
+        Ok(Shape::Leaf)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Shape, E> {
+        Ok(Shape::Leaf)
+    }
+
+    fn visit_i128<E>(self, _: i128) -> Result<Shape, E> {
+        Ok(Shape::Leaf)
+    }
+
+    fn visit_u128<E>(self, _: u128) -> Result<Shape, E> {
+        Ok(Shape::Leaf)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Shape, E> {
+        Ok(Shape::Leaf)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Shape, E> {
+        Ok(Shape::Leaf)
+    }
+
+    fn visit_bytes<E>(self, _: &[u8]) -> Result<Shape, E> {
+        Ok(Shape::Leaf)
+    }
+
+    fn visit_unit<E>(self) -> Result<Shape, E> {
+        Ok(Shape::Leaf)
+    }
+
+    fn visit_none<E>(self) -> Result<Shape, E> {
+        Ok(Shape::Leaf)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Shape, D::Error> {
+        Shape::deserialize(deserializer)
+    }
+}
