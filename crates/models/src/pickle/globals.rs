@@ -14,6 +14,8 @@ const MODULES: &[&str] = &[
     "numpy.ma.core",
     "numpy.dtypes",
     "joblib.numpy_pickle",
+    // What scikit-learn's compiled losses call their module in some versions.
+    "_loss",
     "sklearn.externals.joblib.numpy_pickle",
 ];
 const PACKAGES: &[&str] = &["sklearn.", "numpy.random.", "scipy.sparse."];

@@ -10,6 +10,7 @@ pub(super) struct Reader<'g, 'a> {
     graph: &'g Graph<'a>,
     limit: usize,
     left: Cell<usize>,
+    depth: usize,
 }
 
 impl<'g, 'a> Reader<'g, 'a> {
@@ -18,6 +19,7 @@ impl<'g, 'a> Reader<'g, 'a> {
             graph,
             limit: limits.compiled_bytes,
             left: Cell::new(limits.compiled_bytes),
+            depth: limits.depth,
         }
     }
 
@@ -122,6 +124,14 @@ impl<'r, 'a> Part<'r, 'a> {
             class: self.class.clone(),
             place: self.place.clone(),
             what: what.into(),
+        }
+    }
+
+    /// The error of estimators too deep inside each other.
+    pub(super) fn too_deep(&self) -> LoadError {
+        LoadError::Limit {
+            what: "pipelines inside pipelines",
+            limit: self.reader.depth,
         }
     }
 

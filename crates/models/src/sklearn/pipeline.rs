@@ -26,10 +26,7 @@ pub(super) fn flatten(
         };
     }
     let Some(depth) = depth.checked_sub(1) else {
-        return Err(LoadError::Limit {
-            what: "pipelines inside pipelines",
-            limit: 16,
-        });
+        return Err(part.too_deep());
     };
     let all = steps_of(part)?;
     let Some((last, before)) = all.split_last() else {

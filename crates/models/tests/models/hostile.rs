@@ -140,6 +140,14 @@ fn unknown_estimators_are_refused_with_their_place() {
         error.contains("`sklearn.cluster._kmeans.KMeans` at `steps[1]`") && error.contains("ONNX"),
         "{error}"
     );
+    let losses = refusal(&pipeline("_loss\nCyHalfMultinomialLoss"));
+    assert_eq!(
+        losses,
+        (
+            "_loss.CyHalfMultinomialLoss".to_owned(),
+            "steps[1]".to_owned()
+        )
+    );
     let error = load(&pipeline("sklearn.svm._classes\nSVC"), &limits())
         .unwrap_err()
         .to_string();
