@@ -34,7 +34,8 @@ pub enum Action {
 }
 
 impl Console {
-    /// Answers `GET /`, takes `POST /try/{namespace}/{name}`; everything else is an error page.
+    /// Answers `GET` of any path with the page, takes `POST /try/{namespace}/{name}`; everything else is an
+    /// error page.
     ///
     /// The caller has authorised the request.
     #[must_use]
@@ -50,6 +51,10 @@ impl Console {
                 Err((status, title, text)) => page::problem(view, status, title, text),
             },
             (_, Some(_)) => wrong_method(view, "POST"),
+            // As Kubeflow's dashboard: one page under every path that is not a file's.
+            (path, None) if read && !matches!(path, "/favicon.ico" | "/robots.txt") => {
+                page::home(view)
+            }
             _ => page::problem(
                 view,
                 StatusCode::NOT_FOUND,

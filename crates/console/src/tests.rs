@@ -284,7 +284,8 @@ fn other_methods_and_paths_are_pages_too() {
             StatusCode::METHOD_NOT_ALLOWED,
             Some("POST"),
         ),
-        (Method::GET, "/nothing", StatusCode::NOT_FOUND, None),
+        (Method::GET, "/nothing", StatusCode::OK, None),
+        (Method::GET, "/favicon.ico", StatusCode::NOT_FOUND, None),
         (Method::DELETE, "/nothing", StatusCode::NOT_FOUND, None),
     ] {
         let reply = reply(send(method, path, "", &view()));

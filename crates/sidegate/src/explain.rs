@@ -213,7 +213,7 @@ fn assumed_check(check: &Check, settings: &Settings, who: Option<&Caller>) -> Ch
                 StatusCode::FOUND,
                 vec![(
                     http::header::LOCATION,
-                    HeaderValue::from_static("/dex/auth?…"),
+                    HeaderValue::from_static("/dex/auth"),
                 )],
             )
         };

@@ -167,6 +167,11 @@ impl World {
         }
     }
 
+    /// The sessions of people, which outlive configurations.
+    pub(crate) fn sessions(&self) -> &identity::Sessions {
+        &self.keeping.sessions
+    }
+
     /// The configuration in force.
     pub(crate) fn live(&self) -> Arc<Live> {
         self.live.load_full()

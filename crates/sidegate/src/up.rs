@@ -27,6 +27,9 @@ use crate::watch;
 /// Requests in flight get this long when the program is asked to end.
 const DRAIN: Duration = Duration::from_secs(30);
 
+/// Sessions are looked after this often.
+const MAINTENANCE: Duration = Duration::from_secs(60);
+
 /// The summary waits this long for models; slower ones come up meanwhile.
 const FIRST_MODELS: Duration = Duration::from_secs(20);
 
@@ -102,6 +105,7 @@ async fn serve(
         cluster,
     )?;
     let world = Arc::new(world);
+    tokio::spawn(maintain_sessions(world.clone()));
     page.attach(&world);
     let running = gateway
         .run(world.clone())
@@ -148,7 +152,19 @@ async fn serve(
         }
         _ = interrupt.recv() => output::note(&Style::Warning, "cut"),
     }
+    world.sessions().maintain().await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes down when sessions were used, and sweeps those that ended.
+async fn maintain_sessions(world: Arc<World>) {
+    let mut every = tokio::time::interval(MAINTENANCE);
+    loop {
+        every.tick().await;
+        if let Err(error) = world.sessions().maintain().await {
+            tracing::error!(%error, "sessions cannot be maintained");
+        }
+    }
 }
 
 fn announce(args: &UpArgs, summary: &Summary<'_>) -> anyhow::Result<()> {

@@ -19,8 +19,8 @@ pub(crate) async fn until_cancelled(
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let matters = event.is_ok_and(|event| !matches!(event.kind, notify::EventKind::Access(_)));
         if matters {
-            // A full channel already says that something changed.
-            drop(sender.try_send(()));
+            // A full channel already says that something changed, a closed one that nobody listens.
+            let _ = sender.try_send(());
         }
     })?;
     let mut watched = false;

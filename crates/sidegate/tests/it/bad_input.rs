@@ -1,0 +1,191 @@
+//! What cannot be used is said, all of it, with file, line, object and field.
+
+use super::{SIDEGATE, example, inside, sidegate, stderr};
+
+#[test]
+fn every_error_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("broken.yaml");
+    std::fs::write(
+        &file,
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec:\n  hosts: 7\n---\n\
+         a: [\n---\nkind: Service\napiVersion: v1\nmetadata: {}\n---\napiVersion: sidegate.dev/v1alpha1\nkind: Sidegate\n\
+         metadata: {name: s}\nspec:\n  modus: enforce\n",
+    )
+    .unwrap();
+    let path = file.display().to_string();
+    let output = sidegate(&[
+        "up",
+        &path,
+        "--external",
+        "127.0.0.1:0",
+        "--local",
+        "127.0.0.1:0",
+    ]);
+    assert_eq!(output.status.code(), Some(2));
+    let text = stderr(&output);
+    for expected in [
+        format!("{path}:5: VirtualService default/a: spec.hosts: "),
+        "not YAML".to_owned(),
+        "Service default/: metadata.name: expected a name".to_owned(),
+        format!("{path}:17: Sidegate default/s: spec.modus: unknown field `modus`"),
+    ] {
+        assert!(text.contains(&expected), "{expected}\n---\n{text}");
+    }
+}
+
+#[test]
+fn problems_of_meaning_are_errors_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("s.yaml");
+    let cluster = include_str!("../../../../examples/seed/cluster.yaml");
+    let sidegate_yaml = include_str!("../../../../examples/seed/sidegate.yaml")
+        .replace("kubeflow/kubeflow-gateway", "kubeflow/none");
+    std::fs::write(&file, format!("{cluster}\n---\n{sidegate_yaml}")).unwrap();
+    let output = sidegate(&[
+        "up",
+        &file.display().to_string(),
+        "--external",
+        "127.0.0.1:0",
+        "--local",
+        "127.0.0.1:0",
+    ]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        stderr(&output).contains("spec.platform.gateways: no Gateway `kubeflow/none`"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_model_that_cannot_be_served_says_why_and_the_rest_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    // `os.system("echo")`, as pickle protocol 0 would run it.
+    std::fs::write(
+        folder.path().join("model.pkl"),
+        b"cos\nsystem\n(S'echo'\ntR.",
+    )
+    .unwrap();
+    let isvc = |name: &str, uri: &str| {
+        format!(
+            "apiVersion: serving.kserve.io/v1beta1\nkind: InferenceService\nmetadata: {{name: {name}, namespace: t}}\n\
+             spec: {{predictor: {{sklearn: {{storageUri: \"{uri}\"}}}}}}\n---\n"
+        )
+    };
+    let yaml = isvc("evil", &format!("file://{}", folder.path().display()))
+        + &isvc("gone", "file:///nonexistent/model");
+    let file = folder.path().join("c.yaml");
+    std::fs::write(&file, yaml).unwrap();
+    let program = testkit::Start::new(SIDEGATE).arg(&file).start().unwrap();
+    for (name, expected) in [("evil", "os.system"), ("gone", "/nonexistent/model")] {
+        let path = format!("/v1/models/{name}:predict");
+        let answer = inside(
+            &program,
+            &format!("{name}.t.svc.cluster.local"),
+            &path,
+            &["-d", super::IRIS],
+        );
+        assert_eq!(answer.status, 503);
+        assert!(answer.body.contains(expected), "{name}: {}", answer.body);
+        let stranger = super::outside(
+            &program,
+            &format!("{name}.t.example.com"),
+            &path,
+            &["-d", super::IRIS],
+        );
+        assert_eq!(
+            stranger.status, 401,
+            "the reason is for callers who may call it"
+        );
+    }
+    assert!(
+        program.stderr().contains("model t/evil: Failed"),
+        "{}",
+        program.stderr()
+    );
+}
+
+#[test]
+fn a_taken_port_and_a_locked_folder_are_named() {
+    let program = example("seed").start().unwrap();
+    let taken = program.external().strip_prefix("http://").unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let data = scratch.path().display().to_string();
+    let output = sidegate(&[
+        "up",
+        "--external",
+        taken,
+        "--local",
+        "127.0.0.1:0",
+        "--data",
+        &data,
+    ]);
+    assert!(!output.status.success());
+    assert!(
+        stderr(&output).contains(taken) && stderr(&output).contains("--external"),
+        "{}",
+        stderr(&output)
+    );
+    let data = program.data().display().to_string();
+    let output = sidegate(&[
+        "up",
+        "--external",
+        "127.0.0.1:0",
+        "--local",
+        "127.0.0.1:0",
+        "--data",
+        &data,
+    ]);
+    assert!(!output.status.success());
+    let expected = format!("in use by another sidegate (process {})", program.pid());
+    assert!(stderr(&output).contains(&expected), "{}", stderr(&output));
+}
+
+#[test]
+fn wrong_arguments_are_explained() {
+    for (args, expected) in [
+        (&["explain", "GET", "nohost"][..], "has no host"),
+        (&["explain", "get", "http://a/"], "`get` is not a method"),
+        (
+            &["explain", "GET", "http://a/", "--from", "x"],
+            "expected `outside` or `pod/NAMESPACE/NAME`",
+        ),
+        (
+            &["explain", "GET", "http://a/", "--from", "pod/a/b"],
+            "no pod `a/b` in the YAML",
+        ),
+        (
+            &["up", "--backend", "x"],
+            "expected NAMESPACE/SERVICE[:PORT]=HOST:PORT",
+        ),
+        (&["up", "--mirror", "x"], "expected PREFIX=FOLDER"),
+        (
+            &["explain", "--istio-version", "x", "GET", "http://a/"],
+            "expected a form like `1.16`",
+        ),
+        (
+            &["explain", "--example", "seed", "a.yaml", "GET", "http://a/"],
+            "expected one of them",
+        ),
+    ] {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut command = std::process::Command::new(SIDEGATE);
+        command.args(args).env("SIDEGATE_DATA", scratch.path());
+        if args.first() == Some(&"up") {
+            command.args(["--external", "127.0.0.1:0", "--local", "127.0.0.1:0"]);
+        }
+        let output = command.output().unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{args:?}: {}",
+            stderr(&output)
+        );
+        assert!(
+            stderr(&output).contains(expected),
+            "{args:?}: {}",
+            stderr(&output)
+        );
+    }
+}

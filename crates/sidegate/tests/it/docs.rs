@@ -1,0 +1,145 @@
+//! The commands of the documentation, as a reader would paste them.
+
+use std::path::Path;
+use std::process::Command;
+
+use testkit::{Sidegate, Start};
+
+use super::{SIDEGATE, example};
+
+/// Indented command lines of a Markdown file, in order; a line that ends in a
+/// backslash and here-documents go on.
+fn commands(markdown: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let mut open_until: Option<&str> = None;
+    for line in markdown.lines() {
+        let Some(line) = line.strip_prefix("    ") else {
+            open_until = None;
+            continue;
+        };
+        let goes_on = found.last().is_some_and(|last| last.ends_with('\\'));
+        if goes_on || open_until.is_some() {
+            let last = found.last_mut().unwrap();
+            last.push('\n');
+            last.push_str(line);
+            if open_until == Some(line.trim()) {
+                open_until = None;
+            }
+        } else if ["sidegate ", "cat <<EOF", "curl "]
+            .iter()
+            .any(|c| line.starts_with(c))
+        {
+            open_until = line.contains("<<EOF").then_some("EOF");
+            found.push(line.to_owned());
+        }
+    }
+    found
+}
+
+fn bin_folder() -> &'static Path {
+    Path::new(SIDEGATE).parent().unwrap()
+}
+
+/// Runs a pasted command with `sidegate` on the path and the running program's data folder.
+fn paste(program: &Sidegate, folder: &Path, command: &str) -> (bool, String) {
+    let path = format!(
+        "{}:{}",
+        bin_folder().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let command = command
+        .replace("http://127.0.0.1:8080", program.external())
+        .replace("http://127.0.0.1:8081", program.local());
+    let output = Command::new("sh")
+        .args(["-c", &command])
+        .current_dir(folder)
+        .env("PATH", path)
+        .env("SIDEGATE_DATA", program.data())
+        .output()
+        .unwrap();
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    (output.status.success(), text)
+}
+
+#[test]
+fn the_walk_through_of_the_readme() {
+    let program = Start::new(SIDEGATE).start().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let readme = include_str!("../../../../README.md");
+    let typed = commands(readme);
+    let script: Vec<&String> = typed
+        .iter()
+        .filter(|c| c.starts_with("cat ") || c.starts_with("curl "))
+        .collect();
+    assert_eq!(script.len(), 2, "{typed:?}");
+    let script = format!(
+        "sidegate exec myapp-pod -- sh -c '{}\n{}'",
+        script[0], script[1]
+    );
+    let (_, text) = paste(&program, folder.path(), &script);
+    assert!(text.contains(r#"{"predictions":[1,1]}"#), "{text}");
+}
+
+/// Each command of these files is run against the example it names; `up` is
+/// what the test itself starts.
+#[test]
+fn commands_of_the_docs() {
+    for (name, text, start) in [
+        (
+            "docs/commands.md",
+            include_str!("../../../../docs/commands.md"),
+            example("seed"),
+        ),
+        (
+            "docs/access.md",
+            include_str!("../../../../docs/access.md"),
+            example("seed"),
+        ),
+        (
+            "examples/seed/README.md",
+            include_str!("../../../../examples/seed/README.md"),
+            example("seed"),
+        ),
+    ] {
+        let program = start.start().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let typed = commands(text);
+        assert!(!typed.is_empty(), "{name} has no commands");
+        for command in typed.iter().filter(|c| !c.starts_with("sidegate up")) {
+            let (success, output) = paste(&program, folder.path(), command);
+            assert!(success, "{name}: {command}\n{output}");
+        }
+    }
+}
+
+/// The story's three stages, each under the example its section starts.
+#[test]
+fn the_story_of_the_seed() {
+    let story = include_str!("../../../../examples/seed/README.md");
+    for (name, expected) in [
+        ("seed-broken", "302"),
+        ("seed-blog-fix", "200"),
+        ("seed", "200"),
+    ] {
+        assert!(
+            story.contains(&format!("sidegate up --example {name}")),
+            "{name}"
+        );
+        let program = example(name).start().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("http://{}{}", super::LOCAL_HOST, super::PREDICT);
+        let command = format!(
+            "sidegate exec myapp-pod -- curl -s -o /dev/null -w '%{{http_code}}' {url} -d '{}'",
+            super::IRIS
+        );
+        assert_eq!(
+            paste(&program, folder.path(), &command).1,
+            expected,
+            "{name}"
+        );
+    }
+}
