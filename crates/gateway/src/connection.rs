@@ -37,7 +37,7 @@ impl Connection {
             shared: Arc::clone(shared),
             entrance,
             peer,
-            peer_text: HeaderValue::try_from(peer.ip().to_string())
+            peer_text: HeaderValue::try_from(peer.ip().to_canonical().to_string())
                 .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
             requests: AtomicU32::new(0),
             busy: AtomicU32::new(0),

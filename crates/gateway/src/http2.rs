@@ -31,7 +31,7 @@ pub(crate) async fn serve(
             .serve_connection(TokioIo::new(transport), Requests(Arc::clone(connection))),
     );
     let mut seen = 0;
-    let mut quiet = tokio::time::interval(limits.idle_timeout);
+    let mut quiet = tokio::time::interval(limits.idle_timeout.max(Duration::from_millis(1)));
     quiet.tick().await;
     let mut going = false;
     loop {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Request, Response, Version, header};
+use http::{HeaderMap, HeaderValue, Request, Response, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -30,10 +30,7 @@ pub(crate) async fn answer(
         .then(|| hyper::upgrade::on(&mut request));
     let (parts, incoming) = request.into_parts();
     let version = parts.version;
-    let grpc = parts
-        .headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    let grpc = is_grpc(&parts.headers);
     let too_long = incoming.size_hint().lower() > shared.limits.body_bytes;
     let admitted = hygiene::admit(
         parts,
@@ -79,6 +76,14 @@ pub(crate) async fn answer(
         true => closing(version, response),
         false => response,
     }
+}
+
+/// As [`RequestHead::is_grpc`], for requests that never get a head.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.as_bytes().strip_prefix(b"application/grpc"))
+        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 fn bounded(

@@ -40,7 +40,7 @@ fn a_taken_address_is_named_with_its_option() {
 #[tokio::test]
 async fn draining_cuts_no_request_in_flight() {
     const BUSY: usize = 64;
-    let world = World::start().await;
+    let world = World::threaded(2).await;
     let mut idle = Vec::new();
     for _ in 0..8 {
         let mut client = Client::connect(world.external).await;

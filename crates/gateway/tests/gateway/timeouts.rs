@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gateway::Limits;
 
-use crate::client::Client;
+use crate::client::{Client, PATIENCE};
 use crate::world::World;
 
 fn impatient() -> Limits {
@@ -95,4 +95,24 @@ async fn connections_are_counted() {
     let mut third = Client::connect(world.local).await;
     assert!(third.closed().await);
     assert_eq!(world.running.connections(), 2);
+}
+
+#[tokio::test]
+async fn clients_that_do_not_read_are_let_go() {
+    let world = World::limited(impatient()).await;
+    let mut client = Client::connect(world.external).await;
+    client
+        .send("GET /big HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+        .await;
+    world.upstream.wait_for(1).await;
+    let gone = async {
+        while world.running.connections() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone)
+        .await
+        .expect("gone in time");
+    // What arrived is not the whole.
+    assert!(client.answer().await.is_none());
 }

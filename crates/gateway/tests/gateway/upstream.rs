@@ -161,6 +161,15 @@ impl Upstream {
                     stream.write_all(head.as_bytes()).await.ok()?;
                     continue;
                 }
+                "/big" => {
+                    let head = b"HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n";
+                    stream.write_all(head).await.ok()?;
+                    let part = vec![b'a'; 100_000];
+                    for _ in 0..1000 {
+                        stream.write_all(&part).await.ok()?;
+                    }
+                    continue;
+                }
                 "/ws" => {
                     let switch = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: x\r\n\r\nhello";
                     stream.write_all(switch).await.ok()?;

@@ -44,7 +44,16 @@ impl World {
         Self::with(CLUSTER.to_owned(), limits, None).await
     }
 
+    /// On more than one thread.
+    pub(crate) async fn threaded(threads: usize) -> Self {
+        Self::build(CLUSTER.to_owned(), Limits::default(), None, threads).await
+    }
+
     pub(crate) async fn with(yaml: String, limits: Limits, grpc: Option<SocketAddr>) -> Self {
+        Self::build(yaml, limits, grpc, 1).await
+    }
+
+    async fn build(yaml: String, limits: Limits, grpc: Option<SocketAddr>, threads: usize) -> Self {
         let cluster = resources::parse(&[("cluster.yaml".into(), yaml)]).expect("resources");
         let snapshot = Snapshot::compile(&cluster, &Settings::default()).expect("a snapshot");
         let upstream = Upstream::start().await;
@@ -64,7 +73,7 @@ impl World {
                 listen(Entrance::Local, "--local"),
             ],
             limits,
-            threads: Some(std::num::NonZero::<usize>::MIN),
+            threads: std::num::NonZero::new(threads),
         })
         .expect("bind");
         let addresses = gateway.addresses().to_vec();
