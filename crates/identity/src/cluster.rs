@@ -21,7 +21,8 @@ use crate::clock::unix;
 use crate::jose::{self, Algorithm, Claims, JwtError, KeySet, Unverified};
 use crate::keyfile::{self, KeyFileError};
 use crate::names;
-use crate::secret::{NoRandomness, Secret, random};
+use crate::random::{NoRandomness, random};
+use secret::Secret;
 
 /// `iss` of ServiceAccount tokens unless configured otherwise.
 pub const CLUSTER_ISSUER: &str = "https://kubernetes.default.svc.cluster.local";

@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::secret::{NoRandomness, random};
+use crate::random::{NoRandomness, random};
 
 /// No key file is larger.
 const MAX_BYTES: u64 = 64 * 1024;

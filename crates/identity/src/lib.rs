@@ -24,13 +24,14 @@ mod keyfile;
 mod names;
 mod oauth2_proxy;
 mod person;
+mod random;
 mod rp;
 mod seal;
-mod secret;
 mod seen;
 mod session;
 mod workload;
 
+pub use ::secret::Secret;
 pub use authservice::AuthserviceConfig;
 pub use clock::{Clock, system_clock};
 pub use cluster::{
@@ -43,8 +44,8 @@ pub use identity::{Identity, Parts};
 pub use keyfile::KeyFileError;
 pub use oauth2_proxy::Oauth2ProxyConfig;
 pub use person::IdentityClaims;
+pub use random::NoRandomness;
 pub use rp::{LOGIN_COOKIES, RedirectUri, RelyingParty, RpConfig, RpError};
-pub use secret::{NoRandomness, Secret};
 pub use session::{SESSION_COOKIE, Session, SessionConfig, SessionId, Sessions, StoreError};
 pub use workload::{
     BadWorkload, ProxyLogin, WORKLOAD_PASSWORD_LIFE, WorkloadCredentials, WorkloadError,

@@ -10,8 +10,8 @@ use crate::bearer::{Authorization, authorization};
 use crate::clock::now;
 use crate::identity::Identity;
 use crate::jose::{MAX_ID_TOKEN_BYTES, Unverified};
-use crate::secret::Secret;
 use crate::seen::Seen;
+use secret::Secret;
 
 /// Settings of oauth2-proxy, by the names of its configuration file.
 #[derive(Clone, Debug)]

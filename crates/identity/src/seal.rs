@@ -6,7 +6,7 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::secret::NoRandomness;
+use crate::random::NoRandomness;
 
 const NONCE_LEN: usize = 12;
 

@@ -13,7 +13,7 @@ use policy::{ServiceAccount, Workload};
 use crate::clock::{Clock, now};
 use crate::keyfile::{self, KeyFileError};
 use crate::names;
-use crate::secret::Secret;
+use secret::Secret;
 
 /// A password lives this long.
 pub const WORKLOAD_PASSWORD_LIFE: Duration = Duration::from_secs(24 * 3600);

@@ -18,6 +18,7 @@
 
 mod access;
 mod answers;
+mod authorization;
 mod caller;
 mod decide;
 mod denial;

@@ -27,7 +27,6 @@ mod password;
 mod provider;
 mod reply;
 mod seal;
-mod secret;
 mod storage;
 mod token;
 mod token_endpoint;
@@ -36,10 +35,10 @@ mod userinfo;
 #[cfg(test)]
 mod tests;
 
+pub use ::secret::Secret;
 pub use clock::{Clock, system_clock};
 pub use config::{
     Client, ConfigError, DexConfig, Expiry, Issuer, PasswordHash, RefreshExpiry, User, Warning,
 };
 pub use provider::{OpenError, Options, Provider, Source};
-pub use secret::Secret;
 pub use storage::{Storage, StorageError};

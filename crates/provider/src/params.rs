@@ -2,7 +2,7 @@
 
 use url::form_urlencoded;
 
-use crate::secret::Secret;
+use secret::Secret;
 
 /// Longest query or form that is read.
 pub(crate) const MAX_LENGTH: usize = 16 * 1024;

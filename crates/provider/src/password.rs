@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::{DexConfig, User};
 use crate::seal::Sealer;
-use crate::secret::Secret;
+use secret::Secret;
 
 /// How many may wait for a thread before the answer is "try again".
 const MAX_WAITING: usize = 64;

@@ -15,9 +15,9 @@ use crate::login::is_form;
 use crate::params::{MAX_LENGTH, Params, Repeated};
 use crate::provider::Inner;
 use crate::reply::{Reply, challenge, internal, json, oauth_error};
-use crate::secret::Secret;
 use crate::storage::After;
 use crate::token::{Claims, Person, access_token_hash, audience, subject};
+use secret::Secret;
 
 /// An error code and what to say.
 type Refusal = (&'static str, &'static str);

@@ -59,7 +59,7 @@ fn split(arguments: &[String]) -> anyhow::Result<(Method, Uri, &[String])> {
     let uri: Uri = url
         .parse()
         .map_err(|error| bad(format!("`{url}` is not a URL: {error}")))?;
-    if uri.authority().is_none() {
+    if uri.authority().is_none() || !matches!(uri.scheme_str(), Some("http" | "https")) {
         return Err(bad(format!(
             "`{url}` has no host, expected a form like `http://host/path`"
         )));

@@ -1,7 +1,7 @@
 //! The page behind login: gathers what the console shows, and tries models.
 
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use aws_lc_rs::{hmac, rand};
 use bytes::Bytes;
@@ -96,7 +96,7 @@ impl Page {
                 },
             ],
             config: ConfigView {
-                loaded_at: utc(live.loaded_at),
+                loaded_at: httpdate::fmt_http_date(live.loaded_at),
                 objects: live.cluster.object_count(),
                 errors: world.rejected.load().to_vec(),
                 warnings,
@@ -326,47 +326,4 @@ fn refused(status: StatusCode, reason: &str) -> Response<Bytes> {
     ));
     *response.status_mut() = status;
     response
-}
-
-/// A time as people write it, in UTC (civil date from days, Howard Hinnant's
-/// `civil_from_days`).
-fn utc(time: SystemTime) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
-    let z = days + 719_468;
-    let (era, of_era) = (z / 146_097, z % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!(
-        "{year}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC",
-        of_day / 3600,
-        of_day / 60 % 60,
-        of_day % 60
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    #[test]
-    fn dates() {
-        for (seconds, expected) in [
-            (0, "1970-01-01 00:00:00 UTC"),
-            (951_782_399, "2000-02-28 23:59:59 UTC"),
-            (951_782_400, "2000-02-29 00:00:00 UTC"),
-            (1_795_608_000, "2026-11-25 12:00:00 UTC"),
-        ] {
-            assert_eq!(utc(UNIX_EPOCH + Duration::from_secs(seconds)), expected);
-        }
-    }
 }

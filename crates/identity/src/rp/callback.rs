@@ -13,9 +13,9 @@ use super::{RelyingParty, logout};
 use crate::clock::now;
 use crate::cookie;
 use crate::jose::{JwtError, MAX_ID_TOKEN_BYTES, Unverified};
-use crate::secret::Secret;
 use crate::seen::Seen;
 use crate::session::SESSION_COOKIE;
+use secret::Secret;
 
 /// Codes and states are not longer.
 const MAX_CODE: usize = 2048;

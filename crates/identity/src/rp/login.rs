@@ -15,7 +15,7 @@ use super::local_path::LocalPath;
 use super::{RedirectUri, RelyingParty, reply};
 use crate::clock::now;
 use crate::cookie::{self, Attributes};
-use crate::secret::{NoRandomness, random};
+use crate::random::{NoRandomness, random};
 use crate::seen::Seen;
 
 /// The cookies that bind logins to browsers, all there ever are. No upstream

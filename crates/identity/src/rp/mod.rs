@@ -21,12 +21,12 @@ use crate::jose::Unverified;
 use crate::keyfile::{self, KeyFileError};
 use crate::person::IdentityClaims;
 use crate::seal::Sealer;
-use crate::secret::Secret;
 use crate::seen::Seen;
 use crate::session::{SESSION_COOKIE, Sessions};
 pub use login::LOGIN_COOKIES;
 pub(crate) use logout::{find_session, header_sessions};
 use provider::{Provider, ProviderError};
+use secret::Secret;
 
 /// Where the provider sends the browser back to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ pub enum RpError {
     },
     /// Cryptography refused to work.
     #[error(transparent)]
-    Crypto(#[from] crate::secret::NoRandomness),
+    Crypto(#[from] crate::random::NoRandomness),
 }
 
 impl fmt::Debug for RelyingParty {

@@ -15,7 +15,8 @@ use policy::Person;
 use sha2::{Digest as _, Sha256};
 
 use crate::clock::{Clock, now};
-use crate::secret::{NoRandomness, Secret, random};
+use crate::random::{NoRandomness, random};
+use secret::Secret;
 pub use store::StoreError;
 use store::{Record, Store};
 

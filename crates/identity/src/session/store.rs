@@ -15,7 +15,8 @@ use redb::{
 use serde::{Deserialize, Serialize};
 
 use super::Hash;
-use crate::secret::{NoRandomness, Secret};
+use crate::random::NoRandomness;
+use secret::Secret;
 
 /// Hash of the id to the session as JSON.
 const SESSIONS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("sessions");

@@ -10,7 +10,7 @@ use super::{
     Client, ConfigError, DexConfig, Expiry, Issuer, PasswordHash, RefreshExpiry, User, Warning,
     duration,
 };
-use crate::secret::Secret;
+use secret::Secret;
 
 type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 

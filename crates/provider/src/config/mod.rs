@@ -11,7 +11,7 @@ mod tests;
 use std::fmt;
 use std::time::Duration;
 
-use crate::secret::Secret;
+use secret::Secret;
 
 pub use error::{ConfigError, Warning};
 

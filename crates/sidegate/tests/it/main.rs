@@ -1,5 +1,12 @@
 //! The program as its users meet it: started, asked with curl, ended.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
 mod as_written;
 mod bad_input;
 mod commands;

@@ -1,4 +1,4 @@
-//! Strings that do not print themselves.
+//! A string that does not print itself: passwords, tokens, client secrets.
 
 use std::fmt;
 

@@ -1,0 +1,150 @@
+//! The authorization policies of gateway pods, and the providers of CUSTOM ones.
+
+use resources::{Cluster, Object, ServiceName};
+
+use crate::providers::{Authorizer, AuthorizerKind};
+use crate::rules::{Action, Policy};
+use crate::settings::{IstioVersion, Problem};
+use crate::workloads::{GatewayPods, selects};
+
+/// The CUSTOM policies of one provider.
+#[derive(Clone, Debug)]
+pub(crate) struct Custom {
+    pub(crate) authorizer: Authorizer,
+    pub(crate) policies: Vec<Policy>,
+    /// The provider is broken and so is every request, not only those its
+    /// policies match (Istio before 1.20).
+    pub(crate) denies_all: bool,
+}
+
+/// The policies of these pods: DENY and ALLOW ones, and CUSTOM ones by provider.
+pub(crate) fn authorization(
+    cluster: &Cluster,
+    pods: &GatewayPods,
+    version: IstioVersion,
+    warnings: &mut Vec<Problem>,
+) -> (Vec<Policy>, Vec<Custom>) {
+    let root = cluster
+        .mesh
+        .root_namespace
+        .as_deref()
+        .unwrap_or("istio-system");
+    let mut policies = Vec::new();
+    let mut custom: Vec<Custom> = Vec::new();
+    for object in &cluster.authorization_policies {
+        let spec = &object.spec;
+        let attached = spec.target_refs.is_empty()
+            && spec.target_ref.is_none()
+            && (object.meta.namespace == root || *object.meta.namespace == *pods.namespace)
+            && spec
+                .selector
+                .as_ref()
+                .is_none_or(|s| selects(&s.match_labels, &pods.labels));
+        if !attached {
+            continue;
+        }
+        let Some(policy) = Policy::compile(object, version, warnings) else {
+            continue;
+        };
+        if object
+            .meta
+            .annotations
+            .get("istio.io/dry-run")
+            .is_some_and(|v| v == "true")
+        {
+            warnings.push(Problem::of(object, "dry run: not enforced"));
+            continue;
+        }
+        if policy.action != Action::Custom {
+            policies.push(policy);
+            continue;
+        }
+        match custom
+            .iter_mut()
+            .find(|c| *c.authorizer.name == policy.provider)
+        {
+            Some(known) => known.policies.push(policy),
+            None => custom.push(Custom {
+                authorizer: provider(cluster, object, &policy.provider),
+                policies: vec![policy],
+                denies_all: false,
+            }),
+        }
+    }
+    custom.sort_by(|a, b| a.authorizer.name.cmp(&b.authorizer.name));
+    if custom.len() > 1 {
+        for c in &mut custom {
+            c.authorizer.kind = AuthorizerKind::Broken(
+                "several CUSTOM providers on one gateway: Istio denies".into(),
+            );
+        }
+    }
+    for c in &mut custom {
+        if let AuthorizerKind::Broken(why) = &c.authorizer.kind {
+            c.denies_all = version < IstioVersion::BAD_PROVIDER_SCOPED;
+            let scope = if c.denies_all {
+                "every request"
+            } else {
+                "every request its rules match"
+            };
+            warnings.push(Problem {
+                object: Some(c.authorizer.object.clone()),
+                source: Some(c.authorizer.source.clone()),
+                message: format!("{why}; {scope} is denied"),
+            });
+        }
+    }
+    (policies, custom)
+}
+
+fn provider(
+    cluster: &Cluster,
+    object: &Object<resources::istio::AuthorizationPolicy>,
+    name: &str,
+) -> Authorizer {
+    let found = cluster
+        .mesh
+        .extension_providers
+        .iter()
+        .find(|p| p.name == name);
+    let broken = |why: String| Authorizer {
+        name: name.into(),
+        kind: AuthorizerKind::Broken(why),
+        object: object.reference(),
+        source: object.source.clone(),
+        login: false,
+    };
+    match found {
+        None => broken(format!(
+            "spec.provider.name: no extension provider `{name}` in the mesh configuration"
+        )),
+        Some(found) => match &found.envoy_ext_authz_http {
+            Some(http) => {
+                let mut authorizer = Authorizer::http(
+                    name,
+                    http.clone(),
+                    object.reference(),
+                    object.source.clone(),
+                );
+                let host = http.service.rsplit('/').next().unwrap_or_default();
+                let known = ServiceName::from_host(host, "istio-system")
+                    .is_some_and(|s| cluster.service(&s).is_some())
+                    || cluster.endpoints.iter().any(|e| e.spec.host == host);
+                if http.port == 0 {
+                    authorizer.kind = AuthorizerKind::Broken(format!(
+                        "extension provider `{name}`: expected a port"
+                    ));
+                } else if !known {
+                    authorizer.kind = AuthorizerKind::Broken(format!(
+                        "extension provider `{name}`: no Service `{}`",
+                        http.service
+                    ));
+                }
+                authorizer
+            }
+            None => broken(format!(
+                "extension provider `{name}`: only envoyExtAuthzHttp providers can be asked here"
+            )),
+        },
+    }
+}
