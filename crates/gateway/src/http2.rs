@@ -44,15 +44,24 @@ pub(crate) async fn serve(
             }
             () = leaving(&mut phases), if !going => {
                 going = true;
+                quiet.reset_after(limits.stall_timeout);
                 http.as_mut().graceful_shutdown();
             }
-            _ = quiet.tick(), if !going => {
-                // Streams that are still open complete after GOAWAY.
-                let now = connection.requests();
-                going = now == seen;
-                seen = now;
+            _ = quiet.tick() => {
                 if going {
-                    http.as_mut().graceful_shutdown();
+                    // To go gracefully takes a client that answers (RFC 9113 §6.8).
+                    if !connection.is_busy() {
+                        return Ok(());
+                    }
+                } else {
+                    // Streams that are still open complete after GOAWAY.
+                    let now = connection.requests();
+                    going = now == seen;
+                    seen = now;
+                    if going {
+                        quiet.reset_after(limits.stall_timeout);
+                        http.as_mut().graceful_shutdown();
+                    }
                 }
             }
         }

@@ -14,6 +14,7 @@ mod framing;
 mod grpc;
 mod headers;
 mod lifecycle;
+mod mutations;
 mod regressions;
 mod timeouts;
 mod upstream;
