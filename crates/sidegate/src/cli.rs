@@ -115,6 +115,10 @@ pub(crate) struct UpArgs {
     /// Take model files under a prefix from a folder or https URL: gs://bucket/=PATH (repeatable)
     #[arg(long = "mirror", value_name = "PREFIX=TARGET")]
     pub(crate) mirrors: Vec<String>,
+    /// Bound of the gateway, for example body-bytes=1048576 (repeatable); names: header-bytes,
+    /// headers, body-bytes, connections, header-seconds, idle-seconds, stall-seconds
+    #[arg(long = "limit", value_name = "NAME=NUMBER")]
+    pub(crate) limits: Vec<String>,
     /// Summary as text or JSON
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Output,

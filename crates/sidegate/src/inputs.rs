@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use resources::Cluster;
+use anyhow::Context as _;
+use resources::{Cluster, LoadErrors};
 
 use crate::cli::{ClusterArgs, Example};
 use crate::output::BadInput;
@@ -13,8 +14,11 @@ use crate::output::BadInput;
 pub(crate) enum Inputs {
     /// A built-in example.
     Example(Example),
-    /// Files and folders.
-    Paths(Vec<PathBuf>),
+    /// Files and folders, and the text of standard input if `-` is among them.
+    Paths {
+        paths: Vec<PathBuf>,
+        stdin: Option<String>,
+    },
 }
 
 /// One layer of YAML: file names and texts.
@@ -41,7 +45,11 @@ pub(crate) const EXAMPLE_MODEL: &[u8] =
 pub(crate) const EXAMPLE_MODEL_URI: &str = "gs://kfserving-examples/models/sklearn/1.0/model";
 
 /// A platform for YAML that has no Gateway of its own.
-const DEFAULT_PLATFORM: &[(&str, &str)] = &[("built-in platform", include_str!("platform.yaml"))];
+const PLATFORM: &[(&str, &str)] = &[("built-in platform", include_str!("platform.yaml"))];
+
+/// What is the platform's there, unless the YAML says it itself.
+const PLATFORM_ENFORCED: &[(&str, &str)] =
+    &[("built-in platform", include_str!("platform-enforced.yaml"))];
 
 impl Inputs {
     /// What the command line names; the example `seed` if nothing.
@@ -53,7 +61,12 @@ impl Inputs {
             .into()),
             (Some(example), true) => Ok(Self::Example(example)),
             (None, true) => Ok(Self::Example(Example::Seed)),
-            (None, false) => Ok(Self::Paths(paths)),
+            (None, false) => {
+                let wanted = paths.iter().any(|path| path.as_os_str() == "-");
+                let stdin = wanted.then(|| std::io::read_to_string(std::io::stdin()));
+                let stdin = stdin.transpose().context("standard input cannot be read")?;
+                Ok(Self::Paths { paths, stdin })
+            }
         }
     }
 
@@ -72,14 +85,7 @@ impl Inputs {
                 let layers: Vec<Layer> = layers.iter().map(|layer| embedded(layer)).collect();
                 resources::parse_layers(&layers)
             }
-            Self::Paths(paths) => resources::load(paths).and_then(|cluster| {
-                if cluster.gateways.is_empty() {
-                    let mut files = resources::read_files(paths)?;
-                    files.extend(embedded(DEFAULT_PLATFORM));
-                    return resources::parse(&files);
-                }
-                Ok(cluster)
-            }),
+            Self::Paths { paths, stdin } => read_paths(paths, stdin.as_deref()),
         };
         cluster.map_err(|errors| {
             BadInput(errors.errors.iter().map(ToString::to_string).collect()).into()
@@ -90,7 +96,7 @@ impl Inputs {
     pub(crate) fn watched(&self) -> &[PathBuf] {
         match self {
             Self::Example(_) => &[],
-            Self::Paths(paths) => paths,
+            Self::Paths { paths, .. } => paths,
         }
     }
 
@@ -98,7 +104,7 @@ impl Inputs {
     pub(crate) fn example(&self) -> Option<Example> {
         match self {
             Self::Example(example) => Some(*example),
-            Self::Paths(_) => None,
+            Self::Paths { .. } => None,
         }
     }
 
@@ -106,12 +112,47 @@ impl Inputs {
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Example(example) => format!("example `{}`", example_name(*example)),
-            Self::Paths(paths) => {
+            Self::Paths { paths, .. } => {
                 let names: Vec<String> = paths.iter().map(|p: &PathBuf| display(p)).collect();
                 names.join(", ")
             }
         }
     }
+}
+
+/// Each argument is a layer; a platform goes below them if they have no Gateway.
+fn read_paths(paths: &[PathBuf], stdin: Option<&str>) -> Result<Cluster, LoadErrors> {
+    let mut layers: Vec<Layer> = Vec::new();
+    let mut errors = Vec::new();
+    for path in paths {
+        if path.as_os_str() == "-" {
+            layers.push(vec![("-".into(), stdin.unwrap_or_default().to_owned())]);
+            continue;
+        }
+        match resources::read_files(std::slice::from_ref(path)) {
+            Ok(files) => layers.push(files),
+            Err(more) => errors.extend(more.errors),
+        }
+    }
+    let cluster = match resources::parse_layers(&layers) {
+        Ok(cluster) => cluster,
+        Err(more) => {
+            errors.extend(more.errors);
+            return Err(LoadErrors { errors });
+        }
+    };
+    if !errors.is_empty() {
+        return Err(LoadErrors { errors });
+    }
+    if !cluster.gateways.is_empty() {
+        return Ok(cluster);
+    }
+    let mut below = vec![embedded(PLATFORM)];
+    if cluster.sidegate.is_none() {
+        below.push(embedded(PLATFORM_ENFORCED));
+    }
+    below.extend(layers);
+    resources::parse_layers(&below)
 }
 
 fn display(path: &Path) -> String {

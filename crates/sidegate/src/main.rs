@@ -10,6 +10,7 @@ mod exec;
 mod explain;
 mod folder;
 mod inputs;
+mod limits;
 mod live;
 mod login;
 mod output;

@@ -182,7 +182,9 @@ fn model(world: &World, live: &Live, service: &Object<InferenceService>) -> Mode
             let about = model.describe();
             let detail = ModelDetail {
                 class: Some(about.class),
-                version: about.sklearn_version,
+                version: about
+                    .sklearn_version
+                    .map(|version| format!("scikit-learn {version}")),
                 features: Some(about.features),
             };
             (

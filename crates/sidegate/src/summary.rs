@@ -7,6 +7,7 @@ use policy::Entrance;
 use serde_json::{Value, json};
 use serving::{ModelState, ModelStatus};
 
+use crate::folder;
 use crate::inputs::Inputs;
 use crate::live::World;
 use crate::output::{self, Style};
@@ -159,13 +160,17 @@ fn text(summary: &Summary<'_>) -> String {
     } else {
         line("  who may call: whatever the cluster's own policies say (mode as-written)".into());
     }
-    let data = summary.data.display();
+    let program = std::env::args().next().unwrap_or_else(|| "sidegate".into());
+    let data = match folder::default_path() {
+        Ok(default) if default == summary.data => String::new(),
+        _ => format!(" --data {}", summary.data.display()),
+    };
     if let Some(status) = models.first() {
         line(String::new());
         line("  try, in a second terminal:".into());
         if let Some(pod) = crate::live::pods(&live.cluster).next() {
             line(format!(
-                "    sidegate exec {} -n {} --data {data} -- curl {} -d '{}'",
+                "    {program} exec {} -n {}{data} -- curl {} -d '{}'",
                 pod.pod,
                 pod.service_account.namespace,
                 local_url(status),
@@ -180,7 +185,7 @@ fn text(summary: &Summary<'_>) -> String {
             ));
         }
         line(format!(
-            "    sidegate token create default -n {} --data {data}",
+            "    {program} token create default -n {}{data}",
             status.desired.namespace
         ));
     }

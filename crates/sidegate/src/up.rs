@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use gateway::{Config, Gateway, Limits, Listen};
+use gateway::{Config, Gateway, Listen};
 use identity::{ClusterIssuer, ClusterIssuerConfig, SessionConfig, Sessions, WorkloadCredentials};
 use policy::Entrance;
 use resources::Cluster;
@@ -17,6 +17,7 @@ use crate::backends::Override;
 use crate::cli::{Output, UpArgs};
 use crate::folder::{self, Folder, Running};
 use crate::inputs::{self, Inputs};
+use crate::limits;
 use crate::live::{self, Setup, World};
 use crate::login::Keeping;
 use crate::output::{self, BadInput, Style};
@@ -67,7 +68,7 @@ async fn serve(
                 option: "--local".into(),
             },
         ],
-        limits: Limits::default(),
+        limits: limits::parse(&args.limits)?,
         threads: None,
     })
     .map_err(|error| {

@@ -160,6 +160,7 @@ fn wrong_arguments_are_explained() {
             "expected NAMESPACE/SERVICE[:PORT]=HOST:PORT",
         ),
         (&["up", "--mirror", "x"], "expected PREFIX=FOLDER"),
+        (&["up", "--limit", "x=1"], "expected NAME=NUMBER"),
         (
             &["explain", "--istio-version", "x", "GET", "http://a/"],
             "expected a form like `1.16`",
@@ -188,4 +189,53 @@ fn wrong_arguments_are_explained() {
             stderr(&output)
         );
     }
+}
+
+#[test]
+fn limits_are_kept_with_a_body_that_says_so() {
+    let program = example("seed")
+        .arg("--limit")
+        .arg("body-bytes=20")
+        .arg("--limit")
+        .arg("header-bytes=8192")
+        .start()
+        .unwrap();
+    let long = inside(
+        &program,
+        super::LOCAL_HOST,
+        super::PREDICT,
+        &["-d", super::IRIS],
+    );
+    assert_eq!(
+        (long.status, long.header("content-type")),
+        (413, Some("application/json"))
+    );
+    let header = format!("x-long: {}", "a".repeat(10_000));
+    let wide = inside(
+        &program,
+        super::LOCAL_HOST,
+        super::PREDICT,
+        &["-H", &header, "-d", "{}"],
+    );
+    assert_eq!(
+        (wide.status, wide.header("content-type")),
+        (431, Some("application/json"))
+    );
+}
+
+#[test]
+fn standard_input_is_a_layer() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("empty.yaml");
+    std::fs::write(&file, "# nothing yet\n").unwrap();
+    let yaml = "apiVersion: v1\nkind: Pod\nmetadata: {name: piped}\n";
+    let script = format!(
+        "printf '%s' '{yaml}' | {SIDEGATE} explain - {} GET http://a.example.com/ --from pod/default/piped",
+        file.display()
+    );
+    let output = std::process::Command::new("sh")
+        .args(["-c", &script])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
 }
