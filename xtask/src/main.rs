@@ -7,6 +7,7 @@
 
 mod bench;
 mod cache;
+mod conformance;
 mod deny;
 mod shell;
 mod test;
@@ -25,6 +26,8 @@ Commands:
   tidy         Check the rules of this repository
   deny         Check licences, bans and sources of all dependencies, and
                advisories where their database can be fetched
+  conformance FILE
+               Decide every case of a file, a line per case
   bench        Measure beside KServe's Python server, and write
                docs/benchmarks.md (--quick: shorter, writes nothing)
 
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         ["test", rest @ ..] => test::run(rest),
         ["tidy"] => tidy::run(),
         ["deny"] => deny::run(),
+        ["conformance", file] => conformance::run(std::path::Path::new(file)),
         ["bench"] => bench::run(bench::Length::Full),
         ["bench", "--quick"] => bench::run(bench::Length::Quick),
         ["help" | "-h" | "--help"] => {

@@ -74,8 +74,9 @@ fn builder(limits: &Limits) -> http1::Builder {
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
-        .max_header_size(limits.header_bytes as usize)
-        .max_buf_size(limits.header_bytes.max(8192) as usize);
+        // Wider than the limit: hyper's own refusal has no body that says why.
+        .max_header_size(2 * limits.header_bytes as usize)
+        .max_buf_size(2 * limits.header_bytes.max(8192) as usize);
     if limits.headers != 100 {
         // The default is kept on the stack.
         builder.max_headers(limits.headers);

@@ -5,10 +5,11 @@
 use std::net::SocketAddr;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use policy::{Entrance, RequestHead, Scheme, Snapshot, Workload};
 
 use crate::authority;
+use crate::config::Limits;
 use crate::draw;
 use crate::host::Host;
 use crate::names;
@@ -54,7 +55,7 @@ pub(crate) fn admit(
     origin: &Origin<'_>,
     snapshot: &Snapshot,
     host: &dyn Host,
-    max_headers: usize,
+    limits: &Limits,
     has_body: bool,
 ) -> Result<Admitted, Unfit> {
     let Parts {
@@ -67,7 +68,7 @@ pub(crate) fn admit(
     if method == Method::CONNECT {
         return Err(Unfit::Connect);
     }
-    if headers.len() > max_headers {
+    if headers.len() > limits.headers || head_bytes(&uri, &headers) > limits.header_bytes as usize {
         return Err(Unfit::TooManyHeaders);
     }
     single_lines(&headers)?;
@@ -133,6 +134,17 @@ fn target(
         Ok((again, _)) if again == split.0 => Ok(split),
         _ => Err(bad()),
     }
+}
+
+/// About what the head took on the wire: target, names, values, separators.
+fn head_bytes(uri: &Uri, headers: &HeaderMap) -> usize {
+    let target = uri
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    let lines = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4);
+    target + lines.sum::<usize>()
 }
 
 fn single_lines(headers: &HeaderMap) -> Result<(), Unfit> {

@@ -41,7 +41,7 @@ pub(crate) async fn answer(
         },
         &snapshot,
         &*shared.host,
-        shared.limits.headers,
+        &shared.limits,
         !incoming.is_end_stream(),
     );
     let admitted = match admitted {

@@ -1,5 +1,6 @@
 //! The authorization policies of gateway pods, and the providers of CUSTOM ones.
 
+use resources::istio::AuthorizationPolicy;
 use resources::{Cluster, Object, ServiceName};
 
 use crate::providers::{Authorizer, AuthorizerKind};
@@ -32,27 +33,30 @@ pub(crate) fn authorization(
     let mut policies = Vec::new();
     let mut custom: Vec<Custom> = Vec::new();
     for object in &cluster.authorization_policies {
-        let spec = &object.spec;
-        let attached = spec.target_refs.is_empty()
-            && spec.target_ref.is_none()
-            && (object.meta.namespace == root || *object.meta.namespace == *pods.namespace)
-            && spec
-                .selector
-                .as_ref()
-                .is_none_or(|s| selects(&s.match_labels, &pods.labels));
-        if !attached {
+        if !attached(object, pods, root) {
             continue;
         }
         let Some(policy) = Policy::compile(object, version, warnings) else {
             continue;
         };
-        if object
-            .meta
-            .annotations
-            .get("istio.io/dry-run")
-            .is_some_and(|v| v == "true")
-        {
-            warnings.push(Problem::of(object, "dry run: not enforced"));
+        let dry_run = object.meta.annotations.get("istio.io/dry-run");
+        if dry_run.is_some_and(|value| {
+            matches!(value.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True")
+        }) {
+            if policy.action == Action::Custom && version >= IstioVersion::PROVIDER_NAMES_CHECKED {
+                warnings.push(Problem::of(
+                    object,
+                    format!(
+                        "dry run of a CUSTOM policy: Istio {version} denies what its rules match"
+                    ),
+                ));
+                policies.push(Policy {
+                    action: Action::Deny,
+                    ..policy
+                });
+            } else {
+                warnings.push(Problem::of(object, "dry run: not enforced"));
+            }
             continue;
         }
         if policy.action != Action::Custom {
@@ -65,7 +69,7 @@ pub(crate) fn authorization(
         {
             Some(known) => known.policies.push(policy),
             None => custom.push(Custom {
-                authorizer: provider(cluster, object, &policy.provider),
+                authorizer: provider(cluster, object, &policy.provider, version),
                 policies: vec![policy],
                 denies_all: false,
             }),
@@ -97,10 +101,44 @@ pub(crate) fn authorization(
     (policies, custom)
 }
 
+/// Whether a policy reaches these pods (istio `policyattachment.go`): pods of
+/// the Gateway API by target or selector, all others by selector alone.
+fn attached(object: &Object<AuthorizationPolicy>, pods: &GatewayPods, root: &str) -> bool {
+    let (spec, namespace) = (&object.spec, object.meta.namespace.as_str());
+    let here = namespace == &*pods.namespace;
+    if !here && namespace != root {
+        return false;
+    }
+    let mut targets = spec.target_refs.iter().chain(&spec.target_ref).peekable();
+    if targets.peek().is_none() {
+        return spec
+            .selector
+            .as_ref()
+            .is_none_or(|s| selects(&s.match_labels, &pods.labels));
+    }
+    let gateway = pods.labels.get("gateway.networking.k8s.io/gateway-name");
+    here && targets.any(|target| {
+        target.kind == "Gateway"
+            && target.group == "gateway.networking.k8s.io"
+            && (target.namespace.is_empty() || target.namespace == namespace)
+            && Some(&target.name) == gateway
+    })
+}
+
+fn is_provider_name(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
 fn provider(
     cluster: &Cluster,
-    object: &Object<resources::istio::AuthorizationPolicy>,
+    object: &Object<AuthorizationPolicy>,
     name: &str,
+    version: IstioVersion,
 ) -> Authorizer {
     let found = cluster
         .mesh
@@ -114,6 +152,11 @@ fn provider(
         source: object.source.clone(),
         login: false,
     };
+    if version >= IstioVersion::PROVIDER_NAMES_CHECKED && !is_provider_name(name) {
+        return broken(format!(
+            "spec.provider.name: `{name}` is no provider name for Istio {version}, expected lower-case letters, digits and `-`"
+        ));
+    }
     match found {
         None => broken(format!(
             "spec.provider.name: no extension provider `{name}` in the mesh configuration"

@@ -105,6 +105,9 @@ impl<'a, T: Trace> Decision<'a, T> {
             let (vhost, route) = self.find_route(hop, listener, &head);
             self.authorizers(hop, listener, route, &mut head)?;
             self.policies(hop, listener, &head)?;
+            if vhost.is_some_and(|vhost| vhost.require_tls) && head.scheme == Scheme::Http {
+                return Ok(Permit::reply(forward::to_https(&head), listener.describe()));
+            }
             let Some(route) = route else {
                 let why = format!(
                     "no route for `{}` on {}",
@@ -125,10 +128,6 @@ impl<'a, T: Trace> Decision<'a, T> {
                 for change in enforce::identity_headers(route.access.owner, &caller) {
                     self.changes.request.push(change);
                 }
-            }
-            if vhost.is_some_and(|vhost| vhost.require_tls) && head.scheme == Scheme::Http {
-                let reply = forward::to_https(&head);
-                return Ok(self.changes.permit(reply, caller, route));
             }
             if let Some(reply) = route
                 .cors

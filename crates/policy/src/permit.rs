@@ -92,6 +92,21 @@ impl HeaderChange {
 }
 
 impl Permit {
+    /// An answer that no route gives.
+    pub(crate) fn reply(destination: Destination, route: std::sync::Arc<str>) -> Self {
+        Self {
+            destination,
+            authority: None,
+            path_and_query: None,
+            request_headers: Vec::new(),
+            response_headers: Vec::new(),
+            caller: Caller::Anonymous,
+            timeout: None,
+            cors: None,
+            route,
+        }
+    }
+
     /// Where to.
     pub fn destination(&self) -> &Destination {
         &self.destination

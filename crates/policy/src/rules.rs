@@ -24,12 +24,12 @@ pub(crate) struct Policy {
     pub(crate) provider: String,
     pub(crate) object: ObjectRef,
     pub(crate) source: Source,
-    rules: Vec<CompiledRule>,
+    pub(crate) rules: Vec<CompiledRule>,
 }
 
 /// (any of `from`) and (any of `to`) and (all of `when`); an empty list holds.
 #[derive(Clone, Debug, Default)]
-struct CompiledRule {
+pub(crate) struct CompiledRule {
     index: usize,
     from: Vec<Vec<Constraint>>,
     to: Vec<Vec<Constraint>>,

@@ -53,6 +53,13 @@ impl IstioVersion {
         minor: 22,
     };
 
+    /// First version that checks the characters of provider names, and in which
+    /// a dry run of a CUSTOM policy denies.
+    pub const PROVIDER_NAMES_CHECKED: Self = Self {
+        major: 1,
+        minor: 30,
+    };
+
     /// Reads `1.16` or `1.16.4`.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.trim().split('.');

@@ -52,7 +52,14 @@ fn clean(
         peer: SocketAddr::from(([10, 0, 0, 1], 1)),
         peer_text: &HeaderValue::from_static("10.0.0.1"),
     };
-    admit(parts, &origin, &Snapshot::default(), &Nobody, 100, false)
+    admit(
+        parts,
+        &origin,
+        &Snapshot::default(),
+        &Nobody,
+        &Limits::default(),
+        false,
+    )
 }
 
 #[test]
