@@ -191,3 +191,22 @@ fn provider(
         },
     }
 }
+
+/// Issuers that the RequestAuthentications of these pods accept.
+pub(crate) fn token_issuers(cluster: &Cluster, pods: &GatewayPods) -> Vec<String> {
+    let root = cluster
+        .mesh
+        .root_namespace
+        .as_deref()
+        .unwrap_or("istio-system");
+    let here = cluster.request_authentications.iter().filter(|object| {
+        let namespace = object.meta.namespace.as_str();
+        let selector = object.spec.selector.as_ref();
+        (namespace == root || namespace == &*pods.namespace)
+            && object.spec.target_refs.is_empty()
+            && selector.is_none_or(|s| selects(&s.match_labels, &pods.labels))
+    });
+    here.flat_map(|object| &object.spec.jwt_rules)
+        .map(|rule| rule.issuer.clone())
+        .collect()
+}

@@ -11,10 +11,11 @@ use crate::denial::{Denial, Refusal};
 use crate::enforce::{self, Access};
 use crate::forward;
 use crate::permit::{Cors, Destination, HeaderChange, Permit};
+use crate::principal::RequestPrincipal;
 use crate::providers::{self, Authorizer, AuthorizerKind, Outcome};
 use crate::request::{Entrance, RequestHead, Scheme};
 use crate::routes::Route;
-use crate::rules::Action;
+use crate::rules::{Action, Facts};
 use crate::snapshot::{Listener, Snapshot};
 use crate::trace::{Stage, Step, Trace};
 use crate::vhosts::VirtualHost;
@@ -104,7 +105,28 @@ impl<'a, T: Trace> Decision<'a, T> {
             });
             let (vhost, route) = self.find_route(hop, listener, &head);
             self.authorizers(hop, listener, route, &mut head)?;
-            self.policies(hop, listener, &head)?;
+            if self.snapshot.enforce
+                && let Some(route) = route
+            {
+                match self.access(hop, route, &head)? {
+                    Granted::Go(Caller::Anonymous) => {}
+                    Granted::Go(granted) => caller = granted,
+                    Granted::Login(granted) => {
+                        return Ok(self.changes.permit(Destination::Login, granted, route));
+                    }
+                    Granted::Preflight(permit) => return Ok(*permit),
+                }
+                let identity = enforce::identity_headers(route.access.owner, &caller);
+                self.apply(&mut head, identity);
+            }
+            let principal = RequestPrincipal::of(&caller, &self.snapshot.settings)
+                .filter(|principal| listener.token_issuers.contains(&principal.issuer));
+            let facts = Facts {
+                head: &head,
+                port: listener.port,
+                principal: principal.as_ref(),
+            };
+            self.policies(hop, listener, facts)?;
             if vhost.is_some_and(|vhost| vhost.require_tls) && head.scheme == Scheme::Http {
                 return Ok(Permit::reply(forward::to_https(&head), listener.describe()));
             }
@@ -116,19 +138,6 @@ impl<'a, T: Trace> Decision<'a, T> {
                 );
                 return Err(self.no_route(hop, &head, why));
             };
-            if self.snapshot.enforce {
-                match self.access(hop, route, &head)? {
-                    Granted::Go(Caller::Anonymous) => {}
-                    Granted::Go(granted) => caller = granted,
-                    Granted::Login(granted) => {
-                        return Ok(self.changes.permit(Destination::Login, granted, route));
-                    }
-                    Granted::Preflight(permit) => return Ok(*permit),
-                }
-                for change in enforce::identity_headers(route.access.owner, &caller) {
-                    self.changes.request.push(change);
-                }
-            }
             if let Some(reply) = route
                 .cors
                 .as_ref()
@@ -251,10 +260,16 @@ impl<'a, T: Trace> Decision<'a, T> {
                 continue;
             }
             if let Some(custom) = custom {
+                // CUSTOM runs before tokens are checked.
+                let facts = Facts {
+                    head,
+                    port: listener.port,
+                    principal: None,
+                };
                 let matched = custom
                     .policies
                     .iter()
-                    .find_map(|p| Some((p, p.matching_rule(head, listener.port)?)));
+                    .find_map(|p| Some((p, p.matching_rule(facts)?)));
                 match matched {
                     Some((policy, rule)) => self.say(hop, Stage::Policy, || {
                         (
@@ -317,10 +332,10 @@ impl<'a, T: Trace> Decision<'a, T> {
     }
 
     /// DENY, then ALLOW.
-    fn policies(&mut self, hop: u8, listener: &Listener, head: &RequestHead) -> Result<(), Stop> {
+    fn policies(&mut self, hop: u8, listener: &Listener, facts: Facts<'_>) -> Result<(), Stop> {
         let mut allow = None;
         for policy in &listener.policies {
-            let rule = policy.matching_rule(head, listener.port);
+            let rule = policy.matching_rule(facts);
             let object = || Some((policy.object.clone(), policy.source.clone()));
             match (policy.action, rule) {
                 (Action::Deny, Some(rule)) => {
@@ -363,14 +378,19 @@ impl<'a, T: Trace> Decision<'a, T> {
         let path = head.path.as_str();
         let external = hop == 0 && head.entrance == Entrance::External;
         let platform = matches!(route.access.owner, Owner::Platform | Owner::LoginMachinery);
-        if platform && external && self.snapshot.login_paths.iter().any(|p| p == path) {
+        if platform && external && self.snapshot.settings.login_paths.iter().any(|p| p == path) {
             self.say(hop, Stage::Access, || {
                 (format!("`{path}` is the login's own: open"), of(route))
             });
             return Ok(Granted::Login(Caller::Anonymous));
         }
         let mut access = Cow::Borrowed(&*route.access);
-        let open = self.snapshot.provider_paths.iter().any(|p| p == path);
+        let open = self
+            .snapshot
+            .settings
+            .provider_paths
+            .iter()
+            .any(|p| p == path);
         if access.owner == Owner::LoginMachinery && !open {
             // Only the paths the login needs are open; the rest of its routes is the platform's.
             access = Cow::Owned(RouteAccess {

@@ -29,6 +29,7 @@ mod matcher;
 mod owners;
 mod path;
 mod permit;
+mod principal;
 mod providers;
 mod request;
 mod routes;

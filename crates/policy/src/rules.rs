@@ -5,6 +5,7 @@ use resources::istio::{AuthorizationPolicy, Condition, Operation, Rule, SourceMa
 use resources::{Object, ObjectRef, Source};
 
 use crate::matcher::Matcher;
+use crate::principal::{PrincipalMatcher, RequestPrincipal};
 use crate::request::RequestHead;
 use crate::settings::{IstioVersion, Problem};
 
@@ -15,6 +16,16 @@ pub(crate) enum Action {
     Deny,
     Audit,
     Custom,
+}
+
+/// What rules look at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts<'a> {
+    pub(crate) head: &'a RequestHead,
+    /// Listener port.
+    pub(crate) port: u16,
+    /// Whom a verified token speaks of.
+    pub(crate) principal: Option<&'a RequestPrincipal>,
 }
 
 /// A policy with its rules.
@@ -52,14 +63,16 @@ enum Attribute {
     Path,
     Header(String),
     PeerIp,
-    /// Peer certificate, token or destination attributes: never there on a
-    /// plain-text gateway listener without token checks.
+    RequestPrincipal,
+    /// Peer certificate, claims and destination attributes: never there on a
+    /// plain-text gateway listener.
     Absent,
 }
 
 #[derive(Clone, Debug)]
 enum Value {
     Text(Matcher),
+    Principal(PrincipalMatcher),
     Port(u16),
     Net(IpNet),
 }
@@ -124,10 +137,10 @@ impl Policy {
     }
 
     /// The index of the first rule that matches.
-    pub(crate) fn matching_rule(&self, head: &RequestHead, port: u16) -> Option<usize> {
+    pub(crate) fn matching_rule(&self, facts: Facts<'_>) -> Option<usize> {
         self.rules
             .iter()
-            .find(|rule| rule.matches(head, port))
+            .find(|rule| rule.matches(facts))
             .map(|rule| rule.index)
     }
 }
@@ -164,24 +177,29 @@ impl CompiledRule {
         Some(compiled)
     }
 
-    fn matches(&self, head: &RequestHead, port: u16) -> bool {
+    fn matches(&self, facts: Facts<'_>) -> bool {
         let any = |alternatives: &[Vec<Constraint>]| {
             alternatives.is_empty()
                 || alternatives
                     .iter()
-                    .any(|all| all.iter().all(|c| c.matches(head, port)))
+                    .any(|all| all.iter().all(|c| c.matches(facts)))
         };
-        any(&self.from) && any(&self.to) && self.when.iter().all(|c| c.matches(head, port))
+        any(&self.from) && any(&self.to) && self.when.iter().all(|c| c.matches(facts))
     }
 }
 
 impl Constraint {
     /// A missing attribute fails a positive list and satisfies a negated one.
-    fn matches(&self, head: &RequestHead, port: u16) -> bool {
-        self.any_value_matches(head, port) != self.negated
+    fn matches(&self, facts: Facts<'_>) -> bool {
+        self.any_value_matches(facts) != self.negated
     }
 
-    fn any_value_matches(&self, head: &RequestHead, port: u16) -> bool {
+    fn any_value_matches(&self, facts: Facts<'_>) -> bool {
+        let Facts {
+            head,
+            port,
+            principal,
+        } = facts;
         self.values
             .iter()
             .any(|value| match (&self.attribute, value) {
@@ -192,6 +210,9 @@ impl Constraint {
                 (Attribute::Port, Value::Port(p)) => *p == port,
                 (Attribute::PeerIp, Value::Net(net)) => {
                     net.contains(&head.peer.ip().to_canonical())
+                }
+                (Attribute::RequestPrincipal, Value::Principal(m)) => {
+                    principal.is_some_and(|p| m.matches(p))
                 }
                 _ => false,
             })
@@ -215,9 +236,17 @@ fn header_matches(head: &RequestHead, name: &str, matcher: &Matcher) -> bool {
 
 fn of_source(source: &SourceMatch, bad: &mut Vec<BadValue>) -> Vec<Constraint> {
     let mut all = Vec::new();
+    let (positive, negative) = (&source.request_principals, &source.not_request_principals);
+    both(
+        &mut all,
+        &Attribute::RequestPrincipal,
+        positive,
+        negative,
+        bad,
+        principal,
+    );
     for (positive, negative) in [
         (&source.principals, &source.not_principals),
-        (&source.request_principals, &source.not_request_principals),
         (&source.namespaces, &source.not_namespaces),
         (&source.service_accounts, &source.not_service_accounts),
         (&source.trust_domains, &source.not_trust_domains),
@@ -313,6 +342,16 @@ fn of_condition(condition: &Condition, bad: &mut Vec<BadValue>) -> Option<Vec<Co
             both(&mut all, &Attribute::PeerIp, values, not_values, bad, net)
         }
         "destination.port" => both(&mut all, &Attribute::Port, values, not_values, bad, port),
+        "request.auth.principal" => {
+            both(
+                &mut all,
+                &Attribute::RequestPrincipal,
+                values,
+                not_values,
+                bad,
+                principal,
+            );
+        }
         key if known_but_absent(key) => {
             let text = |v: &str| Matcher::of_policy_string(v).map(Value::Text);
             both(&mut all, &Attribute::Absent, values, not_values, bad, text);
@@ -332,7 +371,6 @@ fn known_but_absent(key: &str) -> bool {
             | "source.namespace"
             | "source.serviceAccount"
             | "source.trustDomain"
-            | "request.auth.principal"
             | "request.auth.audiences"
             | "request.auth.presenter"
             | "destination.ip"
@@ -366,6 +404,10 @@ fn both(
             });
         }
     }
+}
+
+fn principal(text: &str) -> Result<Value, String> {
+    PrincipalMatcher::compile(text).map(Value::Principal)
 }
 
 fn net(text: &str) -> Result<Value, String> {

@@ -15,6 +15,10 @@ pub struct Settings {
     /// Exact paths that the embedded login answers on platform routes: callback
     /// and logout.
     pub login_paths: Vec<String>,
+    /// Issuer of the tokens that stand behind a person's login.
+    pub login_issuer: Option<String>,
+    /// Issuer of ServiceAccount tokens.
+    pub cluster_issuer: Option<String>,
 }
 
 /// An Istio minor version.

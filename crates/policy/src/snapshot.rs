@@ -8,7 +8,7 @@ use resources::sidegate::Mode;
 use resources::{Cluster, ObjectRef, ServiceName, Source};
 
 use crate::access::{Owner, RouteAccess};
-use crate::authorization::{Custom, authorization};
+use crate::authorization::{Custom, authorization, token_issuers};
 use crate::envoyfilter;
 use crate::owners::Owners;
 use crate::providers::Authorizer;
@@ -29,8 +29,7 @@ pub struct Snapshot {
     local: Option<usize>,
     /// Services that are our own listeners: a route to one is followed in process.
     own: HashMap<(ServiceName, u16), usize>,
-    pub(crate) provider_paths: Vec<String>,
-    pub(crate) login_paths: Vec<String>,
+    pub(crate) settings: Settings,
     warnings: Vec<Problem>,
 }
 
@@ -45,6 +44,8 @@ pub(crate) struct Listener {
     /// CUSTOM policies by provider.
     pub(crate) custom: Vec<Custom>,
     pub(crate) policies: Vec<Policy>,
+    /// Issuers whose tokens RequestAuthentications accept here.
+    pub(crate) token_issuers: Vec<String>,
 }
 
 impl Snapshot {
@@ -63,8 +64,7 @@ impl Snapshot {
             normalization: cluster.mesh.path_normalization.normalization,
             enforce: sidegate.is_some_and(|s| s.spec.mode == Mode::Enforce),
             istio_version: Some(version),
-            provider_paths: settings.provider_paths.clone(),
-            login_paths: settings.login_paths.clone(),
+            settings: settings.clone(),
             ..Self::default()
         };
         check_platform(cluster, &mut errors);
@@ -77,11 +77,13 @@ impl Snapshot {
         if snapshot.external.is_none() && !cluster.gateways.is_empty() {
             snapshot.external = (0..snapshot.listeners.len()).find(|i| Some(*i) != snapshot.local);
         }
-        for authentication in &cluster.request_authentications {
-            warnings.push(Problem::of(
-                authentication,
-                "its tokens are not checked here, so `requestPrincipals` and `request.auth` never match",
-            ));
+        if !snapshot.enforce {
+            for authentication in &cluster.request_authentications {
+                warnings.push(Problem::of(
+                    authentication,
+                    "its tokens are not checked with mode `as-written`, so `requestPrincipals` never match",
+                ));
+            }
         }
         warnings.dedup();
         snapshot.warnings = warnings;
@@ -122,6 +124,7 @@ impl Snapshot {
             }
         }
         let (policies, custom) = authorization(cluster, pods, version, warnings);
+        let token_issuers = token_issuers(cluster, pods);
         for (port, servers) in ports {
             let index = self.listeners.len();
             let mut gateways: Vec<_> = servers
@@ -166,6 +169,7 @@ impl Snapshot {
                 filters,
                 custom: custom.clone(),
                 policies: policies.clone(),
+                token_issuers: token_issuers.clone(),
             });
         }
     }

@@ -69,6 +69,8 @@ pub(crate) fn settings(cluster: &Cluster, istio_version: Option<&str>) -> anyhow
         istio_version,
         provider_paths: paths.provider,
         login_paths: paths.login,
+        login_issuer: paths.issuer,
+        cluster_issuer: Some(identity::CLUSTER_ISSUER.to_owned()),
     })
 }
 

@@ -49,6 +49,8 @@ pub(crate) struct LoginPaths {
     pub(crate) provider: Vec<String>,
     /// Callback and logout.
     pub(crate) login: Vec<String>,
+    /// Issuer of the login's tokens.
+    pub(crate) issuer: Option<String>,
 }
 
 /// `config.yaml` of the ConfigMap `dex`.
@@ -85,8 +87,10 @@ fn lookup(cluster: &Cluster) -> impl Fn(&str) -> Option<String> {
 pub(crate) fn paths(cluster: &Cluster) -> anyhow::Result<LoginPaths> {
     let mut login: Vec<String> = LOGOUT_PATHS.map(str::to_owned).to_vec();
     let mut provider = Vec::new();
+    let mut issuer = None;
     if let Some(yaml) = dex_config(cluster) {
         let (config, _) = parse(cluster, yaml)?;
+        issuer = Some(config.issuer.url().to_owned());
         let base = config.issuer.path();
         for path in [
             "/auth",
@@ -103,7 +107,11 @@ pub(crate) fn paths(cluster: &Cluster) -> anyhow::Result<LoginPaths> {
         }
         login.extend(callback_path(&config));
     }
-    Ok(LoginPaths { provider, login })
+    Ok(LoginPaths {
+        provider,
+        login,
+        issuer,
+    })
 }
 
 fn parse(cluster: &Cluster, yaml: &str) -> anyhow::Result<(DexConfig, Vec<provider::Warning>)> {

@@ -354,3 +354,73 @@ spec:
         );
     }
 }
+
+/// The policies of Kubeflow since 1.9: nobody passes the gateway without a
+/// token of Dex. A login is one.
+#[test]
+fn the_login_satisfies_policies_that_want_a_token_of_it() {
+    let kubeflow = r#"
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: dex-jwt, namespace: istio-system}
+spec:
+  selector: {matchLabels: {app: istio-ingressgateway}}
+  jwtRules: [{issuer: "http://dex.auth.svc.cluster.local:5556/dex", forwardOriginalToken: true}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: require-jwt, namespace: istio-system}
+spec:
+  selector: {matchLabels: {app: istio-ingressgateway}}
+  action: DENY
+  rules:
+  - from: [{source: {notRequestPrincipals: ["*"]}}]
+    to: [{operation: {notPaths: ["/dex/*", "/oauth2/*"], ports: ["8080"]}}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: global-deny-all, namespace: istio-system}
+spec: {}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: gateway, namespace: istio-system}
+spec:
+  selector: {matchLabels: {app: istio-ingressgateway}}
+  rules: [{}]
+"#;
+    use Entrance::{External, Local};
+    let seed = compile(&[CLUSTER, SIDEGATE, kubeflow]);
+    let predict = "v1/models/sklearn-iris:predict";
+    for (entrance, url, caller, expected) in [
+        (
+            External,
+            "kf.example.com/pipeline".to_owned(),
+            person(),
+            200,
+        ),
+        (
+            External,
+            "kf.example.com/pipeline".to_owned(),
+            Caller::Anonymous,
+            401,
+        ),
+        (Local, format!("{LOCAL}/{predict}"), Caller::Anonymous, 200),
+        // The cluster's own policy accepts tokens of Dex alone, and stays in force.
+        (
+            External,
+            format!("{OUTSIDE}/{predict}"),
+            token("default"),
+            403,
+        ),
+        (
+            External,
+            "shop.example.com/".to_owned(),
+            Caller::Anonymous,
+            403,
+        ),
+    ] {
+        let (verdict, _) = walk(&seed, &head(entrance, "GET", &url, &[]), &caller);
+        assert_eq!(status(&verdict), expected, "{url} {caller:?}");
+    }
+}

@@ -31,6 +31,8 @@ fn settings() -> Settings {
         istio_version: None,
         provider_paths: vec!["/dex/auth".into(), "/dex/token".into(), "/dex/keys".into()],
         login_paths: vec!["/login/oidc".into(), "/authservice/logout".into()],
+        login_issuer: Some("http://dex.auth.svc.cluster.local:5556/dex".into()),
+        cluster_issuer: Some("https://kubernetes.default.svc.cluster.local".into()),
     }
 }
 
