@@ -113,6 +113,19 @@ fn beyond(case: &Value) -> Option<String> {
     if given("/request/tls") || !matches!(port, Some(8080 | 8081)) {
         return Some("(TLS, or another port)".into());
     }
+    if case
+        .get("meshConfig")
+        .is_some_and(|mesh| mesh.to_string().contains("connectionSettings"))
+    {
+        return Some("(connectionSettings of the proxy)".into());
+    }
+    let headers = pairs(case.pointer("/request/headers").unwrap_or(&Value::Null));
+    if headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("host"))
+    {
+        return Some("(two Hosts: refused with 400 on purpose, before any policy)".into());
+    }
     if given("/istiodEnv") {
         return Some("(settings of istiod)".into());
     }
@@ -304,7 +317,7 @@ fn head(snapshot: &Snapshot, case: &Value) -> Option<RequestHead> {
         );
     }
     Some(RequestHead {
-        entrance: if request.get("port")?.as_u64()? == 8081 {
+        entrance: if request.get("port")?.as_u64()? == 8081 && snapshot.has(Entrance::Local) {
             Entrance::Local
         } else {
             Entrance::External

@@ -293,6 +293,18 @@ impl<'a, T: Trace> Decision<'a, T> {
                 AuthorizerKind::Broken(why) => return Err(Stop::deny(Refusal::Rbac, why.clone())),
                 AuthorizerKind::Http(settings) => settings,
             };
+            if route.is_some_and(|route| route.unchecked) {
+                self.say(hop, Stage::Check, || {
+                    (
+                        format!(
+                            "an EnvoyFilter switches `{}` off for this route",
+                            authorizer.name
+                        ),
+                        route.and_then(of),
+                    )
+                });
+                continue;
+            }
             if route.is_none() {
                 // Envoy's ext_authz does nothing without a route: the 404 comes unasked.
                 continue;

@@ -32,6 +32,32 @@ pub(crate) fn authorizers(
     version: IstioVersion,
     problems: &mut Vec<Problem>,
 ) -> Vec<Authorizer> {
+    let mut found = Vec::new();
+    for filter in applicable(cluster, pods) {
+        for (index, patch) in filter.spec.config_patches.iter().enumerate() {
+            match read(patch, listener, version) {
+                // INSERT_BEFORE without a subFilter prepends: the later patch is asked first.
+                Patch::Authorizer(settings) => found.insert(
+                    0,
+                    Authorizer::http(&filter.meta.name, *settings, filter.reference(), filter.source.clone()),
+                ),
+                Patch::Elsewhere => {}
+                Patch::Dead(why) => problems.push(Problem::of(filter, format!("spec.configPatches[{index}]: {why}"))),
+                Patch::Unknown(what) => problems.push(Problem::of(
+                    filter,
+                    format!("spec.configPatches[{index}]: {what} is not understood and may change the answer"),
+                )),
+            }
+        }
+    }
+    found
+}
+
+/// The EnvoyFilters of these pods, in the order they are applied.
+pub(crate) fn applicable<'c>(
+    cluster: &'c Cluster,
+    pods: &GatewayPods,
+) -> Vec<&'c Object<EnvoyFilter>> {
     let root = cluster
         .mesh
         .root_namespace
@@ -54,28 +80,10 @@ pub(crate) fn authorizers(
             .cmp(&rank(b))
             .then_with(|| a.age_order().cmp(&b.age_order()))
     });
-    let mut found = Vec::new();
-    for filter in filters {
-        for (index, patch) in filter.spec.config_patches.iter().enumerate() {
-            match read(patch, listener, version) {
-                // INSERT_BEFORE without a subFilter prepends: the later patch is asked first.
-                Patch::Authorizer(settings) => found.insert(
-                    0,
-                    Authorizer::http(&filter.meta.name, *settings, filter.reference(), filter.source.clone()),
-                ),
-                Patch::Elsewhere => {}
-                Patch::Dead(why) => problems.push(Problem::of(filter, format!("spec.configPatches[{index}]: {why}"))),
-                Patch::Unknown(what) => problems.push(Problem::of(
-                    filter,
-                    format!("spec.configPatches[{index}]: {what} is not understood and may change the answer"),
-                )),
-            }
-        }
-    }
-    found
+    filters
 }
 
-fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
+pub(crate) fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
     value
         .pointer(pointer)
         .and_then(Value::as_str)
@@ -88,6 +96,12 @@ fn read(patch: &Value, listener: u16, version: IstioVersion) -> Patch {
         return Patch::Elsewhere;
     }
     let apply_to = text(patch, "/applyTo");
+    if matches!(
+        apply_to,
+        "HTTP_ROUTE" | "VIRTUAL_HOST" | "ROUTE_CONFIGURATION"
+    ) {
+        return Patch::Elsewhere;
+    }
     if apply_to != "HTTP_FILTER" {
         return Patch::Unknown(format!("a patch of `{apply_to}`"));
     }

@@ -32,6 +32,7 @@ mod permit;
 mod principal;
 mod providers;
 mod request;
+mod routepatch;
 mod routes;
 mod rules;
 mod settings;

@@ -29,6 +29,10 @@ pub(crate) struct Route {
     pub(crate) access: Arc<RouteAccess>,
     pub(crate) object: ObjectRef,
     pub(crate) source: Source,
+    /// `http[].name`, joined with the match's by a dot.
+    pub(crate) name: String,
+    /// An EnvoyFilter switches external authorizers off here.
+    pub(crate) unchecked: bool,
     /// `http[i]`, with the route's name if it has one.
     pub(crate) place: Arc<str>,
 }
@@ -218,6 +222,11 @@ impl Route {
             access,
             object: service.reference(),
             source: service.source.clone(),
+            name: match spec.map(|m| m.name.as_str()).filter(|m| !m.is_empty()) {
+                Some(of_match) => format!("{}.{of_match}", http.name),
+                None => http.name.clone(),
+            },
+            unchecked: false,
             place: format!("http[{index}]{name}").into(),
         })
     }

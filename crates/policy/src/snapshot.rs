@@ -13,6 +13,7 @@ use crate::envoyfilter;
 use crate::owners::Owners;
 use crate::providers::Authorizer;
 use crate::request::Entrance;
+use crate::routepatch::{self, Table};
 use crate::rules::Policy;
 use crate::settings::{IstioVersion, Problem, Settings};
 use crate::vhosts::{Builder, VirtualHosts};
@@ -134,7 +135,7 @@ impl Snapshot {
             gateways.dedup();
             // Access annotations are errors, everything else about routes is not.
             let mut found = Vec::new();
-            let hosts = Builder {
+            let mut hosts = Builder {
                 cluster,
                 pods,
                 owners,
@@ -151,6 +152,12 @@ impl Snapshot {
                 }
             }
             let mut filter_warnings = Vec::new();
+            let server_ports: Vec<u16> = servers.iter().map(|(_, s)| s.port.number).collect();
+            let table = Table {
+                port,
+                server_ports: &server_ports,
+            };
+            routepatch::apply(cluster, pods, &table, &mut hosts, &mut filter_warnings);
             let filters =
                 envoyfilter::authorizers(cluster, pods, port, version, &mut filter_warnings);
             for warning in filter_warnings {

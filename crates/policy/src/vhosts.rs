@@ -9,6 +9,7 @@ use resources::{Cluster, Object, ServiceName};
 
 use crate::owners::Owners;
 use crate::request::RequestHead;
+use crate::routepatch::RouteMatch;
 use crate::routes::Route;
 use crate::settings::Problem;
 use crate::workloads::{GatewayPods, selects};
@@ -26,6 +27,8 @@ pub(crate) struct VirtualHosts {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct VirtualHost {
     pub(crate) name: String,
+    /// Port of the Gateway server that made it.
+    pub(crate) server_port: u16,
     pub(crate) routes: Vec<Route>,
     /// A server with `httpsRedirect` owns it.
     pub(crate) require_tls: bool,
@@ -46,7 +49,7 @@ impl Builder<'_> {
     ) -> VirtualHosts {
         let mut order: Vec<VirtualHost> = Vec::new();
         let mut cache: HashMap<(String, String, String), Vec<Route>> = HashMap::new();
-        let at = |order: &mut Vec<VirtualHost>, host: &str| {
+        let at = |order: &mut Vec<VirtualHost>, host: &str, server_port: u16| {
             let key = host.to_ascii_lowercase();
             order
                 .iter()
@@ -54,6 +57,7 @@ impl Builder<'_> {
                 .unwrap_or_else(|| {
                     order.push(VirtualHost {
                         name: key,
+                        server_port,
                         ..VirtualHost::default()
                     });
                     order.len() - 1
@@ -82,7 +86,7 @@ impl Builder<'_> {
                     continue;
                 }
                 for host in hosts {
-                    let index = at(&mut order, &host);
+                    let index = at(&mut order, &host, server.port.number);
                     if let Some(vh) = order.get_mut(index) {
                         vh.routes.extend(routes.iter().cloned());
                         vh.require_tls |= redirect;
@@ -91,7 +95,7 @@ impl Builder<'_> {
             }
             if redirect {
                 for host in &server.hosts {
-                    let index = at(&mut order, host);
+                    let index = at(&mut order, host, server.port.number);
                     if let Some(vh) = order.get_mut(index) {
                         vh.require_tls = true;
                     }
@@ -250,6 +254,28 @@ impl VirtualHosts {
                 found.map(|(_, vh)| vh)
             })
             .or(self.any.as_ref())
+    }
+
+    /// Switches external authorizers off for the routes that are meant, and
+    /// says how many those are.
+    pub(crate) fn leave_unchecked(&mut self, at: &RouteMatch<'_>) -> usize {
+        let hosts = self
+            .exact
+            .values_mut()
+            .chain(self.suffix.iter_mut().map(|(_, vh)| vh))
+            .chain(&mut self.any);
+        let mut count = 0;
+        for host in hosts.filter(|host| at.means_host(&host.name, host.server_port)) {
+            for route in host
+                .routes
+                .iter_mut()
+                .filter(|route| at.means_route(&route.name))
+            {
+                route.unchecked = true;
+                count += 1;
+            }
+        }
+        count
     }
 
     /// All virtual hosts, for summaries.

@@ -172,3 +172,159 @@ fn old_filter_names_are_dead_since_1_19() {
         assert_eq!(found, warned, "1.{minor}: {:?}", snapshot.warnings());
     }
 }
+
+/// Patches that switch the check off per route, as they are found in the wild:
+/// which work, and why the others do not. Observed on Envoy 1.40.
+#[test]
+fn route_patches_that_work_and_that_do_not() {
+    let patch = |apply_to: &str, at: &str, key: &str| {
+        format!(
+            r#"
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {{name: open, namespace: istio-system}}
+spec:
+  configPatches:
+  - applyTo: {apply_to}
+    match: {{context: GATEWAY, routeConfiguration: {at}}}
+    patch:
+      operation: MERGE
+      value:
+        typed_per_filter_config:
+          {key}: {{"@type": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute, disabled: true}}
+"#
+        )
+    };
+    let named = CLUSTER.replace(
+        "  http:\n  - route:\n    - destination:\n        host: storefront",
+        "  http:\n  - name: shop\n    route:\n    - destination:\n        host: storefront",
+    );
+    assert_ne!(named, CLUSTER);
+    let filter = "envoy.filters.http.ext_authz";
+    for (apply_to, at, key, expected, warning) in [
+        (
+            "HTTP_ROUTE",
+            "{vhost: {route: {name: shop}}}",
+            filter,
+            200,
+            None,
+        ),
+        (
+            "HTTP_ROUTE",
+            "{vhost: {name: 'shop.example.com:80'}}",
+            filter,
+            200,
+            None,
+        ),
+        (
+            "VIRTUAL_HOST",
+            "{portNumber: 80, vhost: {name: 'shop.example.com:80'}}",
+            filter,
+            200,
+            None,
+        ),
+        (
+            "VIRTUAL_HOST",
+            "{vhost: {name: 'shop.example.com:8080'}}",
+            filter,
+            302,
+            Some("matches no route of port 8080"),
+        ),
+        (
+            "VIRTUAL_HOST",
+            "{portNumber: 8080}",
+            filter,
+            302,
+            Some("matches no route of port 8080"),
+        ),
+        (
+            "HTTP_ROUTE",
+            "{vhost: {route: {name: other}}}",
+            filter,
+            302,
+            Some("matches no route"),
+        ),
+        (
+            "HTTP_ROUTE",
+            "{vhost: {route: {name: shop}}}",
+            "envoy.ext_authz",
+            302,
+            Some("names no filter and has no effect"),
+        ),
+        (
+            "VIRTUAL_HOST",
+            "{gateway: kubeflow/kubeflow-gateway}",
+            filter,
+            302,
+            Some("HTTPS listeners only"),
+        ),
+        (
+            "HTTP_ROUTE",
+            "{vhost: {route: {name: shop}}}",
+            "envoy.filters.http.rbac",
+            302,
+            Some("not understood and may change the answer"),
+        ),
+    ] {
+        let snapshot = compile(&[&named, &patch(apply_to, at, key)]);
+        let head = head(Entrance::External, "GET", "shop.example.com/", &[]);
+        let (verdict, _) = walk(&snapshot, &head, &Caller::Anonymous);
+        assert_eq!(status(&verdict), expected, "{apply_to} {at} {key}");
+        let warnings: Vec<String> = snapshot
+            .warnings()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        match warning {
+            Some(text) => assert!(
+                warnings.iter().any(|w| w.contains(text)),
+                "{at}: {warnings:?}"
+            ),
+            None => assert!(
+                !warnings.iter().any(|w| w.contains("port 8080")),
+                "{at}: {warnings:?}"
+            ),
+        }
+    }
+}
+
+/// What Istio refuses in a CUSTOM policy, by version.
+#[test]
+fn broken_providers_deny() {
+    let provider = |name: &str, service: &str| {
+        BLOG_FIX
+            .replace("dex-auth-provider", name)
+            .replace("authservice.istio-system", service)
+    };
+    let at = |minor| Settings {
+        istio_version: Some(IstioVersion { major: 1, minor }),
+        ..settings()
+    };
+    let open = head(Entrance::External, "GET", "kf.example.com/v1", &[]);
+    let checked = head(Entrance::External, "GET", "kf.example.com/", &[]);
+    for (minor, text, expected) in [
+        (31, provider("good", "authservice.istio-system"), [200, 302]),
+        (
+            31,
+            provider("Bad_Name", "authservice.istio-system"),
+            [200, 403],
+        ),
+        (
+            29,
+            provider("Bad_Name", "authservice.istio-system"),
+            [200, 302],
+        ),
+        (31, provider("good", "nosuch.nowhere"), [200, 403]),
+        (19, provider("good", "nosuch.nowhere"), [403, 403]),
+        (
+            31,
+            provider("good", "authservice.istio-system").replace("\"8080\"", "\"0\""),
+            [200, 403],
+        ),
+    ] {
+        let snapshot = compile_with(&[CLUSTER, &text], &at(minor));
+        let found =
+            [&open, &checked].map(|head| status(&walk(&snapshot, head, &Caller::Anonymous).0));
+        assert_eq!(found, expected, "1.{minor}");
+    }
+}
