@@ -180,9 +180,16 @@ fn announce(args: &UpArgs, summary: &Summary<'_>) -> anyhow::Result<()> {
 }
 
 fn reload(world: &World, inputs: &Inputs) {
+    let before = Mirror::from_cluster(&world.live().cluster);
     match world.apply(inputs.read()) {
         Ok(()) => {
             let live = world.live();
+            if Mirror::from_cluster(&live.cluster) != before {
+                output::note(
+                    &Style::Warning,
+                    "spec.storage.mirrors of the Sidegate object changed: takes effect at the next start",
+                );
+            }
             tracing::info!(
                 routes = live.snapshot.route_count(),
                 "configuration reloaded"
