@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use policy::Entrance;
+use policy::{AccessLevel, Entrance, RouteAccess};
 use serde_json::{Value, json};
 use serving::{ModelState, ModelStatus};
 
@@ -154,10 +154,14 @@ fn text(summary: &Summary<'_>) -> String {
             reason.map(|r| format!(": {r}")).unwrap_or_default()
         ));
         line(format!("    {}", local_url(status)));
+        let access = live
+            .snapshot
+            .model_access(&status.desired.namespace, &status.desired.name);
+        if let Some(access) = access.filter(|_| enforces) {
+            line(format!("    who may call: {}", callers(&access)));
+        }
     }
-    if enforces {
-        line("  who may call: workloads in the cluster without a login; from outside a token; people log in to the platform".into());
-    } else {
+    if !enforces {
         line("  who may call: whatever the cluster's own policies say (mode as-written)".into());
     }
     let program = std::env::args().next().unwrap_or_else(|| "sidegate".into());
@@ -190,6 +194,27 @@ fn text(summary: &Summary<'_>) -> String {
         ));
     }
     out
+}
+
+/// Who gets through to a model, in words.
+fn callers(access: &RouteAccess) -> String {
+    let words = |level| match level {
+        AccessLevel::Login => "people who are logged in",
+        AccessLevel::Token => "holders of a token",
+        AccessLevel::Cluster => "any workload",
+        AccessLevel::Public => "everyone",
+        AccessLevel::AsWritten => "whoever the cluster's own policies let through",
+    };
+    let limited = if access.limits.is_empty() {
+        ""
+    } else {
+        ", limited by annotations"
+    };
+    format!(
+        "in the cluster {}, from outside {}{limited}",
+        words(access.local),
+        words(access.external)
+    )
 }
 
 /// A V1 body that the model accepts.

@@ -442,3 +442,16 @@ fn explain_names_the_objects_that_decide() {
         stdout(&person)
     );
 }
+
+#[test]
+fn the_summary_says_who_may_call() {
+    let program = example("seed").start().unwrap();
+    for expected in [
+        "model kserve-test/sklearn-iris: Ready",
+        "who may call: in the cluster any workload, from outside holders of a token",
+        "exec myapp-pod -n default --data",
+        "token create default -n kserve-test --data",
+    ] {
+        program.wait_for_stderr(expected).unwrap();
+    }
+}
