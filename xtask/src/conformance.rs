@@ -136,8 +136,7 @@ fn beyond(case: &Value) -> Option<String> {
         .find_map(|resource| {
             let kind = resource.get("kind").and_then(Value::as_str)?;
             let api = resource.get("apiVersion").and_then(Value::as_str)?;
-            (api.starts_with("gateway.networking") || kind == "RequestAuthentication")
-                .then(|| format!("({kind})"))
+            (api.starts_with("gateway.networking")).then(|| format!("({kind})"))
         })
 }
 

@@ -105,6 +105,7 @@ impl<'a, T: Trace> Decision<'a, T> {
             });
             let (vhost, route) = self.find_route(hop, listener, &head);
             self.authorizers(hop, listener, route, &mut head)?;
+            self.unchecked_token(hop, listener, &head)?;
             if self.snapshot.enforce
                 && let Some(route) = route
             {
@@ -341,6 +342,34 @@ impl<'a, T: Trace> Decision<'a, T> {
             }
         }
         Ok(())
+    }
+
+    /// A token that a RequestAuthentication wants checked cannot be, with
+    /// policies as written: refused, as Envoy refuses those it cannot verify.
+    fn unchecked_token(
+        &mut self,
+        hop: u8,
+        listener: &Listener,
+        head: &RequestHead,
+    ) -> Result<(), Stop> {
+        let token = head
+            .header("authorization")
+            .is_some_and(|value| value.contains("Bearer "));
+        if self.snapshot.enforce
+            || listener.token_issuers.is_empty()
+            || !token
+            || head.is_preflight()
+        {
+            return Ok(());
+        }
+        let why = "a RequestAuthentication wants this token checked, and with mode `as-written` tokens are not";
+        self.say(hop, Stage::Policy, || (why.to_owned(), listener.object()));
+        Err(Stop::deny(
+            Refusal::Token {
+                invalid: Some("tokens are not checked here".into()),
+            },
+            why,
+        ))
     }
 
     /// DENY, then ALLOW.

@@ -82,7 +82,7 @@ impl Snapshot {
             for authentication in &cluster.request_authentications {
                 warnings.push(Problem::of(
                     authentication,
-                    "its tokens are not checked with mode `as-written`, so `requestPrincipals` never match",
+                    "its tokens are not checked with mode `as-written`: requests that bring one get 401, and `requestPrincipals` never match",
                 ));
             }
         }

@@ -328,3 +328,36 @@ fn broken_providers_deny() {
         assert_eq!(found, expected, "1.{minor}");
     }
 }
+
+/// A token that cannot be checked is refused; none at all is none.
+#[test]
+fn tokens_that_are_not_checked_open_nothing() {
+    let authentication = r#"
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: dex, namespace: istio-system}
+spec: {jwtRules: [{issuer: "https://idp.example"}]}
+"#;
+    let snapshot = compile(&[CLUSTER, BLOG_FIX, authentication]);
+    for (headers, expected) in [
+        (&[][..], 200),
+        (&[("authorization", "Bearer a.b.c")], 401),
+        (&[("authorization", "Basic Zm9v, Bearer a.b.c")], 401),
+        (&[("authorization", "Basic Zm9v")], 200),
+        (&[("authorization", "bearer a.b.c")], 200),
+        (&[("authorization", "")], 200),
+    ] {
+        let head = head(Entrance::External, "GET", "kf.example.com/v1", headers);
+        assert_eq!(
+            status(&walk(&snapshot, &head, &Caller::Anonymous).0),
+            expected,
+            "{headers:?}"
+        );
+    }
+    assert!(
+        snapshot
+            .warnings()
+            .iter()
+            .any(|w| w.message.contains("tokens are not checked"))
+    );
+}
