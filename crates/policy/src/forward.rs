@@ -8,10 +8,11 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use resources::istio::{CorsPolicy, StringMatch};
 
 use crate::caller::Caller;
+use crate::duration::duration;
 use crate::matcher::Matcher;
 use crate::permit::{Destination, HeaderChange, Permit, Reply};
 use crate::request::{Entrance, RequestHead, Scheme};
-use crate::routes::{Route, RouteAction, Weighted, duration};
+use crate::routes::{Route, RouteAction, Weighted};
 
 /// Changes gathered over all hops.
 #[derive(Debug, Default)]

@@ -22,6 +22,7 @@ mod authorization;
 mod caller;
 mod decide;
 mod denial;
+mod duration;
 mod enforce;
 mod envoyfilter;
 mod forward;
@@ -46,6 +47,7 @@ pub use answers::{Answers, Check, CheckAnswer, CheckId, CheckResponse, Question,
 pub use caller::{Caller, Person, ServiceAccount, TokenError, TokenHolder, Workload};
 pub use decide::{Verdict, decide};
 pub use denial::{Denial, Refusal};
+pub use duration::duration;
 pub use owners::is_login_service;
 pub use path::{BadPath, normalise};
 pub use permit::{Cors, Destination, HeaderChange, Permit, Reply};

@@ -10,6 +10,7 @@ use resources::istio::{
 use resources::{Object, ObjectRef, ServiceName, Source};
 
 use crate::access::RouteAccess;
+use crate::duration::duration;
 use crate::matcher::{Matcher, full_match};
 use crate::permit::{Destination, HeaderChange};
 use crate::request::{RequestHead, Scheme};
@@ -213,11 +214,7 @@ impl Route {
             request_headers,
             response_headers: changes(http.headers.as_ref().map(|h| &h.response))?,
             authority,
-            timeout: http
-                .timeout
-                .as_deref()
-                .and_then(duration)
-                .filter(|t| !t.is_zero()),
+            timeout: http.timeout.as_deref().and_then(duration),
             cors: http.cors_policy.clone().map(Arc::new),
             access,
             object: service.reference(),
@@ -390,18 +387,4 @@ fn changes(operations: Option<&HeaderOperations>) -> Result<Vec<HeaderChange>, S
         all.push(HeaderChange::Remove(name(n)?));
     }
     Ok(all)
-}
-
-/// A protobuf JSON or Go duration of one unit: `10s`, `1.5s`, `300ms`, `2m`, `1h`.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
-    let unit_at = text.find(|c: char| c.is_ascii_alphabetic())?;
-    let (number, unit) = text.split_at_checked(unit_at)?;
-    let seconds = match unit {
-        "ms" => 0.001,
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return None,
-    };
-    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()
 }
