@@ -8,7 +8,6 @@ use resources::{ObjectRef, Source};
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Stage {
     Listener,
-    Gateway,
     VirtualHost,
     Policy,
     Check,

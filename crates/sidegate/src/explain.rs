@@ -255,7 +255,6 @@ fn forwarded(permit: &Permit) -> String {
 fn stage(stage: Stage) -> &'static str {
     match stage {
         Stage::Listener => "listener",
-        Stage::Gateway => "gateway",
         Stage::VirtualHost => "host",
         Stage::Policy => "policy",
         Stage::Check => "check",

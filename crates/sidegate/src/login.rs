@@ -11,7 +11,8 @@ use identity::{
     RelyingParty, RpConfig, SecureCookies, Sessions,
 };
 use provider::{DexConfig, Provider};
-use resources::{Cluster, ServiceName};
+use resources::core::ConfigMap;
+use resources::{Cluster, Object, ServiceName};
 
 use crate::output::BadInput;
 
@@ -40,7 +41,7 @@ pub(crate) struct Login {
     pub(crate) provider_service: Option<ServiceName>,
     pub(crate) warnings: Vec<String>,
     /// What it was made from, to see whether a reload changes it.
-    source: Option<String>,
+    source: Option<(String, Vec<(String, String)>)>,
 }
 
 /// The parts of a Dex configuration that policies need to know.
@@ -53,33 +54,64 @@ pub(crate) struct LoginPaths {
     pub(crate) issuer: Option<String>,
 }
 
-/// `config.yaml` of the ConfigMap `dex`.
-fn dex_config(cluster: &Cluster) -> Option<&str> {
-    let map = cluster
-        .config_maps
-        .iter()
-        .find(|map| map.meta.name == "dex")?;
-    map.spec.data.get("config.yaml").map(String::as_str)
+/// Dex's configuration, and the values its environment has.
+struct DexSource<'c> {
+    map: &'c Object<ConfigMap>,
+    yaml: &'c str,
+    environment: Vec<(String, String)>,
 }
 
-/// Values that Dex would have in its environment: the cluster's Secrets and
-/// literal container environments cannot be told apart here, so any key counts.
-fn lookup(cluster: &Cluster) -> impl Fn(&str) -> Option<String> {
-    let secrets = cluster.secrets.iter().flat_map(|s| s.spec.data.iter());
-    let mut values: Vec<(String, String)> = secrets
-        .filter_map(|(key, value)| Some((key.clone(), String::from_utf8(value.clone()).ok()?)))
-        .collect();
-    let env = cluster
-        .workloads
-        .iter()
-        .flat_map(|w| &w.spec.pod.containers)
-        .flat_map(|c| &c.env);
-    values.extend(env.filter_map(|e| Some((e.name.clone(), e.value.clone()?))));
-    move |name: &str| {
-        values
+impl<'c> DexSource<'c> {
+    /// ConfigMap `dex` of Kubeflow's namespace `auth`, or else of a namespace
+    /// of the platform: nobody else's decides who can log in. Its environment
+    /// is that of the same namespace.
+    fn find(cluster: &'c Cluster) -> Option<Self> {
+        let platform = cluster
+            .sidegate
             .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.clone())
+            .flat_map(|s| &s.spec.platform.namespaces);
+        let map = std::iter::once("auth")
+            .chain(platform.map(String::as_str))
+            .find_map(|namespace| cluster.config_map(namespace, "dex"))?;
+        let yaml = map.spec.data.get("config.yaml")?;
+        let here = &map.meta.namespace;
+        let secrets = cluster.secrets.iter().filter(|s| s.meta.namespace == *here);
+        let mut environment: Vec<(String, String)> = secrets
+            .flat_map(|s| &s.spec.data)
+            .filter_map(|(key, value)| Some((key.clone(), String::from_utf8(value.clone()).ok()?)))
+            .collect();
+        let workloads = cluster
+            .workloads
+            .iter()
+            .filter(|w| w.meta.namespace == *here);
+        let variables = workloads
+            .flat_map(|w| &w.spec.pod.containers)
+            .flat_map(|c| &c.env);
+        environment.extend(variables.filter_map(|e| Some((e.name.clone(), e.value.clone()?))));
+        Some(Self {
+            map,
+            yaml,
+            environment,
+        })
+    }
+
+    fn parse(&self) -> anyhow::Result<(DexConfig, Vec<provider::Warning>)> {
+        let lookup = |name: &str| {
+            let found = self.environment.iter().find(|(key, _)| key == name);
+            found.map(|(_, value)| value.clone())
+        };
+        DexConfig::parse(self.yaml, &lookup).map_err(|error| {
+            let (source, reference) = (&self.map.source, self.map.reference());
+            BadInput(vec![format!(
+                "{source}: {reference}: data.config.yaml: {error}"
+            )])
+            .into()
+        })
+    }
+
+    /// What a login is made from; equal means that nothing about it changed.
+    fn fingerprint(&self) -> (String, Vec<(String, String)>) {
+        (self.yaml.to_owned(), self.environment.clone())
     }
 }
 
@@ -88,8 +120,8 @@ pub(crate) fn paths(cluster: &Cluster) -> anyhow::Result<LoginPaths> {
     let mut login: Vec<String> = LOGOUT_PATHS.map(str::to_owned).to_vec();
     let mut provider = Vec::new();
     let mut issuer = None;
-    if let Some(yaml) = dex_config(cluster) {
-        let (config, _) = parse(cluster, yaml)?;
+    if let Some(dex) = DexSource::find(cluster) {
+        let (config, _) = dex.parse()?;
         issuer = Some(config.issuer.url().to_owned());
         let base = config.issuer.path();
         for path in [
@@ -111,18 +143,6 @@ pub(crate) fn paths(cluster: &Cluster) -> anyhow::Result<LoginPaths> {
         provider,
         login,
         issuer,
-    })
-}
-
-fn parse(cluster: &Cluster, yaml: &str) -> anyhow::Result<(DexConfig, Vec<provider::Warning>)> {
-    DexConfig::parse(yaml, &lookup(cluster)).map_err(|error| {
-        let map = cluster
-            .config_maps
-            .iter()
-            .find(|map| map.meta.name == "dex");
-        let place =
-            map.map(|map| format!("{}: {}: data.config.yaml: ", map.source, map.reference()));
-        BadInput(vec![format!("{}{error}", place.unwrap_or_default())]).into()
     })
 }
 
@@ -150,8 +170,9 @@ impl Login {
         keeping: &Keeping,
         before: Option<&Arc<Self>>,
     ) -> anyhow::Result<Arc<Self>> {
-        let yaml = dex_config(cluster);
-        if let Some(before) = before.filter(|before| before.source.as_deref() == yaml) {
+        let dex = DexSource::find(cluster);
+        let source = dex.as_ref().map(DexSource::fingerprint);
+        if let Some(before) = before.filter(|before| before.source == source) {
             return Ok(Arc::clone(before));
         }
         let mut login = Self {
@@ -160,15 +181,15 @@ impl Login {
             provider: None,
             provider_service: None,
             warnings: Vec::new(),
-            source: yaml.map(str::to_owned),
+            source,
         };
-        let Some(yaml) = yaml else {
+        let Some(dex) = dex else {
             login
                 .warnings
-                .push("no ConfigMap `dex` with a `config.yaml`: nobody can log in".into());
+                .push("no ConfigMap `dex` with a `config.yaml` in namespace `auth` or one of the platform: nobody can log in".into());
             return Ok(Arc::new(login));
         };
-        let (config, warnings) = parse(cluster, yaml)?;
+        let (config, warnings) = dex.parse()?;
         login
             .warnings
             .extend(warnings.iter().map(|w| format!("ConfigMap dex: {w}")));

@@ -111,3 +111,22 @@ fn help_has_examples() {
         assert!(text.contains("Example"), "{command:?}: {text}");
     }
 }
+
+/// A tenant's ConfigMap of the same name decides nothing, wherever it stands.
+#[test]
+fn only_the_platform_says_who_can_log_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let ours = include_str!("../../../../examples/seed/cluster.yaml");
+    let tenant = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: dex, namespace: a-tenant}\n\
+                  data: {config.yaml: 'issuer: nonsense'}\n";
+    let enforce = include_str!("../../../../examples/seed/sidegate.yaml");
+    let file = folder.path().join("cluster.yaml");
+    std::fs::write(&file, format!("{tenant}---\n{ours}\n---\n{enforce}")).unwrap();
+    let program = testkit::Start::new(super::SIDEGATE)
+        .arg(&file)
+        .start()
+        .unwrap();
+    let jar = tempfile::NamedTempFile::new().unwrap();
+    let page = log_in(&program, jar.path(), "12341234");
+    assert!(page.body.contains("user@example.com"), "{}", page.body);
+}
