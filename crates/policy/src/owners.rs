@@ -8,6 +8,7 @@ use resources::{Cluster, Object, ServiceName};
 
 use crate::access::{AccessLevel, Limits, Owner, RouteAccess};
 use crate::settings::Problem;
+use crate::workloads::selects;
 
 /// What belongs to whom, read once per configuration.
 #[derive(Clone, Debug, Default)]
@@ -64,6 +65,15 @@ impl Owners {
         gateway: &Object<Gateway>,
         problems: &mut Vec<Problem>,
     ) -> RouteAccess {
+        if self.reaches_into_platform(cluster, service) {
+            // Whoever writes such a route does not decide who gets in.
+            return RouteAccess {
+                owner: Owner::Platform,
+                external: AccessLevel::Login,
+                local: AccessLevel::Login,
+                limits: Limits::default(),
+            };
+        }
         let owner = self.owner(cluster, service, gateway);
         let (external, local) = match owner {
             Owner::Platform => (AccessLevel::Login, AccessLevel::Login),
@@ -133,6 +143,20 @@ impl Owners {
         Owner::Foreign
     }
 
+    /// Whether an object outside the platform's namespaces sends to a Service
+    /// inside, other than the gateway's own (where the next crossing decides).
+    fn reaches_into_platform(&self, cluster: &Cluster, service: &Object<VirtualService>) -> bool {
+        let inside = |namespace: &str| self.platform_namespaces.iter().any(|n| n == namespace);
+        if inside(&service.meta.namespace) {
+            return false;
+        }
+        let mut routes = service.spec.http.iter().flat_map(|http| &http.route);
+        routes.any(|route| {
+            let name = ServiceName::from_host(&route.destination.host, &service.meta.namespace);
+            name.is_some_and(|name| inside(&name.namespace) && !is_gateway(cluster, &name))
+        })
+    }
+
     fn sends_only_to_login(&self, service: &Object<VirtualService>) -> bool {
         let mut destinations = service
             .spec
@@ -146,6 +170,16 @@ impl Owners {
                     .is_some_and(|name| self.login_services.contains(&name))
             })
     }
+}
+
+/// Whether a Service stands in front of gateway pods.
+fn is_gateway(cluster: &Cluster, name: &ServiceName) -> bool {
+    cluster.service(name).is_some_and(|service| {
+        let mut gateways = cluster.gateways.iter();
+        gateways.any(|g| {
+            !g.spec.selector.is_empty() && selects(&g.spec.selector, &service.spec.selector)
+        })
+    })
 }
 
 type Pick = fn(&mut Limits) -> &mut Vec<Arc<str>>;

@@ -424,3 +424,30 @@ spec:
         assert_eq!(status(&verdict), expected, "{url} {caller:?}");
     }
 }
+
+/// A tenant's route straight to a Service of the platform is the platform's,
+/// whatever the tenant writes on it.
+#[test]
+fn a_route_into_the_platform_wants_a_login() {
+    for annotations in ["{}", "{sidegate.dev/access: public}"] {
+        for labels in ["{}", "{serving.knative.dev/route: x}"] {
+            let tenant = format!(
+                r#"
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: shortcut, namespace: shop, annotations: {annotations}, labels: {labels}}}
+spec:
+  hosts: [shortcut.example.com]
+  gateways: [kubeflow/kubeflow-gateway]
+  http:
+  - route: [{{destination: {{host: centraldashboard.kubeflow.svc.cluster.local, port: {{number: 80}}}}}}]
+"#
+            );
+            let snapshot = compile(&[CLUSTER, SIDEGATE, &tenant]);
+            let head = head(Entrance::External, "GET", "shortcut.example.com/", &[]);
+            assert_eq!(status(&walk(&snapshot, &head, &Caller::Anonymous).0), 401);
+            assert_eq!(status(&walk(&snapshot, &head, &token("shop")).0), 403);
+            assert_eq!(status(&walk(&snapshot, &head, &person()).0), 200);
+        }
+    }
+}
