@@ -20,6 +20,7 @@ mod access;
 mod answers;
 mod authorization;
 mod caller;
+mod conditions;
 mod decide;
 mod denial;
 mod duration;
@@ -40,14 +41,17 @@ mod settings;
 mod snapshot;
 mod trace;
 mod vhosts;
+mod view;
 mod workloads;
 
 pub use access::{AccessLevel, Limits, Owner, RouteAccess};
 pub use answers::{Answers, Check, CheckAnswer, CheckId, CheckResponse, Question, Tokens};
 pub use caller::{Caller, Person, ServiceAccount, TokenError, TokenHolder, Workload};
+pub use conditions::{Attribute, Condition, Test, TestValue};
 pub use decide::{Verdict, decide};
 pub use denial::{Denial, Refusal};
 pub use duration::duration;
+pub use matcher::Matcher;
 pub use owners::is_login_service;
 pub use path::{BadPath, normalise};
 pub use permit::{Cors, Destination, HeaderChange, Permit, Reply};
@@ -55,3 +59,6 @@ pub use request::{Entrance, IDENTITY_HEADERS, RequestHead, Scheme, is_identity_h
 pub use settings::{IstioVersion, Problem, Settings};
 pub use snapshot::Snapshot;
 pub use trace::{NoTrace, Stage, Step, Trace};
+pub use view::{
+    AuthorizerView, HostView, ListenerView, RewriteView, RouteView, RuleAction, RuleView, Way,
+};

@@ -5,7 +5,7 @@ use resources::istio::StringMatch;
 
 /// One string condition.
 #[derive(Clone, Debug)]
-pub(crate) enum Matcher {
+pub enum Matcher {
     /// Anything, if there.
     Present,
     /// Equal.
@@ -96,7 +96,7 @@ impl Matcher {
     }
 
     /// Whether a value that is there satisfies the condition.
-    pub(crate) fn matches(&self, value: &str) -> bool {
+    pub fn matches(&self, value: &str) -> bool {
         match self {
             Self::Present => true,
             Self::Exact(exact) => value == exact,
@@ -107,7 +107,7 @@ impl Matcher {
     }
 
     /// The same, ASCII case ignored (exact, prefix and suffix).
-    pub(crate) fn matches_ignoring_case(&self, value: &str) -> bool {
+    pub fn matches_ignoring_case(&self, value: &str) -> bool {
         let value = value.to_ascii_lowercase();
         match self {
             Self::Exact(exact) => value == exact.to_ascii_lowercase(),

@@ -15,8 +15,8 @@ pub(crate) struct RequestPrincipal {
 /// A value of `requestPrincipals`.
 #[derive(Clone, Debug)]
 pub(crate) struct PrincipalMatcher {
-    issuer: Matcher,
-    subject: Matcher,
+    pub(crate) issuer: Matcher,
+    pub(crate) subject: Matcher,
 }
 
 impl RequestPrincipal {

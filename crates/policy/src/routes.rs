@@ -41,18 +41,18 @@ pub(crate) struct Route {
 /// What a request must look like; all parts given hold.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RouteCondition {
-    path: Option<PathMatch>,
-    scheme: Option<Matcher>,
-    method: Option<Matcher>,
-    authority: Option<Matcher>,
-    headers: Vec<(String, Matcher, bool)>,
-    query: Vec<(String, Matcher)>,
+    pub(crate) path: Option<PathMatch>,
+    pub(crate) scheme: Option<Matcher>,
+    pub(crate) method: Option<Matcher>,
+    pub(crate) authority: Option<Matcher>,
+    pub(crate) headers: Vec<(String, Matcher, bool)>,
+    pub(crate) query: Vec<(String, Matcher)>,
 }
 
 #[derive(Clone, Debug)]
-struct PathMatch {
-    matcher: Matcher,
-    ignore_case: bool,
+pub(crate) struct PathMatch {
+    pub(crate) matcher: Matcher,
+    pub(crate) ignore_case: bool,
 }
 
 /// What a matching route does.

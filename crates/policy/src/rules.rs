@@ -41,22 +41,22 @@ pub(crate) struct Policy {
 /// (any of `from`) and (any of `to`) and (all of `when`); an empty list holds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CompiledRule {
-    index: usize,
-    from: Vec<Vec<Constraint>>,
-    to: Vec<Vec<Constraint>>,
-    when: Vec<Constraint>,
+    pub(crate) index: usize,
+    pub(crate) from: Vec<Vec<Constraint>>,
+    pub(crate) to: Vec<Vec<Constraint>>,
+    pub(crate) when: Vec<Constraint>,
 }
 
 /// One attribute compared with a list: any value, and none of the negated ones.
 #[derive(Clone, Debug)]
-struct Constraint {
-    attribute: Attribute,
-    negated: bool,
-    values: Vec<Value>,
+pub(crate) struct Constraint {
+    pub(crate) attribute: Attribute,
+    pub(crate) negated: bool,
+    pub(crate) values: Vec<Value>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Attribute {
+pub(crate) enum Attribute {
     Host,
     Port,
     Method,
@@ -70,7 +70,7 @@ enum Attribute {
 }
 
 #[derive(Clone, Debug)]
-enum Value {
+pub(crate) enum Value {
     Text(Matcher),
     Principal(PrincipalMatcher),
     Port(u16),

@@ -1,0 +1,333 @@
+//! The compiled configuration, to read: everything a decision depends on, as
+//! borrowed views. Nothing here decides.
+
+use std::sync::Arc;
+
+use resources::{ObjectRef, Source};
+
+use crate::access::RouteAccess;
+use crate::conditions::Condition;
+use crate::permit::{Destination, HeaderChange};
+use crate::providers::{Authorizer, AuthorizerKind};
+use crate::request::Entrance;
+use crate::routes::{PathRewrite, Route, RouteAction};
+use crate::rules::{Action, Policy};
+use crate::snapshot::{Listener, Snapshot};
+use crate::vhosts::VirtualHost;
+
+/// A listener.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenerView<'a> {
+    snapshot: &'a Snapshot,
+    listener: &'a Listener,
+    index: usize,
+}
+
+/// A virtual host.
+#[derive(Clone, Copy, Debug)]
+pub struct HostView<'a>(&'a VirtualHost);
+
+/// A route.
+#[derive(Clone, Copy, Debug)]
+pub struct RouteView<'a>(&'a Route);
+
+/// An external authorizer, in the order in which they are asked.
+#[derive(Clone, Debug)]
+pub struct AuthorizerView<'a> {
+    authorizer: &'a Authorizer,
+    /// What makes it asked: rules of CUSTOM policies, or `None` for every
+    /// routed request.
+    pub rules: Option<Vec<RuleView<'a>>>,
+    /// It is broken, and so every request is denied.
+    pub denies_all: bool,
+}
+
+/// One rule of an AuthorizationPolicy.
+#[derive(Clone, Debug)]
+pub struct RuleView<'a> {
+    /// ALLOW, DENY or CUSTOM.
+    pub action: RuleAction,
+    /// The policy.
+    pub object: &'a ObjectRef,
+    /// Where it is written.
+    pub source: &'a Source,
+    /// Index in `spec.rules`.
+    pub index: usize,
+    /// What it matches.
+    pub condition: Condition,
+}
+
+/// Action of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum RuleAction {
+    Allow,
+    Deny,
+    Custom,
+}
+
+/// How a route changes the path.
+#[derive(Clone, Copy, Debug)]
+pub enum RewriteView<'a> {
+    /// Not at all.
+    None,
+    /// The matched prefix is replaced.
+    Prefix {
+        /// Prefix of the route.
+        from: &'a str,
+        /// What takes its place.
+        to: &'a str,
+    },
+    /// The whole path is replaced.
+    Whole(&'a str),
+    /// By a regular expression.
+    Regex,
+}
+
+/// One way on from a route.
+#[derive(Clone, Debug)]
+pub struct Way<'a> {
+    /// Where to; `None` when the route answers by itself.
+    pub destination: Option<&'a Destination>,
+    /// New authority.
+    pub authority: Option<&'a str>,
+    /// Changes to the request's headers, in order.
+    pub headers: Vec<&'a HeaderChange>,
+}
+
+impl Snapshot {
+    /// All listeners.
+    pub fn listeners(&self) -> impl Iterator<Item = ListenerView<'_>> {
+        let all = self.listeners.iter().enumerate();
+        all.map(|(index, listener)| ListenerView {
+            snapshot: self,
+            listener,
+            index,
+        })
+    }
+
+    /// The listener that a destination leads back to.
+    pub fn next_listener(&self, destination: &Destination) -> Option<usize> {
+        let Destination::Service { service, port } = destination else {
+            return None;
+        };
+        let next = self.own_listener(service, *port)?;
+        self.listeners.iter().position(|l| std::ptr::eq(l, next))
+    }
+}
+
+impl<'a> ListenerView<'a> {
+    /// Position among the listeners.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Listener port.
+    pub fn port(&self) -> u16 {
+        self.listener.port
+    }
+
+    /// `port 8080 of kubeflow/kubeflow-gateway, …`.
+    pub fn describe(&self) -> Arc<str> {
+        self.listener.describe()
+    }
+
+    /// The Gateways merged here.
+    pub fn gateways(&self) -> &'a [(ObjectRef, Source)] {
+        &self.listener.gateways
+    }
+
+    /// Which entrance it is, if it is one.
+    pub fn entrance(&self) -> Option<Entrance> {
+        [Entrance::External, Entrance::Local]
+            .into_iter()
+            .find(|entrance| {
+                self.snapshot
+                    .entrance(*entrance)
+                    .is_some_and(|l| std::ptr::eq(l, self.listener))
+            })
+    }
+
+    /// Its virtual hosts, by name: `a.example.com`, `*.example.com` or `*`.
+    pub fn hosts(&self) -> impl Iterator<Item = HostView<'a>> + use<'a> {
+        self.listener.hosts.all().map(HostView)
+    }
+
+    /// Its external authorizers, in the order in which they are asked.
+    pub fn authorizers(&self) -> Vec<AuthorizerView<'a>> {
+        let filters = self
+            .listener
+            .filters
+            .iter()
+            .map(|authorizer| AuthorizerView {
+                authorizer,
+                rules: None,
+                denies_all: false,
+            });
+        let custom = self.listener.custom.iter().map(|custom| AuthorizerView {
+            authorizer: &custom.authorizer,
+            rules: Some(
+                custom
+                    .policies
+                    .iter()
+                    .flat_map(|p| rules(p, RuleAction::Custom))
+                    .collect(),
+            ),
+            denies_all: custom.denies_all,
+        });
+        filters.chain(custom).collect()
+    }
+
+    /// Its DENY and ALLOW rules.
+    pub fn rules(&self) -> Vec<RuleView<'a>> {
+        let of = |policy: &'a Policy| match policy.action {
+            Action::Allow => rules(policy, RuleAction::Allow),
+            Action::Deny => rules(policy, RuleAction::Deny),
+            Action::Audit | Action::Custom => Vec::new(),
+        };
+        self.listener.policies.iter().flat_map(of).collect()
+    }
+
+    /// Whether there is an ALLOW policy: then what no rule of one matches is denied.
+    pub fn denies_by_default(&self) -> bool {
+        let mut policies = self.listener.policies.iter();
+        policies.any(|policy| policy.action == Action::Allow)
+    }
+
+    /// Issuers whose tokens RequestAuthentications accept here.
+    pub fn token_issuers(&self) -> &'a [String] {
+        &self.listener.token_issuers
+    }
+}
+
+fn rules(policy: &Policy, action: RuleAction) -> Vec<RuleView<'_>> {
+    let rules = policy.rules.iter().map(|rule| RuleView {
+        action,
+        object: &policy.object,
+        source: &policy.source,
+        index: rule.index,
+        condition: rule.condition(),
+    });
+    rules.collect()
+}
+
+impl<'a> AuthorizerView<'a> {
+    /// Provider name, or what the EnvoyFilter's filter is called in messages.
+    pub fn name(&self) -> &'a str {
+        &self.authorizer.name
+    }
+
+    /// Whether it is a login service.
+    pub fn is_login(&self) -> bool {
+        self.authorizer.login
+    }
+
+    /// Why it cannot be asked, if it cannot: what needs it is denied.
+    pub fn broken(&self) -> Option<&'a str> {
+        match &self.authorizer.kind {
+            AuthorizerKind::Broken(why) => Some(why),
+            AuthorizerKind::Http(_) => None,
+        }
+    }
+
+    /// Headers of its answer that it puts on the request.
+    pub fn headers_to_upstream(&self) -> &'a [String] {
+        match &self.authorizer.kind {
+            AuthorizerKind::Broken(_) => &[],
+            AuthorizerKind::Http(settings) => &settings.headers_to_upstream_on_allow,
+        }
+    }
+
+    /// The object that installs it.
+    pub fn object(&self) -> (&'a ObjectRef, &'a Source) {
+        (&self.authorizer.object, &self.authorizer.source)
+    }
+}
+
+impl<'a> HostView<'a> {
+    /// `a.example.com`, `*.example.com` or `*`, lower case.
+    pub fn name(&self) -> &'a str {
+        &self.0.name
+    }
+
+    /// Plain HTTP is redirected to HTTPS after authorization.
+    pub fn requires_tls(&self) -> bool {
+        self.0.require_tls
+    }
+
+    /// Routes; the first that matches serves.
+    pub fn routes(&self) -> impl Iterator<Item = RouteView<'a>> + use<'a> {
+        self.0.routes.iter().map(RouteView)
+    }
+}
+
+impl<'a> RouteView<'a> {
+    /// What it matches.
+    pub fn condition(&self) -> Condition {
+        self.0.condition.condition()
+    }
+
+    /// Owner and access levels.
+    pub fn access(&self) -> &'a RouteAccess {
+        &self.0.access
+    }
+
+    /// An EnvoyFilter switches external authorizers off here.
+    pub fn unchecked(&self) -> bool {
+        self.0.unchecked
+    }
+
+    /// The object it comes from.
+    pub fn object(&self) -> &'a ObjectRef {
+        &self.0.object
+    }
+
+    /// Where that is written.
+    pub fn source(&self) -> &'a Source {
+        &self.0.source
+    }
+
+    /// `http[2]`, with the route's name if it has one.
+    pub fn place(&self) -> &'a str {
+        &self.0.place
+    }
+
+    /// How the path changes.
+    pub fn rewrite(&self) -> RewriteView<'a> {
+        match &self.0.rewrite {
+            None => RewriteView::None,
+            Some(PathRewrite::Prefix { from, to }) => RewriteView::Prefix { from, to },
+            Some(PathRewrite::Whole(to)) => RewriteView::Whole(to),
+            Some(PathRewrite::Regex { .. }) => RewriteView::Regex,
+        }
+    }
+
+    /// Whether a CORS policy answers preflights here.
+    pub fn answers_preflights(&self) -> bool {
+        self.0.cors.is_some()
+    }
+
+    /// Where it leads; one way for each destination with a weight.
+    pub fn ways(&self) -> Vec<Way<'a>> {
+        let RouteAction::Forward(all) = &self.0.action else {
+            return vec![Way {
+                destination: None,
+                authority: None,
+                headers: Vec::new(),
+            }];
+        };
+        let with_weight = all.iter().filter(|w| w.weight > 0);
+        with_weight
+            .map(|w| Way {
+                destination: Some(&w.destination),
+                authority: w.authority.as_deref().or(self.0.authority.as_deref()),
+                headers: self
+                    .0
+                    .request_headers
+                    .iter()
+                    .chain(&w.request_headers)
+                    .collect(),
+            })
+            .collect()
+    }
+}
