@@ -43,6 +43,8 @@ pub struct Check {
     pub provider: std::sync::Arc<str>,
     /// Service and port of the authorizer and its settings (time limit).
     pub settings: std::sync::Arc<ExtAuthzHttp>,
+    /// It is asked over gRPC (`envoy.service.auth.v3.Authorization`), not HTTP.
+    pub grpc: bool,
     /// Method of the original request.
     pub method: http::Method,
     /// Original authority.

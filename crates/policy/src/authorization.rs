@@ -151,6 +151,7 @@ fn provider(
         object: object.reference(),
         source: object.source.clone(),
         login: false,
+        grpc: false,
     };
     if version >= IstioVersion::PROVIDER_NAMES_CHECKED && !is_provider_name(name) {
         return broken(format!(

@@ -5,20 +5,20 @@ use std::borrow::Cow;
 use resources::{ObjectRef, Source};
 
 use crate::access::{AccessLevel, Owner, RouteAccess};
-use crate::answers::{Answers, CheckId, Question};
+use crate::answers::{Answers, Question};
 use crate::caller::Caller;
 use crate::denial::{Denial, Refusal};
 use crate::enforce::{self, Access};
 use crate::forward;
 use crate::permit::{Cors, Destination, HeaderChange, Permit};
-use crate::principal::RequestPrincipal;
-use crate::providers::{self, Authorizer, AuthorizerKind, Outcome};
+use crate::providers::Authorizer;
 use crate::request::{Entrance, RequestHead, Scheme};
 use crate::routes::Route;
-use crate::rules::{Action, Facts};
+use crate::rules::{Action, Facts, Policy};
 use crate::snapshot::{Listener, Snapshot};
 use crate::trace::{Stage, Step, Trace};
 use crate::vhosts::VirtualHost;
+use crate::walk::Crossing;
 
 /// The outcome of one call of [`decide`].
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(crate) enum Stop {
 }
 
 impl Stop {
-    fn deny(refusal: Refusal, reason: impl Into<String>) -> Self {
+    pub(crate) fn deny(refusal: Refusal, reason: impl Into<String>) -> Self {
         Self::Denied(Denial {
             refusal,
             reason: reason.into(),
@@ -82,11 +82,11 @@ pub fn decide(
     }
 }
 
-struct Decision<'a, T> {
-    snapshot: &'a Snapshot,
-    answers: &'a Answers,
+pub(crate) struct Decision<'a, T> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) answers: &'a Answers,
     trace: &'a mut T,
-    changes: forward::Changes,
+    pub(crate) changes: forward::Changes,
 }
 
 impl<'a, T: Trace> Decision<'a, T> {
@@ -104,30 +104,18 @@ impl<'a, T: Trace> Decision<'a, T> {
                 (listener.describe().to_string(), listener.object())
             });
             let (vhost, route) = self.find_route(hop, listener, &head);
-            self.authorizers(hop, listener, route, &mut head)?;
-            self.unchecked_token(hop, listener, &head)?;
-            if self.snapshot.enforce
-                && let Some(route) = route
-            {
-                match self.access(hop, route, &head)? {
-                    Granted::Go(Caller::Anonymous) => {}
-                    Granted::Go(granted) => caller = granted,
-                    Granted::Login(granted) => {
-                        return Ok(self.changes.permit(Destination::Login, granted, route));
-                    }
-                    Granted::Preflight(permit) => return Ok(*permit),
-                }
-                let identity = enforce::identity_headers(route.access.owner, &caller);
-                self.apply(&mut head, identity);
+            if let Some(permit) = self.filters(
+                Crossing {
+                    hop,
+                    listener,
+                    vhost,
+                    route,
+                },
+                &mut head,
+                &mut caller,
+            )? {
+                return Ok(permit);
             }
-            let principal = RequestPrincipal::of(&caller, &self.snapshot.settings)
-                .filter(|principal| listener.token_issuers.contains(&principal.issuer));
-            let facts = Facts {
-                head: &head,
-                port: listener.port,
-                principal: principal.as_ref(),
-            };
-            self.policies(hop, listener, facts)?;
             if vhost.is_some_and(|vhost| vhost.require_tls) && head.scheme == Scheme::Http {
                 return Ok(Permit::reply(forward::to_https(&head), listener.describe()));
             }
@@ -139,13 +127,6 @@ impl<'a, T: Trace> Decision<'a, T> {
                 );
                 return Err(self.no_route(hop, &head, why));
             };
-            if let Some(reply) = route
-                .cors
-                .as_ref()
-                .and_then(|policy| forward::cors_preflight(policy, &head))
-            {
-                return Ok(self.changes.permit(reply, caller, route));
-            }
             let destination = self.changes.follow(route, &mut head, self.answers.draw());
             if let Destination::Service { service, port } = &destination
                 && let Some(next) = self.snapshot.own_listener(service, *port)
@@ -176,7 +157,7 @@ impl<'a, T: Trace> Decision<'a, T> {
         ))
     }
 
-    fn say(
+    pub(crate) fn say(
         &mut self,
         hop: u8,
         stage: Stage,
@@ -237,116 +218,9 @@ impl<'a, T: Trace> Decision<'a, T> {
         }
     }
 
-    /// External authorizers: those of EnvoyFilters first, then CUSTOM policies.
-    fn authorizers(
-        &mut self,
-        hop: u8,
-        listener: &'a Listener,
-        route: Option<&Route>,
-        head: &mut Cow<'_, RequestHead>,
-    ) -> Result<(), Stop> {
-        let filters = listener.filters.iter().map(|authorizer| (authorizer, None));
-        let custom = listener
-            .custom
-            .iter()
-            .map(|custom| (&custom.authorizer, Some(custom)));
-        for (number, (authorizer, custom)) in filters.chain(custom).enumerate() {
-            if self.snapshot.enforce && authorizer.login {
-                self.say(hop, Stage::Check, || {
-                    (
-                        format!("`{}` is taken over by access levels", authorizer.name),
-                        object(authorizer),
-                    )
-                });
-                continue;
-            }
-            if let Some(custom) = custom {
-                // CUSTOM runs before tokens are checked.
-                let facts = Facts {
-                    head,
-                    port: listener.port,
-                    principal: None,
-                };
-                let matched = custom
-                    .policies
-                    .iter()
-                    .find_map(|p| Some((p, p.matching_rule(facts)?)));
-                match matched {
-                    Some((policy, rule)) => self.say(hop, Stage::Policy, || {
-                        (
-                            format!("CUSTOM rule {rule} matches: `{}` decides", authorizer.name),
-                            Some((policy.object.clone(), policy.source.clone())),
-                        )
-                    }),
-                    None if custom.denies_all => {}
-                    None => {
-                        self.say(hop, Stage::Policy, || {
-                            (
-                                format!("no CUSTOM rule for `{}` matches", authorizer.name),
-                                object(authorizer),
-                            )
-                        });
-                        continue;
-                    }
-                }
-            }
-            let settings = match &authorizer.kind {
-                AuthorizerKind::Broken(why) => return Err(Stop::deny(Refusal::Rbac, why.clone())),
-                AuthorizerKind::Http(settings) => settings,
-            };
-            if route.is_some_and(|route| route.unchecked) {
-                self.say(hop, Stage::Check, || {
-                    (
-                        format!(
-                            "an EnvoyFilter switches `{}` off for this route",
-                            authorizer.name
-                        ),
-                        route.and_then(of),
-                    )
-                });
-                continue;
-            }
-            if route.is_none() {
-                // Envoy's ext_authz does nothing without a route: the 404 comes unasked.
-                continue;
-            }
-            let id = CheckId {
-                hop,
-                provider: u16::try_from(number).unwrap_or(u16::MAX),
-            };
-            let Some(answer) = self.answers.check(id) else {
-                let check = providers::check(id, &authorizer.name, settings, head);
-                return Err(Stop::Ask(Question::Check(Box::new(check))));
-            };
-            match providers::interpret(settings, answer) {
-                Outcome::Allow { request, response } => {
-                    self.say(hop, Stage::Check, || {
-                        (format!("`{}` allows", authorizer.name), object(authorizer))
-                    });
-                    self.changes.response.extend(response);
-                    self.apply(head, request);
-                }
-                Outcome::Deny(refusal) => {
-                    let status = refusal.status();
-                    self.say(hop, Stage::Check, || {
-                        (
-                            format!("`{}` answers {status}", authorizer.name),
-                            object(authorizer),
-                        )
-                    });
-                    return Err(Stop::deny(
-                        refusal,
-                        format!("`{}` answers {status}", authorizer.name),
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// A token that a RequestAuthentication wants checked cannot be, with
     /// policies as written: refused, as Envoy refuses those it cannot verify.
-    fn unchecked_token(
+    pub(crate) fn unchecked_token(
         &mut self,
         hop: u8,
         listener: &Listener,
@@ -372,10 +246,15 @@ impl<'a, T: Trace> Decision<'a, T> {
         ))
     }
 
-    /// DENY, then ALLOW.
-    fn policies(&mut self, hop: u8, listener: &Listener, facts: Facts<'_>) -> Result<(), Stop> {
+    /// The policies of one action.
+    pub(crate) fn policies<'p>(
+        &mut self,
+        hop: u8,
+        policies: impl Iterator<Item = &'p Policy>,
+        facts: Facts<'_>,
+    ) -> Result<(), Stop> {
         let mut allow = None;
-        for policy in &listener.policies {
+        for policy in policies {
             let rule = policy.matching_rule(facts);
             let object = || Some((policy.object.clone(), policy.source.clone()));
             match (policy.action, rule) {
@@ -415,7 +294,12 @@ impl<'a, T: Trace> Decision<'a, T> {
     /// The access level of the route, at every crossing and by the listener the
     /// request first arrived on: a foreign route that sends on to the platform
     /// or to a model opens neither.
-    fn access(&mut self, hop: u8, route: &Route, head: &RequestHead) -> Result<Granted, Stop> {
+    pub(crate) fn access(
+        &mut self,
+        hop: u8,
+        route: &Route,
+        head: &RequestHead,
+    ) -> Result<Granted, Stop> {
         let path = head.path.as_str();
         let external = hop == 0 && head.entrance == Entrance::External;
         let platform = matches!(route.access.owner, Owner::Platform | Owner::LoginMachinery);
@@ -491,7 +375,7 @@ impl<'a, T: Trace> Decision<'a, T> {
         })
     }
 
-    fn apply(&mut self, head: &mut Cow<'_, RequestHead>, changes: Vec<HeaderChange>) {
+    pub(crate) fn apply(&mut self, head: &mut Cow<'_, RequestHead>, changes: Vec<HeaderChange>) {
         for change in changes {
             change.apply(&mut head.to_mut().headers);
             self.changes.request.push(change);
@@ -499,16 +383,16 @@ impl<'a, T: Trace> Decision<'a, T> {
     }
 }
 
-enum Granted {
+pub(crate) enum Granted {
     Go(Caller),
     Login(Caller),
     Preflight(Box<Permit>),
 }
 
-fn of(route: &Route) -> Option<(ObjectRef, Source)> {
+pub(crate) fn of(route: &Route) -> Option<(ObjectRef, Source)> {
     Some((route.object.clone(), route.source.clone()))
 }
 
-fn object(authorizer: &Authorizer) -> Option<(ObjectRef, Source)> {
+pub(crate) fn object(authorizer: &Authorizer) -> Option<(ObjectRef, Source)> {
     Some((authorizer.object.clone(), authorizer.source.clone()))
 }

@@ -21,6 +21,8 @@ pub(crate) struct Authorizer {
     pub(crate) source: Source,
     /// Its Service is a login service that Sidegate stands in for.
     pub(crate) login: bool,
+    /// It is asked over gRPC.
+    pub(crate) grpc: bool,
 }
 
 /// How it is asked.
@@ -57,6 +59,7 @@ impl Authorizer {
             object,
             source,
             login,
+            grpc: false,
         }
     }
 }
@@ -67,6 +70,7 @@ pub(crate) fn check(
     id: CheckId,
     name: &Arc<str>,
     settings: &Arc<ExtAuthzHttp>,
+    grpc: bool,
     head: &RequestHead,
 ) -> Check {
     let listed = if settings.include_request_headers_in_check.is_empty() {
@@ -92,6 +96,7 @@ pub(crate) fn check(
         id,
         provider: name.clone(),
         settings: settings.clone(),
+        grpc,
         method: head.method.clone(),
         authority: head.authority.clone(),
         path_and_query: format!("{}{}", settings.path_prefix, head.path_and_query()),

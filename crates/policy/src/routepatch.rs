@@ -1,144 +1,569 @@
-//! EnvoyFilters that switch external authorizers off for some routes
-//! (istio `envoyfilter/rc_patch.go`, envoy `ExtAuthzPerRoute`).
+//! EnvoyFilters on routes, virtual hosts and route configurations (istio
+//! `envoyfilter/rc_patch.go`): per-route configuration of filters, headers,
+//! removals; the most specific level wins.
 
-use resources::istio::EnvoyFilter;
-use resources::{Cluster, Object};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
 use serde_json::Value;
 
-use crate::envoyfilter::{applicable, text};
+use crate::chain::{Chain, Overrides};
+use crate::envoyfilter::{Patch, Patches};
+use crate::httpfilter;
+use crate::lua;
+use crate::opaque::{NotUnderstood, Scope};
+use crate::permit::HeaderChange;
+use crate::perroute::{self, Said};
+use crate::places::Place;
+use crate::proto::{at, field, names, number, text};
+use crate::routes::{Route, RouteAction};
 use crate::settings::Problem;
-use crate::vhosts::VirtualHosts;
-use crate::workloads::GatewayPods;
-
-/// Per-route configuration is found by the filter's name in the chain; Istio's
-/// is this one.
-const FILTER: &str = "envoy.filters.http.ext_authz";
-
-/// Which routes a patch means.
-#[derive(Debug, Default)]
-pub(crate) struct RouteMatch<'v> {
-    server_port: Option<u64>,
-    configuration: &'v str,
-    host: &'v str,
-    domain: &'v str,
-    /// `None` for a patch of whole virtual hosts.
-    route: Option<&'v str>,
-}
-
-/// A listener's route table, as EnvoyFilters name it.
-pub(crate) struct Table<'a> {
-    pub(crate) port: u16,
-    pub(crate) server_ports: &'a [u16],
-}
+use crate::versions::IstioVersion;
+use crate::vhosts::{VirtualHost, VirtualHosts};
 
 /// Applies every patch to the virtual hosts of one listener.
 pub(crate) fn apply(
-    cluster: &Cluster,
-    pods: &GatewayPods,
-    table: &Table<'_>,
+    patches: &mut Patches,
+    place: &Place<'_>,
+    chain: &Chain,
     hosts: &mut VirtualHosts,
+    opaque: &mut Vec<NotUnderstood>,
     problems: &mut Vec<Problem>,
 ) {
-    for filter in applicable(cluster, pods) {
-        for (index, patch) in filter.spec.config_patches.iter().enumerate() {
-            if let Err(message) = apply_one(patch, table, hosts) {
-                problems.push(problem(filter, index, &message));
+    let version = patches.version();
+    let mut all: Vec<&mut Patch> = patches.routes().collect();
+    let mut meant = Vec::new();
+    for (index, patch) in all.iter_mut().enumerate() {
+        match place.routes(patch) {
+            Ok(()) => meant.push(index),
+            Err(why) => {
+                patch.missed.get_or_insert(why);
             }
         }
     }
-}
-
-fn problem(filter: &Object<EnvoyFilter>, index: usize, message: &str) -> Problem {
-    Problem::of(filter, format!("spec.configPatches[{index}]: {message}"))
-}
-
-fn apply_one(patch: &Value, table: &Table<'_>, hosts: &mut VirtualHosts) -> Result<(), String> {
-    let apply_to = text(patch, "/applyTo");
-    if !matches!(
-        apply_to,
-        "HTTP_ROUTE" | "VIRTUAL_HOST" | "ROUTE_CONFIGURATION"
-    ) || !matches!(text(patch, "/match/context"), "GATEWAY" | "ANY" | "")
-    {
-        return Ok(());
+    if meant.is_empty() {
+        return;
     }
-    let operation = text(patch, "/patch/operation");
-    let Some(configs) = patch
-        .pointer("/patch/value/typed_per_filter_config")
-        .and_then(Value::as_object)
-    else {
-        return Err(format!(
-            "`{operation}` of {apply_to} is not understood and may change the answer"
-        ));
+    let (notes, removed, applied) = {
+        let list: Vec<&Patch> = all.iter().map(|patch| &**patch).collect();
+        let mut table = Table {
+            patches: list,
+            meant,
+            chain,
+            version,
+            opaque,
+            problems,
+            applied: HashSet::new(),
+            found: HashSet::new(),
+        };
+        let (notes, removed) = table.apply(hosts);
+        (notes, removed, table.applied)
     };
-    if operation != "MERGE" {
-        return Err(format!(
-            "`{operation}` of {apply_to} is not understood and may change the answer"
-        ));
-    }
-    for (key, config) in configs {
-        if key == "envoy.ext_authz" {
-            return Err(format!(
-                "per-route key `{key}` names no filter and has no effect; expected `{FILTER}`"
-            ));
+    hosts.remove(&removed);
+    for (index, patch) in all.into_iter().enumerate() {
+        if applied.contains(&index) {
+            patch.applied = true;
         }
-        let kind = text(config, "/@type");
-        let disables = config.get("disabled").and_then(Value::as_bool) == Some(true)
-            && (kind.ends_with("ext_authz.v3.ExtAuthzPerRoute")
-                || kind.ends_with("route.v3.FilterConfig"));
-        if key != FILTER || !disables {
-            return Err(format!(
-                "per-route configuration of `{key}` is not understood and may change the answer"
-            ));
+        if let Some(note) = notes.get(&index) {
+            patch.missed.get_or_insert_with(|| note.clone());
         }
     }
-    let at = RouteMatch::read(patch, apply_to);
-    let text = |pointer: &str| text(patch, pointer);
-    if !text("/match/routeConfiguration/gateway").is_empty()
-        || !text("/match/routeConfiguration/portName").is_empty()
-    {
-        return Err("`gateway` and `portName` of a route configuration are known on HTTPS listeners only: no effect here".into());
-    }
-    if !at.means(table) || hosts.leave_unchecked(&at) == 0 {
-        return Err(format!(
-            "matches no route of port {} (servers {:?}, virtual hosts are called `host:server-port`): no effect there",
-            table.port, table.server_ports
-        ));
-    }
-    Ok(())
 }
 
-impl<'v> RouteMatch<'v> {
-    fn read(patch: &'v Value, apply_to: &str) -> Self {
-        let at = |pointer: &str| text(patch, pointer);
-        Self {
-            server_port: patch
-                .pointer("/match/routeConfiguration/portNumber")
-                .and_then(Value::as_u64),
-            configuration: at("/match/routeConfiguration/name"),
-            host: at("/match/routeConfiguration/vhost/name"),
-            domain: at("/match/routeConfiguration/vhost/domainName"),
-            route: (apply_to == "HTTP_ROUTE")
-                .then(|| at("/match/routeConfiguration/vhost/route/name")),
+struct Table<'a, 'p> {
+    patches: Vec<&'p Patch>,
+    /// Those that mean this route configuration.
+    meant: Vec<usize>,
+    chain: &'a Chain,
+    version: IstioVersion,
+    opaque: &'a mut Vec<NotUnderstood>,
+    problems: &'a mut Vec<Problem>,
+    applied: HashSet<usize>,
+    /// Keys of per-route configuration that a filter looks under, by patch.
+    found: HashSet<(usize, String)>,
+}
+
+/// What the patches of one level add up to.
+#[derive(Clone, Debug, Default)]
+struct Level<'p> {
+    /// Key, configuration, and the patch it comes from.
+    configs: Vec<(&'p str, &'p Value, usize)>,
+    headers: Vec<HeaderChange>,
+}
+
+impl<'p> Table<'_, 'p> {
+    fn apply(&mut self, hosts: &mut VirtualHosts) -> (HashMap<usize, String>, Vec<String>) {
+        let names = envoy_names(hosts);
+        let mut notes = HashMap::new();
+        let mut removed = Vec::new();
+        let mut whole = Level::default();
+        for index in self.meant.clone() {
+            let Some(patch) = self.patches.get(index).copied() else {
+                continue;
+            };
+            match (patch.apply_to.as_str(), is_merge(patch)) {
+                ("ROUTE_CONFIGURATION", true) => {
+                    self.merge(index, patch, &mut whole, &Scope::Listener);
+                }
+                ("ROUTE_CONFIGURATION", false) => {
+                    notes.insert(
+                        index,
+                        "only MERGE applies to a route configuration".to_owned(),
+                    );
+                }
+                ("VIRTUAL_HOST", _) if patch.operation == "ADD" => {
+                    self.not_understood(index, "a virtual host of its own", Scope::Listener);
+                }
+                _ => {}
+            }
+        }
+        for host in hosts.all_mut() {
+            let (name, domains) = names
+                .get(&host.name)
+                .cloned()
+                .unwrap_or_else(|| (host.name.clone(), vec![host.name.clone()]));
+            let mut level = Level::default();
+            let mut routes = Vec::new();
+            let mut gone = false;
+            for index in self.meant.clone() {
+                let Some(patch) = self.patches.get(index).copied() else {
+                    continue;
+                };
+                let vhost = at(patch.matching("routeConfiguration"), &["vhost"]);
+                if !means_host(vhost, &name, &domains) {
+                    continue;
+                }
+                if patch.apply_to == "HTTP_ROUTE" {
+                    routes.push((index, patch, vhost.and_then(|v| field(v, "route"))));
+                    continue;
+                }
+                if patch.apply_to != "VIRTUAL_HOST" || patch.operation == "ADD" {
+                    continue;
+                }
+                let scope = match vhost {
+                    None => Scope::Listener,
+                    Some(_) => Scope::Host(host.name.clone()),
+                };
+                if patch.operation == "REMOVE" {
+                    self.applied.insert(index);
+                    gone = true;
+                    break;
+                } else if is_merge(patch) {
+                    self.merge(index, patch, &mut level, &scope);
+                } else {
+                    self.not_understood(index, "another virtual host in its place", scope);
+                }
+            }
+            if gone {
+                removed.push(host.name.clone());
+                continue;
+            }
+            self.routes(host, &whole, &level, &routes);
+        }
+        for index in self.meant.clone() {
+            if !self.applied.contains(&index) {
+                let known: Vec<&String> = names.values().map(|(name, _)| name).take(8).collect();
+                notes.entry(index).or_insert_with(|| {
+                    format!(
+                        "matches no virtual host or no route; virtual hosts are called `host:server-port`, here {known:?}, and routes by `http[].name`"
+                    )
+                });
+            }
+        }
+        (notes, removed)
+    }
+
+    fn routes(
+        &mut self,
+        host: &mut VirtualHost,
+        whole: &Level<'p>,
+        level: &Level<'p>,
+        patches: &[(usize, &'p Patch, Option<&'p Value>)],
+    ) {
+        if patches.is_empty() && whole.is_empty() && level.is_empty() {
+            return;
+        }
+        let host_name = host.name.clone();
+        let shared = self.overrides(&Level::default(), level, whole, &host_name, None);
+        let mut kept = Vec::new();
+        for mut route in std::mem::take(&mut host.routes) {
+            let mut own = Level::default();
+            let mut gone = false;
+            for (index, patch, at) in patches {
+                if !means_route(*at, &route) {
+                    continue;
+                }
+                let scope = match (at, host_of(patch)) {
+                    (Some(_), _) => route_scope(&host_name, &route),
+                    (None, true) => Scope::Host(host_name.clone()),
+                    (None, false) => Scope::Listener,
+                };
+                if patch.operation == "REMOVE" {
+                    self.applied.insert(*index);
+                    gone = true;
+                    break;
+                } else if is_merge(patch) {
+                    let renamed = self.merge(*index, patch, &mut own, &scope);
+                    if let Some(name) = renamed {
+                        route.name = name;
+                    }
+                }
+            }
+            if gone {
+                continue;
+            }
+            let scope = route_scope(&host_name, &route);
+            route.overrides = if own.configs.is_empty() {
+                shared.clone()
+            } else {
+                self.overrides(&own, level, whole, &host_name, Some(scope))
+            };
+            for changes in [&own, level, whole] {
+                route
+                    .request_headers
+                    .extend(changes.headers.iter().cloned());
+            }
+            kept.push(route);
+        }
+        for (index, patch, at) in patches {
+            let inserts = matches!(
+                patch.operation.as_str(),
+                "ADD" | "INSERT_BEFORE" | "INSERT_AFTER" | "INSERT_FIRST"
+            );
+            let anchored = patch.operation == "ADD"
+                || at.is_none()
+                || kept.iter().any(|route| means_route(*at, route));
+            if inserts && anchored {
+                let scope = if host_of(patch) {
+                    Scope::Host(host_name.clone())
+                } else {
+                    Scope::Listener
+                };
+                self.not_understood(*index, "a route of its own", scope);
+            }
+        }
+        host.routes = kept;
+    }
+
+    fn not_understood(&mut self, index: usize, why: &str, scope: Scope) {
+        self.applied.insert(index);
+        if let Some(patch) = self.patches.get(index) {
+            let note = patch.opaque(why.to_owned(), scope);
+            if !self.opaque.contains(&note) {
+                self.opaque.push(note);
+            }
         }
     }
 
-    fn means(&self, table: &Table<'_>) -> bool {
-        let port = self
-            .server_port
-            .is_none_or(|port| table.server_ports.iter().any(|p| u64::from(*p) == port));
-        port && (self.configuration.is_empty()
-            || self.configuration == format!("http.{}", table.port))
+    /// Merges a patch into a level; the new name of a route, if it gets one.
+    fn merge(
+        &mut self,
+        index: usize,
+        patch: &'p Patch,
+        level: &mut Level<'p>,
+        scope: &Scope,
+    ) -> Option<String> {
+        self.applied.insert(index);
+        let value = patch.value();
+        for name in names(value) {
+            let inner = field(value, &name).unwrap_or(&Value::Null);
+            match name.as_ref() {
+                "typed_per_filter_config" => {
+                    for (written, config) in inner.as_object().into_iter().flatten() {
+                        let key = perroute::key(written, self.version);
+                        level.configs.retain(|(known, ..)| *known != key);
+                        level.configs.push((key, config, index));
+                        self.check_key(index, patch, written, key);
+                    }
+                }
+                "request_headers_to_add" => {
+                    for option in inner.as_array().into_iter().flatten() {
+                        match httpfilter::header_option(option) {
+                            Ok(change) => level.headers.push(change),
+                            Err(why) => self.not_understood(index, &why, scope.clone()),
+                        }
+                    }
+                }
+                "request_headers_to_remove" => {
+                    for name in inner.as_array().into_iter().flatten() {
+                        match lua::change("remove", name.as_str().unwrap_or_default(), None) {
+                            Ok(change) => level.headers.push(change),
+                            Err(why) => self.not_understood(index, &why, scope.clone()),
+                        }
+                    }
+                }
+                "name" if patch.apply_to == "HTTP_ROUTE" => {}
+                "route" if patch.apply_to == "HTTP_ROUTE" => {
+                    if let Some(odd) =
+                        names(inner).find(|name| !ROUTE_ACTION.contains(&name.as_ref()))
+                    {
+                        self.not_understood(
+                            index,
+                            &format!("`route.{odd}` of a route"),
+                            scope.clone(),
+                        );
+                    }
+                }
+                name if HARMLESS.contains(&name) => {}
+                name => {
+                    let what = match patch.apply_to.as_str() {
+                        "HTTP_ROUTE" => "route",
+                        "VIRTUAL_HOST" => "virtual host",
+                        _ => "route configuration",
+                    };
+                    self.not_understood(index, &format!("`{name}` of a {what}"), scope.clone());
+                }
+            }
+        }
+        let name = text(value, &["name"]);
+        if patch.apply_to != "HTTP_ROUTE" || name.is_empty() {
+            return None;
+        }
+        if present_or_filter_like(name) {
+            self.note(patch.problem(&format!(
+                "`name: {name}` renames the route, it selects no filter"
+            )));
+        }
+        Some(name.to_owned())
     }
 
-    /// Whether a virtual host is meant: by its name `host:server-port`, by its domain, or all.
-    pub(crate) fn means_host(&self, host: &str, server_port: u16) -> bool {
-        (self.host.is_empty() || self.host == format!("{host}:{server_port}"))
-            && (self.domain.is_empty() || self.domain == host)
+    fn note(&mut self, problem: Problem) {
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 
-    /// Whether a route is meant: by name; a route without one can only be meant with all others.
-    pub(crate) fn means_route(&self, name: &str) -> bool {
-        self.route
-            .is_none_or(|wanted| wanted.is_empty() || wanted == name)
+    /// Says so when no filter looks under a key.
+    fn check_key(&mut self, index: usize, patch: &Patch, written: &str, key: &str) {
+        if !self.found.insert((index, written.to_owned())) {
+            return;
+        }
+        let filters = &self.chain.filters;
+        let looked = filters
+            .iter()
+            .any(|filter| perroute::keys(filter, self.version).contains(&key));
+        if !looked {
+            let why = perroute::unknown_key(written, filters, self.version);
+            self.note(patch.problem(&format!("{why}: no effect")));
+        }
+    }
+
+    /// Which entry each filter of the chain finds, and what it says.
+    fn overrides(
+        &mut self,
+        route: &Level<'p>,
+        host: &Level<'p>,
+        whole: &Level<'p>,
+        host_name: &str,
+        scope: Option<Scope>,
+    ) -> Overrides {
+        let mut list = Vec::new();
+        let mut notes = Vec::new();
+        let mut said_nothing = Vec::new();
+        for (number, filter) in self.chain.filters.iter().enumerate() {
+            let found = perroute::keys(filter, self.version)
+                .into_iter()
+                .find_map(|key| {
+                    let here = |level: &Level<'p>| {
+                        let found = level.configs.iter().rev().find(|(known, ..)| *known == key);
+                        found.map(|(_, config, index)| (*config, *index))
+                    };
+                    here(route)
+                        .map(|found| (found, scope.clone()))
+                        .or_else(|| {
+                            here(host).map(|found| (found, Some(Scope::Host(host_name.to_owned()))))
+                        })
+                        .or_else(|| here(whole).map(|found| (found, None)))
+                });
+            let Some(((config, index), scope)) = found else {
+                continue;
+            };
+            let Some(patch) = self.patches.get(index).copied() else {
+                continue;
+            };
+            match perroute::read(config, filter, &patch.object, &patch.source, self.version) {
+                Said::Override(what) => list.push((number, what)),
+                Said::Nothing(why) => {
+                    said_nothing.push(patch.problem(&format!("{why}: no effect")))
+                }
+                Said::Opaque(why) => notes.push((index, why, scope.unwrap_or(Scope::Listener))),
+            }
+        }
+        for problem in said_nothing {
+            self.note(problem);
+        }
+        for (index, why, scope) in notes {
+            self.not_understood(index, &why, scope);
+        }
+        Overrides::new(list)
+    }
+}
+
+impl Level<'_> {
+    fn is_empty(&self) -> bool {
+        self.configs.is_empty() && self.headers.is_empty()
+    }
+}
+
+/// Fields of routes, virtual hosts and route configurations that cannot change
+/// who gets in.
+const HARMLESS: [&str; 17] = [
+    "decorator",
+    "hedge_policy",
+    "include_attempt_count_in_response",
+    "include_is_timeout_retry_header",
+    "include_request_attempt_count",
+    "max_direct_response_body_size_bytes",
+    "metadata",
+    "name",
+    "per_request_buffer_limit_bytes",
+    "rate_limits",
+    "request_body_buffer_limit",
+    "response_headers_to_add",
+    "response_headers_to_remove",
+    "retry_policy",
+    "stat_prefix",
+    "tracing",
+    "validate_clusters",
+];
+
+const ROUTE_ACTION: [&str; 16] = [
+    "early_data_policy",
+    "flush_timeout",
+    "grpc_timeout_offset",
+    "hash_policy",
+    "hedge_policy",
+    "idle_timeout",
+    "include_vh_rate_limits",
+    "max_grpc_timeout",
+    "max_stream_duration",
+    "metadata_match",
+    "priority",
+    "rate_limits",
+    "retry_policy",
+    "retry_policy_typed_config",
+    "timeout",
+    "upgrade_configs",
+];
+
+fn is_merge(patch: &Patch) -> bool {
+    matches!(patch.operation.as_str(), "MERGE" | "MERGE_AND_REPLACE_LIST")
+}
+
+/// Whether a patch names virtual hosts.
+fn host_of(patch: &Patch) -> bool {
+    let vhost = at(patch.matching("routeConfiguration"), &["vhost"]);
+    vhost.is_some_and(|vhost| {
+        !text(vhost, &["name"]).is_empty() || !text(vhost, &["domainName"]).is_empty()
+    })
+}
+
+fn means_host(vhost: Option<&Value>, name: &str, domains: &[String]) -> bool {
+    let Some(vhost) = vhost else { return true };
+    let (wanted, domain) = (text(vhost, &["name"]), text(vhost, &["domainName"]));
+    (wanted.is_empty() || wanted == name)
+        && (domain.is_empty() || domains.iter().any(|known| known == domain))
+}
+
+/// By name and action; a route without a name can only be meant with all others.
+fn means_route(wanted: Option<&Value>, route: &Route) -> bool {
+    let Some(wanted) = wanted else { return true };
+    let name = text(wanted, &["name"]);
+    let action = text(wanted, &["action"]);
+    let is = match &route.action {
+        RouteAction::Forward(_) => "ROUTE",
+        RouteAction::Redirect { .. } => "REDIRECT",
+        RouteAction::Direct { .. } => "DIRECT_RESPONSE",
+    };
+    (name.is_empty() || name == route.name) && (matches!(action, "" | "ANY") || action == is)
+}
+
+fn route_scope(host: &str, route: &Route) -> Scope {
+    Scope::Route {
+        host: host.to_owned(),
+        object: route.object.clone(),
+        place: Arc::clone(&route.place),
+    }
+}
+
+/// A name somebody gives to a route in the belief that it selects a filter.
+fn present_or_filter_like(name: &str) -> bool {
+    name.starts_with("envoy.")
+}
+
+/// What Envoy's configuration calls each virtual host, and its domains: hosts
+/// with the very same routes are one, called after the most specific
+/// (istio `collapseDuplicateRoutes`).
+fn envoy_names(hosts: &VirtualHosts) -> HashMap<String, (String, Vec<String>)> {
+    let mut all: Vec<&VirtualHost> = hosts.all().collect();
+    all.sort_by(|a, b| {
+        let rank = |host: &VirtualHost| (host.name.starts_with('*'), usize::MAX - host.name.len());
+        rank(a).cmp(&rank(b)).then_with(|| a.name.cmp(&b.name))
+    });
+    let mut groups: HashMap<(bool, Vec<_>), Vec<&VirtualHost>> = HashMap::new();
+    for host in all {
+        let routes = host
+            .routes
+            .iter()
+            .map(|route| {
+                (
+                    route.object.clone(),
+                    Arc::clone(&route.place),
+                    route.name.clone(),
+                )
+            })
+            .collect();
+        groups
+            .entry((host.require_tls, routes))
+            .or_default()
+            .push(host);
+    }
+    let mut names = HashMap::new();
+    for group in groups.values() {
+        let Some(first) = group.first() else { continue };
+        let name = format!("{}:{}", first.name, first.server_port);
+        let domains: Vec<String> = group.iter().map(|host| host.name.clone()).collect();
+        for host in group {
+            names.insert(host.name.clone(), (name.clone(), domains.clone()));
+        }
+    }
+    names
+}
+
+impl Place<'_> {
+    /// Whether a patch means the route configuration of this listener.
+    fn routes(&self, patch: &Patch) -> Result<(), String> {
+        let matching = patch.matching("routeConfiguration");
+        for key in ["gateway", "portName"] {
+            if !text(matching, &[key]).is_empty() {
+                return Err(format!(
+                    "match.routeConfiguration.{key}: only HTTPS servers carry it, a plain HTTP route configuration has none"
+                ));
+            }
+        }
+        let own = format!("http.{}", self.port);
+        let name = text(matching, &["name"]);
+        if !name.is_empty() && name != own {
+            return Err(format!(
+                "match.routeConfiguration.name: expected `http.` and a listener port like `{own}`, found `{name}`"
+            ));
+        }
+        let port = number(matching, &["portNumber"]).filter(|port| *port != 0);
+        if let Some(port) = port
+            && !self.server_ports.iter().any(|p| u64::from(*p) == port)
+        {
+            let hint = if port == u64::from(self.port) {
+                format!(
+                    "; {port} is a listener port, its server ports are {:?}",
+                    self.server_ports
+                )
+            } else {
+                String::new()
+            };
+            return Err(format!(
+                "match.routeConfiguration.portNumber: no Gateway server of these pods has port {port}{hint}"
+            ));
+        }
+        Ok(())
     }
 }

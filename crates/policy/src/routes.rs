@@ -10,6 +10,7 @@ use resources::istio::{
 use resources::{Object, ObjectRef, ServiceName, Source};
 
 use crate::access::RouteAccess;
+use crate::chain::Overrides;
 use crate::duration::duration;
 use crate::matcher::{Matcher, full_match};
 use crate::permit::{Destination, HeaderChange};
@@ -32,8 +33,8 @@ pub(crate) struct Route {
     pub(crate) source: Source,
     /// `http[].name`, joined with the match's by a dot.
     pub(crate) name: String,
-    /// An EnvoyFilter switches external authorizers off here.
-    pub(crate) unchecked: bool,
+    /// What EnvoyFilters configure for HTTP filters here.
+    pub(crate) overrides: Overrides,
     /// `http[i]`, with the route's name if it has one.
     pub(crate) place: Arc<str>,
 }
@@ -223,7 +224,7 @@ impl Route {
                 Some(of_match) => format!("{}.{of_match}", http.name),
                 None => http.name.clone(),
             },
-            unchecked: false,
+            overrides: Overrides::default(),
             place: format!("http[{index}]{name}").into(),
         })
     }

@@ -9,11 +9,13 @@ use resources::{Cluster, ObjectRef, ServiceName, Source};
 
 use crate::access::{Owner, RouteAccess};
 use crate::authorization::{Custom, authorization, token_issuers};
-use crate::envoyfilter;
+use crate::chain::Chain;
+use crate::envoyfilter::Patches;
+use crate::opaque::NotUnderstood;
 use crate::owners::Owners;
-use crate::providers::Authorizer;
+use crate::places::Place;
 use crate::request::Entrance;
-use crate::routepatch::{self, Table};
+use crate::routepatch;
 use crate::rules::Policy;
 use crate::settings::{IstioVersion, Problem, Settings};
 use crate::vhosts::{Builder, VirtualHosts};
@@ -40,8 +42,11 @@ pub(crate) struct Listener {
     pub(crate) port: u16,
     pub(crate) gateways: Vec<(ObjectRef, Source)>,
     pub(crate) hosts: VirtualHosts,
-    /// Authorizers inserted by EnvoyFilters, asked about every routed request.
-    pub(crate) filters: Vec<Authorizer>,
+    /// HTTP filters, in the order in which a request meets them, and the
+    /// authorizers that EnvoyFilters inserted.
+    pub(crate) chain: Chain,
+    /// What of the configuration is not understood and may change answers here.
+    pub(crate) not_understood: Vec<NotUnderstood>,
     /// CUSTOM policies by provider.
     pub(crate) custom: Vec<Custom>,
     pub(crate) policies: Vec<Policy>,
@@ -126,6 +131,8 @@ impl Snapshot {
         }
         let (policies, custom) = authorization(cluster, pods, version, warnings);
         let token_issuers = token_issuers(cluster, pods);
+        let mut filter_warnings = Vec::new();
+        let mut patches = Patches::of(cluster, pods, version, &mut filter_warnings);
         for (port, servers) in ports {
             let index = self.listeners.len();
             let mut gateways: Vec<_> = servers
@@ -151,20 +158,30 @@ impl Snapshot {
                     list.push(problem);
                 }
             }
-            let mut filter_warnings = Vec::new();
             let server_ports: Vec<u16> = servers.iter().map(|(_, s)| s.port.number).collect();
-            let table = Table {
+            let place = Place {
                 port,
                 server_ports: &server_ports,
             };
-            routepatch::apply(cluster, pods, &table, &mut hosts, &mut filter_warnings);
-            let filters =
-                envoyfilter::authorizers(cluster, pods, port, version, &mut filter_warnings);
-            for warning in filter_warnings {
-                if !warnings.contains(&warning) {
-                    warnings.push(warning);
-                }
-            }
+            let tokens = !token_issuers.is_empty();
+            let mut chain = Chain::generated(&custom, &policies, tokens, version);
+            let mut not_understood = Vec::new();
+            patches.listener(
+                &place,
+                &mut chain,
+                &mut not_understood,
+                &mut filter_warnings,
+            );
+            let chain = chain.with_access();
+            routepatch::apply(
+                &mut patches,
+                &place,
+                &chain,
+                &mut hosts,
+                &mut not_understood,
+                &mut filter_warnings,
+            );
+            filter_warnings.extend(not_understood.iter().map(NotUnderstood::problem));
             for exposed in pods.ports.iter().filter(|exposed| exposed.listener == port) {
                 self.own
                     .insert((exposed.service.clone(), exposed.port), index);
@@ -173,11 +190,18 @@ impl Snapshot {
                 port,
                 gateways,
                 hosts,
-                filters,
+                chain,
+                not_understood,
                 custom: custom.clone(),
                 policies: policies.clone(),
                 token_issuers: token_issuers.clone(),
             });
+        }
+        patches.finish(&mut filter_warnings);
+        for warning in filter_warnings {
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
         }
     }
 

@@ -9,7 +9,6 @@ use resources::{Cluster, Object, ServiceName};
 
 use crate::owners::Owners;
 use crate::request::RequestHead;
-use crate::routepatch::RouteMatch;
 use crate::routes::Route;
 use crate::settings::Problem;
 use crate::workloads::{GatewayPods, selects};
@@ -256,26 +255,19 @@ impl VirtualHosts {
             .or(self.any.as_ref())
     }
 
-    /// Switches external authorizers off for the routes that are meant, and
-    /// says how many those are.
-    pub(crate) fn leave_unchecked(&mut self, at: &RouteMatch<'_>) -> usize {
-        let hosts = self
-            .exact
+    /// All virtual hosts, to patch.
+    pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut VirtualHost> {
+        self.exact
             .values_mut()
             .chain(self.suffix.iter_mut().map(|(_, vh)| vh))
-            .chain(&mut self.any);
-        let mut count = 0;
-        for host in hosts.filter(|host| at.means_host(&host.name, host.server_port)) {
-            for route in host
-                .routes
-                .iter_mut()
-                .filter(|route| at.means_route(&route.name))
-            {
-                route.unchecked = true;
-                count += 1;
-            }
-        }
-        count
+            .chain(&mut self.any)
+    }
+
+    /// Takes virtual hosts away, by name.
+    pub(crate) fn remove(&mut self, names: &[String]) {
+        self.exact.retain(|_, host| !names.contains(&host.name));
+        self.suffix.retain(|(_, host)| !names.contains(&host.name));
+        self.any.take_if(|host| names.contains(&host.name));
     }
 
     /// All virtual hosts, for summaries.

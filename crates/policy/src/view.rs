@@ -6,6 +6,8 @@ use std::sync::Arc;
 use resources::{ObjectRef, Source};
 
 use crate::access::RouteAccess;
+use crate::authorization::Custom;
+use crate::chain::FilterStep;
 use crate::conditions::Condition;
 use crate::permit::{Destination, HeaderChange};
 use crate::providers::{Authorizer, AuthorizerKind};
@@ -13,13 +15,14 @@ use crate::request::Entrance;
 use crate::routes::{PathRewrite, Route, RouteAction};
 use crate::rules::{Action, Policy};
 use crate::snapshot::{Listener, Snapshot};
+use crate::steps::RouteStep;
 use crate::vhosts::VirtualHost;
 
 /// A listener.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenerView<'a> {
     snapshot: &'a Snapshot,
-    listener: &'a Listener,
+    pub(crate) listener: &'a Listener,
     index: usize,
 }
 
@@ -155,27 +158,21 @@ impl<'a> ListenerView<'a> {
 
     /// Its external authorizers, in the order in which they are asked.
     pub fn authorizers(&self) -> Vec<AuthorizerView<'a>> {
-        let filters = self
-            .listener
-            .filters
-            .iter()
-            .map(|authorizer| AuthorizerView {
-                authorizer,
-                rules: None,
-                denies_all: false,
-            });
-        let custom = self.listener.custom.iter().map(|custom| AuthorizerView {
-            authorizer: &custom.authorizer,
-            rules: Some(
-                custom
-                    .policies
-                    .iter()
-                    .flat_map(|p| rules(p, RuleAction::Custom))
-                    .collect(),
-            ),
-            denies_all: custom.denies_all,
-        });
-        filters.chain(custom).collect()
+        let steps = self.listener.chain.filters.iter();
+        steps
+            .filter_map(|filter| match &filter.step {
+                FilterStep::Authorizer(number) => {
+                    let authorizer = self.listener.chain.authorizers.get(*number)?;
+                    Some(AuthorizerView::inserted(authorizer))
+                }
+                FilterStep::Gate(number) => self
+                    .listener
+                    .custom
+                    .get(*number)
+                    .map(AuthorizerView::custom),
+                _ => None,
+            })
+            .collect()
     }
 
     /// Its DENY and ALLOW rules.
@@ -200,7 +197,7 @@ impl<'a> ListenerView<'a> {
     }
 }
 
-fn rules(policy: &Policy, action: RuleAction) -> Vec<RuleView<'_>> {
+pub(crate) fn rules(policy: &Policy, action: RuleAction) -> Vec<RuleView<'_>> {
     let rules = policy.rules.iter().map(|rule| RuleView {
         action,
         object: &policy.object,
@@ -212,6 +209,34 @@ fn rules(policy: &Policy, action: RuleAction) -> Vec<RuleView<'_>> {
 }
 
 impl<'a> AuthorizerView<'a> {
+    /// Inserted by an EnvoyFilter: asked about every routed request.
+    pub(crate) fn inserted(authorizer: &'a Authorizer) -> Self {
+        Self {
+            authorizer,
+            rules: None,
+            denies_all: false,
+        }
+    }
+
+    /// Of CUSTOM policies.
+    pub(crate) fn custom(custom: &'a Custom) -> Self {
+        let policies = custom.policies.iter();
+        Self {
+            authorizer: &custom.authorizer,
+            rules: Some(
+                policies
+                    .flat_map(|p| rules(p, RuleAction::Custom))
+                    .collect(),
+            ),
+            denies_all: custom.denies_all,
+        }
+    }
+
+    /// Whether it is asked over gRPC.
+    pub fn is_grpc(&self) -> bool {
+        self.authorizer.grpc
+    }
+
     /// Provider name, or what the EnvoyFilter's filter is called in messages.
     pub fn name(&self) -> &'a str {
         &self.authorizer.name
@@ -272,9 +297,9 @@ impl<'a> RouteView<'a> {
         &self.0.access
     }
 
-    /// An EnvoyFilter switches external authorizers off here.
-    pub fn unchecked(&self) -> bool {
-        self.0.unchecked
+    /// What EnvoyFilters configure here for a step of the listener.
+    pub fn step(&self, step: usize) -> RouteStep<'a> {
+        RouteStep::of(self.0.overrides.get(step))
     }
 
     /// The object it comes from.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::core::{ConfigMap, Endpoints, Namespace, Secret, Service, ServiceAccount, Workload};
 use crate::istio::{
-    AuthorizationPolicy, EnvoyFilter, Gateway, RequestAuthentication, VirtualService,
+    AuthorizationPolicy, EnvoyFilter, Gateway, RequestAuthentication, VirtualService, WasmPlugin,
 };
 use crate::kserve::{InferenceService, IngressConfig};
 use crate::mesh::MeshConfig;
@@ -32,6 +32,7 @@ pub struct Cluster {
     pub authorization_policies: Vec<Object<AuthorizationPolicy>>,
     pub request_authentications: Vec<Object<RequestAuthentication>>,
     pub envoy_filters: Vec<Object<EnvoyFilter>>,
+    pub wasm_plugins: Vec<Object<WasmPlugin>>,
     pub inference_services: Vec<Object<InferenceService>>,
     pub sidegate: Option<Object<Sidegate>>,
     /// `mesh` of ConfigMap `istio` in the root namespace.
@@ -79,6 +80,7 @@ impl Cluster {
             + self.authorization_policies.len()
             + self.request_authentications.len()
             + self.envoy_filters.len()
+            + self.wasm_plugins.len()
             + self.inference_services.len()
             + usize::from(self.sidegate.is_some())
     }

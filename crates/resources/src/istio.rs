@@ -437,6 +437,8 @@ pub struct JwtRule {
 pub struct EnvoyFilter {
     /// Workloads.
     pub workload_selector: Option<WorkloadSelector>,
+    /// Gateway API attachment.
+    pub target_refs: Vec<TargetRef>,
     /// Patches.
     pub config_patches: Vec<serde_json::Value>,
     /// Order among filters.
@@ -449,4 +451,37 @@ pub struct EnvoyFilter {
 pub struct WorkloadSelector {
     /// Labels.
     pub labels: BTreeMap<String, String>,
+}
+
+/// `extensions.istio.io` WasmPlugin, as far as where it runs.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WasmPlugin {
+    /// Workloads; absent selects all in the namespace.
+    pub selector: Option<Selector>,
+    /// Gateway API attachment.
+    pub target_refs: Vec<TargetRef>,
+    /// Gateway API attachment, older single form.
+    pub target_ref: Option<TargetRef>,
+    /// Where the module comes from.
+    pub url: String,
+    /// `AUTHN`, `AUTHZ`, `STATS` or unspecified.
+    pub phase: Option<String>,
+}
+
+impl WasmPlugin {
+    /// Whether it selects by labels, not by target.
+    pub fn targets_none(&self) -> bool {
+        self.target_refs.is_empty() && self.target_ref.is_none()
+    }
+
+    /// Whether it is attached to a Gateway of its namespace.
+    pub fn targets(&self, namespace: &str, gateway: Option<&str>) -> bool {
+        let mut all = self.target_refs.iter().chain(&self.target_ref);
+        all.any(|target| {
+            target.kind == "Gateway"
+                && (target.namespace.is_empty() || target.namespace == namespace)
+                && Some(target.name.as_str()) == gateway
+        })
+    }
 }

@@ -262,6 +262,11 @@ impl Live {
     /// The embedded login answers in the place of the login services; any
     /// other authorizer is asked where it is.
     async fn check(&self, check: &Check) -> Answer {
+        if check.grpc {
+            return Answer::Check(CheckAnswer::Failed(
+                "authorizers that speak gRPC are not asked from here".into(),
+            ));
+        }
         let Some((service, port)) = authorizer(&check.settings) else {
             return Answer::Check(CheckAnswer::Failed(
                 "the provider's service is not a host".into(),

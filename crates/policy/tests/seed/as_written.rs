@@ -151,7 +151,7 @@ fn old_filter_names_are_dead_since_1_19() {
         (19, 200, true),
         (31, 200, true),
     ] {
-        let version = Some(IstioVersion { major: 1, minor });
+        let version = Some(IstioVersion::minor(minor));
         let snapshot = compile_with(
             &[CLUSTER],
             &Settings {
@@ -228,42 +228,42 @@ spec:
             "{vhost: {name: 'shop.example.com:8080'}}",
             filter,
             302,
-            Some("matches no route of port 8080"),
+            Some("no effect"),
         ),
         (
             "VIRTUAL_HOST",
             "{portNumber: 8080}",
             filter,
             302,
-            Some("matches no route of port 8080"),
+            Some("no effect"),
         ),
         (
             "HTTP_ROUTE",
             "{vhost: {route: {name: other}}}",
             filter,
             302,
-            Some("matches no route"),
+            Some("matches no virtual host or no route"),
         ),
         (
             "HTTP_ROUTE",
             "{vhost: {route: {name: shop}}}",
             "envoy.ext_authz",
             302,
-            Some("names no filter and has no effect"),
+            Some("per-route key `envoy.ext_authz` names no filter"),
         ),
         (
             "VIRTUAL_HOST",
             "{gateway: kubeflow/kubeflow-gateway}",
             filter,
             302,
-            Some("HTTPS listeners only"),
+            Some("only HTTPS servers carry it"),
         ),
         (
             "HTTP_ROUTE",
             "{vhost: {route: {name: shop}}}",
             "envoy.filters.http.rbac",
             302,
-            Some("not understood and may change the answer"),
+            Some("names no filter of this listener"),
         ),
     ] {
         let snapshot = compile(&[&named, &patch(apply_to, at, key)]);
@@ -297,7 +297,7 @@ fn broken_providers_deny() {
             .replace("authservice.istio-system", service)
     };
     let at = |minor| Settings {
-        istio_version: Some(IstioVersion { major: 1, minor }),
+        istio_version: Some(IstioVersion::minor(minor)),
         ..settings()
     };
     let open = head(Entrance::External, "GET", "kf.example.com/v1", &[]);

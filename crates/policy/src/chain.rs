@@ -1,0 +1,212 @@
+//! The HTTP filters of a listener, in the order in which a request meets them
+//! (istio `listener_builder.go` buildHTTPConnectionManager, and what
+//! EnvoyFilters make of it, `envoyfilter/listener_patch.go` patchHTTPFilters).
+
+use std::sync::Arc;
+
+use crate::authorization::Custom;
+use crate::permit::HeaderChange;
+use crate::providers::{Authorizer, AuthorizerKind};
+use crate::rules::{Action, Policy};
+use crate::settings::IstioVersion;
+
+pub(crate) const RBAC: &str = "envoy.filters.http.rbac";
+pub(crate) const EXT_AUTHZ: &str = "envoy.filters.http.ext_authz";
+pub(crate) const JWT: &str = "envoy.filters.http.jwt_authn";
+pub(crate) const CORS: &str = "envoy.filters.http.cors";
+pub(crate) const ROUTER: &str = "envoy.filters.http.router";
+
+/// One filter.
+#[derive(Clone, Debug)]
+pub(crate) struct Filter {
+    /// Its name in the chain: what EnvoyFilters match and what per-route
+    /// configuration is found by.
+    pub(crate) name: String,
+    /// Name of the extension that it is.
+    pub(crate) canonical: String,
+    /// Skipped unless a route has configuration for it.
+    pub(crate) disabled: bool,
+    pub(crate) step: FilterStep,
+}
+
+/// What a filter does to a decision.
+#[derive(Clone, Debug)]
+pub(crate) enum FilterStep {
+    /// The access levels of the routes; ours, no EnvoyFilter can move it.
+    Access,
+    /// Whether a rule of a CUSTOM provider matches; by number of the provider.
+    Gate(usize),
+    /// The authorizer of that provider, asked if its gate is open.
+    Custom(usize),
+    /// An authorizer that an EnvoyFilter inserted; its number among those.
+    Authorizer(usize),
+    /// Tokens.
+    Jwt,
+    /// AuthorizationPolicies of one action.
+    Policies(Action),
+    /// Rules that an EnvoyFilter inserted.
+    Rules(Arc<Policy>),
+    /// Headers are changed.
+    Headers(Arc<[HeaderChange]>),
+    /// CORS preflights are answered.
+    Cors,
+    /// Nothing that concerns a decision, or nothing that is understood: that
+    /// is on the listener's list.
+    Other,
+    /// The route acts.
+    Router,
+}
+
+/// The filters of a listener, and the authorizers that EnvoyFilters inserted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Chain {
+    pub(crate) filters: Vec<Filter>,
+    pub(crate) authorizers: Vec<Authorizer>,
+}
+
+impl Filter {
+    pub(crate) fn new(name: &str, step: FilterStep) -> Self {
+        Self {
+            name: name.to_owned(),
+            canonical: name.to_owned(),
+            disabled: false,
+            step,
+        }
+    }
+}
+
+impl Chain {
+    /// What Istio generates for a gateway listener.
+    pub(crate) fn generated(
+        custom: &[Custom],
+        policies: &[Policy],
+        tokens: bool,
+        version: IstioVersion,
+    ) -> Self {
+        let mut filters = vec![Filter::new("istio.metadata_exchange", FilterStep::Other)];
+        for (number, custom) in custom.iter().enumerate() {
+            filters.push(Filter::new(RBAC, FilterStep::Gate(number)));
+            if !matches!(custom.authorizer.kind, AuthorizerKind::Broken(_)) {
+                filters.push(Filter::new(EXT_AUTHZ, FilterStep::Custom(number)));
+            }
+        }
+        if tokens {
+            filters.push(Filter::new(JWT, FilterStep::Jwt));
+            if version < IstioVersion::PRINCIPAL_SPLIT {
+                filters.push(Filter::new("istio_authn", FilterStep::Other));
+            }
+        }
+        for action in [Action::Audit, Action::Deny, Action::Allow] {
+            if policies.iter().any(|policy| policy.action == action) {
+                filters.push(Filter::new(RBAC, FilterStep::Policies(action)));
+            }
+        }
+        filters.extend([
+            Filter::new("envoy.filters.http.grpc_stats", FilterStep::Other),
+            Filter::new("istio.alpn", FilterStep::Other),
+            Filter::new("envoy.filters.http.fault", FilterStep::Other),
+            Filter::new(CORS, FilterStep::Cors),
+            Filter::new("istio.stats", FilterStep::Other),
+            Filter::new(ROUTER, FilterStep::Router),
+        ]);
+        Self {
+            filters,
+            authorizers: Vec::new(),
+        }
+    }
+
+    /// Puts the access levels where they are asked: after external authorizers
+    /// in front, before tokens, policies and routes.
+    pub(crate) fn with_access(mut self) -> Self {
+        let at = self.filters.iter().position(|filter| {
+            matches!(
+                filter.step,
+                FilterStep::Jwt
+                    | FilterStep::Policies(_)
+                    | FilterStep::Rules(_)
+                    | FilterStep::Cors
+                    | FilterStep::Router
+            )
+        });
+        let at = at.unwrap_or(self.filters.len());
+        self.filters.insert(at, Filter::new("", FilterStep::Access));
+        self
+    }
+
+    /// Inserts before or after the first filter of a name, or at an end when
+    /// none is named. Whether it did.
+    pub(crate) fn insert(&mut self, filter: Filter, at: Position<'_>) -> bool {
+        let first = |name: &str| self.filters.iter().position(|f| f.name == name);
+        let index = match at {
+            Position::First => Some(0),
+            Position::Last => Some(self.filters.len()),
+            Position::Before(name) => first(name),
+            Position::After(name) => first(name).map(|index| index + 1),
+        };
+        let Some(index) = index else { return false };
+        self.filters.insert(index, filter);
+        true
+    }
+
+    /// Takes the place of the first filter of a name. Whether it did.
+    pub(crate) fn replace(&mut self, filter: Filter, name: &str) -> bool {
+        let found = self.filters.iter_mut().find(|f| f.name == name);
+        found.map(|place| *place = filter).is_some()
+    }
+
+    /// Removes every filter of a name. Whether there was one.
+    pub(crate) fn remove(&mut self, name: &str) -> bool {
+        let before = self.filters.len();
+        self.filters.retain(|filter| filter.name != name);
+        self.filters.len() < before
+    }
+}
+
+/// Where a filter is inserted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Position<'n> {
+    First,
+    Last,
+    Before(&'n str),
+    After(&'n str),
+}
+
+/// What the configuration of a route says about one filter of the chain.
+#[derive(Clone, Debug)]
+pub(crate) enum Override {
+    /// Skipped.
+    Off,
+    /// As on the listener, also if it is disabled there.
+    On,
+    /// These rules instead of the listener's.
+    Rules(Arc<Policy>),
+    /// Every request is refused, for this reason.
+    Refuse(Arc<str>),
+}
+
+/// The per-route configuration of one route: by index of the filter.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Overrides(Option<Arc<[(usize, Override)]>>);
+
+impl Overrides {
+    pub(crate) fn new(list: Vec<(usize, Override)>) -> Self {
+        Self((!list.is_empty()).then(|| list.into()))
+    }
+
+    /// What is said about a filter.
+    pub(crate) fn get(&self, index: usize) -> Option<&Override> {
+        let list = self.0.as_deref()?;
+        list.iter().find(|(i, _)| *i == index).map(|(_, o)| o)
+    }
+}
+
+impl Filter {
+    /// Whether a request does not meet this filter.
+    pub(crate) fn is_off(&self, here: Option<&Override>) -> bool {
+        match here {
+            Some(Override::Off) => true,
+            Some(_) => false,
+            None => self.disabled,
+        }
+    }
+}

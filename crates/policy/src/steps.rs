@@ -1,0 +1,181 @@
+//! The order in which a request meets what decides about it, to read.
+
+use crate::chain::{Filter, FilterStep, Override};
+use crate::opaque::NotUnderstood;
+use crate::permit::HeaderChange;
+use crate::rules::{Action, Policy};
+use crate::snapshot::Snapshot;
+use crate::view::{AuthorizerView, ListenerView, RuleAction, RuleView, rules};
+
+/// One step of a listener, in the order in which a request meets them.
+#[derive(Clone, Debug)]
+pub enum StepView<'a> {
+    /// Access levels of the routes; asked with enforcement only.
+    Access,
+    /// The rules of a CUSTOM provider: whether its authorizer is asked.
+    Gate {
+        /// Number of the provider.
+        provider: usize,
+        /// The provider with its rules.
+        authorizer: AuthorizerView<'a>,
+    },
+    /// The authorizer of a CUSTOM provider: asked when its gate is open.
+    Custom {
+        /// Number of the provider.
+        provider: usize,
+        /// The provider with its rules.
+        authorizer: AuthorizerView<'a>,
+    },
+    /// An authorizer that an EnvoyFilter inserted: asked about every routed request.
+    Authorizer(AuthorizerView<'a>),
+    /// Tokens are verified.
+    Tokens,
+    /// Rules of AuthorizationPolicies, or of an RBAC filter.
+    Rules {
+        /// Whether what matches is denied, or what does not.
+        action: RuleAction,
+        /// The rules.
+        rules: Vec<RuleView<'a>>,
+    },
+    /// Request headers are changed.
+    Headers(&'a [HeaderChange]),
+    /// CORS preflights are answered.
+    Cors,
+    /// Nothing that concerns a decision.
+    Other,
+}
+
+/// What a route says about one step.
+#[derive(Clone, Debug)]
+pub enum RouteStep<'a> {
+    /// As the listener has it.
+    AsListener,
+    /// Skipped.
+    Off,
+    /// Taken, also where the listener has it disabled.
+    On,
+    /// These rules instead of the listener's.
+    Rules {
+        /// Whether what matches is denied, or what does not.
+        action: RuleAction,
+        /// The rules.
+        rules: Vec<RuleView<'a>>,
+    },
+    /// Every request is refused.
+    Refused(&'a str),
+}
+
+impl Snapshot {
+    /// What of the configuration is not understood and may change answers, with
+    /// the index of the listener.
+    pub fn not_understood(&self) -> impl Iterator<Item = (usize, &NotUnderstood)> {
+        self.listeners
+            .iter()
+            .enumerate()
+            .flat_map(|(index, listener)| listener.not_understood.iter().map(move |n| (index, n)))
+    }
+}
+
+impl<'a> ListenerView<'a> {
+    /// What of the configuration is not understood and may change answers here.
+    pub fn not_understood(&self) -> &'a [NotUnderstood] {
+        &self.listener.not_understood
+    }
+
+    /// The steps of a request; [`RouteView::step`](crate::RouteView::step)
+    /// says what a route changes about one, by its position here.
+    pub fn steps(&self) -> Vec<StepView<'a>> {
+        let filters = self.listener.chain.filters.iter();
+        filters.map(|filter| self.step(filter)).collect()
+    }
+
+    /// Whether a step is skipped on routes that say nothing about it.
+    pub fn is_disabled(&self, step: usize) -> bool {
+        let filter = self.listener.chain.filters.get(step);
+        filter.is_some_and(|filter| filter.disabled)
+    }
+
+    /// What a step is called in Envoy's configuration; empty for access levels.
+    pub fn step_name(&self, step: usize) -> &'a str {
+        let filter = self.listener.chain.filters.get(step);
+        filter.map_or("", |filter| &filter.name)
+    }
+
+    fn step(&self, filter: &'a Filter) -> StepView<'a> {
+        let custom = |number: &usize| {
+            self.listener
+                .custom
+                .get(*number)
+                .map(AuthorizerView::custom)
+        };
+        match &filter.step {
+            FilterStep::Access => StepView::Access,
+            FilterStep::Gate(number) => {
+                custom(number).map_or(StepView::Other, |authorizer| StepView::Gate {
+                    provider: *number,
+                    authorizer,
+                })
+            }
+            FilterStep::Custom(number) => {
+                custom(number).map_or(StepView::Other, |authorizer| StepView::Custom {
+                    provider: *number,
+                    authorizer,
+                })
+            }
+            FilterStep::Authorizer(number) => {
+                let authorizer = self.listener.chain.authorizers.get(*number);
+                authorizer.map_or(StepView::Other, |authorizer| {
+                    StepView::Authorizer(AuthorizerView::inserted(authorizer))
+                })
+            }
+            FilterStep::Jwt => StepView::Tokens,
+            FilterStep::Policies(action) => match rule_action(*action) {
+                None => StepView::Other,
+                Some(named) => {
+                    let policies = self.listener.policies.iter();
+                    let policies = policies.filter(|policy| policy.action == *action);
+                    StepView::Rules {
+                        action: named,
+                        rules: policies.flat_map(|policy| rules(policy, named)).collect(),
+                    }
+                }
+            },
+            FilterStep::Rules(policy) => match of(policy) {
+                None => StepView::Other,
+                Some((action, rules)) => StepView::Rules { action, rules },
+            },
+            FilterStep::Headers(changes) => StepView::Headers(changes),
+            FilterStep::Cors => StepView::Cors,
+            FilterStep::Other | FilterStep::Router => StepView::Other,
+        }
+    }
+}
+
+impl<'a> RouteStep<'a> {
+    pub(crate) fn of(here: Option<&'a Override>) -> Self {
+        match here {
+            None => Self::AsListener,
+            Some(Override::Off) => Self::Off,
+            Some(Override::On) => Self::On,
+            Some(Override::Refuse(why)) => Self::Refused(why),
+            Some(Override::Rules(policy)) => match of(policy) {
+                None => Self::Off,
+                Some((action, rules)) => Self::Rules { action, rules },
+            },
+        }
+    }
+}
+
+fn of(policy: &Policy) -> Option<(RuleAction, Vec<RuleView<'_>>)> {
+    let action = rule_action(policy.action)?;
+    Some((action, rules(policy, action)))
+}
+
+fn rule_action(action: Action) -> Option<RuleAction> {
+    match action {
+        Action::Allow => Some(RuleAction::Allow),
+        Action::Deny => Some(RuleAction::Deny),
+        Action::Custom => Some(RuleAction::Custom),
+        Action::Audit => None,
+    }
+}

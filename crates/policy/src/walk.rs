@@ -1,0 +1,272 @@
+//! The HTTP filters of a listener, walked in their order.
+
+use std::borrow::Cow;
+
+use crate::answers::{CheckId, Question};
+use crate::authorization::Custom;
+use crate::caller::Caller;
+use crate::chain::{Filter, FilterStep, Override};
+use crate::decide::{Decision, Granted, Stop, object, of};
+use crate::denial::Refusal;
+use crate::enforce;
+use crate::forward;
+use crate::permit::{Destination, Permit};
+use crate::principal::RequestPrincipal;
+use crate::providers::{self, Authorizer, AuthorizerKind, Outcome};
+use crate::request::{RequestHead, Scheme};
+use crate::routes::Route;
+use crate::rules::Facts;
+use crate::snapshot::Listener;
+use crate::trace::{Stage, Trace};
+use crate::vhosts::VirtualHost;
+
+/// Where a request is: one crossing of a gateway.
+#[derive(Clone, Copy)]
+pub(crate) struct Crossing<'a> {
+    pub(crate) hop: u8,
+    pub(crate) listener: &'a Listener,
+    pub(crate) vhost: Option<&'a VirtualHost>,
+    pub(crate) route: Option<&'a Route>,
+}
+
+impl<'a, T: Trace> Decision<'a, T> {
+    /// The HTTP filters of the listener, in their order. A permit when one of
+    /// them answers the request itself.
+    pub(crate) fn filters(
+        &mut self,
+        at: Crossing<'a>,
+        head: &mut Cow<'_, RequestHead>,
+        caller: &mut Caller,
+    ) -> Result<Option<Permit>, Stop> {
+        let Crossing {
+            hop,
+            listener,
+            vhost,
+            route,
+        } = at;
+        // A redirect to HTTPS stands in for the route, without its settings.
+        let redirects = vhost.is_some_and(|vhost| vhost.require_tls) && head.scheme == Scheme::Http;
+        let settled = route.filter(|_| !redirects);
+        let mut principal = None;
+        let mut gates = 0_u64;
+        for (index, filter) in listener.chain.filters.iter().enumerate() {
+            let here = settled.and_then(|route| route.overrides.get(index));
+            if filter.is_off(here) {
+                self.say_off(hop, filter, settled);
+                continue;
+            }
+            if let Some(Override::Refuse(why)) = here {
+                return Err(Stop::deny(Refusal::Rbac, why.to_string()));
+            }
+            let facts = Facts {
+                head,
+                port: listener.port,
+                principal: principal.as_ref(),
+            };
+            if let Some(Override::Rules(policy)) = here {
+                self.policies(hop, std::iter::once(&**policy), facts)?;
+                continue;
+            }
+            match &filter.step {
+                FilterStep::Access => {
+                    let Some(route) = route.filter(|_| self.snapshot.enforce) else {
+                        continue;
+                    };
+                    match self.access(hop, route, head)? {
+                        Granted::Go(Caller::Anonymous) => {}
+                        Granted::Go(granted) => *caller = granted,
+                        Granted::Login(granted) => {
+                            let login = Destination::Login;
+                            return Ok(Some(self.changes.permit(login, granted, route)));
+                        }
+                        Granted::Preflight(permit) => return Ok(Some(*permit)),
+                    }
+                    let identity = enforce::identity_headers(route.access.owner, caller);
+                    self.apply(head, identity);
+                }
+                FilterStep::Gate(number) => {
+                    let Some(custom) = listener.custom.get(*number) else {
+                        continue;
+                    };
+                    if self.gate(hop, listener, custom, head)? {
+                        gates |= gate_bit(*number);
+                    }
+                }
+                FilterStep::Custom(number) => {
+                    // Without a route Envoy's ext_authz does nothing: the 404 comes unasked.
+                    let asked = gates & gate_bit(*number) != 0 && (route.is_some() || redirects);
+                    let custom = listener.custom.get(*number).filter(|_| asked);
+                    if let Some(custom) = custom {
+                        let number = listener.chain.authorizers.len() + number;
+                        self.ask(hop, number, &custom.authorizer, head)?;
+                    }
+                }
+                FilterStep::Authorizer(number) => {
+                    let authorizer = listener.chain.authorizers.get(*number);
+                    let authorizer = authorizer.filter(|_| route.is_some() || redirects);
+                    if let Some(authorizer) = authorizer
+                        && !self.taken_over(hop, authorizer)
+                    {
+                        self.ask(hop, *number, authorizer, head)?;
+                    }
+                }
+                FilterStep::Jwt => {
+                    self.unchecked_token(hop, listener, head)?;
+                    principal = RequestPrincipal::of(caller, &self.snapshot.settings)
+                        .filter(|principal| listener.token_issuers.contains(&principal.issuer));
+                }
+                FilterStep::Policies(action) => {
+                    let policies = listener.policies.iter();
+                    self.policies(hop, policies.filter(|p| p.action == *action), facts)?;
+                }
+                FilterStep::Rules(policy) => {
+                    self.policies(hop, std::iter::once(&**policy), facts)?;
+                }
+                FilterStep::Headers(changes) => {
+                    self.say(hop, Stage::Policy, || {
+                        (format!("filter `{}` changes headers", filter.name), None)
+                    });
+                    self.apply(head, changes.to_vec());
+                }
+                FilterStep::Cors => {
+                    if let Some(route) = settled
+                        && let Some(policy) = &route.cors
+                        && let Some(reply) = forward::cors_preflight(policy, head)
+                    {
+                        let caller = std::mem::replace(caller, Caller::Anonymous);
+                        return Ok(Some(self.changes.permit(reply, caller, route)));
+                    }
+                }
+                FilterStep::Other | FilterStep::Router => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Only what would have decided something is worth a word.
+    fn say_off(&mut self, hop: u8, filter: &Filter, route: Option<&Route>) {
+        if matches!(filter.step, FilterStep::Other | FilterStep::Router) {
+            return;
+        }
+        self.say(hop, Stage::Check, || {
+            (
+                format!(
+                    "an EnvoyFilter switches `{}` off for this route",
+                    filter.name
+                ),
+                route.and_then(of),
+            )
+        });
+    }
+
+    /// Whether a rule of a CUSTOM provider matches; a broken provider denies
+    /// what matches.
+    fn gate(
+        &mut self,
+        hop: u8,
+        listener: &Listener,
+        custom: &Custom,
+        head: &RequestHead,
+    ) -> Result<bool, Stop> {
+        let authorizer = &custom.authorizer;
+        if self.taken_over(hop, authorizer) {
+            return Ok(false);
+        }
+        // CUSTOM runs before tokens are checked.
+        let facts = Facts {
+            head,
+            port: listener.port,
+            principal: None,
+        };
+        let matched = custom
+            .policies
+            .iter()
+            .find_map(|p| Some((p, p.matching_rule(facts)?)));
+        match matched {
+            Some((policy, rule)) => self.say(hop, Stage::Policy, || {
+                (
+                    format!("CUSTOM rule {rule} matches: `{}` decides", authorizer.name),
+                    Some((policy.object.clone(), policy.source.clone())),
+                )
+            }),
+            None if custom.denies_all => {}
+            None => {
+                self.say(hop, Stage::Policy, || {
+                    (
+                        format!("no CUSTOM rule for `{}` matches", authorizer.name),
+                        object(authorizer),
+                    )
+                });
+                return Ok(false);
+            }
+        }
+        match &authorizer.kind {
+            AuthorizerKind::Broken(why) => Err(Stop::deny(Refusal::Rbac, why.clone())),
+            AuthorizerKind::Http(_) => Ok(true),
+        }
+    }
+
+    /// With enforcement, access levels stand in for a login service.
+    fn taken_over(&mut self, hop: u8, authorizer: &Authorizer) -> bool {
+        let taken = self.snapshot.enforce && authorizer.login;
+        if taken {
+            self.say(hop, Stage::Check, || {
+                (
+                    format!("`{}` is taken over by access levels", authorizer.name),
+                    object(authorizer),
+                )
+            });
+        }
+        taken
+    }
+
+    /// Asks an external authorizer; `number` tells it from others of the listener.
+    fn ask(
+        &mut self,
+        hop: u8,
+        number: usize,
+        authorizer: &Authorizer,
+        head: &mut Cow<'_, RequestHead>,
+    ) -> Result<(), Stop> {
+        let settings = match &authorizer.kind {
+            AuthorizerKind::Broken(why) => return Err(Stop::deny(Refusal::Rbac, why.clone())),
+            AuthorizerKind::Http(settings) => settings,
+        };
+        let id = CheckId {
+            hop,
+            provider: u16::try_from(number).unwrap_or(u16::MAX),
+        };
+        let Some(answer) = self.answers.check(id) else {
+            let check = providers::check(id, &authorizer.name, settings, authorizer.grpc, head);
+            return Err(Stop::Ask(Question::Check(Box::new(check))));
+        };
+        match providers::interpret(settings, answer) {
+            Outcome::Allow { request, response } => {
+                self.say(hop, Stage::Check, || {
+                    (format!("`{}` allows", authorizer.name), object(authorizer))
+                });
+                self.changes.response.extend(response);
+                self.apply(head, request);
+                Ok(())
+            }
+            Outcome::Deny(refusal) => {
+                let status = refusal.status();
+                self.say(hop, Stage::Check, || {
+                    (
+                        format!("`{}` answers {status}", authorizer.name),
+                        object(authorizer),
+                    )
+                });
+                Err(Stop::deny(
+                    refusal,
+                    format!("`{}` answers {status}", authorizer.name),
+                ))
+            }
+        }
+    }
+}
+
+/// More providers than this are one too many: Istio has one, or denies.
+fn gate_bit(number: usize) -> u64 {
+    1_u64 << number.min(63)
+}
