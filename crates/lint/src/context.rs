@@ -1,0 +1,281 @@
+//! What lints look up: pods, the policies that reach them, lists of rules.
+
+use std::collections::BTreeMap;
+
+use policy::{IstioVersion, Snapshot};
+use resources::core::PortRef;
+use resources::istio::{AuthorizationPolicy, Gateway, Selector};
+use resources::mesh::Normalization;
+use resources::{Cluster, Object};
+
+pub(crate) type Labels = BTreeMap<String, String>;
+
+/// Label that keeps Istio from translating Gateway ports through a Service.
+const NO_TRANSLATION: &str = "experimental.istio.io/disable-gateway-port-translation";
+
+pub(crate) struct Context<'c> {
+    pub(crate) cluster: &'c Cluster,
+    pub(crate) root: &'c str,
+    pub(crate) version: IstioVersion,
+    pub(crate) normalization: Normalization,
+    pub(crate) pods: Vec<Pods<'c>>,
+}
+
+/// Pods with the same labels.
+pub(crate) struct Pods<'c> {
+    pub(crate) namespace: String,
+    pub(crate) labels: Labels,
+    /// Gateways that select them, and none for other pods.
+    pub(crate) gateways: Vec<&'c Object<Gateway>>,
+    /// Services in front: Service port, port of the pod, Service name, and
+    /// whether Gateway ports are translated through it.
+    pub(crate) exposed: Vec<(u16, u16, &'c str, bool)>,
+}
+
+/// Whether every entry of `selector` is among `labels`.
+pub(crate) fn selects(selector: &Labels, labels: &Labels) -> bool {
+    selector
+        .iter()
+        .all(|(key, value)| labels.get(key) == Some(value))
+}
+
+impl<'c> Context<'c> {
+    pub(crate) fn new(cluster: &'c Cluster, snapshot: &Snapshot) -> Self {
+        let mut sets: Vec<(String, Labels)> = cluster
+            .workloads
+            .iter()
+            .map(|w| (w.meta.namespace.clone(), w.spec.labels.clone()))
+            .collect();
+        for service in &cluster.services {
+            let selector = &service.spec.selector;
+            let known = sets
+                .iter()
+                .any(|(ns, labels)| *ns == service.meta.namespace && selects(selector, labels));
+            if !selector.is_empty() && !known {
+                sets.push((service.meta.namespace.clone(), selector.clone()));
+            }
+        }
+        let pods = sets
+            .into_iter()
+            .map(|(ns, labels)| Pods::new(cluster, ns, labels))
+            .collect();
+        Self {
+            cluster,
+            root: cluster
+                .mesh
+                .root_namespace
+                .as_deref()
+                .unwrap_or("istio-system"),
+            version: snapshot.istio_version(),
+            normalization: snapshot.normalization(),
+            pods,
+        }
+    }
+
+    /// The pods that a policy of `namespace` with this selector reaches.
+    pub(crate) fn reached(
+        &self,
+        namespace: &str,
+        selector: Option<&Selector>,
+    ) -> impl Iterator<Item = &Pods<'c>> {
+        let everywhere = namespace == self.root;
+        self.pods.iter().filter(move |pods| {
+            (everywhere || pods.namespace == namespace)
+                && selector.is_none_or(|s| selects(&s.match_labels, &pods.labels))
+        })
+    }
+
+    /// The pods that an AuthorizationPolicy reaches by its selector.
+    pub(crate) fn pods_of(&self, policy: &Object<AuthorizationPolicy>) -> Vec<&Pods<'c>> {
+        if targets(&policy.spec) {
+            return Vec::new();
+        }
+        self.reached(&policy.meta.namespace, policy.spec.selector.as_ref())
+            .collect()
+    }
+
+    /// Whether a policy reaches a gateway, and nothing known that is not one.
+    pub(crate) fn on_gateways(&self, policy: &Object<AuthorizationPolicy>) -> bool {
+        let pods = self.pods_of(policy);
+        !pods.is_empty() && pods.iter().all(|p| p.is_gateway())
+    }
+}
+
+/// Whether a policy is attached to Gateway API objects instead of pods.
+pub(crate) fn targets(spec: &AuthorizationPolicy) -> bool {
+    !spec.target_refs.is_empty() || spec.target_ref.is_some()
+}
+
+impl<'c> Pods<'c> {
+    fn new(cluster: &'c Cluster, namespace: String, labels: Labels) -> Self {
+        let gateways = cluster
+            .gateways
+            .iter()
+            .filter(|g| !g.spec.selector.is_empty() && selects(&g.spec.selector, &labels))
+            .collect();
+        let mut services: Vec<_> = cluster
+            .services
+            .iter()
+            .filter(|s| s.meta.namespace == namespace)
+            .filter(|s| !s.spec.selector.is_empty() && selects(&s.spec.selector, &labels))
+            .collect();
+        services.sort_by(|a, b| a.age_order().cmp(&b.age_order()));
+        let exposed = services
+            .iter()
+            .flat_map(|s| {
+                let translates = !s.meta.labels.contains_key(NO_TRANSLATION);
+                s.spec.ports.iter().map(move |port| {
+                    let target = match &port.target_port {
+                        Some(PortRef::Number(number)) => *number,
+                        Some(PortRef::Name(text)) => text.parse().unwrap_or(port.port),
+                        None => port.port,
+                    };
+                    (port.port, target, s.meta.name.as_str(), translates)
+                })
+            })
+            .collect();
+        Self {
+            namespace,
+            labels,
+            gateways,
+            exposed,
+        }
+    }
+
+    pub(crate) fn is_gateway(&self) -> bool {
+        !self.gateways.is_empty()
+    }
+
+    /// The listener port of a Gateway server port.
+    pub(crate) fn listener_port(&self, server: u16) -> u16 {
+        let through = self
+            .exposed
+            .iter()
+            .find(|(port, _, _, translates)| *translates && *port == server);
+        through.map_or(server, |(_, target, _, _)| *target)
+    }
+
+    /// Listener ports that Gateways open on these pods.
+    pub(crate) fn listeners(&self) -> Vec<u16> {
+        let servers = self.gateways.iter().flat_map(|g| &g.spec.servers);
+        servers.map(|s| self.listener_port(s.port.number)).collect()
+    }
+}
+
+/// One list of values in a rule.
+pub(crate) struct List<'p> {
+    pub(crate) rule: usize,
+    /// Path of the list.
+    pub(crate) place: String,
+    /// Name as in the YAML: `notPaths`; for conditions the key.
+    pub(crate) name: &'p str,
+    pub(crate) negated: bool,
+    pub(crate) values: &'p [String],
+}
+
+impl List<'_> {
+    /// The values with their field paths.
+    pub(crate) fn items(&self) -> impl Iterator<Item = (String, &str)> {
+        let items = self.values.iter().enumerate();
+        items.map(|(i, value)| (format!("{}[{i}]", self.place), value.as_str()))
+    }
+}
+
+/// Every list of every rule that has values.
+pub(crate) fn lists(policy: &AuthorizationPolicy) -> Vec<List<'_>> {
+    let mut all = Vec::new();
+    for (rule, spec) in policy.rules.iter().flatten().enumerate() {
+        let Some(spec) = spec else { continue };
+        let mut add = |place: String, name, negated, values| {
+            all.push(List {
+                rule,
+                place,
+                name,
+                negated,
+                values,
+            })
+        };
+        for (i, s) in spec.from.iter().enumerate() {
+            let Some(s) = &s.source else { continue };
+            for (name, negated, values) in [
+                ("principals", false, &s.principals),
+                ("notPrincipals", true, &s.not_principals),
+                ("requestPrincipals", false, &s.request_principals),
+                ("notRequestPrincipals", true, &s.not_request_principals),
+                ("namespaces", false, &s.namespaces),
+                ("notNamespaces", true, &s.not_namespaces),
+                ("serviceAccounts", false, &s.service_accounts),
+                ("notServiceAccounts", true, &s.not_service_accounts),
+                ("ipBlocks", false, &s.ip_blocks),
+                ("notIpBlocks", true, &s.not_ip_blocks),
+                ("remoteIpBlocks", false, &s.remote_ip_blocks),
+                ("notRemoteIpBlocks", true, &s.not_remote_ip_blocks),
+            ] {
+                add(
+                    format!("spec.rules[{rule}].from[{i}].source.{name}"),
+                    name,
+                    negated,
+                    values,
+                );
+            }
+        }
+        for (i, o) in spec.to.iter().enumerate() {
+            let Some(o) = &o.operation else { continue };
+            for (name, negated, values) in [
+                ("hosts", false, &o.hosts),
+                ("notHosts", true, &o.not_hosts),
+                ("ports", false, &o.ports),
+                ("notPorts", true, &o.not_ports),
+                ("methods", false, &o.methods),
+                ("notMethods", true, &o.not_methods),
+                ("paths", false, &o.paths),
+                ("notPaths", true, &o.not_paths),
+            ] {
+                add(
+                    format!("spec.rules[{rule}].to[{i}].operation.{name}"),
+                    name,
+                    negated,
+                    values,
+                );
+            }
+        }
+        for (i, c) in spec.when.iter().enumerate() {
+            for (part, negated, values) in [
+                ("values", false, &c.values),
+                ("notValues", true, &c.not_values),
+            ] {
+                add(
+                    format!("spec.rules[{rule}].when[{i}].{part}"),
+                    &c.key,
+                    negated,
+                    values,
+                );
+            }
+        }
+    }
+    all.retain(|list| !list.values.is_empty());
+    all
+}
+
+/// What a policy does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Allow,
+    Deny,
+    Custom,
+    Audit,
+}
+
+pub(crate) fn action(policy: &AuthorizationPolicy) -> Action {
+    match policy.action.as_deref() {
+        Some("DENY") => Action::Deny,
+        Some("CUSTOM") => Action::Custom,
+        Some("AUDIT") => Action::Audit,
+        _ => Action::Allow,
+    }
+}
+
+/// DENY and CUSTOM: what a rule does not match is let through.
+pub(crate) fn guards(policy: &AuthorizationPolicy) -> bool {
+    matches!(action(policy), Action::Deny | Action::Custom)
+}
