@@ -9,6 +9,7 @@ mod error;
 mod message;
 mod program;
 mod socket;
+mod synthetic;
 mod upstream;
 
 pub use curl::{Answer, curl};
@@ -16,4 +17,5 @@ pub use error::Error;
 pub use message::{Message, Protocol};
 pub use program::{Sidegate, Start};
 pub use socket::Socket;
+pub use synthetic::Synthetic;
 pub use upstream::Upstream;
