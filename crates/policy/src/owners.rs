@@ -18,6 +18,11 @@ pub(crate) struct Owners {
     login_services: Vec<ServiceName>,
 }
 
+/// The gateway of Kubeflow's manifests, and the namespaces they put routes of
+/// the platform in.
+const KUBEFLOW_GATEWAY: &str = "kubeflow/kubeflow-gateway";
+const KUBEFLOW_NAMESPACES: [&str; 4] = ["kubeflow", "auth", "oauth2-proxy", "istio-system"];
+
 const ACCESS: &str = "sidegate.dev/access";
 const PROFILE_LABEL: (&str, &str) = ("app.kubernetes.io/part-of", "kubeflow-profile");
 
@@ -50,9 +55,23 @@ impl Owners {
             })
             .filter(|name| is_login_service(name) || &*name.name == "dex")
             .collect();
+        let kubeflow = || {
+            let mut gateways = cluster.gateways.iter();
+            gateways.any(|g| format!("{}/{}", g.meta.namespace, g.meta.name) == KUBEFLOW_GATEWAY)
+        };
+        let (platform_gateways, platform_namespaces) = match platform {
+            Some(platform) => (platform.gateways.clone(), platform.namespaces.clone()),
+            // Nobody says what the platform is: Kubeflow's manifests do, where
+            // they are installed. Enforcing needs the object that says it.
+            None if kubeflow() => (
+                vec![KUBEFLOW_GATEWAY.to_owned()],
+                KUBEFLOW_NAMESPACES.map(str::to_owned).to_vec(),
+            ),
+            None => (Vec::new(), Vec::new()),
+        };
         Self {
-            platform_gateways: platform.map_or_else(Vec::new, |p| p.gateways.clone()),
-            platform_namespaces: platform.map_or_else(Vec::new, |p| p.namespaces.clone()),
+            platform_gateways,
+            platform_namespaces,
             login_services,
         }
     }

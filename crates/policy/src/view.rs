@@ -109,6 +109,22 @@ impl Snapshot {
         })
     }
 
+    /// Exact paths of the identity provider that are open to everyone.
+    pub fn provider_paths(&self) -> &[String] {
+        &self.settings.provider_paths
+    }
+
+    /// Exact paths that the embedded login answers on platform routes.
+    pub fn login_paths(&self) -> &[String] {
+        &self.settings.login_paths
+    }
+
+    /// Both.
+    pub fn open_paths(&self) -> impl Iterator<Item = &str> {
+        let all = self.provider_paths().iter().chain(self.login_paths());
+        all.map(String::as_str)
+    }
+
     /// The listener that a destination leads back to.
     pub fn next_listener(&self, destination: &Destination) -> Option<usize> {
         let Destination::Service { service, port } = destination else {

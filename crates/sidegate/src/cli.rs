@@ -22,7 +22,8 @@ Examples:
   sidegate explain --example seed-broken POST \\
     http://sklearn-iris.kserve-test.svc.cluster.local/v1/models/sklearn-iris:predict
 
-Exit codes: 0 done, 1 it failed, 2 the input cannot be used.";
+Exit codes: 0 done or holds, 1 it failed or does not hold, 2 not decided,
+3 the input cannot be used.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -37,7 +38,26 @@ pub(crate) enum Command {
     /// Say which objects decide a request, and the answer
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArgs),
+    /// Prove who may reach what, for all requests, or show one that breaks it
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(VerifyArgs),
+    /// Say which requests are answered otherwise by another configuration
+    #[command(after_help = DIFF_EXAMPLES)]
+    Diff(DiffArgs),
 }
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  sidegate verify --example seed-blog-fix      every hole with a request that shows it
+  sidegate verify ./cluster.yaml ./overlays    files and folders
+  kubectl kustomize ./overlay | sidegate verify -
+  sidegate verify --example seed-blog-fix --replay     send the requests to a running gateway";
+
+const DIFF_EXAMPLES: &str = "\
+Examples:
+  sidegate diff ./today.yaml ./tomorrow.yaml
+  sidegate diff ./cluster.yaml --istio-version 1.18..1.31   what an upgrade alone changes
+  sidegate diff ./today.yaml ./tomorrow.yaml --allow opened";
 
 const UP_EXAMPLES: &str = "\
 Examples:
@@ -190,6 +210,44 @@ pub(crate) struct ExplainArgs {
     #[arg(long = "as", value_name = "WHO")]
     pub(crate) identity: Option<String>,
     /// Trace as text or JSON
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Files and folders of Kubernetes YAML, `-` for standard input
+    /// [default: the example `seed`]
+    pub(crate) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Where the external listener is reached, for the curl lines
+    #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    pub(crate) external: String,
+    /// Where the cluster-local listener is reached, for the curl lines
+    #[arg(long, default_value = "http://127.0.0.1:8081", value_name = "URL")]
+    pub(crate) local: String,
+    /// Send each request to the gateways at `--external` and `--local`, and say which
+    /// answers are not as decided
+    #[arg(long)]
+    pub(crate) replay: bool,
+    /// Findings as text or JSON
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// The configuration as it is, and as it will be; one alone with a range of versions
+    #[arg(required = true, num_args = 1..=2, value_name = "OLD [NEW]")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Istio version of both, or a range for an upgrade: 1.18..1.31
+    #[arg(long, value_name = "VERSION[..VERSION]")]
+    pub(crate) istio_version: Option<String>,
+    /// Changes that are wanted: `opened`, `closed`, `redirected`, `moved` (repeatable)
+    #[arg(long = "allow", value_name = "CHANGE")]
+    pub(crate) allow: Vec<String>,
+    /// Changes as text or JSON
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Output,
 }

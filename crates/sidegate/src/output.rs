@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{IsTerminal, Write};
 
-/// Input that cannot be used: exit code 2.
+/// Input that cannot be used: exit code 3.
 #[derive(Debug)]
 pub(crate) struct BadInput(pub(crate) Vec<String>);
 
@@ -24,7 +24,7 @@ impl std::error::Error for BadInput {}
 /// The exit code for an error.
 pub(crate) fn code(error: &anyhow::Error) -> u8 {
     if error.downcast_ref::<BadInput>().is_some() {
-        2
+        3
     } else {
         1
     }

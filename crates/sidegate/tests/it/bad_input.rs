@@ -22,7 +22,7 @@ fn every_error_at_once() {
         "--local",
         "127.0.0.1:0",
     ]);
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.status.code(), Some(3));
     let text = stderr(&output);
     for expected in [
         format!("{path}:5: VirtualService default/a: spec.hosts: "),
@@ -50,7 +50,7 @@ fn problems_of_meaning_are_errors_too() {
         "--local",
         "127.0.0.1:0",
     ]);
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.status.code(), Some(3));
     assert!(
         stderr(&output).contains("spec.platform.gateways: no Gateway `kubeflow/none`"),
         "{}",
@@ -179,7 +179,7 @@ fn wrong_arguments_are_explained() {
         let output = command.output().unwrap();
         assert_eq!(
             output.status.code(),
-            Some(2),
+            Some(3),
             "{args:?}: {}",
             stderr(&output)
         );

@@ -1,0 +1,26 @@
+//! The same matchers as sets: what holds for all requests at once.
+//!
+//! `policy` decides one request; this crate reads the compiled configuration
+//! through its views and divides all requests into finitely many classes that
+//! no rule and no route tells apart. Paths are divided by the exact paths and
+//! prefixes that are written somewhere, everything else by the classes of each
+//! attribute ([`universe`]); sets of requests are decision diagrams, so that
+//! union, difference and "is it empty" are exact and equal sets are equal
+//! numbers. No I/O, no clock.
+
+mod analysis;
+mod claims;
+mod diff;
+mod language;
+mod mdd;
+mod paths;
+mod scope;
+mod terms;
+mod universe;
+mod witness;
+
+pub use analysis::Outcome;
+pub use claims::{Claim, Finding, Report, Verdict, predict, verify};
+pub use diff::{Change, Difference, Kind, diff};
+pub use language::as_set;
+pub use witness::{Decided, DecidedRequest, Witness, decision};

@@ -1,0 +1,370 @@
+//! From a set to one request that is in it, confirmed by the decision itself.
+
+use std::net::SocketAddr;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use policy::{
+    Answers, Caller, CheckAnswer, CheckResponse, Destination, Entrance, Question, Refusal,
+    RequestHead, Scheme, Snapshot, Step, TestValue, TokenError, Verdict, decide, normalise,
+};
+
+use crate::analysis::{Engine, Flow, Outcome};
+use crate::language::{Patterns, as_set, holds_for};
+use crate::mdd::{Dim, Set};
+use crate::paths::{Cell, Strings};
+use crate::universe::{AUTHORITY, Example, Kind, TOKEN_INVALID, TOKEN_VALID};
+
+/// A request, and what was decided about it.
+#[derive(Clone, Debug)]
+pub struct Witness {
+    /// The request.
+    pub head: RequestHead,
+    /// How it was decided.
+    pub steps: Vec<Step>,
+    /// The answer in one line.
+    pub answer: String,
+}
+
+/// Points of a set that are tried before it counts as undecided.
+const TRIES: usize = 24;
+
+/// A request of a flow that the decision treats as the flow says.
+pub(crate) fn find(
+    engine: &mut Engine,
+    snapshot: &Snapshot,
+    entrance: Entrance,
+    flow: &Flow<'_>,
+    cell: Cell<'_>,
+    strings: &Strings,
+) -> Option<Witness> {
+    let mut left = flow.set;
+    for _ in 0..TRIES {
+        let point = engine.sets.first(left)?;
+        if let Some(head) = request(engine, snapshot, entrance, flow, cell, strings, &point)
+            && let Some(witness) = confirm(snapshot, head, flow.outcome)
+        {
+            return Some(witness);
+        }
+        let universe = &engine.universe;
+        let authorities = flow.authorities.len();
+        let width = |dim: Dim| {
+            if dim == AUTHORITY {
+                authorities
+            } else {
+                universe.width(dim)
+            }
+        };
+        left = engine.sets.without(left, &point, width);
+        if left == Set::NONE {
+            return None;
+        }
+    }
+    None
+}
+
+fn request(
+    engine: &mut Engine,
+    snapshot: &Snapshot,
+    entrance: Entrance,
+    flow: &Flow<'_>,
+    cell: Cell<'_>,
+    strings: &Strings,
+    point: &[(Dim, u16)],
+) -> Option<RequestHead> {
+    let mut head = RequestHead {
+        entrance,
+        method: Method::GET,
+        scheme: Scheme::Http,
+        authority: flow.authorities.first()?.clone(),
+        path: String::new(),
+        query: None,
+        headers: HeaderMap::new(),
+        peer: SocketAddr::from(([203, 0, 113, 7], 50_000)),
+        workload: None,
+    };
+    let mut query: Vec<String> = Vec::new();
+    let mut tests: Vec<(TestValue, bool)> = Vec::new();
+    let mut tail = 0;
+    for (dim, class) in point {
+        let dimension = engine.universe.dimension(*dim)?;
+        let example = dimension.examples.get(usize::from(*class));
+        match (&dimension.kind, example) {
+            (Kind::Authority, _) => {
+                head.authority = flow.authorities.get(usize::from(*class))?.clone();
+            }
+            (Kind::Method, Some(Example::Text(name))) => {
+                head.method = Method::from_bytes(name.as_bytes()).ok()?;
+            }
+            (Kind::Scheme, Some(Example::Text(name))) if name == "https" => {
+                head.scheme = Scheme::Https;
+            }
+            (Kind::Peer, Some(Example::Ip(ip))) => head.peer.set_ip(*ip),
+            (Kind::Token, _) if *class == TOKEN_INVALID || *class == TOKEN_VALID => {
+                head.headers.insert(
+                    http::header::AUTHORIZATION,
+                    HeaderValue::from_static("Bearer x.y.z"),
+                );
+            }
+            (Kind::Header(name), Some(Example::Lines(lines))) => {
+                let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+                if head.headers.contains_key(&name) {
+                    continue;
+                }
+                for line in lines {
+                    head.headers
+                        .append(&name, HeaderValue::from_str(line).ok()?);
+                }
+            }
+            (Kind::Query(name), Some(Example::Text(value))) => {
+                query.push(format!("{name}={value}"))
+            }
+            (Kind::Tail, _) => tail = *class,
+            (Kind::Path(test), _) => tests.push((test.clone(), *class == 1)),
+            _ => {}
+        }
+    }
+    if !query.is_empty() {
+        head.query = Some(query.join("&"));
+    }
+    head.path = path(engine, snapshot, cell, strings, tail, &tests)?;
+    Some(head)
+}
+
+/// A path of a cell with this tail that satisfies just these conditions.
+fn path(
+    engine: &Engine,
+    snapshot: &Snapshot,
+    cell: Cell<'_>,
+    strings: &Strings,
+    tail: u16,
+    tests: &[(TestValue, bool)],
+) -> Option<String> {
+    let mode = snapshot.normalization();
+    let fits = |path: &str| {
+        let inside = if cell.region {
+            path.len() > cell.text.len()
+                && path.starts_with(cell.text)
+                && !strings
+                    .below(cell.text)
+                    .any(|longer| path.starts_with(longer))
+        } else {
+            path == cell.text
+        };
+        inside
+            && engine.universe.tail_class(path) == tail
+            && tests
+                .iter()
+                .all(|(test, wanted)| holds_for(test, path) == *wanted)
+            && normalise(path, mode).is_ok_and(|normal| normal == path)
+    };
+    if !cell.region {
+        return fits(cell.text).then(|| cell.text.to_owned());
+    }
+    let suffix = usize::from(tail)
+        .checked_sub(1)
+        .and_then(|i| engine.universe.suffixes.get(i))
+        .map_or("", String::as_str);
+    let mut candidates: Vec<String> = ["", "x", "x/x", "anything", "0", "q7z", "/x", ":x"]
+        .iter()
+        .map(|filler| format!("{}{filler}{suffix}", cell.text))
+        .collect();
+    let named: Vec<&(TestValue, bool)> = tests.iter().collect();
+    if !named.is_empty() {
+        let patterns: Option<Vec<String>> = named.iter().map(|(test, _)| as_set(test)).collect();
+        if let Some(patterns) = patterns.and_then(|p| Patterns::new(&p).ok())
+            && let Ok(mut state) = patterns.start()
+        {
+            for byte in cell.text.bytes() {
+                state = patterns.next(state, byte);
+            }
+            let found = patterns.classes_from(state, |_| true).unwrap_or_default();
+            let wanted: Vec<bool> = named.iter().map(|(_, wanted)| *wanted).collect();
+            for (_, rest) in found.into_iter().filter(|(holds, _)| *holds == wanted) {
+                candidates.push(format!("{}{rest}", cell.text));
+                candidates.push(format!("{}{rest}{suffix}", cell.text));
+            }
+        }
+    }
+    candidates.into_iter().find(|candidate| fits(candidate))
+}
+
+/// The request, if the decision agrees with the outcome.
+fn confirm(snapshot: &Snapshot, head: RequestHead, outcome: Outcome<'_>) -> Option<Witness> {
+    let decided = decision(snapshot, &head);
+    let agrees = decided.verdict.is(outcome);
+    agrees.then_some(Witness {
+        head,
+        steps: decided.steps,
+        answer: decided.answer,
+    })
+}
+
+/// What the decision says about a request of somebody without session or token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decided {
+    /// It reaches this destination.
+    Reaches(Destination),
+    /// Answered on the way.
+    Answered,
+    /// Asked to log in.
+    Login,
+    /// Asked for a token.
+    Token,
+    /// Another authorizer decides.
+    Authorizer,
+    /// 401 or 403.
+    Denied,
+    /// 404.
+    NoRoute,
+}
+
+impl Decided {
+    /// Whether it is what was expected.
+    pub(crate) fn is(&self, outcome: Outcome<'_>) -> bool {
+        match (self, outcome) {
+            (Self::Reaches(destination), Outcome::Reaches(expected)) => destination == expected,
+            (Self::Answered, Outcome::Answered)
+            | (Self::Login, Outcome::Login)
+            | (Self::Token, Outcome::Token)
+            | (Self::Authorizer, Outcome::Authorizer)
+            | (Self::Denied, Outcome::Denied)
+            | (Self::NoRoute, Outcome::NoRoute) => true,
+            _ => false,
+        }
+    }
+}
+
+/// A decision with its steps.
+#[derive(Clone, Debug)]
+pub struct DecidedRequest {
+    /// What it is.
+    pub verdict: Decided,
+    /// How it came about.
+    pub steps: Vec<Step>,
+    /// In one line.
+    pub answer: String,
+}
+
+/// Decides a request of somebody who has neither a session nor a valid token.
+/// Login services are taken to send strangers to the login.
+pub fn decision(snapshot: &Snapshot, head: &RequestHead) -> DecidedRequest {
+    let mut answers = Answers::new();
+    let mut asked: Option<Decided> = None;
+    loop {
+        let mut steps = Vec::new();
+        let (verdict, answer) = match decide(snapshot, head, &answers, &mut steps) {
+            Verdict::Ask(Question::Caller(_)) => {
+                let bearer = head.headers.contains_key(http::header::AUTHORIZATION);
+                answers.caller_is(if bearer {
+                    Caller::BadToken(TokenError("not a token".into()))
+                } else {
+                    Caller::Anonymous
+                });
+                continue;
+            }
+            Verdict::Ask(Question::Check(check)) => {
+                let login = is_login(snapshot, &check.provider);
+                asked = Some(if login {
+                    Decided::Login
+                } else {
+                    Decided::Authorizer
+                });
+                answers.check_is(check.id, CheckAnswer::Response(sent_away()));
+                continue;
+            }
+            Verdict::Permit(permit) => match permit.destination() {
+                Destination::Service { service, port } => (
+                    Decided::Reaches(permit.destination().clone()),
+                    format!("reaches {service}:{port}"),
+                ),
+                Destination::Host { host, port } => (
+                    Decided::Reaches(permit.destination().clone()),
+                    format!("reaches {host}:{port}"),
+                ),
+                Destination::Login => (Decided::Answered, "answered by the login".to_owned()),
+                Destination::Reply(reply) => (
+                    Decided::Answered,
+                    format!("answered by the route: {}", reply.status),
+                ),
+            },
+            Verdict::Denial(denial) => {
+                let verdict = match (&denial.refusal, asked.take()) {
+                    (Refusal::Answer(_), Some(asked)) => asked,
+                    (Refusal::Login, _) => Decided::Login,
+                    (Refusal::Token { .. }, _) if snapshot.enforces() => Decided::Token,
+                    (Refusal::NoRoute, _) => Decided::NoRoute,
+                    _ => Decided::Denied,
+                };
+                let status = match verdict {
+                    Decided::Login => "302 to the login".to_owned(),
+                    Decided::Authorizer => "decided by another authorizer".to_owned(),
+                    _ => denial.refusal.status().to_string(),
+                };
+                (verdict, format!("{status} ({})", denial.reason))
+            }
+        };
+        return DecidedRequest {
+            verdict,
+            steps,
+            answer,
+        };
+    }
+}
+
+fn is_login(snapshot: &Snapshot, provider: &str) -> bool {
+    let mut listeners = snapshot.listeners();
+    listeners.any(|l| {
+        let mut all = l.authorizers().into_iter();
+        all.any(|a| a.name() == provider && a.is_login())
+    })
+}
+
+fn sent_away() -> CheckResponse {
+    CheckResponse {
+        status: StatusCode::FOUND,
+        headers: vec![(
+            http::header::LOCATION,
+            HeaderValue::from_static("/dex/auth"),
+        )],
+        body: bytes::Bytes::new(),
+    }
+}
+
+impl Witness {
+    /// The request as a curl command line; `base` is where the listener is
+    /// reached, for example `http://127.0.0.1:8080`.
+    pub fn curl(&self, base: &str) -> String {
+        let mut line = String::from("curl -si --path-as-is");
+        if self.head.method == Method::HEAD {
+            line.push_str(" --head");
+        } else if self.head.method != Method::GET {
+            line.push_str(&format!(" -X {}", self.head.method));
+        }
+        line.push_str(&format!(" -H 'Host: {}'", self.head.authority));
+        for (name, value) in &self.head.headers {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            // curl sends an empty header only when it is written with a semicolon.
+            if value.is_empty() {
+                line.push_str(&format!(" -H '{name};'"));
+            } else {
+                line.push_str(&format!(" -H '{name}: {}'", value.replace('\'', "'\\''")));
+            }
+        }
+        let target = self.head.path_and_query().replace('\'', "'\\''");
+        line.push_str(&format!(" '{base}{target}'"));
+        line
+    }
+
+    /// Headers a reader has to look at, the length of the path, then oddness:
+    /// smaller is easier to read.
+    pub(crate) fn cost(&self) -> (usize, usize, usize, String) {
+        let head = &self.head;
+        let odd_method = usize::from(head.method != Method::GET);
+        (
+            head.headers.len() + odd_method,
+            head.authority.len(),
+            head.path.len(),
+            head.path.clone(),
+        )
+    }
+}

@@ -1,0 +1,83 @@
+use verify::{Claim, Verdict};
+
+use crate::compile;
+
+const CLUSTER: &str = include_str!("../../../../examples/seed/cluster.yaml");
+const BLOG_FIX: &str = include_str!("../../../../examples/seed/blog-fix/blog-fix.yaml");
+const SIDEGATE: &str = include_str!("../../../../examples/seed/sidegate.yaml");
+
+/// Claims that do not hold, with the number of different ways.
+fn broken(texts: &[&str]) -> Vec<(Claim, usize)> {
+    let report = verify::verify(&compile(texts));
+    assert!(report.undecided.is_empty(), "{:?}", report.undecided);
+    let mut out: Vec<(Claim, usize)> = Vec::new();
+    for finding in &report.findings {
+        match out.iter_mut().find(|(claim, _)| *claim == finding.claim) {
+            Some((_, count)) => *count += 1,
+            None => out.push((finding.claim, 1)),
+        }
+    }
+    out
+}
+
+#[test]
+fn before_any_cure_everything_meets_the_login() {
+    assert_eq!(
+        broken(&[CLUSTER]),
+        [
+            (Claim::ModelsAnswerWorkloads, 2),
+            (Claim::ForeignUntouched, 1)
+        ]
+    );
+}
+
+#[test]
+fn the_published_cure_opens_the_dashboard_and_the_models() {
+    assert_eq!(
+        broken(&[CLUSTER, BLOG_FIX]),
+        [
+            (Claim::PlatformNeedsLogin, 1),
+            (Claim::NoForgedIdentity, 1),
+            (Claim::ModelsAnswerWorkloads, 2),
+            (Claim::ModelsClosedOutside, 2),
+            (Claim::ForeignUntouched, 1),
+        ]
+    );
+    let report = verify::verify(&compile(&[CLUSTER, BLOG_FIX]));
+    let hole = report
+        .findings
+        .iter()
+        .find(|f| f.claim == Claim::NoForgedIdentity)
+        .unwrap();
+    assert_eq!(
+        hole.witness.curl("http://127.0.0.1:8080"),
+        "curl -si --path-as-is -H 'Host: anything.example' -H 'kubeflow-userid: x' 'http://127.0.0.1:8080/v1'"
+    );
+}
+
+#[test]
+fn with_access_levels_everything_holds() {
+    let report = verify::verify(&compile(&[CLUSTER, SIDEGATE]));
+    assert_eq!(report.overall(), Verdict::Holds, "{:?}", report.findings);
+}
+
+#[test]
+fn the_cure_is_seen_as_what_it_opens() {
+    let difference = verify::diff(&compile(&[CLUSTER]), &compile(&[CLUSTER, BLOG_FIX]));
+    assert!(
+        difference.undecided.is_empty(),
+        "{:?}",
+        difference.undecided
+    );
+    let opened = difference
+        .changes
+        .iter()
+        .filter(|c| c.kind == verify::Kind::Opened);
+    assert!(opened.count() >= 4);
+    assert!(
+        difference
+            .changes
+            .iter()
+            .all(|c| c.kind == verify::Kind::Opened)
+    );
+}
