@@ -871,7 +871,16 @@ impl<'s> Walk<'_, 's> {
         let denied = self.denied(at, &front, left);
         self.emit(trail, Outcome::Denied, denied, &front);
         let left = self.engine.sets.minus(left, denied);
-        self.emit(trail, Outcome::NoRoute, left, &front);
+        // Who is not logged in does not learn which hosts exist.
+        let hidden = self.analysis.snapshot.enforces()
+            && hop == 0
+            && self.entrance == Some(Entrance::External);
+        let outcome = if hidden {
+            Outcome::Login
+        } else {
+            Outcome::NoRoute
+        };
+        self.emit(trail, outcome, left, &front);
     }
 
     fn front(&mut self, at: &ListenerPart<'s>, part: &HostPart<'s>, cell: Cell<'_>) -> Front {

@@ -203,8 +203,10 @@ fn service(dice: &mut Dice, index: usize) -> String {
         "[istio-system/in]",
         "[istio-system/out, istio-system/in]",
     ]);
+    let level = dice.pick(&["as-written", "login", "token", "public"]);
+    let namespace = dice.pick(&["apps", "apps", "platform"]);
     format!(
-        "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: v{index}, namespace: apps}}\nspec:\n  hosts: {}\n  gateways: {gateways}\n  http:{http}\n",
+        "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: v{index}, namespace: {namespace}, annotations: {{sidegate.dev/access: {level}}}}}\nspec:\n  hosts: {}\n  gateways: {gateways}\n  http:{http}\n",
         dice.some(&HOSTS),
     )
 }
@@ -296,6 +298,12 @@ fn the_engine_says_what_the_decision_says() {
     for seed in 0..300 {
         let mut dice = Dice(seed);
         let mut text = BASE.to_owned();
+        if seed % 3 == 0 {
+            text = text.replace(
+                "mode: as-written",
+                "mode: enforce, platform: {namespaces: [platform]}",
+            );
+        }
         for index in 0..1 + dice.roll(4) {
             text.push_str(&service(&mut dice, index));
         }
