@@ -57,6 +57,7 @@ const DIFF_EXAMPLES: &str = "\
 Examples:
   sidegate diff ./today.yaml ./tomorrow.yaml
   sidegate diff ./cluster.yaml --istio-version 1.18..1.31   what an upgrade alone changes
+  sidegate diff example:seed-broken example:seed-blog-fix
   sidegate diff ./today.yaml ./tomorrow.yaml --allow opened";
 
 const UP_EXAMPLES: &str = "\
@@ -238,7 +239,8 @@ pub(crate) struct VerifyArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct DiffArgs {
-    /// The configuration as it is, and as it will be; one alone with a range of versions
+    /// The configuration as it is, and as it will be (a file, a folder, several joined by commas,
+    /// or `example:NAME`); one alone with a range of versions
     #[arg(required = true, num_args = 1..=2, value_name = "OLD [NEW]")]
     pub(crate) paths: Vec<PathBuf>,
     /// Istio version of both, or a range for an upgrade: 1.18..1.31

@@ -5,6 +5,7 @@
 
 mod backends;
 mod cli;
+mod diff;
 mod embedded;
 mod exec;
 mod explain;
@@ -15,9 +16,11 @@ mod live;
 mod login;
 mod output;
 mod page;
+mod replay;
 mod summary;
 mod token;
 mod up;
+mod verify;
 mod watch;
 
 use std::process::ExitCode;
@@ -31,6 +34,8 @@ fn main() -> ExitCode {
         cli::Command::Exec(args) => exec::run(args),
         cli::Command::Token(args) => token::run(args),
         cli::Command::Explain(args) => explain::run(args),
+        cli::Command::Verify(args) => verify::run(args),
+        cli::Command::Diff(args) => diff::run(args),
     };
     outcome.unwrap_or_else(|error| {
         output::error(&error);

@@ -1,0 +1,145 @@
+//! `sidegate diff`: the requests that another configuration answers otherwise.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use policy::Snapshot;
+use serde_json::{Value, json};
+use ::verify::{Difference, Kind};
+
+use crate::cli::{ClusterArgs, DiffArgs, Output};
+use crate::inputs::Inputs;
+use crate::output::{self, BadInput};
+use crate::verify::{Bases, request_json, steps_json, trace};
+use crate::live;
+
+pub(crate) fn run(args: DiffArgs) -> anyhow::Result<ExitCode> {
+    let allowed = args
+        .allow
+        .iter()
+        .map(|name| kind(name))
+        .collect::<anyhow::Result<Vec<Kind>>>()?;
+    let range = args.istio_version.as_deref().and_then(|v| v.split_once(".."));
+    let (old, new) = match (&*args.paths, range) {
+        ([one], Some((from, to))) => (compile(one, Some(from))?, compile(one, Some(to))?),
+        ([old, new], Some((from, to))) => (compile(old, Some(from))?, compile(new, Some(to))?),
+        ([old, new], None) => {
+            let version = args.istio_version.as_deref();
+            (compile(old, version)?, compile(new, version)?)
+        }
+        _ => {
+            return Err(BadInput(vec![
+                "one configuration alone: expected a second one, or `--istio-version FROM..TO`".into(),
+            ])
+            .into());
+        }
+    };
+    let difference = ::verify::diff(&old, &new);
+    match args.output {
+        Output::Json => output::data(&serde_json::to_string_pretty(&as_json(&difference))?)?,
+        Output::Text => output::data(as_text(&difference).trim_end())?,
+    }
+    let unwanted = difference
+        .changes
+        .iter()
+        .any(|c| c.kind == Kind::Opened && !allowed.contains(&c.kind));
+    Ok(ExitCode::from(if unwanted {
+        1
+    } else if difference.undecided.is_empty() {
+        0
+    } else {
+        2
+    }))
+}
+
+fn kind(name: &str) -> anyhow::Result<Kind> {
+    let found = Kind::ALL.into_iter().find(|kind| kind.name() == name);
+    found.ok_or_else(|| {
+        let names = Kind::ALL.map(Kind::name).join("`, `");
+        BadInput(vec![format!("`--allow {name}`: expected `{names}`")]).into()
+    })
+}
+
+/// One side: a path, several joined by commas, or `example:NAME`.
+fn compile(path: &PathBuf, version: Option<&str>) -> anyhow::Result<Snapshot> {
+    let text = path.to_string_lossy();
+    let mut cluster_args = ClusterArgs::default();
+    let mut paths = Vec::new();
+    match text.strip_prefix("example:") {
+        Some(name) => {
+            let example = <crate::cli::Example as clap::ValueEnum>::from_str(name, false);
+            cluster_args.example = Some(example.map_err(|_| {
+                BadInput(vec![format!("no example `{name}`, see `sidegate verify --help`")])
+            })?);
+        }
+        None => paths.extend(text.split(',').map(PathBuf::from)),
+    }
+    let cluster = Inputs::new(paths, &cluster_args)?.read()?;
+    live::compile(&cluster, &live::settings(&cluster, version)?)
+}
+
+fn heading(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Opened => "opened: these reach something they did not reach",
+        Kind::Closed => "closed: these reach nothing any more",
+        Kind::Redirected => "redirected: these are asked to log in now",
+        Kind::Moved => "moved: these reach something else",
+        Kind::Told => "told: these reach nothing before and after, and are told otherwise",
+    }
+}
+
+fn as_text(difference: &Difference) -> String {
+    let bases = Bases {
+        external: "http://127.0.0.1:8080".to_owned(),
+        local: "http://127.0.0.1:8081".to_owned(),
+    };
+    let mut out = String::new();
+    for kind in Kind::ALL {
+        let mut changes = difference.changes.iter().filter(|c| c.kind == kind).peekable();
+        if changes.peek().is_none() {
+            continue;
+        }
+        out.push_str(&format!("{}\n", heading(kind)));
+        for change in changes {
+            out.push_str(&format!(
+                "    {}\n      before: {}\n      after:  {}\n{}",
+                change.witness.curl(bases.of(&change.witness)),
+                change.before,
+                change.witness.answer,
+                trace(&change.witness)
+            ));
+            if change.count > 1 {
+                out.push_str(&format!(
+                    "      and {} more groups of requests like it\n",
+                    change.count - 1
+                ));
+            }
+        }
+        out.push('\n');
+    }
+    for reason in &difference.undecided {
+        out.push_str(&format!("not decided: {reason}\n"));
+    }
+    if out.is_empty() {
+        out.push_str("Every request is answered as before.\n");
+    }
+    out
+}
+
+fn as_json(difference: &Difference) -> Value {
+    let changes: Vec<Value> = difference
+        .changes
+        .iter()
+        .map(|change| {
+            json!({
+                "kind": change.kind.name(),
+                "request": request_json(&change.witness),
+                "before": change.before,
+                "after": change.witness.answer,
+                "steps": steps_json(&change.witness),
+                "groups": change.count,
+            })
+        })
+        .collect();
+    json!({ "changes": changes, "undecided": difference.undecided })
+}
