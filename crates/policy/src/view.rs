@@ -273,9 +273,15 @@ impl<'a> AuthorizerView<'a> {
 
     /// Headers of its answer that it puts on the request.
     pub fn headers_to_upstream(&self) -> &'a [String] {
+        self.settings()
+            .map_or(&[], |s| &s.headers_to_upstream_on_allow)
+    }
+
+    /// How it is asked, if it can be.
+    pub fn settings(&self) -> Option<&'a resources::mesh::ExtAuthzHttp> {
         match &self.authorizer.kind {
-            AuthorizerKind::Broken(_) => &[],
-            AuthorizerKind::Http(settings) => &settings.headers_to_upstream_on_allow,
+            AuthorizerKind::Broken(_) => None,
+            AuthorizerKind::Http(settings) => Some(settings),
         }
     }
 

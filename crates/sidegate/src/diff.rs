@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use ::verify::{Difference, Kind};
 use policy::Snapshot;
 use serde_json::{Value, json};
-use ::verify::{Difference, Kind};
 
 use crate::cli::{ClusterArgs, DiffArgs, Output};
 use crate::inputs::Inputs;
+use crate::live;
 use crate::output::{self, BadInput};
 use crate::verify::{Bases, request_json, steps_json, trace};
-use crate::live;
 
 pub(crate) fn run(args: DiffArgs) -> anyhow::Result<ExitCode> {
     let allowed = args
@@ -19,7 +19,10 @@ pub(crate) fn run(args: DiffArgs) -> anyhow::Result<ExitCode> {
         .iter()
         .map(|name| kind(name))
         .collect::<anyhow::Result<Vec<Kind>>>()?;
-    let range = args.istio_version.as_deref().and_then(|v| v.split_once(".."));
+    let range = args
+        .istio_version
+        .as_deref()
+        .and_then(|v| v.split_once(".."));
     let (old, new) = match (&*args.paths, range) {
         ([one], Some((from, to))) => (compile(one, Some(from))?, compile(one, Some(to))?),
         ([old, new], Some((from, to))) => (compile(old, Some(from))?, compile(new, Some(to))?),
@@ -29,7 +32,8 @@ pub(crate) fn run(args: DiffArgs) -> anyhow::Result<ExitCode> {
         }
         _ => {
             return Err(BadInput(vec![
-                "one configuration alone: expected a second one, or `--istio-version FROM..TO`".into(),
+                "one configuration alone: expected a second one, or `--istio-version FROM..TO`"
+                    .into(),
             ])
             .into());
         }
@@ -69,7 +73,9 @@ fn compile(path: &PathBuf, version: Option<&str>) -> anyhow::Result<Snapshot> {
         Some(name) => {
             let example = <crate::cli::Example as clap::ValueEnum>::from_str(name, false);
             cluster_args.example = Some(example.map_err(|_| {
-                BadInput(vec![format!("no example `{name}`, see `sidegate verify --help`")])
+                BadInput(vec![format!(
+                    "no example `{name}`, see `sidegate verify --help`"
+                )])
             })?);
         }
         None => paths.extend(text.split(',').map(PathBuf::from)),
@@ -95,7 +101,11 @@ fn as_text(difference: &Difference) -> String {
     };
     let mut out = String::new();
     for kind in Kind::ALL {
-        let mut changes = difference.changes.iter().filter(|c| c.kind == kind).peekable();
+        let mut changes = difference
+            .changes
+            .iter()
+            .filter(|c| c.kind == kind)
+            .peekable();
         if changes.peek().is_none() {
             continue;
         }

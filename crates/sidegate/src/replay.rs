@@ -17,7 +17,9 @@ pub(crate) fn all(findings: &[Finding], bases: &Bases) -> Vec<String> {
         let witness = &finding.witness;
         let curl = witness.curl(bases.of(witness));
         match send(witness, bases.of(witness)) {
-            Ok(status) if reproduces(finding.claim, status) => format!("reproduced ({status}): {curl}"),
+            Ok(status) if reproduces(finding.claim, status) => {
+                format!("reproduced ({status}): {curl}")
+            }
             Ok(status) => format!("NOT reproduced ({status}): {curl}"),
             Err(error) => format!("not sent ({error}): {curl}"),
         }
@@ -29,7 +31,9 @@ pub(crate) fn all(findings: &[Finding], bases: &Bases) -> Vec<String> {
 fn reproduces(claim: Claim, status: u16) -> bool {
     let sent_away = matches!(status, 302 | 303 | 307 | 401 | 403);
     match claim {
-        Claim::PlatformNeedsLogin | Claim::NoForgedIdentity | Claim::ModelsClosedOutside => !sent_away,
+        Claim::PlatformNeedsLogin | Claim::NoForgedIdentity | Claim::ModelsClosedOutside => {
+            !sent_away
+        }
         Claim::ModelsAnswerWorkloads | Claim::ForeignUntouched | Claim::LoginReachable => sent_away,
         Claim::ProbesAnswered => matches!(status, 404 | 503),
     }

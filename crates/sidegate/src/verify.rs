@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
+use ::verify::{Claim, Finding, Report, Verdict, Witness};
 use policy::{Entrance, Snapshot, Stage};
 use serde_json::{Value, json};
-use ::verify::{Claim, Finding, Report, Verdict, Witness};
 
 use crate::cli::{Output, VerifyArgs};
 use crate::inputs::Inputs;
@@ -103,7 +103,10 @@ fn as_text(what: &str, report: &Report, snapshot: &Snapshot, bases: &Bases) -> S
         (0, open) => format!("{open} of {} are not decided.", Claim::ALL.len()),
         (broken, 0) => format!("{broken} of {} do not hold.", Claim::ALL.len()),
         (broken, open) => {
-            format!("{broken} of {} do not hold, {open} are not decided.", Claim::ALL.len())
+            format!(
+                "{broken} of {} do not hold, {open} are not decided.",
+                Claim::ALL.len()
+            )
         }
     };
     out.push_str(&format!("\n{summary}\n"));

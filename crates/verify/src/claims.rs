@@ -109,7 +109,10 @@ impl Claim {
             {
                 strangers
             }
-            Self::ForeignUntouched if owner == Owner::Foreign && login => all,
+            Self::ForeignUntouched if owner == Owner::Foreign && login => {
+                let ordinary = ordinary_authorities(engine, at.port, &flow.authorities);
+                engine.sets.and(all, ordinary)
+            }
             Self::NoForgedIdentity
                 if owner == Owner::Platform && login && !at.overwrites_identity =>
             {
@@ -138,8 +141,27 @@ impl Claim {
     }
 }
 
+/// Authorities as clients send them: without a port, or with one that the
+/// listener is reached by. Nobody is harmed when an odd one meets a login, and
+/// to leave it out takes a prefix, which opens more: `a.example:*` also holds
+/// for `a.example:1:1`, which is no longer that host.
+fn ordinary_authorities(engine: &mut Engine, port: u16, authorities: &[String]) -> Set {
+    let ordinary = authorities.iter().map(|a| match a.rsplit_once(':') {
+        None => true,
+        Some((host, given)) => {
+            !host.contains(':')
+                && given
+                    .parse()
+                    .is_ok_and(|given: u16| [80, 443, port].contains(&given))
+        }
+    });
+    engine.sets.classes(AUTHORITY, ordinary)
+}
+
 /// Where a flow is looked at.
 struct Place<'a> {
+    /// Listener port.
+    port: u16,
     snapshot: &'a Snapshot,
     entrance: Entrance,
     part: &'a HostPart<'a>,
@@ -255,6 +277,7 @@ pub fn verify(snapshot: &Snapshot) -> Report {
             for cell in part.strings.cells() {
                 report.cells += 1;
                 let place = Place {
+                    port: analysis.listener(listener).map_or(0, |l| l.view.port()),
                     snapshot,
                     entrance,
                     part: &part,

@@ -11,6 +11,7 @@
 mod analysis;
 mod claims;
 mod diff;
+mod fix;
 mod language;
 mod mdd;
 mod paths;
@@ -22,5 +23,6 @@ mod witness;
 pub use analysis::Outcome;
 pub use claims::{Claim, Finding, Report, Verdict, predict, verify};
 pub use diff::{Change, Difference, Kind, diff};
+pub use fix::{Means, Proposal, fix};
 pub use language::as_set;
 pub use witness::{Decided, DecidedRequest, Witness, decision};

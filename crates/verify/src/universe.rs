@@ -679,9 +679,11 @@ pub(crate) fn authorities<S: PartialEq>(
     signature: impl Fn(&str) -> S,
 ) -> Result<Vec<String>, language::TooComplex> {
     let mut candidates: Vec<String> = Vec::new();
-    for name in named {
-        candidates.push(name.clone());
-        candidates.push(format!("{name}:1"));
+    let named: Vec<String> = named.collect();
+    candidates.extend(named.iter().cloned());
+    // Ordinary ports before odd ones: the first of a class is its example.
+    for port in ["80", "443", "1"] {
+        candidates.extend(named.iter().map(|name| format!("{name}:{port}")));
     }
     let mut seen: Vec<(Vec<bool>, S)> = Vec::new();
     let mut out = Vec::new();

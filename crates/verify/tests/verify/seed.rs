@@ -87,3 +87,60 @@ fn the_cure_is_seen_as_what_it_opens() {
             .all(|c| c.kind == verify::Kind::Opened)
     );
 }
+
+#[test]
+fn fixes_are_found_and_hold() {
+    for texts in [vec![CLUSTER], vec![CLUSTER, BLOG_FIX]] {
+        let layers: Vec<Vec<resources::File>> = texts
+            .iter()
+            .map(|t| vec![("test.yaml".into(), (*t).to_owned())])
+            .collect();
+        let cluster = resources::parse_layers(&layers).unwrap();
+        let proposals = verify::fix(&cluster, &compile(&texts), |yaml| {
+            let mut all = texts.clone();
+            all.push(yaml);
+            Some(compile(&all))
+        });
+        assert_eq!(proposals.len(), 2);
+        for proposal in &proposals {
+            assert!(
+                proposal.is_complete(),
+                "{}\n{:?}",
+                proposal.yaml,
+                proposal.report
+            );
+            assert!(!proposal.yaml.contains("aths:"), "no path is listed");
+        }
+        assert!(proposals[0].yaml.contains("ports: [\"8080\"]"));
+        assert!(
+            proposals[0]
+                .yaml
+                .contains("notHosts: [\"shop.example.com\", \"shop.example.com:80\"")
+        );
+        assert!(proposals[1].yaml.contains("mode: enforce"));
+    }
+}
+
+#[test]
+fn a_host_prefix_in_an_exemption_is_a_hole() {
+    let policy = r#"
+apiVersion: security.istio.io/v1beta1
+kind: AuthorizationPolicy
+metadata: {name: dex-auth, namespace: istio-system}
+spec:
+  selector: {matchLabels: {istio: ingressgateway}}
+  action: CUSTOM
+  provider: {name: dex-auth-provider}
+  rules: [{to: [{operation: {ports: ["8080"], notHosts: [shop.example.com, "shop.example.com:*"]}}]}]
+"#;
+    let report = verify::verify(&compile(&[CLUSTER, BLOG_FIX, policy]));
+    let hole = report
+        .findings
+        .iter()
+        .find(|f| f.claim == Claim::PlatformNeedsLogin);
+    // The router cuts the last port off, and what is left is nobody's host.
+    assert_eq!(
+        hole.unwrap().witness.head.authority,
+        "shop.example.com:8080:80"
+    );
+}
