@@ -44,7 +44,16 @@ pub(crate) enum Command {
     /// Say which requests are answered otherwise by another configuration
     #[command(after_help = DIFF_EXAMPLES)]
     Diff(DiffArgs),
+    /// Propose the smallest change with which every claim holds
+    #[command(after_help = FIX_EXAMPLES)]
+    Fix(FixArgs),
 }
+
+const FIX_EXAMPLES: &str = "\
+Examples:
+  sidegate fix --example seed-broken          once with Istio alone, once with Sidegate
+  sidegate fix ./cluster.yaml --means istio > change.yaml
+  sidegate verify ./cluster.yaml ./change.yaml";
 
 const VERIFY_EXAMPLES: &str = "\
 Examples:
@@ -233,6 +242,29 @@ pub(crate) struct VerifyArgs {
     #[arg(long)]
     pub(crate) replay: bool,
     /// Findings as text or JSON
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum, PartialEq, Eq)]
+pub(crate) enum FixMeans {
+    /// Istio's own objects
+    Istio,
+    /// A Sidegate object
+    Sidegate,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FixArgs {
+    /// Files and folders of Kubernetes YAML, `-` for standard input
+    /// [default: the example `seed`]
+    pub(crate) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Only proposals of this kind
+    #[arg(long, value_enum, value_name = "MEANS")]
+    pub(crate) means: Option<FixMeans>,
+    /// Proposals as YAML or JSON
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Output,
 }

@@ -65,7 +65,7 @@ fn kind(name: &str) -> anyhow::Result<Kind> {
 }
 
 /// One side: a path, several joined by commas, or `example:NAME`.
-fn compile(path: &PathBuf, version: Option<&str>) -> anyhow::Result<Snapshot> {
+fn compile(path: &std::path::Path, version: Option<&str>) -> anyhow::Result<Snapshot> {
     let text = path.to_string_lossy();
     let mut cluster_args = ClusterArgs::default();
     let mut paths = Vec::new();

@@ -75,6 +75,16 @@ impl Inputs {
     /// # Errors
     /// [`BadInput`] with every error at once.
     pub(crate) fn read(&self) -> anyhow::Result<Cluster> {
+        self.layered(None)
+    }
+
+    /// The same, with more YAML on top.
+    pub(crate) fn read_with(&self, yaml: &str) -> anyhow::Result<Cluster> {
+        self.layered(Some(yaml))
+    }
+
+    fn layered(&self, top: Option<&str>) -> anyhow::Result<Cluster> {
+        let top = top.map(|yaml| vec![(Arc::from("the change"), yaml.to_owned())]);
         let cluster = match self {
             Self::Example(example) => {
                 let layers: &[&[(&str, &str)]] = match example {
@@ -82,10 +92,14 @@ impl Inputs {
                     Example::SeedBroken => &[CLUSTER],
                     Example::SeedBlogFix => &[CLUSTER, BLOG_FIX],
                 };
-                let layers: Vec<Layer> = layers.iter().map(|layer| embedded(layer)).collect();
+                let layers: Vec<Layer> = layers
+                    .iter()
+                    .map(|layer| embedded(layer))
+                    .chain(top)
+                    .collect();
                 resources::parse_layers(&layers)
             }
-            Self::Paths { paths, stdin } => read_paths(paths, stdin.as_deref()),
+            Self::Paths { paths, stdin } => read_paths(paths, stdin.as_deref(), top),
         };
         cluster.map_err(|errors| {
             BadInput(errors.errors.iter().map(ToString::to_string).collect()).into()
@@ -121,7 +135,11 @@ impl Inputs {
 }
 
 /// Each argument is a layer; a platform goes below them if they have no Gateway.
-fn read_paths(paths: &[PathBuf], stdin: Option<&str>) -> Result<Cluster, LoadErrors> {
+fn read_paths(
+    paths: &[PathBuf],
+    stdin: Option<&str>,
+    top: Option<Layer>,
+) -> Result<Cluster, LoadErrors> {
     let mut layers: Vec<Layer> = Vec::new();
     let mut errors = Vec::new();
     for path in paths {
@@ -134,6 +152,7 @@ fn read_paths(paths: &[PathBuf], stdin: Option<&str>) -> Result<Cluster, LoadErr
             Err(more) => errors.extend(more.errors),
         }
     }
+    layers.extend(top);
     let cluster = match resources::parse_layers(&layers) {
         Ok(cluster) => cluster,
         Err(more) => {

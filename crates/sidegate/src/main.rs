@@ -9,6 +9,7 @@ mod diff;
 mod embedded;
 mod exec;
 mod explain;
+mod fix;
 mod folder;
 mod inputs;
 mod limits;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         cli::Command::Explain(args) => explain::run(args),
         cli::Command::Verify(args) => verify::run(args),
         cli::Command::Diff(args) => diff::run(args),
+        cli::Command::Fix(args) => fix::run(args),
     };
     outcome.unwrap_or_else(|error| {
         output::error(&error);

@@ -6,7 +6,8 @@ use policy::{AccessLevel, Destination, Entrance, Owner, RequestHead, RouteView, 
 use resources::{ObjectRef, Source};
 use rustc_hash::FxHashMap;
 
-use crate::analysis::{Analysis, Engine, Flow, HostPart, Outcome, PROBED};
+use crate::analysis::{Analysis, Flow, HostPart, Outcome, PROBED};
+use crate::engine::Engine;
 use crate::mdd::Set;
 use crate::paths::Cell;
 use crate::universe::{AUTHORITY, IDENTITY, TOKEN_NONE};
@@ -92,7 +93,7 @@ impl Claim {
         let all = flow.set;
         match self {
             Self::PlatformNeedsLogin if owner == Owner::Platform && reaches => strangers,
-            Self::NoForgedIdentity if owner == Owner::Platform && reaches => {
+            Self::NoForgedIdentity if owner == Owner::Platform && reaches && !flow.cleaned => {
                 let forged = engine.universe.with_header(&mut engine.sets, IDENTITY);
                 engine.sets.and(strangers, forged)
             }
@@ -348,8 +349,22 @@ pub fn verify(snapshot: &Snapshot) -> Report {
         }
     }
     gather(&analysis, groups, &mut report);
+    let opaque: Vec<String> = snapshot
+        .not_understood()
+        .map(|(_, what)| {
+            format!(
+                "{}: {}: {}, not understood",
+                what.object, what.place, what.why
+            )
+        })
+        .collect();
     for claim in Claim::ALL {
         let mut reasons = engine.given_up.clone();
+        for reason in &opaque {
+            if !reasons.contains(reason) {
+                reasons.push(reason.clone());
+            }
+        }
         if engine.sets.exhausted() {
             reasons.push(
                 "too many different sets of requests: the bound on memory was hit".to_owned(),

@@ -1,11 +1,14 @@
 //! Which requests two configurations answer differently.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use policy::{Entrance, HostView, RouteView, Snapshot, TestValue};
 use rustc_hash::FxHashMap;
 
-use crate::analysis::{Analysis, Engine, Flow, Outcome};
+use crate::analysis::{Analysis, Flow, Outcome, literal};
+use crate::classes::authorities;
+use crate::engine::Engine;
 use crate::mdd::Set;
 use crate::paths::Strings;
 use crate::terms::host_part;
@@ -254,8 +257,8 @@ fn names(before: &Analysis<'_>, a: usize, after: &Analysis<'_>, b: usize) -> BTr
 
 /// The authorities of one virtual host name, in both configurations.
 struct Pair<'s> {
-    old: std::rc::Rc<crate::analysis::HostPart<'s>>,
-    new: std::rc::Rc<crate::analysis::HostPart<'s>>,
+    old: Rc<crate::analysis::HostPart<'s>>,
+    new: Rc<crate::analysis::HostPart<'s>>,
 }
 
 impl<'s> Pair<'s> {
@@ -296,5 +299,57 @@ fn is_more_specific(name: &str, than: &str) -> bool {
         (None, Some(_)) => true,
         (Some(a), Some(b)) => a.len() > b.len(),
         (_, None) => false,
+    }
+}
+
+impl<'s> Analysis<'s> {
+    /// Classes of authorities that neither of two configurations divides.
+    pub(crate) fn joint_classes(
+        &self,
+        engine: &mut Engine,
+        other: &Self,
+        at: [(usize, Option<HostView<'s>>); 2],
+        name: &str,
+        tests: &[TestValue],
+        belongs: impl Fn(&str) -> bool,
+    ) -> Rc<[String]> {
+        let borrowed: Vec<&TestValue> = tests.iter().collect();
+        let [(a, was), (b, is)] = at;
+        let next = |side: &Self, host: Option<HostView<'s>>| {
+            host.map(|host| side.next_listeners(host))
+                .unwrap_or_default()
+        };
+        let sides = [(self, a, next(self, was)), (other, b, next(other, is))];
+        let mut named = sides
+            .iter()
+            .find_map(|(side, index, _)| Some(side.listener(*index)?.examples(name)))
+            .unwrap_or_default();
+        named.extend(tests.iter().filter_map(literal));
+        for (side, index, next) in &sides {
+            let listener = side.listener(*index);
+            named.extend(listener.map(|l| l.view.port()).iter().flat_map(|port| {
+                let hosts = listener.map(|l| l.examples(name)).unwrap_or_default();
+                hosts.into_iter().map(move |h| format!("{h}:{port}"))
+            }));
+            for further in next.iter().filter_map(|i| side.listener(*i)) {
+                let hosts = further.hosts();
+                named.extend(hosts.iter().flat_map(|h| further.examples(h.name())));
+            }
+        }
+        let signature = |authority: &str| -> Vec<Option<&'s str>> {
+            let all = sides
+                .iter()
+                .flat_map(|(side, _, next)| side.selected(next, authority));
+            all.collect()
+        };
+        match authorities(&borrowed, named.into_iter(), belongs, signature) {
+            Ok(classes) => classes.into(),
+            Err(_) => {
+                engine.give_up(format!(
+                    "conditions on the authority of `{name}` are too complex together"
+                ));
+                Rc::new([])
+            }
+        }
     }
 }

@@ -10,14 +10,18 @@
 
 mod analysis;
 mod claims;
+mod classes;
 mod diff;
+mod engine;
 mod fix;
 mod language;
+mod listener;
 mod mdd;
 mod paths;
 mod scope;
 mod terms;
 mod universe;
+mod walk;
 mod witness;
 
 pub use analysis::Outcome;

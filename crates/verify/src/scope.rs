@@ -6,93 +6,56 @@ use crate::mdd::{Set, Sets};
 use crate::paths::{Cell, Head, Strings};
 use crate::terms::Term;
 
-/// What the rules of a listener do to the requests of a cell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Front {
-    /// A login service is asked.
-    pub(crate) login: Set,
-    /// Another authorizer is asked.
-    pub(crate) asked: Set,
-    /// Denied because the authorizer is broken.
-    pub(crate) broken: Set,
-    /// A DENY rule matches.
-    pub(crate) deny: Set,
-    /// An ALLOW rule matches.
-    pub(crate) allow: Set,
-}
+/// For each step of a listener, the requests of a cell that its rules match.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Front(pub(crate) Vec<Set>);
 
 impl Front {
-    pub(crate) const EMPTY: Self = Self {
-        login: Set::NONE,
-        asked: Set::NONE,
-        broken: Set::NONE,
-        deny: Set::NONE,
-        allow: Set::NONE,
-    };
+    fn none(steps: usize) -> Self {
+        Self(vec![Set::NONE; steps])
+    }
 
-    pub(crate) fn part(&mut self, effect: Effect) -> &mut Set {
-        match effect {
-            Effect::Login => &mut self.login,
-            Effect::Asked => &mut self.asked,
-            Effect::Broken => &mut self.broken,
-            Effect::Deny => &mut self.deny,
-            Effect::Allow => &mut self.allow,
+    fn add(&mut self, sets: &mut Sets, step: usize, set: Set) {
+        if let Some(slot) = self.0.get_mut(step) {
+            *slot = sets.or(*slot, set);
         }
     }
 
-    pub(crate) fn or(self, sets: &mut Sets, other: Self) -> Self {
-        Self {
-            login: sets.or(self.login, other.login),
-            asked: sets.or(self.asked, other.asked),
-            broken: sets.or(self.broken, other.broken),
-            deny: sets.or(self.deny, other.deny),
-            allow: sets.or(self.allow, other.allow),
+    pub(crate) fn or(mut self, sets: &mut Sets, other: &Self) -> Self {
+        for (slot, set) in self.0.iter_mut().zip(&other.0) {
+            *slot = sets.or(*slot, *set);
         }
+        self
     }
 
-    pub(crate) fn each(self, mut change: impl FnMut(Set) -> Set) -> Self {
-        Self {
-            login: change(self.login),
-            asked: change(self.asked),
-            broken: change(self.broken),
-            deny: change(self.deny),
-            allow: change(self.allow),
-        }
+    /// What the rules of a step match.
+    pub(crate) fn at(&self, step: usize) -> Set {
+        self.0.get(step).copied().unwrap_or(Set::NONE)
     }
-}
-
-/// What a rule does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Effect {
-    Login,
-    Asked,
-    Broken,
-    Deny,
-    Allow,
 }
 
 /// Rules of one scope: a whole listener, or one virtual host.
 #[derive(Debug, Default)]
 pub(crate) struct Scope {
     /// Terms that hold below one string only: the sets to add there.
-    exact: FxHashMap<String, Vec<(Effect, Set)>>,
-    prefix: FxHashMap<String, Vec<(Effect, Set)>>,
+    exact: FxHashMap<String, Vec<(usize, Set)>>,
+    prefix: FxHashMap<String, Vec<(usize, Set)>>,
     /// Terms without a path.
-    always: Vec<(Effect, Set)>,
+    always: Vec<(usize, Set)>,
     /// Terms with exceptions, looked at one by one.
-    others: Vec<(Effect, Term)>,
+    others: Vec<(usize, Term)>,
     lengths: Vec<usize>,
     always_front: Option<Front>,
 }
 
 impl Scope {
-    pub(crate) fn add(&mut self, effect: Effect, term: Term) {
+    pub(crate) fn add(&mut self, step: usize, term: Term) {
         if !term.outside.is_empty() {
-            self.others.push((effect, term));
+            self.others.push((step, term));
             return;
         }
         let Some(within) = term.within else {
-            self.always.push((effect, term.rest));
+            self.always.push((step, term.rest));
             return;
         };
         for head in within {
@@ -103,7 +66,7 @@ impl Scope {
             if let Err(at) = self.lengths.binary_search(&text.len()) {
                 self.lengths.insert(at, text.len());
             }
-            map.entry(text).or_default().push((effect, term.rest));
+            map.entry(text).or_default().push((step, term.rest));
         }
     }
 
@@ -117,39 +80,36 @@ impl Scope {
         }
     }
 
-    /// What the rules do on a cell of a partition that knows all strings here.
-    pub(crate) fn at(&mut self, sets: &mut Sets, cell: Cell<'_>) -> Front {
-        let mut front = match self.always_front {
-            Some(front) => front,
+    /// What the rules do on a cell of a partition that knows all strings here;
+    /// `steps` is the number of steps of the listener.
+    pub(crate) fn at(&mut self, sets: &mut Sets, steps: usize, cell: Cell<'_>) -> Front {
+        let mut front = match &self.always_front {
+            Some(front) => front.clone(),
             None => {
-                let mut front = Front::EMPTY;
-                for (effect, set) in &self.always {
-                    let part = front.part(*effect);
-                    *part = sets.or(*part, *set);
+                let mut front = Front::none(steps);
+                for (step, set) in &self.always {
+                    front.add(sets, *step, *set);
                 }
-                self.always_front = Some(front);
+                self.always_front = Some(front.clone());
                 front
-            }
-        };
-        let mut add = |sets: &mut Sets, list: Option<&Vec<(Effect, Set)>>| {
-            for (effect, set) in list.into_iter().flatten() {
-                let part = front.part(*effect);
-                *part = sets.or(*part, *set);
             }
         };
         for length in &self.lengths {
             let Some(head) = cell.text.get(..*length) else {
                 continue;
             };
-            add(sets, self.prefix.get(head));
+            for (step, set) in self.prefix.get(head).into_iter().flatten() {
+                front.add(sets, *step, *set);
+            }
             if *length == cell.text.len() && !cell.region {
-                add(sets, self.exact.get(head));
+                for (step, set) in self.exact.get(head).into_iter().flatten() {
+                    front.add(sets, *step, *set);
+                }
             }
         }
-        for (effect, term) in &self.others {
+        for (step, term) in &self.others {
             if term.covers(cell) {
-                let part = front.part(*effect);
-                *part = sets.or(*part, term.rest);
+                front.add(sets, *step, term.rest);
             }
         }
         front

@@ -3,13 +3,14 @@
 //! and route that was looked at.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use policy::{Attribute, Condition, Matcher, RequestHead, Snapshot, Test, TestValue};
 
-use crate::language::{self, classes, holds_for, key};
+use crate::classes::{
+    Example, close_under_repetition, distinct, is_header_value, is_query_value, peers,
+};
+use crate::language::{classes, holds_for, key};
 use crate::mdd::{Dim, Set, Sets};
 
 /// What a dimension speaks of.
@@ -32,15 +33,6 @@ pub(crate) enum Kind {
     Path(TestValue),
     /// A condition that is not modelled: no, yes, and nobody knows.
     Opaque(String),
-}
-
-/// An example of a class.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Example {
-    Absent,
-    Text(String),
-    Lines(Vec<String>),
-    Ip(IpAddr),
 }
 
 #[derive(Debug)]
@@ -548,24 +540,6 @@ impl Universe {
     }
 }
 
-impl Example {
-    fn lines(&self) -> &[String] {
-        match self {
-            Self::Lines(lines) => lines,
-            Self::Absent | Self::Text(_) | Self::Ip(_) => &[],
-        }
-    }
-
-    fn satisfies(&self, test: &TestValue) -> bool {
-        match (self, test) {
-            (Self::Text(text), test) => holds_for(test, text),
-            (Self::Lines(lines), test) => lines.iter().any(|line| holds_for(test, line)),
-            (Self::Ip(ip), TestValue::Net(net)) => net.contains(ip),
-            (Self::Absent | Self::Ip(_), _) => false,
-        }
-    }
-}
-
 /// A path test that the partition by strings settles.
 pub(crate) fn head_of(test: &TestValue) -> Option<crate::paths::Head> {
     use crate::paths::Head;
@@ -590,118 +564,6 @@ pub(crate) fn always(test: &TestValue) -> bool {
 
 fn is_suffix(test: &TestValue) -> bool {
     matches!(test, TestValue::Text(Matcher::Suffix(_)))
-}
-
-fn distinct(tests: &[TestValue], names: impl Iterator<Item = String>) -> Vec<Example> {
-    let mut seen: Vec<Vec<bool>> = Vec::new();
-    let mut out = Vec::new();
-    for name in names {
-        let holds: Vec<bool> = tests.iter().map(|t| holds_for(t, &name)).collect();
-        if !seen.contains(&holds) {
-            seen.push(holds);
-            out.push(Example::Text(name));
-        }
-    }
-    out
-}
-
-/// An address of every interval between the borders of the networks.
-fn peers(nets: &[TestValue]) -> Vec<Example> {
-    let default: IpAddr = IpAddr::from([203, 0, 113, 7]);
-    let mut candidates = vec![default];
-    for test in nets {
-        let TestValue::Net(net) = test else {
-            continue;
-        };
-        candidates.push(net.network());
-        candidates.extend(after(net));
-    }
-    let mut seen: Vec<Vec<bool>> = Vec::new();
-    let mut out = Vec::new();
-    for ip in candidates {
-        let example = Example::Ip(ip);
-        let holds: Vec<bool> = nets.iter().map(|t| example.satisfies(t)).collect();
-        if !seen.contains(&holds) {
-            seen.push(holds);
-            out.push(example);
-        }
-    }
-    out
-}
-
-fn after(net: &IpNet) -> Option<IpAddr> {
-    match net.broadcast() {
-        IpAddr::V4(last) => u32::from(last).checked_add(1).map(|n| IpAddr::V4(n.into())),
-        IpAddr::V6(last) => u128::from(last)
-            .checked_add(1)
-            .map(|n| IpAddr::V6(n.into())),
-    }
-}
-
-/// What a header line can carry: printable, without space at either end.
-fn is_header_value(text: &str) -> bool {
-    text.bytes().all(|b| (0x20..0x7f).contains(&b)) && text.trim() == text
-        || text == "Bearer "
-        || text.starts_with("Bearer ") && text.bytes().all(|b| (0x20..0x7f).contains(&b))
-}
-
-fn is_query_value(text: &str) -> bool {
-    text.bytes()
-        .all(|b| b > 0x20 && b < 0x7f && b != b'&' && b != b'#')
-}
-
-const MAX_HEADER_CLASSES: usize = 256;
-
-/// Several lines of one header satisfy what any of them satisfies.
-fn close_under_repetition(all: &mut Vec<(Vec<bool>, Example)>) {
-    let mut at = 1;
-    while at < all.len() && all.len() < MAX_HEADER_CLASSES {
-        for other in 1..at {
-            let (Some((a, ea)), Some((b, eb))) = (all.get(at), all.get(other)) else {
-                break;
-            };
-            let union: Vec<bool> = a.iter().zip(b).map(|(x, y)| *x || *y).collect();
-            if !all.iter().skip(1).any(|(known, _)| *known == union) {
-                let lines = ea.lines().iter().chain(eb.lines()).cloned().collect();
-                all.push((union, Example::Lines(lines)));
-            }
-        }
-        at += 1;
-    }
-}
-
-/// The classes of authorities of one virtual host: those that no test and no
-/// `signature` tells apart.
-pub(crate) fn authorities<S: PartialEq>(
-    tests: &[&TestValue],
-    named: impl Iterator<Item = String>,
-    belongs: impl Fn(&str) -> bool,
-    signature: impl Fn(&str) -> S,
-) -> Result<Vec<String>, language::TooComplex> {
-    let mut candidates: Vec<String> = Vec::new();
-    let named: Vec<String> = named.collect();
-    candidates.extend(named.iter().cloned());
-    // Ordinary ports before odd ones: the first of a class is its example.
-    for port in ["80", "443", "1"] {
-        candidates.extend(named.iter().map(|name| format!("{name}:{port}")));
-    }
-    let mut seen: Vec<(Vec<bool>, S)> = Vec::new();
-    let mut out = Vec::new();
-    let found = classes(tests, &belongs)?;
-    let also = found.into_iter().map(|c| c.example);
-    let upper: Vec<String> = candidates.iter().map(|c| c.to_ascii_uppercase()).collect();
-    for text in candidates.into_iter().chain(also).chain(upper) {
-        if !belongs(&text) {
-            continue;
-        }
-        let holds: Vec<bool> = tests.iter().map(|t| holds_for(t, &text)).collect();
-        let class = (holds, signature(&text));
-        if !seen.contains(&class) {
-            seen.push(class);
-            out.push(text);
-        }
-    }
-    Ok(out)
 }
 
 /// All tests of an attribute in a condition.

@@ -8,11 +8,13 @@ use policy::{
     RequestHead, Scheme, Snapshot, Step, TestValue, TokenError, Verdict, decide, normalise,
 };
 
-use crate::analysis::{Engine, Flow, Outcome};
+use crate::analysis::{Flow, Outcome};
+use crate::classes::Example;
+use crate::engine::Engine;
 use crate::language::{Patterns, as_set, holds_for};
 use crate::mdd::{Dim, Set};
 use crate::paths::{Cell, Strings};
-use crate::universe::{AUTHORITY, Example, Kind, TOKEN_INVALID, TOKEN_VALID};
+use crate::universe::{AUTHORITY, Kind, TOKEN_INVALID, TOKEN_VALID};
 
 /// A request, and what was decided about it.
 #[derive(Clone, Debug)]

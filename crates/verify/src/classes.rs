@@ -1,0 +1,147 @@
+//! Classes of single attributes, by an example of each.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use policy::TestValue;
+
+use crate::language::{self, classes, holds_for};
+
+/// An example of a class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Example {
+    Absent,
+    Text(String),
+    Lines(Vec<String>),
+    Ip(IpAddr),
+}
+
+impl Example {
+    pub(crate) fn lines(&self) -> &[String] {
+        match self {
+            Self::Lines(lines) => lines,
+            Self::Absent | Self::Text(_) | Self::Ip(_) => &[],
+        }
+    }
+
+    pub(crate) fn satisfies(&self, test: &TestValue) -> bool {
+        match (self, test) {
+            (Self::Text(text), test) => holds_for(test, text),
+            (Self::Lines(lines), test) => lines.iter().any(|line| holds_for(test, line)),
+            (Self::Ip(ip), TestValue::Net(net)) => net.contains(ip),
+            (Self::Absent | Self::Ip(_), _) => false,
+        }
+    }
+}
+
+pub(crate) fn distinct(tests: &[TestValue], names: impl Iterator<Item = String>) -> Vec<Example> {
+    let mut seen: Vec<Vec<bool>> = Vec::new();
+    let mut out = Vec::new();
+    for name in names {
+        let holds: Vec<bool> = tests.iter().map(|t| holds_for(t, &name)).collect();
+        if !seen.contains(&holds) {
+            seen.push(holds);
+            out.push(Example::Text(name));
+        }
+    }
+    out
+}
+
+/// An address of every interval between the borders of the networks.
+pub(crate) fn peers(nets: &[TestValue]) -> Vec<Example> {
+    let default: IpAddr = IpAddr::from([203, 0, 113, 7]);
+    let mut candidates = vec![default];
+    for test in nets {
+        let TestValue::Net(net) = test else {
+            continue;
+        };
+        candidates.push(net.network());
+        candidates.extend(after(net));
+    }
+    let mut seen: Vec<Vec<bool>> = Vec::new();
+    let mut out = Vec::new();
+    for ip in candidates {
+        let example = Example::Ip(ip);
+        let holds: Vec<bool> = nets.iter().map(|t| example.satisfies(t)).collect();
+        if !seen.contains(&holds) {
+            seen.push(holds);
+            out.push(example);
+        }
+    }
+    out
+}
+
+fn after(net: &IpNet) -> Option<IpAddr> {
+    match net.broadcast() {
+        IpAddr::V4(last) => u32::from(last).checked_add(1).map(|n| IpAddr::V4(n.into())),
+        IpAddr::V6(last) => u128::from(last)
+            .checked_add(1)
+            .map(|n| IpAddr::V6(n.into())),
+    }
+}
+
+/// What a header line can carry: printable, without space at either end.
+pub(crate) fn is_header_value(text: &str) -> bool {
+    text.bytes().all(|b| (0x20..0x7f).contains(&b)) && text.trim() == text
+        || text == "Bearer "
+        || text.starts_with("Bearer ") && text.bytes().all(|b| (0x20..0x7f).contains(&b))
+}
+
+pub(crate) fn is_query_value(text: &str) -> bool {
+    text.bytes()
+        .all(|b| b > 0x20 && b < 0x7f && b != b'&' && b != b'#')
+}
+
+const MAX_HEADER_CLASSES: usize = 256;
+
+/// Several lines of one header satisfy what any of them satisfies.
+pub(crate) fn close_under_repetition(all: &mut Vec<(Vec<bool>, Example)>) {
+    let mut at = 1;
+    while at < all.len() && all.len() < MAX_HEADER_CLASSES {
+        for other in 1..at {
+            let (Some((a, ea)), Some((b, eb))) = (all.get(at), all.get(other)) else {
+                break;
+            };
+            let union: Vec<bool> = a.iter().zip(b).map(|(x, y)| *x || *y).collect();
+            if !all.iter().skip(1).any(|(known, _)| *known == union) {
+                let lines = ea.lines().iter().chain(eb.lines()).cloned().collect();
+                all.push((union, Example::Lines(lines)));
+            }
+        }
+        at += 1;
+    }
+}
+
+/// The classes of authorities of one virtual host: those that no test and no
+/// `signature` tells apart.
+pub(crate) fn authorities<S: PartialEq>(
+    tests: &[&TestValue],
+    named: impl Iterator<Item = String>,
+    belongs: impl Fn(&str) -> bool,
+    signature: impl Fn(&str) -> S,
+) -> Result<Vec<String>, language::TooComplex> {
+    let mut candidates: Vec<String> = Vec::new();
+    let named: Vec<String> = named.collect();
+    candidates.extend(named.iter().cloned());
+    // Ordinary ports before odd ones: the first of a class is its example.
+    for port in ["80", "443", "1"] {
+        candidates.extend(named.iter().map(|name| format!("{name}:{port}")));
+    }
+    let mut seen: Vec<(Vec<bool>, S)> = Vec::new();
+    let mut out = Vec::new();
+    let found = classes(tests, &belongs)?;
+    let also = found.into_iter().map(|c| c.example);
+    let upper: Vec<String> = candidates.iter().map(|c| c.to_ascii_uppercase()).collect();
+    for text in candidates.into_iter().chain(also).chain(upper) {
+        if !belongs(&text) {
+            continue;
+        }
+        let holds: Vec<bool> = tests.iter().map(|t| holds_for(t, &text)).collect();
+        let class = (holds, signature(&text));
+        if !seen.contains(&class) {
+            seen.push(class);
+            out.push(text);
+        }
+    }
+    Ok(out)
+}

@@ -1,0 +1,119 @@
+//! What analyses share: the classes of requests, and sets of them.
+
+use policy::Snapshot;
+use rustc_hash::FxHashMap;
+
+use crate::language::{Patterns, as_set, holds_for};
+use crate::mdd::{Dim, Set, Sets};
+use crate::paths::Cell;
+use crate::universe::Universe;
+
+/// Sets and classes, shared by the configurations that are compared.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) universe: Universe,
+    pub(crate) sets: Sets,
+    path_tests: FxHashMap<Dim, Option<Patterns>>,
+    reached: FxHashMap<(Dim, usize), (bool, bool)>,
+    /// What had to be given up, for people.
+    pub(crate) given_up: Vec<String>,
+}
+
+impl Engine {
+    pub(crate) fn new(snapshots: &[&Snapshot]) -> Self {
+        Self {
+            universe: Universe::of(snapshots),
+            sets: Sets::default(),
+            path_tests: FxHashMap::default(),
+            reached: FxHashMap::default(),
+            given_up: Vec::new(),
+        }
+    }
+
+    pub(crate) fn give_up(&mut self, why: String) {
+        if !self.given_up.contains(&why) {
+            self.given_up.push(why);
+        }
+    }
+
+    /// Conditions that are not modelled and that membership depends on.
+    pub(crate) fn not_modelled(&self, set: Set) -> Vec<String> {
+        use crate::universe::Kind;
+        let dims = self.sets.support(set);
+        let names = dims
+            .into_iter()
+            .filter_map(|dim| match &self.universe.dimension(dim)?.kind {
+                Kind::Opaque(name) => Some(name.clone()),
+                _ => None,
+            });
+        names.collect()
+    }
+
+    pub(crate) fn looks_at_path(&self, set: Set) -> bool {
+        use crate::universe::Kind;
+        let dims = self.sets.support(set);
+        dims.into_iter().any(|dim| {
+            let kind = self.universe.dimension(dim).map(|d| &d.kind);
+            matches!(kind, Some(Kind::Tail | Kind::Path(_)))
+        })
+    }
+
+    /// Fixes what the cell already says about suffixes and path patterns.
+    pub(crate) fn settle(&mut self, set: Set, cell: Cell<'_>) -> Set {
+        if set == Set::NONE || set == Set::ALL {
+            return set;
+        }
+        let mut set = set;
+        for dim in self.sets.support(set) {
+            if dim == self.universe.tail_dim() {
+                if !cell.region {
+                    let class = self.universe.tail_class(cell.text);
+                    let width = self.universe.width(dim);
+                    set = self.sets.remap(set, dim, &vec![class; width]);
+                }
+                continue;
+            }
+            let Some((can_fail, can_hold)) = self.path_test(dim, cell) else {
+                continue;
+            };
+            match (can_fail, can_hold) {
+                (true, false) => set = self.sets.remap(set, dim, &[0, 0]),
+                (false, true) => set = self.sets.remap(set, dim, &[1, 1]),
+                _ => {}
+            }
+        }
+        set
+    }
+
+    /// Whether a path condition can fail and can hold in a cell; `None` for
+    /// dimensions that are no path conditions.
+    fn path_test(&mut self, dim: Dim, cell: Cell<'_>) -> Option<(bool, bool)> {
+        use crate::universe::Kind;
+        let test = match &self.universe.dimension(dim)?.kind {
+            Kind::Path(test) => test.clone(),
+            _ => return None,
+        };
+        if !cell.region {
+            let holds = holds_for(&test, cell.text);
+            return Some((!holds, holds));
+        }
+        let patterns = self
+            .path_tests
+            .entry(dim)
+            .or_insert_with(|| as_set(&test).and_then(|pattern| Patterns::new(&[pattern]).ok()));
+        let Some(patterns) = patterns else {
+            return Some((true, true));
+        };
+        let mut state = patterns.start().ok()?;
+        for byte in cell.text.bytes() {
+            state = patterns.next(state, byte);
+        }
+        let key = (dim, state.as_usize());
+        if let Some(known) = self.reached.get(&key) {
+            return Some(*known);
+        }
+        let found = patterns.continuations(state).unwrap_or((true, true));
+        self.reached.insert(key, found);
+        Some(found)
+    }
+}

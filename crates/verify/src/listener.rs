@@ -1,0 +1,272 @@
+//! One listener: its rules by step, its virtual hosts by name.
+
+use std::cell::RefCell;
+
+use policy::{
+    Attribute, Condition, HeaderChange, HostView, ListenerView, RuleAction, Snapshot, StepView,
+};
+use rustc_hash::FxHashMap;
+
+use crate::analysis::compile;
+use crate::engine::Engine;
+use crate::mdd::{Dim, Set};
+use crate::paths::Strings;
+use crate::scope::Scope;
+use crate::terms::hosts_of;
+use crate::universe::{IDENTITY, tests_of};
+
+/// A listener.
+pub(crate) struct ListenerPart<'s> {
+    pub(crate) view: ListenerView<'s>,
+    pub(crate) rules: Vec<RulePart>,
+    pub(crate) global: RefCell<Scope>,
+    pub(crate) global_strings: Strings,
+    pub(crate) steps: Vec<StepPart>,
+    by_host: FxHashMap<String, Vec<usize>>,
+    /// Rules about hosts that could be any.
+    roaming: Vec<usize>,
+    exact: FxHashMap<&'s str, HostView<'s>>,
+    /// `*.x` as `.x`, longest first, then `*`.
+    wild: Vec<(&'s str, HostView<'s>)>,
+    pub(crate) domain: Set,
+}
+
+pub(crate) struct RulePart {
+    pub(crate) step: usize,
+    pub(crate) condition: Condition,
+    /// It looks at the authority.
+    pub(crate) is_local: bool,
+}
+
+impl RulePart {
+    fn new(step: usize, condition: Condition) -> Self {
+        let mut tests = Vec::new();
+        tests_of(&condition, &Attribute::Authority, &mut tests);
+        Self {
+            step,
+            is_local: !tests.is_empty(),
+            condition,
+        }
+    }
+}
+
+/// A step that a request meets.
+pub(crate) struct StepPart {
+    pub(crate) kind: StepKind,
+    /// Only routes that say so have it.
+    pub(crate) disabled: bool,
+}
+
+/// What a step does.
+pub(crate) enum StepKind {
+    /// Access levels.
+    Access,
+    /// Requests that match ask the provider, or are denied when it is broken.
+    Gate { provider: usize, broken: bool },
+    /// The provider is asked, where its gate is open.
+    Custom { provider: usize, login: bool },
+    /// An authorizer is asked about everything.
+    Asked { login: bool },
+    /// An authorizer that cannot be asked refuses everything.
+    Broken,
+    /// Bad tokens are refused.
+    Tokens,
+    /// What matches is denied.
+    Deny,
+    /// What does not match is denied.
+    Allow,
+    /// Request headers change.
+    Headers {
+        maps: Vec<(Dim, Vec<u16>)>,
+        /// The identity header of the client is gone after it.
+        cleans: bool,
+    },
+    /// CORS preflights are answered.
+    Cors,
+    /// Nothing that concerns an answer.
+    Other,
+}
+
+fn cleans(change: &HeaderChange) -> bool {
+    match change {
+        HeaderChange::Set(name, _) | HeaderChange::Remove(name) => name == IDENTITY,
+        HeaderChange::Add(..) => false,
+    }
+}
+
+impl<'s> ListenerPart<'s> {
+    pub(crate) fn new(engine: &mut Engine, snapshot: &Snapshot, view: ListenerView<'s>) -> Self {
+        let mut rules = Vec::new();
+        let mut steps = Vec::new();
+        for (index, step) in view.steps().into_iter().enumerate() {
+            let mut add = |list: Vec<policy::RuleView<'_>>| {
+                rules.extend(list.into_iter().map(|r| RulePart::new(index, r.condition)));
+            };
+            let kind = match step {
+                StepView::Access => StepKind::Access,
+                StepView::Gate { authorizer, .. }
+                    if snapshot.enforces() && authorizer.is_login() =>
+                {
+                    StepKind::Other
+                }
+                StepView::Gate {
+                    provider,
+                    authorizer,
+                } => {
+                    let broken = authorizer.broken().is_some();
+                    match authorizer.rules {
+                        Some(list) if !authorizer.denies_all => add(list),
+                        _ => rules.push(RulePart::new(index, Condition::always())),
+                    }
+                    StepKind::Gate { provider, broken }
+                }
+                StepView::Custom {
+                    provider,
+                    authorizer,
+                } => StepKind::Custom {
+                    provider,
+                    login: authorizer.is_login(),
+                },
+                StepView::Authorizer(authorizer)
+                    if snapshot.enforces() && authorizer.is_login() =>
+                {
+                    StepKind::Other
+                }
+                StepView::Authorizer(authorizer) => match authorizer.broken() {
+                    Some(_) => StepKind::Broken,
+                    None => StepKind::Asked {
+                        login: authorizer.is_login(),
+                    },
+                },
+                StepView::Tokens => StepKind::Tokens,
+                StepView::Rules { action, rules } => {
+                    add(rules);
+                    match action {
+                        RuleAction::Deny => StepKind::Deny,
+                        RuleAction::Allow => StepKind::Allow,
+                        RuleAction::Custom => StepKind::Other,
+                    }
+                }
+                StepView::Headers(changes) => StepKind::Headers {
+                    maps: changes
+                        .iter()
+                        .filter_map(|c| engine.universe.header_map(c))
+                        .collect(),
+                    cleans: changes.iter().any(cleans),
+                },
+                StepView::Cors => StepKind::Cors,
+                StepView::Other => StepKind::Other,
+            };
+            steps.push(StepPart {
+                kind,
+                disabled: view.is_disabled(index),
+            });
+        }
+        let mut global = Scope::default();
+        let mut by_host: FxHashMap<String, Vec<usize>> = FxHashMap::default();
+        let mut roaming = Vec::new();
+        for (index, rule) in rules.iter().enumerate() {
+            if !rule.is_local {
+                match compile(engine, view.port(), &[], &rule.condition) {
+                    Some(terms) => terms.into_iter().for_each(|t| global.add(rule.step, t)),
+                    None => engine.give_up("a rule has too many combinations".to_owned()),
+                }
+                continue;
+            }
+            match hosts_of(&rule.condition) {
+                Some(hosts) => {
+                    for host in hosts {
+                        let list = by_host.entry(host).or_default();
+                        if list.last() != Some(&index) {
+                            list.push(index);
+                        }
+                    }
+                }
+                None => roaming.push(index),
+            }
+        }
+        let mut global_strings: Strings = std::iter::empty().collect();
+        global.strings(&mut global_strings);
+        let mut exact = FxHashMap::default();
+        let mut wild = Vec::new();
+        for host in view.hosts() {
+            match host.name().strip_prefix('*') {
+                Some(suffix) => wild.push((suffix, host)),
+                None => {
+                    exact.insert(host.name(), host);
+                }
+            }
+        }
+        wild.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        let domain = engine
+            .universe
+            .domain(&mut engine.sets, view.token_issuers());
+        Self {
+            view,
+            rules,
+            global: RefCell::new(global),
+            global_strings,
+            by_host,
+            roaming,
+            exact,
+            wild,
+            domain,
+            steps,
+        }
+    }
+
+    /// The virtual host of a host, as the decision finds it.
+    pub(crate) fn select(&self, host: &str) -> Option<HostView<'s>> {
+        if let Some(found) = self.exact.get(host) {
+            return Some(*found);
+        }
+        let mut wild = self.wild.iter();
+        let found = wild.find(|(suffix, _)| {
+            suffix.is_empty() || host.len() > suffix.len() && host.ends_with(suffix)
+        });
+        found.map(|(_, host)| *host)
+    }
+
+    pub(crate) fn named(&self, name: &str) -> Option<HostView<'s>> {
+        let exact = self.exact.get(name).copied();
+        exact.or_else(|| self.wild.iter().map(|(_, h)| *h).find(|h| h.name() == name))
+    }
+
+    /// All virtual hosts, by name.
+    pub(crate) fn hosts(&self) -> Vec<HostView<'s>> {
+        let wild = self.wild.iter().map(|(_, host)| host);
+        let mut all: Vec<HostView<'s>> = self.exact.values().chain(wild).copied().collect();
+        all.sort_by_key(|host| host.name());
+        all
+    }
+
+    /// Hosts that a virtual host of this name serves, to begin with.
+    pub(crate) fn examples(&self, name: &str) -> Vec<String> {
+        match name.strip_prefix('*') {
+            None => vec![name.to_owned()],
+            Some("") => vec!["anything.example".to_owned(), "other.test".to_owned()],
+            Some(suffix) => vec![format!("x{suffix}"), format!("q7z.x{suffix}")],
+        }
+    }
+
+    /// Rules about hosts that can matter for a virtual host.
+    pub(crate) fn rules_for(&self, name: &str) -> Vec<&RulePart> {
+        let mut indexes: Vec<usize> = self.roaming.clone();
+        match name.strip_prefix('*') {
+            None => indexes.extend(self.by_host.get(name).into_iter().flatten()),
+            Some(suffix) => {
+                for (host, list) in &self.by_host {
+                    if host.ends_with(suffix) {
+                        indexes.extend(list);
+                    }
+                }
+            }
+        }
+        indexes.sort_unstable();
+        indexes.dedup();
+        indexes
+            .into_iter()
+            .filter_map(|i| self.rules.get(i))
+            .collect()
+    }
+}
