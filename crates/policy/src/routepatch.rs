@@ -213,10 +213,14 @@ impl<'p> Table<'_, 'p> {
                 continue;
             }
             let scope = route_scope(&host_name, &route);
+            let scope = patches
+                .iter()
+                .any(|(_, _, at)| at.is_some())
+                .then_some(scope);
             route.overrides = if own.configs.is_empty() {
                 shared.clone()
             } else {
-                self.overrides(&own, level, whole, &host_name, Some(scope))
+                self.overrides(&own, level, whole, &host_name, scope)
             };
             for changes in [&own, level, whole] {
                 route
@@ -368,25 +372,28 @@ impl<'p> Table<'_, 'p> {
                         let found = level.configs.iter().rev().find(|(known, ..)| *known == key);
                         found.map(|(_, config, index)| (*config, *index))
                     };
-                    here(route)
-                        .map(|found| (found, scope.clone()))
-                        .or_else(|| {
-                            here(host).map(|found| (found, Some(Scope::Host(host_name.to_owned()))))
-                        })
-                        .or_else(|| here(whole).map(|found| (found, None)))
+                    let of_route = here(route).map(|(config, index)| (config, index, true));
+                    of_route
+                        .or_else(|| here(host).map(|(config, index)| (config, index, false)))
+                        .or_else(|| here(whole).map(|(config, index)| (config, index, false)))
                 });
-            let Some(((config, index), scope)) = found else {
+            let Some((config, index, of_route)) = found else {
                 continue;
             };
             let Some(patch) = self.patches.get(index).copied() else {
                 continue;
+            };
+            let scope = match (scope.clone().filter(|_| of_route), host_of(patch)) {
+                (Some(route), _) => route,
+                (None, true) => Scope::Host(host_name.to_owned()),
+                (None, false) => Scope::Listener,
             };
             match perroute::read(config, filter, &patch.object, &patch.source, self.version) {
                 Said::Override(what) => list.push((number, what)),
                 Said::Nothing(why) => {
                     said_nothing.push(patch.problem(&format!("{why}: no effect")))
                 }
-                Said::Opaque(why) => notes.push((index, why, scope.unwrap_or(Scope::Listener))),
+                Said::Opaque(why) => notes.push((index, why, scope)),
             }
         }
         for problem in said_nothing {

@@ -10,6 +10,7 @@
 
 mod as_written;
 mod enforced;
+mod filters;
 
 use std::net::SocketAddr;
 
