@@ -307,7 +307,7 @@ fn head(snapshot: &Snapshot, case: &Value) -> Option<RequestHead> {
         Some((authority, path)) => (authority, format!("/{path}")),
         None => (text("authority")?, target.to_owned()),
     };
-    let (path, query) = RequestHead::split_target(&target, snapshot.normalization()).ok()?;
+    let (path, query) = snapshot.split_target(&target).ok()?;
     let mut headers = HeaderMap::new();
     for (name, value) in pairs(request.get("headers").unwrap_or(&Value::Null)) {
         headers.append(

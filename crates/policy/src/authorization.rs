@@ -33,7 +33,7 @@ pub(crate) fn authorization(
     let mut policies = Vec::new();
     let mut custom: Vec<Custom> = Vec::new();
     for object in &cluster.authorization_policies {
-        if !attached(object, pods, root) {
+        if !attached(object, pods, root, version) {
             continue;
         }
         let Some(policy) = Policy::compile(object, version, warnings) else {
@@ -103,13 +103,25 @@ pub(crate) fn authorization(
 
 /// Whether a policy reaches these pods (istio `policyattachment.go`): pods of
 /// the Gateway API by target or selector, all others by selector alone.
-fn attached(object: &Object<AuthorizationPolicy>, pods: &GatewayPods, root: &str) -> bool {
+/// Before the versions that brought `targetRef` and `targetRefs` the API server
+/// drops those fields: what was meant for one gateway selects by selector alone.
+fn attached(
+    object: &Object<AuthorizationPolicy>,
+    pods: &GatewayPods,
+    root: &str,
+    version: IstioVersion,
+) -> bool {
     let (spec, namespace) = (&object.spec, object.meta.namespace.as_str());
     let here = namespace == &*pods.namespace;
     if !here && namespace != root {
         return false;
     }
-    let mut targets = spec.target_refs.iter().chain(&spec.target_ref).peekable();
+    let list = (version >= IstioVersion::TARGET_REFS).then_some(&spec.target_refs);
+    let single = (version >= IstioVersion::TARGET_REF)
+        .then_some(&spec.target_ref)
+        .into_iter()
+        .flatten();
+    let mut targets = list.into_iter().flatten().chain(single).peekable();
     if targets.peek().is_none() {
         return spec
             .selector
@@ -164,12 +176,12 @@ fn provider(
         )),
         Some(found) => match &found.envoy_ext_authz_http {
             Some(http) => {
-                let mut authorizer = Authorizer::http(
-                    name,
-                    http.clone(),
-                    object.reference(),
-                    object.source.clone(),
-                );
+                let mut settings = http.clone();
+                if version < IstioVersion::DOWNSTREAM_ON_ALLOW {
+                    settings.headers_to_downstream_on_allow.clear();
+                }
+                let mut authorizer =
+                    Authorizer::http(name, settings, object.reference(), object.source.clone());
                 let host = http.service.rsplit('/').next().unwrap_or_default();
                 let known = ServiceName::from_host(host, "istio-system")
                     .is_some_and(|s| cluster.service(&s).is_some())

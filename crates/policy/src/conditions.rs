@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::matcher::Matcher;
+use crate::principal::PrincipalMatcher;
 use crate::routes::RouteCondition;
 use crate::rules::{self, CompiledRule, Constraint, Value};
 
@@ -126,16 +127,22 @@ impl Constraint {
             }
             (A::Method, Value::Text(m)) => text(Attribute::Method, m),
             (A::Path, Value::Text(m)) => text(Attribute::Path, m),
-            (A::Header(name), Value::Text(m)) => text(header(name), m),
+            (A::Header(name) | A::JoinedHeader(name), Value::Text(m)) => text(header(name), m),
             (A::Port, Value::Port(port)) => {
                 Condition::test(Attribute::Port, TestValue::Port(*port))
             }
             (A::PeerIp, Value::Net(net)) => {
                 Condition::test(Attribute::PeerIp, TestValue::Net(*net))
             }
-            (A::RequestPrincipal, Value::Principal(p)) => Condition::All(vec![
-                text(Attribute::Issuer, &p.issuer),
-                text(Attribute::Subject, &p.subject),
+            (A::RequestPrincipal, Value::Principal(PrincipalMatcher::Whole(m))) => {
+                text(Attribute::Other("request.auth.principal".into()), m)
+            }
+            (
+                A::RequestPrincipal,
+                Value::Principal(PrincipalMatcher::Split { issuer, subject }),
+            ) => Condition::All(vec![
+                text(Attribute::Issuer, issuer),
+                text(Attribute::Subject, subject),
             ]),
             (A::Absent, _) => Condition::test(Attribute::Absent, TestValue::Text(Matcher::Present)),
             // A value of another kind than its attribute never matches.

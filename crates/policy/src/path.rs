@@ -14,6 +14,15 @@ pub struct BadPath(pub &'static str);
 /// Control bytes, bytes outside ASCII, an encoded NUL, or a path that does not
 /// begin with `/`.
 pub fn normalise(path: &str, mode: Normalization) -> Result<String, BadPath> {
+    normalise_with(path, mode, true)
+}
+
+/// The same, as Envoys do before and after they read `..;x` as `..`.
+pub(crate) fn normalise_with(
+    path: &str,
+    mode: Normalization,
+    dots_with_parameters: bool,
+) -> Result<String, BadPath> {
     if path == "*" {
         return Ok(path.to_owned());
     }
@@ -33,7 +42,11 @@ pub fn normalise(path: &str, mode: Normalization) -> Result<String, BadPath> {
     } else {
         path
     };
-    let path = canonical_bytes(&strip_dot_parameters(path))?;
+    let path = if dots_with_parameters {
+        canonical_bytes(&strip_dot_parameters(path))?
+    } else {
+        canonical_bytes(path)?
+    };
     let path = resolve_dots(&path);
     Ok(match mode {
         Normalization::MergeSlashes | Normalization::DecodeAndMergeSlashes => merge_slashes(&path),

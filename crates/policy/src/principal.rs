@@ -3,7 +3,7 @@
 
 use crate::caller::{Caller, TokenHolder};
 use crate::matcher::Matcher;
-use crate::settings::Settings;
+use crate::settings::{IstioVersion, Settings};
 
 /// The principal of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,9 +14,11 @@ pub(crate) struct RequestPrincipal {
 
 /// A value of `requestPrincipals`.
 #[derive(Clone, Debug)]
-pub(crate) struct PrincipalMatcher {
-    pub(crate) issuer: Matcher,
-    pub(crate) subject: Matcher,
+pub(crate) enum PrincipalMatcher {
+    /// Issuer and subject, each by itself.
+    Split { issuer: Matcher, subject: Matcher },
+    /// One text `issuer/subject` (up to Istio 1.20).
+    Whole(Matcher),
 }
 
 impl RequestPrincipal {
@@ -38,11 +40,19 @@ impl RequestPrincipal {
 }
 
 impl PrincipalMatcher {
-    /// Split at the last `/`; a star begins or ends either part, never both.
-    pub(crate) fn compile(value: &str) -> Result<Self, String> {
+    /// Split at the last `/` (1.21.0: at the first); a star begins or ends
+    /// either part, never both.
+    pub(crate) fn compile(value: &str, version: IstioVersion) -> Result<Self, String> {
+        if version < IstioVersion::PRINCIPAL_SPLIT {
+            return Matcher::of_policy_string(value).map(Self::Whole);
+        }
         let some = || Matcher::of_policy_string("*");
         let exact = |text: &str| Ok(Matcher::Exact(text.to_owned()));
-        let parts = value.rsplit_once('/');
+        let parts = if version >= IstioVersion::PRINCIPAL_SPLIT_LAST {
+            value.rsplit_once('/')
+        } else {
+            value.split_once('/')
+        };
         let (issuer, subject) = match (value, parts) {
             ("*", _) => (some(), some()),
             (_, Some(("*", subject))) => (some(), exact(subject)),
@@ -61,14 +71,21 @@ impl PrincipalMatcher {
                 _ => (exact(value), exact("")),
             },
         };
-        Ok(Self {
+        Ok(Self::Split {
             issuer: issuer?,
             subject: subject?,
         })
     }
 
     pub(crate) fn matches(&self, principal: &RequestPrincipal) -> bool {
-        self.issuer.matches(&principal.issuer) && self.subject.matches(&principal.subject)
+        match self {
+            Self::Split { issuer, subject } => {
+                issuer.matches(&principal.issuer) && subject.matches(&principal.subject)
+            }
+            Self::Whole(whole) => {
+                whole.matches(&format!("{}/{}", principal.issuer, principal.subject))
+            }
+        }
     }
 }
 
@@ -94,13 +111,14 @@ mod tests {
             ("https://idp.example/dex", false),
             ("https://*", false),
         ] {
-            let matcher = PrincipalMatcher::compile(value).unwrap();
+            let matcher = PrincipalMatcher::compile(value, IstioVersion::NEWEST).unwrap();
             assert_eq!(matcher.matches(&principal), expected, "{value}");
         }
         let empty = RequestPrincipal {
             subject: String::new(),
             ..principal
         };
-        assert!(!PrincipalMatcher::compile("*").unwrap().matches(&empty));
+        let any = PrincipalMatcher::compile("*", IstioVersion::NEWEST).unwrap();
+        assert!(!any.matches(&empty));
     }
 }

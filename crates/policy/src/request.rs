@@ -6,7 +6,8 @@ use http::{HeaderMap, HeaderName, Method};
 use resources::mesh::Normalization;
 
 use crate::caller::Workload;
-use crate::path::{BadPath, normalise};
+use crate::path::{BadPath, normalise, normalise_with};
+use crate::snapshot::Snapshot;
 
 /// The listener a request arrived on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +51,28 @@ pub struct RequestHead {
     pub workload: Option<Workload>,
 }
 
+impl Snapshot {
+    /// Splits and normalises a request target as the gateways of this
+    /// configuration do, with its mode and by its Istio version.
+    ///
+    /// # Errors
+    /// [`BadPath`] for targets that have no single reading; the client gets 400.
+    pub fn split_target(&self, target: &str) -> Result<(String, Option<String>), BadPath> {
+        let (path, query) = split(target);
+        let dots = self.istio_version().dots_with_parameters();
+        Ok((normalise_with(path, self.normalization(), dots)?, query))
+    }
+}
+
+/// Path and query, without the fragment.
+fn split(target: &str) -> (&str, Option<String>) {
+    let target = target.split_once('#').map_or(target, |(before, _)| before);
+    match target.split_once('?') {
+        Some((path, query)) => (path, Some(query.to_owned())),
+        None => (target, None),
+    }
+}
+
 impl RequestHead {
     /// Splits and normalises a request target in origin form (`/path?query`).
     ///
@@ -59,11 +82,7 @@ impl RequestHead {
         target: &str,
         mode: Normalization,
     ) -> Result<(String, Option<String>), BadPath> {
-        let target = target.split_once('#').map_or(target, |(before, _)| before);
-        let (path, query) = match target.split_once('?') {
-            Some((path, query)) => (path, Some(query.to_owned())),
-            None => (target, None),
-        };
+        let (path, query) = split(target);
         Ok((normalise(path, mode)?, query))
     }
 

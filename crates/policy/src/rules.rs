@@ -62,6 +62,8 @@ pub(crate) enum Attribute {
     Method,
     Path,
     Header(String),
+    /// Values joined by commas (Envoy without the fix of CVE-2026-26308).
+    JoinedHeader(String),
     PeerIp,
     RequestPrincipal,
     /// Peer certificate, claims and destination attributes: never there on a
@@ -161,7 +163,7 @@ impl CompiledRule {
             compiled.from.push(
                 from.source
                     .as_ref()
-                    .map_or_else(Vec::new, |s| of_source(s, bad)),
+                    .map_or_else(Vec::new, |s| of_source(s, version, bad)),
             );
         }
         for to in &rule.to {
@@ -172,7 +174,7 @@ impl CompiledRule {
             );
         }
         for condition in &rule.when {
-            compiled.when.extend(of_condition(condition, bad)?);
+            compiled.when.extend(of_condition(condition, version, bad)?);
         }
         Some(compiled)
     }
@@ -207,6 +209,7 @@ impl Constraint {
                 (Attribute::Method, Value::Text(m)) => m.matches(head.method.as_str()),
                 (Attribute::Path, Value::Text(m)) => m.matches(&head.path),
                 (Attribute::Header(name), Value::Text(m)) => header_matches(head, name, m),
+                (Attribute::JoinedHeader(name), Value::Text(m)) => joined_matches(head, name, m),
                 (Attribute::Port, Value::Port(p)) => *p == port,
                 (Attribute::PeerIp, Value::Net(net)) => {
                     net.contains(&head.peer.ip().to_canonical())
@@ -234,8 +237,31 @@ fn header_matches(head: &RequestHead, name: &str, matcher: &Matcher) -> bool {
     }
 }
 
-fn of_source(source: &SourceMatch, bad: &mut Vec<BadValue>) -> Vec<Constraint> {
+const NONE: &Vec<String> = &Vec::new();
+
+/// All values of a header as one.
+fn joined_matches(head: &RequestHead, name: &str, matcher: &Matcher) -> bool {
+    let all = head.headers.get_all(name);
+    let values: Vec<_> = all
+        .iter()
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .collect();
+    match values.as_slice() {
+        [] => false,
+        [one] => matcher.matches(one),
+        many => matcher.matches(&many.join(",")),
+    }
+}
+
+fn of_source(
+    source: &SourceMatch,
+    version: IstioVersion,
+    bad: &mut Vec<BadValue>,
+) -> Vec<Constraint> {
     let mut all = Vec::new();
+    let principal = |text: &str| principal(text, version);
+    // The API server drops fields that the version does not have.
+    let known = |since: IstioVersion, list| if version >= since { list } else { NONE };
     let (positive, negative) = (&source.request_principals, &source.not_request_principals);
     both(
         &mut all,
@@ -248,8 +274,14 @@ fn of_source(source: &SourceMatch, bad: &mut Vec<BadValue>) -> Vec<Constraint> {
     for (positive, negative) in [
         (&source.principals, &source.not_principals),
         (&source.namespaces, &source.not_namespaces),
-        (&source.service_accounts, &source.not_service_accounts),
-        (&source.trust_domains, &source.not_trust_domains),
+        (
+            known(IstioVersion::SERVICE_ACCOUNTS, &source.service_accounts),
+            known(IstioVersion::SERVICE_ACCOUNTS, &source.not_service_accounts),
+        ),
+        (
+            known(IstioVersion::TRUST_DOMAINS, &source.trust_domains),
+            known(IstioVersion::TRUST_DOMAINS, &source.not_trust_domains),
+        ),
     ] {
         both(&mut all, &Attribute::Absent, positive, negative, bad, |v| {
             Matcher::of_policy_string(v).map(Value::Text)
@@ -290,10 +322,16 @@ fn of_operation(
         }
         .map(Value::Text)
     };
+    // Before 1.12 hosts were an ordinary header matcher.
+    let host = if version >= IstioVersion::HOSTS_IGNORE_CASE {
+        Attribute::Host
+    } else {
+        Attribute::Header(":authority".to_owned())
+    };
     let mut all = Vec::new();
     both(
         &mut all,
-        &Attribute::Host,
+        &host,
         &operation.hosts,
         &operation.not_hosts,
         bad,
@@ -326,12 +364,21 @@ fn of_operation(
     all
 }
 
-fn of_condition(condition: &Condition, bad: &mut Vec<BadValue>) -> Option<Vec<Constraint>> {
+fn of_condition(
+    condition: &Condition,
+    version: IstioVersion,
+    bad: &mut Vec<BadValue>,
+) -> Option<Vec<Constraint>> {
     let bracket = |prefix: &str| condition.key.strip_prefix(prefix)?.strip_suffix(']');
     let mut all = Vec::new();
     let (values, not_values) = (&condition.values, &condition.not_values);
     if let Some(name) = bracket("request.headers[") {
-        let attribute = Attribute::Header(name.to_ascii_lowercase());
+        let name = name.to_ascii_lowercase();
+        let attribute = if version.headers_individually() || name.starts_with(':') {
+            Attribute::Header(name)
+        } else {
+            Attribute::JoinedHeader(name)
+        };
         both(&mut all, &attribute, values, not_values, bad, |v| {
             Ok(Value::Text(Matcher::of_policy_header(v)))
         });
@@ -349,7 +396,7 @@ fn of_condition(condition: &Condition, bad: &mut Vec<BadValue>) -> Option<Vec<Co
                 values,
                 not_values,
                 bad,
-                principal,
+                |text| principal(text, version),
             );
         }
         key if known_but_absent(key) => {
@@ -406,8 +453,8 @@ fn both(
     }
 }
 
-fn principal(text: &str) -> Result<Value, String> {
-    PrincipalMatcher::compile(text).map(Value::Principal)
+fn principal(text: &str, version: IstioVersion) -> Result<Value, String> {
+    PrincipalMatcher::compile(text, version).map(Value::Principal)
 }
 
 fn net(text: &str) -> Result<Value, String> {

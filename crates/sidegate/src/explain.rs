@@ -85,7 +85,8 @@ fn head(
         None => (Entrance::External, None),
     };
     let target = url.path_and_query().map_or("/", |p| p.as_str());
-    let (path, query) = RequestHead::split_target(target, snapshot.normalization())
+    let (path, query) = snapshot
+        .split_target(target)
         .map_err(|error| bad(error.to_string()))?;
     let mut headers = HeaderMap::new();
     for line in &args.headers {
