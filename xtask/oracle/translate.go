@@ -1,0 +1,166 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"istio.io/istio/pilot/pkg/config/kube/crd"
+	"istio.io/istio/pilot/pkg/features"
+	"istio.io/istio/pilot/pkg/model"
+	"istio.io/istio/pilot/test/xds"
+	"istio.io/istio/pkg/config"
+	"istio.io/istio/pkg/config/mesh"
+	"istio.io/istio/pkg/config/schema/collections"
+	"istio.io/istio/pkg/config/schema/resource"
+	kubelib "istio.io/istio/pkg/kube"
+	"istio.io/istio/pkg/test"
+)
+
+// Config is what Istio sends to the gateway pod.
+type Config struct {
+	listeners []*listener.Listener
+	routes    []*route.RouteConfiguration
+	clusters  []*cluster.Cluster
+}
+
+// Settings of istiod are variables of its packages: clusters that change some
+// are translated alone.
+var settings sync.RWMutex
+
+var switches = map[string]*bool{
+	"PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS": &features.EnableMultipleCustomAuthzProviders,
+	"ENABLE_SELECTOR_BASED_K8S_GATEWAY_POLICY":     &features.EnableSelectorBasedK8sGatewayPolicy,
+}
+
+func translate(c Cluster) (result *Config, said Translated) {
+	if len(c.Env) == 0 {
+		settings.RLock()
+		defer settings.RUnlock()
+	} else {
+		settings.Lock()
+		defer settings.Unlock()
+		for name, text := range c.Env {
+			where, known := switches[name]
+			value, err := strconv.ParseBool(text)
+			if !known || err != nil {
+				said.Error = fmt.Sprintf("setting `%s: %s` is not known here", name, text)
+				return nil, said
+			}
+			before := *where
+			*where = value
+			defer func() { *where = before }()
+		}
+	}
+	options, rejected, err := load(c)
+	said.Rejected = rejected
+	if err == nil {
+		err = test.Wrap(func(t test.Failer) { result = generate(t, options, c) })
+	}
+	if err != nil {
+		said.Error = err.Error()
+		return nil, said
+	}
+	return result, said
+}
+
+func generate(t test.Failer, options xds.FakeOptions, c Cluster) *Config {
+	server := xds.NewFakeDiscoveryServer(t, options)
+	proxy := server.SetupProxy(&model.Proxy{
+		ID:              "gateway-under-test." + c.Namespace,
+		Type:            model.Router,
+		ConfigNamespace: c.Namespace,
+		DNSDomain:       c.Namespace + ".svc.cluster.local",
+		IPAddresses:     []string{c.Address},
+		Labels:          c.Labels,
+		Metadata: &model.NodeMetadata{
+			Namespace:    c.Namespace,
+			IstioVersion: "1.31.0",
+			ClusterID:    "Kubernetes",
+			Labels:       c.Labels,
+		},
+	})
+	listeners := server.Listeners(proxy)
+	return &Config{listeners, server.RoutesFromListeners(proxy, listeners), server.Clusters(proxy)}
+}
+
+// load sorts the objects: Istio's are configuration, the rest lies in the fake API server.
+func load(c Cluster) (xds.FakeOptions, []string, error) {
+	var options xds.FakeOptions
+	var rejected []string
+	settings := string(c.Mesh)
+	if settings == "" || settings == "null" {
+		settings = "{}"
+	}
+	meshConfig, err := mesh.ApplyMeshConfig(settings, mesh.DefaultMeshConfig())
+	if err != nil {
+		return options, nil, fmt.Errorf("mesh config: %w", err)
+	}
+	// It takes a filter of Istio's build of Envoy.
+	meshConfig.EnableAutoMtls.Value = false
+	options.MeshConfig = meshConfig
+	now := time.Now()
+	decode := kubelib.IstioCodec.UniversalDeserializer().Decode
+	for _, raw := range c.Objects {
+		var head struct {
+			metav1.TypeMeta `json:",inline"`
+			Metadata        metav1.ObjectMeta `json:"metadata"`
+		}
+		if err := json.Unmarshal(raw, &head); err != nil {
+			return options, nil, err
+		}
+		name := fmt.Sprintf("%s %s/%s", head.Kind, head.Metadata.Namespace, head.Metadata.Name)
+		if !strings.Contains(head.APIVersion, "istio.io/") {
+			object, _, err := decode(raw, nil, nil)
+			if err == nil {
+				options.KubernetesObjects = append(options.KubernetesObjects, object)
+			} else if !runtime.IsNotRegisteredError(err) {
+				return options, nil, fmt.Errorf("%s: %w", name, err)
+			}
+			continue
+		}
+		stored, err := convert(raw)
+		if err != nil {
+			return options, nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if stored == nil {
+			continue
+		}
+		schema, _ := collections.PilotGatewayAPI().FindByGroupVersionKind(stored.GroupVersionKind)
+		if _, err := schema.ValidateConfig(*stored); err != nil {
+			rejected = append(rejected, fmt.Sprintf("%s: %v", name, err))
+		}
+		if stored.CreationTimestamp.IsZero() {
+			stored.CreationTimestamp = now
+		}
+		options.Configs = append(options.Configs, *stored)
+	}
+	return options, rejected, nil
+}
+
+// convert reads one object of Istio's as it comes from the API server. Kinds
+// that no gateway needs are nil.
+func convert(raw []byte) (*config.Config, error) {
+	var object crd.IstioKind
+	if err := json.Unmarshal(raw, &object); err != nil {
+		return nil, err
+	}
+	kind := object.GroupVersionKind()
+	schema, known := collections.PilotGatewayAPI().FindByGroupVersionAliasesKind(resource.FromKubernetesGVK(&kind))
+	if !known {
+		return nil, nil
+	}
+	if object.Namespace == "" {
+		object.Namespace = "default"
+	}
+	return crd.ConvertObject(schema, &object, "cluster.local")
+}
