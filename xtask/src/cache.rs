@@ -76,6 +76,19 @@ pub(crate) fn cargo_tool(name: &str, version: &str) -> Result<PathBuf> {
     Ok(folder.join("bin").join(name))
 }
 
+/// The program that `build` makes from sources of that text.
+pub(crate) fn built(
+    name: &str,
+    sources: &str,
+    program: &str,
+    build: impl FnOnce(&Path) -> Result<()>,
+) -> Result<PathBuf> {
+    let folder = folder(&format!("{name}-{:016x}", fingerprint(sources)))?;
+    let program = folder.join(program);
+    once(&folder, || build(&program))?;
+    Ok(program)
+}
+
 /// FNV-1a: stable over versions of Rust, which the standard hasher is not.
 fn fingerprint(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {

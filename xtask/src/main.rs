@@ -1,4 +1,4 @@
-//! What a developer or CI runs: test, tidy, deny, bench.
+//! What a developer or CI runs: test, tidy, deny, oracle, bench.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -9,6 +9,7 @@ mod bench;
 mod cache;
 mod conformance;
 mod deny;
+mod oracle;
 mod shell;
 mod test;
 mod tidy;
@@ -28,6 +29,8 @@ Commands:
                advisories where their database can be fetched
   conformance FILE
                Decide every case of a file, a line per case
+  oracle --cases FILE | --random | --dir DIR --request LINE | --seed
+               Compare with Istio's control plane and Envoy (docs/conformance.md)
   bench        Measure beside KServe's Python server, and write
                docs/benchmarks.md (--quick: shorter, writes nothing)
 
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["deny"] => deny::run(),
         ["conformance", file] => conformance::run(std::path::Path::new(file)),
+        ["oracle", rest @ ..] => oracle::run(rest),
         ["bench"] => bench::run(bench::Length::Full),
         ["bench", "--quick"] => bench::run(bench::Length::Quick),
         ["help" | "-h" | "--help"] => {

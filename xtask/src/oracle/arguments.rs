@@ -1,0 +1,102 @@
+//! The arguments of `cargo xtask oracle`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::random::Features;
+
+const USAGE: &str = "\
+expected one of
+  oracle --cases FILE
+  oracle --random [--clusters N] [--requests M] [--seed S] [--features LIST] [--find N]
+  oracle --dir DIR --request 'GET http://host/path' [--port 8080] …
+  oracle --seed";
+
+/// What to do.
+pub(crate) enum Task {
+    Cases(PathBuf),
+    Random(Plan),
+    Folder(Folder),
+    Seed,
+}
+
+/// A random run.
+pub(crate) struct Plan {
+    pub(crate) clusters: u64,
+    pub(crate) requests: usize,
+    pub(crate) seeds: Vec<u64>,
+    pub(crate) features: Features,
+    /// Disagreements that are made small.
+    pub(crate) find: usize,
+}
+
+/// Manifests and requests to them.
+pub(crate) struct Folder {
+    pub(crate) folders: Vec<PathBuf>,
+    pub(crate) requests: Vec<String>,
+    pub(crate) port: u16,
+}
+
+pub(crate) fn parse(args: &[&str]) -> Result<Task> {
+    let mut plan = Plan {
+        clusters: 60,
+        requests: 50,
+        seeds: Vec::new(),
+        features: Features::all(),
+        find: 8,
+    };
+    let mut folder = Folder {
+        folders: Vec::new(),
+        requests: Vec::new(),
+        port: 8080,
+    };
+    let (mut random, mut seed_example, mut cases) = (false, false, None);
+    let mut rest = args.iter().copied().peekable();
+    while let Some(arg) = rest.next() {
+        if arg == "--random" {
+            random = true;
+            continue;
+        }
+        if arg == "--seed" && rest.peek().is_none_or(|next| next.starts_with("--")) {
+            seed_example = true;
+            continue;
+        }
+        let value = rest
+            .next()
+            .with_context(|| format!("`{arg}` needs a value: {USAGE}"))?;
+        let number = || {
+            value
+                .parse::<u64>()
+                .with_context(|| format!("`{arg} {value}`: expected a number"))
+        };
+        match arg {
+            "--cases" => cases = Some(PathBuf::from(value)),
+            "--clusters" => plan.clusters = number()?,
+            "--requests" => plan.requests = usize::try_from(number()?)?,
+            "--seed" if value == "fresh" => plan.seeds.push(fresh()?),
+            "--seed" => plan.seeds.push(number()?),
+            "--features" => plan.features = Features::parse(value)?,
+            "--find" => plan.find = usize::try_from(number()?)?,
+            "--dir" => folder.folders.push(PathBuf::from(value)),
+            "--request" => folder.requests.push(value.to_owned()),
+            "--port" => folder.port = u16::try_from(number()?)?,
+            _ => bail!("`{arg}` is not understood: {USAGE}"),
+        }
+    }
+    if plan.seeds.is_empty() {
+        plan.seeds.push(1);
+    }
+    match cases {
+        Some(file) => Ok(Task::Cases(file)),
+        None if random => Ok(Task::Random(plan)),
+        None if !folder.folders.is_empty() => Ok(Task::Folder(folder)),
+        None if seed_example => Ok(Task::Seed),
+        None => bail!("{USAGE}"),
+    }
+}
+
+fn fresh() -> Result<u64> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    Ok(now.as_secs())
+}

@@ -1,0 +1,272 @@
+//! Files of cases: a cluster, a request, and what is expected.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, anyhow};
+use serde_json::{Value, json};
+
+use super::run::Job;
+use super::tokens::Keys;
+use super::world::{Observed, Reply, Sent, Tls, World};
+
+/// One case.
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) job: Job,
+    expect: String,
+    detail: Value,
+}
+
+/// Reads a file of the form that docs/conformance.md describes.
+pub(crate) fn read(file: &Path, keys: &mut Keys) -> Result<Vec<Case>> {
+    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let suite: Value = serde_saphyr::from_str(&text).map_err(|error| anyhow!("{error}"))?;
+    let cases = suite.get("cases").and_then(Value::as_array);
+    let mut read = Vec::new();
+    for case in cases.into_iter().flatten() {
+        let name = text_of(case, "name").unwrap_or("(no name)").to_owned();
+        read.push(Case {
+            job: job(&suite, case, keys).with_context(|| format!("case `{name}`"))?,
+            name,
+            expect: text_of(case, "expect").unwrap_or_default().to_owned(),
+            detail: case.get("expectDetail").cloned().unwrap_or_default(),
+        });
+    }
+    Ok(read)
+}
+
+impl Case {
+    /// How an observation differs from what is expected.
+    pub(crate) fn differs(&self, observed: &Observed) -> Option<String> {
+        let checker = self.job.requests.first().map(|sent| sent.checker.clone());
+        let found = kind(observed, &checker.unwrap_or_default());
+        if found != self.expect {
+            return Some(format!("expected {}, found {found}", self.expect));
+        }
+        let detail = |name: &str| self.detail.get(name);
+        if let Some(status) = detail("status").and_then(Value::as_u64)
+            && observed.status.map(u64::from) != Some(status)
+        {
+            return Some(format!("expected {status}, found {:?}", observed.status));
+        }
+        if let Some(expected) = detail("upstreamPath").and_then(Value::as_str) {
+            let found = observed
+                .upstream
+                .as_ref()
+                .map(|arrived| arrived.target.as_str());
+            if found != Some(expected) {
+                return Some(format!(
+                    "expected upstream path {expected}, found {found:?}"
+                ));
+            }
+        }
+        if let Some(expected) = detail("checkPath").and_then(Value::as_str) {
+            let found = observed
+                .checks
+                .first()
+                .map(|arrived| arrived.target.as_str());
+            if found != Some(expected) {
+                return Some(format!("expected check path {expected}, found {found:?}"));
+            }
+        }
+        let expected: Option<Vec<String>> = detail("providers")
+            .and_then(Value::as_array)
+            .map(|names| names.iter().filter_map(|name| self.service(name)).collect());
+        let found: Vec<String> = observed
+            .checks
+            .iter()
+            .map(|check| check.at.clone())
+            .collect();
+        match expected {
+            Some(expected) if expected != found => {
+                Some(format!("expected checks by {expected:?}, found {found:?}"))
+            }
+            _ => None,
+        }
+    }
+
+    /// `service:port` of a provider's name.
+    fn service(&self, provider: &Value) -> Option<String> {
+        let providers = self.job.world.mesh.get("extensionProviders")?.as_array()?;
+        let found = providers
+            .iter()
+            .find(|known| known.get("name") == Some(provider))?;
+        let http = found.get("envoyExtAuthzHttp")?;
+        Some(format!(
+            "{}:{}",
+            http.get("service")?.as_str()?,
+            http.get("port")?
+        ))
+    }
+}
+
+/// The word for an observation.
+fn kind(observed: &Observed, checker: &Reply) -> &'static str {
+    let checked = !observed.checks.is_empty();
+    match observed.status {
+        None => "closed",
+        // The check let it pass and something behind it refused.
+        Some(401 | 403) if checked && checker.status == 200 => "deny",
+        _ if checked => "ext-authz",
+        Some(200) if observed.upstream.is_some() => "allow",
+        Some(400 | 426) => "bad-request",
+        Some(404) => "not-found",
+        Some(status) if (300..400).contains(&status) => "redirect",
+        Some(401 | 403) => "deny",
+        Some(503) => "unavailable",
+        Some(_) => "answer",
+    }
+}
+
+fn text_of<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
+    value.get(name).and_then(Value::as_str)
+}
+
+fn job(suite: &Value, case: &Value, keys: &mut Keys) -> Result<Job> {
+    let defaults = |field: &str| {
+        suite
+            .pointer(&format!("/defaults/{field}"))
+            .cloned()
+            .unwrap_or_default()
+    };
+    let list = |value: Value| value.as_array().cloned().unwrap_or_default();
+    let own = |field: &str| case.get(field).cloned();
+    let mut objects = list(own("services").unwrap_or_else(|| defaults("services")));
+    if case.get("noDefaultRoutes").and_then(Value::as_bool) != Some(true) {
+        objects.extend(list(defaults("routes")));
+    }
+    objects.extend(list(own("resources").unwrap_or_default()));
+    for object in &mut objects {
+        keys.fill(object)?;
+    }
+    let mut mesh = defaults("meshConfig");
+    merge(&mut mesh, case.get("meshConfig").unwrap_or(&Value::Null));
+    let request = case.get("request").context("a case needs a request")?;
+    let texts = |value: Option<&Value>| {
+        let map = value.and_then(Value::as_object);
+        map.into_iter()
+            .flatten()
+            .map(|(name, value)| (name.clone(), plain(value)))
+            .collect()
+    };
+    let world = World {
+        objects,
+        mesh,
+        labels: texts(request.get("workloadLabels")),
+        namespace: text_of(request, "namespace")
+            .unwrap_or("istio-system")
+            .to_owned(),
+        env: texts(case.get("istiodEnv")),
+    };
+    let mut sent = sent(request, keys)?;
+    let says = case.get("extAuthzBehaviour").unwrap_or(&Value::Null);
+    sent.checker = reply(says);
+    Ok(Job {
+        world,
+        requests: vec![sent],
+    })
+}
+
+fn sent(request: &Value, keys: &mut Keys) -> Result<Sent> {
+    let mut headers = pairs(request.get("headers").unwrap_or(&Value::Null));
+    if let Some(jwt) = request.get("jwt").filter(|jwt| !jwt.is_null()) {
+        let key = text_of(jwt, "signedBy").unwrap_or("k1").to_owned();
+        let token = keys.token(&key, jwt.get("claims").unwrap_or(&json!({})))?;
+        let name = text_of(jwt, "header").unwrap_or("authorization").to_owned();
+        let prefix = text_of(jwt, "prefix").unwrap_or("Bearer ");
+        headers.push((name, format!("{prefix}{token}")));
+    }
+    let port = request.get("port").and_then(Value::as_u64).unwrap_or(8080);
+    let source = text_of(request, "source").unwrap_or("127.0.0.1");
+    let tls = request.get("tls").filter(|tls| !tls.is_null());
+    Ok(Sent {
+        port: u16::try_from(port)?,
+        method: text_of(request, "method").unwrap_or("GET").to_owned(),
+        authority: text_of(request, "authority").unwrap_or_default().to_owned(),
+        target: text_of(request, "path").unwrap_or("/").to_owned(),
+        headers,
+        source: source.parse::<Ipv4Addr>()?,
+        checker: Reply::default(),
+        tls: tls.map(|tls| Tls {
+            sni: text_of(tls, "sni").map(str::to_owned),
+            identity: text_of(tls, "clientUriSan").map(str::to_owned),
+        }),
+    })
+}
+
+fn reply(says: &Value) -> Reply {
+    // A status, or a map.
+    let status = says.get("status").unwrap_or(says);
+    let status = plain(status).parse::<u64>().ok();
+    Reply {
+        status: status
+            .and_then(|status| u16::try_from(status).ok())
+            .unwrap_or(200),
+        headers: pairs(says.get("headers").unwrap_or(&Value::Null)),
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// A map, or a list of pairs when a header is repeated.
+fn pairs(headers: &Value) -> Vec<(String, String)> {
+    match headers {
+        Value::Object(map) => map
+            .iter()
+            .map(|(name, value)| (name.clone(), plain(value)))
+            .collect(),
+        Value::Array(list) => list
+            .iter()
+            .filter_map(|pair| Some((plain(pair.get(0)?), plain(pair.get(1)?))))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+pub(crate) fn merge(into: &mut Value, from: &Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (_, Value::Null) => {}
+        (into, from) => *into = from.clone(),
+    }
+}
+
+/// A found disagreement as a case, ready to be added to a file.
+pub(crate) fn write(name: &str, job: &Job, observed: &Observed) -> String {
+    let mut text = format!("- name: {name}\n  verified: istio-eed52ebb66ad+envoy-1.40.0\n");
+    text.push_str("  services: []\n  noDefaultRoutes: true\n");
+    text.push_str(&format!("  meshConfig: {}\n  resources:\n", job.world.mesh));
+    for object in &job.world.objects {
+        text.push_str(&format!("  - {object}\n"));
+    }
+    for sent in &job.requests {
+        let request = json!({
+            "workloadLabels": job.world.labels, "namespace": job.world.namespace,
+            "port": sent.port, "method": sent.method, "authority": sent.authority,
+            "path": sent.target, "headers": sent.headers, "source": sent.source.to_string(),
+        });
+        text.push_str(&format!("  request: {request}\n"));
+        if sent.checker != Reply::default() {
+            let says = json!({"status": sent.checker.status, "headers": sent.checker.headers});
+            text.push_str(&format!("  extAuthzBehaviour: {says}\n"));
+        }
+    }
+    let checker = job.requests.first().map(|sent| sent.checker.clone());
+    let word = kind(observed, &checker.unwrap_or_default());
+    text.push_str(&format!("  expect: {}\n", word));
+    let mut detail = json!({"status": observed.status});
+    if let (Some(upstream), Some(map)) = (&observed.upstream, detail.as_object_mut()) {
+        map.insert("upstreamPath".into(), upstream.target.clone().into());
+    }
+    text.push_str(&format!("  expectDetail: {detail}\n"));
+    text
+}

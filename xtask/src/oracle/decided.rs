@@ -1,0 +1,236 @@
+//! The same requests, decided by `policy::decide`.
+
+use std::net::SocketAddr;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use policy::{
+    Answers, Caller, Check, CheckAnswer, CheckResponse, Destination, Entrance, HeaderChange,
+    NoTrace, Permit, Question, Refusal, RequestHead, Scheme, Settings, Snapshot, Verdict,
+};
+use resources::{Cluster, ServiceName};
+
+use super::world::{Arrived, Observed, Sent, World, is_transport_header};
+
+/// A compiled cluster.
+pub(crate) struct Decider {
+    cluster: Cluster,
+    snapshot: Snapshot,
+}
+
+impl Decider {
+    /// Compiles, or says what of the cluster is not decided here.
+    pub(crate) fn new(world: &World) -> Result<Self, String> {
+        if let Some(name) = world.env.keys().next() {
+            return Err(format!("setting `{name}` of istiod"));
+        }
+        let cluster = resources::parse(&[("cluster.yaml".into(), world.manifests())])
+            .map_err(|errors| format!("does not load: {errors}"))?;
+        let snapshot = Snapshot::compile(&cluster, &Settings::default())
+            .map_err(|problems| format!("does not compile: {problems:?}"))?;
+        let unclear = |p: &&policy::Problem| p.message.contains("not understood");
+        if let Some(problem) = snapshot.warnings().iter().find(unclear) {
+            return Err(problem.to_string());
+        }
+        Ok(Self { cluster, snapshot })
+    }
+
+    /// What becomes of a request, or what of it is not decided here.
+    pub(crate) fn observe(&self, sent: &Sent) -> Result<Observed, String> {
+        if sent.tls.is_some() {
+            return Err("TLS".into());
+        }
+        if !matches!(sent.port, 8080 | 8081) {
+            return Err(format!("port {}", sent.port));
+        }
+        let mut observed = Observed {
+            status: Some(400),
+            location: None,
+            headers: Vec::new(),
+            checks: Vec::new(),
+            upstream: None,
+        };
+        let entrance = match sent.port {
+            8081 => Entrance::Local,
+            _ => Entrance::External,
+        };
+        if !self.snapshot.has(entrance) {
+            observed.status = None;
+            return Ok(observed);
+        }
+        let Some(head) = head(&self.snapshot, sent, entrance) else {
+            return Ok(observed);
+        };
+        let mut answers = Answers::new();
+        loop {
+            match policy::decide(&self.snapshot, &head, &answers, &mut NoTrace) {
+                Verdict::Ask(Question::Caller(_)) => answers.caller_is(Caller::Anonymous),
+                Verdict::Ask(Question::Check(check)) => {
+                    let answer = self.answer(sent, &check, &mut observed);
+                    answers.check_is(check.id, answer);
+                }
+                Verdict::Permit(permit) => {
+                    self.forward(&permit, head, &mut observed);
+                    break;
+                }
+                Verdict::Denial(denial) => {
+                    observed.status = Some(denial.refusal.status().as_u16());
+                    if let Refusal::Answer(reply) = &denial.refusal {
+                        answer_headers(&reply.headers, &mut observed);
+                    }
+                    break;
+                }
+            }
+        }
+        observed.headers.sort();
+        Ok(observed)
+    }
+
+    fn answer(&self, sent: &Sent, check: &Check, observed: &mut Observed) -> CheckAnswer {
+        let at = format!("{}:{}", check.settings.service, check.settings.port);
+        if !self.exists(&check.settings.service, check.settings.port) {
+            return CheckAnswer::Failed("the Service has no such port".into());
+        }
+        observed.checks.push(Arrived {
+            at,
+            method: check.method.to_string(),
+            target: check.path_and_query.clone(),
+            host: check.authority.clone(),
+            headers: visible(&check.headers),
+        });
+        let headers = sent.checker.headers.iter();
+        CheckAnswer::Response(CheckResponse {
+            status: StatusCode::from_u16(sent.checker.status).unwrap_or_default(),
+            headers: headers
+                .filter_map(|(name, value)| pair(name, value))
+                .collect(),
+            body: bytes::Bytes::new(),
+        })
+    }
+
+    fn forward(&self, permit: &Permit, head: RequestHead, observed: &mut Observed) {
+        let target = permit
+            .path_and_query()
+            .map_or_else(|| head.path_and_query(), str::to_owned);
+        let host = permit.authority().unwrap_or(&head.authority).to_owned();
+        let mut headers = head.headers;
+        for change in permit.request_headers() {
+            change.apply(&mut headers);
+        }
+        let at = match permit.destination() {
+            Destination::Reply(reply) => {
+                observed.status = Some(reply.status.as_u16());
+                answer_headers(&reply.headers, observed);
+                response_changes(permit.response_headers(), observed);
+                return;
+            }
+            Destination::Login => return,
+            Destination::Service { service, port } => (
+                format!("{}.{}.svc.cluster.local", service.name, service.namespace),
+                *port,
+            ),
+            Destination::Host { host, port } => (host.to_string(), *port),
+        };
+        if !self.exists(&at.0, at.1) {
+            observed.status = Some(503);
+            response_changes(permit.response_headers(), observed);
+            return;
+        }
+        observed.status = Some(200);
+        observed.upstream = Some(Arrived {
+            at: format!("{}:{}", at.0, at.1),
+            method: head.method.to_string(),
+            target,
+            host,
+            headers: visible(&headers),
+        });
+        response_changes(permit.response_headers(), observed);
+    }
+
+    /// Whether Envoy would have a cluster of that name.
+    fn exists(&self, host: &str, port: u16) -> bool {
+        let service = ServiceName::from_host(host, "istio-system");
+        let service = service.and_then(|name| self.cluster.service(&name));
+        service.is_some_and(|s| s.spec.ports.iter().any(|p| p.port == port))
+    }
+}
+
+fn response_changes(changes: &[HeaderChange], observed: &mut Observed) {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &observed.headers {
+        if let Some((name, value)) = pair(name, value) {
+            headers.append(name, value);
+        }
+    }
+    for change in changes {
+        change.apply(&mut headers);
+    }
+    observed.headers = visible(&headers)
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("x-"))
+        .collect();
+}
+
+fn answer_headers(headers: &[(HeaderName, HeaderValue)], observed: &mut Observed) {
+    for (name, value) in headers {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        if name == http::header::LOCATION {
+            observed.location = Some(value);
+        } else if name.as_str().starts_with("x-") && !is_transport_header(name.as_str()) {
+            observed.headers.push((name.to_string(), value));
+        }
+    }
+}
+
+/// Sorted, as a peer of Envoy would see them.
+fn visible(headers: &HeaderMap) -> Vec<(String, String)> {
+    let mut list: Vec<(String, String)> = headers
+        .iter()
+        .filter(|(name, _)| !is_transport_header(name.as_str()))
+        .map(|(name, value)| {
+            (
+                name.to_string(),
+                String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            )
+        })
+        .collect();
+    list.sort();
+    list
+}
+
+fn pair(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
+    Some((
+        HeaderName::from_bytes(name.as_bytes()).ok()?,
+        HeaderValue::from_bytes(value.as_bytes()).ok()?,
+    ))
+}
+
+/// `None` is a 400.
+fn head(snapshot: &Snapshot, sent: &Sent, entrance: Entrance) -> Option<RequestHead> {
+    // In absolute form the target's authority takes the place of Host.
+    let absolute = sent.target.strip_prefix("http://").map(|rest| {
+        rest.find(['/', '?', '#'])
+            .map_or((rest, ""), |at| rest.split_at(at))
+    });
+    let (authority, target) = match absolute {
+        Some((authority, path)) if path.starts_with('/') => (authority, path.to_owned()),
+        Some((authority, path)) => (authority, format!("/{path}")),
+        None => (sent.authority.as_str(), sent.target.clone()),
+    };
+    let (path, query) = RequestHead::split_target(&target, snapshot.normalization()).ok()?;
+    let mut headers = HeaderMap::new();
+    for (name, value) in &sent.headers {
+        let (name, value) = pair(name, value.trim())?;
+        headers.append(name, value);
+    }
+    Some(RequestHead {
+        entrance,
+        method: Method::from_bytes(sent.method.as_bytes()).ok()?,
+        scheme: Scheme::Http,
+        authority: authority.to_owned(),
+        path,
+        query,
+        headers,
+        peer: SocketAddr::from((sent.source, 1)),
+        workload: None,
+    })
+}

@@ -1,0 +1,164 @@
+//! One Envoy that serves the gateways of a batch, and requests sent to it raw.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::peers::{Peers, header, read_head};
+use super::world::{Observed, Sent, is_transport_header};
+
+const START: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// A running Envoy.
+pub(crate) struct Envoy {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Envoy {
+    /// Starts it on the files of the folder and waits until it listens.
+    pub(crate) fn start(program: &Path, folder: &Path) -> Result<Self> {
+        let (config, log, admin) = (
+            folder.join("envoy.json"),
+            folder.join("envoy.log"),
+            folder.join("admin"),
+        );
+        let _ = std::fs::remove_file(&admin);
+        let from = |file: &str| json!({"path_config_source": {"path": folder.join(file)}, "resource_api_version": "V3"});
+        let bootstrap = json!({
+            "node": {"id": "gateway-under-test", "cluster": "oracle"},
+            "admin": {"address": {"pipe": {"path": admin}}},
+            "dynamic_resources": {"lds_config": from("lds.pb"), "cds_config": from("cds.pb")},
+            "stats_config": {"stats_matcher": {"reject_all": true}},
+            // As in Istio's bootstrap (pkg/bootstrap/config.go).
+            "layered_runtime": {"layers": [{"name": "istio", "static_layer": {
+                "envoy.reloadable_features.http_reject_path_with_fragment": false,
+                "re2.max_program_size.error_level": 32768,
+            }}]},
+        });
+        std::fs::write(&config, bootstrap.to_string())?;
+        let child = Command::new(program)
+            .args(["--concurrency", "1", "--disable-hot-restart"])
+            .args(["--log-level", "warning", "--log-path"])
+            .arg(&log)
+            .arg("-c")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("starting {}", program.display()))?;
+        let mut envoy = Self { child, log };
+        let start = Instant::now();
+        while !ready(&admin) {
+            if !envoy.alive() || start.elapsed() > START {
+                bail!("Envoy does not start: {}", envoy.last_words());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(envoy)
+    }
+
+    pub(crate) fn alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// The end of its log.
+    pub(crate) fn last_words(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().rev().take(3).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join(" / ")
+    }
+
+    /// What it wrote about one listener.
+    pub(crate) fn complaint(&self, cluster: usize) -> Option<String> {
+        let text = std::fs::read_to_string(&self.log).ok()?;
+        let name = format!("{cluster}|");
+        let line = text
+            .lines()
+            .find(|line| line.split([' ', '\'', '"']).any(|w| w.starts_with(&name)))?;
+        Some(line.chars().take(400).collect())
+    }
+}
+
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn ready(admin: &Path) -> bool {
+    let Ok(mut stream) = UnixStream::connect(admin) else {
+        return false;
+    };
+    let _ = stream.set_read_timeout(Some(ANSWER));
+    let asked =
+        stream.write_all(b"GET /ready HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+    let mut text = String::new();
+    asked.is_ok() && stream.read_to_string(&mut text).is_ok() && text.contains("LIVE")
+}
+
+/// Sends one request to the gateway at that address.
+pub(crate) fn send(peers: &Peers, gateway: Ipv4Addr, sent: &Sent) -> Observed {
+    peers.expect(&sent.checker);
+    let head = exchange(gateway, sent);
+    let (checks, upstream) = peers.seen();
+    let mut observed = Observed {
+        status: None,
+        location: None,
+        headers: Vec::new(),
+        checks,
+        upstream,
+    };
+    let Some(head) = head else {
+        return observed;
+    };
+    let mut lines = head.split("\r\n");
+    observed.status = lines
+        .next()
+        .and_then(|line| line.split(' ').nth(1)?.parse().ok());
+    for (name, value) in lines.filter_map(header) {
+        if name == "location" {
+            observed.location = Some(value);
+        } else if name.starts_with("x-") && !is_transport_header(&name) {
+            observed.headers.push((name, value));
+        }
+    }
+    observed.headers.sort();
+    observed
+}
+
+fn exchange(gateway: Ipv4Addr, sent: &Sent) -> Option<String> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).ok()?;
+    let from = SocketAddr::from((sent.source, 0));
+    socket.bind(&SockAddr::from(from)).ok()?;
+    let to = SocketAddr::from((gateway, sent.port));
+    socket.connect(&SockAddr::from(to)).ok()?;
+    let mut stream = TcpStream::from(socket);
+    stream.set_nodelay(true).ok()?;
+    stream.set_read_timeout(Some(ANSWER)).ok()?;
+    stream.write_all(wire(sent).as_bytes()).ok()?;
+    let mut rest = Vec::new();
+    read_head(&mut stream, &mut rest)
+}
+
+/// The request as bytes.
+fn wire(sent: &Sent) -> String {
+    let mut text = format!(
+        "{} {} HTTP/1.1\r\nHost: {}\r\n",
+        sent.method, sent.target, sent.authority
+    );
+    for (name, value) in &sent.headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    text + "\r\n"
+}

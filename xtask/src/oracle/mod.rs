@@ -1,0 +1,93 @@
+//! `cargo xtask oracle`: `policy::decide` held against Istio's control plane
+//! and Envoy.
+
+mod arguments;
+mod cases;
+mod compare;
+mod decided;
+mod envoy;
+mod folder;
+mod install;
+mod istio;
+mod peers;
+mod random;
+mod random_run;
+mod run;
+mod shrink;
+mod tokens;
+mod world;
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use self::arguments::Task;
+use self::decided::Decider;
+use self::run::{Job, Oracle};
+use self::tokens::Keys;
+
+/// Runs the command.
+pub(crate) fn run(args: &[&str]) -> Result<()> {
+    match arguments::parse(args)? {
+        Task::Cases(file) => run_cases(&file),
+        Task::Random(plan) => random_run::run(&plan),
+        Task::Folder(folder) => folder::run(&folder),
+        Task::Seed => folder::seed(),
+    }
+}
+
+/// Every case of a file, on Istio and Envoy and decided: a line per case.
+fn run_cases(file: &Path) -> Result<()> {
+    let mut keys = Keys::default();
+    let cases = cases::read(file, &mut keys)?;
+    let jobs: Vec<Job> = cases.iter().map(|case| case.job.clone()).collect();
+    let mut oracle = Oracle::new(install::programs()?)?;
+    let outcomes = oracle.run(&jobs)?;
+    let (mut agree, mut differ, mut open) = (0, 0, 0);
+    for (case, outcome) in cases.iter().zip(outcomes) {
+        let mut words = Vec::new();
+        let envoy = match &outcome.answers {
+            Ok(answers) => answers.first(),
+            Err(why) => {
+                words.push(format!("Envoy does not serve it: {why}"));
+                None
+            }
+        };
+        if let Some(what) = envoy.and_then(|observed| case.differs(observed)) {
+            words.push(format!("Envoy: {what}"));
+        }
+        let decided = Decider::new(&case.job.world).and_then(|decider| {
+            case.job
+                .requests
+                .iter()
+                .map(|sent| decider.observe(sent))
+                .next_back()
+                .unwrap_or_else(|| Err("no request".into()))
+        });
+        match (&decided, envoy) {
+            (Ok(ours), Some(theirs)) => {
+                words.extend(compare::difference(theirs, ours));
+            }
+            (Ok(_), None) => {}
+            (Err(why), _) => {
+                if words.is_empty() {
+                    open += 1;
+                    println!("not covered  {} ({why})", case.name);
+                    continue;
+                }
+            }
+        }
+        if words.is_empty() {
+            agree += 1;
+            println!("agrees       {}", case.name);
+        } else {
+            differ += 1;
+            println!("DIFFERS      {} ({})", case.name, words.join("; "));
+        }
+    }
+    println!("{agree} agree, {differ} differ, {open} not covered");
+    if differ > 0 {
+        bail!("{differ} cases differ");
+    }
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! The peers of the gateway: every upstream and every authorizer in one server.
+//!
+//! Envoy reaches number n at the address that the translator gave it, so a
+//! connection tells by its local address which of them it was meant for.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context, Result};
+
+use super::world::{Arrived, Reply, is_transport_header};
+
+/// A request head longer than this is cut off.
+const MAX_HEAD: usize = 256 * 1024;
+
+/// The server and what it saw.
+#[derive(Clone)]
+pub(crate) struct Peers {
+    pub(crate) port: u16,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Envoy's names, by number.
+    names: Vec<String>,
+    reply: Reply,
+    checks: Vec<Arrived>,
+    upstream: Option<Arrived>,
+}
+
+impl Peers {
+    pub(crate) fn start() -> Result<Self> {
+        // All of 127.0.0.0/8 has to reach it; others are turned away below.
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))
+            .context("opening a port for the upstreams")?;
+        let peers = Self {
+            port: listener.local_addr()?.port(),
+            state: Arc::default(),
+        };
+        let server = peers.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let server = server.clone();
+                std::thread::spawn(move || server.serve(stream));
+            }
+        });
+        Ok(peers)
+    }
+
+    pub(crate) fn name(&self, names: Vec<String>) {
+        self.lock().names = names;
+    }
+
+    /// Forgets what was seen, and answers checks like this from now on.
+    pub(crate) fn expect(&self, reply: &Reply) {
+        let mut state = self.lock();
+        state.reply = reply.clone();
+        state.checks.clear();
+        state.upstream = None;
+    }
+
+    pub(crate) fn seen(&self) -> (Vec<Arrived>, Option<Arrived>) {
+        let mut state = self.lock();
+        (std::mem::take(&mut state.checks), state.upstream.take())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn serve(&self, mut stream: TcpStream) {
+        let Ok(SocketAddr::V4(local)) = stream.local_addr() else {
+            return;
+        };
+        if !local.ip().is_loopback() {
+            return;
+        }
+        let [_, _, high, low] = local.ip().octets();
+        let number = usize::from(high) * 250 + usize::from(low).saturating_sub(1);
+        let _ = stream.set_nodelay(true);
+        let mut rest = Vec::new();
+        while let Some(head) = read_head(&mut stream, &mut rest) {
+            let Some((arrived, length)) = parse(&head) else {
+                return;
+            };
+            if !skip(&mut stream, &mut rest, length) {
+                return;
+            }
+            let answer = self.record(number, arrived);
+            if stream.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn record(&self, number: usize, mut arrived: Arrived) -> String {
+        let mut state = self.lock();
+        let name = state.names.get(number).cloned().unwrap_or_default();
+        arrived.at = Arrived::service_of(&name);
+        if !name.starts_with("check|") {
+            state.upstream = Some(arrived);
+            return "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".into();
+        }
+        state.checks.push(arrived);
+        let mut answer = format!("HTTP/1.1 {} Answer\r\n", state.reply.status);
+        for (name, value) in &state.reply.headers {
+            answer.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if state.reply.status != 204 {
+            answer.push_str("content-length: 0\r\n");
+        }
+        answer + "\r\n"
+    }
+}
+
+/// A head up to its empty line; what follows stays in `rest`.
+pub(crate) fn read_head(stream: &mut impl Read, rest: &mut Vec<u8>) -> Option<String> {
+    loop {
+        if let Some(end) = rest.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(rest.get(..end)?).into_owned();
+            rest.drain(..end + 4);
+            return Some(head);
+        }
+        if rest.len() > MAX_HEAD || !more(stream, rest) {
+            return None;
+        }
+    }
+}
+
+fn more(stream: &mut impl Read, rest: &mut Vec<u8>) -> bool {
+    let mut buffer = [0; 8192];
+    match stream.read(&mut buffer) {
+        Ok(count) if count > 0 => {
+            rest.extend(buffer.iter().take(count));
+            true
+        }
+        _ => false,
+    }
+}
+
+enum Length {
+    Known(usize),
+    Chunked,
+}
+
+fn parse(head: &str) -> Option<(Arrived, Length)> {
+    let mut lines = head.split("\r\n");
+    let mut words = lines.next()?.splitn(3, ' ');
+    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let mut host = String::new();
+    let mut length = Length::Known(0);
+    let mut headers = Vec::new();
+    for (name, value) in lines.filter_map(header) {
+        match name.as_str() {
+            "host" => host = value,
+            "content-length" => length = Length::Known(value.parse().ok()?),
+            "transfer-encoding" => length = Length::Chunked,
+            name if is_transport_header(name) => {}
+            _ => headers.push((name, value)),
+        }
+    }
+    headers.sort();
+    let arrived = Arrived {
+        at: String::new(),
+        method,
+        target,
+        host,
+        headers,
+    };
+    Some((arrived, length))
+}
+
+/// A header line as lower-case name and trimmed value.
+pub(crate) fn header(line: &str) -> Option<(String, String)> {
+    let (name, value) = line.split_once(':')?;
+    Some((name.to_ascii_lowercase(), value.trim().to_owned()))
+}
+
+fn skip(stream: &mut impl Read, rest: &mut Vec<u8>, length: Length) -> bool {
+    match length {
+        Length::Known(length) => {
+            while rest.len() < length {
+                if !more(stream, rest) {
+                    return false;
+                }
+            }
+            rest.drain(..length);
+        }
+        Length::Chunked => loop {
+            if let Some(end) = rest.windows(5).position(|window| window == b"0\r\n\r\n") {
+                rest.drain(..end + 5);
+                break;
+            }
+            if !more(stream, rest) {
+                return false;
+            }
+        },
+    }
+    true
+}

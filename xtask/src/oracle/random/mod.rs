@@ -1,0 +1,187 @@
+//! Random clusters and requests, biased to the corners where implementations part.
+
+mod authz;
+mod dice;
+mod policies;
+mod requests;
+mod routes;
+mod words;
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, bail};
+use serde_json::{Value, json};
+
+pub(crate) use self::dice::Dice;
+use super::run::Job;
+use super::world::World;
+
+/// What clusters may be made of.
+pub(crate) const FEATURES: [&str; 13] = [
+    "gateways",      // several Gateways, hosts with namespaces, upper case, httpsRedirect
+    "routes",        // matches on everything, rewrite, redirect, direct response
+    "headers",       // header operations of routes
+    "delegates",     // VirtualServices that delegate
+    "export",        // exportTo, gateways `mesh` and short names
+    "policies",      // ALLOW, DENY, AUDIT
+    "odd-policies",  // objects that Istio's validation refuses and that act if stored
+    "templates",     // path templates
+    "addresses",     // ipBlocks
+    "custom",        // external authorizers
+    "broken-custom", // authorizers that are missing, doubled or misnamed
+    "normalization", // path normalisation other than the default
+    "odd-requests",  // odd targets, hosts, repeated headers
+];
+
+/// The features that are on.
+#[derive(Clone, Debug)]
+pub(crate) struct Features(BTreeSet<String>);
+
+impl Features {
+    pub(crate) fn all() -> Self {
+        Self(FEATURES.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    /// `a,b`: these only; `-a,-b`: all but these.
+    pub(crate) fn parse(list: &str) -> Result<Self> {
+        let mut features = if list.starts_with('-') {
+            Self::all()
+        } else {
+            Self(BTreeSet::new())
+        };
+        for word in list.split(',') {
+            let name = word.trim_start_matches('-');
+            if !FEATURES.contains(&name) {
+                bail!(
+                    "no feature `{name}`: expected some of {}",
+                    FEATURES.join(",")
+                );
+            }
+            if word.starts_with('-') {
+                features.0.remove(name);
+            } else {
+                features.0.insert(name.to_owned());
+            }
+        }
+        Ok(features)
+    }
+
+    fn on(&self, name: &str) -> bool {
+        self.0.contains(name)
+    }
+}
+
+/// The cluster of that number, with its requests.
+pub(crate) fn job(seed: u64, number: u64, requests: usize, features: &Features) -> Job {
+    let mut dice = Dice::new(seed, number);
+    let mut maker = Maker {
+        dice: &mut dice,
+        features,
+        objects: services(),
+    };
+    let mesh = maker.mesh();
+    maker.routes();
+    maker.policies();
+    if maker.features.on("custom") {
+        maker.custom();
+    }
+    let objects = maker.objects;
+    let world = World {
+        objects,
+        mesh,
+        labels: [("istio", "ingressgateway"), ("app", "istio-ingressgateway")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        namespace: "istio-system".into(),
+        env: std::collections::BTreeMap::new(),
+    };
+    let requests = (0..requests)
+        .map(|_| requests::sent(&mut dice, features))
+        .collect();
+    Job { world, requests }
+}
+
+/// A cluster on its way.
+struct Maker<'a> {
+    dice: &'a mut Dice,
+    features: &'a Features,
+    objects: Vec<Value>,
+}
+
+impl Maker<'_> {
+    fn mesh(&mut self) -> Value {
+        let mut mesh = json!({});
+        if self.features.on("custom") {
+            mesh["extensionProviders"] = self.providers();
+        }
+        if self.features.on("normalization") && self.dice.percent(50) {
+            let mode = self.dice.pick(&[
+                "NONE",
+                "BASE",
+                "DEFAULT",
+                "MERGE_SLASHES",
+                "DECODE_AND_MERGE_SLASHES",
+                "DECODE_AND_MERGE_SLASHES",
+            ]);
+            mesh["pathNormalization"] = json!({"normalization": mode});
+        }
+        mesh
+    }
+
+    /// A time, sometimes: it orders objects before names do.
+    fn metadata(&mut self, name: &str, namespace: &str) -> Value {
+        let mut metadata = json!({"name": name, "namespace": namespace});
+        if self.dice.percent(30) {
+            let day = self.dice.up_to(3);
+            metadata["creationTimestamp"] = json!(format!("2026-01-0{day}T00:00:00Z"));
+        }
+        metadata
+    }
+}
+
+fn services() -> Vec<Value> {
+    let gateway = json!({"istio": "ingressgateway"});
+    let service = |name: &str, namespace: &str, selector: &Value, ports: Value| {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace},
+            "spec": {"selector": selector, "ports": ports}})
+    };
+    let app = json!({"app": "app"});
+    vec![
+        service(
+            "istio-ingressgateway",
+            "istio-system",
+            &gateway,
+            json!([{"name": "http2", "port": 80, "targetPort": 8080}, {"name": "https", "port": 443, "targetPort": 8443}]),
+        ),
+        service(
+            "app",
+            "ns1",
+            &app,
+            json!([{"name": "http", "port": 80, "targetPort": 8080}]),
+        ),
+        service(
+            "app2",
+            "ns2",
+            &app,
+            json!([{"name": "http", "port": 80, "targetPort": 8080}, {"name": "http-alt", "port": 8080}]),
+        ),
+        service(
+            "dash",
+            "istio-system",
+            &app,
+            json!([{"name": "http", "port": 80, "targetPort": 8080}]),
+        ),
+        service(
+            "authz1",
+            "auth",
+            &app,
+            json!([{"name": "http", "port": 80, "targetPort": 4180}]),
+        ),
+        service(
+            "authz2",
+            "auth",
+            &app,
+            json!([{"name": "http", "port": 9000}]),
+        ),
+    ]
+}

@@ -1,0 +1,157 @@
+//! Random clusters × random requests, and what was found.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use super::arguments::Plan;
+use super::compare;
+use super::decided::Decider;
+use super::install;
+use super::random;
+use super::run::{BATCH, Job, Oracle, Outcome};
+use super::shrink::{Disagreement, shrink};
+use super::{cases, world::Observed};
+
+#[derive(Default)]
+struct Tally {
+    clusters: u64,
+    requests: u64,
+    agreed: u64,
+    differed: u64,
+    /// Not compared, by reason.
+    open: BTreeMap<String, u64>,
+    /// Objects that Istio's validation refuses and that were loaded all the same.
+    rejected: u64,
+    /// What the requests met, so that a run that only sees 404s is noticed.
+    met: BTreeMap<&'static str, u64>,
+    checked: u64,
+    /// The first of every kind of disagreement, and how many there were.
+    found: BTreeMap<String, (u64, Disagreement)>,
+}
+
+pub(crate) fn run(plan: &Plan) -> Result<()> {
+    let mut oracle = Oracle::new(install::programs()?)?;
+    let mut failed = 0;
+    for seed in &plan.seeds {
+        let start = Instant::now();
+        let tally = one_seed(&mut oracle, plan, *seed)?;
+        report(&tally, *seed, start.elapsed().as_secs());
+        failed += tally.differed;
+        let found = tally.found.into_values();
+        for (count, disagreement) in found.take(plan.find) {
+            println!("\n# {count} like this: {}", disagreement.what);
+            let small = shrink(&mut oracle, disagreement)?;
+            println!("# {}", small.what);
+            println!("{}", cases::write("found", &small.job, &small.envoy));
+        }
+    }
+    if failed > 0 {
+        bail!("{failed} requests are decided otherwise than by Istio and Envoy");
+    }
+    Ok(())
+}
+
+fn one_seed(oracle: &mut Oracle, plan: &Plan, seed: u64) -> Result<Tally> {
+    let mut tally = Tally::default();
+    let mut number = 0;
+    while number < plan.clusters {
+        let until = plan.clusters.min(number + u64::try_from(BATCH)?);
+        let jobs: Vec<Job> = (number..until)
+            .map(|number| random::job(seed, number, plan.requests, &plan.features))
+            .collect();
+        for (job, outcome) in jobs.iter().zip(oracle.run(&jobs)?) {
+            tally.add(job, outcome);
+        }
+        number = until;
+        eprintln!(
+            "seed {seed}: {number} of {} clusters, {} requests agree, {} differ",
+            plan.clusters, tally.agreed, tally.differed
+        );
+    }
+    Ok(tally)
+}
+
+impl Tally {
+    fn add(&mut self, job: &Job, outcome: Outcome) {
+        self.clusters += 1;
+        self.rejected += u64::try_from(outcome.rejected.len()).unwrap_or(0);
+        let answers = match outcome.answers {
+            Ok(answers) => answers,
+            Err(why) => return self.open(format!("not served: {why}"), job.requests.len()),
+        };
+        let decider = match Decider::new(&job.world) {
+            Ok(decider) => decider,
+            Err(why) => return self.open(why, job.requests.len()),
+        };
+        for (sent, envoy) in job.requests.iter().zip(answers) {
+            self.requests += 1;
+            let ours = match decider.observe(sent) {
+                Ok(ours) => ours,
+                Err(why) => {
+                    self.open(why, 1);
+                    continue;
+                }
+            };
+            *self.met.entry(met(&envoy)).or_default() += 1;
+            self.checked += u64::from(!envoy.checks.is_empty());
+            match compare::difference(&envoy, &ours) {
+                None => self.agreed += 1,
+                Some(what) => {
+                    self.differed += 1;
+                    let job = Job {
+                        world: job.world.clone(),
+                        requests: vec![sent.clone()],
+                    };
+                    let kind = what.chars().take(70).collect();
+                    let first = Disagreement { job, envoy, what };
+                    self.found.entry(kind).or_insert((0, first)).0 += 1;
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, why: String, requests: usize) {
+        let why = why.chars().take(150).collect();
+        *self.open.entry(why).or_default() += u64::try_from(requests).unwrap_or(0);
+    }
+}
+
+fn met(envoy: &Observed) -> &'static str {
+    match envoy.status {
+        None => "closed",
+        Some(200) if envoy.upstream.is_some() => "reached",
+        Some(400) => "400",
+        Some(403) => "403",
+        Some(404) => "404",
+        Some(300..400) => "3xx",
+        Some(_) => "other",
+    }
+}
+
+fn report(tally: &Tally, seed: u64, seconds: u64) {
+    let met: Vec<String> = tally
+        .met
+        .iter()
+        .map(|(what, n)| format!("{what} {n}"))
+        .collect();
+    println!(
+        "seed {seed}: {} clusters, {} requests in {seconds} s: {} agree, {} differ; met: {}; with a check {}; objects that validation refuses {}",
+        tally.clusters,
+        tally.requests,
+        tally.agreed,
+        tally.differed,
+        met.join(", "),
+        tally.checked,
+        tally.rejected,
+    );
+    for (why, count) in &tally.open {
+        println!("  not compared {count}: {why}");
+    }
+    let open: u64 = tally.open.values().sum();
+    println!(
+        "| {seed} | {} | {} | {} | {} | {open} |",
+        tally.clusters, tally.requests, tally.agreed, tally.differed
+    );
+}

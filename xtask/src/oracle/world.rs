@@ -1,0 +1,183 @@
+//! What is compared: a cluster, a request, and what became of it.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use serde_json::{Map, Value, json};
+
+/// A cluster and the gateway pod that is looked at.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct World {
+    /// Kubernetes and Istio objects.
+    pub(crate) objects: Vec<Value>,
+    /// The mesh configuration.
+    pub(crate) mesh: Value,
+    /// Labels of the pod.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Namespace of the pod.
+    pub(crate) namespace: String,
+    /// Environment of istiod.
+    pub(crate) env: BTreeMap<String, String>,
+}
+
+/// One request, as it is written to the socket.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Sent {
+    pub(crate) port: u16,
+    pub(crate) method: String,
+    pub(crate) authority: String,
+    /// The request target, raw.
+    pub(crate) target: String,
+    pub(crate) headers: Vec<(String, String)>,
+    /// The loopback address it comes from.
+    pub(crate) source: Ipv4Addr,
+    /// What authorizers answer.
+    pub(crate) checker: Reply,
+    pub(crate) tls: Option<Tls>,
+}
+
+/// TLS of the client.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Tls {
+    pub(crate) sni: Option<String>,
+    /// URI SAN of the client's certificate.
+    pub(crate) identity: Option<String>,
+}
+
+/// What an authorizer answers.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+impl Default for Reply {
+    fn default() -> Self {
+        Self {
+            status: 200,
+            headers: Vec::new(),
+        }
+    }
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Observed {
+    /// `None`: the connection was refused or closed without an answer.
+    pub(crate) status: Option<u16>,
+    pub(crate) location: Option<String>,
+    /// Headers `x-…` of the answer.
+    pub(crate) headers: Vec<(String, String)>,
+    /// The authorizers asked, in order.
+    pub(crate) checks: Vec<Arrived>,
+    /// The upstream reached.
+    pub(crate) upstream: Option<Arrived>,
+}
+
+/// A request as a peer of the gateway saw it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Arrived {
+    /// Host and port of the Service.
+    pub(crate) at: String,
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) host: String,
+    /// Sorted, without those a proxy adds.
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+/// Headers that the proxy or the transport adds, changes or takes.
+pub(crate) fn is_transport_header(name: &str) -> bool {
+    const NAMES: [&str; 7] = [
+        "host",
+        "content-length",
+        "connection",
+        "transfer-encoding",
+        "x-request-id",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+    ];
+    NAMES.contains(&name) || name.starts_with("x-envoy-") || name == "x-forwarded-host"
+}
+
+impl World {
+    /// The objects for a reader that knows nothing but objects.
+    pub(crate) fn manifests(&self) -> String {
+        let mut text = String::new();
+        for object in &self.objects {
+            text.push_str(&format!("{object}\n---\n"));
+        }
+        let mesh = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "istio", "namespace": "istio-system"},
+            "data": {"mesh": self.mesh.to_string()},
+        });
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "gateway-under-test", "namespace": self.namespace, "labels": self.labels},
+        });
+        // The listener ports of the requests, whatever the Gateways are called.
+        let ingress = json!({"ingressGateway": "kubeflow/kubeflow-gateway", "localGateway": "knative-serving/knative-local-gateway"});
+        let serving = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "inferenceservice-config", "namespace": "kserve"},
+            "data": {"ingress": ingress.to_string()},
+        });
+        for object in [mesh, pod, serving] {
+            text.push_str(&format!("{object}\n---\n"));
+        }
+        text
+    }
+
+    /// What the translator reads.
+    pub(crate) fn for_istio(&self, address: Ipv4Addr) -> Value {
+        json!({
+            "objects": self.objects,
+            "mesh": self.mesh,
+            "labels": self.labels,
+            "namespace": self.namespace,
+            "env": self.env,
+            "address": address.to_string(),
+        })
+    }
+}
+
+impl Arrived {
+    /// `service:port` of an Envoy cluster `outbound|80|subset|service`.
+    pub(crate) fn service_of(cluster: &str) -> String {
+        let parts: Vec<&str> = cluster.split('|').collect();
+        match parts.as_slice() {
+            [.., "outbound", port, _, host] => format!("{host}:{port}"),
+            _ => cluster.to_owned(),
+        }
+    }
+
+    fn describe(&self) -> Value {
+        json!({"service": self.at, "method": self.method, "path": self.target, "host": self.host,
+            "headers": self.headers})
+    }
+}
+
+impl Observed {
+    /// For people and for `--output json`.
+    pub(crate) fn describe(&self) -> Value {
+        let mut out = Map::new();
+        out.insert(
+            "status".into(),
+            self.status
+                .map_or_else(|| "connection closed".into(), Value::from),
+        );
+        if let Some(location) = &self.location {
+            out.insert("location".into(), location.clone().into());
+        }
+        if !self.headers.is_empty() {
+            out.insert("headers".into(), json!(self.headers));
+        }
+        let asked: Vec<Value> = self.checks.iter().map(Arrived::describe).collect();
+        out.insert("asked".into(), asked.into());
+        if let Some(upstream) = &self.upstream {
+            out.insert("upstream".into(), upstream.describe());
+        }
+        Value::Object(out)
+    }
+}
