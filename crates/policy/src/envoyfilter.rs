@@ -244,6 +244,20 @@ const CONTEXTS: [&str; 6] = [
     "WAYPOINT",
 ];
 
+const APPLY_TO: [&str; 11] = [
+    "LISTENER",
+    "FILTER_CHAIN",
+    "NETWORK_FILTER",
+    "HTTP_FILTER",
+    "ROUTE_CONFIGURATION",
+    "VIRTUAL_HOST",
+    "HTTP_ROUTE",
+    "CLUSTER",
+    "EXTENSION_CONFIG",
+    "BOOTSTRAP",
+    "LISTENER_FILTER",
+];
+
 const OPERATIONS: [&str; 8] = [
     "MERGE",
     "MERGE_AND_REPLACE_LIST",
@@ -294,6 +308,12 @@ impl Patch {
             )));
         }
         let apply_to = text(entry, &["applyTo"]).to_owned();
+        if !APPLY_TO.contains(&apply_to.as_str()) {
+            return Err(Unread::Dead(format!(
+                "applyTo: expected one of {}, found `{apply_to}`: Istio refuses the object",
+                APPLY_TO.join(", ")
+            )));
+        }
         // Insertion is for filters and routes; elsewhere it is an addition.
         let inserts = matches!(
             apply_to.as_str(),
@@ -492,10 +512,7 @@ fn proxy_matches(entry: &Value, version: IstioVersion) -> Result<(), Unread> {
         )));
     }
     if !pattern.is_empty() {
-        let regex = regex::RegexBuilder::new(pattern)
-            .size_limit(1 << 20)
-            .build()
-            .map_err(|_| {
+        let regex = crate::re2::search(pattern).map_err(|_| {
                 Unread::Dead(format!(
                     "match.proxy.proxyVersion: `{pattern}` is no regular expression: Istio refuses the object"
                 ))

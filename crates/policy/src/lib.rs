@@ -43,6 +43,7 @@ mod places;
 mod principal;
 mod proto;
 mod providers;
+mod re2;
 mod request;
 mod routepatch;
 mod routes;

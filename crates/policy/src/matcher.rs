@@ -3,6 +3,8 @@
 use regex::Regex;
 use resources::istio::StringMatch;
 
+use crate::re2::full_match;
+
 /// One string condition.
 #[derive(Clone, Debug)]
 pub enum Matcher {
@@ -16,17 +18,6 @@ pub enum Matcher {
     Suffix(String),
     /// Full match.
     Regex(Regex),
-}
-
-/// Compiled regexes may take this much memory each.
-const REGEX_LIMIT: usize = 1 << 20;
-
-/// Compiles an RE2 pattern that has to match the whole value.
-pub(crate) fn full_match(pattern: &str) -> Result<Regex, String> {
-    regex::RegexBuilder::new(&format!("^(?:{pattern})$"))
-        .size_limit(REGEX_LIMIT)
-        .build()
-        .map_err(|error| format!("regex `{pattern}` cannot be used: {error}"))
 }
 
 impl Matcher {

@@ -12,8 +12,9 @@ use resources::{Object, ObjectRef, ServiceName, Source};
 use crate::access::RouteAccess;
 use crate::chain::Overrides;
 use crate::duration::duration;
-use crate::matcher::{Matcher, full_match};
+use crate::matcher::Matcher;
 use crate::permit::{Destination, HeaderChange};
+use crate::re2;
 use crate::request::{RequestHead, Scheme};
 
 /// One route of a virtual host.
@@ -308,8 +309,7 @@ impl RouteAction {
 impl PathRewrite {
     fn compile(rewrite: &Rewrite, condition: &RouteCondition) -> Result<Option<Self>, String> {
         if let Some(regex) = &rewrite.uri_regex_rewrite {
-            let pattern = full_match(&regex.pattern)
-                .and_then(|_| regex::Regex::new(&regex.pattern).map_err(|e| e.to_string()))?;
+            let pattern = re2::search(&regex.pattern)?;
             let replacement = regex.rewrite.replace('$', "$$").replace('\\', "$");
             return Ok(Some(Self::Regex {
                 pattern,

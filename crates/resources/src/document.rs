@@ -190,7 +190,7 @@ fn unfold(
         path: path.to_vec(),
     };
     match (kind, api) {
-        (Some(kind), Some(api)) if kind == "List" && api == "v1" => {
+        (Some(kind), Some(api)) if is_list(&kind, &api, &value) => {
             let Value::Object(mut map) = value else {
                 return;
             };
@@ -202,7 +202,15 @@ fn unfold(
                     return errors.push(error.at("items"));
                 }
             };
-            for (index, item) in items.into_iter().enumerate() {
+            for (index, mut item) in items.into_iter().enumerate() {
+                // The API server's own lists name the kind once, on the list.
+                if let (Some(one), Some(item)) = (kind.strip_suffix("List"), item.as_object_mut())
+                    && !one.is_empty()
+                {
+                    item.entry("kind").or_insert_with(|| one.into());
+                    item.entry("apiVersion")
+                        .or_insert_with(|| api.as_str().into());
+                }
                 let mut path = path.to_vec();
                 path.extend([Step::Key("items".to_owned()), Step::Index(index)]);
                 let source = Source {
@@ -237,6 +245,16 @@ fn unfold(
             let message = format!("{kind}: `apiVersion` is missing");
             errors.push(LoadError::new(source, None, message));
         }
+    }
+}
+
+/// What kubectl prints, `v1` `List`, and what the API server answers, as
+/// `VirtualServiceList`.
+fn is_list(kind: &str, api: &str, value: &Value) -> bool {
+    match kind.strip_suffix("List") {
+        Some("") => api == "v1",
+        Some(_) => value.get("items").is_some_and(Value::is_array),
+        None => false,
     }
 }
 

@@ -59,6 +59,9 @@ impl fmt::Display for LoadError {
     }
 }
 
+/// Nobody reads more than this at once.
+const MAX_SHOWN: usize = 100;
+
 /// Every error of a load.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadErrors {
@@ -68,13 +71,16 @@ pub struct LoadErrors {
 
 impl fmt::Display for LoadErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, error) in self.errors.iter().enumerate() {
+        for (i, error) in self.errors.iter().take(MAX_SHOWN).enumerate() {
             if i > 0 {
                 writeln!(f)?;
             }
             error.fmt(f)?;
         }
-        Ok(())
+        match self.errors.len().saturating_sub(MAX_SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\nand {more} more"),
+        }
     }
 }
 

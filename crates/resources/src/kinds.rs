@@ -32,10 +32,18 @@ pub(crate) fn add(cluster: &mut Cluster, document: &Document) -> Result<(), Load
         NETWORKING => matches!(version, "v1alpha3" | "v1beta1" | "v1"),
         SECURITY => matches!(version, "v1beta1" | "v1"),
         KSERVE => version == "v1beta1",
+        "apps" => version == "v1",
+        "discovery.k8s.io" => matches!(version, "v1" | "v1beta1"),
+        "extensions.istio.io" => version == "v1alpha1",
         _ => true,
     };
     if !served {
-        unknown(cluster, document);
+        // The kind is known, the version is not: said with the version.
+        let mut kind = named(document);
+        if !version.is_empty() {
+            kind.push_str(&format!("/{version}"));
+        }
+        count(cluster, kind);
         return Ok(());
     }
     match (group, document.kind.as_str()) {
@@ -71,10 +79,17 @@ pub(crate) fn add(cluster: &mut Cluster, document: &Document) -> Result<(), Load
 
 /// Counts a kind nothing is read of, as `kind.group`.
 fn unknown(cluster: &mut Cluster, document: &Document) {
-    let kind = match document.group.as_str() {
+    count(cluster, named(document));
+}
+
+fn named(document: &Document) -> String {
+    match document.group.as_str() {
         "" => document.kind.clone(),
         group => format!("{}.{group}", document.kind),
-    };
+    }
+}
+
+fn count(cluster: &mut Cluster, kind: String) {
     match cluster.unknown_kinds.iter_mut().find(|(k, _)| *k == kind) {
         Some((_, count)) => *count += 1,
         None => cluster.unknown_kinds.push((kind, 1)),

@@ -67,8 +67,11 @@ fn compile(suite: &Value, case: &Value) -> Snapshot {
     Snapshot::compile(&cluster, &settings).unwrap()
 }
 
+/// Headers at the upstream.
+type Arrived = Vec<(String, Option<String>)>;
+
 /// Everything that is found: who was asked, the status, what arrives.
-fn run(snapshot: &Snapshot, case: &Value) -> (Vec<String>, u16, Vec<(String, Option<String>)>) {
+fn run(snapshot: &Snapshot, case: &Value) -> (Vec<String>, u16, Arrived) {
     let url = format!(
         "{}{}",
         text(case, "host").unwrap_or("a.example.com"),

@@ -128,9 +128,14 @@ fn known_kinds_are_told_by_group_and_version() {
         (
             "serving.kserve.io/v1alpha2",
             "InferenceService",
-            "InferenceService.serving.kserve.io",
+            "InferenceService.serving.kserve.io/v1alpha2",
         ),
-        ("v2", "Pod", "Pod"),
+        ("v2", "Pod", "Pod/v2"),
+        (
+            "security.istio.io/v1alpha1",
+            "AuthorizationPolicy",
+            "AuthorizationPolicy.security.istio.io/v1alpha1",
+        ),
     ] {
         assert_eq!(one(api, kind), [(expected.to_owned(), 1)], "{api} {kind}");
     }

@@ -105,6 +105,67 @@ fn content_beside_a_document_marker_is_read() {
 }
 
 #[test]
+fn line_ends_marks_and_lists() {
+    let dos = NAMED.replace('\n', "\r\n");
+    let bom = format!("\u{feff}{NAMED}");
+    let both = format!("\u{feff}{dos}---\r\n{}", dos.replace("name: a", "name: b"));
+    let typed =
+        "apiVersion: v1\nkind: ServiceList\nitems:\n- metadata: {name: a}\n- metadata: {name: b}\n";
+    for (text, expected) in [
+        (dos.as_str(), [1].as_slice()),
+        (&bom, &[1]),
+        (&both, &[1, 5]),
+        (typed, &[4, 5]),
+        (
+            "{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [{\"apiVersion\": \"v1\", \"kind\": \"Service\", \"metadata\": {\"name\": \"a\"}}]}",
+            &[1],
+        ),
+    ] {
+        let cluster = parse(&[file("f", text)]).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let lines: Vec<u32> = cluster.services.iter().map(|s| s.source.line).collect();
+        assert_eq!(lines, expected, "{text}");
+    }
+    // Errors of such files name lines all the same.
+    for text in [
+        format!("{dos}spec:\r\n  ports: x\r\n"),
+        format!("\u{feff}{NAMED}spec:\n  ports: x\n"),
+    ] {
+        let errors = parse(&[file("f", &text)]).unwrap_err().to_string();
+        assert_eq!(
+            errors,
+            "f:5: Service team/a: spec.ports: expected a sequence, found string \"x\""
+        );
+    }
+    let tab = parse(&[file("f", "a:\n\tb: 1\n")]).unwrap_err().to_string();
+    assert!(tab.starts_with("f:2: not YAML"), "{tab}");
+}
+
+/// As much as is read at all: many objects in one file, in bounded time.
+#[test]
+fn fifty_megabytes() {
+    let rules = "  - to: [{operation: {paths: [/a, /b, /c], hosts: [x.example.com]}}]\n".repeat(40);
+    let line = format!("    {}\n", "some text ".repeat(20));
+    let page = line.repeat(2_000);
+    let mut text = String::new();
+    let mut count = 0;
+    while text.len() + rules.len() + page.len() + 400 < 50 << 20 {
+        text.push_str(&format!(
+            "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: p{count}, namespace: team}}\nspec:\n  rules:\n{rules}---\n\
+             apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: p{count}, namespace: team}}\ndata:\n  page: |\n{page}---\n"
+        ));
+        count += 1;
+    }
+    let began = std::time::Instant::now();
+    let cluster = parse(&[file("f", &text)]).unwrap();
+    assert!(text.len() > 49 << 20);
+    assert_eq!(cluster.authorization_policies.len(), count);
+    assert!(began.elapsed().as_secs() < 120, "{:?}", began.elapsed());
+    text.push_str(&"# more\n".repeat(20 << 20));
+    let errors = parse(&[file("f", &text)]).unwrap_err().to_string();
+    assert_eq!(errors, "f: the file is longer than 50 MiB");
+}
+
+#[test]
 fn json_is_read_and_tabs_may_indent_it() {
     let text = "{\n\t\"apiVersion\": \"v1\",\n\t\"kind\": \"Service\",\n\t\"metadata\": {\"name\": \"a\"}\n}\n";
     assert_eq!(parse(&[file("f", text)]).unwrap().services.len(), 1);
