@@ -76,7 +76,8 @@ fn one_seed(oracle: &mut Oracle, plan: &Plan, seed: u64) -> Result<Tally> {
 impl Tally {
     fn add(&mut self, job: &Job, outcome: Outcome) {
         self.clusters += 1;
-        self.rejected += u64::try_from(outcome.rejected.len()).unwrap_or(0);
+        let rejected = outcome.rejected.len();
+        self.rejected += u64::try_from(rejected).unwrap_or(0);
         let answers = match outcome.answers {
             Ok(answers) => answers,
             Err(why) => return self.open(format!("not served: {why}"), job.requests.len()),
@@ -105,7 +106,12 @@ impl Tally {
                         requests: vec![sent.clone()],
                     };
                     let kind = what.chars().take(70).collect();
-                    let first = Disagreement { job, envoy, what };
+                    let first = Disagreement {
+                        job,
+                        envoy,
+                        what,
+                        rejected,
+                    };
                     self.found.entry(kind).or_insert((0, first)).0 += 1;
                 }
             }

@@ -9,14 +9,16 @@ use super::run::{Job, Oracle};
 use super::world::{Observed, Reply};
 
 /// Candidates of one round.
-const ROUND: usize = 300;
-const ROUNDS: usize = 40;
+const ROUND: usize = 150;
+const ROUNDS: usize = 8;
 
 /// The first difference of a one-request job, with what Envoy did.
 pub(crate) struct Disagreement {
     pub(crate) job: Job,
     pub(crate) envoy: Observed,
     pub(crate) what: String,
+    /// How many objects Istio's validation refuses.
+    pub(crate) rejected: usize,
 }
 
 /// One simplification.
@@ -34,58 +36,50 @@ enum Edit {
     Checker(Reply),
 }
 
-/// Leaves out whatever does not matter.
+/// Leaves out whatever does not matter: whole objects first, then ever smaller parts.
 pub(crate) fn shrink(oracle: &mut Oracle, mut found: Disagreement) -> Result<Disagreement> {
-    let mut next: Option<Vec<Edit>> = None;
-    for _ in 0..ROUNDS {
-        let edits = match next.take() {
-            // Everything that could be left out alone, together.
-            Some(edits) if edits.len() > 1 => {
-                let mut halves = vec![edits.clone()];
-                halves.extend(edits.chunks(edits.len().div_ceil(2)).map(<[Edit]>::to_vec));
-                halves.extend(edits.into_iter().map(|edit| vec![edit]));
-                halves
-            }
-            Some(edits) => vec![edits],
-            None => edits(&found.job)
+    for depth in [0, 3, 5, usize::MAX] {
+        for _ in 0..ROUNDS {
+            let alone: Vec<Vec<Edit>> = edits(&found.job, depth)
                 .into_iter()
+                .take(ROUND)
                 .map(|edit| vec![edit])
-                .collect(),
-        };
-        let first_pass = edits.iter().all(|list| list.len() == 1) && edits.len() > 1;
-        let candidates: Vec<Job> = edits
-            .iter()
-            .take(ROUND)
-            .map(|edits| apply(&found.job, edits))
-            .collect();
-        let still = disagreements(oracle, &candidates, &found.what)?;
-        let works: Vec<usize> = (0..still.len())
-            .filter(|index| still.get(*index).is_some_and(Option::is_some))
-            .collect();
-        if works.is_empty() {
-            break;
-        }
-        if first_pass && works.len() > 1 {
-            next = Some(
-                works
-                    .iter()
-                    .filter_map(|index| edits.get(*index)?.first().cloned())
-                    .collect(),
-            );
-            continue;
-        }
-        let best = still.into_iter().flatten().next();
-        if let Some(best) = best {
-            found = best;
+                .collect();
+            let works = remaining(oracle, &found, &alone)?;
+            let edits: Vec<Edit> = works.iter().flat_map(|(edits, _)| edits.clone()).collect();
+            let Some((_, first)) = works.into_iter().next() else {
+                break;
+            };
+            // What can be left out alone often can be left out together.
+            let third = edits.len().div_ceil(3).max(1);
+            let mut together = vec![edits.clone()];
+            together.extend(edits.chunks(third.max(2)).map(<[Edit]>::to_vec));
+            together.retain(|edits| edits.len() > 1);
+            let best = remaining(oracle, &found, &together)?.into_iter().next();
+            found = best.map_or(first, |(_, best)| best);
         }
     }
     Ok(found)
 }
 
+/// Those edits after which the disagreement is still there.
+fn remaining(
+    oracle: &mut Oracle,
+    found: &Disagreement,
+    edits: &[Vec<Edit>],
+) -> Result<Vec<(Vec<Edit>, Disagreement)>> {
+    let jobs: Vec<Job> = edits.iter().map(|edits| apply(&found.job, edits)).collect();
+    let still = disagreements(oracle, &jobs, found)?;
+    let pairs = edits.iter().zip(still);
+    Ok(pairs
+        .filter_map(|(edits, still)| Some((edits.clone(), still?)))
+        .collect())
+}
+
 fn disagreements(
     oracle: &mut Oracle,
     jobs: &[Job],
-    like: &str,
+    like: &Disagreement,
 ) -> Result<Vec<Option<Disagreement>>> {
     let kind = |what: &str| what.split(':').next().unwrap_or_default().to_owned();
     let outcomes = oracle.run(jobs)?;
@@ -93,20 +87,26 @@ fn disagreements(
         .iter()
         .zip(outcomes)
         .map(|(job, outcome)| {
+            // An object that Istio would not take explains nothing.
+            if outcome.rejected.len() > like.rejected {
+                return None;
+            }
             let envoy = outcome.answers.ok()?.into_iter().next()?;
             let decider = Decider::new(&job.world).ok()?;
             let ours = decider.observe(job.requests.first()?).ok()?;
             let what = compare::difference(&envoy, &ours)?;
-            (kind(&what) == kind(like)).then(|| Disagreement {
+            (kind(&what) == kind(&like.what)).then(|| Disagreement {
                 job: job.clone(),
                 envoy,
                 what,
+                rejected: outcome.rejected.len(),
             })
         })
         .collect())
 }
 
-fn edits(job: &Job) -> Vec<Edit> {
+/// Edits of parts down to a depth; the request comes with the smaller ones.
+fn edits(job: &Job, depth: usize) -> Vec<Edit> {
     let mut edits = Vec::new();
     for (index, object) in job.world.objects.iter().enumerate() {
         edits.push(Edit::Object(index));
@@ -114,7 +114,11 @@ fn edits(job: &Job) -> Vec<Edit> {
             if let Some(part) = object.get(field) {
                 let mut pointers = Vec::new();
                 parts(part, &format!("/{field}"), &mut pointers);
-                let needed = |p: &String| p != "/metadata/name" && p != "/metadata/namespace";
+                let needed = |p: &String| {
+                    p.matches('/').count() <= depth
+                        && p != "/metadata/name"
+                        && p != "/metadata/namespace"
+                };
                 edits.extend(
                     pointers
                         .into_iter()
@@ -126,8 +130,11 @@ fn edits(job: &Job) -> Vec<Edit> {
     }
     let mut pointers = Vec::new();
     parts(&job.world.mesh, "", &mut pointers);
-    edits.extend(pointers.into_iter().map(Edit::Mesh));
-    let Some(sent) = job.requests.first() else {
+    let near = pointers
+        .into_iter()
+        .filter(|p| p.matches('/').count() <= depth);
+    edits.extend(near.map(Edit::Mesh));
+    let Some(sent) = job.requests.first().filter(|_| depth > 0) else {
         return edits;
     };
     edits.extend((0..sent.headers.len()).map(Edit::Header));
