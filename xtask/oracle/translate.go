@@ -64,7 +64,16 @@ func translate(c Cluster) (result *Config, said Translated) {
 	options, rejected, err := load(c)
 	said.Rejected = rejected
 	if err == nil {
-		err = test.Wrap(func(t test.Failer) { result = generate(t, options, c) })
+		var broken any
+		err = test.Wrap(func(t test.Failer) {
+			// Objects that validation refuses may be more than Istio expects.
+			defer func() { broken = recover() }()
+			result = generate(t, options, c)
+		})
+		if err == nil && broken != nil {
+			err = fmt.Errorf("istiod panics: %v", broken)
+			result = nil
+		}
 	}
 	if err != nil {
 		said.Error = err.Error()

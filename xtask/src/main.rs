@@ -27,8 +27,9 @@ Commands:
   tidy         Check the rules of this repository
   deny         Check licences, bans and sources of all dependencies, and
                advisories where their database can be fetched
-  conformance FILE
-               Decide every case of a file, a line per case
+  conformance [--cases FILE]
+               Decide every case of a file, a line per case; by default those
+               of crates/policy/tests/conformance.yaml
   oracle --cases FILE | --random | --dir DIR --request LINE | --seed
                Compare with Istio's control plane and Envoy (docs/conformance.md)
   bench        Measure beside KServe's Python server, and write
@@ -44,7 +45,10 @@ fn main() -> ExitCode {
         ["test", rest @ ..] => test::run(rest),
         ["tidy"] => tidy::run(),
         ["deny"] => deny::run(),
-        ["conformance", file] => conformance::run(std::path::Path::new(file)),
+        ["conformance"] => conformance::run(None),
+        ["conformance", file] | ["conformance", "--cases", file] => {
+            conformance::run(Some(std::path::Path::new(file)))
+        }
         ["oracle", rest @ ..] => oracle::run(rest),
         ["bench"] => bench::run(bench::Length::Full),
         ["bench", "--quick"] => bench::run(bench::Length::Quick),

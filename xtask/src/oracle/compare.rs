@@ -53,6 +53,17 @@ pub(crate) fn difference(envoy: &Observed, decided: &Observed) -> Option<String>
     })
 }
 
+/// What disagreements of one cause have in common.
+pub(crate) fn kind(what: &str) -> String {
+    let mut words = what.splitn(3, ": ");
+    let first = words.next().unwrap_or_default();
+    match first {
+        "status" => what.to_owned(),
+        "check" | "upstream" => format!("{first} {}", words.next().unwrap_or_default()),
+        _ => first.to_owned(),
+    }
+}
+
 fn arrived(theirs: &Arrived, ours: &Arrived) -> Option<String> {
     let fields = [
         ("service", &theirs.at, &ours.at),

@@ -20,6 +20,14 @@ pub(crate) struct Decider {
 impl Decider {
     /// Compiles, or says what of the cluster is not decided here.
     pub(crate) fn new(world: &World) -> Result<Self, String> {
+        if world.mesh.to_string().contains("connectionSettings") {
+            return Err("connectionSettings of the proxy".into());
+        }
+        if kinds(world).any(|kind| kind == "RequestAuthentication")
+            || kinds(world).any(|kind| kind.ends_with("Route"))
+        {
+            return Err("tokens, or the Gateway API".into());
+        }
         if let Some(name) = world.env.keys().next() {
             return Err(format!("setting `{name}` of istiod"));
         }
@@ -36,11 +44,8 @@ impl Decider {
 
     /// What becomes of a request, or what of it is not decided here.
     pub(crate) fn observe(&self, sent: &Sent) -> Result<Observed, String> {
-        if sent.tls.is_some() {
-            return Err("TLS".into());
-        }
-        if !matches!(sent.port, 8080 | 8081) {
-            return Err(format!("port {}", sent.port));
+        if let Some(what) = beyond(sent) {
+            return Err(what);
         }
         let mut observed = Observed {
             status: Some(400),
@@ -152,6 +157,26 @@ impl Decider {
         let service = service.and_then(|name| self.cluster.service(&name));
         service.is_some_and(|s| s.spec.ports.iter().any(|p| p.port == port))
     }
+}
+
+fn kinds(world: &World) -> impl Iterator<Item = &str> {
+    let objects = world.objects.iter();
+    objects.filter_map(|object| object.get("kind").and_then(serde_json::Value::as_str))
+}
+
+/// What of a request is not decided here.
+fn beyond(sent: &Sent) -> Option<String> {
+    if sent.tls.is_some() {
+        return Some("TLS".into());
+    }
+    if !matches!(sent.port, 8080 | 8081) {
+        return Some(format!("port {}", sent.port));
+    }
+    let host = |(name, _): &(String, String)| name.eq_ignore_ascii_case("host");
+    if sent.headers.iter().any(host) {
+        return Some("two Hosts: refused with 400 on purpose, before any policy".into());
+    }
+    None
 }
 
 fn response_changes(changes: &[HeaderChange], observed: &mut Observed) {

@@ -1,10 +1,11 @@
 //! What Istio and Envoy answer for a folder of manifests.
 
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use serde_json::Value;
+use resources::Metadata;
+use serde_json::{Value, json};
 
 use super::arguments::Folder;
 use super::install;
@@ -65,73 +66,123 @@ fn request(line: &str, port: u16) -> Result<Sent> {
     })
 }
 
-/// All manifests below the folders. The gateway pod is the one that the
-/// cluster's first Gateway selects, in the namespace of Istio.
+/// All manifests below the folders, those of later folders in the place of
+/// earlier ones, with what controllers would generate. The gateway pod is the
+/// one behind the Service `istio-ingressgateway`, or behind the first Gateway.
 fn world(folders: &[PathBuf]) -> Result<World> {
-    let mut objects = Vec::new();
+    let mut objects: Vec<Value> = Vec::new();
+    let mut layers = Vec::new();
     for folder in folders {
-        read(folder, &mut objects)?;
-    }
-    let field = |object: &Value, pointer: &str| {
-        object
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .map(str::to_owned)
-    };
-    let is = |object: &Value, kind: &str| field(object, "/kind").as_deref() == Some(kind);
-    let mut world = World {
-        namespace: "istio-system".into(),
-        mesh: Value::Object(serde_json::Map::new()),
-        ..World::default()
-    };
-    for object in &objects {
-        let name = field(object, "/metadata/name");
-        if is(object, "ConfigMap") && name.as_deref() == Some("istio") {
-            let text = field(object, "/data/mesh").unwrap_or_default();
-            world.mesh = serde_saphyr::from_str(&text).map_err(|error| anyhow!("mesh: {error}"))?;
+        let files = resources::read_files(std::slice::from_ref(folder))
+            .map_err(|errors| anyhow!("{errors}"))?;
+        for (path, text) in &files {
+            for document in documents(path, text)? {
+                objects.retain(|known| identity(known) != identity(&document));
+                if field(&document, "/metadata/annotations/sidegate.dev~1delete") != Some("true") {
+                    objects.push(document);
+                }
+            }
         }
+        layers.push(files);
     }
-    let pod = objects.iter().find(|object| {
-        is(object, "Service")
-            && field(object, "/metadata/name").as_deref() == Some("istio-ingressgateway")
+    let cluster = resources::parse_layers(&layers).map_err(|errors| anyhow!("{errors}"))?;
+    for service in &cluster.services {
+        add(
+            &mut objects,
+            "v1",
+            "Service",
+            &service.meta,
+            serde_json::to_value(&service.spec)?,
+        );
+    }
+    for route in &cluster.virtual_services {
+        let spec = serde_json::to_value(&route.spec)?;
+        add(
+            &mut objects,
+            "networking.istio.io/v1",
+            "VirtualService",
+            &route.meta,
+            spec,
+        );
+    }
+    let mesh = objects
+        .iter()
+        .find(|object| is(object, "ConfigMap") && field(object, "/metadata/name") == Some("istio"));
+    let mesh = mesh
+        .and_then(|object| field(object, "/data/mesh"))
+        .unwrap_or("{}");
+    let mesh = serde_saphyr::from_str(mesh).map_err(|error| anyhow!("mesh: {error}"))?;
+    let ingress = objects.iter().find(|object| {
+        is(object, "Service") && field(object, "/metadata/name") == Some("istio-ingressgateway")
     });
-    let selector = pod.and_then(|service| service.pointer("/spec/selector"));
     let gateway = objects.iter().find(|object| is(object, "Gateway"));
-    let labels = selector
-        .or_else(|| gateway?.pointer("/spec/selector"))
+    let namespace = ingress.and_then(|object| field(object, "/metadata/namespace"));
+    let labels = ingress
+        .or(gateway)
+        .and_then(|object| object.pointer("/spec/selector"))
         .and_then(Value::as_object)
         .context("neither a Service `istio-ingressgateway` nor a Gateway selects a pod")?;
-    world.labels = labels
-        .iter()
-        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
-        .collect();
-    // What the API server does not know, Istio does not see.
-    objects.retain(|object| {
-        field(object, "/apiVersion").is_some_and(|version| {
-            !version.contains('/')
-                || version.contains("istio.io/")
-                || version.starts_with("gateway.networking.k8s.io/")
-        }) && !is(object, "ConfigMap")
-    });
-    world.objects = objects;
-    Ok(world)
+    Ok(World {
+        mesh,
+        labels: labels
+            .iter()
+            .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+            .collect(),
+        namespace: namespace.unwrap_or("istio-system").to_owned(),
+        env: std::collections::BTreeMap::new(),
+        objects: objects.into_iter().filter(seen_by_istio).collect(),
+    })
 }
 
-fn read(path: &Path, objects: &mut Vec<Value>) -> Result<()> {
-    if path.is_dir() {
-        let mut names: Vec<PathBuf> = std::fs::read_dir(path)
-            .with_context(|| path.display().to_string())?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .collect();
-        names.sort();
-        return names.iter().try_for_each(|name| read(name, objects));
+/// What decides about routes and access; the rest may be of any version.
+fn seen_by_istio(object: &Value) -> bool {
+    let version = field(object, "/apiVersion").unwrap_or_default();
+    version.contains("istio.io/")
+        || version.starts_with("gateway.networking.k8s.io/")
+        || is(object, "Service")
+        || is(object, "Namespace")
+}
+
+fn field<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
+    object.pointer(pointer).and_then(Value::as_str)
+}
+
+fn is(object: &Value, kind: &str) -> bool {
+    field(object, "/kind") == Some(kind)
+}
+
+fn identity(object: &Value) -> [Option<&str>; 3] {
+    ["/kind", "/metadata/namespace", "/metadata/name"].map(|pointer| field(object, pointer))
+}
+
+/// Adds an object that was generated.
+fn add(objects: &mut Vec<Value>, version: &str, kind: &str, meta: &Metadata, spec: Value) {
+    let mut object = json!({"apiVersion": version, "kind": kind, "spec": spec,
+        "metadata": {"name": meta.name, "namespace": meta.namespace}});
+    without_nulls(&mut object);
+    if !objects
+        .iter()
+        .any(|known| identity(known) == identity(&object))
+    {
+        objects.push(object);
     }
-    if !path.extension().is_some_and(|e| e == "yaml" || e == "yml") {
-        return Ok(());
+}
+
+fn without_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(without_nulls);
+        }
+        Value::Array(list) => list.iter_mut().for_each(without_nulls),
+        _ => {}
     }
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&text)
-        .map_err(|error| anyhow!("{}: {error}", path.display()))?;
+}
+
+fn documents(path: &str, text: &str) -> Result<Vec<Value>> {
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple(text).map_err(|error| anyhow!("{path}: {error}"))?;
+    let mut objects = Vec::new();
     for document in documents {
         match document.get("items").and_then(Value::as_array) {
             Some(items) => objects.extend(items.iter().cloned()),
@@ -139,7 +190,7 @@ fn read(path: &Path, objects: &mut Vec<Value>) -> Result<()> {
             None => {}
         }
     }
-    Ok(())
+    Ok(objects)
 }
 
 /// The seed's cluster with its published fix: what the fix lets through.

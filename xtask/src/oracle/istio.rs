@@ -17,6 +17,7 @@ const CLUSTERS_PER_PROCESS: usize = 800;
 /// The translator.
 pub(crate) struct Istio {
     program: PathBuf,
+    log: PathBuf,
     running: Option<Running>,
 }
 
@@ -44,9 +45,10 @@ pub(crate) fn address(index: usize) -> Ipv4Addr {
 }
 
 impl Istio {
-    pub(crate) fn new(program: PathBuf) -> Self {
+    pub(crate) fn new(program: PathBuf, log: PathBuf) -> Self {
         Self {
             program,
+            log,
             running: None,
         }
     }
@@ -100,6 +102,12 @@ impl Istio {
         })
     }
 
+    /// What a crash begins with.
+    fn last_words(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        text.lines().take(12).collect::<Vec<_>>().join(" / ")
+    }
+
     fn ask(&mut self, batch: &Value, clusters: usize) -> Result<Value> {
         if self
             .running
@@ -110,7 +118,7 @@ impl Istio {
         }
         let running = match &mut self.running {
             Some(running) => running,
-            none => none.insert(Running::start(&self.program)?),
+            none => none.insert(Running::start(&self.program, &self.log)?),
         };
         running.translated += clusters;
         writeln!(running.input, "{batch}")?;
@@ -119,18 +127,21 @@ impl Istio {
         running.output.read_line(&mut line)?;
         if line.is_empty() {
             self.running = None;
-            bail!("the translator around Istio's control plane ended");
+            bail!(
+                "the translator around Istio's control plane ended: {}",
+                self.last_words()
+            );
         }
         serde_json::from_str(&line).context("reading the translator's answer")
     }
 }
 
 impl Running {
-    fn start(program: &Path) -> Result<Self> {
+    fn start(program: &Path, log: &Path) -> Result<Self> {
         let mut child = Command::new(program)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(log)?)
             .spawn()
             .with_context(|| format!("starting {}", program.display()))?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {

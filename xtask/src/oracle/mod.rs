@@ -22,9 +22,10 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use self::arguments::Task;
-use self::decided::Decider;
+pub(crate) use self::cases::{Case, read as read_cases};
+pub(crate) use self::decided::Decider;
 use self::run::{Job, Oracle};
-use self::tokens::Keys;
+pub(crate) use self::tokens::Keys;
 
 /// Runs the command.
 pub(crate) fn run(args: &[&str]) -> Result<()> {

@@ -39,6 +39,9 @@ pub(crate) fn run(plan: &Plan) -> Result<()> {
         let tally = one_seed(&mut oracle, plan, *seed)?;
         report(&tally, *seed, start.elapsed().as_secs());
         failed += tally.differed;
+        for (count, first) in tally.found.values() {
+            println!("{count} × {}", first.what);
+        }
         let found = tally.found.into_values();
         for (count, disagreement) in found.take(plan.find) {
             println!("\n# {count} like this: {}", disagreement.what);
@@ -105,7 +108,7 @@ impl Tally {
                         world: job.world.clone(),
                         requests: vec![sent.clone()],
                     };
-                    let kind = what.chars().take(70).collect();
+                    let kind = compare::kind(&what);
                     let first = Disagreement {
                         job,
                         envoy,

@@ -40,11 +40,12 @@ pub(crate) struct Oracle {
 
 impl Oracle {
     pub(crate) fn new(programs: Programs) -> Result<Self> {
+        let folder = tempfile::tempdir().context("making a folder for Envoy's files")?;
         Ok(Self {
-            istio: Istio::new(programs.istio),
+            istio: Istio::new(programs.istio, folder.path().join("istio.log")),
             envoy: programs.envoy,
             peers: Peers::start()?,
-            folder: tempfile::tempdir().context("making a folder for Envoy's files")?,
+            folder,
             batches: 0,
         })
     }

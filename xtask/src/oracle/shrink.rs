@@ -81,7 +81,6 @@ fn disagreements(
     jobs: &[Job],
     like: &Disagreement,
 ) -> Result<Vec<Option<Disagreement>>> {
-    let kind = |what: &str| what.split(':').next().unwrap_or_default().to_owned();
     let outcomes = oracle.run(jobs)?;
     Ok(jobs
         .iter()
@@ -95,7 +94,7 @@ fn disagreements(
             let decider = Decider::new(&job.world).ok()?;
             let ours = decider.observe(job.requests.first()?).ok()?;
             let what = compare::difference(&envoy, &ours)?;
-            (kind(&what) == kind(&like.what)).then(|| Disagreement {
+            (compare::kind(&what) == compare::kind(&like.what)).then(|| Disagreement {
                 job: job.clone(),
                 envoy,
                 what,
