@@ -70,6 +70,12 @@ impl Case {
                 return Some(format!("expected check path {expected}, found {found:?}"));
             }
         }
+        if let Some(expected) = detail("location").and_then(Value::as_str)
+            && observed.location.as_deref() != Some(expected)
+        {
+            let found = &observed.location;
+            return Some(format!("expected location {expected}, found {found:?}"));
+        }
         let expected: Option<Vec<String>> = detail("providers")
             .and_then(Value::as_array)
             .map(|names| names.iter().filter_map(|name| self.service(name)).collect());
@@ -142,7 +148,9 @@ fn job(suite: &Value, case: &Value, keys: &mut Keys) -> Result<Job> {
     }
     let mut mesh = defaults("meshConfig");
     merge(&mut mesh, case.get("meshConfig").unwrap_or(&Value::Null));
-    let request = case.get("request").context("a case needs a request")?;
+    let mut request = defaults("request");
+    merge(&mut request, case.get("request").unwrap_or(&Value::Null));
+    let request = &request;
     let texts = |value: Option<&Value>| {
         let map = value.and_then(Value::as_object);
         map.into_iter()
@@ -181,6 +189,7 @@ fn sent(request: &Value, keys: &mut Keys) -> Result<Sent> {
     let source = text_of(request, "source").unwrap_or("127.0.0.1");
     let tls = request.get("tls").filter(|tls| !tls.is_null());
     Ok(Sent {
+        token: request.get("jwt").is_some_and(|jwt| !jwt.is_null()),
         port: u16::try_from(port)?,
         method: text_of(request, "method").unwrap_or("GET").to_owned(),
         authority: text_of(request, "authority").unwrap_or_default().to_owned(),

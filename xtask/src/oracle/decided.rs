@@ -23,10 +23,8 @@ impl Decider {
         if world.mesh.to_string().contains("connectionSettings") {
             return Err("connectionSettings of the proxy".into());
         }
-        if kinds(world).any(|kind| kind == "RequestAuthentication")
-            || kinds(world).any(|kind| kind.ends_with("Route"))
-        {
-            return Err("tokens, or the Gateway API".into());
+        if kinds(world).any(|kind| kind.ends_with("Route")) {
+            return Err("the Gateway API".into());
         }
         if let Some(name) = world.env.keys().next() {
             return Err(format!("setting `{name}` of istiod"));
@@ -54,14 +52,14 @@ impl Decider {
             checks: Vec::new(),
             upstream: None,
         };
-        let entrance = match sent.port {
-            8081 => Entrance::Local,
-            _ => Entrance::External,
-        };
-        if !self.snapshot.has(entrance) {
+        let listener = self.snapshot.listeners().find(|l| l.port() == sent.port);
+        let Some(listener) = listener else {
             observed.status = None;
             return Ok(observed);
-        }
+        };
+        let Some(entrance) = listener.entrance() else {
+            return Err(format!("port {} is no entrance", sent.port));
+        };
         let Some(head) = head(&self.snapshot, sent, entrance) else {
             return Ok(observed);
         };
@@ -169,8 +167,8 @@ fn beyond(sent: &Sent) -> Option<String> {
     if sent.tls.is_some() {
         return Some("TLS".into());
     }
-    if !matches!(sent.port, 8080 | 8081) {
-        return Some(format!("port {}", sent.port));
+    if sent.token {
+        return Some("a token".into());
     }
     let host = |(name, _): &(String, String)| name.eq_ignore_ascii_case("host");
     if sent.headers.iter().any(host) {

@@ -63,6 +63,7 @@ fn request(line: &str, port: u16) -> Result<Sent> {
             headers: vec![("location".into(), "http://login.example.com/".into())],
         },
         tls: None,
+        token: false,
     })
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct Sent {
     /// What authorizers answer.
     pub(crate) checker: Reply,
     pub(crate) tls: Option<Tls>,
+    /// Whether it brings a token that was signed for it.
+    pub(crate) token: bool,
 }
 
 /// TLS of the client.

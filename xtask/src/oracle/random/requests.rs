@@ -38,6 +38,7 @@ pub(super) fn sent(dice: &mut Dice, features: &Features) -> Sent {
         },
         checker: reply(dice),
         tls: None,
+        token: false,
     }
 }
 
