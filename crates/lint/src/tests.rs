@@ -499,3 +499,41 @@ fn sarif_has_what_it_must() {
         );
     }
 }
+
+/// Kubeflow as it is installed.
+#[test]
+fn kubeflow() {
+    let text = include_str!("../../../examples/kubeflow/cluster.yaml").to_owned();
+    let cluster = resources::parse(&[("cluster.yaml".into(), text)]).unwrap();
+    let snapshot = Snapshot::compile(&cluster, &Settings::default()).unwrap();
+    let found = lint(&cluster, &snapshot);
+    for (id, object, field) in [
+        ("P1", "istio-ingressgateway-oauth2-proxy", ""),
+        ("P1", "istio-ingressgateway-require-jwt", ""),
+        (
+            "H2",
+            "istio-ingressgateway-oauth2-proxy",
+            "spec.rules[0].to[0].operation.notPaths[1]",
+        ),
+        (
+            "H2",
+            "istio-ingressgateway-require-jwt",
+            "spec.rules[0].to[0].operation.notPaths[1]",
+        ),
+        (
+            "H5",
+            "cluster-local-gateway-require-jwt",
+            "spec.rules[0].to[0].operation.notPaths[5]",
+        ),
+        ("H8", "istio-ingressgateway-oauth2-proxy", ""),
+        ("T1", "m2m-token-issuer", ""),
+        ("T1", "cluster-local-gateway-jwt", ""),
+    ] {
+        assert!(
+            found.iter().any(|f| f.id == id
+                && f.object.to_string().contains(object)
+                && f.field.starts_with(field)),
+            "{id} {object}: {found:#?}"
+        );
+    }
+}
