@@ -109,6 +109,8 @@ pub(crate) enum Example {
     SeedBroken,
     /// The cluster with its published cure, holes included
     SeedBlogFix,
+    /// Kubeflow as its manifests install it: oauth2-proxy, tokens, one profile
+    Kubeflow,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum, PartialEq, Eq, Default)]

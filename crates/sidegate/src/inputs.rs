@@ -36,6 +36,7 @@ macro_rules! example_file {
 const CLUSTER: &[(&str, &str)] = &[example_file!("seed/cluster.yaml")];
 const BLOG_FIX: &[(&str, &str)] = &[example_file!("seed/blog-fix/blog-fix.yaml")];
 const SIDEGATE: &[(&str, &str)] = &[example_file!("seed/sidegate.yaml")];
+const KUBEFLOW: &[(&str, &str)] = &[example_file!("kubeflow/cluster.yaml")];
 
 /// The iris model of the examples, in place of the bucket.
 pub(crate) const EXAMPLE_MODEL: &[u8] =
@@ -91,6 +92,7 @@ impl Inputs {
                     Example::Seed => &[CLUSTER, SIDEGATE],
                     Example::SeedBroken => &[CLUSTER],
                     Example::SeedBlogFix => &[CLUSTER, BLOG_FIX],
+                    Example::Kubeflow => &[KUBEFLOW],
                 };
                 let layers: Vec<Layer> = layers
                     .iter()
@@ -183,6 +185,7 @@ fn example_name(example: Example) -> &'static str {
         Example::Seed => "seed",
         Example::SeedBroken => "seed-broken",
         Example::SeedBlogFix => "seed-blog-fix",
+        Example::Kubeflow => "kubeflow",
     }
 }
 

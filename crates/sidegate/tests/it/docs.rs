@@ -104,6 +104,11 @@ fn commands_of_the_docs() {
             include_str!("../../../../examples/seed/README.md"),
             example("seed"),
         ),
+        (
+            "examples/kubeflow/README.md",
+            include_str!("../../../../examples/kubeflow/README.md"),
+            example("kubeflow"),
+        ),
     ] {
         let program = start.start().unwrap();
         let folder = tempfile::tempdir().unwrap();
