@@ -34,6 +34,7 @@ Commands:
                Compare with Istio's control plane and Envoy (docs/conformance.md)
   bench        Measure beside KServe's Python server, and write
                docs/benchmarks.md (--quick: shorter, writes nothing)
+  bench verify Time parsing, compiling and all questions, from 100 to 50,000 routes
 
 Peers and tools are installed below $XDG_CACHE_HOME/sidegate or ~/.cache/sidegate.
 Exit codes: 0 all is well, 1 it is not, 2 the command is not understood.";
@@ -52,6 +53,8 @@ fn main() -> ExitCode {
         ["oracle", rest @ ..] => oracle::run(rest),
         ["bench"] => bench::run(bench::Length::Full),
         ["bench", "--quick"] => bench::run(bench::Length::Quick),
+        ["bench", "verify"] => bench::verify::run(),
+        ["bench", "verify", "--measure"] => bench::verify::measure(),
         ["help" | "-h" | "--help"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;

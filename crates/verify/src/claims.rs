@@ -88,14 +88,12 @@ impl Claim {
         let owner = route.access().owner;
         let reaches = matches!(flow.outcome, Outcome::Reaches(_));
         let login = flow.outcome == Outcome::Login;
-        let stranger = engine.universe.token(&mut engine.sets, TOKEN_NONE);
-        let strangers = engine.sets.and(flow.set, stranger);
+        let strangers = engine.sets.and(flow.set, at.stranger);
         let all = flow.set;
         match self {
             Self::PlatformNeedsLogin if owner == Owner::Platform && reaches => strangers,
             Self::NoForgedIdentity if owner == Owner::Platform && reaches && !flow.cleaned => {
-                let forged = engine.universe.with_header(&mut engine.sets, IDENTITY);
-                engine.sets.and(strangers, forged)
+                engine.sets.and(strangers, at.forged)
             }
             Self::ModelsAnswerWorkloads
                 if owner == Owner::Model && login && entrance == Entrance::Local =>
@@ -117,8 +115,7 @@ impl Claim {
             Self::NoForgedIdentity
                 if owner == Owner::Platform && login && !at.overwrites_identity =>
             {
-                let forged = engine.universe.with_header(&mut engine.sets, IDENTITY);
-                engine.sets.and(all, forged)
+                engine.sets.and(all, at.forged)
             }
             Self::LoginReachable
                 if owner == Owner::LoginMachinery && entrance == Entrance::External =>
@@ -167,6 +164,10 @@ struct Place<'a> {
     entrance: Entrance,
     part: &'a HostPart<'a>,
     cell: Cell<'a>,
+    /// Requests without a token.
+    stranger: Set,
+    /// Requests with an identity header.
+    forged: Set,
     /// Nobody passes a login here with an identity header of their own.
     overwrites_identity: bool,
 }
@@ -260,6 +261,8 @@ pub fn verify(snapshot: &Snapshot) -> Report {
         .iter()
         .filter_map(|l| Some((l.view.index(), l.view.entrance()?, l.hosts())))
         .collect();
+    let stranger = engine.universe.token(&mut engine.sets, TOKEN_NONE);
+    let forged = engine.universe.with_header(&mut engine.sets, IDENTITY);
     for (listener, entrance, hosts) in listeners {
         for host in hosts {
             let Some(part) = analysis.host(&mut engine, listener, host) else {
@@ -283,6 +286,8 @@ pub fn verify(snapshot: &Snapshot) -> Report {
                     entrance,
                     part: &part,
                     cell,
+                    stranger,
+                    forged,
                     overwrites_identity,
                 };
                 for flow in analysis.flows(&mut engine, listener, &part, cell) {

@@ -14,6 +14,8 @@ pub(crate) struct Engine {
     pub(crate) universe: Universe,
     pub(crate) sets: Sets,
     path_tests: FxHashMap<Dim, Option<Patterns>>,
+    /// Dimensions about paths that a set depends on.
+    about_paths: FxHashMap<Set, std::rc::Rc<[Dim]>>,
     reached: FxHashMap<(Dim, usize), (bool, bool)>,
     /// What had to be given up, for people.
     pub(crate) given_up: Vec<String>,
@@ -25,6 +27,7 @@ impl Engine {
             universe: Universe::of(snapshots),
             sets: Sets::default(),
             path_tests: FxHashMap::default(),
+            about_paths: FxHashMap::default(),
             reached: FxHashMap::default(),
             given_up: Vec::new(),
         }
@@ -49,13 +52,22 @@ impl Engine {
         names.collect()
     }
 
-    pub(crate) fn looks_at_path(&self, set: Set) -> bool {
+    pub(crate) fn looks_at_path(&mut self, set: Set) -> bool {
+        !self.about_paths(set).is_empty()
+    }
+
+    fn about_paths(&mut self, set: Set) -> std::rc::Rc<[Dim]> {
         use crate::universe::Kind;
-        let dims = self.sets.support(set);
-        dims.into_iter().any(|dim| {
-            let kind = self.universe.dimension(dim).map(|d| &d.kind);
+        if let Some(known) = self.about_paths.get(&set) {
+            return known.clone();
+        }
+        let dims = self.sets.support(set).into_iter().filter(|dim| {
+            let kind = self.universe.dimension(*dim).map(|d| &d.kind);
             matches!(kind, Some(Kind::Tail | Kind::Path(_)))
-        })
+        });
+        let dims: std::rc::Rc<[Dim]> = dims.collect();
+        self.about_paths.insert(set, dims.clone());
+        dims
     }
 
     /// Fixes what the cell already says about suffixes and path patterns.
@@ -64,7 +76,7 @@ impl Engine {
             return set;
         }
         let mut set = set;
-        for dim in self.sets.support(set) {
+        for dim in self.about_paths(set).iter().copied() {
             if dim == self.universe.tail_dim() {
                 if !cell.region {
                     let class = self.universe.tail_class(cell.text);

@@ -5,6 +5,7 @@ mod change;
 mod load;
 mod report;
 mod server;
+pub(crate) mod verify;
 
 use std::path::Path;
 use std::process::Command;
