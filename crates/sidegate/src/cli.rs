@@ -243,9 +243,23 @@ pub(crate) struct VerifyArgs {
     /// answers are not as decided
     #[arg(long)]
     pub(crate) replay: bool,
-    /// Findings as text or JSON
+    /// Exit with 1 also for what lints find
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Findings as text, JSON or SARIF
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub(crate) output: Output,
+    pub(crate) output: VerifyOutput,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum, PartialEq, Eq, Default)]
+pub(crate) enum VerifyOutput {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+    /// For code hosts (SARIF 2.1.0)
+    Sarif,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum, PartialEq, Eq)]

@@ -11,6 +11,7 @@ mod exec;
 mod explain;
 mod fix;
 mod folder;
+mod hygiene;
 mod inputs;
 mod limits;
 mod live;

@@ -6,10 +6,10 @@ use ::verify::{Claim, Finding, Report, Verdict, Witness};
 use policy::{Entrance, Snapshot, Stage};
 use serde_json::{Value, json};
 
-use crate::cli::{Output, VerifyArgs};
+use crate::cli::{VerifyArgs, VerifyOutput};
 use crate::inputs::Inputs;
 use crate::output::{self, Style};
-use crate::{live, replay};
+use crate::{hygiene, live, replay};
 
 /// Where the listeners are reached.
 pub(crate) struct Bases {
@@ -33,31 +33,43 @@ pub(crate) fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let settings = live::settings(&cluster, args.cluster.istio_version.as_deref())?;
     let snapshot = live::compile(&cluster, &settings)?;
     let report = ::verify::verify(&snapshot);
+    let lints = lint::lint(&cluster, &snapshot);
     let bases = Bases {
         external: args.external,
         local: args.local,
     };
     let replayed = args.replay.then(|| replay::all(&report.findings, &bases));
     match args.output {
-        Output::Json => {
+        VerifyOutput::Json => {
             let mut value = as_json(&report, &snapshot, &bases);
-            if let (Some(replayed), Some(object)) = (&replayed, value.as_object_mut()) {
-                object.insert("replayed".to_owned(), json!(replayed));
+            if let Some(object) = value.as_object_mut() {
+                object.insert("hygiene".to_owned(), hygiene::as_json(&lints));
+                if let Some(replayed) = &replayed {
+                    object.insert("replayed".to_owned(), json!(replayed));
+                }
             }
             output::data(&serde_json::to_string_pretty(&value)?)?;
         }
-        Output::Text => {
+        VerifyOutput::Sarif => {
+            let value = hygiene::as_sarif(&report, &lints, &bases);
+            output::data(&serde_json::to_string_pretty(&value)?)?;
+        }
+        VerifyOutput::Text => {
             for warning in snapshot.warnings() {
                 output::note(&Style::Warning, &warning.to_string());
             }
-            let text = as_text(&inputs.describe(), &report, &snapshot, &bases);
+            let text =
+                as_text(&inputs.describe(), &report, &snapshot, &bases) + &hygiene::as_text(&lints);
             output::data(text.trim_end())?;
             for line in replayed.iter().flatten() {
                 output::data(line)?;
             }
         }
     }
-    Ok(ExitCode::from(code(report.overall())))
+    Ok(ExitCode::from(match code(report.overall()) {
+        0 if args.strict && !lints.is_empty() => 1,
+        code => code,
+    }))
 }
 
 /// 0 holds, 1 violated, 2 not decided.

@@ -14,6 +14,7 @@ mod crash;
 mod docs;
 mod drain;
 mod enforced;
+mod hygiene;
 mod login;
 mod reload;
 

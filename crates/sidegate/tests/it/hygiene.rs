@@ -1,0 +1,48 @@
+//! `sidegate verify` and what lints find.
+
+use std::process::Command;
+
+use super::SIDEGATE;
+
+fn verify(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(SIDEGATE)
+        .arg("verify")
+        .args(arguments)
+        .output()
+        .unwrap();
+    (
+        output.status.code(),
+        String::from_utf8(output.stdout).unwrap(),
+    )
+}
+
+#[test]
+fn lints_are_told_and_decide_only_when_strict() {
+    let (code, text) = verify(&["--example", "seed"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("critical C1: EnvoyFilter"), "{text}");
+    assert!(text.contains("examples/seed/cluster.yaml:298"), "{text}");
+    assert_eq!(verify(&["--example", "seed", "--strict"]).0, Some(1));
+}
+
+#[test]
+fn lints_and_claims_for_programs() {
+    let (_, text) = verify(&["--example", "kubeflow", "--output", "json"]);
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let ids: Vec<&str> = value["hygiene"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| f["id"].as_str().unwrap())
+        .collect();
+    for id in ["P1", "H2", "H5", "H8", "T1"] {
+        assert!(ids.contains(&id), "{id}: {ids:?}");
+    }
+    let (code, text) = verify(&["--example", "kubeflow", "--output", "sarif"]);
+    assert_eq!(code, Some(1));
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let results = value["runs"][0]["results"].as_array().unwrap();
+    for id in ["no-forged-identity", "models-closed-outside", "H5"] {
+        assert!(results.iter().any(|r| r["ruleId"] == id), "{id}");
+    }
+}
