@@ -16,6 +16,7 @@ mod drain;
 mod enforced;
 mod hygiene;
 mod login;
+mod prove;
 mod reload;
 
 use std::process::{Command, Output};

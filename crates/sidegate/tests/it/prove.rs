@@ -1,0 +1,155 @@
+//! `verify`, `diff` and `fix`, with the program itself.
+
+use serde_json::Value;
+
+use super::{example, sidegate, stderr, stdout};
+
+fn broken(example: &str) -> (Option<i32>, Vec<String>) {
+    let output = sidegate(&["verify", "--example", example, "--output", "json"]);
+    let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let claims = report["claims"].as_array().unwrap();
+    let broken = claims.iter().filter(|c| c["verdict"] == "violated");
+    (
+        output.status.code(),
+        broken
+            .map(|c| c["id"].as_str().unwrap().to_owned())
+            .collect(),
+    )
+}
+
+#[test]
+fn verify_knows_the_three_stages_of_the_seed() {
+    for (name, code, expected) in [
+        (
+            "seed-broken",
+            1,
+            vec!["models-answer-workloads", "foreign-untouched"],
+        ),
+        (
+            "seed-blog-fix",
+            1,
+            vec![
+                "platform-needs-login",
+                "no-forged-identity",
+                "models-answer-workloads",
+                "models-closed-outside",
+                "foreign-untouched",
+            ],
+        ),
+        ("seed", 0, vec![]),
+    ] {
+        let (found_code, found) = broken(name);
+        assert_eq!(found_code, Some(code), "{name}");
+        assert_eq!(found, expected, "{name}");
+    }
+}
+
+#[test]
+fn found_requests_do_what_was_decided() {
+    let program = example("seed-blog-fix").start().unwrap();
+    let output = sidegate(&[
+        "verify",
+        "--example",
+        "seed-blog-fix",
+        "--replay",
+        "--external",
+        program.external(),
+        "--local",
+        program.local(),
+    ]);
+    let text = stdout(&output);
+    let replayed: Vec<&str> = text.lines().filter(|l| l.contains("reproduced")).collect();
+    assert!(replayed.len() >= 6, "{text}");
+    for line in replayed {
+        assert!(line.starts_with("reproduced"), "{line}");
+    }
+    // The same as curl lines, pasted.
+    for line in text
+        .lines()
+        .map(str::trim)
+        .filter(|l| l.starts_with("curl "))
+    {
+        let output = std::process::Command::new("sh")
+            .args(["-c", line])
+            .output()
+            .unwrap();
+        let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(answer.starts_with("HTTP/1.1 "), "{line}\n{answer}");
+        let opens = line.contains("/v1");
+        assert_eq!(
+            answer.starts_with("HTTP/1.1 302"),
+            !opens,
+            "{line}\n{answer}"
+        );
+    }
+}
+
+#[test]
+fn diff_says_what_was_opened() {
+    let output = sidegate(&["diff", "example:seed-broken", "example:seed-blog-fix"]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.starts_with("opened"), "{text}");
+    assert!(
+        text.contains("reaches kubeflow/centraldashboard:80"),
+        "{text}"
+    );
+    let allowed = [
+        "diff",
+        "example:seed-broken",
+        "example:seed-blog-fix",
+        "--allow",
+        "opened",
+    ];
+    assert_eq!(sidegate(&allowed).status.code(), Some(0));
+    let same = sidegate(&["diff", "example:seed", "example:seed"]);
+    assert_eq!(stdout(&same).trim(), "Every request is answered as before.");
+    // The upgrade that lost the login filter.
+    let upgrade = sidegate(&[
+        "diff",
+        "example:seed-broken",
+        "--istio-version",
+        "1.18..1.19",
+    ]);
+    assert_eq!(upgrade.status.code(), Some(1));
+    assert!(stdout(&upgrade).contains("reaches kubeflow/centraldashboard:80"));
+}
+
+#[test]
+fn a_proposal_put_on_top_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, files) in [
+        (
+            "seed-broken",
+            vec![include_str!("../../../../examples/seed/cluster.yaml")],
+        ),
+        (
+            "seed-blog-fix",
+            vec![
+                include_str!("../../../../examples/seed/cluster.yaml"),
+                include_str!("../../../../examples/seed/blog-fix/blog-fix.yaml"),
+            ],
+        ),
+    ] {
+        for means in ["istio", "sidegate"] {
+            let proposal = sidegate(&["fix", "--example", name, "--means", means]);
+            assert_eq!(proposal.status.code(), Some(0), "{}", stderr(&proposal));
+            let mut arguments = vec!["verify".to_owned()];
+            let fix = stdout(&proposal);
+            for (index, text) in files.iter().copied().chain([&*fix]).enumerate() {
+                let path = folder.path().join(format!("{name}-{means}-{index}.yaml"));
+                std::fs::write(&path, text).unwrap();
+                arguments.push(path.display().to_string());
+            }
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let verified = sidegate(&arguments);
+            assert_eq!(
+                verified.status.code(),
+                Some(0),
+                "{name} {means}\n{}\n{}",
+                stdout(&verified),
+                stderr(&verified)
+            );
+        }
+    }
+}
