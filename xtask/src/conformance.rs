@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use crate::oracle::{Case, Decider, Keys, read_cases};
+use crate::oracle::{Case, Decider, read_cases};
 use crate::shell;
 
 /// How one case went.
@@ -27,7 +27,7 @@ fn own() -> PathBuf {
 pub(crate) fn run(file: Option<&Path>) -> Result<()> {
     let file = file.map_or_else(own, Path::to_owned);
     let (mut agree, mut differ, mut open) = (0, 0, 0);
-    for case in read_cases(&file, &mut Keys::default())? {
+    for case in read_cases(&file)? {
         let (word, detail) = match decide(&case) {
             Outcome::Agrees => {
                 agree += 1;
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn the_projects_own_cases_are_decided_as_istio_and_envoy_do() {
-        let cases = read_cases(&own(), &mut Keys::default()).unwrap();
+        let cases = read_cases(&own()).unwrap();
         assert!(!cases.is_empty());
         for case in cases {
             let outcome = decide(&case);

@@ -81,7 +81,12 @@ pub(crate) fn check(
     let mut headers = HeaderMap::new();
     for (name, value) in &head.headers {
         if *name == http::header::AUTHORIZATION || is_listed(listed, name.as_str()) {
-            headers.append(name.clone(), value.clone());
+            // Repeated headers travel as one.
+            let joined = headers
+                .get(name)
+                .map(|known: &HeaderValue| [known.as_bytes(), value.as_bytes()].join(&b','));
+            let joined = joined.and_then(|bytes| HeaderValue::from_bytes(&bytes).ok());
+            headers.insert(name.clone(), joined.unwrap_or_else(|| value.clone()));
         }
     }
     for (name, value) in &settings.include_additional_headers_in_check {

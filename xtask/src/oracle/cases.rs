@@ -7,8 +7,7 @@ use anyhow::{Context as _, Result, anyhow};
 use serde_json::{Value, json};
 
 use super::run::Job;
-use super::tokens::Keys;
-use super::world::{Observed, Reply, Sent, Tls, World};
+use super::world::{Observed, Place, Reply, Sent, Tls, Token, World};
 
 /// One case.
 pub(crate) struct Case {
@@ -19,7 +18,7 @@ pub(crate) struct Case {
 }
 
 /// Reads a file of the form that docs/conformance.md describes.
-pub(crate) fn read(file: &Path, keys: &mut Keys) -> Result<Vec<Case>> {
+pub(crate) fn read(file: &Path) -> Result<Vec<Case>> {
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let suite: Value = serde_saphyr::from_str(&text).map_err(|error| anyhow!("{error}"))?;
     let cases = suite.get("cases").and_then(Value::as_array);
@@ -27,7 +26,7 @@ pub(crate) fn read(file: &Path, keys: &mut Keys) -> Result<Vec<Case>> {
     for case in cases.into_iter().flatten() {
         let name = text_of(case, "name").unwrap_or("(no name)").to_owned();
         read.push(Case {
-            job: job(&suite, case, keys).with_context(|| format!("case `{name}`"))?,
+            job: job(&suite, case).with_context(|| format!("case `{name}`"))?,
             name,
             expect: text_of(case, "expect").unwrap_or_default().to_owned(),
             detail: case.get("expectDetail").cloned().unwrap_or_default(),
@@ -129,7 +128,7 @@ fn text_of<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
     value.get(name).and_then(Value::as_str)
 }
 
-fn job(suite: &Value, case: &Value, keys: &mut Keys) -> Result<Job> {
+fn job(suite: &Value, case: &Value) -> Result<Job> {
     let defaults = |field: &str| {
         suite
             .pointer(&format!("/defaults/{field}"))
@@ -143,9 +142,6 @@ fn job(suite: &Value, case: &Value, keys: &mut Keys) -> Result<Job> {
         objects.extend(list(defaults("routes")));
     }
     objects.extend(list(own("resources").unwrap_or_default()));
-    for object in &mut objects {
-        keys.fill(object)?;
-    }
     let mut mesh = defaults("meshConfig");
     merge(&mut mesh, case.get("meshConfig").unwrap_or(&Value::Null));
     let mut request = defaults("request");
@@ -167,7 +163,7 @@ fn job(suite: &Value, case: &Value, keys: &mut Keys) -> Result<Job> {
             .to_owned(),
         env: texts(case.get("istiodEnv")),
     };
-    let mut sent = sent(request, keys)?;
+    let mut sent = sent(request)?;
     let says = case.get("extAuthzBehaviour").unwrap_or(&Value::Null);
     sent.checker = reply(says);
     Ok(Job {
@@ -176,20 +172,13 @@ fn job(suite: &Value, case: &Value, keys: &mut Keys) -> Result<Job> {
     })
 }
 
-fn sent(request: &Value, keys: &mut Keys) -> Result<Sent> {
-    let mut headers = pairs(request.get("headers").unwrap_or(&Value::Null));
-    if let Some(jwt) = request.get("jwt").filter(|jwt| !jwt.is_null()) {
-        let key = text_of(jwt, "signedBy").unwrap_or("k1").to_owned();
-        let token = keys.token(&key, jwt.get("claims").unwrap_or(&json!({})))?;
-        let name = text_of(jwt, "header").unwrap_or("authorization").to_owned();
-        let prefix = text_of(jwt, "prefix").unwrap_or("Bearer ");
-        headers.push((name, format!("{prefix}{token}")));
-    }
+fn sent(request: &Value) -> Result<Sent> {
+    let headers = pairs(request.get("headers").unwrap_or(&Value::Null));
     let port = request.get("port").and_then(Value::as_u64).unwrap_or(8080);
     let source = text_of(request, "source").unwrap_or("127.0.0.1");
     let tls = request.get("tls").filter(|tls| !tls.is_null());
     Ok(Sent {
-        token: request.get("jwt").is_some_and(|jwt| !jwt.is_null()),
+        token: request.get("jwt").filter(|jwt| !jwt.is_null()).map(token),
         port: u16::try_from(port)?,
         method: text_of(request, "method").unwrap_or("GET").to_owned(),
         authority: text_of(request, "authority").unwrap_or_default().to_owned(),
@@ -202,6 +191,33 @@ fn sent(request: &Value, keys: &mut Keys) -> Result<Sent> {
             identity: text_of(tls, "clientUriSan").map(str::to_owned),
         }),
     })
+}
+
+fn token(jwt: &Value) -> Token {
+    let text = |name: &str, default: &str| text_of(jwt, name).unwrap_or(default).to_owned();
+    Token {
+        key: text("signedBy", "k1"),
+        claims: jwt.get("claims").cloned().unwrap_or_else(|| json!({})),
+        place: match text_of(jwt, "parameter") {
+            Some(name) => Place::Parameter(name.to_owned()),
+            None => Place::Header {
+                name: text("header", "authorization"),
+                prefix: text("prefix", "Bearer "),
+            },
+        },
+    }
+}
+
+fn describe(token: &Token) -> Value {
+    let mut jwt = json!({"signedBy": token.key, "claims": token.claims});
+    match &token.place {
+        Place::Header { name, prefix } => {
+            jwt["header"] = json!(name);
+            jwt["prefix"] = json!(prefix);
+        }
+        Place::Parameter(name) => jwt["parameter"] = json!(name),
+    }
+    jwt
 }
 
 fn reply(says: &Value) -> Reply {
@@ -258,11 +274,14 @@ pub(crate) fn write(name: &str, job: &Job, observed: &Observed) -> String {
         text.push_str(&format!("  - {object}\n"));
     }
     for sent in &job.requests {
-        let request = json!({
+        let mut request = json!({
             "workloadLabels": job.world.labels, "namespace": job.world.namespace,
             "port": sent.port, "method": sent.method, "authority": sent.authority,
             "path": sent.target, "headers": sent.headers, "source": sent.source.to_string(),
         });
+        if let Some(token) = &sent.token {
+            request["jwt"] = describe(token);
+        }
         text.push_str(&format!("  request: {request}\n"));
         if sent.checker != Reply::default() {
             let says = json!({"status": sent.checker.status, "headers": sent.checker.headers});

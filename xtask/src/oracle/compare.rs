@@ -45,7 +45,9 @@ pub(crate) fn difference(envoy: &Observed, decided: &Observed) -> Option<String>
             return Some(format!("upstream: {}", shown(&at(theirs), &at(ours))));
         }
     }
-    (envoy.headers != decided.headers).then(|| {
+    // Envoy puts the route's headers on refusals too, which say nothing here.
+    let refused = matches!(envoy.status, Some(401 | 403 | 404 | 503)) && envoy.upstream.is_none();
+    (envoy.headers != decided.headers && !refused).then(|| {
         format!(
             "headers of the answer: {}",
             shown(&envoy.headers, &decided.headers)

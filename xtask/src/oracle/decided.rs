@@ -45,6 +45,7 @@ impl Decider {
         if let Some(what) = beyond(sent) {
             return Err(what);
         }
+        let sent = &*sent.complete();
         let mut observed = Observed {
             status: Some(400),
             location: None,
@@ -167,7 +168,7 @@ fn beyond(sent: &Sent) -> Option<String> {
     if sent.tls.is_some() {
         return Some("TLS".into());
     }
-    if sent.token {
+    if sent.token.is_some() {
         return Some("a token".into());
     }
     let host = |(name, _): &(String, String)| name.eq_ignore_ascii_case("host");

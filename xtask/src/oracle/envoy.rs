@@ -110,7 +110,7 @@ fn ready(admin: &Path) -> bool {
 /// Sends one request to the gateway at that address.
 pub(crate) fn send(peers: &Peers, gateway: Ipv4Addr, sent: &Sent) -> Observed {
     peers.expect(&sent.checker);
-    let head = exchange(gateway, sent);
+    let head = exchange(gateway, &sent.complete());
     let (checks, upstream) = peers.seen();
     let mut observed = Observed {
         status: None,

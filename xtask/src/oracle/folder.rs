@@ -63,7 +63,7 @@ fn request(line: &str, port: u16) -> Result<Sent> {
             headers: vec![("location".into(), "http://login.example.com/".into())],
         },
         tls: None,
-        token: false,
+        token: None,
     })
 }
 

@@ -25,7 +25,6 @@ use self::arguments::Task;
 pub(crate) use self::cases::{Case, read as read_cases};
 pub(crate) use self::decided::Decider;
 use self::run::{Job, Oracle};
-pub(crate) use self::tokens::Keys;
 
 /// Runs the command.
 pub(crate) fn run(args: &[&str]) -> Result<()> {
@@ -39,8 +38,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
 
 /// Every case of a file, on Istio and Envoy and decided: a line per case.
 fn run_cases(file: &Path) -> Result<()> {
-    let mut keys = Keys::default();
-    let cases = cases::read(file, &mut keys)?;
+    let cases = cases::read(file)?;
     let jobs: Vec<Job> = cases.iter().map(|case| case.job.clone()).collect();
     let mut oracle = Oracle::new(install::programs()?)?;
     let outcomes = oracle.run(&jobs)?;

@@ -32,6 +32,7 @@ enum Edit {
     Header(usize),
     Target(String),
     Method,
+    Token,
     Authority(String),
     Checker(Reply),
 }
@@ -140,6 +141,9 @@ fn edits(job: &Job, depth: usize) -> Vec<Edit> {
     if sent.method != "GET" {
         edits.push(Edit::Method);
     }
+    if sent.token.is_some() {
+        edits.push(Edit::Token);
+    }
     let shorter = ["/", "/a", "/a/b"].map(str::to_owned);
     let cut = [
         sent.target.split('?').next().unwrap_or_default().to_owned(),
@@ -219,6 +223,7 @@ fn apply(job: &Job, edits: &[Edit]) -> Job {
                             sent.headers.remove(*index);
                         }
                         Edit::Target(target) => sent.target.clone_from(target),
+                        Edit::Token => sent.token = None,
                         Edit::Method => sent.method = "GET".into(),
                         Edit::Authority(authority) => sent.authority.clone_from(authority),
                         Edit::Checker(reply) => sent.checker = reply.clone(),

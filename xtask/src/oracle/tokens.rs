@@ -1,6 +1,7 @@
 //! Keys made at run time, and tokens signed by them.
 
 use std::collections::BTreeMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use anyhow::{Result, anyhow};
 use aws_lc_rs::rand::SystemRandom;
@@ -9,10 +10,34 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-/// Keys by name, made when first asked for.
+/// One set of keys and tokens, so that both sides of a comparison see the same.
+static KEYS: LazyLock<Mutex<Keys>> = LazyLock::new(Mutex::default);
+
+/// Keys by name and tokens by what they say, made when first asked for.
 #[derive(Default)]
-pub(crate) struct Keys {
+struct Keys {
     keys: BTreeMap<String, EcdsaKeyPair>,
+    tokens: BTreeMap<(String, String), String>,
+}
+
+/// A token with those claims; `exp` is in a day unless given.
+pub(super) fn token(key: &str, claims: &Value) -> Result<String> {
+    let mut keys = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
+    let name = (key.to_owned(), claims.to_string());
+    if let Some(token) = keys.tokens.get(&name) {
+        return Ok(token.clone());
+    }
+    let token = keys.sign(key, claims)?;
+    keys.tokens.insert(name, token.clone());
+    Ok(token)
+}
+
+/// The value with key sets in the place of `JWKS:name`.
+pub(super) fn filled(value: &Value) -> Result<Value> {
+    let mut value = value.clone();
+    let mut keys = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
+    keys.fill(&mut value)?;
+    Ok(value)
 }
 
 impl Keys {
@@ -28,7 +53,7 @@ impl Keys {
     }
 
     /// The public key as a JSON Web Key Set.
-    pub(crate) fn jwks(&mut self, name: &str) -> Result<String> {
+    fn jwks(&mut self, name: &str) -> Result<String> {
         let key = self.key(name)?;
         // An uncompressed point: 4, x, y.
         let point = key.public_key().as_ref();
@@ -40,8 +65,7 @@ impl Keys {
         Ok(json!({"keys": [jwk]}).to_string())
     }
 
-    /// A token with those claims; `exp` is in an hour unless given.
-    pub(crate) fn token(&mut self, name: &str, claims: &Value) -> Result<String> {
+    fn sign(&mut self, name: &str, claims: &Value) -> Result<String> {
         let mut claims = claims.clone();
         if let Some(claims) = claims.as_object_mut() {
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
@@ -62,8 +86,7 @@ impl Keys {
         Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
 
-    /// Puts key sets in the place of `JWKS:name`.
-    pub(crate) fn fill(&mut self, value: &mut Value) -> Result<()> {
+    fn fill(&mut self, value: &mut Value) -> Result<()> {
         match value {
             Value::String(text) => {
                 if let Some(name) = text.strip_prefix("JWKS:").map(str::to_owned) {

@@ -1,9 +1,12 @@
 //! What is compared: a cluster, a request, and what became of it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use serde_json::{Map, Value, json};
+
+use super::tokens;
 
 /// A cluster and the gateway pod that is looked at.
 #[derive(Clone, Debug, Default)]
@@ -34,8 +37,26 @@ pub(crate) struct Sent {
     /// What authorizers answer.
     pub(crate) checker: Reply,
     pub(crate) tls: Option<Tls>,
-    /// Whether it brings a token that was signed for it.
-    pub(crate) token: bool,
+    pub(crate) token: Option<Token>,
+}
+
+/// A token that is signed when the request is sent.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Token {
+    pub(crate) key: String,
+    pub(crate) claims: Value,
+    pub(crate) place: Place,
+}
+
+/// Where a request carries a token.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Place {
+    Header {
+        name: String,
+        prefix: String,
+    },
+    /// A parameter of the query.
+    Parameter(String),
 }
 
 /// TLS of the client.
@@ -102,11 +123,38 @@ pub(crate) fn is_transport_header(name: &str) -> bool {
     NAMES.contains(&name) || name.starts_with("x-envoy-") || name == "x-forwarded-host"
 }
 
+impl Sent {
+    /// With the token where it belongs.
+    pub(crate) fn complete(&self) -> Cow<'_, Self> {
+        let Some(token) = &self.token else {
+            return Cow::Borrowed(self);
+        };
+        let text = tokens::token(&token.key, &token.claims).unwrap_or_default();
+        let mut sent = self.clone();
+        match &token.place {
+            Place::Header { name, prefix } => {
+                sent.headers.push((name.clone(), format!("{prefix}{text}")));
+            }
+            Place::Parameter(name) => {
+                let sign = if sent.target.contains('?') { '&' } else { '?' };
+                sent.target.push_str(&format!("{sign}{name}={text}"));
+            }
+        }
+        Cow::Owned(sent)
+    }
+}
+
 impl World {
+    /// The objects, with key sets where they are named.
+    fn complete(&self) -> Vec<Value> {
+        let filled = |object| tokens::filled(object).unwrap_or_default();
+        self.objects.iter().map(filled).collect()
+    }
+
     /// The objects for a reader that knows nothing but objects.
     pub(crate) fn manifests(&self) -> String {
         let mut text = String::new();
-        for object in &self.objects {
+        for object in self.complete() {
             text.push_str(&format!("{object}\n---\n"));
         }
         let mesh = json!({
@@ -134,7 +182,7 @@ impl World {
     /// What the translator reads.
     pub(crate) fn for_istio(&self, address: Ipv4Addr) -> Value {
         json!({
-            "objects": self.objects,
+            "objects": self.complete(),
             "mesh": self.mesh,
             "labels": self.labels,
             "namespace": self.namespace,

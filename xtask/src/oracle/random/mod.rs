@@ -2,9 +2,11 @@
 
 mod authz;
 mod dice;
+mod filters;
 mod policies;
 mod requests;
 mod routes;
+mod tokens;
 mod words;
 
 use std::collections::BTreeSet;
@@ -17,7 +19,7 @@ use super::run::Job;
 use super::world::World;
 
 /// What clusters may be made of.
-pub(crate) const FEATURES: [&str; 13] = [
+pub(crate) const FEATURES: [&str; 15] = [
     "gateways",      // several Gateways, hosts with namespaces, upper case, httpsRedirect
     "routes",        // matches on everything, rewrite, redirect, direct response
     "headers",       // header operations of routes
@@ -29,6 +31,8 @@ pub(crate) const FEATURES: [&str; 13] = [
     "addresses",     // ipBlocks
     "custom",        // external authorizers
     "broken-custom", // authorizers that are missing, doubled or misnamed
+    "tokens",        // RequestAuthentications, tokens, rules about claims
+    "filters",       // EnvoyFilters that insert an authorizer or switch it off
     "normalization", // path normalisation other than the default
     "odd-requests",  // odd targets, hosts, repeated headers
 ];
@@ -85,6 +89,12 @@ pub(crate) fn job(seed: u64, number: u64, requests: usize, features: &Features) 
     if maker.features.on("custom") {
         maker.custom();
     }
+    if features.on("tokens") {
+        maker.tokens();
+    }
+    if features.on("filters") {
+        maker.filters();
+    }
     let objects = maker.objects;
     let world = World {
         objects,
@@ -128,14 +138,10 @@ impl Maker<'_> {
         mesh
     }
 
-    /// A time, sometimes: it orders objects before names do.
+    /// Times are few, so that names decide about the order too.
     fn metadata(&mut self, name: &str, namespace: &str) -> Value {
-        let mut metadata = json!({"name": name, "namespace": namespace});
-        if self.dice.percent(30) {
-            let day = self.dice.up_to(3);
-            metadata["creationTimestamp"] = json!(format!("2026-01-0{day}T00:00:00Z"));
-        }
-        metadata
+        let day = self.dice.pick(&["01", "02", "02", "02", "03"]);
+        json!({"name": name, "namespace": namespace, "creationTimestamp": format!("2026-01-{day}T00:00:00Z")})
     }
 }
 

@@ -89,7 +89,9 @@ impl Maker<'_> {
             rule["from"] = json!([{"source": self.identity()}]);
         }
         if self.dice.percent(30) {
-            let when: Vec<Value> = (0..self.dice.up_to(2)).map(|_| self.condition()).collect();
+            let when: Vec<Value> = (0..self.dice.up_to(2))
+                .map(|_| self.condition(custom))
+                .collect();
             rule["when"] = json!(when);
         }
         rule
@@ -157,7 +159,7 @@ impl Maker<'_> {
         json!({field: [value]})
     }
 
-    fn condition(&mut self) -> Value {
+    fn condition(&mut self, custom: bool) -> Value {
         let odd = self.features.on("odd-policies");
         let (key, values): (String, Vec<String>) = match self.dice.below(20) {
             0 if odd => ("foo".into(), vec!["x".into()]),
@@ -184,6 +186,7 @@ impl Maker<'_> {
                 "request.headers[:authority]".into(),
                 self.dice.some(HOST_VALUES, 2),
             ),
+            9..=12 if self.features.on("tokens") && !custom => self.claim(),
             _ => {
                 let name = self.dice.pick(HEADER_NAMES);
                 (

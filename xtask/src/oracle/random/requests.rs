@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::words::{HEADERS, HOSTS, METHODS, PATHS, SOURCES, VALUES};
-use super::{Dice, Features};
+use super::{Dice, Features, tokens};
 use crate::oracle::world::{Reply, Sent};
 
 const SEGMENTS: &[&str] = &[
@@ -38,7 +38,11 @@ pub(super) fn sent(dice: &mut Dice, features: &Features) -> Sent {
         },
         checker: reply(dice),
         tls: None,
-        token: false,
+        token: if features.on("tokens") {
+            tokens::token(dice)
+        } else {
+            None
+        },
     }
 }
 
