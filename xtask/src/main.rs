@@ -9,6 +9,7 @@ mod bench;
 mod cache;
 mod conformance;
 mod deny;
+mod fuzz;
 mod oracle;
 mod shell;
 mod test;
@@ -32,6 +33,8 @@ Commands:
                of crates/policy/tests/conformance.yaml
   oracle --cases FILE | --random | --dir DIR --request LINE | --seed
                Compare with Istio's control plane and Envoy (docs/conformance.md)
+  fuzz TARGET  Throw mutated input at `configuration` (YAML to Snapshot) or at
+               `decide` (--minutes N, --seed S, --only NUMBER)
   bench        Measure beside KServe's Python server, and write
                docs/benchmarks.md (--quick: shorter, writes nothing)
   bench verify Time parsing, compiling and all questions, from 100 to 50,000 routes
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
             conformance::run(Some(std::path::Path::new(file)))
         }
         ["oracle", rest @ ..] => oracle::run(rest),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
         ["bench"] => bench::run(bench::Length::Full),
         ["bench", "--quick"] => bench::run(bench::Length::Quick),
         ["bench", "verify"] => bench::verify::run(),
