@@ -58,6 +58,12 @@ impl Patches {
             everywhere: Vec::new(),
         };
         for object in applicable(cluster, pods) {
+            if !object.spec.filters.is_empty() {
+                let why = format!(
+                    "spec.filters: the form of Istio before 1.4, which Istio {version} does not read: no effect; expected `configPatches`"
+                );
+                problems.push(Problem::of(object, why));
+            }
             for (index, entry) in object.spec.config_patches.iter().enumerate() {
                 let place = format!("spec.configPatches[{index}]");
                 match Patch::read(object, &place, entry, version) {

@@ -439,6 +439,8 @@ pub struct EnvoyFilter {
     pub workload_selector: Option<WorkloadSelector>,
     /// Gateway API attachment.
     pub target_refs: Vec<TargetRef>,
+    /// The form before Istio 1.4, which no version reads any more.
+    pub filters: Vec<serde_json::Value>,
     /// Patches.
     pub config_patches: Vec<serde_json::Value>,
     /// Order among filters.

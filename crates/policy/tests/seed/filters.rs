@@ -203,3 +203,27 @@ fn what_is_not_understood_is_data() {
         );
     }
 }
+
+/// As in Kubeflow up to 1.8: a filter of the first form, which is nobody's.
+#[test]
+fn the_first_form_has_no_effect() {
+    let suite: Value = serde_saphyr::from_str(CASES).unwrap();
+    let text = format!(
+        "{}\n---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {{name: add-user-filter, namespace: istio-system}}\nspec: {{workloadLabels: {{istio: ingressgateway}}, filters: [{{filterName: envoy.lua, filterType: HTTP}}]}}\n",
+        suite["base"].as_str().unwrap()
+    );
+    let cluster = resources::parse(&[("f".into(), text)]).unwrap();
+    let snapshot = Snapshot::compile(&cluster, &Settings::default()).unwrap();
+    let warnings: Vec<String> = snapshot
+        .warnings()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert!(
+        warnings
+            .iter()
+            .any(|w| w.contains("spec.filters: the form of Istio before 1.4")),
+        "{warnings:?}"
+    );
+    assert_eq!(snapshot.not_understood().count(), 0);
+}
