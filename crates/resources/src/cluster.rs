@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::core::{ConfigMap, Endpoints, Namespace, Secret, Service, ServiceAccount, Workload};
+use crate::gateway_api::{GatewayClass, KubeGateway, ReferenceGrant, Route};
 use crate::istio::{
     AuthorizationPolicy, EnvoyFilter, Gateway, RequestAuthentication, VirtualService, WasmPlugin,
 };
@@ -29,6 +30,11 @@ pub struct Cluster {
     pub endpoints: Vec<Object<Endpoints>>,
     pub gateways: Vec<Object<Gateway>>,
     pub virtual_services: Vec<Object<VirtualService>>,
+    pub gateway_classes: Vec<Object<GatewayClass>>,
+    pub kube_gateways: Vec<Object<KubeGateway>>,
+    pub http_routes: Vec<Object<Route>>,
+    pub grpc_routes: Vec<Object<Route>>,
+    pub reference_grants: Vec<Object<ReferenceGrant>>,
     pub authorization_policies: Vec<Object<AuthorizationPolicy>>,
     pub request_authentications: Vec<Object<RequestAuthentication>>,
     pub envoy_filters: Vec<Object<EnvoyFilter>>,
@@ -77,6 +83,11 @@ impl Cluster {
             + self.endpoints.len()
             + self.gateways.len()
             + self.virtual_services.len()
+            + self.gateway_classes.len()
+            + self.kube_gateways.len()
+            + self.http_routes.len()
+            + self.grpc_routes.len()
+            + self.reference_grants.len()
             + self.authorization_policies.len()
             + self.request_authentications.len()
             + self.envoy_filters.len()

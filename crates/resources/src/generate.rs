@@ -46,6 +46,8 @@ pub(crate) fn generate(cluster: &mut Cluster, errors: &mut Vec<LoadError>) {
         }
         generator.predictors(cluster);
     }
+    let parents = crate::attach::gateways(cluster);
+    crate::kuberoutes::routes(cluster, &parents);
 }
 
 /// Without Knative: `serving.kserve.io/deploymentMode`, both of its spellings.

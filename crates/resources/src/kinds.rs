@@ -19,6 +19,7 @@ use crate::meta::{Metadata, Object, Source};
 const NETWORKING: &str = "networking.istio.io";
 const SECURITY: &str = "security.istio.io";
 const KSERVE: &str = "serving.kserve.io";
+const GATEWAY_API: &str = "gateway.networking.k8s.io";
 
 /// Adds one object to the cluster.
 pub(crate) fn add(cluster: &mut Cluster, document: &Document) -> Result<(), LoadError> {
@@ -35,6 +36,10 @@ pub(crate) fn add(cluster: &mut Cluster, document: &Document) -> Result<(), Load
         "apps" => version == "v1",
         "discovery.k8s.io" => matches!(version, "v1" | "v1beta1"),
         "extensions.istio.io" => version == "v1alpha1",
+        GATEWAY_API => match document.kind.as_str() {
+            "GRPCRoute" => matches!(version, "v1alpha2" | "v1"),
+            _ => matches!(version, "v1beta1" | "v1"),
+        },
         _ => true,
     };
     if !served {
@@ -71,6 +76,11 @@ pub(crate) fn add(cluster: &mut Cluster, document: &Document) -> Result<(), Load
         (SECURITY, "RequestAuthentication") => {
             cluster.request_authentications.push(spec(document)?);
         }
+        (GATEWAY_API, "GatewayClass") => cluster.gateway_classes.push(spec(document)?),
+        (GATEWAY_API, "Gateway") => cluster.kube_gateways.push(spec(document)?),
+        (GATEWAY_API, "HTTPRoute") => cluster.http_routes.push(spec(document)?),
+        (GATEWAY_API, "GRPCRoute") => cluster.grpc_routes.push(spec(document)?),
+        (GATEWAY_API, "ReferenceGrant") => cluster.reference_grants.push(spec(document)?),
         (KSERVE, "InferenceService") => cluster.inference_services.push(spec(document)?),
         _ => unknown(cluster, document),
     }

@@ -5,15 +5,20 @@
 //! object knows the file and line it comes from ([`Source`]), and objects that
 //! a controller would have generated say so ([`Source::generated_from`]).
 
+mod attach;
 pub mod cluster;
 pub mod core;
 mod document;
 mod endpoints;
 mod error;
+pub mod gateway_api;
 mod generate;
 pub mod istio;
 mod kinds;
 pub mod kserve;
+mod kubefilters;
+mod kubematch;
+mod kuberoutes;
 mod load;
 mod locate;
 pub mod mesh;
