@@ -156,6 +156,7 @@ fn header(name: &str) -> Attribute {
     match name {
         ":path" => Attribute::PathAndQuery,
         ":method" => Attribute::Method,
+        ":scheme" => Attribute::Scheme,
         ":authority" | "host" => Attribute::Authority,
         name => Attribute::Header(name.into()),
     }
@@ -166,13 +167,26 @@ impl RouteCondition {
     pub(crate) fn condition(&self) -> Condition {
         let text = |attribute, m: &Matcher| Condition::test(attribute, TestValue::Text(m.clone()));
         let mut all = Vec::new();
+        if self.never {
+            all.push(Condition::Any(Vec::new()));
+        }
         if let Some(path) = &self.path {
-            let value = if path.ignore_case {
-                TestValue::TextIgnoringCase(path.matcher.clone())
-            } else {
-                TestValue::Text(path.matcher.clone())
+            let test = |matcher: Matcher| {
+                let value = if path.ignore_case {
+                    TestValue::TextIgnoringCase(matcher)
+                } else {
+                    TestValue::Text(matcher)
+                };
+                Condition::test(Attribute::Path, value)
             };
-            all.push(Condition::test(Attribute::Path, value));
+            all.push(match &path.matcher {
+                // The path itself, and what is below it.
+                Matcher::PathPrefix(prefix) => Condition::Any(vec![
+                    test(Matcher::Exact(prefix.clone())),
+                    test(Matcher::Prefix(format!("{prefix}/"))),
+                ]),
+                matcher => test(matcher.clone()),
+            });
         }
         let single = [
             (Attribute::Scheme, &self.scheme),
@@ -183,7 +197,7 @@ impl RouteCondition {
             all.extend(matcher.as_ref().map(|m| text(attribute, m)));
         }
         for (name, matcher, wanted) in &self.headers {
-            let test = text(Attribute::Header(name.as_str().into()), matcher);
+            let test = text(header(name), matcher);
             all.push(if *wanted {
                 test
             } else {

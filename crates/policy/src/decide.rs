@@ -12,6 +12,7 @@ use crate::enforce::{self, Access};
 use crate::forward;
 use crate::permit::{Cors, Destination, HeaderChange, Permit};
 use crate::providers::Authorizer;
+use crate::redirect;
 use crate::request::{Entrance, RequestHead, Scheme};
 use crate::routes::Route;
 use crate::rules::{Action, Facts, Policy};
@@ -117,7 +118,10 @@ impl<'a, T: Trace> Decision<'a, T> {
                 return Ok(permit);
             }
             if vhost.is_some_and(|vhost| vhost.require_tls) && head.scheme == Scheme::Http {
-                return Ok(Permit::reply(forward::to_https(&head), listener.describe()));
+                return Ok(Permit::reply(
+                    redirect::to_https(&head),
+                    listener.describe(),
+                ));
             }
             let Some(route) = route else {
                 let why = format!(
@@ -364,7 +368,9 @@ impl<'a, T: Trace> Decision<'a, T> {
     /// token to get it: nothing a browser sends by itself opens it.
     fn cors(&self, route: &Route, head: &RequestHead) -> Option<Cors> {
         if let Some(policy) = &route.cors {
-            return forward::allowed_origin(policy, head).map(|allow_origin| Cors { allow_origin });
+            return policy
+                .allowed_origin(head)
+                .map(|allow_origin| Cors { allow_origin });
         }
         let model = self.snapshot.enforce && route.access.owner == Owner::Model;
         (model

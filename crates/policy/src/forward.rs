@@ -5,13 +5,9 @@ use std::borrow::Cow;
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
-use resources::istio::{CorsPolicy, StringMatch};
-
 use crate::caller::Caller;
-use crate::duration::duration;
-use crate::matcher::Matcher;
 use crate::permit::{Destination, HeaderChange, Permit, Reply};
-use crate::request::{Entrance, RequestHead, Scheme};
+use crate::request::{Entrance, RequestHead};
 use crate::routes::{Route, RouteAction, Weighted};
 
 /// Changes gathered over all hops.
@@ -34,22 +30,16 @@ impl Changes {
     ) -> Destination {
         let weighted = match &route.action {
             RouteAction::Forward(all) => choose(all, draw),
-            RouteAction::Redirect {
-                status,
-                scheme,
-                authority,
-                path,
-            } => {
-                return redirect(
-                    *status,
-                    scheme.as_deref(),
-                    authority.as_deref(),
-                    path.as_deref(),
-                    head,
-                );
+            RouteAction::Redirect(redirect) => {
+                self.response.extend(route.response_headers.iter().cloned());
+                return redirect.reply(head);
             }
             RouteAction::Direct { status, body } => {
-                let headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"))];
+                self.response.extend(route.response_headers.iter().cloned());
+                let mut headers = Vec::new();
+                if !body.is_empty() {
+                    headers.push((header::CONTENT_TYPE, HeaderValue::from_static("text/plain")));
+                }
                 return Destination::Reply(Reply {
                     status: *status,
                     headers,
@@ -57,8 +47,8 @@ impl Changes {
                 });
             }
         };
-        let mut changes: Vec<HeaderChange> = route.request_headers.clone();
-        self.response.extend(route.response_headers.iter().cloned());
+        // The most specific first: what the route sets wins.
+        let mut changes: Vec<HeaderChange> = Vec::new();
         let mut authority = route.authority.as_ref();
         if let Some(weighted) = weighted {
             changes.extend(weighted.request_headers.iter().cloned());
@@ -66,6 +56,8 @@ impl Changes {
                 .extend(weighted.response_headers.iter().cloned());
             authority = weighted.authority.as_ref().or(authority);
         }
+        changes.extend(route.request_headers.iter().cloned());
+        self.response.extend(route.response_headers.iter().cloned());
         for change in &changes {
             change.apply(&mut head.to_mut().headers);
         }
@@ -80,6 +72,15 @@ impl Changes {
             self.path_and_query = Some(head.path_and_query());
         }
         match weighted {
+            Some(Weighted {
+                destination,
+                missing: Some(status),
+                ..
+            }) => Destination::Reply(Reply {
+                status: *status,
+                headers: Vec::new(),
+                body: format!("there is no {}", place(destination)).into(),
+            }),
             Some(weighted) => weighted.destination.clone(),
             None => Destination::Reply(Reply {
                 status: StatusCode::SERVICE_UNAVAILABLE,
@@ -124,36 +125,6 @@ fn choose(all: &[Weighted], draw: u32) -> Option<&Weighted> {
     })
 }
 
-fn redirect(
-    status: StatusCode,
-    scheme: Option<&str>,
-    authority: Option<&str>,
-    path: Option<&str>,
-    head: &RequestHead,
-) -> Destination {
-    let scheme = scheme.unwrap_or(match head.scheme {
-        Scheme::Http => "http",
-        Scheme::Https => "https",
-    });
-    let path = path.unwrap_or(&head.path);
-    let query = head
-        .query
-        .as_ref()
-        .map_or_else(String::new, |q| format!("?{q}"));
-    let location = format!(
-        "{scheme}://{}{path}{query}",
-        authority.unwrap_or(&head.authority)
-    );
-    let headers = HeaderValue::try_from(location)
-        .map(|l| vec![(header::LOCATION, l)])
-        .unwrap_or_default();
-    Destination::Reply(Reply {
-        status,
-        headers,
-        body: bytes::Bytes::new(),
-    })
-}
-
 /// The answer to a CORS preflight for a model. From outside any origin may
 /// try, since a token is needed and none travels by itself; in the cluster,
 /// where being there is enough, no page of another origin may.
@@ -176,56 +147,12 @@ pub(crate) fn preflight(head: &RequestHead) -> Destination {
     })
 }
 
-/// The answer of a virtual host that wants TLS.
-pub(crate) fn to_https(head: &RequestHead) -> Destination {
-    redirect(
-        StatusCode::MOVED_PERMANENTLY,
-        Some("https"),
-        Some(&head.host()),
-        None,
-        head,
-    )
-}
-
-/// The origin that a route's CORS policy lets read the answer.
-pub(crate) fn allowed_origin(policy: &CorsPolicy, head: &RequestHead) -> Option<HeaderValue> {
-    let origin = head.headers.get(header::ORIGIN)?;
-    let text = origin.to_str().ok()?;
-    let allowed = policy.allow_origins.iter().any(|m| {
-        *m != StringMatch::default() && Matcher::of_route(m).is_ok_and(|m| m.matches(text))
-            || m.exact.as_deref() == Some("*")
-    });
-    allowed.then(|| origin.clone())
-}
-
-/// A route's own CORS policy answers preflights of allowed origins.
-pub(crate) fn cors_preflight(policy: &CorsPolicy, head: &RequestHead) -> Option<Destination> {
-    let origin = allowed_origin(policy, head).filter(|_| head.is_preflight())?;
-    let mut headers = vec![(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin)];
-    let mut add = |name: HeaderName, value: String| {
-        if let Some(value) = HeaderValue::try_from(value).ok().filter(|v| !v.is_empty()) {
-            headers.push((name, value));
-        }
-    };
-    add(
-        header::ACCESS_CONTROL_ALLOW_METHODS,
-        policy.allow_methods.join(","),
-    );
-    add(
-        header::ACCESS_CONTROL_ALLOW_HEADERS,
-        policy.allow_headers.join(","),
-    );
-    if let Some(age) = policy.max_age.as_deref().and_then(duration) {
-        add(header::ACCESS_CONTROL_MAX_AGE, age.as_secs().to_string());
+fn place(destination: &Destination) -> String {
+    match destination {
+        Destination::Service { service, port } => format!("port {port} of Service {service}"),
+        Destination::Host { host, port } => format!("{host}:{port}"),
+        Destination::Login | Destination::Reply(_) => "destination".to_owned(),
     }
-    if policy.allow_credentials == Some(true) {
-        add(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true".into());
-    }
-    Some(Destination::Reply(Reply {
-        status: StatusCode::OK,
-        headers,
-        body: bytes::Bytes::new(),
-    }))
 }
 
 /// One line about where a request goes, for the trace.

@@ -14,6 +14,9 @@ pub enum Matcher {
     Exact(String),
     /// Byte prefix.
     Prefix(String),
+    /// Path prefix that ends where a segment ends: `/a` is a prefix of `/a`,
+    /// `/a/` and `/a/b`, not of `/ab`.
+    PathPrefix(String),
     /// Byte suffix.
     Suffix(String),
     /// Full match.
@@ -92,6 +95,9 @@ impl Matcher {
             Self::Present => true,
             Self::Exact(exact) => value == exact,
             Self::Prefix(prefix) => value.starts_with(prefix.as_str()),
+            Self::PathPrefix(prefix) => value
+                .strip_prefix(prefix.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
             Self::Suffix(suffix) => value.ends_with(suffix.as_str()),
             Self::Regex(regex) => regex.is_match(value),
         }
@@ -99,12 +105,24 @@ impl Matcher {
 
     /// The same, ASCII case ignored (exact, prefix and suffix).
     pub fn matches_ignoring_case(&self, value: &str) -> bool {
-        let value = value.to_ascii_lowercase();
+        let equal = |a: &[u8], b: &str| a.eq_ignore_ascii_case(b.as_bytes());
+        let bytes = value.as_bytes();
+        let start = |prefix: &str| {
+            let (start, rest) = bytes.split_at_checked(prefix.len())?;
+            equal(start, prefix).then_some(rest)
+        };
         match self {
-            Self::Exact(exact) => value == exact.to_ascii_lowercase(),
-            Self::Prefix(prefix) => value.starts_with(&prefix.to_ascii_lowercase()),
-            Self::Suffix(suffix) => value.ends_with(&suffix.to_ascii_lowercase()),
-            Self::Present | Self::Regex(_) => self.matches(&value),
+            Self::Exact(exact) => equal(bytes, exact),
+            Self::Prefix(prefix) => start(prefix).is_some(),
+            Self::PathPrefix(prefix) => {
+                start(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+            }
+            Self::Suffix(suffix) => bytes
+                .len()
+                .checked_sub(suffix.len())
+                .and_then(|at| bytes.get(at..))
+                .is_some_and(|end| equal(end, suffix)),
+            Self::Present | Self::Regex(_) => self.matches(value),
         }
     }
 }

@@ -1,21 +1,26 @@
 //! Who owns a route, and which access level it gets from that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use resources::istio::{Gateway, VirtualService};
-use resources::{Cluster, Object, ServiceName};
+use resources::core::Namespace;
+use resources::istio::{HttpRoute, Origin};
+use resources::kserve::InferenceService;
+use resources::{Cluster, Metadata, Object, ObjectRef, ServiceName, Source};
 
 use crate::access::{AccessLevel, Limits, Owner, RouteAccess};
 use crate::settings::Problem;
-use crate::workloads::selects;
+use crate::traffic::Bound;
+use crate::ways::Ways;
 
 /// What belongs to whom, read once per configuration.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Owners {
+pub(crate) struct Owners<'c> {
     platform_gateways: Vec<String>,
     platform_namespaces: Vec<String>,
-    login_services: Vec<ServiceName>,
+    login_services: HashSet<ServiceName>,
+    namespaces: HashMap<&'c str, &'c Object<Namespace>>,
+    models: HashMap<(&'c str, &'c str), &'c Object<InferenceService>>,
+    ways: Ways<'c>,
 }
 
 /// The gateway of Kubeflow's manifests, and the namespaces they put routes of
@@ -43,8 +48,8 @@ pub fn is_login_service(service: &ServiceName) -> bool {
     )
 }
 
-impl Owners {
-    pub(crate) fn new(cluster: &Cluster) -> Self {
+impl<'c> Owners<'c> {
+    pub(crate) fn new(cluster: &'c Cluster) -> Self {
         let platform = cluster.sidegate.as_ref().map(|s| &s.spec.platform);
         let login_services = cluster
             .services
@@ -69,22 +74,31 @@ impl Owners {
             ),
             None => (Vec::new(), Vec::new()),
         };
+        let namespaces = cluster.namespaces.iter();
+        let models = cluster.inference_services.iter();
         Self {
+            ways: Ways::new(cluster, &platform_namespaces),
             platform_gateways,
             platform_namespaces,
             login_services,
+            namespaces: namespaces.map(|n| (n.meta.name.as_str(), n)).collect(),
+            models: models
+                .map(|m| ((m.meta.namespace.as_str(), m.meta.name.as_str()), m))
+                .collect(),
         }
     }
 
-    /// Owner and levels of the routes of one VirtualService on one Gateway.
+    /// Owner and levels of the routes that one object gives to a VirtualService
+    /// on a gateway.
     pub(crate) fn access(
         &self,
-        cluster: &Cluster,
-        service: &Object<VirtualService>,
-        gateway: &Object<Gateway>,
+        bound: &Bound<'_>,
+        origin: Option<&Origin>,
+        gateway: &str,
         problems: &mut Vec<Problem>,
     ) -> RouteAccess {
-        if self.reaches_into_platform(cluster, service) {
+        let writer = Writer::of(bound, origin, gateway);
+        if self.reaches_into_platform(&writer) {
             // Whoever writes such a route does not decide who gets in.
             return RouteAccess {
                 owner: Owner::Platform,
@@ -93,7 +107,7 @@ impl Owners {
                 limits: Limits::default(),
             };
         }
-        let owner = self.owner(cluster, service, gateway);
+        let owner = self.owner(&writer);
         let (external, local) = match owner {
             Owner::Platform => (AccessLevel::Login, AccessLevel::Login),
             Owner::Model => (AccessLevel::Token, AccessLevel::Cluster),
@@ -106,17 +120,12 @@ impl Owners {
             local,
             limits: Limits::default(),
         };
-        for annotations in nearest_first(cluster, service) {
-            if let Some(value) = annotations.get(ACCESS) {
-                apply_level(&mut access, value, service, problems);
-                break;
-            }
+        let nearest_first = self.nearest_first(&writer);
+        if let Some(value) = nearest_first.iter().find_map(|a| a.get(ACCESS)) {
+            apply_level(&mut access, value, &writer, problems);
         }
         for (key, pick) in LIMITS {
-            let found = nearest_first(cluster, service)
-                .into_iter()
-                .find_map(|a| a.get(key));
-            if let Some(value) = found {
+            if let Some(value) = nearest_first.iter().find_map(|a| a.get(key)) {
                 *pick(&mut access.limits) = value
                     .split(',')
                     .map(str::trim)
@@ -128,35 +137,28 @@ impl Owners {
         access
     }
 
-    fn owner(
-        &self,
-        cluster: &Cluster,
-        service: &Object<VirtualService>,
-        gateway: &Object<Gateway>,
-    ) -> Owner {
-        let namespace = service.meta.namespace.as_str();
-        if model_of(cluster, service).is_some()
+    fn owner(&self, writer: &Writer<'_>) -> Owner {
+        let namespace = writer.meta.namespace.as_str();
+        if self.model_of(writer).is_some()
             || MODEL_LABELS
                 .iter()
-                .any(|label| service.meta.labels.contains_key(*label))
+                .any(|label| writer.meta.labels.contains_key(*label))
         {
             return Owner::Model;
         }
-        let in_platform = self.platform_namespaces.iter().any(|n| n == namespace);
-        if in_platform && self.sends_only_to_login(service) {
+        let inside = |namespace: &str| self.platform_namespaces.iter().any(|n| n == namespace);
+        let in_platform = inside(namespace) || writer.root.is_some_and(inside);
+        if in_platform && self.sends_only_to_login(writer) {
             return Owner::LoginMachinery;
         }
-        let gateway = format!("{}/{}", gateway.meta.namespace, gateway.meta.name);
-        let profile = cluster.namespaces.iter().any(|n| {
-            n.meta.name == namespace
-                && n.meta
-                    .labels
-                    .get(PROFILE_LABEL.0)
-                    .is_some_and(|v| v == PROFILE_LABEL.1)
+        let profile = self.namespaces.get(namespace).is_some_and(|n| {
+            let label = n.meta.labels.get(PROFILE_LABEL.0);
+            label.is_some_and(|v| v == PROFILE_LABEL.1)
         });
+        let on_platform = self.platform_gateways.iter().any(|g| g == writer.gateway);
         // A platform namespace stays the platform's on any gateway: a route
         // that moves to another gateway must not lose its login on the way.
-        if in_platform || (profile && self.platform_gateways.contains(&gateway)) {
+        if in_platform || (profile && on_platform) {
             return Owner::Platform;
         }
         Owner::Foreign
@@ -164,41 +166,104 @@ impl Owners {
 
     /// Whether an object outside the platform's namespaces sends to a Service
     /// inside, other than the gateway's own (where the next crossing decides).
-    fn reaches_into_platform(&self, cluster: &Cluster, service: &Object<VirtualService>) -> bool {
-        let inside = |namespace: &str| self.platform_namespaces.iter().any(|n| n == namespace);
-        if inside(&service.meta.namespace) {
-            return false;
-        }
-        let mut routes = service.spec.http.iter().flat_map(|http| &http.route);
-        routes.any(|route| {
-            let name = ServiceName::from_host(&route.destination.host, &service.meta.namespace);
-            name.is_some_and(|name| inside(&name.namespace) && !is_gateway(cluster, &name))
-        })
+    fn reaches_into_platform(&self, writer: &Writer<'_>) -> bool {
+        let namespace = &writer.meta.namespace;
+        !self.platform_namespaces.is_empty()
+            && !self.platform_namespaces.contains(namespace)
+            && writer
+                .destinations()
+                .any(|host| self.ways.lead_inside(host, namespace, 0))
     }
 
-    fn sends_only_to_login(&self, service: &Object<VirtualService>) -> bool {
-        let mut destinations = service
-            .spec
-            .http
-            .iter()
-            .flat_map(|http| &http.route)
-            .peekable();
+    fn sends_only_to_login(&self, writer: &Writer<'_>) -> bool {
+        let mut destinations = writer.destinations().peekable();
         destinations.peek().is_some()
-            && destinations.all(|route| {
-                ServiceName::from_host(&route.destination.host, &service.meta.namespace)
+            && destinations.all(|host| {
+                ServiceName::from_host(host, &writer.meta.namespace)
                     .is_some_and(|name| self.login_services.contains(&name))
             })
     }
+
+    /// The InferenceService that an object was generated for.
+    fn model_of(&self, writer: &Writer<'_>) -> Option<&'c Object<InferenceService>> {
+        let namespace = writer.meta.namespace.as_str();
+        let generated = writer
+            .source
+            .generated_from
+            .as_ref()
+            .filter(|from| &*from.kind == "InferenceService")
+            .and_then(|from| self.models.get(&(&*from.namespace, &*from.name)));
+        let labelled = || {
+            let route = writer.meta.labels.get("serving.knative.dev/route")?;
+            let name = route.strip_suffix("-predictor")?;
+            self.models.get(&(namespace, name))
+        };
+        generated
+            .or_else(|| self.models.get(&(namespace, writer.meta.name.as_str())))
+            .or_else(labelled)
+            .copied()
+    }
+
+    fn nearest_first<'w>(&self, writer: &Writer<'w>) -> Vec<&'w BTreeMap<String, String>>
+    where
+        'c: 'w,
+    {
+        let mut all = vec![&writer.meta.annotations];
+        all.extend(self.model_of(writer).map(|isvc| &isvc.meta.annotations));
+        let namespace = self.namespaces.get(writer.meta.namespace.as_str());
+        all.extend(namespace.map(|n| &n.meta.annotations));
+        all
+    }
 }
 
-/// Whether a Service stands in front of gateway pods.
-fn is_gateway(cluster: &Cluster, name: &ServiceName) -> bool {
-    cluster.service(name).is_some_and(|service| {
-        let mut gateways = cluster.gateways.iter();
-        gateways.any(|g| {
-            !g.spec.selector.is_empty() && selects(&g.spec.selector, &service.spec.selector)
-        })
-    })
+/// Who wrote routes, and where they are.
+struct Writer<'a> {
+    kind: &'a str,
+    meta: &'a Metadata,
+    source: &'a Source,
+    /// Namespace of the VirtualService that delegates to it.
+    root: Option<&'a str>,
+    /// `namespace/name`.
+    gateway: &'a str,
+    routes: Vec<&'a HttpRoute>,
+}
+
+impl<'a> Writer<'a> {
+    fn of(bound: &'a Bound<'_>, origin: Option<&'a Origin>, gateway: &'a str) -> Self {
+        let object = bound.object;
+        let (kind, meta, source) = match origin {
+            Some(origin) => (
+                &origin.object.kind,
+                &origin.object.meta,
+                &origin.object.source,
+            ),
+            None => (&object.kind, &object.meta, &object.source),
+        };
+        let is_same = |http: &&HttpRoute| match &http.origin {
+            Some(of) => {
+                let (a, b) = (&of.object.meta, meta);
+                of.object.kind == *kind && a.name == b.name && a.namespace == b.namespace
+            }
+            None => origin.is_none(),
+        };
+        let gateway = match gateway.split_once("~istio-autogenerated-k8s-gateway~") {
+            Some((gateway, _)) => gateway,
+            None => gateway,
+        };
+        Self {
+            kind,
+            meta,
+            source,
+            root: (!bound.gateway_api).then_some(object.meta.namespace.as_str()),
+            gateway,
+            routes: bound.http.iter().filter(is_same).collect(),
+        }
+    }
+
+    fn destinations(&self) -> impl Iterator<Item = &'a str> {
+        let routes = self.routes.iter().flat_map(|http| &http.route);
+        routes.map(|route| route.destination.host.as_str())
+    }
 }
 
 type Pick = fn(&mut Limits) -> &mut Vec<Arc<str>>;
@@ -215,7 +280,7 @@ const LIMITS: [(&str, Pick); 4] = [
 fn apply_level(
     access: &mut RouteAccess,
     value: &str,
-    service: &Object<VirtualService>,
+    writer: &Writer<'_>,
     problems: &mut Vec<Problem>,
 ) {
     match AccessLevel::from_name(value) {
@@ -224,49 +289,21 @@ fn apply_level(
         Some(AccessLevel::Cluster) if access.owner == Owner::Model => {
             access.local = AccessLevel::Cluster
         }
-        Some(AccessLevel::Cluster) | None => problems.push(Problem::of(
-            service,
-            format!(
+        Some(AccessLevel::Cluster) | None => problems.push(Problem {
+            object: Some(ObjectRef::new(
+                writer.kind,
+                &writer.meta.namespace,
+                &writer.meta.name,
+            )),
+            source: Some(writer.source.clone()),
+            message: format!(
                 "annotation {ACCESS}: expected `login`, `token`, `public` or `as-written` \
                  (or `cluster` on a model), found `{value}`"
             ),
-        )),
+        }),
         Some(level) => {
             access.external = level;
             access.local = level;
         }
     }
-}
-
-/// The InferenceService that a VirtualService was generated for.
-fn model_of<'c>(
-    cluster: &'c Cluster,
-    service: &Object<VirtualService>,
-) -> Option<&'c Object<resources::kserve::InferenceService>> {
-    let from = service.source.generated_from.as_ref();
-    cluster.inference_services.iter().find(|isvc| {
-        let same_namespace = isvc.meta.namespace == service.meta.namespace;
-        let generated = from
-            .is_some_and(|r| *r.name == *isvc.meta.name && *r.namespace == *isvc.meta.namespace);
-        let labelled = service
-            .meta
-            .labels
-            .get("serving.knative.dev/route")
-            .is_some_and(|route| *route == format!("{}-predictor", isvc.meta.name));
-        generated || same_namespace && (service.meta.name == isvc.meta.name || labelled)
-    })
-}
-
-fn nearest_first<'c>(
-    cluster: &'c Cluster,
-    service: &'c Object<VirtualService>,
-) -> Vec<&'c BTreeMap<String, String>> {
-    let mut all = vec![&service.meta.annotations];
-    all.extend(model_of(cluster, service).map(|isvc| &isvc.meta.annotations));
-    let namespace = cluster
-        .namespaces
-        .iter()
-        .find(|n| n.meta.name == service.meta.namespace);
-    all.extend(namespace.map(|n| &n.meta.annotations));
-    all
 }

@@ -1,5 +1,6 @@
 //! A request in its one normal form.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use http::{HeaderMap, HeaderName, Method};
@@ -97,11 +98,20 @@ impl RequestHead {
     /// Authority without port, lower case: what virtual hosts are found by.
     /// A trailing dot stays, as in Envoy.
     pub fn host(&self) -> String {
+        self.host_name().into_owned()
+    }
+
+    /// The same, borrowed where the authority is lower case already.
+    pub(crate) fn host_name(&self) -> Cow<'_, str> {
         let host = match self.authority.rsplit_once(':') {
             Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
             _ => &self.authority,
         };
-        host.to_ascii_lowercase()
+        if host.bytes().any(|b| b.is_ascii_uppercase()) {
+            Cow::Owned(host.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(host)
+        }
     }
 
     /// The first value of a header as text.

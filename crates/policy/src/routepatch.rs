@@ -186,15 +186,16 @@ impl<'p> Table<'_, 'p> {
         let host_name = host.name.clone();
         let shared = self.overrides(&Level::default(), level, whole, &host_name, None);
         let mut kept = Vec::new();
-        for mut route in std::mem::take(&mut host.routes) {
+        for mut shared_route in std::mem::take(&mut host.routes) {
+            let route = Arc::make_mut(&mut shared_route);
             let mut own = Level::default();
             let mut gone = false;
             for (index, patch, at) in patches {
-                if !means_route(*at, &route) {
+                if !means_route(*at, route) {
                     continue;
                 }
                 let scope = match (at, host_of(patch)) {
-                    (Some(_), _) => route_scope(&host_name, &route),
+                    (Some(_), _) => route_scope(&host_name, route),
                     (None, true) => Scope::Host(host_name.clone()),
                     (None, false) => Scope::Listener,
                 };
@@ -212,7 +213,7 @@ impl<'p> Table<'_, 'p> {
             if gone {
                 continue;
             }
-            let scope = route_scope(&host_name, &route);
+            let scope = route_scope(&host_name, route);
             let scope = patches
                 .iter()
                 .any(|(_, _, at)| at.is_some())
@@ -227,7 +228,7 @@ impl<'p> Table<'_, 'p> {
                     .request_headers
                     .extend(changes.headers.iter().cloned());
             }
-            kept.push(route);
+            kept.push(shared_route);
         }
         for (index, patch, at) in patches {
             let inserts = matches!(

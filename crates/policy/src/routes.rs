@@ -1,21 +1,22 @@
-//! Compiled routes of a VirtualService (istio `route.go`, envoy `config_impl.cc`).
+//! Compiled routes (istio `route.go`, envoy `config_impl.cc`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, StatusCode};
-use resources::istio::{
-    CorsPolicy, HeaderOperations, Headers, HttpMatch, HttpRoute, Redirect, Rewrite, VirtualService,
-};
-use resources::{Object, ObjectRef, ServiceName, Source};
+use base64::Engine as _;
+use http::StatusCode;
+use resources::istio::{DirectResponse, Fault, HttpMatch, HttpRoute};
+use resources::{ObjectRef, Source};
 
 use crate::access::RouteAccess;
 use crate::chain::Overrides;
+use crate::cors::RouteCors;
 use crate::duration::duration;
-use crate::matcher::Matcher;
+use crate::headerops::Operations;
 use crate::permit::{Destination, HeaderChange};
-use crate::re2;
-use crate::request::{RequestHead, Scheme};
+use crate::redirect::Redirect;
+pub(crate) use crate::rewrite::PathRewrite;
+pub(crate) use crate::routematch::RouteCondition;
 
 /// One route of a virtual host.
 #[derive(Clone, Debug)]
@@ -28,7 +29,7 @@ pub(crate) struct Route {
     pub(crate) authority: Option<String>,
     pub(crate) rewrite: Option<PathRewrite>,
     pub(crate) timeout: Option<Duration>,
-    pub(crate) cors: Option<Arc<CorsPolicy>>,
+    pub(crate) cors: Option<Arc<RouteCors>>,
     pub(crate) access: Arc<RouteAccess>,
     pub(crate) object: ObjectRef,
     pub(crate) source: Source,
@@ -40,193 +41,98 @@ pub(crate) struct Route {
     pub(crate) place: Arc<str>,
 }
 
-/// What a request must look like; all parts given hold.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct RouteCondition {
-    pub(crate) path: Option<PathMatch>,
-    pub(crate) scheme: Option<Matcher>,
-    pub(crate) method: Option<Matcher>,
-    pub(crate) authority: Option<Matcher>,
-    pub(crate) headers: Vec<(String, Matcher, bool)>,
-    pub(crate) query: Vec<(String, Matcher)>,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct PathMatch {
-    pub(crate) matcher: Matcher,
-    pub(crate) ignore_case: bool,
-}
-
 /// What a matching route does.
 #[derive(Clone, Debug)]
 pub(crate) enum RouteAction {
     Forward(Vec<Weighted>),
-    Redirect {
-        status: StatusCode,
-        scheme: Option<String>,
-        authority: Option<String>,
-        path: Option<String>,
-    },
-    Direct {
-        status: StatusCode,
-        body: String,
-    },
+    Redirect(Redirect),
+    Direct { status: StatusCode, body: String },
 }
 
 /// One of several destinations.
 #[derive(Clone, Debug)]
 pub(crate) struct Weighted {
     pub(crate) destination: Destination,
+    /// What is answered instead: the control plane knows no such Service or
+    /// port, so Envoy has no cluster for it.
+    pub(crate) missing: Option<StatusCode>,
     pub(crate) weight: u32,
     pub(crate) request_headers: Vec<HeaderChange>,
     pub(crate) response_headers: Vec<HeaderChange>,
     pub(crate) authority: Option<String>,
 }
 
-/// How the path changes before forwarding.
-#[derive(Clone, Debug)]
-pub(crate) enum PathRewrite {
-    Prefix {
-        from: String,
-        to: String,
-    },
-    Whole(String),
-    Regex {
-        pattern: regex::Regex,
-        replacement: String,
-    },
-}
-
-impl RouteCondition {
-    fn compile(spec: &HttpMatch) -> Result<Self, String> {
-        let matcher = |m: &Option<resources::istio::StringMatch>| {
-            m.as_ref().map(Matcher::of_route).transpose()
-        };
-        let mut headers = Vec::new();
-        for (list, wanted) in [(&spec.headers, true), (&spec.without_headers, false)] {
-            for (name, value) in list {
-                headers.push((name.to_ascii_lowercase(), Matcher::of_route(value)?, wanted));
-            }
-        }
-        let mut query = Vec::new();
-        for (name, value) in &spec.query_params {
-            query.push((name.clone(), Matcher::of_route(value)?));
-        }
-        Ok(Self {
-            path: matcher(&spec.uri)?.map(|matcher| PathMatch {
-                matcher,
-                ignore_case: spec.ignore_uri_case,
-            }),
-            scheme: matcher(&spec.scheme)?,
-            method: matcher(&spec.method)?,
-            authority: matcher(&spec.authority)?,
-            headers,
-            query,
-        })
-    }
-
-    pub(crate) fn matches(&self, head: &RequestHead) -> bool {
-        let scheme = match head.scheme {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        };
-        let holds = |m: &Option<Matcher>, value: &str| m.as_ref().is_none_or(|m| m.matches(value));
-        self.path
-            .as_ref()
-            .is_none_or(|path| path.matches(&head.path))
-            && holds(&self.scheme, scheme)
-            && holds(&self.method, head.method.as_str())
-            && holds(&self.authority, &head.authority)
-            && self.headers.iter().all(|(name, matcher, wanted)| {
-                let mut values = head.headers.get_all(name).iter();
-                values.any(|v| matcher.matches(&String::from_utf8_lossy(v.as_bytes()))) == *wanted
-            })
-            && self.query.iter().all(|(name, matcher)| {
-                query_value(head.query.as_deref().unwrap_or_default(), name)
-                    .is_some_and(|v| matcher.matches(v))
-            })
-    }
-
-    /// Matches every request: such routes sink to the end of a virtual host.
-    pub(crate) fn is_catch_all(&self) -> bool {
-        let any_path = match self.path.as_ref().map(|path| &path.matcher) {
-            None | Some(Matcher::Present) => true,
-            Some(Matcher::Prefix(prefix)) => prefix == "/",
-            Some(Matcher::Regex(regex)) => regex.as_str() == "^(?:.*)$",
-            Some(Matcher::Exact(_) | Matcher::Suffix(_)) => false,
-        };
-        any_path
-            && self.headers.is_empty()
-            && self.query.is_empty()
-            && self.method.is_none()
-            && self.authority.is_none()
-            && self.scheme.is_none()
-    }
-}
-
-impl PathMatch {
-    fn matches(&self, path: &str) -> bool {
-        if self.ignore_case {
-            self.matcher.matches_ignoring_case(path)
-        } else {
-            self.matcher.matches(path)
-        }
-    }
-}
-
-fn query_value<'q>(query: &'q str, name: &str) -> Option<&'q str> {
-    query.split('&').find_map(|pair| {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (key == name).then_some(value)
-    })
+/// What a route is compiled with, besides what is written in it.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) object: &'a ObjectRef,
+    pub(crate) source: &'a Source,
+    pub(crate) place: Arc<str>,
+    pub(crate) access: Arc<RouteAccess>,
+    /// Port of the Gateway server.
+    pub(crate) port: u16,
+    pub(crate) tls: bool,
+    /// Where a written destination leads, and what is answered if there is no
+    /// such place.
+    pub(crate) resolve:
+        &'a dyn Fn(&resources::istio::Destination) -> (Destination, Option<StatusCode>),
 }
 
 impl Route {
-    /// Compiles the routes one `http` entry makes for one of its matches.
+    /// Compiles the route that an `http` entry makes for one of its matches.
     pub(crate) fn compile(
-        service: &Object<VirtualService>,
-        index: usize,
         http: &HttpRoute,
         spec: Option<&HttpMatch>,
-        access: Arc<RouteAccess>,
-        default_port: &dyn Fn(&ServiceName) -> u16,
+        around: &Surroundings<'_>,
+        notes: &mut Vec<String>,
     ) -> Result<Self, String> {
-        let condition = spec
-            .map(RouteCondition::compile)
-            .transpose()?
-            .unwrap_or_default();
-        let (request_headers, mut authority) = request_changes(http.headers.as_ref())?;
-        if let Some(rewritten) = http.rewrite.as_ref().and_then(|r| r.authority.clone()) {
-            authority = Some(rewritten);
-        }
-        let name = if http.name.is_empty() {
-            String::new()
-        } else {
-            format!(" `{}`", http.name)
+        let condition = match spec {
+            Some(spec) => RouteCondition::compile(spec, http.gateway_api)?,
+            None => RouteCondition::default(),
         };
+        if condition.never {
+            notes.push(
+                "matches claims of a token, which is not understood: taken to match nothing".into(),
+            );
+        }
+        let mut operations = Operations::compile(http.headers.as_ref(), notes)?;
+        let mut action = RouteAction::compile(http, &condition, around, &mut operations, notes)?;
+        let rewrite = http.rewrite.as_ref();
+        if let Some(rewritten) = rewrite
+            .and_then(|r| r.authority.clone())
+            .filter(|a| !a.is_empty())
+        {
+            operations.authority = Some(rewritten);
+        }
+        let mut cors = match &http.cors_policy {
+            Some(policy) => Some(Arc::new(RouteCors::compile(policy)?)),
+            None => None,
+        };
+        if let Some(abort) = http.fault.as_ref().and_then(|fault| abort(fault, notes)) {
+            action = abort;
+            // Faults come before CORS.
+            cors = None;
+        }
         Ok(Self {
-            rewrite: http
-                .rewrite
-                .as_ref()
-                .map(|r| PathRewrite::compile(r, &condition))
+            rewrite: rewrite
+                .map(|r| PathRewrite::compile(r, &condition, http.gateway_api))
                 .transpose()?
                 .flatten(),
             condition,
-            action: RouteAction::compile(http, &service.meta.namespace, default_port)?,
-            request_headers,
-            response_headers: changes(http.headers.as_ref().map(|h| &h.response))?,
-            authority,
+            action,
+            request_headers: operations.request.changes(),
+            response_headers: operations.response.changes(),
+            authority: operations.authority,
             timeout: http.timeout.as_deref().and_then(duration),
-            cors: http.cors_policy.clone().map(Arc::new),
-            access,
-            object: service.reference(),
-            source: service.source.clone(),
+            cors,
+            access: Arc::clone(&around.access),
+            object: around.object.clone(),
+            source: around.source.clone(),
             name: match spec.map(|m| m.name.as_str()).filter(|m| !m.is_empty()) {
                 Some(of_match) => format!("{}.{of_match}", http.name),
                 None => http.name.clone(),
             },
             overrides: Overrides::default(),
-            place: format!("http[{index}]{name}").into(),
+            place: Arc::clone(&around.place),
         })
     }
 }
@@ -234,70 +140,49 @@ impl Route {
 impl RouteAction {
     fn compile(
         http: &HttpRoute,
-        namespace: &str,
-        default_port: &dyn Fn(&ServiceName) -> u16,
+        condition: &RouteCondition,
+        around: &Surroundings<'_>,
+        operations: &mut Operations,
+        notes: &mut Vec<String>,
     ) -> Result<Self, String> {
-        let status = |code: u16| {
-            StatusCode::from_u16(code)
-                .map_err(|_| format!("`{code}` is not a status, expected 100-599"))
-        };
-        if let Some(Redirect {
-            uri,
-            authority,
-            scheme,
-            port,
-            redirect_code,
-        }) = &http.redirect
-        {
-            let given = |text: &String| (!text.is_empty()).then(|| text.clone());
-            let authority =
-                given(authority).map(|a| port.map_or(a.clone(), |p| format!("{a}:{p}")));
-            return Ok(Self::Redirect {
-                status: status(redirect_code.unwrap_or(301))?,
-                scheme: given(scheme),
-                authority,
-                path: given(uri),
-            });
+        if let Some(redirect) = &http.redirect {
+            let redirect = Redirect::compile(redirect, condition, around.port, around.tls)?;
+            return Ok(Self::Redirect(redirect));
         }
         if let Some(direct) = &http.direct_response {
-            let body = direct
-                .body
-                .as_ref()
-                .and_then(|b| b.string.clone())
-                .unwrap_or_default();
-            return Ok(Self::Direct {
-                status: status(direct.status)?,
-                body,
-            });
+            return direct_response(direct);
+        }
+        if let [only] = http.route.as_slice() {
+            // A single destination's operations are the route's own.
+            let mut own = Operations::compile(only.headers.as_ref(), notes)?;
+            if operations.authority.is_none() {
+                operations.authority = own.authority.take();
+            }
+            operations.extend(own);
+            let (destination, missing) = (around.resolve)(&only.destination);
+            return Ok(Self::Forward(vec![Weighted {
+                destination,
+                missing,
+                weight: 1,
+                request_headers: Vec::new(),
+                response_headers: Vec::new(),
+                authority: None,
+            }]));
         }
         let mut all = Vec::new();
-        for route in &http.route {
-            let host = &route.destination.host;
-            let port = route.destination.port.as_ref().map(|p| p.number);
-            let destination = match ServiceName::from_host(host, namespace) {
-                Some(service) => Destination::Service {
-                    port: port.unwrap_or_else(|| default_port(&service)),
-                    service,
-                },
-                None => Destination::Host {
-                    host: host.as_str().into(),
-                    port: port.unwrap_or(80),
-                },
-            };
-            let (request_headers, authority) = request_changes(route.headers.as_ref())?;
+        for route in http.route.iter().filter(|route| route.weight > 0) {
+            let own = Operations::compile(route.headers.as_ref(), notes)?;
+            let (destination, missing) = (around.resolve)(&route.destination);
             all.push(Weighted {
                 destination,
-                weight: if http.route.len() == 1 {
-                    1
-                } else {
-                    route.weight
-                },
-                request_headers,
-                response_headers: changes(route.headers.as_ref().map(|h| &h.response))?,
-                authority,
+                missing,
+                weight: route.weight,
+                request_headers: own.request.changes(),
+                response_headers: own.response.changes(),
+                authority: own.authority,
             });
         }
-        if all.iter().all(|w| w.weight == 0) {
+        if all.is_empty() {
             return Err(
                 "expected a destination with a weight, a redirect or a direct response".into(),
             );
@@ -306,86 +191,42 @@ impl RouteAction {
     }
 }
 
-impl PathRewrite {
-    fn compile(rewrite: &Rewrite, condition: &RouteCondition) -> Result<Option<Self>, String> {
-        if let Some(regex) = &rewrite.uri_regex_rewrite {
-            let pattern = re2::search(&regex.pattern)?;
-            let replacement = regex.rewrite.replace('$', "$$").replace('\\', "$");
-            return Ok(Some(Self::Regex {
-                pattern,
-                replacement,
-            }));
-        }
-        let Some(to) = rewrite.uri.clone() else {
-            return Ok(None);
-        };
-        Ok(Some(
-            match condition.path.as_ref().map(|path| &path.matcher) {
-                Some(Matcher::Prefix(from)) => Self::Prefix {
-                    from: from.clone(),
-                    to,
-                },
-                None => Self::Prefix {
-                    from: "/".into(),
-                    to,
-                },
-                Some(_) => Self::Whole(to),
-            },
-        ))
-    }
-
-    /// The new path.
-    pub(crate) fn apply(&self, path: &str) -> String {
-        match self {
-            Self::Prefix { from, to } => {
-                let rest = path
-                    .split_at_checked(from.len())
-                    .map_or("", |(_, rest)| rest);
-                format!("{to}{rest}")
-            }
-            Self::Whole(to) => to.clone(),
-            Self::Regex {
-                pattern,
-                replacement,
-            } => pattern.replace_all(path, replacement.as_str()).into_owned(),
-        }
-    }
+fn direct_response(direct: &DirectResponse) -> Result<RouteAction, String> {
+    let status = StatusCode::from_u16(direct.status)
+        .ok()
+        .filter(|status| status.as_u16() >= 200 && status.as_u16() < 600)
+        .ok_or_else(|| format!("`{}` is not a status, expected 200-599", direct.status))?;
+    let body = match &direct.body {
+        None => String::new(),
+        Some(body) => match (&body.string, &body.bytes) {
+            (Some(text), _) => text.clone(),
+            (None, Some(bytes)) => base64::engine::general_purpose::STANDARD
+                .decode(bytes)
+                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+                .map_err(|_| "directResponse.body.bytes: expected base64".to_owned())?,
+            (None, None) => String::new(),
+        },
+    };
+    Ok(RouteAction::Direct { status, body })
 }
 
-fn request_changes(
-    headers: Option<&Headers>,
-) -> Result<(Vec<HeaderChange>, Option<String>), String> {
-    let mut all = changes(headers.map(|h| &h.request))?;
-    all.retain(|change| !matches!(change, HeaderChange::Set(name, _) | HeaderChange::Add(name, _) if name == http::header::HOST));
-    let authority = headers.and_then(|h| {
-        h.request
-            .set
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case("host") || *name == ":authority")
-    });
-    Ok((all, authority.map(|(_, value)| value.clone())))
-}
-
-fn changes(operations: Option<&HeaderOperations>) -> Result<Vec<HeaderChange>, String> {
-    let name = |text: &str| {
-        HeaderName::from_bytes(text.as_bytes())
-            .map_err(|_| format!("`{text}` is not a header name"))
-    };
-    let value = |text: &str| {
-        HeaderValue::from_str(text).map_err(|_| format!("`{text}` is not a header value"))
-    };
-    let mut all = Vec::new();
-    let Some(operations) = operations else {
-        return Ok(all);
-    };
-    for (n, v) in operations.set.iter().filter(|(n, _)| !n.starts_with(':')) {
-        all.push(HeaderChange::Set(name(n)?, value(v)?));
+/// A fault that meets every request is an answer; one that meets some is a
+/// matter of chance and left out.
+fn abort(fault: &Fault, notes: &mut Vec<String>) -> Option<RouteAction> {
+    let abort = fault.abort.as_ref()?;
+    let share = abort.percentage.as_ref().map_or(0.0, |p| p.value);
+    if share <= 0.0 {
+        return None;
     }
-    for (n, v) in operations.add.iter().filter(|(n, _)| !n.starts_with(':')) {
-        all.push(HeaderChange::Add(name(n)?, value(v)?));
+    let status = abort.http_status.and_then(|s| StatusCode::from_u16(s).ok());
+    match status {
+        Some(status) if share >= 100.0 => Some(RouteAction::Direct {
+            status,
+            body: "fault filter abort".to_owned(),
+        }),
+        _ => {
+            notes.push("`fault.abort` is not understood and left out".into());
+            None
+        }
     }
-    for n in &operations.remove {
-        all.push(HeaderChange::Remove(name(n)?));
-    }
-    Ok(all)
 }

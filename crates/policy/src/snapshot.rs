@@ -1,6 +1,6 @@
 //! The compiled configuration: an immutable value that everything reads.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use resources::mesh::Normalization;
@@ -11,14 +11,16 @@ use crate::access::{Owner, RouteAccess};
 use crate::authorization::{Custom, authorization, token_issuers};
 use crate::chain::Chain;
 use crate::envoyfilter::Patches;
+use crate::merge::plain_servers;
 use crate::opaque::NotUnderstood;
-use crate::owners::Owners;
 use crate::places::Place;
 use crate::request::Entrance;
 use crate::routepatch;
 use crate::rules::Policy;
 use crate::settings::{IstioVersion, Problem, Settings};
-use crate::vhosts::{Builder, VirtualHosts};
+use crate::tables::Builder;
+use crate::traffic::Traffic;
+use crate::vhosts::VirtualHosts;
 use crate::workloads::GatewayPods;
 
 /// Everything a decision reads, compiled and validated.
@@ -28,6 +30,8 @@ pub struct Snapshot {
     pub(crate) enforce: bool,
     pub(crate) istio_version: Option<IstioVersion>,
     pub(crate) listeners: Vec<Listener>,
+    /// Routes of callers inside the mesh.
+    pub(crate) mesh: VirtualHosts,
     external: Option<usize>,
     local: Option<usize>,
     /// Services that are our own listeners: a route to one is followed in process.
@@ -65,7 +69,6 @@ impl Snapshot {
         let mut warnings = Vec::new();
         let version = istio_version(cluster, settings, &mut errors);
         let sidegate = cluster.sidegate.as_ref();
-        let owners = Owners::new(cluster);
         let mut snapshot = Self {
             normalization: cluster.mesh.path_normalization.normalization,
             enforce: sidegate.is_some_and(|s| s.spec.mode == Mode::Enforce),
@@ -74,8 +77,19 @@ impl Snapshot {
             ..Self::default()
         };
         check_platform(cluster, &mut errors);
+        let traffic = Traffic::new(cluster, version, &mut warnings);
+        let mut found = Vec::new();
+        snapshot.mesh = Builder::mesh(&traffic, &mut found);
+        sort_out(found, &mut errors, &mut warnings);
         for pods in GatewayPods::all(cluster) {
-            snapshot.add_listeners(cluster, &pods, &owners, version, &mut errors, &mut warnings);
+            snapshot.add_listeners(
+                cluster,
+                &pods,
+                &traffic,
+                version,
+                &mut errors,
+                &mut warnings,
+            );
         }
         let names = Entrances::of(cluster);
         snapshot.external = snapshot.listener_of(names.external.as_deref());
@@ -91,7 +105,8 @@ impl Snapshot {
                 ));
             }
         }
-        warnings.dedup();
+        once(&mut errors);
+        once(&mut warnings);
         snapshot.warnings = warnings;
         if errors.is_empty() {
             Ok(snapshot)
@@ -104,31 +119,12 @@ impl Snapshot {
         &mut self,
         cluster: &Cluster,
         pods: &GatewayPods,
-        owners: &Owners,
+        traffic: &Traffic<'_>,
         version: IstioVersion,
         errors: &mut Vec<Problem>,
         warnings: &mut Vec<Problem>,
     ) {
-        let mut ports: Vec<(u16, Vec<_>)> = Vec::new();
-        for gateway in pods.gateways(cluster) {
-            for server in &gateway.spec.servers {
-                if !is_http(&server.port.protocol) {
-                    warnings.push(Problem::of(
-                        gateway,
-                        format!(
-                            "server `{}` ({}) is not served: only plain HTTP servers are",
-                            server.port.name, server.port.protocol
-                        ),
-                    ));
-                    continue;
-                }
-                let port = pods.listener_port(server.port.number);
-                match ports.iter_mut().find(|(known, _)| *known == port) {
-                    Some((_, servers)) => servers.push((gateway, server)),
-                    None => ports.push((port, vec![(gateway, server)])),
-                }
-            }
-        }
+        let ports = plain_servers(&pods.gateways(cluster), pods, warnings);
         let (policies, custom) = authorization(cluster, pods, version, warnings);
         let token_issuers = token_issuers(cluster, pods);
         let mut filter_warnings = Vec::new();
@@ -142,22 +138,8 @@ impl Snapshot {
             gateways.dedup();
             // Access annotations are errors, everything else about routes is not.
             let mut found = Vec::new();
-            let mut hosts = Builder {
-                cluster,
-                pods,
-                owners,
-            }
-            .build(&servers, &mut found);
-            for problem in found {
-                let list = if problem.message.starts_with("annotation ") {
-                    &mut *errors
-                } else {
-                    &mut *warnings
-                };
-                if !list.contains(&problem) {
-                    list.push(problem);
-                }
-            }
+            let mut hosts = Builder { traffic, pods }.build(&servers, &mut found);
+            sort_out(found, errors, warnings);
             let server_ports: Vec<u16> = servers.iter().map(|(_, s)| s.port.number).collect();
             let place = Place {
                 port,
@@ -198,11 +180,7 @@ impl Snapshot {
             });
         }
         patches.finish(&mut filter_warnings);
-        for warning in filter_warnings {
-            if !warnings.contains(&warning) {
-                warnings.push(warning);
-            }
-        }
+        warnings.extend(filter_warnings);
     }
 
     fn listener_of(&self, gateway: Option<&str>) -> Option<usize> {
@@ -311,11 +289,19 @@ impl Entrances {
     }
 }
 
-fn is_http(protocol: &str) -> bool {
-    matches!(
-        protocol.to_ascii_uppercase().as_str(),
-        "HTTP" | "HTTP2" | "GRPC" | "GRPC-WEB"
-    )
+/// Access annotations are errors, everything else about routes is not.
+fn sort_out(found: Vec<Problem>, errors: &mut Vec<Problem>, warnings: &mut Vec<Problem>) {
+    let (bad, noted): (Vec<_>, Vec<_>) = found
+        .into_iter()
+        .partition(|problem| problem.message.starts_with("annotation "));
+    errors.extend(bad);
+    warnings.extend(noted);
+}
+
+/// The first of each.
+fn once(problems: &mut Vec<Problem>) {
+    let mut seen = HashSet::new();
+    problems.retain(|p| seen.insert((p.object.clone(), p.message.clone())));
 }
 
 fn istio_version(

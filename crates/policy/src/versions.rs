@@ -54,6 +54,10 @@ impl IstioVersion {
     /// First version with the list `targetRefs`.
     pub const TARGET_REFS: Self = Self::first(22);
 
+    /// First version in which an ExternalName Service is another name of what
+    /// it points to, without a cluster of its own.
+    pub const EXTERNAL_NAME_ALIAS: Self = Self::first(21);
+
     /// First version that splits `requestPrincipals` into issuer and subject,
     /// at first at the first `/`.
     pub const PRINCIPAL_SPLIT: Self = Self::first(21);

@@ -92,6 +92,8 @@ pub enum RewriteView<'a> {
 pub struct Way<'a> {
     /// Where to; `None` when the route answers by itself.
     pub destination: Option<&'a Destination>,
+    /// There is no such Service in the configuration: answered with an error.
+    pub missing: bool,
     /// New authority.
     pub authority: Option<&'a str>,
     /// Changes to the request's headers, in order.
@@ -123,6 +125,12 @@ impl Snapshot {
     pub fn open_paths(&self) -> impl Iterator<Item = &str> {
         let all = self.provider_paths().iter().chain(self.login_paths());
         all.map(String::as_str)
+    }
+
+    /// Routes that callers inside the mesh take to a host, before they reach any
+    /// listener. Those limited to callers with some labels are among them.
+    pub fn mesh_hosts(&self) -> impl Iterator<Item = HostView<'_>> {
+        self.mesh.all().map(HostView)
     }
 
     /// The listener that a destination leads back to.
@@ -304,7 +312,7 @@ impl<'a> HostView<'a> {
 
     /// Routes; the first that matches serves.
     pub fn routes(&self) -> impl Iterator<Item = RouteView<'a>> + use<'a> {
-        self.0.routes.iter().map(RouteView)
+        self.0.routes.iter().map(|route| RouteView(route))
     }
 }
 
@@ -359,6 +367,7 @@ impl<'a> RouteView<'a> {
         let RouteAction::Forward(all) = &self.0.action else {
             return vec![Way {
                 destination: None,
+                missing: false,
                 authority: None,
                 headers: Vec::new(),
             }];
@@ -367,12 +376,12 @@ impl<'a> RouteView<'a> {
         with_weight
             .map(|w| Way {
                 destination: Some(&w.destination),
+                missing: w.missing.is_some(),
                 authority: w.authority.as_deref().or(self.0.authority.as_deref()),
-                headers: self
-                    .0
+                headers: w
                     .request_headers
                     .iter()
-                    .chain(&w.request_headers)
+                    .chain(&self.0.request_headers)
                     .collect(),
             })
             .collect()

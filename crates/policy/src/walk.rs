@@ -9,7 +9,6 @@ use crate::chain::{Filter, FilterStep, Override};
 use crate::decide::{Decision, Granted, Stop, object, of};
 use crate::denial::Refusal;
 use crate::enforce;
-use crate::forward;
 use crate::permit::{Destination, Permit};
 use crate::principal::RequestPrincipal;
 use crate::providers::{self, Authorizer, AuthorizerKind, Outcome};
@@ -131,7 +130,7 @@ impl<'a, T: Trace> Decision<'a, T> {
                 FilterStep::Cors => {
                     if let Some(route) = settled
                         && let Some(policy) = &route.cors
-                        && let Some(reply) = forward::cors_preflight(policy, head)
+                        && let Some(reply) = policy.preflight(head)
                     {
                         let caller = std::mem::replace(caller, Caller::Anonymous);
                         return Ok(Some(self.changes.permit(reply, caller, route)));

@@ -1,9 +1,9 @@
 //! Gateway pods, and which listener ports their Gateways open.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use resources::core::{PortRef, Service};
+use resources::core::{Pod, PortRef, Service, ServicePort, Workload};
 use resources::istio::Gateway;
 use resources::{Cluster, Object, ServiceName};
 
@@ -12,9 +12,12 @@ use resources::{Cluster, Object, ServiceName};
 pub(crate) struct GatewayPods {
     pub(crate) namespace: Arc<str>,
     pub(crate) labels: BTreeMap<String, String>,
-    /// Services in front of the pods: Service, Service port, listener port,
-    /// and whether Gateway ports are translated through it.
+    /// Service ports in front of the pods, those of the oldest Service first.
     pub(crate) ports: Vec<ExposedPort>,
+    /// May not open ports below 1024.
+    unprivileged: bool,
+    /// Only Gateways of the own namespace count (`PILOT_SCOPE_GATEWAY_TO_NAMESPACE`).
+    scoped: bool,
 }
 
 /// A Service port that leads to a listener.
@@ -23,6 +26,7 @@ pub(crate) struct ExposedPort {
     pub(crate) service: ServiceName,
     pub(crate) port: u16,
     pub(crate) listener: u16,
+    /// Gateway ports are translated through it.
     translates: bool,
 }
 
@@ -44,10 +48,25 @@ impl GatewayPods {
     /// Gateway selects, its pods are taken to be in the namespace of the
     /// Services that select them, with the labels those Services expect.
     pub(crate) fn all(cluster: &Cluster) -> Vec<Self> {
+        let scoped = is_scoped(cluster);
         let mut all: Vec<Self> = Vec::new();
+        let mut known = HashSet::new();
         for gateway in &cluster.gateways {
+            if let Some(attached) = &gateway.spec.attached {
+                for name in &attached.services {
+                    if known.insert((Some(name.clone()), BTreeMap::new()))
+                        && let Some(service) = cluster.service(name)
+                    {
+                        Self::behind(cluster, service, scoped, &mut all);
+                    }
+                }
+                continue;
+            }
             let selector = &gateway.spec.selector;
-            if selector.is_empty() || all.iter().any(|pods| selects(selector, &pods.labels)) {
+            if selector.is_empty() || !known.insert((None, selector.clone())) {
+                continue;
+            }
+            if all.iter().any(|pods| selects(selector, &pods.labels)) {
                 continue;
             }
             let found: Vec<_> = cluster
@@ -56,23 +75,61 @@ impl GatewayPods {
                 .filter(|w| selects(selector, &w.spec.labels))
                 .collect();
             if found.is_empty() {
-                all.push(Self::assumed(cluster, selector));
+                add(&mut all, Self::assumed(cluster, selector, scoped));
             }
             for workload in found {
-                let pods = Self::new(
-                    cluster,
-                    workload.meta.namespace.as_str().into(),
-                    workload.spec.labels.clone(),
-                );
-                if !all.contains(&pods) {
-                    all.push(pods);
-                }
+                add(&mut all, Self::of(cluster, workload, scoped));
             }
         }
         all
     }
 
-    fn assumed(cluster: &Cluster, selector: &BTreeMap<String, String>) -> Self {
+    /// No pods: what callers inside the mesh are to a route.
+    pub(crate) fn nowhere() -> Self {
+        Self {
+            namespace: "".into(),
+            labels: BTreeMap::new(),
+            ports: Vec::new(),
+            unprivileged: false,
+            scoped: false,
+        }
+    }
+
+    /// The pods behind the Service of a Kubernetes Gateway.
+    fn behind(cluster: &Cluster, service: &Object<Service>, scoped: bool, all: &mut Vec<Self>) {
+        let selector = &service.spec.selector;
+        if selector.is_empty() {
+            return;
+        }
+        let namespace = &service.meta.namespace;
+        let found: Vec<_> = cluster
+            .workloads
+            .iter()
+            .filter(|w| w.meta.namespace == *namespace && selects(selector, &w.spec.labels))
+            .collect();
+        if found.is_empty() {
+            let namespace = namespace.as_str().into();
+            add(
+                all,
+                Self::new(cluster, namespace, selector.clone(), None, scoped),
+            );
+        }
+        for workload in found {
+            add(all, Self::of(cluster, workload, scoped));
+        }
+    }
+
+    fn of(cluster: &Cluster, workload: &Object<Workload>, scoped: bool) -> Self {
+        Self::new(
+            cluster,
+            workload.meta.namespace.as_str().into(),
+            workload.spec.labels.clone(),
+            Some(&workload.spec.pod),
+            scoped,
+        )
+    }
+
+    fn assumed(cluster: &Cluster, selector: &BTreeMap<String, String>, scoped: bool) -> Self {
         let mut labels = selector.clone();
         let mut namespace: Arc<str> = "istio-system".into();
         for service in cluster
@@ -83,10 +140,16 @@ impl GatewayPods {
             labels.extend(service.spec.selector.clone());
             namespace = service.meta.namespace.as_str().into();
         }
-        Self::new(cluster, namespace, labels)
+        Self::new(cluster, namespace, labels, None, scoped)
     }
 
-    fn new(cluster: &Cluster, namespace: Arc<str>, labels: BTreeMap<String, String>) -> Self {
+    fn new(
+        cluster: &Cluster,
+        namespace: Arc<str>,
+        labels: BTreeMap<String, String>,
+        pod: Option<&Pod>,
+        scoped: bool,
+    ) -> Self {
         let mut services: Vec<&Object<Service>> = cluster
             .services
             .iter()
@@ -105,11 +168,7 @@ impl GatewayPods {
                 service.spec.ports.iter().map(move |port| ExposedPort {
                     service: name.clone(),
                     port: port.port,
-                    listener: match &port.target_port {
-                        Some(PortRef::Number(number)) => *number,
-                        Some(PortRef::Name(text)) => text.parse().unwrap_or(port.port),
-                        None => port.port,
-                    },
+                    listener: target_port(port, pod),
                     translates,
                 })
             })
@@ -118,6 +177,9 @@ impl GatewayPods {
             namespace,
             labels,
             ports,
+            unprivileged: pod
+                .is_some_and(|pod| has_env(pod, "ISTIO_META_UNPRIVILEGED_POD", "true")),
+            scoped,
         }
     }
 
@@ -126,18 +188,102 @@ impl GatewayPods {
         let mut gateways: Vec<_> = cluster
             .gateways
             .iter()
-            .filter(|g| selects(&g.spec.selector, &self.labels))
+            .filter(|g| match &g.spec.attached {
+                Some(attached) => self
+                    .ports
+                    .iter()
+                    .any(|exposed| attached.services.contains(&exposed.service)),
+                None => {
+                    selects(&g.spec.selector, &self.labels)
+                        && (!self.scoped || *g.meta.namespace == *self.namespace)
+                }
+            })
             .collect();
-        gateways.sort_by(|a, b| a.age_order().cmp(&b.age_order()));
+        gateways.sort_by(|a, b| {
+            let internal = |g: &Object<Gateway>| g.spec.attached.clone().map(|a| a.internal_name);
+            let age = a.age_order().cmp(&b.age_order());
+            age.then_with(|| internal(a).cmp(&internal(b)))
+        });
         gateways
     }
 
-    /// The listener port of a Gateway server port: through the oldest Service
-    /// that has it and does not opt out, else the number itself.
-    pub(crate) fn listener_port(&self, server_port: u16) -> u16 {
+    /// The listener ports of a Gateway's server (istio `resolvePorts`): through
+    /// the oldest Service that has its port and does not opt out, else the
+    /// number itself; of a Kubernetes Gateway through its own Services only.
+    /// Pods without privileges do not open low ports.
+    pub(crate) fn listener_ports(&self, gateway: &Object<Gateway>, number: u16) -> Vec<u16> {
+        let mut ports: Vec<u16> = match &gateway.spec.attached {
+            Some(attached) => self
+                .ports
+                .iter()
+                .filter(|exposed| exposed.port == number)
+                .filter(|exposed| attached.services.contains(&exposed.service))
+                .map(|exposed| exposed.listener)
+                .collect(),
+            None => vec![
+                self.translating(number)
+                    .next()
+                    .map_or(number, |exposed| exposed.listener),
+            ],
+        };
+        ports.sort_unstable();
+        ports.dedup();
+        ports.retain(|port| !self.unprivileged || *port >= 1024);
+        ports
+    }
+
+    /// Says so when the listener of a server port depends on which of two
+    /// Services is older.
+    pub(crate) fn ambiguity(&self, number: u16) -> Option<String> {
+        let mut all = self.translating(number);
+        let first = all.next()?;
+        let other = all.find(|exposed| exposed.listener != first.listener)?;
+        Some(format!(
+            "port {number} is {} through Service {} and {} through Service {}: the older one counts, and making it anew moves the listener",
+            first.listener, first.service, other.listener, other.service
+        ))
+    }
+
+    fn translating(&self, number: u16) -> impl Iterator<Item = &ExposedPort> {
         self.ports
             .iter()
-            .find(|exposed| exposed.translates && exposed.port == server_port)
-            .map_or(server_port, |exposed| exposed.listener)
+            .filter(move |exposed| exposed.translates && exposed.port == number)
     }
+}
+
+fn add(all: &mut Vec<GatewayPods>, pods: GatewayPods) {
+    if !all.contains(&pods) {
+        all.push(pods);
+    }
+}
+
+/// A named target port is looked up in the pod's containers.
+fn target_port(port: &ServicePort, pod: Option<&Pod>) -> u16 {
+    let name = match &port.target_port {
+        Some(PortRef::Number(number)) => return *number,
+        Some(PortRef::Name(name)) => name,
+        None => return port.port,
+    };
+    if let Ok(number) = name.parse() {
+        return number;
+    }
+    let containers = pod.into_iter().flat_map(|pod| &pod.containers);
+    let mut ports = containers.flat_map(|container| &container.ports);
+    ports
+        .find(|p| p.name.as_ref() == Some(name))
+        .map_or(port.port, |p| p.container_port)
+}
+
+fn has_env(pod: &Pod, name: &str, value: &str) -> bool {
+    let mut env = pod.containers.iter().flat_map(|container| &container.env);
+    env.any(|e| e.name == name && e.value.as_deref() == Some(value))
+}
+
+/// Whether Istio's control plane limits Gateways to pods of their namespace.
+fn is_scoped(cluster: &Cluster) -> bool {
+    cluster
+        .workloads
+        .iter()
+        .filter(|w| w.spec.labels.get("app").is_some_and(|app| app == "istiod"))
+        .any(|w| has_env(&w.spec.pod, "PILOT_SCOPE_GATEWAY_TO_NAMESPACE", "true"))
 }

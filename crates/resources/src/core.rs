@@ -70,6 +70,9 @@ pub struct Service {
     pub kind: Option<String>,
     /// Target host of an `ExternalName` Service.
     pub external_name: Option<String>,
+    /// Virtual address; `None` in letters for none.
+    #[serde(rename = "clusterIP")]
+    pub cluster_ip: Option<String>,
     /// Labels of the pods behind it.
     pub selector: BTreeMap<String, String>,
     /// Ports.

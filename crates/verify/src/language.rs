@@ -19,6 +19,7 @@ pub fn as_set(value: &TestValue) -> Option<String> {
         Matcher::Present => "(?s-u:.*)".to_owned(),
         Matcher::Exact(text) => regex_syntax::escape(text),
         Matcher::Prefix(text) => format!("{}(?s-u:.*)", regex_syntax::escape(text)),
+        Matcher::PathPrefix(text) => format!("{}(?:/(?s-u:.*))?", regex_syntax::escape(text)),
         Matcher::Suffix(text) => format!("(?s-u:.*){}", regex_syntax::escape(text)),
         Matcher::Regex(regex) => {
             // Case matters to a regex, whatever is said about the rest.
@@ -231,6 +232,7 @@ pub(crate) fn classes(
             Matcher::Present => {}
             Matcher::Exact(text) => named.push(text.clone()),
             Matcher::Prefix(text) => prefixes.push(text.clone()),
+            Matcher::PathPrefix(text) => prefixes.extend([text.clone(), format!("{text}/")]),
             Matcher::Suffix(text) => suffixes.push(text.clone()),
             Matcher::Regex(_) => regex = true,
         }
@@ -291,6 +293,7 @@ pub(crate) fn key(test: &TestValue) -> String {
         Matcher::Present => format!("{fold}*:"),
         Matcher::Exact(text) => format!("{fold}=:{text}"),
         Matcher::Prefix(text) => format!("{fold}<:{text}"),
+        Matcher::PathPrefix(text) => format!("{fold}/:{text}"),
         Matcher::Suffix(text) => format!("{fold}>:{text}"),
         Matcher::Regex(regex) => format!("{fold}~:{}", regex.as_str()),
     }

@@ -116,7 +116,7 @@ fn known_kinds_are_told_by_group_and_version() {
     assert_eq!(one("apps/v1", "Deployment"), known);
     for (api, kind, expected) in [
         (
-            "gateway.networking.k8s.io/v1",
+            "gateway.networking.k8s.io/v1alpha2",
             "Gateway",
             "Gateway.gateway.networking.k8s.io",
         ),
