@@ -118,7 +118,7 @@ fn known_kinds_are_told_by_group_and_version() {
         (
             "gateway.networking.k8s.io/v1alpha2",
             "Gateway",
-            "Gateway.gateway.networking.k8s.io",
+            "Gateway.gateway.networking.k8s.io/v1alpha2",
         ),
         (
             "serving.knative.dev/v1",
