@@ -363,7 +363,9 @@ impl<'s> Analysis<'s> {
     ) -> Vec<WayPart<'s>> {
         let mut out = Vec::new();
         for way in view.ways() {
-            let next_listener = way.destination.and_then(|d| self.snapshot.next_listener(d));
+            // A Service that is not there is answered with an error.
+            let destination = way.destination.filter(|_| !way.missing);
+            let next_listener = destination.and_then(|d| self.snapshot.next_listener(d));
             let mut next: Vec<(Set, Option<Rc<HostPart<'s>>>)> = Vec::new();
             if let Some(listener) = next_listener
                 && depth + 1 < MAX_HOPS
@@ -389,7 +391,7 @@ impl<'s> Analysis<'s> {
             });
             out.push(WayPart {
                 sets_identity,
-                destination: way.destination,
+                destination,
                 next,
                 next_listener,
                 headers,

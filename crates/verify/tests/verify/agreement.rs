@@ -228,6 +228,16 @@ spec: {ports: [{port: 8080}]}
 ---
 apiVersion: v1
 kind: Service
+metadata: {name: one, namespace: apps}
+spec: {ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: two, namespace: apps}
+spec: {ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
 metadata: {name: ingress, namespace: istio-system}
 spec: {selector: {istio: gw}, ports: [{port: 80, targetPort: 8080}]}
 ---
