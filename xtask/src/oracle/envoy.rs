@@ -12,6 +12,7 @@ use serde_json::json;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::peers::{Peers, header, read_head};
+use super::tls::Clients;
 use super::world::{Observed, Sent, is_transport_header};
 
 const START: Duration = Duration::from_secs(60);
@@ -108,9 +109,9 @@ fn ready(admin: &Path) -> bool {
 }
 
 /// Sends one request to the gateway at that address.
-pub(crate) fn send(peers: &Peers, gateway: Ipv4Addr, sent: &Sent) -> Observed {
+pub(crate) fn send(peers: &Peers, clients: &Clients, gateway: Ipv4Addr, sent: &Sent) -> Observed {
     peers.expect(&sent.checker);
-    let head = exchange(gateway, &sent.complete());
+    let head = exchange(clients, gateway, &sent.complete());
     let (checks, upstream) = peers.seen();
     let mut observed = Observed {
         status: None,
@@ -137,7 +138,7 @@ pub(crate) fn send(peers: &Peers, gateway: Ipv4Addr, sent: &Sent) -> Observed {
     observed
 }
 
-fn exchange(gateway: Ipv4Addr, sent: &Sent) -> Option<String> {
+fn exchange(clients: &Clients, gateway: Ipv4Addr, sent: &Sent) -> Option<String> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).ok()?;
     let from = SocketAddr::from((sent.source, 0));
     socket.bind(&SockAddr::from(from)).ok()?;
@@ -146,9 +147,16 @@ fn exchange(gateway: Ipv4Addr, sent: &Sent) -> Option<String> {
     let mut stream = TcpStream::from(socket);
     stream.set_nodelay(true).ok()?;
     stream.set_read_timeout(Some(ANSWER)).ok()?;
+    match &sent.tls {
+        None => talk(&mut stream, sent),
+        Some(tls) => talk(&mut clients.connect(stream, tls).ok()?, sent),
+    }
+}
+
+fn talk(stream: &mut (impl Read + Write), sent: &Sent) -> Option<String> {
     stream.write_all(wire(sent).as_bytes()).ok()?;
-    let mut rest = Vec::new();
-    read_head(&mut stream, &mut rest)
+    stream.flush().ok()?;
+    read_head(stream, &mut Vec::new())
 }
 
 /// The request as bytes.

@@ -14,6 +14,7 @@ mod random;
 mod random_run;
 mod run;
 mod shrink;
+mod tls;
 mod tokens;
 mod world;
 

@@ -8,6 +8,7 @@ use super::envoy::{Envoy, send};
 use super::install::Programs;
 use super::istio::{Istio, address};
 use super::peers::Peers;
+use super::tls::Clients;
 use super::world::{Observed, Sent, World};
 
 /// Clusters per Envoy.
@@ -83,6 +84,7 @@ impl Oracle {
             Ok(envoy) => envoy,
             Err(error) => return self.split(jobs, &error),
         };
+        let clients = Clients::new(&folder, identities);
         let mut outcomes = Vec::new();
         let clusters = translated.clusters.into_iter().zip(translated.rejected);
         for (index, (job, (ports, rejected))) in jobs.iter().zip(clusters).enumerate() {
@@ -90,7 +92,7 @@ impl Oracle {
                 let gateway = address(index);
                 let requests = job.requests.iter();
                 requests
-                    .map(|sent| send(&self.peers, gateway, sent))
+                    .map(|sent| send(&self.peers, &clients, gateway, sent))
                     .collect::<Vec<_>>()
             });
             let silent = |answers: &Vec<Observed>| {

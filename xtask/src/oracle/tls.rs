@@ -1,0 +1,102 @@
+//! The client's side of TLS. Who the server is does not matter here.
+
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+
+use super::world::Tls;
+
+/// Certificates of clients, as the translator wrote them.
+pub(crate) struct Clients {
+    folder: std::path::PathBuf,
+    identities: Vec<String>,
+}
+
+impl Clients {
+    pub(crate) fn new(folder: &Path, identities: Vec<String>) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            identities,
+        }
+    }
+
+    pub(crate) fn connect(
+        &self,
+        stream: TcpStream,
+        tls: &Tls,
+    ) -> Result<StreamOwned<ClientConnection, TcpStream>> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anyone(provider)));
+        let mut config = match &tls.identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => {
+                let number = self.identities.iter().position(|known| known == identity);
+                let file = format!(
+                    "client-{}",
+                    number.context("an identity without a certificate")?
+                );
+                let certificate =
+                    CertificateDer::from_pem_file(self.folder.join(&file).with_extension("pem"));
+                let key =
+                    PrivateKeyDer::from_pem_file(self.folder.join(&file).with_extension("key"));
+                let unreadable = |error| anyhow::anyhow!("the client's certificate: {error}");
+                builder.with_client_auth_cert(
+                    vec![certificate.map_err(unreadable)?],
+                    key.map_err(unreadable)?,
+                )?
+            }
+        };
+        config.enable_sni = tls.sni.is_some();
+        let name = ServerName::try_from(tls.sni.clone().unwrap_or_else(|| "gateway".into()))?;
+        let connection = ClientConnection::new(Arc::new(config), name)?;
+        Ok(StreamOwned::new(connection, stream))
+    }
+}
+
+#[derive(Debug)]
+struct Anyone(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
