@@ -1,4 +1,8 @@
 //! Files of cases: a cluster, a request, and what is expected.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "fields of JSON objects that were made just before"
+)]
 
 use std::net::Ipv4Addr;
 use std::path::Path;

@@ -1,4 +1,8 @@
 //! Random clusters and requests, biased to the corners where implementations part.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "fields of JSON objects that were made just before"
+)]
 
 mod authz;
 mod dice;
