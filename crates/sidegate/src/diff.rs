@@ -120,7 +120,7 @@ fn as_text(difference: &Difference) -> String {
             ));
             if change.count > 1 {
                 out.push_str(&format!(
-                    "      and {} more groups of requests like it\n",
+                    "      and {} more of the kind\n",
                     change.count - 1
                 ));
             }

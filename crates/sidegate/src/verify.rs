@@ -136,7 +136,7 @@ fn finding_text(finding: &Finding, bases: &Bases) -> String {
     out.push_str(&trace(witness));
     if finding.count > 1 {
         out.push_str(&format!(
-            "      and {} more groups of requests like it\n",
+            "      and {} more of the kind\n",
             finding.count - 1
         ));
     }
