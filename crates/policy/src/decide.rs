@@ -10,6 +10,7 @@ use crate::caller::Caller;
 use crate::denial::{Denial, Refusal};
 use crate::enforce::{self, Access};
 use crate::forward;
+use crate::opaque::Scope;
 use crate::permit::{Cors, Destination, HeaderChange, Permit};
 use crate::providers::Authorizer;
 use crate::redirect;
@@ -104,6 +105,17 @@ impl<'a, T: Trace> Decision<'a, T> {
             self.say(hop, Stage::Listener, || {
                 (listener.describe().to_string(), listener.object())
             });
+            for note in &listener.not_understood {
+                if note.scope == Scope::Listener {
+                    self.say(hop, Stage::Listener, || {
+                        let text = format!(
+                            "{}: {} is not understood and may change the answer",
+                            note.place, note.why
+                        );
+                        (text, Some((note.object.clone(), note.source.clone())))
+                    });
+                }
+            }
             let (vhost, route) = self.find_route(hop, listener, &head);
             if let Some(permit) = self.filters(
                 Crossing {

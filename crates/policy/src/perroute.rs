@@ -36,6 +36,10 @@ pub(crate) enum Said {
 pub(crate) fn keys(filter: &Filter, version: IstioVersion) -> Vec<&str> {
     let envoy = version.envoy();
     let mut keys = Vec::new();
+    // Access levels are ours: no configuration of Envoy's reaches them.
+    if matches!(filter.step, FilterStep::Access) {
+        return keys;
+    }
     if envoy >= BY_FILTER_NAME || filter.name == filter.canonical {
         keys.push(filter.name.as_str());
     }

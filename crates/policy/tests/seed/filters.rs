@@ -227,3 +227,19 @@ fn the_first_form_has_no_effect() {
     );
     assert_eq!(snapshot.not_understood().count(), 0);
 }
+
+/// Access levels have no name in the chain that a patch could use.
+#[test]
+fn no_patch_reaches_access_levels() {
+    let off =
+        r#"{"@type": type.googleapis.com/envoy.config.route.v3.FilterConfig, disabled: true}"#;
+    let filter = format!(
+        "apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {{name: f, namespace: istio-system}}\nspec:\n  configPatches:\n  \
+         - {{applyTo: HTTP_FILTER, match: {{context: GATEWAY}}, patch: {{operation: MERGE, value: {{name: all}}}}}}\n  \
+         - {{applyTo: ROUTE_CONFIGURATION, match: {{context: GATEWAY}}, patch: {{operation: MERGE, value: {{typed_per_filter_config: {{\"\": {off}, all: {off}}}}}}}}}\n"
+    );
+    let snapshot = super::compile(&[super::CLUSTER, super::SIDEGATE, &filter]);
+    let request = head(Entrance::External, "GET", "kf.example.com/", &[]);
+    let (verdict, _) = super::walk(&snapshot, &request, &policy::Caller::Anonymous);
+    assert!(matches!(verdict, Verdict::Denial(_)), "{verdict:?}");
+}
