@@ -13,7 +13,7 @@ use crate::mdd::{Dim, Set};
 use crate::paths::Strings;
 use crate::scope::Scope;
 use crate::terms::hosts_of;
-use crate::universe::{IDENTITY, tests_of};
+use crate::universe::{IDENTITY, looks_at_headers, tests_of};
 
 /// A listener.
 pub(crate) struct ListenerPart<'s> {
@@ -161,6 +161,15 @@ impl<'s> ListenerPart<'s> {
                 kind,
                 disabled: view.is_disabled(index),
             });
+        }
+        if !snapshot.istio_version().headers_individually()
+            && rules.iter().any(|rule| looks_at_headers(&rule.condition))
+        {
+            engine.give_up(format!(
+                "Istio {} joins the lines of a repeated header before rules look at it, and rules on {} look at headers",
+                snapshot.istio_version(),
+                view.describe()
+            ));
         }
         let mut global = Scope::default();
         let mut by_host: FxHashMap<String, Vec<usize>> = FxHashMap::default();

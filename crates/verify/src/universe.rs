@@ -566,6 +566,15 @@ fn is_suffix(test: &TestValue) -> bool {
     matches!(test, TestValue::Text(Matcher::Suffix(_)))
 }
 
+/// Whether a condition looks at a header.
+pub(crate) fn looks_at_headers(condition: &Condition) -> bool {
+    match condition {
+        Condition::All(all) | Condition::Any(all) => all.iter().any(looks_at_headers),
+        Condition::Not(inner) => looks_at_headers(inner),
+        Condition::Test(test) => matches!(test.attribute, Attribute::Header(_)),
+    }
+}
+
 /// All tests of an attribute in a condition.
 pub(crate) fn tests_of<'c>(
     condition: &'c Condition,
