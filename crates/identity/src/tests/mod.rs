@@ -206,6 +206,7 @@ fn header_map(headers: &[(&str, &str)]) -> HeaderMap {
 
 fn check(method: Method, target: &str, headers: &[(&str, &str)]) -> Check {
     Check {
+        grpc: false,
         id: CheckId {
             hop: 0,
             provider: 0,
