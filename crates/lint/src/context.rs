@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use policy::{IstioVersion, Snapshot};
+use policy::{IstioVersion, Snapshot, selects};
 use resources::core::PortRef;
 use resources::istio::{AuthorizationPolicy, Gateway, Selector};
 use resources::mesh::Normalization;
@@ -30,13 +30,6 @@ pub(crate) struct Pods<'c> {
     /// Services in front: Service port, port of the pod, Service name, and
     /// whether Gateway ports are translated through it.
     pub(crate) exposed: Vec<(u16, u16, &'c str, bool)>,
-}
-
-/// Whether every entry of `selector` is among `labels`.
-pub(crate) fn selects(selector: &Labels, labels: &Labels) -> bool {
-    selector
-        .iter()
-        .all(|(key, value)| labels.get(key) == Some(value))
 }
 
 impl<'c> Context<'c> {
@@ -160,6 +153,21 @@ impl<'c> Pods<'c> {
         let servers = self.gateways.iter().flat_map(|g| &g.spec.servers);
         servers.map(|s| self.listener_port(s.port.number)).collect()
     }
+}
+
+/// Fields that exist for HTTP alone, conditions on requests included.
+pub(crate) fn is_http_only(name: &str) -> bool {
+    matches!(
+        name,
+        "hosts"
+            | "notHosts"
+            | "methods"
+            | "notMethods"
+            | "paths"
+            | "notPaths"
+            | "requestPrincipals"
+            | "notRequestPrincipals"
+    ) || name.starts_with("request.")
 }
 
 /// One list of values in a rule.

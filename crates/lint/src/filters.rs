@@ -5,7 +5,9 @@ use resources::Object;
 use resources::istio::EnvoyFilter;
 use serde_json::Value;
 
-use crate::context::{Context, selects};
+use policy::selects;
+
+use crate::context::Context;
 use crate::finding::{Finding, Lint, Severity};
 
 const DEPRECATED: Lint = Lint(

@@ -3,7 +3,7 @@
 use resources::Object;
 use resources::istio::{AuthorizationPolicy, Rule};
 
-use crate::context::{Action, Context, action, guards, lists, targets};
+use crate::context::{Action, Context, action, guards, is_http_only, lists, targets};
 use crate::finding::{Finding, Lint, Severity};
 
 const VANISHES: Lint = Lint("C3", Severity::Critical, "policy that protects nothing");
@@ -133,20 +133,7 @@ fn http_on_tcp(
     let all = lists(&policy.spec);
     for (index, _) in rules(&policy.spec) {
         let mut of_rule = all.iter().filter(|l| l.rule == index).peekable();
-        let http = |name: &str| {
-            matches!(
-                name,
-                "hosts"
-                    | "notHosts"
-                    | "methods"
-                    | "notMethods"
-                    | "paths"
-                    | "notPaths"
-                    | "requestPrincipals"
-                    | "notRequestPrincipals"
-            ) || name.starts_with("request.")
-        };
-        if of_rule.peek().is_some() && of_rule.all(|l| http(l.name)) {
+        if of_rule.peek().is_some() && of_rule.all(|l| is_http_only(l.name)) {
             let message = format!(
                 "its fields exist on HTTP only and are ignored on TCP: every connection to server `{}` ({}) of the same gateway is denied; add `ports` with the HTTP listeners' ports",
                 server.port.name, server.port.protocol
@@ -335,19 +322,9 @@ fn ambient(context: &Context<'_>, policy: &Object<AuthorizationPolicy>, found: &
     if targets(&policy.spec) {
         return;
     }
-    let http = lists(&policy.spec).into_iter().find(|l| {
-        matches!(
-            l.name,
-            "hosts"
-                | "notHosts"
-                | "methods"
-                | "notMethods"
-                | "paths"
-                | "notPaths"
-                | "requestPrincipals"
-                | "notRequestPrincipals"
-        ) || l.name.starts_with("request.")
-    });
+    let http = lists(&policy.spec)
+        .into_iter()
+        .find(|l| is_http_only(l.name));
     let custom = action(&policy.spec) == Action::Custom;
     if http.is_none() && !custom {
         return;

@@ -196,7 +196,7 @@ impl<'a, T: Trace> Decision<'a, T> {
         listener: &'l Listener,
         head: &RequestHead,
     ) -> (Option<&'l VirtualHost>, Option<&'l Route>) {
-        let vhost = listener.hosts.select(head);
+        let vhost = listener.hosts.select(&head.host_name());
         self.say(hop, Stage::VirtualHost, || match vhost {
             Some(vhost) => (
                 format!(

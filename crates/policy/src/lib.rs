@@ -80,7 +80,7 @@ pub use opaque::{NotUnderstood, Scope};
 pub use owners::is_login_service;
 pub use path::{BadPath, normalise};
 pub use permit::{Cors, Destination, HeaderChange, Permit, Reply};
-pub use request::{Entrance, IDENTITY_HEADERS, RequestHead, Scheme, is_identity_header};
+pub use request::{Entrance, IDENTITY_HEADERS, RequestHead, Scheme, host_name, is_identity_header};
 pub use settings::{IstioVersion, Problem, Settings};
 pub use snapshot::Snapshot;
 pub use steps::{RouteStep, StepView};
@@ -89,3 +89,4 @@ pub use versions::EnvoyVersion;
 pub use view::{
     AuthorizerView, HostView, ListenerView, RewriteView, RouteView, RuleAction, RuleView, Way,
 };
+pub use workloads::selects;

@@ -103,15 +103,7 @@ impl RequestHead {
 
     /// The same, borrowed where the authority is lower case already.
     pub(crate) fn host_name(&self) -> Cow<'_, str> {
-        let host = match self.authority.rsplit_once(':') {
-            Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
-            _ => &self.authority,
-        };
-        if host.bytes().any(|b| b.is_ascii_uppercase()) {
-            Cow::Owned(host.to_ascii_lowercase())
-        } else {
-            Cow::Borrowed(host)
-        }
+        host_name(&self.authority)
     }
 
     /// The first value of a header as text.
@@ -155,6 +147,19 @@ impl RequestHead {
             && self
                 .headers
                 .contains_key(http::header::ACCESS_CONTROL_REQUEST_METHOD)
+    }
+}
+
+/// What virtual hosts are found by: the authority without its port, lower case.
+pub fn host_name(authority: &str) -> Cow<'_, str> {
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    if host.bytes().any(|b| b.is_ascii_uppercase()) {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
     }
 }
 

@@ -53,9 +53,8 @@ impl VirtualHosts {
     }
 
     /// One virtual host only: exact, longest suffix, `*`. No fall-through.
-    pub(crate) fn select(&self, head: &RequestHead) -> Option<&VirtualHost> {
-        let host = head.host_name();
-        if let Some(found) = self.exact.get(&*host) {
+    pub(crate) fn select(&self, host: &str) -> Option<&VirtualHost> {
+        if let Some(found) = self.exact.get(host) {
             return Some(found);
         }
         let mut lengths = self.suffix.iter();

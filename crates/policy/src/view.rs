@@ -180,6 +180,11 @@ impl<'a> ListenerView<'a> {
         self.listener.hosts.all().map(HostView)
     }
 
+    /// The virtual host of a host, as [`host_name`](crate::host_name) gives it.
+    pub fn host(&self, host: &str) -> Option<HostView<'a>> {
+        self.listener.hosts.select(host).map(HostView)
+    }
+
     /// Its external authorizers, in the order in which they are asked.
     pub fn authorizers(&self) -> Vec<AuthorizerView<'a>> {
         let steps = self.listener.chain.filters.iter();

@@ -17,7 +17,7 @@ use crate::listener::ListenerPart;
 use crate::mdd::{Dim, Set};
 use crate::paths::{Cell, Strings};
 use crate::scope::Scope;
-use crate::terms::{Context, Term, host_part, terms};
+use crate::terms::{Context, Term, terms};
 use crate::universe::{AUTHORITY, IDENTITY, tests_of};
 use crate::walk::Walk;
 
@@ -141,7 +141,7 @@ impl<'s> Analysis<'s> {
         let tests = self.authority_tests(listener, host, &next);
         let borrowed: Vec<&TestValue> = tests.iter().collect();
         let belongs = |authority: &str| {
-            part.select(&host_part(authority))
+            part.select(authority)
                 .is_some_and(|found| found.name() == host.name())
                 && is_authority(authority)
         };
@@ -252,10 +252,9 @@ impl<'s> Analysis<'s> {
     }
 
     pub(crate) fn selected(&self, listeners: &[usize], authority: &str) -> Vec<Option<&'s str>> {
-        let host = host_part(authority);
         let selected = listeners
             .iter()
-            .map(|i| self.listener(*i)?.select(&host).map(|h| h.name()));
+            .map(|i| self.listener(*i)?.select(authority).map(|h| h.name()));
         selected.collect()
     }
 
@@ -414,24 +413,23 @@ impl<'s> Analysis<'s> {
         };
         if let Some(authority) = authority {
             let fixed: Rc<[String]> = vec![authority.to_owned()].into();
-            let host = part.select(&host_part(authority));
+            let host = part.select(authority);
             let next = self.part(engine, listener, host, fixed, &[], depth + 1);
             return vec![(Set::ALL, next)];
         }
-        let mut groups: BTreeMap<Option<&str>, Vec<bool>> = BTreeMap::new();
+        let mut groups: BTreeMap<Option<&str>, (Option<HostView<'s>>, Vec<bool>)> = BTreeMap::new();
         for (index, authority) in authorities.iter().enumerate() {
-            let name = part.select(&host_part(authority)).map(|h| h.name());
-            let group = groups
-                .entry(name)
-                .or_insert_with(|| vec![false; authorities.len()]);
-            if let Some(slot) = group.get_mut(index) {
+            let host = part.select(authority);
+            let (_, members) = groups
+                .entry(host.map(|h| h.name()))
+                .or_insert_with(|| (host, vec![false; authorities.len()]));
+            if let Some(slot) = members.get_mut(index) {
                 *slot = true;
             }
         }
         let mut out = Vec::new();
-        for (name, members) in groups {
+        for (host, members) in groups.into_values() {
             let set = engine.sets.classes(AUTHORITY, members);
-            let host = name.and_then(|n| part.named(n));
             let next = self.part(engine, listener, host, authorities.clone(), &[], depth + 1);
             out.push((set, next));
         }

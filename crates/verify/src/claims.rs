@@ -291,18 +291,11 @@ pub fn verify(snapshot: &Snapshot) -> Report {
                     overwrites_identity,
                 };
                 for flow in analysis.flows(&mut engine, listener, &part, cell) {
-                    if flow.outcome == Outcome::Unknown {
-                        if let Some(route) = flow.trail.last() {
-                            let why = format!(
-                                "{} {}: what becomes of its rewritten paths at the next crossing is not followed",
-                                route.object(),
-                                route.place()
-                            );
-                            for claim in Claim::ALL {
-                                let reasons = report.undecided.entry(claim).or_default();
-                                if !reasons.contains(&why) {
-                                    reasons.push(why.clone());
-                                }
+                    if let Some(why) = not_followed(&flow) {
+                        for claim in Claim::ALL {
+                            let reasons = report.undecided.entry(claim).or_default();
+                            if !reasons.contains(&why) {
+                                reasons.push(why.clone());
                             }
                         }
                         continue;
@@ -354,22 +347,10 @@ pub fn verify(snapshot: &Snapshot) -> Report {
         }
     }
     gather(&analysis, groups, &mut report);
-    let opaque: Vec<String> = snapshot
-        .not_understood()
-        .map(|(_, what)| {
-            format!(
-                "{}: {}: {}, not understood",
-                what.object, what.place, what.why
-            )
-        })
-        .collect();
+    let opaque = not_understood(snapshot);
     for claim in Claim::ALL {
         let mut reasons = engine.given_up.clone();
-        for reason in &opaque {
-            if !reasons.contains(reason) {
-                reasons.push(reason.clone());
-            }
-        }
+        reasons.extend(opaque.iter().cloned());
         if engine.sets.exhausted() {
             reasons.push(
                 "too many different sets of requests: the bound on memory was hit".to_owned(),
@@ -380,6 +361,35 @@ pub fn verify(snapshot: &Snapshot) -> Report {
         }
     }
     report
+}
+
+/// Why nobody here knows what becomes of these requests.
+pub(crate) fn not_followed(flow: &Flow<'_>) -> Option<String> {
+    let route = flow.trail.last()?;
+    let why = match flow.outcome {
+        Outcome::Unknown => {
+            "what becomes of its rewritten paths at the next crossing is not followed"
+        }
+        Outcome::Authorizer => "an external authorizer that is no login service decides",
+        _ => return None,
+    };
+    Some(format!("{} {}: {why}", route.object(), route.place()))
+}
+
+/// What of a configuration is not understood and may change answers.
+pub(crate) fn not_understood(snapshot: &Snapshot) -> Vec<String> {
+    let all = snapshot.not_understood();
+    let mut reasons: Vec<String> = all
+        .map(|(_, what)| {
+            format!(
+                "{}: {}: {}, not understood",
+                what.object, what.place, what.why
+            )
+        })
+        .collect();
+    reasons.sort();
+    reasons.dedup();
+    reasons
 }
 
 /// Witnesses that are built for one cause, to choose the shortest from.
@@ -490,7 +500,7 @@ pub fn predict(snapshot: &Snapshot, heads: &[RequestHead]) -> Vec<Option<Decided
             .iter()
             .find(|l| l.view.entrance() == Some(head.entrance))?;
         // Without a virtual host nothing is reached: not looked at further.
-        let host = listener.select(&head.host())?;
+        let host = listener.select(&head.authority)?;
         let part = analysis.host(&mut engine, listener.view.index(), host)?;
         let cell = part.strings.cell_of(&head.path)?;
         let flows = analysis.flows(&mut engine, listener.view.index(), &part, cell);

@@ -94,8 +94,9 @@ pub(crate) fn is_query_value(text: &str) -> bool {
 
 const MAX_HEADER_CLASSES: usize = 256;
 
-/// Several lines of one header satisfy what any of them satisfies.
-pub(crate) fn close_under_repetition(all: &mut Vec<(Vec<bool>, Example)>) {
+/// Several lines of one header satisfy what any of them satisfies. Says whether
+/// all combinations are there.
+pub(crate) fn close_under_repetition(all: &mut Vec<(Vec<bool>, Example)>) -> bool {
     let mut at = 1;
     while at < all.len() && all.len() < MAX_HEADER_CLASSES {
         for other in 1..at {
@@ -110,6 +111,7 @@ pub(crate) fn close_under_repetition(all: &mut Vec<(Vec<bool>, Example)>) {
         }
         at += 1;
     }
+    at >= all.len()
 }
 
 /// The classes of authorities of one virtual host: those that no test and no

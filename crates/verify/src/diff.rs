@@ -7,11 +7,11 @@ use policy::{Entrance, HostView, RouteView, Snapshot, TestValue};
 use rustc_hash::FxHashMap;
 
 use crate::analysis::{Analysis, Flow, Outcome, literal};
+use crate::claims::{not_followed, not_understood};
 use crate::classes::authorities;
 use crate::engine::Engine;
 use crate::mdd::Set;
 use crate::paths::Strings;
-use crate::terms::host_part;
 use crate::witness::{self, Witness};
 
 /// How an answer changes.
@@ -120,7 +120,8 @@ pub fn diff(old: &Snapshot, new: &Snapshot) -> Difference {
                 for flow in &news {
                     for was in &olds {
                         if flow.outcome == Outcome::Unknown || was.outcome == Outcome::Unknown {
-                            note_unknown(&mut out, flow, was);
+                            let unknown = [flow, was].into_iter().filter_map(not_followed);
+                            out.undecided.extend(unknown);
                             continue;
                         }
                         let Some(kind) = Kind::of(was.outcome, flow.outcome) else {
@@ -185,6 +186,9 @@ pub fn diff(old: &Snapshot, new: &Snapshot) -> Difference {
     out.changes
         .sort_by_key(|change| (change.kind, change.witness.cost()));
     merge(&mut out.changes);
+    for snapshot in [old, new] {
+        out.undecided.extend(not_understood(snapshot));
+    }
     out.undecided.extend(engine.given_up.iter().cloned());
     if engine.sets.exhausted() {
         out.undecided
@@ -228,21 +232,6 @@ fn trail<'s>(flow: &Flow<'s>) -> Trail<'s> {
         .collect()
 }
 
-fn note_unknown(out: &mut Difference, flow: &Flow<'_>, was: &Flow<'_>) {
-    for flow in [flow, was] {
-        if let (Outcome::Unknown, Some(route)) = (flow.outcome, flow.trail.last()) {
-            let why = format!(
-                "{} {}: what becomes of its rewritten paths at the next crossing is not followed",
-                route.object(),
-                route.place()
-            );
-            if !out.undecided.contains(&why) {
-                out.undecided.push(why);
-            }
-        }
-    }
-}
-
 /// Names of all virtual hosts of both.
 fn names(before: &Analysis<'_>, a: usize, after: &Analysis<'_>, b: usize) -> BTreeSet<String> {
     let of = |analysis: &Analysis<'_>, index: usize| -> Vec<String> {
@@ -270,15 +259,13 @@ impl<'s> Pair<'s> {
     ) -> Option<Self> {
         let (old, new) = (before.listener(a)?, after.listener(b)?);
         let belongs = |authority: &str| {
-            let host = host_part(authority);
-            let names = [old.select(&host), new.select(&host)];
+            let names = [old.select(authority), new.select(authority)];
             let names: Vec<&str> = names.iter().flatten().map(HostView::name).collect();
             // The more specific of the two names is the one it is looked at under.
             names.contains(&name) && names.iter().all(|other| !is_more_specific(other, name))
         };
         let example = old.examples(name).into_iter().find(|e| belongs(e))?;
-        let host = host_part(&example);
-        let (was, is) = (old.select(&host), new.select(&host));
+        let (was, is) = (old.select(&example), new.select(&example));
         let mut tests: Vec<TestValue> = Vec::new();
         for (analysis, index, host) in [(before, a, was), (after, b, is)] {
             if let Some(host) = host {

@@ -23,13 +23,18 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn new(snapshots: &[&Snapshot]) -> Self {
+        let universe = Universe::of(snapshots);
+        let too_many = universe.too_many.iter();
+        let given_up = too_many
+            .map(|name| format!("rules and routes tell too many values of header `{name}` apart"))
+            .collect();
         Self {
-            universe: Universe::of(snapshots),
+            universe,
             sets: Sets::default(),
             path_tests: FxHashMap::default(),
             about_paths: FxHashMap::default(),
             reached: FxHashMap::default(),
-            given_up: Vec::new(),
+            given_up,
         }
     }
 

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use policy::{
     Attribute, Condition, HeaderChange, HostView, ListenerView, RuleAction, Snapshot, StepView,
+    host_name,
 };
 use rustc_hash::FxHashMap;
 
@@ -12,8 +13,8 @@ use crate::engine::Engine;
 use crate::mdd::{Dim, Set};
 use crate::paths::Strings;
 use crate::scope::Scope;
-use crate::terms::hosts_of;
-use crate::universe::{IDENTITY, looks_at_headers, tests_of};
+use crate::terms::{hosts_of, looks_at_headers};
+use crate::universe::{IDENTITY, tests_of};
 
 /// A listener.
 pub(crate) struct ListenerPart<'s> {
@@ -25,9 +26,6 @@ pub(crate) struct ListenerPart<'s> {
     by_host: FxHashMap<String, Vec<usize>>,
     /// Rules about hosts that could be any.
     roaming: Vec<usize>,
-    exact: FxHashMap<&'s str, HostView<'s>>,
-    /// `*.x` as `.x`, longest first, then `*`.
-    wild: Vec<(&'s str, HostView<'s>)>,
     pub(crate) domain: Set,
 }
 
@@ -196,17 +194,6 @@ impl<'s> ListenerPart<'s> {
         }
         let mut global_strings: Strings = std::iter::empty().collect();
         global.strings(&mut global_strings);
-        let mut exact = FxHashMap::default();
-        let mut wild = Vec::new();
-        for host in view.hosts() {
-            match host.name().strip_prefix('*') {
-                Some(suffix) => wild.push((suffix, host)),
-                None => {
-                    exact.insert(host.name(), host);
-                }
-            }
-        }
-        wild.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         let domain = engine
             .universe
             .domain(&mut engine.sets, view.token_issuers());
@@ -217,34 +204,19 @@ impl<'s> ListenerPart<'s> {
             global_strings,
             by_host,
             roaming,
-            exact,
-            wild,
             domain,
             steps,
         }
     }
 
-    /// The virtual host of a host, as the decision finds it.
-    pub(crate) fn select(&self, host: &str) -> Option<HostView<'s>> {
-        if let Some(found) = self.exact.get(host) {
-            return Some(*found);
-        }
-        let mut wild = self.wild.iter();
-        let found = wild.find(|(suffix, _)| {
-            suffix.is_empty() || host.len() > suffix.len() && host.ends_with(suffix)
-        });
-        found.map(|(_, host)| *host)
-    }
-
-    pub(crate) fn named(&self, name: &str) -> Option<HostView<'s>> {
-        let exact = self.exact.get(name).copied();
-        exact.or_else(|| self.wild.iter().map(|(_, h)| *h).find(|h| h.name() == name))
+    /// The virtual host of an authority, as the decision finds it.
+    pub(crate) fn select(&self, authority: &str) -> Option<HostView<'s>> {
+        self.view.host(&host_name(authority))
     }
 
     /// All virtual hosts, by name.
     pub(crate) fn hosts(&self) -> Vec<HostView<'s>> {
-        let wild = self.wild.iter().map(|(_, host)| host);
-        let mut all: Vec<HostView<'s>> = self.exact.values().chain(wild).copied().collect();
+        let mut all: Vec<HostView<'s>> = self.view.hosts().collect();
         all.sort_by_key(|host| host.name());
         all
     }

@@ -1,6 +1,6 @@
 //! Conditions as unions of (some paths) × (a set of everything else).
 
-use policy::{Attribute, Condition, Test, TestValue};
+use policy::{Attribute, Condition, Test, TestValue, host_name};
 
 use crate::language::holds_for;
 use crate::mdd::{Set, Sets};
@@ -231,14 +231,14 @@ fn host_of(test: &Test) -> Option<Vec<String>> {
         Matcher::Prefix(text) if text.contains(':') => text,
         _ => return None,
     };
-    Some(vec![host_part(text)])
+    Some(vec![host_name(text).into_owned()])
 }
 
-/// What virtual hosts are found by: lower case, port cut off.
-pub(crate) fn host_part(authority: &str) -> String {
-    let host = match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
-        _ => authority,
-    };
-    host.to_ascii_lowercase()
+/// Whether a condition looks at a header.
+pub(crate) fn looks_at_headers(condition: &Condition) -> bool {
+    match condition {
+        Condition::All(all) | Condition::Any(all) => all.iter().any(looks_at_headers),
+        Condition::Not(inner) => looks_at_headers(inner),
+        Condition::Test(test) => matches!(test.attribute, Attribute::Header(_)),
+    }
 }

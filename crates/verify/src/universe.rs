@@ -59,6 +59,8 @@ pub(crate) struct Universe {
     by_opaque: BTreeMap<String, Dim>,
     token: Dim,
     tail: Dim,
+    /// Headers with more classes than are kept.
+    pub(crate) too_many: Vec<String>,
     pub(crate) suffixes: Vec<String>,
 }
 
@@ -224,10 +226,12 @@ impl Universe {
         self.by_attribute.insert(Attribute::Issuer, dim);
         let tests = gathered.of(&Attribute::Subject);
         let borrowed: Vec<&TestValue> = tests.iter().collect();
-        let mut examples = Vec::new();
-        if let Ok(found) = classes(&borrowed, |_| true) {
-            examples.extend(found.into_iter().map(|c| Example::Text(c.example)));
-        }
+        let found = classes(&borrowed, |_| true).unwrap_or_else(|_| {
+            self.too_many.push("authorization (its subject)".to_owned());
+            Vec::new()
+        });
+        let examples = found.into_iter().map(|c| Example::Text(c.example));
+        let examples = examples.collect();
         let dim = self.push(Kind::Subject, examples, tests);
         self.by_attribute.insert(Attribute::Subject, dim);
     }
@@ -245,7 +249,9 @@ impl Universe {
                 .into_iter()
                 .map(|c| (c.holds, Example::Lines(vec![c.example]))),
         );
-        close_under_repetition(&mut all);
+        if !close_under_repetition(&mut all) {
+            self.too_many.push(name.to_string());
+        }
         // A line that satisfies nothing still is a line: presence is a test.
         let examples = all.into_iter().map(|(_, example)| example).collect();
         let dim = self.push(Kind::Header(name.clone()), examples, tests);
@@ -564,15 +570,6 @@ pub(crate) fn always(test: &TestValue) -> bool {
 
 fn is_suffix(test: &TestValue) -> bool {
     matches!(test, TestValue::Text(Matcher::Suffix(_)))
-}
-
-/// Whether a condition looks at a header.
-pub(crate) fn looks_at_headers(condition: &Condition) -> bool {
-    match condition {
-        Condition::All(all) | Condition::Any(all) => all.iter().any(looks_at_headers),
-        Condition::Not(inner) => looks_at_headers(inner),
-        Condition::Test(test) => matches!(test.attribute, Attribute::Header(_)),
-    }
 }
 
 /// All tests of an attribute in a condition.

@@ -22,21 +22,28 @@ pub(crate) struct Walk<'a, 's> {
     pub(crate) out: &'a mut Vec<Flow<'s>>,
 }
 
+/// Where a set of requests is: one cell at one crossing of a listener.
+#[derive(Clone, Copy)]
+struct Crossing<'a, 's> {
+    listener: &'a ListenerPart<'s>,
+    part: &'a HostPart<'s>,
+    cell: Cell<'a>,
+    front: &'a Front,
+    hop: usize,
+}
+
 impl<'s> Walk<'_, 's> {
     fn emit(&mut self, trail: &[RouteView<'s>], outcome: Outcome<'s>, set: Set, front: &Front) {
         if set.is_none() {
             return;
         }
-        use std::hash::{Hash, Hasher};
-        let mut hasher = rustc_hash::FxHasher::default();
-        front.hash(&mut hasher);
         self.out.push(Flow {
             authorities: self.authorities.clone(),
             trail: trail.to_vec(),
             outcome,
             set,
             cleaned: self.cleaned,
-            cause: hasher.finish(),
+            cause: front_hash(front),
         });
     }
 
@@ -51,6 +58,13 @@ impl<'s> Walk<'_, 's> {
         hop: usize,
     ) {
         let front = self.front(at, part, cell);
+        let here = Crossing {
+            listener: at,
+            part,
+            cell,
+            front: &front,
+            hop,
+        };
         let mut left = points;
         for route in &part.routes {
             if left.is_none() {
@@ -67,11 +81,11 @@ impl<'s> Walk<'_, 's> {
             }
             left = self.engine.sets.minus(left, condition);
             trail.push(route.view);
-            self.served(at, part, route, cell, hit, &front, trail, hop);
+            self.served(here, route, hit, trail);
             trail.pop();
         }
         // Without a route: rules deny first, nobody is asked.
-        let left = self.steps(at, part, None, cell, left, &front, trail, hop);
+        let left = self.steps(here, None, left, trail);
         // Who is not logged in does not learn which hosts exist.
         let hidden = self.analysis.snapshot.enforces()
             && hop == 0
@@ -99,25 +113,20 @@ impl<'s> Walk<'_, 's> {
         )
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the state of one crossing")]
     fn served(
         &mut self,
-        at: &ListenerPart<'s>,
-        part: &HostPart<'s>,
+        here: Crossing<'_, 's>,
         route: &RoutePart<'s>,
-        cell: Cell<'_>,
         hit: Set,
-        front: &Front,
         trail: &mut Vec<RouteView<'s>>,
-        hop: usize,
     ) {
         let cleaned = self.cleaned;
-        let left = self.steps(at, part, Some(route), cell, hit, front, trail, hop);
-        if part.requires_tls {
-            self.emit(trail, Outcome::Answered, left, front);
+        let left = self.steps(here, Some(route), hit, trail);
+        if here.part.requires_tls {
+            self.emit(trail, Outcome::Answered, left, here.front);
         } else {
             for way in &route.ways {
-                self.follow(at, route, way, cell, left, front, trail, hop);
+                self.follow(here, route, way, left, trail);
             }
         }
         self.cleaned = cleaned;
@@ -125,18 +134,20 @@ impl<'s> Walk<'_, 's> {
 
     /// The steps of the listener, in their order: emits who ends there,
     /// returns who goes on.
-    #[expect(clippy::too_many_arguments, reason = "the state of one crossing")]
     fn steps(
         &mut self,
-        at: &ListenerPart<'s>,
-        part: &HostPart<'s>,
+        here: Crossing<'_, 's>,
         route: Option<&RoutePart<'s>>,
-        cell: Cell<'_>,
         set: Set,
-        front: &Front,
-        trail: &mut Vec<RouteView<'s>>,
-        hop: usize,
+        trail: &[RouteView<'s>],
     ) -> Set {
+        let Crossing {
+            listener: at,
+            part,
+            cell,
+            front,
+            ..
+        } = here;
         let mut left = set;
         let mut gates: Vec<(usize, Set)> = Vec::new();
         // Asked authorizers that are no login: known only once nothing else refuses.
@@ -178,7 +189,7 @@ impl<'s> Walk<'_, 's> {
                     if let Some(route) = route
                         && self.analysis.snapshot.enforces()
                     {
-                        left = self.access(route, cell, left, front, trail, hop);
+                        left = self.access(here, route, left, trail);
                     }
                 }
                 StepKind::Gate { broken: true, .. } => {
@@ -300,13 +311,14 @@ impl<'s> Walk<'_, 's> {
     /// Access levels: emits who is sent away, returns who goes on.
     fn access(
         &mut self,
+        here: Crossing<'_, 's>,
         route: &RoutePart<'s>,
-        cell: Cell<'_>,
         set: Set,
-        front: &Front,
-        trail: &mut Vec<RouteView<'s>>,
-        hop: usize,
+        trail: &[RouteView<'s>],
     ) -> Set {
+        let Crossing {
+            cell, front, hop, ..
+        } = here;
         let access = route.view.access();
         let external = self.entrance == Some(Entrance::External);
         let platform = matches!(access.owner, Owner::Platform | Owner::LoginMachinery);
@@ -342,36 +354,36 @@ impl<'s> Walk<'_, 's> {
         Set::NONE
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the state of one crossing")]
+    /// One way on from a route.
     fn follow(
         &mut self,
-        at: &ListenerPart<'s>,
+        here: Crossing<'_, 's>,
         route: &RoutePart<'s>,
         way: &WayPart<'s>,
-        cell: Cell<'_>,
         set: Set,
-        front: &Front,
         trail: &mut Vec<RouteView<'s>>,
-        hop: usize,
     ) {
         let cleaned = self.cleaned;
         self.cleaned |= way.sets_identity;
-        self.follow_way(at, route, way, cell, set, front, trail, hop);
+        self.follow_way(here, route, way, set, trail);
         self.cleaned = cleaned;
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the state of one crossing")]
     fn follow_way(
         &mut self,
-        from: &ListenerPart<'s>,
+        here: Crossing<'_, 's>,
         route: &RoutePart<'s>,
         way: &WayPart<'s>,
-        cell: Cell<'_>,
         set: Set,
-        front: &Front,
         trail: &mut Vec<RouteView<'s>>,
-        hop: usize,
     ) {
+        let Crossing {
+            listener: from,
+            cell,
+            front,
+            hop,
+            ..
+        } = here;
         let Some(destination) = way.destination else {
             self.emit(trail, Outcome::Answered, set, front);
             return;

@@ -144,3 +144,41 @@ spec:
         "shop.example.com:8080:80"
     );
 }
+
+#[test]
+fn an_authorizer_that_nobody_knows_leaves_claims_undecided() {
+    let policy = r#"
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system, annotations: {sidegate.dev/istio-version: "1.31"}}
+data:
+  mesh: |-
+    extensionProviders:
+    - name: mystery
+      envoyExtAuthzHttp: {service: dashboard-gate.kubeflow.svc.cluster.local, port: 80}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: dashboard-gate, namespace: kubeflow}
+spec: {ports: [{port: 80}]}
+---
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: authn-filter, namespace: istio-system, annotations: {sidegate.dev/delete: "true"}}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: gate, namespace: istio-system}
+spec: {action: CUSTOM, provider: {name: mystery}, rules: [{}]}
+"#;
+    let report = verify::verify(&compile(&[CLUSTER, policy]));
+    assert_eq!(
+        report.verdict(Claim::PlatformNeedsLogin),
+        Verdict::NotDecided
+    );
+    let reasons = &report.undecided[&Claim::PlatformNeedsLogin];
+    assert!(
+        reasons.iter().any(|r| r.contains("an external authorizer")),
+        "{reasons:?}"
+    );
+}
