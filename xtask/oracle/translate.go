@@ -129,6 +129,11 @@ func load(c Cluster) (xds.FakeOptions, []string, error) {
 		}
 		name := fmt.Sprintf("%s %s/%s", head.Kind, head.Metadata.Namespace, head.Metadata.Name)
 		if !strings.Contains(head.APIVersion, "istio.io/") {
+			if strings.HasPrefix(head.APIVersion, "gateway.networking.k8s.io/") {
+				if raw, err = defaulted(raw); err != nil {
+					return options, nil, err
+				}
+			}
 			object, _, err := decode(raw, nil, nil)
 			if err == nil {
 				options.KubernetesObjects = append(options.KubernetesObjects, object)

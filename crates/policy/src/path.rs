@@ -141,7 +141,13 @@ fn resolve_dots(path: &str) -> String {
     if out.is_empty() { "/".to_owned() } else { out }
 }
 
+/// Runs of slashes become one, but nothing except slashes becomes two: Envoy
+/// joins the empty list of segments between a leading and a trailing one
+/// (`PathUtil::mergeSlashes`).
 fn merge_slashes(path: &str) -> String {
+    if path.len() > 1 && path.bytes().all(|byte| byte == b'/') {
+        return "//".to_owned();
+    }
     let mut out = String::with_capacity(path.len());
     for c in path.chars() {
         if !(c == '/' && out.ends_with('/')) {
@@ -162,6 +168,9 @@ mod tests {
         for (input, mode, expected) in [
             ("/x/../admin", Base, Ok("/admin")),
             ("/x/../admin", None, Ok("/x/../admin")),
+            ("//", Merge, Ok("//")),
+            ("///", Merge, Ok("//")),
+            ("/%2F", Decode, Ok("//")),
             ("/%61dmin", Base, Ok("/admin")),
             ("/%2e%2e/x", Base, Ok("/x")),
             ("//admin", Base, Ok("//admin")),

@@ -105,7 +105,7 @@ fn old_name(name: &str, present: &str, version: IstioVersion) -> String {
     let dead = IstioVersion::DEPRECATED_NAMES_DEAD;
     format!(
         "`{name}` is a name that Istio {dead} (Envoy {}) and newer no longer translate, this is Istio {version}: \
-         the patch matches nothing, what it installs is not there and what that protected is open; expected `{present}`",
+         the patch matches nothing: the filter is not installed and what it protected is open; expected `{present}`",
         dead.envoy()
     )
 }

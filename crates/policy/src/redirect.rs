@@ -91,13 +91,14 @@ impl Redirect {
     }
 }
 
-/// The answer of a virtual host that wants TLS.
+/// The answer of a virtual host that wants TLS. The authority stays as it came,
+/// its port too.
 pub(crate) fn to_https(head: &RequestHead) -> Destination {
     let path = head.path_and_query();
     location(
         StatusCode::MOVED_PERMANENTLY,
         Some("https"),
-        None,
+        Some(&head.authority),
         None,
         &path,
         head,

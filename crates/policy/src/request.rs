@@ -96,7 +96,8 @@ impl RequestHead {
     }
 
     /// Authority without port, lower case: what virtual hosts are found by.
-    /// A trailing dot stays, as in Envoy.
+    /// A trailing dot stays, and a port need not be a number, as in Envoy
+    /// (`HeaderUtility::getPortStart`).
     pub fn host(&self) -> String {
         self.host_name().into_owned()
     }
@@ -150,10 +151,11 @@ impl RequestHead {
     }
 }
 
-/// What virtual hosts are found by: the authority without its port, lower case.
+/// What virtual hosts are found by: the authority up to its last colon, which
+/// need not begin a number (envoy `HeaderUtility::getPortStart`), lower case.
 pub fn host_name(authority: &str) -> Cow<'_, str> {
     let host = match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        Some((host, port)) if !port.contains(']') => host,
         _ => authority,
     };
     if host.bytes().any(|b| b.is_ascii_uppercase()) {

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, anyhow};
 use serde_json::{Value, json};
 
 use super::run::Job;
-use super::world::{Observed, Place, Reply, Sent, Tls, Token, World};
+use super::world::{Arrived, Observed, Place, Reply, Sent, Tls, Token, World};
 
 /// One case.
 pub(crate) struct Case {
@@ -78,6 +78,24 @@ impl Case {
         {
             let found = &observed.location;
             return Some(format!("expected location {expected}, found {found:?}"));
+        }
+        let headers = |arrived: &Arrived| arrived.headers.clone();
+        for (field, found) in [
+            ("responseHeader", observed.headers.clone()),
+            (
+                "upstreamHeader",
+                observed.upstream.as_ref().map(headers).unwrap_or_default(),
+            ),
+            (
+                "checkHeader",
+                observed.checks.first().map(headers).unwrap_or_default(),
+            ),
+        ] {
+            let pair =
+                detail(field).and_then(|pair| Some((plain(pair.get(0)?), plain(pair.get(1)?))));
+            if let Some(pair) = pair.filter(|pair| !found.contains(pair)) {
+                return Some(format!("expected {field} {pair:?}, found {found:?}"));
+            }
         }
         let expected: Option<Vec<String>> = detail("providers")
             .and_then(Value::as_array)

@@ -46,8 +46,14 @@ pub(crate) fn difference(envoy: &Observed, decided: &Observed) -> Option<String>
         }
     }
     // Envoy puts the route's headers on refusals too, which say nothing here.
-    let refused = matches!(envoy.status, Some(401 | 403 | 404 | 503)) && envoy.upstream.is_none();
-    (envoy.headers != decided.headers && !refused).then(|| {
+    let refused = envoy.upstream.is_none()
+        && (matches!(envoy.status, Some(401 | 403 | 404 | 503)) || !envoy.checks.is_empty());
+    let same = if refused {
+        decided.headers.iter().all(|h| envoy.headers.contains(h))
+    } else {
+        envoy.headers == decided.headers
+    };
+    (!same).then(|| {
         format!(
             "headers of the answer: {}",
             shown(&envoy.headers, &decided.headers)

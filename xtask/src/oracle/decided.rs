@@ -23,9 +23,6 @@ impl Decider {
         if world.mesh.to_string().contains("connectionSettings") {
             return Err("connectionSettings of the proxy".into());
         }
-        if kinds(world).any(|kind| kind.ends_with("Route")) {
-            return Err("the Gateway API".into());
-        }
         if let Some(name) = world.env.keys().next() {
             return Err(format!("setting `{name}` of istiod"));
         }
@@ -156,11 +153,6 @@ impl Decider {
         let service = service.and_then(|name| self.cluster.service(&name));
         service.is_some_and(|s| s.spec.ports.iter().any(|p| p.port == port))
     }
-}
-
-fn kinds(world: &World) -> impl Iterator<Item = &str> {
-    let objects = world.objects.iter();
-    objects.filter_map(|object| object.get("kind").and_then(serde_json::Value::as_str))
 }
 
 /// What of a request is not decided here.

@@ -12,7 +12,7 @@ use super::world::World;
 
 /// The control plane keeps what it once computed: it is started afresh after
 /// this many clusters.
-const CLUSTERS_PER_PROCESS: usize = 800;
+const CLUSTERS_PER_PROCESS: usize = 400;
 
 /// The translator.
 pub(crate) struct Istio {

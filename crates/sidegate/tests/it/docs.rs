@@ -12,7 +12,13 @@ use super::{SIDEGATE, example};
 fn commands(markdown: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     let mut open_until: Option<&str> = None;
+    // What stands between fences is what a command prints.
+    let mut fenced = false;
     for line in markdown.lines() {
+        fenced ^= line.starts_with("```");
+        if fenced {
+            continue;
+        }
         let Some(line) = line.strip_prefix("    ") else {
             open_until = None;
             continue;

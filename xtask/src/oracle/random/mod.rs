@@ -7,6 +7,7 @@
 mod authz;
 mod dice;
 mod filters;
+mod gateway_api;
 mod policies;
 mod requests;
 mod routes;
@@ -23,7 +24,7 @@ use super::run::Job;
 use super::world::World;
 
 /// What clusters may be made of.
-pub(crate) const FEATURES: [&str; 15] = [
+pub(crate) const FEATURES: [&str; 16] = [
     "gateways",      // several Gateways, hosts with namespaces, upper case, httpsRedirect
     "routes",        // matches on everything, rewrite, redirect, direct response
     "headers",       // header operations of routes
@@ -37,6 +38,7 @@ pub(crate) const FEATURES: [&str; 15] = [
     "broken-custom", // authorizers that are missing, doubled or misnamed
     "tokens",        // RequestAuthentications, tokens, rules about claims
     "filters",       // EnvoyFilters that insert an authorizer or switch it off
+    "gateway-api",   // Gateway, HTTPRoute, ReferenceGrant
     "normalization", // path normalisation other than the default
     "odd-requests",  // odd targets, hosts, repeated headers
 ];
@@ -95,6 +97,9 @@ pub(crate) fn job(seed: u64, number: u64, requests: usize, features: &Features) 
     }
     if features.on("tokens") {
         maker.tokens();
+    }
+    if features.on("gateway-api") {
+        maker.gateway_api();
     }
     if features.on("filters") {
         maker.filters();
