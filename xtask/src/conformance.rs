@@ -19,15 +19,22 @@ enum Outcome {
 }
 
 /// The project's own cases.
-fn own() -> PathBuf {
-    shell::root().join("crates/policy/tests/conformance.yaml")
+fn own() -> Vec<PathBuf> {
+    let folder = shell::root().join("crates/policy/tests");
+    ["conformance.yaml", "routes.yaml"]
+        .map(|name| folder.join(name))
+        .to_vec()
 }
 
 /// Runs every case of a file.
 pub(crate) fn run(file: Option<&Path>) -> Result<()> {
-    let file = file.map_or_else(own, Path::to_owned);
+    let files = file.map_or_else(own, |file| vec![file.to_owned()]);
+    let mut cases = Vec::new();
+    for file in &files {
+        cases.extend(read_cases(file)?);
+    }
     let (mut agree, mut differ, mut open) = (0, 0, 0);
-    for case in read_cases(&file)? {
+    for case in cases {
         let (word, detail) = match decide(&case) {
             Outcome::Agrees => {
                 agree += 1;
@@ -71,15 +78,17 @@ mod tests {
 
     #[test]
     fn the_projects_own_cases_are_decided_as_istio_and_envoy_do() {
-        let cases = read_cases(&own()).unwrap();
-        assert!(!cases.is_empty());
-        for case in cases {
-            let outcome = decide(&case);
-            assert!(
-                matches!(outcome, Outcome::Agrees),
-                "{}: {outcome:?}",
-                case.name
-            );
+        for file in own() {
+            let cases = read_cases(&file).unwrap();
+            assert!(!cases.is_empty());
+            for case in cases {
+                let outcome = decide(&case);
+                assert!(
+                    matches!(outcome, Outcome::Agrees),
+                    "{}: {outcome:?}",
+                    case.name
+                );
+            }
         }
     }
 }

@@ -91,18 +91,11 @@ impl Redirect {
     }
 }
 
-/// The answer of a virtual host that wants TLS. The authority stays as it came,
-/// its port too.
+/// The answer of a virtual host that wants TLS: the host as it was sent, with
+/// its port (envoy `createSslRedirectPath`).
 pub(crate) fn to_https(head: &RequestHead) -> Destination {
-    let path = head.path_and_query();
-    location(
-        StatusCode::MOVED_PERMANENTLY,
-        Some("https"),
-        Some(&head.authority),
-        None,
-        &path,
-        head,
-    )
+    let location = format!("https://{}{}", head.authority, head.path_and_query());
+    reply(StatusCode::MOVED_PERMANENTLY, location)
 }
 
 fn with_query(path: String, head: &RequestHead) -> String {
@@ -139,7 +132,11 @@ fn location(
         }
     });
     let port = port.map_or_else(String::new, |port| format!(":{port}"));
-    let headers = HeaderValue::try_from(format!("{scheme}://{host}{port}{path}"))
+    reply(status, format!("{scheme}://{host}{port}{path}"))
+}
+
+fn reply(status: StatusCode, location: String) -> Destination {
+    let headers = HeaderValue::try_from(location)
         .map(|location| vec![(header::LOCATION, location)])
         .unwrap_or_default();
     Destination::Reply(Reply {

@@ -130,6 +130,7 @@ fn services(gateway: &Object<KubeGateway>) -> Vec<ServiceName> {
         }];
     }
     let hosts = gateway.spec.addresses.iter();
+    // Services of other namespaces do not count (istio `mergeGateways`).
     hosts
         .filter(|address| {
             address
@@ -138,9 +139,9 @@ fn services(gateway: &Object<KubeGateway>) -> Vec<ServiceName> {
                 .is_none_or(|kind| kind == "Hostname")
         })
         .filter_map(|address| ServiceName::from_host(&address.value, namespace))
+        .filter(|name| *name.namespace == *namespace)
         .collect()
 }
-
 /// What the deployment controller makes, where the YAML does not hold it.
 fn deployment(cluster: &mut Cluster, gateway: &Object<KubeGateway>, services: &[ServiceName]) {
     let labels = BTreeMap::from([(GATEWAY_NAME.to_owned(), gateway.meta.name.clone())]);

@@ -385,3 +385,6 @@ fn is_granted(cluster: &Cluster, route: &Object<Route>, to: &BackendRef, namespa
             from && to
         })
 }
+
+#[cfg(test)]
+mod tests;
