@@ -106,6 +106,7 @@ pub(crate) fn admit(
             query,
             headers,
             peer: origin.peer,
+            connection: policy::Connection::default(),
             workload,
         },
         websocket,

@@ -93,7 +93,7 @@ pub(crate) struct Decision<'a, T> {
 
 impl<'a, T: Trace> Decision<'a, T> {
     fn run(&mut self, head: &RequestHead) -> Result<Permit, Stop> {
-        let Some(mut listener) = self.snapshot.entrance(head.entrance) else {
+        let Some(mut listener) = self.snapshot.arrival(head) else {
             return Err(Stop::deny(
                 Refusal::NoRoute,
                 "no Gateway in the configuration opens this listener",

@@ -7,10 +7,14 @@ use http::{HeaderMap, HeaderName, Method};
 use resources::mesh::Normalization;
 
 use crate::caller::Workload;
+use crate::connection::Connection;
 use crate::path::{BadPath, normalise, normalise_with};
 use crate::snapshot::Snapshot;
+use crate::view::ListenerView;
 
-/// The listener a request arrived on.
+/// Which side of the cluster a request comes from: whose access levels count.
+/// Each has a listener that requests arrive at unless their
+/// [`Connection`](crate::Connection) names another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Entrance {
     /// From outside the cluster.
@@ -32,7 +36,7 @@ pub enum Scheme {
 /// exactly one authority, and `host` is not among the headers.
 #[derive(Clone, Debug)]
 pub struct RequestHead {
-    /// Listener.
+    /// Where it comes from.
     pub entrance: Entrance,
     /// Method.
     pub method: Method,
@@ -48,6 +52,8 @@ pub struct RequestHead {
     pub headers: HeaderMap,
     /// TCP peer.
     pub peer: SocketAddr,
+    /// What else is known of the connection: listener, TLS, certificate.
+    pub connection: Connection,
     /// The workload, when the channel proves it.
     pub workload: Option<Workload>,
 }
@@ -75,6 +81,13 @@ fn split(target: &str) -> (&str, Option<String>) {
 }
 
 impl RequestHead {
+    /// Lets the request arrive at a listener other than its entrance's, with
+    /// the access levels that count there.
+    pub fn arrive_at(&mut self, listener: &ListenerView<'_>) {
+        self.entrance = listener.side();
+        self.connection.listener = Some(listener.id().clone());
+    }
+
     /// Splits and normalises a request target in origin form (`/path?query`).
     ///
     /// # Errors

@@ -10,11 +10,12 @@ use resources::{Cluster, ObjectRef, ServiceName, Source};
 use crate::access::{Owner, RouteAccess};
 use crate::authorization::{Custom, authorization, token_issuers};
 use crate::chain::Chain;
+use crate::connection::ListenerId;
 use crate::envoyfilter::Patches;
 use crate::merge::plain_servers;
 use crate::opaque::NotUnderstood;
 use crate::places::Place;
-use crate::request::Entrance;
+use crate::request::{Entrance, RequestHead};
 use crate::routepatch;
 use crate::rules::Policy;
 use crate::settings::{IstioVersion, Problem, Settings};
@@ -43,7 +44,10 @@ pub struct Snapshot {
 /// One listener port of one gateway deployment.
 #[derive(Debug)]
 pub(crate) struct Listener {
+    pub(crate) id: ListenerId,
     pub(crate) port: u16,
+    /// Whose access levels count for what arrives here.
+    pub(crate) side: Entrance,
     pub(crate) gateways: Vec<(ObjectRef, Source)>,
     pub(crate) hosts: VirtualHosts,
     /// HTTP filters, in the order in which a request meets them, and the
@@ -97,6 +101,7 @@ impl Snapshot {
         if snapshot.external.is_none() && !cluster.gateways.is_empty() {
             snapshot.external = (0..snapshot.listeners.len()).find(|i| Some(*i) != snapshot.local);
         }
+        snapshot.take_sides(names.local.as_deref());
         if !snapshot.enforce {
             for authentication in &cluster.request_authentications {
                 warnings.push(Problem::of(
@@ -169,7 +174,14 @@ impl Snapshot {
                     .insert((exposed.service.clone(), exposed.port), index);
             }
             self.listeners.push(Listener {
+                id: ListenerId {
+                    gateway: Arc::clone(&pods.name),
+                    port,
+                    bind: "".into(),
+                },
                 port,
+                // Until it is known which listeners are whose entrance.
+                side: Entrance::External,
                 gateways,
                 hosts,
                 chain,
@@ -191,6 +203,22 @@ impl Snapshot {
                 .iter()
                 .any(|(g, _)| *g.namespace == *namespace && *g.name == *name)
         })
+    }
+
+    /// What arrives at a listener of the local Gateway comes from the cluster,
+    /// unless the external one shares it.
+    fn take_sides(&mut self, local: Option<&str>) {
+        let external = self.external.filter(|index| Some(*index) != self.local);
+        let Some((namespace, name)) = local.and_then(|local| local.split_once('/')) else {
+            return;
+        };
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            let mut gateways = listener.gateways.iter();
+            let is_local = gateways.any(|(g, _)| *g.namespace == *namespace && *g.name == *name);
+            if is_local && Some(index) != external {
+                listener.side = Entrance::Local;
+            }
+        }
     }
 
     /// How paths are normalised before anything looks at them.
@@ -241,6 +269,14 @@ impl Snapshot {
                 && *route.object.name == *name
         });
         found.map(|route| Arc::clone(&route.access))
+    }
+
+    /// The listener that a request arrives at.
+    pub(crate) fn arrival(&self, head: &RequestHead) -> Option<&Listener> {
+        match &head.connection.listener {
+            None => self.entrance(head.entrance),
+            Some(id) => self.listeners.iter().find(|listener| listener.id == *id),
+        }
     }
 
     pub(crate) fn entrance(&self, entrance: Entrance) -> Option<&Listener> {

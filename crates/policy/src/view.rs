@@ -9,6 +9,7 @@ use crate::access::RouteAccess;
 use crate::authorization::Custom;
 use crate::chain::FilterStep;
 use crate::conditions::Condition;
+use crate::connection::ListenerId;
 use crate::permit::{Destination, HeaderChange};
 use crate::providers::{Authorizer, AuthorizerKind};
 use crate::request::Entrance;
@@ -111,6 +112,23 @@ impl Snapshot {
         })
     }
 
+    /// The listener of that port: of the pods of the external entrance, else of
+    /// the local one, else of any.
+    pub fn listener_at(&self, port: u16) -> Option<ListenerView<'_>> {
+        let gateway = |entrance| Some(self.entrance(entrance)?.id.gateway.clone());
+        let preferred = [gateway(Entrance::External), gateway(Entrance::Local)];
+        let rank = |view: &ListenerView<'_>| {
+            let name = Some(&view.id().gateway);
+            let mut known = preferred.iter();
+            known
+                .position(|known| known.as_ref() == name)
+                .unwrap_or(preferred.len())
+        };
+        self.listeners()
+            .filter(|view| view.port() == port)
+            .min_by_key(rank)
+    }
+
     /// Exact paths of the identity provider that are open to everyone.
     pub fn provider_paths(&self) -> &[String] {
         &self.settings.provider_paths
@@ -147,6 +165,16 @@ impl<'a> ListenerView<'a> {
     /// Position among the listeners.
     pub fn index(&self) -> usize {
         self.index
+    }
+
+    /// What it is called in every configuration that has it.
+    pub fn id(&self) -> &'a ListenerId {
+        &self.listener.id
+    }
+
+    /// Whose access levels count for what arrives here.
+    pub fn side(&self) -> Entrance {
+        self.listener.side
     }
 
     /// Listener port.

@@ -10,6 +10,9 @@ use resources::{Cluster, Object, ServiceName};
 /// The pods of one gateway deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct GatewayPods {
+    /// Namespace and name of the workload; where the YAML holds none, namespace
+    /// and labels.
+    pub(crate) name: Arc<str>,
     pub(crate) namespace: Arc<str>,
     pub(crate) labels: BTreeMap<String, String>,
     /// Service ports in front of the pods, those of the oldest Service first.
@@ -84,6 +87,7 @@ impl GatewayPods {
     /// No pods: what callers inside the mesh are to a route.
     pub(crate) fn nowhere() -> Self {
         Self {
+            name: "".into(),
             namespace: "".into(),
             labels: BTreeMap::new(),
             ports: Vec::new(),
@@ -105,10 +109,9 @@ impl GatewayPods {
             .filter(|w| w.meta.namespace == *namespace && selects(selector, &w.spec.labels))
             .collect();
         if found.is_empty() {
-            let namespace = namespace.as_str().into();
             add(
                 all,
-                Self::new(cluster, namespace, selector.clone(), None, scoped),
+                Self::unnamed(cluster, namespace.as_str(), selector.clone(), scoped),
             );
         }
         for workload in found {
@@ -119,6 +122,7 @@ impl GatewayPods {
     fn of(cluster: &Cluster, workload: &Object<Workload>, scoped: bool) -> Self {
         Self::new(
             cluster,
+            format!("{}/{}", workload.meta.namespace, workload.meta.name).into(),
             workload.meta.namespace.as_str().into(),
             workload.spec.labels.clone(),
             Some(&workload.spec.pod),
@@ -126,22 +130,34 @@ impl GatewayPods {
         )
     }
 
+    fn unnamed(
+        cluster: &Cluster,
+        namespace: &str,
+        labels: BTreeMap<String, String>,
+        scoped: bool,
+    ) -> Self {
+        let texts: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        let name = format!("{namespace}/{}", texts.join(",")).into();
+        Self::new(cluster, name, namespace.into(), labels, None, scoped)
+    }
+
     fn assumed(cluster: &Cluster, selector: &BTreeMap<String, String>, scoped: bool) -> Self {
         let mut labels = selector.clone();
-        let mut namespace: Arc<str> = "istio-system".into();
+        let mut namespace = "istio-system";
         for service in cluster
             .services
             .iter()
             .filter(|s| selects(selector, &s.spec.selector))
         {
             labels.extend(service.spec.selector.clone());
-            namespace = service.meta.namespace.as_str().into();
+            namespace = &service.meta.namespace;
         }
-        Self::new(cluster, namespace, labels, None, scoped)
+        Self::unnamed(cluster, namespace, labels, scoped)
     }
 
     fn new(
         cluster: &Cluster,
+        name: Arc<str>,
         namespace: Arc<str>,
         labels: BTreeMap<String, String>,
         pod: Option<&Pod>,
@@ -171,6 +187,7 @@ impl GatewayPods {
             })
             .collect();
         Self {
+            name,
             namespace,
             labels,
             ports,
@@ -248,8 +265,15 @@ impl GatewayPods {
     }
 }
 
+/// Pods that differ by name alone are the same gateway, by its first name.
 fn add(all: &mut Vec<GatewayPods>, pods: GatewayPods) {
-    if !all.contains(&pods) {
+    let same = |known: &GatewayPods| {
+        GatewayPods {
+            name: Arc::clone(&pods.name),
+            ..known.clone()
+        } == pods
+    };
+    if !all.iter().any(same) {
         all.push(pods);
     }
 }

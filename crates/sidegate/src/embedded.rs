@@ -142,6 +142,7 @@ pub(crate) fn head_of(request: &Request<Body>, context: &CallContext) -> Request
         query: request.uri().query().map(str::to_owned),
         headers: request.headers().clone(),
         peer: context.peer,
+        connection: policy::Connection::default(),
         workload: context.workload.clone(),
     }
 }

@@ -121,6 +121,7 @@ fn head(
         query,
         headers,
         peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        connection: policy::Connection::default(),
         workload,
     })
 }

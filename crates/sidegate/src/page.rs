@@ -282,6 +282,7 @@ fn attempt(
         query: None,
         headers,
         peer: context.peer,
+        connection: policy::Connection::default(),
         workload: None,
     };
     let caller = user.map_or(Caller::Anonymous, |person| {

@@ -82,6 +82,7 @@ fn request(
         query: None,
         headers: HeaderMap::new(),
         peer: SocketAddr::from(([203, 0, 113, 7], 50_000)),
+        connection: policy::Connection::default(),
         workload: None,
     };
     let mut query: Vec<String> = Vec::new();

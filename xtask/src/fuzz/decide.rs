@@ -213,6 +213,7 @@ fn head(snapshot: &Snapshot, random: &mut Random) -> Option<RequestHead> {
         query,
         headers: headers(random),
         peer: SocketAddr::from(([10, 0, 0, 1], 1)),
+        connection: policy::Connection::default(),
         workload: None,
     })
 }

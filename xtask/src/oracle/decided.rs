@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use policy::{
     Answers, Caller, Check, CheckAnswer, CheckResponse, Destination, Entrance, HeaderChange,
-    NoTrace, Permit, Question, Refusal, RequestHead, Scheme, Settings, Snapshot, Verdict,
+    ListenerView, NoTrace, Permit, Question, Refusal, RequestHead, Scheme, Settings, Snapshot, Verdict,
 };
 use resources::{Cluster, ServiceName};
 
-use super::world::{Arrived, Observed, Sent, World, is_transport_header};
+use super::world::{Arrived, GATEWAY_UNDER_TEST, Observed, Sent, World, is_transport_header};
 
 /// A compiled cluster.
 pub(crate) struct Decider {
@@ -50,17 +50,18 @@ impl Decider {
             checks: Vec::new(),
             upstream: None,
         };
-        let listener = self.snapshot.listeners().find(|l| l.port() == sent.port);
-        let Some(listener) = listener else {
+        let mut listeners = self.snapshot.listeners();
+        let here = |l: &ListenerView<'_>| {
+            l.port() == sent.port && l.id().gateway.ends_with(GATEWAY_UNDER_TEST)
+        };
+        let Some(listener) = listeners.find(here) else {
             observed.status = None;
             return Ok(observed);
         };
-        let Some(entrance) = listener.entrance() else {
-            return Err(format!("port {} is no entrance", sent.port));
-        };
-        let Some(head) = head(&self.snapshot, sent, entrance) else {
+        let Some(mut head) = head(&self.snapshot, sent) else {
             return Ok(observed);
         };
+        head.arrive_at(&listener);
         let mut answers = Answers::new();
         loop {
             match policy::decide(&self.snapshot, &head, &answers, &mut NoTrace) {
@@ -221,7 +222,7 @@ fn pair(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
 }
 
 /// `None` is a 400.
-fn head(snapshot: &Snapshot, sent: &Sent, entrance: Entrance) -> Option<RequestHead> {
+fn head(snapshot: &Snapshot, sent: &Sent) -> Option<RequestHead> {
     // In absolute form the target's authority takes the place of Host.
     let absolute = sent.target.strip_prefix("http://").map(|rest| {
         rest.find(['/', '?', '#'])
@@ -239,7 +240,7 @@ fn head(snapshot: &Snapshot, sent: &Sent, entrance: Entrance) -> Option<RequestH
         headers.append(name, value);
     }
     Some(RequestHead {
-        entrance,
+        entrance: Entrance::External,
         method: Method::from_bytes(sent.method.as_bytes()).ok()?,
         scheme: Scheme::Http,
         authority: authority.to_owned(),
@@ -247,6 +248,7 @@ fn head(snapshot: &Snapshot, sent: &Sent, entrance: Entrance) -> Option<RequestH
         query,
         headers,
         peer: SocketAddr::from((sent.source, 1)),
+        connection: policy::Connection::default(),
         workload: None,
     })
 }

@@ -8,6 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::tokens;
 
+/// The pod, as the manifests call it.
+pub(crate) const GATEWAY_UNDER_TEST: &str = "gateway-under-test";
+
 /// A cluster and the gateway pod that is looked at.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct World {
@@ -164,7 +167,7 @@ impl World {
         });
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": "gateway-under-test", "namespace": self.namespace, "labels": self.labels},
+            "metadata": {"name": GATEWAY_UNDER_TEST, "namespace": self.namespace, "labels": self.labels},
         });
         // The listener ports of the requests, whatever the Gateways are called.
         let ingress = json!({"ingressGateway": "kubeflow/kubeflow-gateway", "localGateway": "knative-serving/knative-local-gateway"});

@@ -191,6 +191,7 @@ fn request(method: Method, target: &str, headers: &[(&str, &str)]) -> RequestHea
         query,
         headers: header_map(headers),
         peer: "192.0.2.1:4000".parse().unwrap(),
+        connection: policy::Connection::default(),
         workload: None,
     }
 }

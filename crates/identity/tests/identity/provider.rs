@@ -82,6 +82,7 @@ impl Browser {
             query,
             headers: self.headers(),
             peer: SocketAddr::from(([127, 0, 0, 1], 4000)),
+            connection: policy::Connection::default(),
             workload: None,
         }
     }

@@ -107,6 +107,7 @@ fn status(snapshot: &Snapshot, request: &str) -> u16 {
         query,
         headers,
         peer: SocketAddr::from(([127, 0, 0, 1], 9)),
+        connection: policy::Connection::default(),
         workload: None,
     };
     let caller = if bearer {

@@ -72,6 +72,7 @@ fn head(entrance: Entrance, method: &str, url: &str, headers: &[(&str, &str)]) -
         query,
         headers: map,
         peer: SocketAddr::from(([127, 0, 0, 1], 9)),
+        connection: policy::Connection::default(),
         workload: None,
     }
 }

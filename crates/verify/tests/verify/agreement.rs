@@ -297,6 +297,7 @@ fn request(dice: &mut Dice) -> RequestHead {
         query: [None, Some("k=1".to_owned()), Some("k=2&k=1".to_owned())][dice.roll(3)].clone(),
         headers,
         peer: SocketAddr::from(([[10, 1, 2, 3], [203, 0, 113, 9]][dice.roll(2)], 1)),
+        connection: policy::Connection::default(),
         workload: None,
     }
 }
