@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use policy::{
     Answers, Caller, Check, CheckAnswer, CheckResponse, Destination, Entrance, HeaderChange,
-    ListenerView, NoTrace, Permit, Question, Refusal, RequestHead, Scheme, Settings, Snapshot, Verdict,
+    ListenerView, NoTrace, Permit, Question, Refusal, RequestHead, Scheme, Settings, Snapshot,
+    Verdict,
 };
 use resources::{Cluster, ServiceName};
 
