@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use resources::{ObjectRef, Source};
+
 use crate::authorization::Custom;
 use crate::permit::HeaderChange;
 use crate::providers::{Authorizer, AuthorizerKind};
@@ -27,6 +29,8 @@ pub(crate) struct Filter {
     /// Skipped unless a route has configuration for it.
     pub(crate) disabled: bool,
     pub(crate) step: FilterStep,
+    /// The EnvoyFilter that put it here; none for what Istio generates.
+    pub(crate) inserted_by: Option<(ObjectRef, Source)>,
 }
 
 /// What a filter does to a decision.
@@ -71,6 +75,7 @@ impl Filter {
             canonical: name.to_owned(),
             disabled: false,
             step,
+            inserted_by: None,
         }
     }
 }

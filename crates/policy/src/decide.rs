@@ -71,13 +71,8 @@ pub fn decide(
     match decision.run(head) {
         Ok(permit) => Verdict::Permit(Box::new(permit)),
         Err(Stop::Denied(denial)) => {
-            let last = Step {
-                hop: 0,
-                stage: Stage::Answer,
-                text: denial.reason.clone(),
-                object: None,
-            };
-            decision.trace.step(|| last);
+            let last = || Step::new(0, Stage::Answer, denial.reason.clone(), None);
+            decision.trace.step(last);
             Verdict::Denial(Box::new(denial))
         }
         Err(Stop::Ask(question)) => Verdict::Ask(question),
@@ -181,13 +176,19 @@ impl<'a, T: Trace> Decision<'a, T> {
     ) {
         self.trace.step(|| {
             let (text, object) = what();
-            Step {
-                hop,
-                stage,
-                text,
-                object,
-            }
+            Step::new(hop, stage, text, object)
         });
+    }
+
+    pub(crate) fn step(&mut self, step: impl FnOnce() -> Step) {
+        self.trace.step(step);
+    }
+
+    /// A step that traces which look at everything take, with what was compared.
+    pub(crate) fn say_looked(&mut self, step: impl FnOnce() -> Step) {
+        if T::LOOKED {
+            self.trace.step(step);
+        }
     }
 
     fn find_route<'l>(
@@ -207,10 +208,18 @@ impl<'a, T: Trace> Decision<'a, T> {
             ),
             None => (format!("no virtual host for `{}`", head.authority), None),
         });
-        let route = vhost.and_then(|vhost| vhost.route(head));
-        if let Some(route) = route {
-            self.say(hop, Stage::Route, || {
-                (
+        let Some(vhost) = vhost else {
+            return (None, None);
+        };
+        self.say_looked(|| vhost.order(hop));
+        let mut looked = Vec::new();
+        let route = vhost.route::<T>(head, &mut looked);
+        match route {
+            Some(route) => self.trace.step(|| Step {
+                looked,
+                ..Step::new(
+                    hop,
+                    Stage::Route,
                     format!(
                         "{} matches, owner: {}",
                         route.place,
@@ -218,9 +227,16 @@ impl<'a, T: Trace> Decision<'a, T> {
                     ),
                     of(route),
                 )
-            });
+            }),
+            None => self.say_looked(|| {
+                let text = format!("none of its routes matches, of {}", vhost.routes.len());
+                Step {
+                    looked,
+                    ..Step::new(hop, Stage::Route, text, None)
+                }
+            }),
         }
-        (vhost, route)
+        (Some(vhost), route)
     }
 
     fn no_route(&self, hop: u8, head: &RequestHead, why: String) -> Stop {
@@ -270,32 +286,64 @@ impl<'a, T: Trace> Decision<'a, T> {
         facts: Facts<'_>,
     ) -> Result<(), Stop> {
         let mut allow = None;
+        // Whether one of these decides is known when all have been looked at.
+        let mut of_allow = Vec::new();
         for policy in policies {
-            let rule = policy.matching_rule(facts);
-            let object = || Some((policy.object.clone(), policy.source.clone()));
+            let mut looked = Vec::new();
+            let rule = policy.matching_rule::<T>(facts, &mut looked);
+            let step = |text: String| Step {
+                looked,
+                ..Step::new(
+                    hop,
+                    Stage::Policy,
+                    text,
+                    Some((policy.object.clone(), policy.source.clone())),
+                )
+            };
             match (policy.action, rule) {
                 (Action::Deny, Some(rule)) => {
-                    self.say(hop, Stage::Policy, || {
-                        (format!("DENY rule {rule} matches"), object())
-                    });
+                    self.trace
+                        .step(|| step(format!("DENY rule {rule} matches")));
                     return Err(Stop::deny(
                         Refusal::Rbac,
                         format!("{} denies by rule {rule}", policy.object),
                     ));
                 }
                 (Action::Allow, Some(rule)) => {
-                    self.say(hop, Stage::Policy, || {
-                        (format!("ALLOW rule {rule} matches"), object())
-                    });
+                    if T::KEPT {
+                        of_allow.push(step(format!("ALLOW rule {rule} matches")));
+                    }
                     allow = Some(true);
                 }
                 (Action::Allow, None) => {
-                    self.say(hop, Stage::Policy, || {
-                        ("no ALLOW rule matches".into(), object())
-                    });
+                    if T::KEPT {
+                        of_allow.push(Step {
+                            decides: false,
+                            ..step("no ALLOW rule matches".into())
+                        });
+                    }
                     allow = allow.or(Some(false));
                 }
-                (Action::Deny | Action::Audit | Action::Custom, _) => {}
+                (Action::Deny, None) => self.say_looked(|| Step {
+                    decides: false,
+                    ..step("no DENY rule matches".into())
+                }),
+                (Action::Audit | Action::Custom, rule) => self.say_looked(|| {
+                    let text = match rule {
+                        Some(rule) => format!("AUDIT rule {rule} matches: decides nothing"),
+                        None => "no AUDIT rule matches: decides nothing".to_owned(),
+                    };
+                    Step {
+                        decides: false,
+                        ..step(text)
+                    }
+                }),
+            }
+        }
+        for mut step in of_allow {
+            step.decides |= allow == Some(false);
+            if step.decides || T::LOOKED {
+                self.trace.step(|| step);
             }
         }
         if allow == Some(false) {

@@ -8,7 +8,7 @@ use resources::istio::EnvoyFilter;
 use resources::{Cluster, Object, ObjectRef, Source};
 use serde_json::Value;
 
-use crate::chain::{Chain, FilterStep, Position};
+use crate::chain::{Chain, Filter, FilterStep, Position};
 use crate::harmless;
 use crate::httpfilter::{self, Context, Kind};
 use crate::opaque::{NotUnderstood, Scope};
@@ -466,7 +466,7 @@ impl Patch {
                     opaque.push(self.opaque(AFTER_ROUTER.to_owned(), Scope::Listener));
                     return;
                 }
-                let filter = read.into_filter(&mut chain.authorizers);
+                let filter = self.own(read.into_filter(&mut chain.authorizers));
                 chain.replace(filter, name);
                 return;
             }
@@ -481,8 +481,13 @@ impl Patch {
             opaque.push(self.opaque(AFTER_ROUTER.to_owned(), Scope::Listener));
             return;
         }
-        let filter = read.into_filter(&mut chain.authorizers);
+        let filter = self.own(read.into_filter(&mut chain.authorizers));
         chain.insert(filter, position);
+    }
+
+    fn own(&self, mut filter: Filter) -> Filter {
+        filter.inserted_by = Some((self.object.clone(), self.source.clone()));
+        filter
     }
 }
 

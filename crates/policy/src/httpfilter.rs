@@ -471,6 +471,7 @@ impl Read {
             canonical: self.canonical,
             disabled: self.disabled,
             step,
+            inserted_by: None,
         }
     }
 }

@@ -36,6 +36,7 @@ mod forward;
 mod harmless;
 mod headerops;
 mod httpfilter;
+mod looked;
 mod lua;
 mod matcher;
 mod merge;
@@ -58,6 +59,7 @@ mod routes;
 mod rules;
 mod settings;
 mod snapshot;
+mod stations;
 mod steps;
 mod tables;
 mod trace;
@@ -77,6 +79,7 @@ pub use connection::{Certificate, ClientTls, Connection, ListenerId};
 pub use decide::{Verdict, decide};
 pub use denial::{Denial, Refusal};
 pub use duration::duration;
+pub use looked::{Alternative, Clause, Comparison, Looked};
 pub use matcher::Matcher;
 pub use opaque::{NotUnderstood, Scope};
 pub use owners::is_login_service;
@@ -86,7 +89,7 @@ pub use request::{Entrance, IDENTITY_HEADERS, RequestHead, Scheme, host_name, is
 pub use settings::{IstioVersion, Problem, Settings};
 pub use snapshot::Snapshot;
 pub use steps::{RouteStep, StepView};
-pub use trace::{NoTrace, Stage, Step, Trace};
+pub use trace::{Everything, NoTrace, Stage, Step, Trace};
 pub use versions::EnvoyVersion;
 pub use view::{
     AuthorizerView, HostView, ListenerView, RewriteView, RouteView, RuleAction, RuleView, Way,

@@ -1,5 +1,7 @@
 //! String matchers of routes and policies.
 
+use std::fmt;
+
 use regex::Regex;
 use resources::istio::StringMatch;
 
@@ -123,6 +125,25 @@ impl Matcher {
                 .and_then(|at| bytes.get(at..))
                 .is_some_and(|end| equal(end, suffix)),
             Self::Present | Self::Regex(_) => self.matches(value),
+        }
+    }
+}
+
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Present => f.write_str("anything"),
+            Self::Exact(exact) => write!(f, "exact {exact}"),
+            Self::Prefix(prefix) => write!(f, "prefix {prefix}"),
+            Self::PathPrefix(prefix) => write!(f, "path prefix {prefix}"),
+            Self::Suffix(suffix) => write!(f, "suffix {suffix}"),
+            Self::Regex(regex) => {
+                let pattern = regex.as_str();
+                let inner = pattern
+                    .strip_prefix("^(?:")
+                    .and_then(|p| p.strip_suffix(")$"));
+                write!(f, "regex {}", inner.unwrap_or(pattern))
+            }
         }
     }
 }

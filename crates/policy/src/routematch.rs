@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 use resources::istio::HttpMatch;
 
+use crate::looked::{self, Comparison};
 use crate::matcher::Matcher;
 use crate::request::{RequestHead, Scheme};
+use crate::trace::Trace;
 
 /// What a request must look like; all parts given hold.
 #[derive(Clone, Debug, Default)]
@@ -90,24 +92,46 @@ impl RouteCondition {
         self.headers.push((name, matcher, wanted));
     }
 
-    pub(crate) fn matches(&self, head: &RequestHead) -> bool {
-        let holds = |m: &Option<Matcher>, value: &str| m.as_ref().is_none_or(|m| m.matches(value));
-        !self.never
-            && self
-                .path
-                .as_ref()
-                .is_none_or(|path| path.matches(&head.path))
-            && holds(&self.scheme, scheme(head))
-            && holds(&self.method, head.method.as_str())
-            && holds(&self.authority, &head.authority)
-            && self
-                .headers
-                .iter()
-                .all(|(name, matcher, wanted)| header_matches(head, name, matcher) == *wanted)
-            && self.query.iter().all(|(name, matcher)| {
-                query_value(head.query.as_deref().unwrap_or_default(), name)
-                    .is_some_and(|v| matcher.matches(v))
-            })
+    /// Whether a request matches; what was compared is told.
+    pub(crate) fn matches<T: Trace>(
+        &self,
+        head: &RequestHead,
+        compared: &mut Vec<Comparison>,
+    ) -> bool {
+        let tests = self.tests().map(|test| {
+            let holds = test.holds(head);
+            if T::LOOKED {
+                compared.push(test.compared_with(head, holds));
+            }
+            holds
+        });
+        looked::all::<T>(tests) && !self.never
+    }
+
+    fn tests(&self) -> impl Iterator<Item = Test<'_>> {
+        let test = |part, matcher| Test {
+            part,
+            matcher,
+            wanted: true,
+        };
+        let path = self.path.iter();
+        let path = path.map(move |path| test(Part::Path(path.ignore_case), &path.matcher));
+        let scheme = self.scheme.iter().map(move |m| test(Part::Scheme, m));
+        let method = self.method.iter().map(move |m| test(Part::Method, m));
+        let authority = self.authority.iter();
+        let authority = authority.map(move |m| test(Part::Authority, m));
+        let headers = self.headers.iter().map(|(name, matcher, wanted)| Test {
+            part: Part::Header(name),
+            matcher,
+            wanted: *wanted,
+        });
+        let query = self.query.iter();
+        let query = query.map(move |(name, m)| test(Part::Query(name), m));
+        path.chain(scheme)
+            .chain(method)
+            .chain(authority)
+            .chain(headers)
+            .chain(query)
     }
 
     /// Matches every request: such routes sink to the end of a virtual host
@@ -129,12 +153,69 @@ impl RouteCondition {
     }
 }
 
-impl PathMatch {
-    fn matches(&self, path: &str) -> bool {
-        if self.ignore_case {
-            self.matcher.matches_ignoring_case(path)
-        } else {
-            self.matcher.matches(path)
+/// One part of a request compared with one value.
+struct Test<'r> {
+    part: Part<'r>,
+    matcher: &'r Matcher,
+    wanted: bool,
+}
+
+enum Part<'r> {
+    /// Whether case is ignored.
+    Path(bool),
+    Scheme,
+    Method,
+    Authority,
+    Header(&'r str),
+    Query(&'r str),
+}
+
+impl Test<'_> {
+    fn holds(&self, head: &RequestHead) -> bool {
+        let matcher = self.matcher;
+        let matches = match self.part {
+            Part::Path(true) => matcher.matches_ignoring_case(&head.path),
+            Part::Path(false) => matcher.matches(&head.path),
+            Part::Scheme => matcher.matches(scheme(head)),
+            Part::Method => matcher.matches(head.method.as_str()),
+            Part::Authority => matcher.matches(&head.authority),
+            Part::Header(name) => header_matches(head, name, matcher),
+            Part::Query(name) => query_of(head, name).is_some_and(|v| matcher.matches(v)),
+        };
+        matches == self.wanted
+    }
+
+    /// How it came out, to read.
+    fn compared_with(&self, head: &RequestHead, holds: bool) -> Comparison {
+        let one = |value: &str| vec![value.to_owned()];
+        let (field, got) = match self.part {
+            Part::Path(true) => ("uri (ignoring case)".into(), one(&head.path)),
+            Part::Path(false) => ("uri".into(), one(&head.path)),
+            Part::Scheme => ("scheme".into(), one(scheme(head))),
+            Part::Method => ("method".into(), one(head.method.as_str())),
+            Part::Authority => ("authority".into(), one(&head.authority)),
+            Part::Header(name) => {
+                let list = if self.wanted {
+                    "headers"
+                } else {
+                    "withoutHeaders"
+                };
+                (format!("{list}[{name}]").into(), looked::header(head, name))
+            }
+            Part::Query(name) => {
+                let got = query_of(head, name).map(str::to_owned);
+                (
+                    format!("queryParams[{name}]").into(),
+                    got.into_iter().collect(),
+                )
+            }
+        };
+        Comparison {
+            field,
+            negated: !self.wanted,
+            wanted: vec![self.matcher.to_string()],
+            got,
+            holds,
         }
     }
 }
@@ -164,6 +245,10 @@ fn header_matches(head: &RequestHead, name: &str, matcher: &Matcher) -> bool {
 
 fn text(value: &http::HeaderValue) -> Cow<'_, str> {
     String::from_utf8_lossy(value.as_bytes())
+}
+
+fn query_of<'h>(head: &'h RequestHead, name: &str) -> Option<&'h str> {
+    query_value(head.query.as_deref().unwrap_or_default(), name)
 }
 
 /// The first value of a parameter, as it is written.

@@ -1,13 +1,17 @@
 //! AuthorizationPolicy rules, compiled (istio `pilot/pkg/security/authz/model`).
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 use resources::istio::{AuthorizationPolicy, Condition, Operation, Rule, SourceMatch};
 use resources::{Object, ObjectRef, Source};
 
+use crate::looked::{self, Alternative, Clause, Looked};
 use crate::matcher::Matcher;
 use crate::principal::{PrincipalMatcher, RequestPrincipal};
 use crate::request::RequestHead;
 use crate::settings::{IstioVersion, Problem};
+use crate::trace::Trace;
 
 /// Action of a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +57,8 @@ pub(crate) struct Constraint {
     pub(crate) attribute: Attribute,
     pub(crate) negated: bool,
     pub(crate) values: Vec<Value>,
+    /// The field and its values, as they are written.
+    pub(crate) written: (Arc<str>, Vec<String>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,12 +144,28 @@ impl Policy {
         })
     }
 
-    /// The index of the first rule that matches.
-    pub(crate) fn matching_rule(&self, facts: Facts<'_>) -> Option<usize> {
-        self.rules
-            .iter()
-            .find(|rule| rule.matches(facts))
-            .map(|rule| rule.index)
+    /// The index of the first rule that matches; those that were looked at are
+    /// told.
+    pub(crate) fn matching_rule<T: Trace>(
+        &self,
+        facts: Facts<'_>,
+        looked: &mut Vec<Looked>,
+    ) -> Option<usize> {
+        let mut rules = self.rules.iter();
+        let found = rules.find(|rule| {
+            let mut clauses = Vec::new();
+            let holds = rule.matches::<T>(facts, &mut clauses);
+            if T::LOOKED {
+                looked.push(Looked {
+                    place: format!("rule {}", rule.index),
+                    object: (self.object.clone(), self.source.clone()),
+                    holds,
+                    clauses,
+                });
+            }
+            holds
+        });
+        found.map(|rule| rule.index)
     }
 }
 
@@ -179,15 +201,40 @@ impl CompiledRule {
         Some(compiled)
     }
 
-    fn matches(&self, facts: Facts<'_>) -> bool {
-        let any = |alternatives: &[Vec<Constraint>]| {
-            alternatives.is_empty()
-                || alternatives
-                    .iter()
-                    .any(|all| all.iter().all(|c| c.matches(facts)))
-        };
-        any(&self.from) && any(&self.to) && self.when.iter().all(|c| c.matches(facts))
+    fn matches<T: Trace>(&self, facts: Facts<'_>, clauses: &mut Vec<Clause>) -> bool {
+        let when = std::slice::from_ref(&self.when);
+        let parts = [("from", &*self.from), ("to", &*self.to), ("when", when)];
+        looked::all::<T>(parts.into_iter().map(|(name, alternatives)| {
+            let mut any = Vec::new();
+            let each = alternatives
+                .iter()
+                .map(|constraints| alternative::<T>(constraints, facts, &mut any));
+            let holds = looked::any::<T>(each) || alternatives.is_empty();
+            if any.iter().any(|alternative| !alternative.all.is_empty()) {
+                clauses.push(Clause { name, holds, any });
+            }
+            holds
+        }))
     }
+}
+
+fn alternative<T: Trace>(
+    constraints: &[Constraint],
+    facts: Facts<'_>,
+    any: &mut Vec<Alternative>,
+) -> bool {
+    let mut all = Vec::new();
+    let holds = looked::all::<T>(constraints.iter().map(|constraint| {
+        let holds = constraint.matches(facts);
+        if T::LOOKED {
+            all.push(constraint.compared_with(facts, holds));
+        }
+        holds
+    }));
+    if T::LOOKED {
+        any.push(Alternative { holds, all });
+    }
+    holds
 }
 
 impl Constraint {
@@ -265,30 +312,49 @@ fn of_source(
     let (positive, negative) = (&source.request_principals, &source.not_request_principals);
     both(
         &mut all,
+        ["requestPrincipals", "notRequestPrincipals"],
         &Attribute::RequestPrincipal,
         positive,
         negative,
         bad,
         principal,
     );
-    for (positive, negative) in [
-        (&source.principals, &source.not_principals),
-        (&source.namespaces, &source.not_namespaces),
+    for (fields, positive, negative) in [
         (
+            ["principals", "notPrincipals"],
+            &source.principals,
+            &source.not_principals,
+        ),
+        (
+            ["namespaces", "notNamespaces"],
+            &source.namespaces,
+            &source.not_namespaces,
+        ),
+        (
+            ["serviceAccounts", "notServiceAccounts"],
             known(IstioVersion::SERVICE_ACCOUNTS, &source.service_accounts),
             known(IstioVersion::SERVICE_ACCOUNTS, &source.not_service_accounts),
         ),
         (
+            ["trustDomains", "notTrustDomains"],
             known(IstioVersion::TRUST_DOMAINS, &source.trust_domains),
             known(IstioVersion::TRUST_DOMAINS, &source.not_trust_domains),
         ),
     ] {
-        both(&mut all, &Attribute::Absent, positive, negative, bad, |v| {
-            Matcher::of_policy_string(v).map(Value::Text)
-        });
+        let text = |v: &str| Matcher::of_policy_string(v).map(Value::Text);
+        both(
+            &mut all,
+            fields,
+            &Attribute::Absent,
+            positive,
+            negative,
+            bad,
+            text,
+        );
     }
     both(
         &mut all,
+        ["ipBlocks", "notIpBlocks"],
         &Attribute::PeerIp,
         &source.ip_blocks,
         &source.not_ip_blocks,
@@ -297,6 +363,7 @@ fn of_source(
     );
     both(
         &mut all,
+        ["remoteIpBlocks", "notRemoteIpBlocks"],
         &Attribute::PeerIp,
         &source.remote_ip_blocks,
         &source.not_remote_ip_blocks,
@@ -331,6 +398,7 @@ fn of_operation(
     let mut all = Vec::new();
     both(
         &mut all,
+        ["hosts", "notHosts"],
         &host,
         &operation.hosts,
         &operation.not_hosts,
@@ -339,6 +407,7 @@ fn of_operation(
     );
     both(
         &mut all,
+        ["ports", "notPorts"],
         &Attribute::Port,
         &operation.ports,
         &operation.not_ports,
@@ -347,6 +416,7 @@ fn of_operation(
     );
     both(
         &mut all,
+        ["methods", "notMethods"],
         &Attribute::Method,
         &operation.methods,
         &operation.not_methods,
@@ -355,6 +425,7 @@ fn of_operation(
     );
     both(
         &mut all,
+        ["paths", "notPaths"],
         &Attribute::Path,
         &operation.paths,
         &operation.not_paths,
@@ -372,6 +443,7 @@ fn of_condition(
     let bracket = |prefix: &str| condition.key.strip_prefix(prefix)?.strip_suffix(']');
     let mut all = Vec::new();
     let (values, not_values) = (&condition.values, &condition.not_values);
+    let fields = [condition.key.as_str(); 2];
     if let Some(name) = bracket("request.headers[") {
         let name = name.to_ascii_lowercase();
         let attribute = if version.headers_individually() || name.starts_with(':') {
@@ -379,19 +451,34 @@ fn of_condition(
         } else {
             Attribute::JoinedHeader(name)
         };
-        both(&mut all, &attribute, values, not_values, bad, |v| {
+        both(&mut all, fields, &attribute, values, not_values, bad, |v| {
             Ok(Value::Text(Matcher::of_policy_header(v)))
         });
         return Some(all);
     }
     match condition.key.as_str() {
-        "source.ip" | "remote.ip" => {
-            both(&mut all, &Attribute::PeerIp, values, not_values, bad, net)
-        }
-        "destination.port" => both(&mut all, &Attribute::Port, values, not_values, bad, port),
+        "source.ip" | "remote.ip" => both(
+            &mut all,
+            fields,
+            &Attribute::PeerIp,
+            values,
+            not_values,
+            bad,
+            net,
+        ),
+        "destination.port" => both(
+            &mut all,
+            fields,
+            &Attribute::Port,
+            values,
+            not_values,
+            bad,
+            port,
+        ),
         "request.auth.principal" => {
             both(
                 &mut all,
+                fields,
                 &Attribute::RequestPrincipal,
                 values,
                 not_values,
@@ -401,7 +488,15 @@ fn of_condition(
         }
         key if known_but_absent(key) => {
             let text = |v: &str| Matcher::of_policy_string(v).map(Value::Text);
-            both(&mut all, &Attribute::Absent, values, not_values, bad, text);
+            both(
+                &mut all,
+                fields,
+                &Attribute::Absent,
+                values,
+                not_values,
+                bad,
+                text,
+            );
         }
         key => {
             bad.push(BadValue(format!("unknown condition key `{key}`")));
@@ -429,17 +524,23 @@ fn known_but_absent(key: &str) -> bool {
 /// Adds the positive and the negated list of one field, where given.
 fn both(
     all: &mut Vec<Constraint>,
+    fields: [&str; 2],
     attribute: &Attribute,
     positive: &[String],
     negative: &[String],
     bad: &mut Vec<BadValue>,
     read: impl Fn(&str) -> Result<Value, String>,
 ) {
-    for (negated, list) in [(false, positive), (true, negative)] {
+    let lists = [(false, positive), (true, negative)];
+    for (field, (negated, list)) in fields.into_iter().zip(lists) {
         let mut values = Vec::new();
+        let mut written = Vec::new();
         for text in list {
             match read(text) {
-                Ok(value) => values.push(value),
+                Ok(value) => {
+                    values.push(value);
+                    written.push(text.clone());
+                }
                 Err(message) => bad.push(BadValue(message)),
             }
         }
@@ -448,6 +549,7 @@ fn both(
                 attribute: attribute.clone(),
                 negated,
                 values,
+                written: (field.into(), written),
             });
         }
     }

@@ -2,11 +2,13 @@
 //! `RouteMatcher::findVirtualHost`).
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::looked::Looked;
 use crate::request::RequestHead;
 use crate::routes::Route;
+use crate::trace::{Stage, Step, Trace};
 
 /// The routes of a listener, by host.
 #[derive(Clone, Debug, Default)]
@@ -92,11 +94,50 @@ impl VirtualHosts {
 }
 
 impl VirtualHost {
-    /// The first route that matches.
-    pub(crate) fn route(&self, head: &RequestHead) -> Option<&Route> {
+    /// The first route that matches; those that were tried are told.
+    pub(crate) fn route<T: Trace>(
+        &self,
+        head: &RequestHead,
+        looked: &mut Vec<Looked>,
+    ) -> Option<&Route> {
         let mut routes = self.routes.iter();
-        routes
-            .find(|route| route.condition.matches(head))
-            .map(|route| &**route)
+        let found = routes.find(|route| {
+            let mut all = Vec::new();
+            let holds = route.condition.matches::<T>(head, &mut all);
+            if T::LOOKED {
+                looked.push(route.looked(holds, all));
+            }
+            holds
+        });
+        found.map(|route| &**route)
+    }
+
+    /// Why this virtual host, and whose routes are tried in which order.
+    pub(crate) fn order(&self, hop: u8) -> Step {
+        let mut seen = HashSet::new();
+        let routes = self.routes.iter();
+        let first = routes.filter(|route| seen.insert(&route.object));
+        let order: Vec<_> = first
+            .map(|route| (route.object.clone(), route.source.clone()))
+            .collect();
+        let how = match self.name.as_str() {
+            "*" => "no host is written out for it and no narrower wildcard fits",
+            name if name.starts_with('*') => {
+                "no host is written out for it and this is the longest wildcard that fits"
+            }
+            _ => "it is written out, which comes before every wildcard",
+        };
+        let text = match order.len() {
+            0 | 1 => how.to_owned(),
+            several => format!(
+                "{how}; routes of {several} objects are tried: exported to this namespace before \
+                 public, then oldest first; those that match everything after all others"
+            ),
+        };
+        Step {
+            decides: order.len() > 1,
+            order,
+            ..Step::new(hop, Stage::VirtualHost, text, None)
+        }
     }
 }

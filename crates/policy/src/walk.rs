@@ -16,7 +16,7 @@ use crate::request::{RequestHead, Scheme};
 use crate::routes::Route;
 use crate::rules::Facts;
 use crate::snapshot::Listener;
-use crate::trace::{Stage, Trace};
+use crate::trace::{Stage, Step, Trace};
 use crate::vhosts::VirtualHost;
 
 /// Where a request is: one crossing of a gateway.
@@ -50,6 +50,7 @@ impl<'a, T: Trace> Decision<'a, T> {
         let mut gates = 0_u64;
         for (index, filter) in listener.chain.filters.iter().enumerate() {
             let here = settled.and_then(|route| route.overrides.get(index));
+            self.say_looked(|| listener.step(hop, index, filter, here));
             if filter.is_off(here) {
                 self.say_off(hop, filter, settled);
                 continue;
@@ -177,21 +178,26 @@ impl<'a, T: Trace> Decision<'a, T> {
             port: listener.port,
             principal: None,
         };
+        let mut looked = Vec::new();
         let matched = custom
             .policies
             .iter()
-            .find_map(|p| Some((p, p.matching_rule(facts)?)));
+            .find_map(|p| Some((p, p.matching_rule::<T>(facts, &mut looked)?)));
+        let step = |text: String, object| Step {
+            looked,
+            ..Step::new(hop, Stage::Policy, text, object)
+        };
         match matched {
-            Some((policy, rule)) => self.say(hop, Stage::Policy, || {
-                (
+            Some((policy, rule)) => self.step(|| {
+                step(
                     format!("CUSTOM rule {rule} matches: `{}` decides", authorizer.name),
                     Some((policy.object.clone(), policy.source.clone())),
                 )
             }),
             None if custom.denies_all => {}
             None => {
-                self.say(hop, Stage::Policy, || {
-                    (
+                self.step(|| {
+                    step(
                         format!("no CUSTOM rule for `{}` matches", authorizer.name),
                         object(authorizer),
                     )
@@ -200,7 +206,23 @@ impl<'a, T: Trace> Decision<'a, T> {
             }
         }
         match &authorizer.kind {
-            AuthorizerKind::Broken(why) => Err(Stop::deny(Refusal::Rbac, why.clone())),
+            AuthorizerKind::Broken(why) => {
+                self.say(hop, Stage::Check, || {
+                    let whom = if custom.denies_all {
+                        "every request"
+                    } else {
+                        "what its rules match"
+                    };
+                    (
+                        format!(
+                            "`{}` cannot be asked, so {whom} is denied (in Envoy: {BAD_CUSTOM})",
+                            authorizer.name
+                        ),
+                        object(authorizer),
+                    )
+                });
+                Err(Stop::deny(Refusal::Rbac, why.clone()))
+            }
             AuthorizerKind::Http(_) => Ok(true),
         }
     }
@@ -264,6 +286,10 @@ impl<'a, T: Trace> Decision<'a, T> {
         }
     }
 }
+
+/// Name of the RBAC policy that Istio generates then (istio
+/// `authz/builder/builder.go`), which is what Envoy's logs show.
+const BAD_CUSTOM: &str = "`default-deny-all-due-to-bad-CUSTOM-action`";
 
 /// More providers than this are one too many: Istio has one, or denies.
 fn gate_bit(number: usize) -> u64 {
