@@ -258,6 +258,7 @@ fn stage(stage: Stage) -> &'static str {
     match stage {
         Stage::Listener => "listener",
         Stage::VirtualHost => "host",
+        Stage::Filter => "filter",
         Stage::Policy => "policy",
         Stage::Check => "check",
         Stage::Route => "route",
