@@ -2,7 +2,7 @@
 //! `envoyfilter/rc_patch.go`): per-route configuration of filters, headers,
 //! removals; the most specific level wins.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -19,7 +19,7 @@ use crate::proto::{at, field, names, number, text};
 use crate::routes::{Route, RouteAction};
 use crate::settings::Problem;
 use crate::versions::IstioVersion;
-use crate::vhosts::{VirtualHost, VirtualHosts};
+use crate::vhosts::{VirtualHost, VirtualHosts, Written};
 
 /// Applies every patch to the virtual hosts of one listener.
 pub(crate) fn apply(
@@ -93,7 +93,7 @@ struct Level<'p> {
 
 impl<'p> Table<'_, 'p> {
     fn apply(&mut self, hosts: &mut VirtualHosts) -> (HashMap<usize, String>, Vec<String>) {
-        let names = envoy_names(hosts);
+        let known: BTreeSet<String> = hosts.all().map(|host| host.written.name.clone()).collect();
         let mut notes = HashMap::new();
         let mut removed = Vec::new();
         let mut whole = Level::default();
@@ -118,10 +118,7 @@ impl<'p> Table<'_, 'p> {
             }
         }
         for host in hosts.all_mut() {
-            let (name, domains) = names
-                .get(&host.name)
-                .cloned()
-                .unwrap_or_else(|| (host.name.clone(), vec![host.name.clone()]));
+            let written = Arc::clone(&host.written);
             let mut level = Level::default();
             let mut routes = Vec::new();
             let mut gone = false;
@@ -130,7 +127,7 @@ impl<'p> Table<'_, 'p> {
                     continue;
                 };
                 let vhost = at(patch.matching("routeConfiguration"), &["vhost"]);
-                if !means_host(vhost, &name, &domains) {
+                if !means_host(vhost, &written) {
                     continue;
                 }
                 if patch.apply_to == "HTTP_ROUTE" {
@@ -162,7 +159,7 @@ impl<'p> Table<'_, 'p> {
         }
         for index in self.meant.clone() {
             if !self.applied.contains(&index) {
-                let known: Vec<&String> = names.values().map(|(name, _)| name).take(8).collect();
+                let known: Vec<&String> = known.iter().take(8).collect();
                 notes.entry(index).or_insert_with(|| {
                     format!(
                         "matches no virtual host or no route; virtual hosts are called `host:server-port`, here {known:?}, and routes by `http[].name`"
@@ -466,11 +463,11 @@ fn host_of(patch: &Patch) -> bool {
     })
 }
 
-fn means_host(vhost: Option<&Value>, name: &str, domains: &[String]) -> bool {
+fn means_host(vhost: Option<&Value>, written: &Written) -> bool {
     let Some(vhost) = vhost else { return true };
     let (wanted, domain) = (text(vhost, &["name"]), text(vhost, &["domainName"]));
-    (wanted.is_empty() || wanted == name)
-        && (domain.is_empty() || domains.iter().any(|known| known == domain))
+    (wanted.is_empty() || wanted == written.name)
+        && (domain.is_empty() || written.domains.iter().any(|known| known == domain))
 }
 
 /// By name and action; a route without a name can only be meant with all others.
@@ -497,45 +494,6 @@ fn route_scope(host: &str, route: &Route) -> Scope {
 /// A name somebody gives to a route in the belief that it selects a filter.
 fn present_or_filter_like(name: &str) -> bool {
     name.starts_with("envoy.")
-}
-
-/// What Envoy's configuration calls each virtual host, and its domains: hosts
-/// with the very same routes are one, called after the most specific
-/// (istio `collapseDuplicateRoutes`).
-fn envoy_names(hosts: &VirtualHosts) -> HashMap<String, (String, Vec<String>)> {
-    let mut all: Vec<&VirtualHost> = hosts.all().collect();
-    all.sort_by(|a, b| {
-        let rank = |host: &VirtualHost| (host.name.starts_with('*'), usize::MAX - host.name.len());
-        rank(a).cmp(&rank(b)).then_with(|| a.name.cmp(&b.name))
-    });
-    let mut groups: HashMap<(bool, Vec<_>), Vec<&VirtualHost>> = HashMap::new();
-    for host in all {
-        let routes = host
-            .routes
-            .iter()
-            .map(|route| {
-                (
-                    route.object.clone(),
-                    Arc::clone(&route.place),
-                    route.name.clone(),
-                )
-            })
-            .collect();
-        groups
-            .entry((host.require_tls, routes))
-            .or_default()
-            .push(host);
-    }
-    let mut names = HashMap::new();
-    for group in groups.values() {
-        let Some(first) = group.first() else { continue };
-        let name = format!("{}:{}", first.name, first.server_port);
-        let domains: Vec<String> = group.iter().map(|host| host.name.clone()).collect();
-        for host in group {
-            names.insert(host.name.clone(), (name.clone(), domains.clone()));
-        }
-    }
-    names
 }
 
 impl Place<'_> {

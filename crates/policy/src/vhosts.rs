@@ -28,11 +28,21 @@ pub(crate) struct VirtualHost {
     pub(crate) routes: Vec<Arc<Route>>,
     /// A server with `httpsRedirect` owns it.
     pub(crate) require_tls: bool,
+    pub(crate) written: Arc<Written>,
+}
+
+/// The virtual host of Envoy's configuration that holds one or more of ours.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    /// `host:server-port` of the most specific of them.
+    pub(crate) name: String,
+    pub(crate) domains: Vec<String>,
 }
 
 impl VirtualHosts {
     /// Takes virtual hosts; routes that match everything sink to their end.
-    pub(crate) fn from(all: Vec<VirtualHost>) -> Self {
+    pub(crate) fn from(mut all: Vec<VirtualHost>) -> Self {
+        collapse(&mut all);
         let mut hosts = Self::default();
         for mut vh in all {
             let (catch_all, first): (Vec<_>, Vec<_>) = vh
@@ -138,6 +148,43 @@ impl VirtualHost {
             decides: order.len() > 1,
             order,
             ..Step::new(hop, Stage::VirtualHost, text, None)
+        }
+    }
+}
+
+/// Hosts that hold the very same routes, in the same order, are written as one
+/// (istio `collapseDuplicateRoutes`). Routes of one VirtualService that were
+/// made for two Gateways are equal, but not the same.
+fn collapse(hosts: &mut [VirtualHost]) {
+    hosts.sort_by(|a, b| {
+        let rank = |host: &VirtualHost| (host.name.starts_with('*'), Reverse(host.name.len()));
+        rank(a).cmp(&rank(b)).then_with(|| a.name.cmp(&b.name))
+    });
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut known: HashMap<Vec<*const Route>, (bool, usize)> = HashMap::new();
+    for (index, host) in hosts.iter().enumerate() {
+        let routes: Vec<*const Route> = host.routes.iter().map(Arc::as_ptr).collect();
+        let open = known.get(&routes).filter(|(tls, _)| *tls == host.require_tls);
+        match open.and_then(|(_, group)| groups.get_mut(*group)) {
+            Some(group) => group.push(index),
+            None => {
+                known.insert(routes, (host.require_tls, groups.len()));
+                groups.push(vec![index]);
+            }
+        }
+    }
+    for group in groups {
+        let members = group.iter().filter_map(|index| hosts.get(*index));
+        let domains = members.map(|host| host.name.clone()).collect();
+        let first = group.first().and_then(|index| hosts.get(*index));
+        let written = Arc::new(Written {
+            name: first.map_or_else(String::new, |host| format!("{}:{}", host.name, host.server_port)),
+            domains,
+        });
+        for index in group {
+            if let Some(host) = hosts.get_mut(index) {
+                host.written = Arc::clone(&written);
+            }
         }
     }
 }
