@@ -2,6 +2,7 @@
 //! and Envoy.
 
 mod arguments;
+mod borders;
 mod cases;
 mod compare;
 mod decided;
@@ -9,10 +10,12 @@ mod envoy;
 mod folder;
 mod install;
 mod istio;
+mod patterns;
 mod peers;
 mod random;
 mod random_run;
 mod run;
+mod seed;
 mod shrink;
 mod tls;
 mod tokens;
@@ -33,7 +36,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         Task::Cases(file) => run_cases(&file),
         Task::Random(plan) => random_run::run(&plan),
         Task::Folder(folder) => folder::run(&folder),
-        Task::Seed => folder::seed(),
+        Task::Seed => seed::run(),
     }
 }
 

@@ -1,0 +1,207 @@
+//! The seed's cluster on Istio and Envoy: what the published fix lets through
+//! really gets through, and the proposed one closes it there too.
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use policy::{Entrance, Settings, Snapshot};
+use resources::File;
+use verify::{Claim, Finding, Means};
+
+use super::compare;
+use super::decided::Decider;
+use super::folder::{layers, login, request, world};
+use super::install;
+use super::run::{Job, Oracle};
+use super::world::{Observed, Sent};
+use crate::shell;
+
+/// A request, its port, and the status with the published and with the
+/// proposed fix.
+type Row = (&'static str, u16, u16, u16);
+
+const KNOWN: [Row; 7] = [
+    (
+        "POST http://sklearn-iris.kserve-test.svc.cluster.local/v1/models/sklearn-iris:predict",
+        8081,
+        200,
+        200,
+    ),
+    (
+        "POST http://sklearn-iris.kserve-test.svc.cluster.local/v2/models/sklearn-iris/infer",
+        8081,
+        302,
+        200,
+    ),
+    ("GET http://dashboard.example.com/", 8080, 302, 302),
+    ("GET http://dashboard.example.com/v1anything", 8080, 200, 302),
+    (
+        "GET http://dashboard.example.com/v1/..%2fpipeline",
+        8080,
+        200,
+        302,
+    ),
+    (
+        "GET http://dashboard.example.com/v1/../pipeline",
+        8080,
+        302,
+        302,
+    ),
+    ("GET http://dashboard.example.com//v1/x", 8080, 302, 302),
+];
+
+pub(crate) fn run() -> Result<()> {
+    let seed = shell::root().join("examples/seed");
+    let published = layers(&[seed.join("cluster.yaml"), seed.join("blog-fix")])?;
+    let snapshot = compile(&published)?;
+    let holes = verify::verify(&snapshot).findings;
+    if holes.is_empty() {
+        bail!("verify finds nothing: expected the holes of the published fix");
+    }
+    let (proposed, yaml) = with_proposal(&published, &snapshot)?;
+
+    let mut requests = Vec::new();
+    for (line, port, ..) in KNOWN {
+        requests.push(request(line, port)?);
+    }
+    requests.extend(holes.iter().map(sent));
+    let jobs = [&published, &proposed]
+        .into_iter()
+        .map(|layers| {
+            Ok(Job {
+                world: world(layers)?,
+                requests: requests.clone(),
+            })
+        })
+        .collect::<Result<Vec<Job>>>()?;
+    let mut answers = Vec::new();
+    for outcome in Oracle::new(install::programs()?)?.run(&jobs)? {
+        answers.push(
+            outcome
+                .answers
+                .map_err(|why| anyhow!("Istio and Envoy do not serve it: {why}"))?,
+        );
+    }
+    let [before, after] = answers.as_slice() else {
+        bail!("expected the answers of two clusters");
+    };
+
+    let mut wrong = 0;
+    for (job, answers) in jobs.iter().zip([before, after]) {
+        wrong += differences(job, answers)?;
+    }
+    let pairs: Vec<(&Observed, &Observed)> = before.iter().zip(after).collect();
+    for ((line, port, published, proposed), (before, after)) in KNOWN.iter().zip(&pairs) {
+        let agrees = before.status == Some(*published) && after.status == Some(*proposed);
+        wrong += usize::from(!agrees);
+        println!(
+            "{} {line} (port {port}): published fix {:?}, proposed {:?}",
+            if agrees { "agrees " } else { "DIFFERS" },
+            before.status,
+            after.status
+        );
+    }
+    for (hole, (before, after)) in holes.iter().zip(pairs.iter().skip(KNOWN.len())) {
+        let word = match (breaks(hole.claim, before), breaks(hole.claim, after)) {
+            (true, false) => "closed ",
+            (false, _) => "NO HOLE",
+            (true, true) => "OPEN   ",
+        };
+        wrong += usize::from(word != "closed ");
+        println!(
+            "{word} {}: {} (published fix {:?}, proposed {:?})",
+            hole.claim.id(),
+            hole.witness.curl(base(hole)),
+            before.status,
+            after.status
+        );
+    }
+    if wrong > 0 {
+        println!("{yaml}");
+        bail!("{wrong} answers differ");
+    }
+    println!(
+        "{} requests that verify found get through the published fix and not through the proposed one",
+        holes.len()
+    );
+    Ok(())
+}
+
+fn compile(layers: &[Vec<File>]) -> Result<Snapshot> {
+    let cluster = resources::parse_layers(layers).map_err(|errors| anyhow!("{errors}"))?;
+    Snapshot::compile(&cluster, &Settings::default()).map_err(|problems| anyhow!("{problems:?}"))
+}
+
+/// What `sidegate fix --means istio` proposes, on top.
+fn with_proposal(layers: &[Vec<File>], snapshot: &Snapshot) -> Result<(Vec<Vec<File>>, String)> {
+    let on_top = |yaml: &str| {
+        let mut layers = layers.to_vec();
+        layers.push(vec![("fix.yaml".into(), yaml.to_owned())]);
+        layers
+    };
+    let cluster = resources::parse_layers(layers).map_err(|errors| anyhow!("{errors}"))?;
+    let proposals = verify::fix(&cluster, snapshot, |yaml| compile(&on_top(yaml)).ok());
+    let proposal = proposals
+        .into_iter()
+        .find(|proposal| proposal.means == Means::Istio)
+        .context("fix proposes nothing with Istio's means")?;
+    if !proposal.is_complete() {
+        bail!("fix is not complete: {}", proposal.yaml);
+    }
+    Ok((on_top(&proposal.yaml), proposal.yaml))
+}
+
+fn base(hole: &Finding) -> &'static str {
+    match hole.witness.head.entrance {
+        Entrance::Local => "http://127.0.0.1:8081",
+        _ => "http://127.0.0.1:8080",
+    }
+}
+
+/// The request of a finding, for the socket.
+fn sent(hole: &Finding) -> Sent {
+    let head = &hole.witness.head;
+    let value = |v: &http::HeaderValue| String::from_utf8_lossy(v.as_bytes()).into_owned();
+    Sent {
+        port: match head.entrance {
+            Entrance::Local => 8081,
+            _ => 8080,
+        },
+        method: head.method.to_string(),
+        authority: head.authority.clone(),
+        target: head.path_and_query(),
+        headers: head
+            .headers
+            .iter()
+            .map(|(name, v)| (name.to_string(), value(v)))
+            .collect(),
+        source: std::net::Ipv4Addr::LOCALHOST,
+        checker: login(),
+        tls: None,
+        token: None,
+    }
+}
+
+/// Whether an answer is what a claim says does not happen.
+fn breaks(claim: Claim, answer: &Observed) -> bool {
+    let sent_away = matches!(answer.status, Some(302 | 303 | 307 | 401 | 403));
+    match claim {
+        Claim::PlatformNeedsLogin | Claim::NoForgedIdentity | Claim::ModelsClosedOutside => {
+            answer.upstream.is_some()
+        }
+        Claim::ModelsAnswerWorkloads | Claim::ForeignUntouched | Claim::LoginReachable => sent_away,
+        Claim::ProbesAnswered => matches!(answer.status, Some(404 | 503)),
+    }
+}
+
+/// How many answers are decided otherwise.
+fn differences(job: &Job, answers: &[Observed]) -> Result<usize> {
+    let decider = Decider::new(&job.world).map_err(|why| anyhow!("{why}"))?;
+    let mut count = 0;
+    for (sent, envoy) in job.requests.iter().zip(answers) {
+        let ours = decider.observe(sent).map_err(|why| anyhow!("{why}"))?;
+        if let Some(what) = compare::difference(envoy, &ours) {
+            println!("DIFFERS {} {} ({what})", sent.method, sent.target);
+            count += 1;
+        }
+    }
+    Ok(count)
+}
