@@ -11,6 +11,7 @@ expected one of
   oracle --cases FILE
   oracle --random [--clusters N] [--requests M] [--seed S] [--features LIST] [--find N]
   oracle --dir DIR --request 'GET http://host/path' [--port 8080] …
+  oracle --fixtures DIR [--requests M]
   oracle --seed";
 
 /// What to do.
@@ -18,6 +19,8 @@ pub(crate) enum Task {
     Cases(PathBuf),
     Random(Plan),
     Folder(Folder),
+    /// A folder of clusters, and requests per cluster.
+    Fixtures(PathBuf, usize),
     Seed,
 }
 
@@ -51,7 +54,7 @@ pub(crate) fn parse(args: &[&str]) -> Result<Task> {
         requests: Vec::new(),
         port: 8080,
     };
-    let (mut random, mut seed_example, mut cases) = (false, false, None);
+    let (mut random, mut seed_example, mut cases, mut fixtures) = (false, false, None, None);
     let mut rest = args.iter().copied().peekable();
     while let Some(arg) = rest.next() {
         if arg == "--random" {
@@ -71,6 +74,7 @@ pub(crate) fn parse(args: &[&str]) -> Result<Task> {
                 .with_context(|| format!("`{arg} {value}`: expected a number"))
         };
         match arg {
+            "--fixtures" => fixtures = Some(PathBuf::from(value)),
             "--cases" => cases = Some(PathBuf::from(value)),
             "--clusters" => plan.clusters = number()?,
             "--requests" => plan.requests = usize::try_from(number()?)?,
@@ -90,6 +94,10 @@ pub(crate) fn parse(args: &[&str]) -> Result<Task> {
     match cases {
         Some(file) => Ok(Task::Cases(file)),
         None if random => Ok(Task::Random(plan)),
+        None if fixtures.is_some() => Ok(Task::Fixtures(
+            fixtures.unwrap_or_default(),
+            plan.requests,
+        )),
         None if !folder.folders.is_empty() => Ok(Task::Folder(folder)),
         None if seed_example => Ok(Task::Seed),
         None => bail!("{USAGE}"),

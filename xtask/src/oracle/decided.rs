@@ -38,6 +38,23 @@ impl Decider {
         Ok(Self { cluster, snapshot })
     }
 
+    /// Listener ports that are looked at.
+    pub(crate) fn entrances(&self) -> Vec<u16> {
+        let listeners = self.snapshot.listeners();
+        let mut ports: Vec<u16> = listeners
+            .filter(|listener| listener.entrance().is_some())
+            .map(|listener| listener.port())
+            .collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
+    /// What holds for all requests.
+    pub(crate) fn verify(&self) -> verify::Report {
+        verify::verify(&self.snapshot)
+    }
+
     /// What becomes of a request, or what of it is not decided here.
     pub(crate) fn observe(&self, sent: &Sent) -> Result<Observed, String> {
         if let Some(what) = beyond(sent) {

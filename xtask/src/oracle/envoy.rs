@@ -16,7 +16,8 @@ use super::tls::Clients;
 use super::world::{Observed, Sent, is_transport_header};
 
 const START: Duration = Duration::from_secs(60);
-const ANSWER: Duration = Duration::from_secs(10);
+/// Time for an answer.
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
 /// A running Envoy.
 pub(crate) struct Envoy {

@@ -144,7 +144,7 @@ pub(super) fn world(layers: &[Vec<File>]) -> Result<World> {
 }
 
 /// What decides about routes and access; the rest may be of any version.
-fn seen_by_istio(object: &Value) -> bool {
+pub(super) fn seen_by_istio(object: &Value) -> bool {
     let version = field(object, "/apiVersion").unwrap_or_default();
     version.contains("istio.io/")
         || version.starts_with("gateway.networking.k8s.io/")
@@ -188,7 +188,7 @@ fn without_nulls(value: &mut Value) {
     }
 }
 
-fn documents(path: &str, text: &str) -> Result<Vec<Value>> {
+pub(super) fn documents(path: &str, text: &str) -> Result<Vec<Value>> {
     let documents: Vec<Value> =
         serde_saphyr::from_multiple(text).map_err(|error| anyhow!("{path}: {error}"))?;
     let mut objects = Vec::new();

@@ -7,8 +7,10 @@ mod cases;
 mod compare;
 mod decided;
 mod envoy;
+mod fixtures;
 mod folder;
 mod install;
+mod installed;
 mod istio;
 mod patterns;
 mod peers;
@@ -37,6 +39,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         Task::Random(plan) => random_run::run(&plan),
         Task::Folder(folder) => folder::run(&folder),
         Task::Seed => seed::run(),
+        Task::Fixtures(folder, requests) => fixtures::run(&folder, requests),
     }
 }
 

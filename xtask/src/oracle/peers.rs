@@ -3,6 +3,7 @@
 //! Envoy reaches number n at the address that the translator gave it, so a
 //! connection tells by its local address which of them it was meant for.
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,12 @@ use super::world::{Arrived, Reply, is_transport_header};
 
 /// A request head longer than this is cut off.
 const MAX_HEAD: usize = 256 * 1024;
+
+/// A request that comes back to the gateway more often goes in circles.
+const MAX_ROUNDS: usize = 8;
+
+/// Services that lead back to the gateway, with the address of its listener.
+pub(crate) type WaysBack = HashMap<String, SocketAddr>;
 
 /// The server and what it saw.
 #[derive(Clone)]
@@ -28,6 +35,15 @@ struct State {
     reply: Reply,
     checks: Vec<Arrived>,
     upstream: Option<Arrived>,
+    back: WaysBack,
+    rounds: usize,
+}
+
+/// What becomes of a request that arrived.
+enum Next {
+    Answer(String),
+    /// It goes on to the gateway itself.
+    Again(SocketAddr),
 }
 
 impl Peers {
@@ -53,10 +69,16 @@ impl Peers {
         self.lock().names = names;
     }
 
+    /// Services that are the gateway that is asked from now on.
+    pub(crate) fn lead_back(&self, back: WaysBack) {
+        self.lock().back = back;
+    }
+
     /// Forgets what was seen, and answers checks like this from now on.
     pub(crate) fn expect(&self, reply: &Reply) {
         let mut state = self.lock();
         state.reply = reply.clone();
+        state.rounds = 0;
         state.checks.clear();
         state.upstream = None;
     }
@@ -88,20 +110,32 @@ impl Peers {
             if !skip(&mut stream, &mut rest, length) {
                 return;
             }
-            let answer = self.record(number, arrived);
+            let answer = match self.record(number, arrived) {
+                Next::Answer(answer) => answer,
+                Next::Again(gateway) => match relay(gateway, &head) {
+                    Some(answer) => answer,
+                    None => return,
+                },
+            };
             if stream.write_all(answer.as_bytes()).is_err() {
                 return;
             }
         }
     }
 
-    fn record(&self, number: usize, mut arrived: Arrived) -> String {
+    fn record(&self, number: usize, mut arrived: Arrived) -> Next {
         let mut state = self.lock();
         let name = state.names.get(number).cloned().unwrap_or_default();
         arrived.at = Arrived::service_of(&name);
         if !name.starts_with("check|") {
+            if let Some(gateway) = state.back.get(&arrived.at).copied()
+                && state.rounds < MAX_ROUNDS
+            {
+                state.rounds += 1;
+                return Next::Again(gateway);
+            }
             state.upstream = Some(arrived);
-            return "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".into();
+            return Next::Answer("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".into());
         }
         state.checks.push(arrived);
         let mut answer = format!("HTTP/1.1 {} Answer\r\n", state.reply.status);
@@ -111,8 +145,23 @@ impl Peers {
         if state.reply.status != 204 {
             answer.push_str("content-length: 0\r\n");
         }
-        answer + "\r\n"
+        Next::Answer(answer + "\r\n")
     }
+}
+
+/// Sends a head on as it came; the head of the answer. No request has a body.
+fn relay(gateway: SocketAddr, head: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(gateway).ok()?;
+    stream.set_read_timeout(Some(super::envoy::ANSWER)).ok()?;
+    stream.write_all(format!("{head}\r\n\r\n").as_bytes()).ok()?;
+    let answer = read_head(&mut stream, &mut Vec::new())?;
+    let mut lines = answer.split("\r\n");
+    let mut passed = format!("{}\r\n", lines.next()?);
+    let framing = |name: &str| matches!(name, "content-length" | "transfer-encoding" | "connection");
+    for (name, value) in lines.filter_map(header).filter(|(name, _)| !framing(name)) {
+        passed.push_str(&format!("{name}: {value}\r\n"));
+    }
+    Some(passed + "content-length: 0\r\n\r\n")
 }
 
 /// A head up to its empty line; what follows stays in `rest`.

@@ -90,6 +90,7 @@ impl Oracle {
         for (index, (job, (ports, rejected))) in jobs.iter().zip(clusters).enumerate() {
             let answers = ports.map(|_| {
                 let gateway = address(index);
+                self.peers.lead_back(job.world.ways_back(gateway));
                 let requests = job.requests.iter();
                 requests
                     .map(|sent| send(&self.peers, &clients, gateway, sent))

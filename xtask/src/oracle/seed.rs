@@ -8,10 +8,11 @@ use verify::{Claim, Finding, Means};
 
 use super::compare;
 use super::decided::Decider;
-use super::folder::{layers, login, request, world};
+use super::fixtures::sent;
+use super::folder::{layers, request, world};
 use super::install;
 use super::run::{Job, Oracle};
-use super::world::{Observed, Sent};
+use super::world::Observed;
 use crate::shell;
 
 /// A request, its port, and the status with the published and with the
@@ -62,7 +63,7 @@ pub(crate) fn run() -> Result<()> {
     for (line, port, ..) in KNOWN {
         requests.push(request(line, port)?);
     }
-    requests.extend(holes.iter().map(sent));
+    requests.extend(holes.iter().map(|hole| sent(&hole.witness.head, &[8080, 8081])));
     let jobs = [&published, &proposed]
         .into_iter()
         .map(|layers| {
@@ -153,30 +154,6 @@ fn base(hole: &Finding) -> &'static str {
     match hole.witness.head.entrance {
         Entrance::Local => "http://127.0.0.1:8081",
         _ => "http://127.0.0.1:8080",
-    }
-}
-
-/// The request of a finding, for the socket.
-fn sent(hole: &Finding) -> Sent {
-    let head = &hole.witness.head;
-    let value = |v: &http::HeaderValue| String::from_utf8_lossy(v.as_bytes()).into_owned();
-    Sent {
-        port: match head.entrance {
-            Entrance::Local => 8081,
-            _ => 8080,
-        },
-        method: head.method.to_string(),
-        authority: head.authority.clone(),
-        target: head.path_and_query(),
-        headers: head
-            .headers
-            .iter()
-            .map(|(name, v)| (name.to_string(), value(v)))
-            .collect(),
-        source: std::net::Ipv4Addr::LOCALHOST,
-        checker: login(),
-        tls: None,
-        token: None,
     }
 }
 

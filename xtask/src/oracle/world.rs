@@ -1,8 +1,8 @@
 //! What is compared: a cluster, a request, and what became of it.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use serde_json::{Map, Value, json};
 
@@ -180,6 +180,42 @@ impl World {
             text.push_str(&format!("{object}\n---\n"));
         }
         text
+    }
+
+    /// Services in front of the pod, with the addresses of its listeners.
+    pub(crate) fn ways_back(&self, gateway: Ipv4Addr) -> HashMap<String, SocketAddr> {
+        let mut found = HashMap::new();
+        for service in &self.objects {
+            let text = |pointer: &str| service.pointer(pointer).and_then(Value::as_str);
+            let selector = service.pointer("/spec/selector").and_then(Value::as_object);
+            let Some(selector) = selector.filter(|selector| !selector.is_empty()) else {
+                continue;
+            };
+            let selected = selector
+                .iter()
+                .all(|(name, value)| self.labels.get(name).map(String::as_str) == value.as_str());
+            if text("/kind") != Some("Service")
+                || text("/metadata/namespace") != Some(&self.namespace)
+                || !selected
+            {
+                continue;
+            }
+            let name = text("/metadata/name").unwrap_or_default();
+            let ports = service.pointer("/spec/ports").and_then(Value::as_array);
+            for port in ports.into_iter().flatten() {
+                let number = |field: &str| port.get(field).and_then(Value::as_u64);
+                let listener = number("targetPort").or_else(|| number("port"));
+                if let (Some(port), Some(listener)) =
+                    (number("port"), listener.and_then(|port| u16::try_from(port).ok()))
+                {
+                    found.insert(
+                        format!("{name}.{}.svc.cluster.local:{port}", self.namespace),
+                        SocketAddr::from((gateway, listener)),
+                    );
+                }
+            }
+        }
+        found
     }
 
     /// What the translator reads.
