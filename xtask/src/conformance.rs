@@ -21,7 +21,7 @@ enum Outcome {
 /// The project's own cases.
 fn own() -> Vec<PathBuf> {
     let folder = shell::root().join("crates/policy/tests");
-    ["conformance.yaml", "routes.yaml"]
+    ["conformance.yaml", "filters.yaml", "routes.yaml"]
         .map(|name| folder.join(name))
         .to_vec()
 }

@@ -31,7 +31,7 @@ Commands:
   conformance [--cases FILE]
                Decide every case of a file, a line per case; by default those
                of crates/policy/tests/conformance.yaml
-  oracle --cases FILE | --random | --dir DIR --request LINE | --seed
+  oracle --cases FILE | --random | --dir DIR --request LINE | --fixtures DIR | --seed
                Compare with Istio's control plane and Envoy (docs/conformance.md)
   fuzz TARGET  Throw mutated input at `configuration` (YAML to Snapshot) or at
                `decide` (--minutes N, --seed S, --only NUMBER)

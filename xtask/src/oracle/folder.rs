@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use resources::{File, Metadata};
+use resources::{Cluster, File, Metadata};
 use serde_json::{Value, json};
 
 use super::arguments::Folder;
@@ -95,25 +95,7 @@ pub(super) fn world(layers: &[Vec<File>]) -> Result<World> {
         }
     }
     let cluster = resources::parse_layers(layers).map_err(|errors| anyhow!("{errors}"))?;
-    for service in &cluster.services {
-        add(
-            &mut objects,
-            "v1",
-            "Service",
-            &service.meta,
-            serde_json::to_value(&service.spec)?,
-        );
-    }
-    for route in &cluster.virtual_services {
-        let spec = serde_json::to_value(&route.spec)?;
-        add(
-            &mut objects,
-            "networking.istio.io/v1",
-            "VirtualService",
-            &route.meta,
-            spec,
-        );
-    }
+    generated(&cluster, &mut objects)?;
     let mesh = objects
         .iter()
         .find(|object| is(object, "ConfigMap") && field(object, "/metadata/name") == Some("istio"));
@@ -162,6 +144,25 @@ fn is(object: &Value, kind: &str) -> bool {
 
 fn identity(object: &Value) -> [Option<&str>; 3] {
     ["/kind", "/metadata/namespace", "/metadata/name"].map(|pointer| field(object, pointer))
+}
+
+/// Adds the Services and routes that controllers would make.
+pub(super) fn generated(cluster: &Cluster, objects: &mut Vec<Value>) -> Result<()> {
+    for service in &cluster.services {
+        let spec = serde_json::to_value(&service.spec)?;
+        add(objects, "v1", "Service", &service.meta, spec);
+    }
+    for route in &cluster.virtual_services {
+        let spec = serde_json::to_value(&route.spec)?;
+        add(
+            objects,
+            "networking.istio.io/v1",
+            "VirtualService",
+            &route.meta,
+            spec,
+        );
+    }
+    Ok(())
 }
 
 /// Adds an object that was generated.

@@ -10,14 +10,12 @@ use serde_json::{Value, json};
 use super::folder::seen_by_istio;
 use super::world::World;
 
-/// A folder, without which of its files, and how else it is called.
+/// A folder, and without which of its files.
 struct Variant {
     /// How the folder's name begins.
     folder: &'static str,
     /// Parts of paths that are left out.
     without: &'static [&'static str],
-    /// Beside the folder: what controllers generate.
-    with: &'static [&'static str],
 }
 
 /// Choices that exclude each other, as the folders' own examples make them.
@@ -34,61 +32,47 @@ const ALTERNATIVES: [&str; 10] = [
     "/upstream/crds.yaml",
 ];
 
-const MODEL: [&str; 2] = [
-    "derived/kserve-sklearn-iris.yaml",
-    "derived/knative-sklearn-iris-predictor.yaml",
-];
-
 const VARIANTS: [Variant; 9] = [
     Variant {
         folder: "kubeflow-manifests-v1.3.0",
         without: &["/knative-serving-install/base/gateway.yaml"],
-        with: &MODEL,
     },
     Variant {
         folder: "kubeflow-manifests-v1.7.0",
         without: &[],
-        with: &MODEL,
     },
     Variant {
         folder: "kubeflow-manifests-v1.8.0",
         without: &["/istio-1-16/", "/oidc-client/oauth2-proxy/"],
-        with: &MODEL,
     },
     Variant {
         folder: "kubeflow-manifests-v1.10.2",
         without: &[],
-        with: &MODEL,
     },
     Variant {
         folder: "kubeflow-community-distribution",
         without: &[],
-        with: &MODEL,
     },
     Variant {
         folder: "kserve-",
         without: &[],
-        with: &MODEL,
     },
     Variant {
         folder: "net-istio-bdbf4dac",
         without: &[],
-        with: &MODEL,
     },
     Variant {
         folder: "net-istio-history",
         without: &["v0.17.0", "v0.18.0", "v0.2", "v1.0.0", "v1.8.0"],
-        with: &MODEL,
     },
     Variant {
         folder: "derived",
         without: &["odh-sar"],
-        with: &[],
     },
 ];
 
 /// What kustomize would put in the place of names.
-const NAMES: [(&str, &str); 14] = [
+const NAMES: [(&str, &str); 16] = [
     ("$(AUTHSERVICE_SERVICE)", "authservice"),
     ("$(AUTHSERVICE_NAMESPACE)", "istio-system"),
     ("$(DEX_SERVICE)", "dex"),
@@ -104,8 +88,11 @@ const NAMES: [(&str, &str); 14] = [
         "OAUTH2_PROXY_SERVICE.OAUTH2_PROXY_NAMESPACE",
         "oauth2-proxy.oauth2-proxy",
     ),
+    ("DEX_SERVICE.DEX_NAMESPACE", "dex.auth"),
     ("PATCH_ME", "https://kubernetes.default.svc.cluster.local"),
     ("<namespace>", "kserve-test"),
+    // Not a number.
+    ("K-Network-Hash: 00", "K-Network-Hash: h00"),
 ];
 
 /// One cluster, looked at from one gateway deployment.
@@ -125,15 +112,10 @@ pub(super) fn all(folder: &Path) -> Result<Vec<Installed>> {
     let mut found = Vec::new();
     for path in names {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let variant = VARIANTS
-            .iter()
-            .find(|variant| name.starts_with(variant.folder));
-        let (without, with) = variant.map_or((&[][..], &[][..]), |v| (v.without, v.with));
+        let variant = VARIANTS.iter().find(|v| name.starts_with(v.folder));
         let mut set = Manifests::default();
-        set.read(&path, without)?;
-        for file in with {
-            set.file(&folder.join(file), None)?;
-        }
+        set.read(&path, variant.map_or(&[], |v| v.without))?;
+        set.lay(model());
         for (labels, namespace) in set.gateways() {
             let world = set.world(&labels, &namespace)?;
             let pod = labels.values().next().cloned().unwrap_or_default();
@@ -144,6 +126,13 @@ pub(super) fn all(folder: &Path) -> Result<Vec<Installed>> {
         }
     }
     Ok(found)
+}
+
+/// A model, so that there is something to call.
+fn model() -> Value {
+    json!({"apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService",
+        "metadata": {"name": "sklearn-iris", "namespace": "kserve-test"},
+        "spec": {"predictor": {"sklearn": {"storageUri": "gs://models/sklearn/1.0/model"}}}})
 }
 
 #[derive(Default)]
@@ -263,7 +252,7 @@ impl Manifests {
         let mut objects: Vec<Value> = self
             .objects
             .iter()
-            .filter(|object| seen_by_istio(object))
+            .filter(|object| seen_by_istio(object) || field(object, "/kind") == Some("InferenceService"))
             .filter(|object| {
                 // The other gateway deployments are other machines.
                 field(object, "/kind") != Some("Gateway")
@@ -295,13 +284,15 @@ impl Manifests {
         for object in &mut objects {
             keys(object);
         }
-        Ok(World {
+        let mut world = World {
             objects,
             mesh,
             labels: pod.clone(),
             namespace: namespace.to_owned(),
             env: BTreeMap::new(),
-        })
+        };
+        super::folder::generated(&world.cluster()?, &mut world.objects)?;
+        Ok(world)
     }
 
     /// Services that routes and authorizers lead to, where the folder has none.

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
 
+use anyhow::{Result, anyhow};
+use resources::Cluster;
 use serde_json::{Map, Value, json};
 
 use super::tokens;
@@ -180,6 +182,12 @@ impl World {
             text.push_str(&format!("{object}\n---\n"));
         }
         text
+    }
+
+    /// The objects, parsed.
+    pub(crate) fn cluster(&self) -> Result<Cluster> {
+        let file = ("cluster.yaml".into(), self.manifests());
+        resources::parse(&[file]).map_err(|errors| anyhow!("{errors}"))
     }
 
     /// Services in front of the pod, with the addresses of its listeners.
