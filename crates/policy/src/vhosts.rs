@@ -164,7 +164,9 @@ fn collapse(hosts: &mut [VirtualHost]) {
     let mut known: HashMap<Vec<*const Route>, (bool, usize)> = HashMap::new();
     for (index, host) in hosts.iter().enumerate() {
         let routes: Vec<*const Route> = host.routes.iter().map(Arc::as_ptr).collect();
-        let open = known.get(&routes).filter(|(tls, _)| *tls == host.require_tls);
+        let open = known
+            .get(&routes)
+            .filter(|(tls, _)| *tls == host.require_tls);
         match open.and_then(|(_, group)| groups.get_mut(*group)) {
             Some(group) => group.push(index),
             None => {
@@ -178,7 +180,9 @@ fn collapse(hosts: &mut [VirtualHost]) {
         let domains = members.map(|host| host.name.clone()).collect();
         let first = group.first().and_then(|index| hosts.get(*index));
         let written = Arc::new(Written {
-            name: first.map_or_else(String::new, |host| format!("{}:{}", host.name, host.server_port)),
+            name: first.map_or_else(String::new, |host| {
+                format!("{}:{}", host.name, host.server_port)
+            }),
             domains,
         });
         for index in group {

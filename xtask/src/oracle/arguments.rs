@@ -94,10 +94,9 @@ pub(crate) fn parse(args: &[&str]) -> Result<Task> {
     match cases {
         Some(file) => Ok(Task::Cases(file)),
         None if random => Ok(Task::Random(plan)),
-        None if fixtures.is_some() => Ok(Task::Fixtures(
-            fixtures.unwrap_or_default(),
-            plan.requests,
-        )),
+        None if fixtures.is_some() => {
+            Ok(Task::Fixtures(fixtures.unwrap_or_default(), plan.requests))
+        }
         None if !folder.folders.is_empty() => Ok(Task::Folder(folder)),
         None if seed_example => Ok(Task::Seed),
         None => bail!("{USAGE}"),

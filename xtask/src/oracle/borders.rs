@@ -46,8 +46,12 @@ pub(super) fn requests(world: &World, ports: &[u16], most: usize) -> Vec<Sent> {
     for host in ["unknown.test", "unknown.test:8080"] {
         words.hosts.insert(host.to_owned());
     }
-    words.paths.extend(["/", "/x", "/..", "/%2e%2e/", "//"].map(str::to_owned));
-    words.methods.extend(["GET", "POST", "OPTIONS"].map(str::to_owned));
+    words
+        .paths
+        .extend(["/", "/x", "/..", "/%2e%2e/", "//"].map(str::to_owned));
+    words
+        .methods
+        .extend(["GET", "POST", "OPTIONS"].map(str::to_owned));
     for (name, value) in [
         ("kubeflow-userid", "victim@example.com"),
         ("authorization", ""),
@@ -126,11 +130,15 @@ impl Maker<'_> {
         let mut out = Vec::new();
         let mut hosts = spot.hosts.clone();
         if hosts.is_empty() {
-            hosts = (0..2).filter_map(|_| self.any(&self.hosts.clone())).collect();
+            hosts = (0..2)
+                .filter_map(|_| self.any(&self.hosts.clone()))
+                .collect();
         }
         hosts.truncate(HOSTS_OF_A_SPOT);
         let paths = if spot.paths.is_empty() {
-            (0..2).filter_map(|_| self.any(&self.paths.clone())).collect()
+            (0..2)
+                .filter_map(|_| self.any(&self.paths.clone()))
+                .collect()
         } else {
             spot.paths.clone()
         };
@@ -423,11 +431,20 @@ mod tests {
         assert_eq!(made.len(), 400);
         assert_eq!(made, requests(&world, &[8080], 400));
         let asks = |path: &str| made.iter().any(|sent| sent.target == path);
-        for path in ["/v1", "/v1/x", "/v", "/healthz", "/x/healthz", "/x/healthz/"] {
+        for path in [
+            "/v1",
+            "/v1/x",
+            "/v",
+            "/healthz",
+            "/x/healthz",
+            "/x/healthz/",
+        ] {
             assert!(asks(path), "{path}");
         }
         let with = |sent: &&Sent| sent.headers.iter().any(|(name, _)| name == "x-a");
-        let met = made.iter().filter(|sent| sent.target == "/v1" && sent.authority == "a.example.com");
+        let met = made
+            .iter()
+            .filter(|sent| sent.target == "/v1" && sent.authority == "a.example.com");
         assert!(met.clone().any(|sent| with(&sent)));
         assert!(met.clone().any(|sent| !with(&sent)));
     }

@@ -24,11 +24,16 @@ pub(crate) fn run(folder: &Path, requests: usize) -> Result<()> {
     let mut jobs = Vec::new();
     let mut asked = Vec::new();
     for cluster in &clusters {
-        let decider = Decider::new(&cluster.world).map_err(|why| anyhow!("{}: {why}", cluster.name))?;
+        let decider =
+            Decider::new(&cluster.world).map_err(|why| anyhow!("{}: {why}", cluster.name))?;
         let ports = decider.entrances();
         let findings = decider.verify().findings;
         let mut all = borders::requests(&cluster.world, &ports, requests);
-        all.extend(findings.iter().map(|finding| sent(&finding.witness.head, &ports)));
+        all.extend(
+            findings
+                .iter()
+                .map(|finding| sent(&finding.witness.head, &ports)),
+        );
         jobs.push(Job {
             world: cluster.world.clone(),
             requests: all,
@@ -58,8 +63,10 @@ pub(crate) fn run(folder: &Path, requests: usize) -> Result<()> {
                         wrong += 1;
                         shown += 1;
                         if shown <= 5 {
-                            println!("DIFFERS {} {} {}:{} {:?} ({what})",
-                                sent.method, sent.target, sent.authority, sent.port, sent.headers);
+                            println!(
+                                "DIFFERS {} {} {}:{} {:?} ({what})",
+                                sent.method, sent.target, sent.authority, sent.port, sent.headers
+                            );
                         }
                     }
                 },
@@ -110,7 +117,11 @@ pub(super) fn sent(head: &policy::RequestHead, ports: &[u16]) -> Sent {
         _ => 8080,
     };
     Sent {
-        port: if ports.contains(&usual) { usual } else { ports.first().copied().unwrap_or(usual) },
+        port: if ports.contains(&usual) {
+            usual
+        } else {
+            ports.first().copied().unwrap_or(usual)
+        },
         method: head.method.to_string(),
         authority: head.authority.clone(),
         target: head.path_and_query(),

@@ -154,7 +154,10 @@ impl Manifests {
         });
         for path in files {
             let text = path.to_string_lossy();
-            let left_out = ALTERNATIVES.iter().chain(without).any(|part| text.contains(part));
+            let left_out = ALTERNATIVES
+                .iter()
+                .chain(without)
+                .any(|part| text.contains(part));
             if !left_out && !text.ends_with("kustomization.yaml") {
                 self.file(&path, namespace(&path, folder))?;
             }
@@ -163,8 +166,7 @@ impl Manifests {
     }
 
     fn file(&mut self, path: &Path, namespace: Option<String>) -> Result<()> {
-        let mut text =
-            std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        let mut text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
         for (name, value) in NAMES {
             text = text.replace(name, value);
         }
@@ -219,7 +221,10 @@ impl Manifests {
             let mut pod = (selector.clone(), "istio-system".to_owned());
             for service in self.of("Service") {
                 let selected = labels(service.pointer("/spec/selector"));
-                if selector.iter().all(|pair| selected.iter().any(|other| other == pair)) {
+                if selector
+                    .iter()
+                    .all(|pair| selected.iter().any(|other| other == pair))
+                {
                     pod.0.extend(selected);
                     if let Some(namespace) = field(service, "/metadata/namespace") {
                         pod.1 = namespace.to_owned();
@@ -252,7 +257,9 @@ impl Manifests {
         let mut objects: Vec<Value> = self
             .objects
             .iter()
-            .filter(|object| seen_by_istio(object) || field(object, "/kind") == Some("InferenceService"))
+            .filter(|object| {
+                seen_by_istio(object) || field(object, "/kind") == Some("InferenceService")
+            })
             .filter(|object| {
                 // The other gateway deployments are other machines.
                 field(object, "/kind") != Some("Gateway")
@@ -264,9 +271,14 @@ impl Manifests {
             .collect();
         let in_front = |service: &Value| {
             let selector = labels(service.pointer("/spec/selector"));
-            !selector.is_empty() && selector.iter().all(|(name, value)| pod.get(name) == Some(value))
+            !selector.is_empty()
+                && selector
+                    .iter()
+                    .all(|(name, value)| pod.get(name) == Some(value))
         };
-        let mut services = objects.iter().filter(|o| field(o, "/kind") == Some("Service"));
+        let mut services = objects
+            .iter()
+            .filter(|o| field(o, "/kind") == Some("Service"));
         if !services.any(in_front) {
             objects.push(json!({"apiVersion": "v1", "kind": "Service",
                 "metadata": {"name": "istio-ingressgateway", "namespace": namespace},
@@ -339,7 +351,9 @@ fn destinations(value: &Value, wanted: &mut BTreeMap<(String, String), BTreeSet<
         Value::Object(map) => {
             let host = map.get("host").or_else(|| map.get("service"));
             let name = host.and_then(Value::as_str).and_then(name_of);
-            let port = map.get("port").map(|port| port.get("number").unwrap_or(port));
+            let port = map
+                .get("port")
+                .map(|port| port.get("number").unwrap_or(port));
             let port = port.and_then(|port| {
                 port.as_u64()
                     .or_else(|| port.as_str().and_then(|text| text.parse().ok()))
@@ -415,7 +429,9 @@ fn yaml(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
 fn namespace(path: &Path, folder: &Path) -> Option<String> {
     for above in path.ancestors().skip(1) {
         let text = std::fs::read_to_string(above.join("kustomization.yaml")).unwrap_or_default();
-        let set = text.lines().find_map(|line| line.strip_prefix("namespace:"));
+        let set = text
+            .lines()
+            .find_map(|line| line.strip_prefix("namespace:"));
         if let Some(set) = set {
             return Some(set.trim().to_owned());
         }

@@ -52,15 +52,24 @@ pub(super) fn paths(pattern: &str) -> Vec<String> {
 /// `{regex: …}`, or `{type: …, value: …}`.
 pub(super) fn of_match(spec: &Value) -> Vec<String> {
     let named = |field: &str| spec.get(field).and_then(Value::as_str);
-    match (named("exact"), named("prefix"), named("regex"), named("value")) {
+    match (
+        named("exact"),
+        named("prefix"),
+        named("regex"),
+        named("value"),
+    ) {
         (Some(exact), ..) => around(exact),
         (_, Some(prefix), ..) => prefixed(prefix),
-        (_, _, Some(regex), _) => samples(regex).iter().flat_map(|path| around(path)).collect(),
+        (_, _, Some(regex), _) => samples(regex)
+            .iter()
+            .flat_map(|path| around(path))
+            .collect(),
         (.., Some(value)) => match named("type") {
             Some("Exact") => around(value),
-            Some("RegularExpression") => {
-                samples(value).iter().flat_map(|path| around(path)).collect()
-            }
+            Some("RegularExpression") => samples(value)
+                .iter()
+                .flat_map(|path| around(path))
+                .collect(),
             _ => prefixed(value),
         },
         _ => Vec::new(),
@@ -117,7 +126,11 @@ fn around(path: &str) -> Vec<String> {
     if let Some((start, end)) = path.rsplit_once('/') {
         let mut letters = end.chars();
         if let Some(first) = letters.next().filter(char::is_ascii) {
-            found.push(format!("{start}/%{:02x}{}", u32::from(first), letters.as_str()));
+            found.push(format!(
+                "{start}/%{:02x}{}",
+                u32::from(first),
+                letters.as_str()
+            ));
             found.push(format!("{start}%2F{end}"));
         }
     }
@@ -153,7 +166,9 @@ fn sample(hir: &Hir, extra: usize, out: &mut Vec<u8>) {
         HirKind::Class(class) => out.push(letter(class)),
         HirKind::Repetition(repetition) => {
             let least = usize::try_from(repetition.min).unwrap_or(0);
-            let most = repetition.max.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(1));
+            let most = repetition
+                .max
+                .map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(1));
             for _ in 0..(least + extra).min(most).min(64) {
                 sample(&repetition.sub, extra, out);
             }
@@ -174,14 +189,21 @@ fn letter(class: &regex_syntax::hir::Class) -> u8 {
     let has = |byte: u8| match class {
         Class::Unicode(class) => {
             let ranges = class.ranges().iter();
-            ranges.clone().any(|r| (r.start()..=r.end()).contains(&char::from(byte)))
+            ranges
+                .clone()
+                .any(|r| (r.start()..=r.end()).contains(&char::from(byte)))
         }
         Class::Bytes(class) => {
             let ranges = class.ranges().iter();
-            ranges.clone().any(|r| (r.start()..=r.end()).contains(&byte))
+            ranges
+                .clone()
+                .any(|r| (r.start()..=r.end()).contains(&byte))
         }
     };
-    (b'a'..=b'z').chain(b'!'..=b'~').find(|byte| has(*byte)).unwrap_or(b'x')
+    (b'a'..=b'z')
+        .chain(b'!'..=b'~')
+        .find(|byte| has(*byte))
+        .unwrap_or(b'x')
 }
 
 #[cfg(test)]
@@ -190,7 +212,13 @@ mod tests {
 
     #[test]
     fn samples_match_what_they_are_made_from() {
-        for regex in ["/a/[^/]+", "/(a|b)/.*", ".*txt", "/api/v[0-9]{1,3}/x?", "(?i)/A/b"] {
+        for regex in [
+            "/a/[^/]+",
+            "/(a|b)/.*",
+            ".*txt",
+            "/api/v[0-9]{1,3}/x?",
+            "(?i)/A/b",
+        ] {
             let compiled = regex_syntax::parse(regex).unwrap();
             assert!(!samples(regex).is_empty(), "{compiled:?}");
         }
@@ -201,7 +229,15 @@ mod tests {
     #[test]
     fn neighbours_of_a_prefix_are_inside_and_outside() {
         let found = paths("/dex/*");
-        for path in ["/dex/", "/dex", "/dex/x", "/dexx", "/DEX/", "//dex/", "/dex/..%2fx"] {
+        for path in [
+            "/dex/",
+            "/dex",
+            "/dex/x",
+            "/dexx",
+            "/DEX/",
+            "//dex/",
+            "/dex/..%2fx",
+        ] {
             assert!(found.iter().any(|p| p == path), "{path}: {found:?}");
         }
         assert!(hosts("*.example.com").contains(&"x.example.com".to_owned()));

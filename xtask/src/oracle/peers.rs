@@ -153,11 +153,14 @@ impl Peers {
 fn relay(gateway: SocketAddr, head: &str) -> Option<String> {
     let mut stream = TcpStream::connect(gateway).ok()?;
     stream.set_read_timeout(Some(super::envoy::ANSWER)).ok()?;
-    stream.write_all(format!("{head}\r\n\r\n").as_bytes()).ok()?;
+    stream
+        .write_all(format!("{head}\r\n\r\n").as_bytes())
+        .ok()?;
     let answer = read_head(&mut stream, &mut Vec::new())?;
     let mut lines = answer.split("\r\n");
     let mut passed = format!("{}\r\n", lines.next()?);
-    let framing = |name: &str| matches!(name, "content-length" | "transfer-encoding" | "connection");
+    let framing =
+        |name: &str| matches!(name, "content-length" | "transfer-encoding" | "connection");
     for (name, value) in lines.filter_map(header).filter(|(name, _)| !framing(name)) {
         passed.push_str(&format!("{name}: {value}\r\n"));
     }

@@ -33,7 +33,12 @@ const KNOWN: [Row; 7] = [
         200,
     ),
     ("GET http://dashboard.example.com/", 8080, 302, 302),
-    ("GET http://dashboard.example.com/v1anything", 8080, 200, 302),
+    (
+        "GET http://dashboard.example.com/v1anything",
+        8080,
+        200,
+        302,
+    ),
     (
         "GET http://dashboard.example.com/v1/..%2fpipeline",
         8080,
@@ -63,7 +68,11 @@ pub(crate) fn run() -> Result<()> {
     for (line, port, ..) in KNOWN {
         requests.push(request(line, port)?);
     }
-    requests.extend(holes.iter().map(|hole| sent(&hole.witness.head, &[8080, 8081])));
+    requests.extend(
+        holes
+            .iter()
+            .map(|hole| sent(&hole.witness.head, &[8080, 8081])),
+    );
     let jobs = [&published, &proposed]
         .into_iter()
         .map(|layers| {

@@ -213,9 +213,10 @@ impl World {
             for port in ports.into_iter().flatten() {
                 let number = |field: &str| port.get(field).and_then(Value::as_u64);
                 let listener = number("targetPort").or_else(|| number("port"));
-                if let (Some(port), Some(listener)) =
-                    (number("port"), listener.and_then(|port| u16::try_from(port).ok()))
-                {
+                if let (Some(port), Some(listener)) = (
+                    number("port"),
+                    listener.and_then(|port| u16::try_from(port).ok()),
+                ) {
                     found.insert(
                         format!("{name}.{}.svc.cluster.local:{port}", self.namespace),
                         SocketAddr::from((gateway, listener)),
