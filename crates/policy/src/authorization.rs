@@ -3,6 +3,7 @@
 use resources::istio::AuthorizationPolicy;
 use resources::{Cluster, Object, ServiceName};
 
+use crate::peer::TrustDomains;
 use crate::providers::{Authorizer, AuthorizerKind};
 use crate::rules::{Action, Policy};
 use crate::settings::{IstioVersion, Problem};
@@ -30,13 +31,14 @@ pub(crate) fn authorization(
         .root_namespace
         .as_deref()
         .unwrap_or("istio-system");
+    let domains = TrustDomains::of(&cluster.mesh);
     let mut policies = Vec::new();
     let mut custom: Vec<Custom> = Vec::new();
     for object in &cluster.authorization_policies {
         if !attached(object, pods, root, version) {
             continue;
         }
-        let Some(policy) = Policy::compile(object, version, warnings) else {
+        let Some(policy) = Policy::compile(object, version, &domains, warnings) else {
             continue;
         };
         let dry_run = object.meta.annotations.get("istio.io/dry-run");

@@ -69,6 +69,11 @@ pub enum Attribute {
     PeerIp,
     /// Address of the client after trusted proxies.
     RemoteIp,
+    /// A name in the certificate that the client showed: any URI or DNS name, or
+    /// the subject.
+    Identity,
+    /// Server name of the TLS handshake; empty on plain text.
+    Sni,
     /// Issuer of the verified token.
     Issuer,
     /// Subject of the verified token.
@@ -134,6 +139,15 @@ impl Constraint {
             (A::PeerIp, Value::Net(net)) => {
                 Condition::test(Attribute::PeerIp, TestValue::Net(*net))
             }
+            (A::RemoteIp, Value::Net(net)) => {
+                Condition::test(Attribute::RemoteIp, TestValue::Net(*net))
+            }
+            (A::LocalIp, Value::Net(net)) => Condition::test(
+                Attribute::Other("destination.ip".into()),
+                TestValue::Net(*net),
+            ),
+            (A::Identity, Value::Text(m)) => text(Attribute::Identity, m),
+            (A::Sni, Value::Text(m)) => text(Attribute::Sni, m),
             (A::RequestPrincipal, Value::Principal(PrincipalMatcher::Whole(m))) => {
                 text(Attribute::Other("request.auth.principal".into()), m)
             }

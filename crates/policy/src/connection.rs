@@ -73,4 +73,12 @@ impl Certificate {
         }
         certificate
     }
+
+    /// Everything that it calls its holder.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        let names = self.uris.iter().chain(&self.dns_names);
+        names
+            .map(|name| &**name)
+            .chain(std::iter::once(&*self.subject))
+    }
 }

@@ -88,11 +88,15 @@ pub(crate) struct Decision<'a, T> {
 
 impl<'a, T: Trace> Decision<'a, T> {
     fn run(&mut self, head: &RequestHead) -> Result<Permit, Stop> {
-        let Some(mut listener) = self.snapshot.arrival(head) else {
-            return Err(Stop::deny(
-                Refusal::NoRoute,
-                "no Gateway in the configuration opens this listener",
-            ));
+        let mut listener = match self.snapshot.arrival(head) {
+            Some(Ok(listener)) => listener,
+            Some(Err(why)) => return Err(Stop::deny(Refusal::Closed, why)),
+            None => {
+                return Err(Stop::deny(
+                    Refusal::NoRoute,
+                    "no Gateway in the configuration opens this listener",
+                ));
+            }
         };
         let mut head = Cow::Borrowed(head);
         let mut caller = Caller::Anonymous;

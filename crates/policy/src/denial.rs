@@ -36,6 +36,9 @@ pub enum Refusal {
     CheckFailed(StatusCode),
     /// The routes lead in a circle (508).
     Loop,
+    /// The connection is closed without an answer: no server for it, or one
+    /// that does not take it.
+    Closed,
 }
 
 impl Refusal {
@@ -48,6 +51,7 @@ impl Refusal {
             Self::Answer(reply) => reply.status,
             Self::CheckFailed(status) => *status,
             Self::Loop => StatusCode::LOOP_DETECTED,
+            Self::Closed => StatusCode::MISDIRECTED_REQUEST,
         }
     }
 }

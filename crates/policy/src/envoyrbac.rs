@@ -2,9 +2,11 @@
 //! rules of an AuthorizationPolicy in other words.
 
 use resources::istio::{AuthorizationPolicy, Condition, From, Operation, Rule, SourceMatch, To};
+use resources::mesh::MeshConfig;
 use resources::{Metadata, Object, ObjectRef, Source};
 use serde_json::Value;
 
+use crate::peer::TrustDomains;
 use crate::proto::{at, field, flag, items, names, number, text};
 use crate::rules::Policy;
 use crate::settings::IstioVersion;
@@ -61,7 +63,8 @@ pub(crate) fn read(
         spec,
         source: source.clone(),
     };
-    let policy = Policy::compile(&written, version, &mut problems);
+    let domains = TrustDomains::of(&MeshConfig::default());
+    let policy = Policy::compile(&written, version, &domains, &mut problems);
     if let Some(problem) = problems.into_iter().next() {
         return Err(format!("an RBAC filter ({})", problem.message));
     }

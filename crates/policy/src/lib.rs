@@ -43,6 +43,7 @@ mod merge;
 mod opaque;
 mod owners;
 mod path;
+mod peer;
 mod permit;
 mod perroute;
 mod places;
@@ -62,6 +63,7 @@ mod snapshot;
 mod stations;
 mod steps;
 mod tables;
+mod tls;
 mod trace;
 mod traffic;
 mod versions;
@@ -89,6 +91,7 @@ pub use request::{Entrance, IDENTITY_HEADERS, RequestHead, Scheme, host_name, is
 pub use settings::{IstioVersion, Problem, Settings};
 pub use snapshot::Snapshot;
 pub use steps::{RouteStep, StepView};
+pub use tls::{ClientCertificates, TlsServer};
 pub use trace::{Everything, NoTrace, Stage, Step, Trace};
 pub use versions::EnvoyVersion;
 pub use view::{

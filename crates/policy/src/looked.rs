@@ -128,7 +128,11 @@ impl Attribute {
                     .collect()
             }
             Self::Port => vec![facts.port.to_string()],
-            Self::PeerIp => vec![head.peer.ip().to_canonical().to_string()],
+            Self::PeerIp => vec![facts.peer.direct.to_string()],
+            Self::RemoteIp => vec![facts.peer.remote.to_string()],
+            Self::LocalIp => facts.peer.local.iter().map(ToString::to_string).collect(),
+            Self::Identity => facts.peer.names().map(str::to_owned).collect(),
+            Self::Sni => vec![facts.peer.sni.to_owned()],
             Self::RequestPrincipal => {
                 let principal = facts.principal.iter();
                 principal

@@ -1,5 +1,5 @@
 //! Which servers of several Gateways are served on a port (istio
-//! `mergeGateways`).
+//! `mergeGateways`, `buildGatewayListeners`).
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,19 +8,28 @@ use resources::istio::{Gateway, Server};
 
 use crate::settings::Problem;
 use crate::tables::sanitized_hosts;
+use crate::tls::TlsServer;
 use crate::workloads::GatewayPods;
 
 /// A server and the Gateway it is in.
 pub(crate) type ServerOf<'c> = (&'c Object<Gateway>, &'c Server);
 
-/// Servers of plain HTTP, by listener port, in the order in which ports appear.
-pub(crate) fn plain_servers<'c>(
+/// One filter chain of a listener: all plain HTTP servers of a port, or one
+/// server that terminates TLS.
+pub(crate) struct Planned<'c> {
+    pub(crate) port: u16,
+    /// Address to listen on; all of them if empty.
+    pub(crate) bind: &'c str,
+    pub(crate) servers: Vec<ServerOf<'c>>,
+    pub(crate) tls: Option<TlsServer>,
+}
+
+/// The filter chains of HTTP and HTTPS servers, in the order of their ports.
+pub(crate) fn planned<'c>(
     gateways: &[&'c Object<Gateway>],
     pods: &GatewayPods,
     warnings: &mut Vec<Problem>,
-) -> Vec<(u16, Vec<ServerOf<'c>>)> {
-    let mut ports: Vec<(u16, Vec<ServerOf<'c>>)> = Vec::new();
-    let mut positions: HashMap<u16, usize> = HashMap::new();
+) -> Vec<Planned<'c>> {
     let mut merge = Merge::default();
     for &gateway in gateways {
         for server in &gateway.spec.servers {
@@ -34,62 +43,157 @@ pub(crate) fn plain_servers<'c>(
             for port in pods.listener_ports(gateway, number) {
                 if let Err(why) = merge.add(port, gateway, server) {
                     note(format!("server `{}`: {why}", server.port.name));
-                    continue;
-                }
-                if !is_http(&server.port.protocol) {
+                } else if !is_http(&server.port.protocol) {
                     note(format!(
                         "server `{}` ({}) is not served: only plain HTTP servers are",
                         server.port.name, server.port.protocol
                     ));
-                    continue;
-                }
-                let next = ports.len();
-                let position = *positions.entry(port).or_insert(next);
-                if position == next {
-                    ports.push((port, Vec::new()));
-                }
-                if let Some((_, servers)) = ports.get_mut(position) {
-                    servers.push((gateway, server));
                 }
             }
         }
     }
-    ports
+    let mut planned = Vec::new();
+    for (key, servers) in merge.merged {
+        if is_http(&key.protocol) {
+            planned.push(Planned {
+                port: key.port,
+                bind: key.bind,
+                servers,
+                tls: None,
+            });
+            continue;
+        }
+        for (gateway, server) in servers {
+            if let Some(tls) = TlsServer::terminating(server) {
+                planned.push(Planned {
+                    port: key.port,
+                    bind: key.bind,
+                    servers: vec![(gateway, server)],
+                    tls: Some(tls),
+                });
+            }
+        }
+    }
+    refused(&mut planned, warnings);
+    planned
+}
+
+/// Takes out listeners that Envoy does not take: two of their filter chains
+/// match the same server name.
+fn refused(planned: &mut Vec<Planned<'_>>, warnings: &mut Vec<Problem>) {
+    let mut seen = HashSet::new();
+    let mut bad = HashSet::new();
+    for chain in planned.iter() {
+        let names = chain.tls.as_ref().map_or(&[][..], |tls| &tls.names);
+        let listener = (chain.port, chain.bind);
+        let mut names: Vec<Option<&str>> = names.iter().map(|name| Some(name.as_str())).collect();
+        if names.is_empty() {
+            names.push(None);
+        }
+        for name in names {
+            if !seen.insert((listener, name)) && bad.insert(listener) {
+                let name = name.unwrap_or("*");
+                let message = format!(
+                    "port {}: two servers are for the server name `{name}`, and Envoy refuses the whole listener",
+                    chain.port
+                );
+                let gateway = chain.servers.first().map(|(gateway, _)| *gateway);
+                warnings.extend(gateway.map(|gateway| Problem::of(gateway, message)));
+            }
+        }
+    }
+    let bad: HashSet<(u16, String)> = bad
+        .into_iter()
+        .map(|(port, bind)| (port, bind.to_owned()))
+        .collect();
+    planned.retain(|chain| !bad.contains(&(chain.port, chain.bind.to_owned())));
+}
+
+/// What servers are gathered by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Key<'c> {
+    port: u16,
+    protocol: String,
+    bind: &'c str,
 }
 
 /// What is served already.
 #[derive(Default)]
-struct Merge {
-    /// Protocol and address of the first plain server of a port.
-    plain: HashMap<u16, (String, String)>,
-    /// Hosts of servers with TLS settings, by port and address.
-    tls: HashSet<(u16, String, String)>,
+struct Merge<'c> {
+    merged: Vec<(Key<'c>, Vec<ServerOf<'c>>)>,
+    ports: HashSet<u16>,
+    /// The latest plain server's key of a port.
+    plain: HashMap<u16, Key<'c>>,
+    /// Address by port and host of servers with TLS settings.
+    tls: HashMap<(u16, String), &'c str>,
+    /// Route configurations of HTTPS servers.
+    routes: HashSet<(u16, &'c str, &'c str, &'c str)>,
 }
 
-impl Merge {
-    fn add(&mut self, port: u16, gateway: &Object<Gateway>, server: &Server) -> Result<(), String> {
+impl<'c> Merge<'c> {
+    fn add(
+        &mut self,
+        port: u16,
+        gateway: &'c Object<Gateway>,
+        server: &'c Server,
+    ) -> Result<(), String> {
+        let bind = server.bind.as_str();
         if server.tls.is_some() {
-            let key = |host: &String| (port, server.bind.clone(), host.clone());
             let hosts = sanitized_hosts(gateway, server);
-            if let Some(taken) = hosts.iter().find(|host| self.tls.contains(&key(host))) {
+            let taken = |host: &&String| self.tls.get(&(port, (*host).clone())) == Some(&bind);
+            if let Some(taken) = hosts.iter().find(taken) {
                 return Err(format!(
                     "host `{taken}` of port {port} is an older server's with TLS settings: the whole server is left out"
                 ));
             }
-            self.tls.extend(hosts.iter().map(key));
+            let keys = hosts.into_iter().map(|host| ((port, host), bind));
+            self.tls.extend(keys);
         }
-        let protocol = server.port.protocol.to_ascii_uppercase();
-        if let Some((first, bind)) = self.plain.get(&port) {
-            let merges = is_http(first) && is_http(&protocol);
-            if !merges && *bind == server.bind {
-                return Err(format!(
-                    "port {port} is an older server's for {first}: this one for {protocol} is left out"
-                ));
+        let key = Key {
+            port,
+            protocol: server.port.protocol.to_ascii_uppercase(),
+            bind,
+        };
+        let terminates = TlsServer::terminating(server).is_some();
+        let plain = is_http(&key.protocol) || server.tls.is_none();
+        if !self.ports.insert(port) {
+            if let Some(first) = self.plain.get(&port).cloned() {
+                if first.bind == bind {
+                    if !(is_http(&first.protocol) && is_http(&key.protocol)) {
+                        return Err(format!(
+                            "port {port} is an older server's for {}: this one for {} is left out",
+                            first.protocol, key.protocol
+                        ));
+                    }
+                    self.push(first, gateway, server);
+                    return Ok(());
+                }
+            } else if terminates {
+                let (name, meta) = (server.port.name.as_str(), &gateway.meta);
+                let route = (server.port.number, name, &*meta.name, &*meta.namespace);
+                if !self.routes.insert(route) {
+                    return Err(format!(
+                        "port name `{name}` is another HTTPS server's: this one is left out"
+                    ));
+                }
             }
-        } else if !matches!(protocol.as_str(), "HTTPS" | "TLS") {
-            self.plain.insert(port, (protocol, server.bind.clone()));
+        } else if terminates {
+            let (name, meta) = (server.port.name.as_str(), &gateway.meta);
+            self.routes
+                .insert((server.port.number, name, &meta.name, &meta.namespace));
         }
+        if plain {
+            self.plain.insert(port, key.clone());
+        }
+        self.push(key, gateway, server);
         Ok(())
+    }
+
+    fn push(&mut self, key: Key<'c>, gateway: &'c Object<Gateway>, server: &'c Server) {
+        match self.merged.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, servers)) => servers.push((gateway, server)),
+            None => self.merged.push((key, vec![(gateway, server)])),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::envoyfilter::Patch;
 use crate::httpfilter::present_name;
 use crate::proto::{field, number, text};
 use crate::settings::IstioVersion;
+use crate::tls::TlsServer;
 
 use serde_json::Value;
 
@@ -15,6 +16,16 @@ const HCM: &str = "envoy.filters.network.http_connection_manager";
 pub(crate) struct Place<'a> {
     pub(crate) port: u16,
     pub(crate) server_ports: &'a [u16],
+    /// The server, where it is one that terminates TLS.
+    pub(crate) https: Option<Https<'a>>,
+}
+
+/// A server that terminates TLS, and the parts of its route configuration's name.
+pub(crate) struct Https<'a> {
+    pub(crate) tls: &'a TlsServer,
+    /// `namespace/name`.
+    pub(crate) gateway: String,
+    pub(crate) port_name: &'a str,
 }
 
 impl Place<'_> {
@@ -44,12 +55,22 @@ impl Place<'_> {
             ));
         }
         let chain = field(matching, "filterChain").unwrap_or(&Value::Null);
-        for key in ["name", "sni", "transportProtocol", "applicationProtocols"] {
+        for key in ["name", "transportProtocol", "applicationProtocols"] {
             if !text(chain, &[key]).is_empty() {
                 return Err(format!(
-                    "match.listener.filterChain.{key}: a plain HTTP listener has none"
+                    "match.listener.filterChain.{key}: a gateway's filter chain has none"
                 ));
             }
+        }
+        let sni = text(chain, &["sni"]);
+        let names = self
+            .https
+            .as_ref()
+            .map_or(&[][..], |https| &https.tls.names);
+        if !sni.is_empty() && !names.iter().any(|name| name == sni) {
+            return Err(format!(
+                "match.listener.filterChain.sni: no server that terminates TLS has the host `{sni}`, or it has `*` beside it"
+            ));
         }
         if number(chain, &["destinationPort"]).is_some_and(|port| port != 0) {
             return Err(

@@ -14,7 +14,7 @@ use crate::lua;
 use crate::opaque::{NotUnderstood, Scope};
 use crate::permit::HeaderChange;
 use crate::perroute::{self, Said};
-use crate::places::Place;
+use crate::places::{Https, Place};
 use crate::proto::{at, field, names, number, text};
 use crate::routes::{Route, RouteAction};
 use crate::settings::Problem;
@@ -500,14 +500,36 @@ impl Place<'_> {
     /// Whether a patch means the route configuration of this listener.
     fn routes(&self, patch: &Patch) -> Result<(), String> {
         let matching = patch.matching("routeConfiguration");
-        for key in ["gateway", "portName"] {
-            if !text(matching, &[key]).is_empty() {
-                return Err(format!(
-                    "match.routeConfiguration.{key}: only HTTPS servers carry it, a plain HTTP route configuration has none"
-                ));
+        // A dot in a name hides all of them (istio `ParseGatewayRDSRouteName`).
+        let https = self.https.as_ref();
+        let parsed =
+            https.filter(|https| !https.port_name.contains('.') && !https.gateway.contains('.'));
+        for (key, own) in [
+            ("gateway", parsed.map(|https| https.gateway.as_str())),
+            ("portName", parsed.map(|https| https.port_name)),
+        ] {
+            let wanted = text(matching, &[key]);
+            if !wanted.is_empty() && own != Some(wanted) {
+                return Err(match own {
+                    Some(own) => {
+                        format!("match.routeConfiguration.{key}: `{wanted}` is not `{own}`")
+                    }
+                    None => format!(
+                        "match.routeConfiguration.{key}: only HTTPS servers carry it, a plain HTTP route configuration has none"
+                    ),
+                });
             }
         }
-        let own = format!("http.{}", self.port);
+        let own = match https {
+            None => format!("http.{}", self.port),
+            Some(Https {
+                gateway, port_name, ..
+            }) => {
+                let (namespace, name) = gateway.split_once('/').unwrap_or_default();
+                let port = self.server_ports.first().unwrap_or(&self.port);
+                format!("https.{port}.{port_name}.{name}.{namespace}")
+            }
+        };
         let name = text(matching, &["name"]);
         if !name.is_empty() && name != own {
             return Err(format!(

@@ -8,6 +8,7 @@ use resources::{Object, ObjectRef, Source};
 
 use crate::looked::{self, Alternative, Clause, Looked};
 use crate::matcher::Matcher;
+use crate::peer::{self, Identity, Peer, Reading, TrustDomains, net};
 use crate::principal::{PrincipalMatcher, RequestPrincipal};
 use crate::request::RequestHead;
 use crate::settings::{IstioVersion, Problem};
@@ -28,6 +29,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) head: &'a RequestHead,
     /// Listener port.
     pub(crate) port: u16,
+    pub(crate) peer: Peer<'a>,
     /// Whom a verified token speaks of.
     pub(crate) principal: Option<&'a RequestPrincipal>,
 }
@@ -70,10 +72,18 @@ pub(crate) enum Attribute {
     Header(String),
     /// Values joined by commas (Envoy without the fix of CVE-2026-26308).
     JoinedHeader(String),
+    /// Of the TCP connection.
     PeerIp,
+    /// After trusted proxies.
+    RemoteIp,
+    /// The address on this side.
+    LocalIp,
+    /// Names of the client's certificate.
+    Identity,
+    /// Server name of the TLS handshake.
+    Sni,
     RequestPrincipal,
-    /// Peer certificate, claims and destination attributes: never there on a
-    /// plain-text gateway listener.
+    /// Never there.
     Absent,
 }
 
@@ -86,7 +96,7 @@ pub(crate) enum Value {
 }
 
 /// A value that Istio's generator refuses.
-struct BadValue(String);
+pub(crate) struct BadValue(pub(crate) String);
 
 impl Policy {
     /// Compiles a policy. Values that Istio refuses drop the rule of an ALLOW
@@ -94,6 +104,7 @@ impl Policy {
     pub(crate) fn compile(
         object: &Object<AuthorizationPolicy>,
         version: IstioVersion,
+        domains: &TrustDomains,
         problems: &mut Vec<Problem>,
     ) -> Option<Self> {
         let action = match object.spec.action.as_deref() {
@@ -109,12 +120,17 @@ impl Policy {
                 return None;
             }
         };
+        let reading = Reading {
+            version,
+            domains,
+            namespace: &object.meta.namespace,
+        };
         let mut rules = Vec::new();
         for (index, rule) in object.spec.rules.iter().flatten().enumerate() {
             let empty = Rule::default();
             let mut bad = Vec::new();
             let compiled =
-                CompiledRule::compile(index, rule.as_ref().unwrap_or(&empty), version, &mut bad);
+                CompiledRule::compile(index, rule.as_ref().unwrap_or(&empty), reading, &mut bad);
             let dropped = compiled.is_none() || (action == Action::Allow && !bad.is_empty());
             for BadValue(message) in bad {
                 let effect = if dropped {
@@ -174,7 +190,7 @@ impl CompiledRule {
     fn compile(
         index: usize,
         rule: &Rule,
-        version: IstioVersion,
+        reading: Reading<'_>,
         bad: &mut Vec<BadValue>,
     ) -> Option<Self> {
         let mut compiled = Self {
@@ -185,18 +201,18 @@ impl CompiledRule {
             compiled.from.push(
                 from.source
                     .as_ref()
-                    .map_or_else(Vec::new, |s| of_source(s, version, bad)),
+                    .map_or_else(Vec::new, |s| of_source(s, reading, bad)),
             );
         }
         for to in &rule.to {
             compiled.to.push(
                 to.operation
                     .as_ref()
-                    .map_or_else(Vec::new, |o| of_operation(o, version, bad)),
+                    .map_or_else(Vec::new, |o| of_operation(o, reading.version, bad)),
             );
         }
         for condition in &rule.when {
-            compiled.when.extend(of_condition(condition, version, bad)?);
+            compiled.when.extend(of_condition(condition, reading, bad)?);
         }
         Some(compiled)
     }
@@ -247,6 +263,7 @@ impl Constraint {
         let Facts {
             head,
             port,
+            peer,
             principal,
         } = facts;
         self.values
@@ -258,9 +275,13 @@ impl Constraint {
                 (Attribute::Header(name), Value::Text(m)) => header_matches(head, name, m),
                 (Attribute::JoinedHeader(name), Value::Text(m)) => joined_matches(head, name, m),
                 (Attribute::Port, Value::Port(p)) => *p == port,
-                (Attribute::PeerIp, Value::Net(net)) => {
-                    net.contains(&head.peer.ip().to_canonical())
+                (Attribute::PeerIp, Value::Net(net)) => net.contains(&peer.direct),
+                (Attribute::RemoteIp, Value::Net(net)) => net.contains(&peer.remote),
+                (Attribute::LocalIp, Value::Net(net)) => {
+                    peer.local.is_some_and(|local| net.contains(&local))
                 }
+                (Attribute::Identity, Value::Text(m)) => peer.is_called(m),
+                (Attribute::Sni, Value::Text(m)) => m.matches(peer.sni),
                 (Attribute::RequestPrincipal, Value::Principal(m)) => {
                     principal.is_some_and(|p| m.matches(p))
                 }
@@ -284,8 +305,6 @@ fn header_matches(head: &RequestHead, name: &str, matcher: &Matcher) -> bool {
     }
 }
 
-const NONE: &Vec<String> = &Vec::new();
-
 /// All values of a header as one.
 fn joined_matches(head: &RequestHead, name: &str, matcher: &Matcher) -> bool {
     let all = head.headers.get_all(name);
@@ -302,74 +321,20 @@ fn joined_matches(head: &RequestHead, name: &str, matcher: &Matcher) -> bool {
 
 fn of_source(
     source: &SourceMatch,
-    version: IstioVersion,
+    reading: Reading<'_>,
     bad: &mut Vec<BadValue>,
 ) -> Vec<Constraint> {
     let mut all = Vec::new();
-    let principal = |text: &str| principal(text, version);
-    // The API server drops fields that the version does not have.
-    let known = |since: IstioVersion, list| if version >= since { list } else { NONE };
-    let (positive, negative) = (&source.request_principals, &source.not_request_principals);
     both(
         &mut all,
         ["requestPrincipals", "notRequestPrincipals"],
         &Attribute::RequestPrincipal,
-        positive,
-        negative,
+        &source.request_principals,
+        &source.not_request_principals,
         bad,
-        principal,
+        |text| principal(text, reading.version),
     );
-    for (fields, positive, negative) in [
-        (
-            ["principals", "notPrincipals"],
-            &source.principals,
-            &source.not_principals,
-        ),
-        (
-            ["namespaces", "notNamespaces"],
-            &source.namespaces,
-            &source.not_namespaces,
-        ),
-        (
-            ["serviceAccounts", "notServiceAccounts"],
-            known(IstioVersion::SERVICE_ACCOUNTS, &source.service_accounts),
-            known(IstioVersion::SERVICE_ACCOUNTS, &source.not_service_accounts),
-        ),
-        (
-            ["trustDomains", "notTrustDomains"],
-            known(IstioVersion::TRUST_DOMAINS, &source.trust_domains),
-            known(IstioVersion::TRUST_DOMAINS, &source.not_trust_domains),
-        ),
-    ] {
-        let text = |v: &str| Matcher::of_policy_string(v).map(Value::Text);
-        both(
-            &mut all,
-            fields,
-            &Attribute::Absent,
-            positive,
-            negative,
-            bad,
-            text,
-        );
-    }
-    both(
-        &mut all,
-        ["ipBlocks", "notIpBlocks"],
-        &Attribute::PeerIp,
-        &source.ip_blocks,
-        &source.not_ip_blocks,
-        bad,
-        net,
-    );
-    both(
-        &mut all,
-        ["remoteIpBlocks", "notRemoteIpBlocks"],
-        &Attribute::PeerIp,
-        &source.remote_ip_blocks,
-        &source.not_remote_ip_blocks,
-        bad,
-        net,
-    );
+    peer::of_source(source, reading, &mut all, bad);
     all
 }
 
@@ -437,9 +402,10 @@ fn of_operation(
 
 fn of_condition(
     condition: &Condition,
-    version: IstioVersion,
+    reading: Reading<'_>,
     bad: &mut Vec<BadValue>,
 ) -> Option<Vec<Constraint>> {
+    let version = reading.version;
     let bracket = |prefix: &str| condition.key.strip_prefix(prefix)?.strip_suffix(']');
     let mut all = Vec::new();
     let (values, not_values) = (&condition.values, &condition.not_values);
@@ -457,15 +423,14 @@ fn of_condition(
         return Some(all);
     }
     match condition.key.as_str() {
-        "source.ip" | "remote.ip" => both(
-            &mut all,
-            fields,
-            &Attribute::PeerIp,
-            values,
-            not_values,
-            bad,
-            net,
-        ),
+        "source.ip" | "remote.ip" | "destination.ip" => {
+            let attribute = match condition.key.as_str() {
+                "source.ip" => Attribute::PeerIp,
+                "remote.ip" => Attribute::RemoteIp,
+                _ => Attribute::LocalIp,
+            };
+            both(&mut all, fields, &attribute, values, not_values, bad, net);
+        }
         "destination.port" => both(
             &mut all,
             fields,
@@ -486,17 +451,16 @@ fn of_condition(
                 |text| principal(text, version),
             );
         }
-        key if known_but_absent(key) => {
+        key if key == "connection.sni" || known_but_absent(key) => {
+            let attribute = match key {
+                "connection.sni" => Attribute::Sni,
+                _ => Attribute::Absent,
+            };
             let text = |v: &str| Matcher::of_policy_string(v).map(Value::Text);
-            both(
-                &mut all,
-                fields,
-                &Attribute::Absent,
-                values,
-                not_values,
-                bad,
-                text,
-            );
+            both(&mut all, fields, &attribute, values, not_values, bad, text);
+        }
+        key if let Some(identity) = Identity::of_key(key, version) => {
+            identity.both(&mut all, fields, [values, not_values], reading, bad);
         }
         key => {
             bad.push(BadValue(format!("unknown condition key `{key}`")));
@@ -507,22 +471,13 @@ fn of_condition(
 }
 
 fn known_but_absent(key: &str) -> bool {
-    matches!(
-        key,
-        "source.principal"
-            | "source.namespace"
-            | "source.serviceAccount"
-            | "source.trustDomain"
-            | "request.auth.audiences"
-            | "request.auth.presenter"
-            | "destination.ip"
-            | "connection.sni"
-    ) || key.starts_with("request.auth.claims[")
+    matches!(key, "request.auth.audiences" | "request.auth.presenter")
+        || key.starts_with("request.auth.claims[")
         || key.starts_with("experimental.envoy.filters.")
 }
 
 /// Adds the positive and the negated list of one field, where given.
-fn both(
+pub(crate) fn both(
     all: &mut Vec<Constraint>,
     fields: [&str; 2],
     attribute: &Attribute,
@@ -557,13 +512,6 @@ fn both(
 
 fn principal(text: &str, version: IstioVersion) -> Result<Value, String> {
     PrincipalMatcher::compile(text, version).map(Value::Principal)
-}
-
-fn net(text: &str) -> Result<Value, String> {
-    text.parse::<IpNet>()
-        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
-        .map(|net| Value::Net(net.trunc()))
-        .map_err(|_| format!("`{text}` is not an IP address or CIDR"))
 }
 
 fn port(text: &str) -> Result<Value, String> {

@@ -12,17 +12,19 @@ use crate::authorization::{Custom, authorization, token_issuers};
 use crate::chain::Chain;
 use crate::connection::ListenerId;
 use crate::envoyfilter::Patches;
-use crate::merge::plain_servers;
+use crate::merge::planned;
 use crate::opaque::NotUnderstood;
-use crate::places::Place;
+use crate::peer::Peer;
+use crate::places::{Https, Place};
 use crate::request::{Entrance, RequestHead};
 use crate::routepatch;
 use crate::rules::Policy;
 use crate::settings::{IstioVersion, Problem, Settings};
 use crate::tables::Builder;
-use crate::traffic::Traffic;
+use crate::tls::TlsServer;
+use crate::traffic::{Traffic, gateway_key};
 use crate::vhosts::VirtualHosts;
-use crate::workloads::GatewayPods;
+use crate::workloads::{ExposedPort, GatewayPods};
 
 /// Everything a decision reads, compiled and validated.
 #[derive(Debug, Default)]
@@ -41,11 +43,16 @@ pub struct Snapshot {
     warnings: Vec<Problem>,
 }
 
-/// One listener port of one gateway deployment.
+/// One filter chain of one gateway deployment: all of a plain HTTP port, or one
+/// server that terminates TLS.
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) id: ListenerId,
     pub(crate) port: u16,
+    /// `None` is plain text.
+    pub(crate) tls: Option<TlsServer>,
+    /// Trusted proxies before it (`numTrustedProxies`).
+    pub(crate) proxies: u32,
     /// Whose access levels count for what arrives here.
     pub(crate) side: Entrance,
     pub(crate) gateways: Vec<(ObjectRef, Source)>,
@@ -99,7 +106,10 @@ impl Snapshot {
         snapshot.external = snapshot.listener_of(names.external.as_deref());
         snapshot.local = snapshot.listener_of(names.local.as_deref());
         if snapshot.external.is_none() && !cluster.gateways.is_empty() {
-            snapshot.external = (0..snapshot.listeners.len()).find(|i| Some(*i) != snapshot.local);
+            let mut others = snapshot.listeners.iter().enumerate();
+            let other = others
+                .find(|(index, listener)| listener.tls.is_none() && Some(*index) != snapshot.local);
+            snapshot.external = other.map(|(index, _)| index);
         }
         snapshot.take_sides(names.local.as_deref());
         if !snapshot.enforce {
@@ -129,12 +139,13 @@ impl Snapshot {
         errors: &mut Vec<Problem>,
         warnings: &mut Vec<Problem>,
     ) {
-        let ports = plain_servers(&pods.gateways(cluster), pods, warnings);
+        let planned = planned(&pods.gateways(cluster), pods, warnings);
         let (policies, custom) = authorization(cluster, pods, version, warnings);
         let token_issuers = token_issuers(cluster, pods);
         let mut filter_warnings = Vec::new();
         let mut patches = Patches::of(cluster, pods, version, &mut filter_warnings);
-        for (port, servers) in ports {
+        for chain_plan in planned {
+            let (port, servers) = (chain_plan.port, chain_plan.servers);
             let index = self.listeners.len();
             let mut gateways: Vec<_> = servers
                 .iter()
@@ -149,6 +160,13 @@ impl Snapshot {
             let place = Place {
                 port,
                 server_ports: &server_ports,
+                https: chain_plan.tls.as_ref().zip(servers.first()).map(
+                    |(tls, (gateway, server))| Https {
+                        tls,
+                        gateway: gateway_key(gateway),
+                        port_name: &server.port.name,
+                    },
+                ),
             };
             let tokens = !token_issuers.is_empty();
             let mut chain = Chain::generated(&custom, &policies, tokens, version);
@@ -169,7 +187,9 @@ impl Snapshot {
                 &mut filter_warnings,
             );
             filter_warnings.extend(not_understood.iter().map(NotUnderstood::problem));
-            for exposed in pods.ports.iter().filter(|exposed| exposed.listener == port) {
+            let plain = chain_plan.tls.is_none() && chain_plan.bind.is_empty();
+            let leads_here = |exposed: &&ExposedPort| plain && exposed.listener == port;
+            for exposed in pods.ports.iter().filter(leads_here) {
                 self.own
                     .insert((exposed.service.clone(), exposed.port), index);
             }
@@ -177,9 +197,11 @@ impl Snapshot {
                 id: ListenerId {
                     gateway: Arc::clone(&pods.name),
                     port,
-                    bind: "".into(),
+                    bind: chain_plan.bind.into(),
                 },
                 port,
+                tls: chain_plan.tls,
+                proxies: pods.proxy.gateway_topology.num_trusted_proxies,
                 // Until it is known which listeners are whose entrance.
                 side: Entrance::External,
                 gateways,
@@ -198,10 +220,9 @@ impl Snapshot {
     fn listener_of(&self, gateway: Option<&str>) -> Option<usize> {
         let (namespace, name) = gateway?.split_once('/')?;
         self.listeners.iter().position(|listener| {
-            listener
-                .gateways
-                .iter()
-                .any(|(g, _)| *g.namespace == *namespace && *g.name == *name)
+            let mut gateways = listener.gateways.iter();
+            listener.tls.is_none()
+                && gateways.any(|(g, _)| *g.namespace == *namespace && *g.name == *name)
         })
     }
 
@@ -271,12 +292,41 @@ impl Snapshot {
         found.map(|route| Arc::clone(&route.access))
     }
 
-    /// The listener that a request arrives at.
-    pub(crate) fn arrival(&self, head: &RequestHead) -> Option<&Listener> {
-        match &head.connection.listener {
-            None => self.entrance(head.entrance),
-            Some(id) => self.listeners.iter().find(|listener| listener.id == *id),
-        }
+    /// The listener that a request arrives at, or why its connection comes to
+    /// nothing; `None` where nobody listens.
+    pub(crate) fn arrival(&self, head: &RequestHead) -> Option<Result<&Listener, String>> {
+        let tls = head.connection.tls.as_ref();
+        let listener = match &head.connection.listener {
+            None => self.entrance(head.entrance)?,
+            Some(id) => {
+                let chains = || self.listeners.iter().filter(|listener| listener.id == *id);
+                chains().next()?;
+                let sni = tls.and_then(|tls| tls.sni.as_deref()).unwrap_or_default();
+                let rank = |chain: &&Listener| match &chain.tls {
+                    None => Some(0),
+                    Some(server) => server.is_for(sni),
+                };
+                let ranked = chains().filter_map(|chain| Some((rank(&chain)?, chain)));
+                match ranked.max_by_key(|(rank, _)| *rank) {
+                    Some((_, chain)) => chain,
+                    None => {
+                        return Some(Err(format!(
+                            "no server of port {} is for the server name `{sni}`",
+                            id.port
+                        )));
+                    }
+                }
+            }
+        };
+        Some(match (&listener.tls, tls) {
+            (None, None) => Ok(listener),
+            (None, Some(_)) => Err(format!("{} speaks plain text", listener.describe())),
+            (Some(_), None) => Err(format!("{} speaks TLS only", listener.describe())),
+            (Some(server), Some(client)) => match server.refuses(client) {
+                None => Ok(listener),
+                Some(why) => Err(format!("{}: {why}", listener.describe())),
+            },
+        })
     }
 
     pub(crate) fn entrance(&self, entrance: Entrance) -> Option<&Listener> {
@@ -398,6 +448,15 @@ fn check_platform(cluster: &Cluster, errors: &mut Vec<Problem>) {
 }
 
 impl Listener {
+    /// The other end of the connection of a request on its hop to here.
+    pub(crate) fn peer<'h>(&self, hop: u8, head: &'h RequestHead) -> Peer<'h> {
+        if hop > 0 {
+            return Peer::behind(head, self.proxies);
+        }
+        let asks = self.tls.as_ref().is_some_and(TlsServer::asks);
+        Peer::of(head, asks, self.proxies)
+    }
+
     /// The object a step about this listener names.
     pub(crate) fn object(&self) -> Option<(ObjectRef, Source)> {
         self.gateways.first().cloned()
@@ -410,6 +469,16 @@ impl Listener {
             .iter()
             .map(|(g, _)| format!("{}/{}", g.namespace, g.name))
             .collect();
-        format!("port {} of {}", self.port, names.join(", ")).into()
+        let hosts = self.tls.as_ref().map(|tls| match tls.names.as_slice() {
+            [] => " (TLS)".to_owned(),
+            names => format!(" (TLS for {})", names.join(", ")),
+        });
+        format!(
+            "port {} of {}{}",
+            self.port,
+            names.join(", "),
+            hosts.unwrap_or_default()
+        )
+        .into()
     }
 }

@@ -61,6 +61,7 @@ impl<'a, T: Trace> Decision<'a, T> {
             let facts = Facts {
                 head,
                 port: listener.port,
+                peer: listener.peer(hop, head),
                 principal: principal.as_ref(),
             };
             if let Some(Override::Rules(policy)) = here {
@@ -176,6 +177,7 @@ impl<'a, T: Trace> Decision<'a, T> {
         let facts = Facts {
             head,
             port: listener.port,
+            peer: listener.peer(hop, head),
             principal: None,
         };
         let mut looked = Vec::new();

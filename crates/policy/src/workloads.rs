@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use resources::core::{Pod, PortRef, Service, ServicePort, Workload};
 use resources::istio::Gateway;
+use resources::proxy::{PROXY_CONFIG, ProxyConfig};
 use resources::{Cluster, Object, ServiceName};
 
 /// The pods of one gateway deployment.
@@ -15,6 +16,8 @@ pub(crate) struct GatewayPods {
     pub(crate) name: Arc<str>,
     pub(crate) namespace: Arc<str>,
     pub(crate) labels: BTreeMap<String, String>,
+    /// Settings of their proxies.
+    pub(crate) proxy: ProxyConfig,
     /// Service ports in front of the pods, those of the oldest Service first.
     pub(crate) ports: Vec<ExposedPort>,
     /// May not open ports below 1024.
@@ -90,6 +93,7 @@ impl GatewayPods {
             name: "".into(),
             namespace: "".into(),
             labels: BTreeMap::new(),
+            proxy: ProxyConfig::default(),
             ports: Vec::new(),
             unprivileged: false,
             scoped: false,
@@ -125,7 +129,7 @@ impl GatewayPods {
             format!("{}/{}", workload.meta.namespace, workload.meta.name).into(),
             workload.meta.namespace.as_str().into(),
             workload.spec.labels.clone(),
-            Some(&workload.spec.pod),
+            Some(&workload.spec),
             scoped,
         )
     }
@@ -160,9 +164,15 @@ impl GatewayPods {
         name: Arc<str>,
         namespace: Arc<str>,
         labels: BTreeMap<String, String>,
-        pod: Option<&Pod>,
+        workload: Option<&Workload>,
         scoped: bool,
     ) -> Self {
+        let pod = workload.map(|workload| &workload.pod);
+        let own = workload.and_then(|workload| workload.annotations.get(PROXY_CONFIG));
+        let mesh = &cluster.mesh.default_config;
+        // What cannot be read is as if it were not there, as for Istio's injector.
+        let proxy = own.and_then(|own| mesh.with(own).ok());
+        let proxy = proxy.unwrap_or_else(|| mesh.clone());
         let mut services: Vec<&Object<Service>> = cluster
             .services
             .iter()
@@ -190,6 +200,7 @@ impl GatewayPods {
             name,
             namespace,
             labels,
+            proxy,
             ports,
             unprivileged: pod
                 .is_some_and(|pod| has_env(pod, "ISTIO_META_UNPRIVILEGED_POD", "true")),

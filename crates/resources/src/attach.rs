@@ -189,7 +189,11 @@ fn deployment(cluster: &mut Cluster, gateway: &Object<KubeGateway>, services: &[
         cluster.workloads.push(Object {
             kind: "Deployment".into(),
             meta,
-            spec: Workload { labels, pod },
+            spec: Workload {
+                labels,
+                pod,
+                ..Workload::default()
+            },
             source: made_for(gateway),
         });
     }

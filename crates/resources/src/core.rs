@@ -57,6 +57,8 @@ pub struct EnvVar {
 pub struct Workload {
     /// Labels of the pod (template), not of the controller.
     pub labels: BTreeMap<String, String>,
+    /// Annotations of the pod (template).
+    pub annotations: BTreeMap<String, String>,
     /// The pod's spec.
     pub pod: Pod,
 }

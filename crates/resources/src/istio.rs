@@ -65,6 +65,8 @@ pub struct ServerTls {
     pub https_redirect: bool,
     /// `SIMPLE`, `MUTUAL`, `PASSTHROUGH`, …
     pub mode: Option<String>,
+    /// Names of which a client's certificate has to have one; any without.
+    pub subject_alt_names: Vec<String>,
 }
 
 /// `networking.istio.io` VirtualService.

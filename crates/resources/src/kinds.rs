@@ -246,15 +246,23 @@ fn workload(document: &Document, template: &[&str]) -> Result<Object<Workload>, 
         }
         (path, value.filter(|v| !v.is_null()))
     };
-    let labels: BTreeMap<String, String> = match part(&["metadata", "labels"]) {
-        (_, None) => BTreeMap::new(),
-        (path, Some(labels)) => typed(document, labels, &path)?,
+    let texts = |name: &'static str| match part(&["metadata", name]) {
+        (_, None) => Ok(BTreeMap::new()),
+        (path, Some(texts)) => typed(document, texts, &path),
     };
+    let (labels, annotations) = (texts("labels")?, texts("annotations")?);
     let pod: Pod = match part(&["spec"]) {
         (_, None) => Pod::default(),
         (path, Some(spec)) => typed(document, spec, &path)?,
     };
-    object(document, Workload { labels, pod })
+    object(
+        document,
+        Workload {
+            labels,
+            annotations,
+            pod,
+        },
+    )
 }
 
 fn config_map(cluster: &mut Cluster, document: &Document) -> Result<(), LoadError> {

@@ -23,6 +23,7 @@ mod load;
 mod locate;
 pub mod mesh;
 pub mod meta;
+pub mod proxy;
 pub mod sidegate;
 mod urls;
 

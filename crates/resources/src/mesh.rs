@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::proxy::ProxyConfig;
+
 /// `meshConfig`, as far as decisions read it.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -12,6 +14,10 @@ pub struct MeshConfig {
     pub root_namespace: Option<String>,
     /// Trust domain; `cluster.local` if absent.
     pub trust_domain: Option<String>,
+    /// Trust domains that count as that one.
+    pub trust_domain_aliases: Vec<String>,
+    /// How proxies are set up that say nothing of their own.
+    pub default_config: ProxyConfig,
     /// Path normalisation.
     pub path_normalization: PathNormalization,
     /// Default of `exportTo` for VirtualServices.

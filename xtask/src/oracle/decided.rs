@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use policy::{
-    Answers, Caller, Check, CheckAnswer, CheckResponse, Destination, Entrance, HeaderChange,
-    ListenerView, NoTrace, Permit, Question, Refusal, RequestHead, Scheme, Settings, Snapshot,
-    Verdict,
+    Answers, Caller, Certificate, Check, CheckAnswer, CheckResponse, ClientTls, Connection,
+    Destination, Entrance, HeaderChange, ListenerView, NoTrace, Permit, Question, Refusal,
+    RequestHead, Scheme, Settings, Snapshot, Verdict,
 };
 use resources::{Cluster, ServiceName};
 
@@ -93,7 +93,10 @@ impl Decider {
                     break;
                 }
                 Verdict::Denial(denial) => {
-                    observed.status = Some(denial.refusal.status().as_u16());
+                    observed.status = match &denial.refusal {
+                        Refusal::Closed => None,
+                        refusal => Some(refusal.status().as_u16()),
+                    };
                     if let Refusal::Answer(reply) = &denial.refusal {
                         answer_headers(&reply.headers, &mut observed);
                     }
@@ -176,9 +179,6 @@ impl Decider {
 
 /// What of a request is not decided here.
 fn beyond(sent: &Sent) -> Option<String> {
-    if sent.tls.is_some() {
-        return Some("TLS".into());
-    }
     if sent.token.is_some() {
         return Some("a token".into());
     }
@@ -260,13 +260,25 @@ fn head(snapshot: &Snapshot, sent: &Sent) -> Option<RequestHead> {
     Some(RequestHead {
         entrance: Entrance::External,
         method: Method::from_bytes(sent.method.as_bytes()).ok()?,
-        scheme: Scheme::Http,
+        scheme: match sent.tls {
+            Some(_) => Scheme::Https,
+            None => Scheme::Http,
+        },
         authority: authority.to_owned(),
         path,
         query,
         headers,
         peer: SocketAddr::from((sent.source, 1)),
-        connection: policy::Connection::default(),
+        connection: Connection {
+            tls: sent.tls.as_ref().map(|tls| ClientTls {
+                sni: tls
+                    .sni
+                    .as_deref()
+                    .map(|sni| sni.to_ascii_lowercase().into()),
+                certificate: tls.identity.as_deref().map(Certificate::of),
+            }),
+            ..Connection::default()
+        },
         workload: None,
     })
 }

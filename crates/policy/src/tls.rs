@@ -1,0 +1,155 @@
+//! Servers that terminate TLS: which connections they take (istio
+//! `createGatewayHTTPFilterChainOpts`, envoy `FilterChainManagerImpl`).
+
+use resources::istio::Server;
+
+use crate::connection::{Certificate, ClientTls};
+
+/// A server that terminates TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsServer {
+    /// Server names it is for, exact or `*.x`; empty for all that no other
+    /// server of the listener is for.
+    pub names: Vec<String>,
+    /// What it does about certificates of clients.
+    pub clients: ClientCertificates,
+    /// Names of which a client's certificate has to have one; any without.
+    pub accepted: Vec<String>,
+}
+
+/// What a server does about certificates of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// Does not ask for one (`SIMPLE`).
+    Ignored,
+    /// Asks for one (`OPTIONAL_MUTUAL`).
+    Asked,
+    /// Takes no connection without (`MUTUAL`, `ISTIO_MUTUAL`).
+    Required,
+}
+
+impl TlsServer {
+    /// The server as one that terminates TLS for HTTP, if it is one.
+    pub(crate) fn terminating(server: &Server) -> Option<Self> {
+        let tls = server.tls.as_ref()?;
+        if !server.port.protocol.eq_ignore_ascii_case("HTTPS") {
+            return None;
+        }
+        let clients = match tls.mode.as_deref() {
+            Some("AUTO_PASSTHROUGH") => return None,
+            // What is not set is the first mode of the API.
+            None | Some("PASSTHROUGH") => return None,
+            Some("MUTUAL" | "ISTIO_MUTUAL") => ClientCertificates::Required,
+            Some("OPTIONAL_MUTUAL") => ClientCertificates::Asked,
+            Some(_) => ClientCertificates::Ignored,
+        };
+        let hosts = server.hosts.iter();
+        let mut names: Vec<String> = hosts
+            .map(|host| host.rsplit('/').next().unwrap_or(host).to_owned())
+            .collect();
+        names.sort();
+        names.dedup();
+        if names.iter().any(|name| name == "*") {
+            names.clear();
+        }
+        Some(Self {
+            names,
+            clients,
+            accepted: tls.subject_alt_names.clone(),
+        })
+    }
+
+    /// How exactly it is for a server name: the length of the name that
+    /// matches, the exact one before all; 0 for any.
+    pub(crate) fn is_for(&self, sni: &str) -> Option<usize> {
+        if self.names.is_empty() {
+            return Some(0);
+        }
+        let rank = |name: &String| match name.strip_prefix('*') {
+            None => (name == sni).then_some(usize::MAX),
+            Some(suffix) => {
+                (sni.len() > suffix.len() && sni.ends_with(suffix)).then_some(name.len())
+            }
+        };
+        self.names.iter().filter_map(rank).max()
+    }
+
+    /// Whether it asks clients for a certificate.
+    pub fn asks(&self) -> bool {
+        self.clients != ClientCertificates::Ignored
+    }
+
+    /// Why a handshake fails, if it does.
+    pub(crate) fn refuses(&self, client: &ClientTls) -> Option<&'static str> {
+        match (self.clients, &client.certificate) {
+            (ClientCertificates::Ignored, _) | (ClientCertificates::Asked, None) => None,
+            (ClientCertificates::Required, None) => {
+                Some("the server takes no connection without a client certificate")
+            }
+            (_, Some(certificate)) => (!self.accepts(certificate))
+                .then_some("the client certificate has none of the names in `subjectAltNames`"),
+        }
+    }
+
+    fn accepts(&self, certificate: &Certificate) -> bool {
+        let mut accepted = self.accepted.iter();
+        let named = |name: &String| {
+            let mut names = certificate.uris.iter().chain(&certificate.dns_names);
+            names.any(|own| **own == **name)
+        };
+        self.accepted.is_empty() || accepted.any(named)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use resources::istio::{Port, ServerTls};
+
+    use super::*;
+
+    fn server(mode: &str, hosts: &[&str]) -> TlsServer {
+        let server = Server {
+            port: Port {
+                protocol: "HTTPS".into(),
+                ..Port::default()
+            },
+            hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
+            tls: Some(ServerTls {
+                mode: Some(mode.to_owned()),
+                ..ServerTls::default()
+            }),
+            ..Server::default()
+        };
+        TlsServer::terminating(&server).unwrap()
+    }
+
+    #[test]
+    fn server_names() {
+        let tls = server("SIMPLE", &["ns/a.example.com", "*.example.com"]);
+        assert_eq!(tls.is_for("a.example.com"), Some(usize::MAX));
+        assert_eq!(tls.is_for("b.c.example.com"), Some(13));
+        assert_eq!(tls.is_for("example.com"), None);
+        assert_eq!(tls.is_for(""), None);
+        let any = server("SIMPLE", &["a.example.com", "./*"]);
+        assert_eq!(any.is_for(""), Some(0));
+    }
+
+    #[test]
+    fn certificates() {
+        let with = ClientTls {
+            certificate: Some(Certificate::of("spiffe://td/ns/a/sa/b")),
+            ..ClientTls::default()
+        };
+        let without = ClientTls::default();
+        let mut tls = server("ISTIO_MUTUAL", &["*"]);
+        assert!(tls.refuses(&without).is_some());
+        assert!(tls.refuses(&with).is_none());
+        tls.accepted = vec!["spiffe://td/ns/a/sa/c".into()];
+        assert!(tls.refuses(&with).is_some());
+        assert!(
+            server("OPTIONAL_MUTUAL", &["*"])
+                .refuses(&without)
+                .is_none()
+        );
+    }
+}
