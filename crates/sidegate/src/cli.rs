@@ -87,7 +87,10 @@ const EXPLAIN_EXAMPLES: &str = "\
 Examples:
   sidegate explain --example seed GET http://kubeflow.example.com/v1anything
   sidegate explain ./manifests POST http://m.ns.svc.cluster.local/v1/models/m:predict --from pod/default/myapp-pod
-  sidegate explain --example seed GET http://localhost/ -H 'accept: text/html' --as user:user@example.com";
+  sidegate explain --example seed GET http://localhost/ -H 'accept: text/html' --as user:user@example.com
+  sidegate explain ./manifests GET http://shop.example.com/admin --all
+  kubectl get gateways,virtualservices,authorizationpolicies,services -A -o yaml |
+    sidegate explain - GET http://shop.example.com/admin --port 8080 --ip 203.0.113.9";
 
 /// Which cluster.
 #[derive(Debug, Args, Clone, Default)]
@@ -221,6 +224,23 @@ pub(crate) struct ExplainArgs {
     /// Assume these credentials: `user:EMAIL` or `serviceaccount:NS/NAME`
     #[arg(long = "as", value_name = "WHO")]
     pub(crate) identity: Option<String>,
+    /// The listener it arrives at, by port of the gateway's pods: PORT, or
+    /// NAMESPACE/WORKLOAD:PORT where several gateways have it
+    /// [default: the external or the cluster-local one]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<String>,
+    /// The server name of the client's TLS handshake
+    #[arg(long, value_name = "NAME")]
+    pub(crate) sni: Option<String>,
+    /// The client's certificate, by its SPIFFE ID or another alternative name
+    #[arg(long = "cert", value_name = "SPIFFE_ID")]
+    pub(crate) certificate: Option<String>,
+    /// The address it comes from
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) ip: Option<std::net::IpAddr>,
+    /// Show every rule and route that was looked at, instead of what decided
+    #[arg(short = 'a', long, visible_alias = "verbose")]
+    pub(crate) all: bool,
     /// Trace as text or JSON
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Output,

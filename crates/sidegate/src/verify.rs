@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::cli::{VerifyArgs, VerifyOutput};
 use crate::inputs::Inputs;
 use crate::output::{self, Style};
-use crate::{hygiene, live, replay};
+use crate::{hygiene, live, replay, steps};
 
 /// Where the listeners are reached.
 pub(crate) struct Bases {
@@ -226,13 +226,5 @@ pub(crate) fn request_json(witness: &Witness) -> Value {
 
 /// The steps of a witness.
 pub(crate) fn steps_json(witness: &Witness) -> Vec<Value> {
-    let steps = witness.steps.iter().map(|step| {
-        json!({
-            "hop": step.hop,
-            "text": step.text,
-            "object": step.object.as_ref().map(|(object, _)| object),
-            "source": step.object.as_ref().map(|(_, source)| source),
-        })
-    });
-    steps.collect()
+    witness.steps.iter().map(steps::as_json).collect()
 }
