@@ -202,20 +202,13 @@ impl<'a, T: Trace> Decision<'a, T> {
         head: &RequestHead,
     ) -> (Option<&'l VirtualHost>, Option<&'l Route>) {
         let vhost = listener.hosts.select(&head.host_name());
-        self.say(hop, Stage::VirtualHost, || match vhost {
-            Some(vhost) => (
-                format!(
-                    "`{}` belongs to virtual host `{}`",
-                    head.authority, vhost.name
-                ),
-                None,
-            ),
-            None => (format!("no virtual host for `{}`", head.authority), None),
-        });
         let Some(vhost) = vhost else {
+            self.say(hop, Stage::VirtualHost, || {
+                (format!("no virtual host for `{}`", head.authority), None)
+            });
             return (None, None);
         };
-        self.say_looked(|| vhost.order(hop));
+        self.trace.step(|| vhost.found(hop, &head.authority));
         let mut looked = Vec::new();
         let route = vhost.route::<T>(head, &mut looked);
         match route {

@@ -108,6 +108,14 @@ impl RouteCondition {
         looked::all::<T>(tests) && !self.never
     }
 
+    /// What is asked of a request, a text for each part.
+    pub(crate) fn describe(&self) -> Vec<String> {
+        let tests = self.tests();
+        tests
+            .map(|test| format!("{} {}", test.field(), test.matcher))
+            .collect()
+    }
+
     fn tests(&self) -> impl Iterator<Item = Test<'_>> {
         let test = |part, matcher| Test {
             part,
@@ -185,33 +193,36 @@ impl Test<'_> {
         matches == self.wanted
     }
 
+    /// The field as it is written.
+    fn field(&self) -> String {
+        match self.part {
+            Part::Path(true) => "uri (ignoring case)".to_owned(),
+            Part::Path(false) => "uri".to_owned(),
+            Part::Scheme => "scheme".to_owned(),
+            Part::Method => "method".to_owned(),
+            Part::Authority => "authority".to_owned(),
+            Part::Header(name) if self.wanted => format!("headers[{name}]"),
+            Part::Header(name) => format!("withoutHeaders[{name}]"),
+            Part::Query(name) => format!("queryParams[{name}]"),
+        }
+    }
+
     /// How it came out, to read.
     fn compared_with(&self, head: &RequestHead, holds: bool) -> Comparison {
         let one = |value: &str| vec![value.to_owned()];
-        let (field, got) = match self.part {
-            Part::Path(true) => ("uri (ignoring case)".into(), one(&head.path)),
-            Part::Path(false) => ("uri".into(), one(&head.path)),
-            Part::Scheme => ("scheme".into(), one(scheme(head))),
-            Part::Method => ("method".into(), one(head.method.as_str())),
-            Part::Authority => ("authority".into(), one(&head.authority)),
-            Part::Header(name) => {
-                let list = if self.wanted {
-                    "headers"
-                } else {
-                    "withoutHeaders"
-                };
-                (format!("{list}[{name}]").into(), looked::header(head, name))
-            }
-            Part::Query(name) => {
-                let got = query_of(head, name).map(str::to_owned);
-                (
-                    format!("queryParams[{name}]").into(),
-                    got.into_iter().collect(),
-                )
-            }
+        let got = match self.part {
+            Part::Path(_) => one(&head.path),
+            Part::Scheme => one(scheme(head)),
+            Part::Method => one(head.method.as_str()),
+            Part::Authority => one(&head.authority),
+            Part::Header(name) => looked::header(head, name),
+            Part::Query(name) => query_of(head, name)
+                .map(str::to_owned)
+                .into_iter()
+                .collect(),
         };
         Comparison {
-            field,
+            field: self.field().into(),
             negated: !self.wanted,
             wanted: vec![self.matcher.to_string()],
             got,

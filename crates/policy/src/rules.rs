@@ -409,7 +409,8 @@ fn of_condition(
     let bracket = |prefix: &str| condition.key.strip_prefix(prefix)?.strip_suffix(']');
     let mut all = Vec::new();
     let (values, not_values) = (&condition.values, &condition.not_values);
-    let fields = [condition.key.as_str(); 2];
+    let not = format!("{} notValues", condition.key);
+    let fields = [condition.key.as_str(), &not];
     if let Some(name) = bracket("request.headers[") {
         let name = name.to_ascii_lowercase();
         let attribute = if version.headers_individually() || name.starts_with(':') {

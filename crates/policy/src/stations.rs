@@ -57,7 +57,10 @@ impl Listener {
             FilterStep::Rules(policy) => format!("rules that {}", verb(policy.action)),
             FilterStep::Headers(_) => "changes headers of the request".to_owned(),
             FilterStep::Cors => "answers CORS preflights".to_owned(),
-            FilterStep::Other => "decides nothing, or is not understood".to_owned(),
+            FilterStep::Other if filter.inserted_by.is_some() => {
+                "decides nothing that is understood".to_owned()
+            }
+            FilterStep::Other => "decides nothing".to_owned(),
             FilterStep::Router => "the route acts".to_owned(),
         }
     }

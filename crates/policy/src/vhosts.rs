@@ -122,8 +122,8 @@ impl VirtualHost {
         found.map(|route| &**route)
     }
 
-    /// Why this virtual host, and whose routes are tried in which order.
-    pub(crate) fn order(&self, hop: u8) -> Step {
+    /// Why a host belongs here, and whose routes are tried in which order.
+    pub(crate) fn found(&self, hop: u8, authority: &str) -> Step {
         let mut seen = HashSet::new();
         let routes = self.routes.iter();
         let first = routes.filter(|route| seen.insert(&route.object));
@@ -131,21 +131,12 @@ impl VirtualHost {
             .map(|route| (route.object.clone(), route.source.clone()))
             .collect();
         let how = match self.name.as_str() {
-            "*" => "no host is written out for it and no narrower wildcard fits",
-            name if name.starts_with('*') => {
-                "no host is written out for it and this is the longest wildcard that fits"
-            }
-            _ => "it is written out, which comes before every wildcard",
+            "*" => ", as nothing narrower fits",
+            name if name.starts_with('*') => ", the narrowest wildcard that fits",
+            _ => "",
         };
-        let text = match order.len() {
-            0 | 1 => how.to_owned(),
-            several => format!(
-                "{how}; routes of {several} objects are tried: exported to this namespace before \
-                 public, then oldest first; those that match everything after all others"
-            ),
-        };
+        let text = format!("`{authority}` belongs to virtual host `{}`{how}", self.name);
         Step {
-            decides: order.len() > 1,
             order,
             ..Step::new(hop, Stage::VirtualHost, text, None)
         }

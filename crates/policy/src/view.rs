@@ -355,6 +355,11 @@ impl<'a> RouteView<'a> {
         self.0.condition.condition()
     }
 
+    /// The same in words, a text for each part; nothing where it matches all.
+    pub fn matches(&self) -> Vec<String> {
+        self.0.condition.describe()
+    }
+
     /// Owner and access levels.
     pub fn access(&self) -> &'a RouteAccess {
         &self.0.access

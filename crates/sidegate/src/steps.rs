@@ -39,12 +39,19 @@ impl Text<'_> {
     pub(crate) fn steps<'s>(&self, steps: impl Iterator<Item = &'s Step>) -> String {
         let mut out = String::new();
         let mut hop = None;
+        let mut route = None;
         for step in steps.filter(|step| step.decides || self.all) {
             if hop.is_some_and(|hop| hop != step.hop) {
                 out.push('\n');
             }
             hop = Some(step.hop);
-            self.step(&mut out, step);
+            if step.stage == Stage::Route {
+                route = step.object.as_ref();
+            }
+            // What a route says about itself is said once.
+            let again = matches!(step.stage, Stage::Forward | Stage::Access)
+                && step.object.as_ref() == route;
+            self.step(&mut out, step, again);
         }
         out
     }
@@ -55,7 +62,7 @@ impl Text<'_> {
         out.push('\n');
     }
 
-    fn step(&self, out: &mut String, step: &Step) {
+    fn step(&self, out: &mut String, step: &Step, again: bool) {
         let name = format!("{:<9}", stage(step.stage));
         let text = if step.decides {
             step.text.clone()
@@ -63,7 +70,7 @@ impl Text<'_> {
             self.paint.faint(&step.text)
         };
         self.line(out, 0, &format!("{} {text}", self.paint.faint(name)));
-        if let Some(object) = &step.object {
+        if let Some(object) = step.object.as_ref().filter(|_| !again) {
             self.line(out, 10, &self.object(object));
         }
         self.order(out, &step.order);
@@ -82,6 +89,11 @@ impl Text<'_> {
         if order.len() < 2 {
             return;
         }
+        let heading = format!(
+            "{} objects have routes there, and this is the order: exported to the gateway's namespace before public, then by age, then by name; routes that match everything last",
+            order.len()
+        );
+        self.line(out, 10, &self.paint.faint(heading));
         let shown = if self.all { order.len() } else { SHOWN };
         for (number, object) in order.iter().take(shown).enumerate() {
             let age = self.created.map(|cluster| created(cluster, &object.0));
@@ -89,7 +101,13 @@ impl Text<'_> {
             let line = format!("{}. {}{age}", number + 1, self.object(object));
             self.line(out, 10, &line);
         }
-        self.more(out, 10, order.len().saturating_sub(shown), "object", "objects");
+        self.more(
+            out,
+            10,
+            order.len().saturating_sub(shown),
+            "object",
+            "objects",
+        );
     }
 
     fn more(&self, out: &mut String, depth: usize, count: usize, one: &str, many: &str) {
@@ -152,7 +170,10 @@ impl Text<'_> {
         let shown = if self.all { rules.len() } else { SHOWN };
         for rule in rules.iter().take(shown) {
             let head = if rule.clauses.is_empty() {
-                format!("{}: nothing is asked of a request, it matches all", rule.place)
+                format!(
+                    "{}: nothing is asked of a request, it matches all",
+                    rule.place
+                )
             } else {
                 rule.place.clone()
             };
@@ -215,7 +236,8 @@ impl Text<'_> {
 
 /// When an object was made, as far as the YAML says.
 fn created(cluster: &Cluster, wanted: &ObjectRef) -> String {
-    let is_it = |meta: &Metadata| *meta.namespace == *wanted.namespace && *meta.name == *wanted.name;
+    let is_it =
+        |meta: &Metadata| *meta.namespace == *wanted.namespace && *meta.name == *wanted.name;
     let services = cluster.virtual_services.iter();
     let services = services.map(|o| (&o.kind, &o.meta));
     let routes = cluster.http_routes.iter().chain(&cluster.grpc_routes);
@@ -223,7 +245,7 @@ fn created(cluster: &Cluster, wanted: &ObjectRef) -> String {
     let found = all.find(|(kind, meta)| **kind == wanted.kind && is_it(meta));
     match found.and_then(|(_, meta)| meta.creation_timestamp.as_deref()) {
         Some(time) => format!("created {time}"),
-        None => "no creationTimestamp, sorts first, then by name".to_owned(),
+        None => "no creationTimestamp".to_owned(),
     }
 }
 
@@ -233,8 +255,15 @@ fn got(comparison: &Comparison) -> String {
         [] => "the request has none".to_owned(),
         [one] => format!("the request has `{}`", visible(one)),
         several => {
-            let all: Vec<String> = several.iter().map(|one| format!("`{}`", visible(one))).collect();
-            format!("the request has {} lines: {}", several.len(), all.join(", "))
+            let all: Vec<String> = several
+                .iter()
+                .map(|one| format!("`{}`", visible(one)))
+                .collect();
+            format!(
+                "the request has {} lines: {}",
+                several.len(),
+                all.join(", ")
+            )
         }
     }
 }
