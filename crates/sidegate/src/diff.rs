@@ -40,8 +40,8 @@ pub(crate) fn run(args: DiffArgs) -> anyhow::Result<ExitCode> {
     };
     let difference = ::verify::diff(&old, &new);
     match args.output {
-        Output::Json => output::data(&serde_json::to_string_pretty(&as_json(&difference))?)?,
-        Output::Text => output::data(as_text(&difference).trim_end())?,
+        Output::Json => output::data(&serde_json::to_string_pretty(&as_json(&new, &difference))?)?,
+        Output::Text => output::data(as_text(&new, &difference).trim_end())?,
     }
     let unwanted = difference
         .changes
@@ -94,7 +94,7 @@ fn heading(kind: Kind) -> &'static str {
     }
 }
 
-fn as_text(difference: &Difference) -> String {
+fn as_text(new: &Snapshot, difference: &Difference) -> String {
     let bases = Bases {
         external: "http://127.0.0.1:8080".to_owned(),
         local: "http://127.0.0.1:8081".to_owned(),
@@ -116,7 +116,7 @@ fn as_text(difference: &Difference) -> String {
                 change.witness.curl(bases.of(&change.witness)),
                 change.before,
                 change.witness.answer,
-                trace(&change.witness)
+                trace(new, &change.witness)
             ));
             if change.count > 1 {
                 out.push_str(&format!(
@@ -136,7 +136,7 @@ fn as_text(difference: &Difference) -> String {
     out
 }
 
-fn as_json(difference: &Difference) -> Value {
+fn as_json(new: &Snapshot, difference: &Difference) -> Value {
     let changes: Vec<Value> = difference
         .changes
         .iter()
@@ -146,7 +146,7 @@ fn as_json(difference: &Difference) -> Value {
                 "request": request_json(&change.witness),
                 "before": change.before,
                 "after": change.witness.answer,
-                "steps": steps_json(&change.witness),
+                "steps": steps_json(new, &change.witness),
                 "groups": change.count,
             })
         })

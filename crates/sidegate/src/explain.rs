@@ -181,8 +181,13 @@ fn as_text(head: &RequestHead, told: &Told, cluster: &Cluster, all: bool) -> Str
         head.path_and_query(),
         entrance(head.entrance)
     );
+    let form = if all {
+        steps::Form::All
+    } else {
+        steps::Form::Short
+    };
     let text = steps::Text {
-        all,
+        form,
         indent: 2,
         paint,
         created: Some(cluster),

@@ -2,6 +2,7 @@
 
 use ::verify::{Finding as Broken, Report};
 use lint::{Finding, Severity, Witness};
+use policy::Snapshot;
 use serde_json::{Value, json};
 
 use crate::verify::{Bases, request_json, trace};
@@ -31,17 +32,22 @@ pub(crate) fn as_json(findings: &[Finding]) -> Value {
 }
 
 /// Claims that do not hold and what lints find, as one SARIF log.
-pub(crate) fn as_sarif(report: &Report, findings: &[Finding], bases: &Bases) -> Value {
+pub(crate) fn as_sarif(
+    snapshot: &Snapshot,
+    report: &Report,
+    findings: &[Finding],
+    bases: &Bases,
+) -> Value {
     let mut all: Vec<Finding> = report
         .findings
         .iter()
-        .map(|broken| claim(broken, bases))
+        .map(|broken| claim(snapshot, broken, bases))
         .collect();
     all.extend(findings.iter().cloned());
     lint::sarif(&all)
 }
 
-fn claim(broken: &Broken, bases: &Bases) -> Finding {
+fn claim(snapshot: &Snapshot, broken: &Broken, bases: &Bases) -> Finding {
     let (object, source, place) = &broken.route;
     let witness = &broken.witness;
     let curl = witness.curl(bases.of(witness));
@@ -62,7 +68,7 @@ fn claim(broken: &Broken, bases: &Bases) -> Finding {
         witness: Some(Witness {
             curl,
             request: vec![request_json(witness).to_string()],
-            trace: trace(witness)
+            trace: trace(snapshot, witness)
                 .lines()
                 .map(|line| line.trim().to_owned())
                 .collect(),

@@ -10,10 +10,20 @@ use crate::paint::Paint;
 /// shown before "and more".
 const SHOWN: usize = 4;
 
+/// How much is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// What decided, without routes and whose they are: below a finding.
+    Brief,
+    /// What decided.
+    Short,
+    /// Everything that was looked at.
+    All,
+}
+
 /// How steps are written.
 pub(crate) struct Text<'c> {
-    /// Everything that was looked at, instead of what decided.
-    pub(crate) all: bool,
+    pub(crate) form: Form,
     pub(crate) indent: usize,
     pub(crate) paint: Paint,
     /// Where the age of objects is looked up, which is what orders them.
@@ -35,12 +45,21 @@ pub(crate) fn stage(stage: Stage) -> &'static str {
 }
 
 impl Text<'_> {
+    /// Where what belongs to a step begins.
+    fn below(&self) -> usize {
+        if self.form == Form::Brief { 2 } else { 10 }
+    }
+
+    fn all(&self) -> bool {
+        self.form == Form::All
+    }
+
     /// The steps, each beginning on a line of its own.
     pub(crate) fn steps<'s>(&self, steps: impl Iterator<Item = &'s Step>) -> String {
         let mut out = String::new();
         let mut hop = None;
         let mut route = None;
-        for step in steps.filter(|step| step.decides || self.all) {
+        for step in steps.filter(|step| step.decides || self.all()) {
             if hop.is_some_and(|hop| hop != step.hop) {
                 out.push('\n');
             }
@@ -63,6 +82,9 @@ impl Text<'_> {
     }
 
     fn step(&self, out: &mut String, step: &Step, again: bool) {
+        if self.form == Form::Brief {
+            return self.brief(out, step);
+        }
         let name = format!("{:<9}", stage(step.stage));
         let text = if step.decides {
             step.text.clone()
@@ -81,6 +103,17 @@ impl Text<'_> {
         }
     }
 
+    fn brief(&self, out: &mut String, step: &Step) {
+        let line = match &step.object {
+            Some((object, source)) => format!("{}: {object} ({source})", step.text),
+            None => step.text.clone(),
+        };
+        self.line(out, 0, &line);
+        if step.stage != Stage::Route {
+            self.rules(out, step);
+        }
+    }
+
     fn object(&self, (object, source): &(ObjectRef, Source)) -> String {
         format!("{object}  {}", self.paint.faint(source))
     }
@@ -94,7 +127,7 @@ impl Text<'_> {
             order.len()
         );
         self.line(out, 10, &self.paint.faint(heading));
-        let shown = if self.all { order.len() } else { SHOWN };
+        let shown = if self.all() { order.len() } else { SHOWN };
         for (number, object) in order.iter().take(shown).enumerate() {
             let age = self.created.map(|cluster| created(cluster, &object.0));
             let age = age.map_or(String::new(), |age| format!("  {}", self.paint.faint(age)));
@@ -116,7 +149,11 @@ impl Text<'_> {
             1 => one,
             _ => many,
         };
-        let hint = format!("and {count} more {what}, shown with `--all`");
+        let hint = if self.form == Form::Brief {
+            format!("and {count} more {what}")
+        } else {
+            format!("and {count} more {what}, shown with `--all`")
+        };
         self.line(out, depth, &self.paint.faint(hint));
     }
 
@@ -134,7 +171,7 @@ impl Text<'_> {
                 self.line(out, 10, &line);
             }
         }
-        if !self.all {
+        if !self.all() {
             let count = tried.count();
             let hint = match count {
                 0 => return,
@@ -165,9 +202,9 @@ impl Text<'_> {
         let rules: Vec<&Looked> = step
             .looked
             .iter()
-            .filter(|rule| self.all || !matched || rule.holds)
+            .filter(|rule| self.all() || !matched || rule.holds)
             .collect();
-        let shown = if self.all { rules.len() } else { SHOWN };
+        let shown = if self.all() { rules.len() } else { SHOWN };
         for rule in rules.iter().take(shown) {
             let head = if rule.clauses.is_empty() {
                 format!(
@@ -186,39 +223,39 @@ impl Text<'_> {
             } else {
                 head
             };
-            self.line(out, 10, &format!("{} {head}", self.paint.mark(rule.holds)));
+            self.line(out, self.below(), &format!("{} {head}", self.paint.mark(rule.holds)));
             for clause in &rule.clauses {
-                if self.all || rule.holds || !clause.holds {
+                if self.all() || rule.holds || !clause.holds {
                     self.clause(out, clause);
                 }
             }
         }
-        self.more(out, 10, rules.len().saturating_sub(shown), "rule", "rules");
+        self.more(out, self.below(), rules.len().saturating_sub(shown), "rule", "rules");
     }
 
     fn clause(&self, out: &mut String, clause: &Clause) {
         // An alternative that does not hold is nothing to explain where another does.
-        let told = |one: &&Alternative| self.all || one.holds || !clause.holds;
+        let told = |one: &&Alternative| self.all() || one.holds || !clause.holds;
         let alternatives: Vec<&Alternative> = clause.any.iter().filter(told).collect();
-        let shown = if self.all { alternatives.len() } else { SHOWN };
+        let shown = if self.all() { alternatives.len() } else { SHOWN };
         for (number, alternative) in alternatives.iter().take(shown).enumerate() {
             let name = if number == 0 { clause.name } else { "or" };
             if alternative.all.is_empty() {
                 let line = format!("{name:>6}  {} anything", self.paint.mark(true));
-                self.line(out, 12, &line);
+                self.line(out, self.below() + 2, &line);
             }
             for (position, comparison) in alternative.all.iter().enumerate() {
                 let name = if position == 0 { name } else { "and" };
                 let line = format!("{name:>6}  {}", self.comparison(comparison));
-                self.line(out, 12, &line);
+                self.line(out, self.below() + 2, &line);
             }
         }
         let rest = alternatives.len().saturating_sub(shown);
-        self.more(out, 20, rest, "alternative", "alternatives");
+        self.more(out, self.below() + 10, rest, "alternative", "alternatives");
     }
 
     fn comparison(&self, comparison: &Comparison) -> String {
-        let shown = if self.all { usize::MAX } else { SHOWN };
+        let shown = if self.all() { usize::MAX } else { SHOWN };
         let wanted = comparison.wanted.iter().take(shown);
         let mut list = wanted.map(|v| visible(v)).collect::<Vec<_>>().join(", ");
         let rest = comparison.wanted.len().saturating_sub(shown);

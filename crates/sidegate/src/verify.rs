@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::cli::{VerifyArgs, VerifyOutput};
 use crate::inputs::Inputs;
 use crate::output::{self, Style};
+use crate::paint::Paint;
 use crate::{hygiene, live, replay, steps};
 
 /// Where the listeners are reached.
@@ -51,7 +52,7 @@ pub(crate) fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
             output::data(&serde_json::to_string_pretty(&value)?)?;
         }
         VerifyOutput::Sarif => {
-            let value = hygiene::as_sarif(&report, &lints, &bases);
+            let value = hygiene::as_sarif(&snapshot, &report, &lints, &bases);
             output::data(&serde_json::to_string_pretty(&value)?)?;
         }
         VerifyOutput::Text => {
@@ -96,7 +97,7 @@ fn as_text(what: &str, report: &Report, snapshot: &Snapshot, bases: &Bases) -> S
         };
         out.push_str(&format!("{sign} {}{word}\n", claim.statement()));
         for finding in report.findings.iter().filter(|f| f.claim == claim) {
-            out.push_str(&finding_text(finding, bases));
+            out.push_str(&finding_text(snapshot, finding, bases));
         }
         for reason in report.undecided.get(&claim).into_iter().flatten() {
             out.push_str(&format!("    not decided: {reason}\n"));
@@ -125,7 +126,7 @@ fn as_text(what: &str, report: &Report, snapshot: &Snapshot, bases: &Bases) -> S
     out
 }
 
-fn finding_text(finding: &Finding, bases: &Bases) -> String {
+fn finding_text(snapshot: &Snapshot, finding: &Finding, bases: &Bases) -> String {
     let witness = &finding.witness;
     let mut out = format!(
         "    {}\n      {}, on {}\n",
@@ -133,7 +134,7 @@ fn finding_text(finding: &Finding, bases: &Bases) -> String {
         witness.answer,
         finding.listener
     );
-    out.push_str(&trace(witness));
+    out.push_str(&trace(snapshot, witness));
     if finding.count > 1 {
         out.push_str(&format!(
             "      and {} more of the kind\n",
@@ -143,19 +144,23 @@ fn finding_text(finding: &Finding, bases: &Bases) -> String {
     out
 }
 
-/// The steps that decided, with the place where each is written.
-pub(crate) fn trace(witness: &Witness) -> String {
-    let deciding = witness.steps.iter().filter(|step| {
+/// The steps that decided, with what was compared and the place where each is
+/// written.
+pub(crate) fn trace(snapshot: &Snapshot, witness: &Witness) -> String {
+    let steps = ::verify::explained(snapshot, &witness.head).steps;
+    let deciding = steps.iter().filter(|step| {
         matches!(
             step.stage,
             Stage::Policy | Stage::Check | Stage::Route | Stage::Access
         )
     });
-    let lines = deciding.map(|step| match &step.object {
-        Some((object, source)) => format!("        {}: {object} ({source})\n", step.text),
-        None => format!("        {}\n", step.text),
-    });
-    lines.collect()
+    let text = steps::Text {
+        form: steps::Form::Brief,
+        indent: 8,
+        paint: Paint::Plain,
+        created: None,
+    };
+    text.steps(deciding)
 }
 
 fn as_json(report: &Report, snapshot: &Snapshot, bases: &Bases) -> Value {
@@ -166,7 +171,7 @@ fn as_json(report: &Report, snapshot: &Snapshot, bases: &Bases) -> Value {
                 .findings
                 .iter()
                 .filter(|f| f.claim == claim)
-                .map(|finding| finding_json(finding, bases))
+                .map(|finding| finding_json(snapshot, finding, bases))
                 .collect();
             json!({
                 "id": claim.id(),
@@ -194,7 +199,7 @@ fn word(verdict: Verdict) -> &'static str {
     }
 }
 
-fn finding_json(finding: &Finding, bases: &Bases) -> Value {
+fn finding_json(snapshot: &Snapshot, finding: &Finding, bases: &Bases) -> Value {
     let (object, source, place) = &finding.route;
     json!({
         "curl": finding.witness.curl(bases.of(&finding.witness)),
@@ -202,7 +207,7 @@ fn finding_json(finding: &Finding, bases: &Bases) -> Value {
         "answer": finding.witness.answer,
         "listener": finding.listener,
         "route": { "object": object, "source": source, "place": place },
-        "steps": steps_json(&finding.witness),
+        "steps": steps_json(snapshot, &finding.witness),
         "groups": finding.count,
     })
 }
@@ -225,6 +230,7 @@ pub(crate) fn request_json(witness: &Witness) -> Value {
 }
 
 /// The steps of a witness.
-pub(crate) fn steps_json(witness: &Witness) -> Vec<Value> {
-    witness.steps.iter().map(steps::as_json).collect()
+pub(crate) fn steps_json(snapshot: &Snapshot, witness: &Witness) -> Vec<Value> {
+    let steps = ::verify::explained(snapshot, &witness.head).steps;
+    steps.iter().map(steps::as_json).collect()
 }

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use policy::{
-    Answers, Caller, CheckAnswer, CheckResponse, Destination, Entrance, Question, Refusal,
-    RequestHead, Scheme, Snapshot, Step, TestValue, TokenError, Verdict, decide, normalise,
+    Answers, Caller, CheckAnswer, CheckResponse, Destination, Entrance, Everything, Question, Refusal,
+    RequestHead, Scheme, Snapshot, Step, TestValue, TokenError, Trace, Verdict, decide, normalise,
 };
 
 use crate::analysis::{Flow, Outcome};
@@ -251,11 +251,25 @@ pub struct DecidedRequest {
 /// Decides a request of somebody who has neither a session nor a valid token.
 /// Login services are taken to send strangers to the login.
 pub fn decision(snapshot: &Snapshot, head: &RequestHead) -> DecidedRequest {
+    decided(snapshot, head, Vec::new, |steps| steps)
+}
+
+/// The same, with everything that was looked at on the way.
+pub fn explained(snapshot: &Snapshot, head: &RequestHead) -> DecidedRequest {
+    decided(snapshot, head, Everything::default, |trace| trace.0)
+}
+
+fn decided<T: Trace>(
+    snapshot: &Snapshot,
+    head: &RequestHead,
+    begin: fn() -> T,
+    steps_of: fn(T) -> Vec<Step>,
+) -> DecidedRequest {
     let mut answers = Answers::new();
     let mut asked: Option<Decided> = None;
     loop {
-        let mut steps = Vec::new();
-        let (verdict, answer) = match decide(snapshot, head, &answers, &mut steps) {
+        let mut trace = begin();
+        let (verdict, answer) = match decide(snapshot, head, &answers, &mut trace) {
             Verdict::Ask(Question::Caller(_)) => {
                 let bearer = head.headers.contains_key(http::header::AUTHORIZATION);
                 answers.caller_is(if bearer {
@@ -308,7 +322,7 @@ pub fn decision(snapshot: &Snapshot, head: &RequestHead) -> DecidedRequest {
         };
         return DecidedRequest {
             verdict,
-            steps,
+            steps: steps_of(trace),
             answer,
         };
     }
