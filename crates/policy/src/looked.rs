@@ -14,7 +14,7 @@ use crate::request::RequestHead;
 use crate::routematch::scheme;
 use crate::routes::Route;
 use crate::rules::{Attribute, Constraint, Facts};
-use crate::trace::Trace;
+use crate::trace::{Step, Trace};
 
 /// A rule or a route that was compared with the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +62,34 @@ pub struct Comparison {
     pub got: Vec<String>,
     /// Whether it holds.
     pub holds: bool,
+}
+
+impl Step {
+    /// The rules that tell the outcome: those that matched, or all where none did.
+    pub fn deciding(&self) -> impl Iterator<Item = &Looked> {
+        let matched = self.looked.iter().any(|rule| rule.holds);
+        self.looked
+            .iter()
+            .filter(move |rule| rule.holds || !matched)
+    }
+}
+
+impl Looked {
+    /// The clauses that tell the outcome: all of one that matched, or what failed.
+    pub fn deciding(&self) -> impl Iterator<Item = &Clause> {
+        let holds = self.holds;
+        self.clauses
+            .iter()
+            .filter(move |clause| holds || !clause.holds)
+    }
+}
+
+impl Clause {
+    /// The alternatives that tell the outcome: those that hold, or all where none does.
+    pub fn deciding(&self) -> impl Iterator<Item = &Alternative> {
+        let holds = self.holds;
+        self.any.iter().filter(move |one| one.holds || !holds)
+    }
 }
 
 /// The lines of a header, to read; pseudo headers are parts of the request.

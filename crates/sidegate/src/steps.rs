@@ -198,12 +198,11 @@ impl Text<'_> {
     /// Rules as the logic they are. In short those that matched, or for each
     /// one that did not, what failed.
     fn rules(&self, out: &mut String, step: &Step) {
-        let matched = step.looked.iter().any(|rule| rule.holds);
-        let rules: Vec<&Looked> = step
-            .looked
-            .iter()
-            .filter(|rule| self.all() || !matched || rule.holds)
-            .collect();
+        let rules: Vec<&Looked> = if self.all() {
+            step.looked.iter().collect()
+        } else {
+            step.deciding().collect()
+        };
         let shown = if self.all() { rules.len() } else { SHOWN };
         for rule in rules.iter().take(shown) {
             let head = if rule.clauses.is_empty() {
@@ -223,21 +222,40 @@ impl Text<'_> {
             } else {
                 head
             };
-            self.line(out, self.below(), &format!("{} {head}", self.paint.mark(rule.holds)));
-            for clause in &rule.clauses {
-                if self.all() || rule.holds || !clause.holds {
-                    self.clause(out, clause);
-                }
+            self.line(
+                out,
+                self.below(),
+                &format!("{} {head}", self.paint.mark(rule.holds)),
+            );
+            let clauses: Vec<&Clause> = if self.all() {
+                rule.clauses.iter().collect()
+            } else {
+                rule.deciding().collect()
+            };
+            for clause in clauses {
+                self.clause(out, clause);
             }
         }
-        self.more(out, self.below(), rules.len().saturating_sub(shown), "rule", "rules");
+        self.more(
+            out,
+            self.below(),
+            rules.len().saturating_sub(shown),
+            "rule",
+            "rules",
+        );
     }
 
     fn clause(&self, out: &mut String, clause: &Clause) {
-        // An alternative that does not hold is nothing to explain where another does.
-        let told = |one: &&Alternative| self.all() || one.holds || !clause.holds;
-        let alternatives: Vec<&Alternative> = clause.any.iter().filter(told).collect();
-        let shown = if self.all() { alternatives.len() } else { SHOWN };
+        let alternatives: Vec<&Alternative> = if self.all() {
+            clause.any.iter().collect()
+        } else {
+            clause.deciding().collect()
+        };
+        let shown = if self.all() {
+            alternatives.len()
+        } else {
+            SHOWN
+        };
         for (number, alternative) in alternatives.iter().take(shown).enumerate() {
             let name = if number == 0 { clause.name } else { "or" };
             if alternative.all.is_empty() {

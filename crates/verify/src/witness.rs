@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use policy::{
-    Answers, Caller, CheckAnswer, CheckResponse, Destination, Entrance, Everything, Question, Refusal,
-    RequestHead, Scheme, Snapshot, Step, TestValue, TokenError, Trace, Verdict, decide, normalise,
+    Answers, Caller, CheckAnswer, CheckResponse, Destination, Entrance, Everything, Question,
+    Refusal, RequestHead, Scheme, Snapshot, Step, TestValue, TokenError, Trace, Verdict, decide,
+    normalise,
 };
 
 use crate::analysis::{Flow, Outcome};

@@ -11,6 +11,7 @@
 mod as_written;
 mod enforced;
 mod filters;
+mod trace;
 mod versions;
 
 use std::net::SocketAddr;

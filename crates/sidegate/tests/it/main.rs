@@ -14,6 +14,7 @@ mod crash;
 mod docs;
 mod drain;
 mod enforced;
+mod explain;
 mod hygiene;
 mod login;
 mod prove;
