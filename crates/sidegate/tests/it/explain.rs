@@ -98,34 +98,24 @@ fn the_connection_can_be_chosen() {
     );
     assert!(error.contains(":8081 (port 8081 of "), "{error}");
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("policy.yaml");
-    std::fs::write(
-        &file,
-        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: office, namespace: istio-system}\n\
-         spec: {action: DENY, rules: [{from: [{source: {notIpBlocks: [192.0.2.0/24]}}]}]}\n",
-    )
-    .unwrap();
+    let file = folder.path().join("cluster.yaml");
+    let policy = "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
+         metadata: {name: office, namespace: istio-system}\n\
+         spec: {action: DENY, rules: [{from: [{source: {notIpBlocks: [192.0.2.0/24]}}]}]}\n";
+    let cluster = include_str!("../../../../examples/seed/cluster.yaml");
+    std::fs::write(&file, format!("{cluster}\n{policy}")).unwrap();
     let file = file.display().to_string();
     for (ip, expected) in [
         ("192.0.2.9", "no DENY rule matches"),
         ("198.51.100.1", "DENY rule 0 matches"),
     ] {
-        let arguments = [
-            "explain",
-            &file,
-            "GET",
-            "http://a.example.com/",
-            "--ip",
-            ip,
-            "--all",
-        ];
-        let output = sidegate(&arguments);
+        let request = ["GET", "http://kubeflow.example.com/", "--ip", ip];
+        let who = ["--as", "user:a@example.com", "--all"];
+        let output = sidegate(&[&["explain", &file][..], &request, &who].concat());
         let text = stdout(&output);
         assert!(text.contains(expected), "{ip}\n{text}\n{}", stderr(&output));
-        assert!(
-            text.contains(&format!("(the request has `{ip}`)")),
-            "{text}"
-        );
+        let got = format!("(the request has `{ip}`)");
+        assert!(text.contains(&got), "{text}");
     }
 }
 
