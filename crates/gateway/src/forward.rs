@@ -22,7 +22,7 @@ use crate::tunnel;
 /// A request on its way out.
 pub(crate) struct Outbound<'a> {
     pub(crate) connection: &'a Arc<Connection>,
-    pub(crate) permit: Box<Permit>,
+    pub(crate) permit: Permit,
     pub(crate) admitted: Admitted,
     pub(crate) body: Body,
     pub(crate) on_upgrade: Option<OnUpgrade>,
@@ -195,7 +195,7 @@ impl Finish {
 /// The request as it goes out, in origin form, and its authority. Uses up the
 /// permit: there is no other way to make one.
 fn request(
-    permit: Box<Permit>,
+    permit: Permit,
     admitted: Admitted,
     body: Body,
 ) -> Result<(Request<Body>, HeaderValue), Fault> {

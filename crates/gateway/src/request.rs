@@ -165,7 +165,7 @@ impl Exchange<'_> {
         response
     }
 
-    async fn forward(self, permit: Box<Permit>) -> Result<Response<Body>, Fault> {
+    async fn forward(self, permit: Permit) -> Result<Response<Body>, Fault> {
         let outbound = Outbound {
             connection: self.connection,
             permit,
@@ -185,7 +185,7 @@ async fn decide(
     connection: &Arc<Connection>,
     snapshot: &Snapshot,
     head: &RequestHead,
-) -> Result<Result<Box<Permit>, Box<policy::Denial>>, Fault> {
+) -> Result<Result<Permit, Box<policy::Denial>>, Fault> {
     #[expect(clippy::cast_possible_truncation, reason = "any 32 bits will do")]
     let mut answers = Answers::with_draw(draw::number() as u32);
     for _ in 0..MAX_QUESTIONS {

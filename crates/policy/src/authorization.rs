@@ -10,7 +10,7 @@ use crate::settings::{IstioVersion, Problem};
 use crate::workloads::{GatewayPods, selects};
 
 /// The CUSTOM policies of one provider.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Custom {
     pub(crate) authorizer: Authorizer,
     pub(crate) policies: Vec<Policy>,

@@ -19,7 +19,7 @@ pub(crate) const CORS: &str = "envoy.filters.http.cors";
 pub(crate) const ROUTER: &str = "envoy.filters.http.router";
 
 /// One filter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Filter {
     /// Its name in the chain: what EnvoyFilters match and what per-route
     /// configuration is found by.
@@ -34,7 +34,7 @@ pub(crate) struct Filter {
 }
 
 /// What a filter does to a decision.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum FilterStep {
     /// The access levels of the routes; ours, no EnvoyFilter can move it.
     Access,
@@ -62,7 +62,7 @@ pub(crate) enum FilterStep {
 }
 
 /// The filters of a listener, and the authorizers that EnvoyFilters inserted.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Chain {
     pub(crate) filters: Vec<Filter>,
     pub(crate) authorizers: Vec<Authorizer>,
@@ -177,7 +177,7 @@ pub(crate) enum Position<'n> {
 }
 
 /// What the configuration of a route says about one filter of the chain.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Override {
     /// Skipped.
     Off,
@@ -190,7 +190,7 @@ pub(crate) enum Override {
 }
 
 /// The per-route configuration of one route: by index of the filter.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Overrides(Option<Arc<[(usize, Override)]>>);
 
 impl Overrides {

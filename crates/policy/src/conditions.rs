@@ -11,7 +11,7 @@ use crate::routes::RouteCondition;
 use crate::rules::{self, CompiledRule, Constraint, Value};
 
 /// A boolean combination of [`Test`]s.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Condition {
     /// All hold; an empty list holds.
     All(Vec<Condition>),
@@ -25,7 +25,7 @@ pub enum Condition {
 
 /// One attribute of a request compared with one value. A missing attribute
 /// fails the test; of several values of a header any may satisfy it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Test {
     /// What is looked at.
     pub attribute: Attribute,
@@ -34,7 +34,7 @@ pub struct Test {
 }
 
 /// What an attribute is compared with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum TestValue {
     /// A string matcher.
     Text(Matcher),

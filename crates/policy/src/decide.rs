@@ -24,14 +24,20 @@ use crate::walk::Crossing;
 
 /// The outcome of one call of [`decide`].
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a permit is what most requests get, and costs no allocation"
+)]
 pub enum Verdict {
     /// May be forwarded.
-    Permit(Box<Permit>),
+    Permit(Permit),
     /// May not.
     Denial(Box<Denial>),
     /// Not decided yet: this has to be found out first.
     Ask(Question),
 }
+
+const NOT_ALLOWED: &str = "there are ALLOW policies and none of their rules matches";
 
 /// A route that sends to our own listeners more often than this goes in a circle.
 const MAX_HOPS: u8 = 6;
@@ -69,7 +75,7 @@ pub fn decide(
         changes: forward::Changes::default(),
     };
     match decision.run(head) {
-        Ok(permit) => Verdict::Permit(Box::new(permit)),
+        Ok(permit) => Verdict::Permit(permit),
         Err(Stop::Denied(denial)) => {
             let last = || Step::new(0, Stage::Answer, denial.reason.clone(), None);
             decision.trace.step(last);
@@ -275,6 +281,19 @@ impl<'a, T: Trace> Decision<'a, T> {
         ))
     }
 
+    /// What the first rule of an action that matches means, where nobody wants
+    /// to know which ones did not.
+    pub(crate) fn indexed(action: Action, first: Option<(&Policy, usize)>) -> Result<(), Stop> {
+        match (action, first) {
+            (Action::Deny, Some((policy, rule))) => Err(Stop::deny(
+                Refusal::Rbac,
+                format!("{} denies by rule {rule}", policy.object),
+            )),
+            (Action::Allow, None) => Err(Stop::deny(Refusal::Rbac, NOT_ALLOWED)),
+            _ => Ok(()),
+        }
+    }
+
     /// The policies of one action.
     pub(crate) fn policies<'p>(
         &mut self,
@@ -344,10 +363,7 @@ impl<'a, T: Trace> Decision<'a, T> {
             }
         }
         if allow == Some(false) {
-            return Err(Stop::deny(
-                Refusal::Rbac,
-                "there are ALLOW policies and none of their rules matches",
-            ));
+            return Err(Stop::deny(Refusal::Rbac, NOT_ALLOWED));
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! of a destination, answers a route makes by itself.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
@@ -106,11 +107,7 @@ impl Changes {
             caller,
             timeout: route.timeout,
             cors: None,
-            route: format!(
-                "{}/{} {}",
-                route.object.namespace, route.object.name, route.place
-            )
-            .into(),
+            route: Arc::clone(&route.label),
         }
     }
 }

@@ -36,6 +36,7 @@ mod forward;
 mod harmless;
 mod headerops;
 mod httpfilter;
+mod index;
 mod looked;
 mod lua;
 mod matcher;

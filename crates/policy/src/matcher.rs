@@ -25,6 +25,21 @@ pub enum Matcher {
     Regex(Regex),
 }
 
+/// Regular expressions are the same when they are written the same.
+impl PartialEq for Matcher {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Present, Self::Present) => true,
+            (Self::Exact(a), Self::Exact(b))
+            | (Self::Prefix(a), Self::Prefix(b))
+            | (Self::PathPrefix(a), Self::PathPrefix(b))
+            | (Self::Suffix(a), Self::Suffix(b)) => a == b,
+            (Self::Regex(a), Self::Regex(b)) => a.as_str() == b.as_str(),
+            _ => false,
+        }
+    }
+}
+
 impl Matcher {
     /// Istio's StringMatch, as a VirtualService writes it.
     pub(crate) fn of_route(spec: &StringMatch) -> Result<Self, String> {

@@ -13,7 +13,7 @@ pub(crate) struct RequestPrincipal {
 }
 
 /// A value of `requestPrincipals`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum PrincipalMatcher {
     /// Issuer and subject, each by itself.
     Split { issuer: Matcher, subject: Matcher },

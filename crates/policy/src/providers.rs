@@ -13,7 +13,7 @@ use crate::permit::{HeaderChange, Reply};
 use crate::request::RequestHead;
 
 /// One external authorizer in front of a listener.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Authorizer {
     pub(crate) name: Arc<str>,
     pub(crate) kind: AuthorizerKind,
@@ -26,7 +26,7 @@ pub(crate) struct Authorizer {
 }
 
 /// How it is asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum AuthorizerKind {
     /// Over HTTP.
     Http(Arc<ExtAuthzHttp>),

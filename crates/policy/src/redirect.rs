@@ -9,7 +9,7 @@ use crate::request::RequestHead;
 use crate::routematch::{RouteCondition, scheme};
 
 /// A redirect.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Redirect {
     status: StatusCode,
     scheme: Option<String>,
@@ -18,7 +18,7 @@ pub(crate) struct Redirect {
     path: NewPath,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 enum NewPath {
     Same,
     Whole(String),

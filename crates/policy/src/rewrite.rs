@@ -20,6 +20,27 @@ pub(crate) enum PathRewrite {
     },
 }
 
+/// Regular expressions are the same when they are written the same.
+impl PartialEq for PathRewrite {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Prefix { from, to }, Self::Prefix { from: f, to: t }) => from == f && to == t,
+            (Self::Whole(a), Self::Whole(b)) => a == b,
+            (
+                Self::Regex {
+                    pattern,
+                    replacement,
+                },
+                Self::Regex {
+                    pattern: p,
+                    replacement: r,
+                },
+            ) => pattern.as_str() == p.as_str() && replacement == r,
+            _ => false,
+        }
+    }
+}
+
 impl PathRewrite {
     /// `by_segment` is the Gateway API's reading: `/` takes the prefix away.
     pub(crate) fn compile(

@@ -10,7 +10,7 @@ use crate::request::{RequestHead, Scheme};
 use crate::trace::Trace;
 
 /// What a request must look like; all parts given hold.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct RouteCondition {
     pub(crate) path: Option<PathMatch>,
     pub(crate) scheme: Option<Matcher>,
@@ -25,7 +25,7 @@ pub(crate) struct RouteCondition {
 }
 
 /// A condition on the path.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PathMatch {
     pub(crate) matcher: Matcher,
     pub(crate) ignore_case: bool,

@@ -19,7 +19,7 @@ pub(crate) use crate::rewrite::PathRewrite;
 pub(crate) use crate::routematch::RouteCondition;
 
 /// One route of a virtual host.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Route {
     pub(crate) condition: RouteCondition,
     pub(crate) action: RouteAction,
@@ -39,10 +39,12 @@ pub(crate) struct Route {
     pub(crate) overrides: Overrides,
     /// `http[i]`, with the route's name if it has one.
     pub(crate) place: Arc<str>,
+    /// The same after the namespace and name of the object, for logs.
+    pub(crate) label: Arc<str>,
 }
 
 /// What a matching route does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum RouteAction {
     Forward(Vec<Weighted>),
     Redirect(Redirect),
@@ -50,7 +52,7 @@ pub(crate) enum RouteAction {
 }
 
 /// One of several destinations.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Weighted {
     pub(crate) destination: Destination,
     /// What is answered instead: the control plane knows no such Service or
@@ -67,6 +69,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) object: &'a ObjectRef,
     pub(crate) source: &'a Source,
     pub(crate) place: Arc<str>,
+    pub(crate) label: Arc<str>,
     pub(crate) access: Arc<RouteAccess>,
     /// Port of the Gateway server.
     pub(crate) port: u16,
@@ -133,6 +136,7 @@ impl Route {
             },
             overrides: Overrides::default(),
             place: Arc::clone(&around.place),
+            label: Arc::clone(&around.label),
         })
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct Facts<'a> {
 }
 
 /// A policy with its rules.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Policy {
     pub(crate) action: Action,
     pub(crate) provider: String,
@@ -45,7 +45,7 @@ pub(crate) struct Policy {
 }
 
 /// (any of `from`) and (any of `to`) and (all of `when`); an empty list holds.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct CompiledRule {
     pub(crate) index: usize,
     pub(crate) from: Vec<Vec<Constraint>>,
@@ -54,7 +54,7 @@ pub(crate) struct CompiledRule {
 }
 
 /// One attribute compared with a list: any value, and none of the negated ones.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Constraint {
     pub(crate) attribute: Attribute,
     pub(crate) negated: bool,
@@ -87,7 +87,7 @@ pub(crate) enum Attribute {
     Absent,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
     Text(Matcher),
     Principal(PrincipalMatcher),
@@ -217,7 +217,7 @@ impl CompiledRule {
         Some(compiled)
     }
 
-    fn matches<T: Trace>(&self, facts: Facts<'_>, clauses: &mut Vec<Clause>) -> bool {
+    pub(crate) fn matches<T: Trace>(&self, facts: Facts<'_>, clauses: &mut Vec<Clause>) -> bool {
         let when = std::slice::from_ref(&self.when);
         let parts = [("from", &*self.from), ("to", &*self.to), ("when", when)];
         looked::all::<T>(parts.into_iter().map(|(name, alternatives)| {

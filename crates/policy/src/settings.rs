@@ -7,7 +7,7 @@ use resources::{Object, ObjectRef, Source};
 pub use crate::versions::IstioVersion;
 
 /// Inputs of [`Snapshot::compile`](crate::Snapshot::compile) that are not in the YAML.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
     /// Istio version that overrides the Sidegate object and the mesh annotation.
     pub istio_version: Option<IstioVersion>,

@@ -12,6 +12,7 @@ use crate::authorization::{Custom, authorization, token_issuers};
 use crate::chain::Chain;
 use crate::connection::ListenerId;
 use crate::envoyfilter::Patches;
+use crate::index::Indexes;
 use crate::merge::planned;
 use crate::opaque::NotUnderstood;
 use crate::peer::Peer;
@@ -63,8 +64,9 @@ pub(crate) struct Listener {
     /// What of the configuration is not understood and may change answers here.
     pub(crate) not_understood: Vec<NotUnderstood>,
     /// CUSTOM policies by provider.
-    pub(crate) custom: Vec<Custom>,
-    pub(crate) policies: Vec<Policy>,
+    pub(crate) custom: Arc<[Custom]>,
+    pub(crate) policies: Arc<[Policy]>,
+    pub(crate) indexes: Arc<Indexes>,
     /// Issuers whose tokens RequestAuthentications accept here.
     pub(crate) token_issuers: Vec<String>,
 }
@@ -141,6 +143,8 @@ impl Snapshot {
     ) {
         let planned = planned(&pods.gateways(cluster), pods, warnings);
         let (policies, custom) = authorization(cluster, pods, version, warnings);
+        let (policies, custom): (Arc<[Policy]>, Arc<[Custom]>) = (policies.into(), custom.into());
+        let indexes = Arc::new(Indexes::new(&policies, &custom));
         let token_issuers = token_issuers(cluster, pods);
         let mut filter_warnings = Vec::new();
         let mut patches = Patches::of(cluster, pods, version, &mut filter_warnings);
@@ -186,6 +190,7 @@ impl Snapshot {
                 &mut not_understood,
                 &mut filter_warnings,
             );
+            hosts.index();
             filter_warnings.extend(not_understood.iter().map(NotUnderstood::problem));
             let plain = chain_plan.tls.is_none() && chain_plan.bind.is_empty();
             let leads_here = |exposed: &&ExposedPort| plain && exposed.listener == port;
@@ -208,8 +213,9 @@ impl Snapshot {
                 hosts,
                 chain,
                 not_understood,
-                custom: custom.clone(),
-                policies: policies.clone(),
+                custom: Arc::clone(&custom),
+                policies: Arc::clone(&policies),
+                indexes: Arc::clone(&indexes),
                 token_issuers: token_issuers.clone(),
             });
         }

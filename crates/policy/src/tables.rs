@@ -198,6 +198,7 @@ impl Builder<'_, '_> {
             object: &origin.object,
             source: &origin.source,
             place: Arc::clone(&origin.place),
+            label: Arc::clone(&origin.label),
             access: Arc::clone(&origin.access),
             port: server.port.number,
             tls: server.tls.is_some(),
@@ -250,6 +251,7 @@ struct Origin {
     object: ObjectRef,
     source: Source,
     place: Arc<str>,
+    label: Arc<str>,
     access: Arc<RouteAccess>,
 }
 
@@ -289,6 +291,7 @@ impl Origins {
             None => format!("http[{index}] `{}`", http.name),
         };
         let origin = Origin {
+            label: format!("{}/{} {place}", object.namespace, object.name).into(),
             object,
             source,
             place: place.into(),

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::index::RouteIndex;
 use crate::looked::Looked;
 use crate::request::RequestHead;
 use crate::routes::Route;
@@ -20,7 +21,7 @@ pub(crate) struct VirtualHosts {
 }
 
 /// One virtual host.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct VirtualHost {
     pub(crate) name: String,
     /// Port of the Gateway server that made it.
@@ -29,10 +30,12 @@ pub(crate) struct VirtualHost {
     /// A server with `httpsRedirect` owns it.
     pub(crate) require_tls: bool,
     pub(crate) written: Arc<Written>,
+    /// Where there are many routes.
+    pub(crate) index: Option<Arc<RouteIndex>>,
 }
 
 /// The virtual host of Envoy's configuration that holds one or more of ours.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Written {
     /// `host:server-port` of the most specific of them.
     pub(crate) name: String,
@@ -77,6 +80,22 @@ impl VirtualHosts {
         found.or(self.any.as_ref())
     }
 
+    /// The virtual host of that name.
+    pub(crate) fn named(&self, name: &str) -> Option<&VirtualHost> {
+        match name.strip_prefix('*') {
+            Some("") => self.any.as_ref(),
+            Some(suffix) => self.suffix.get(&Reverse(suffix.len()))?.get(suffix),
+            None => self.exact.get(name),
+        }
+    }
+
+    /// Indexes the routes, once nothing changes them any more.
+    pub(crate) fn index(&mut self) {
+        for host in self.all_mut() {
+            host.index = RouteIndex::new(host.routes.iter().map(|route| &**route)).map(Arc::new);
+        }
+    }
+
     /// All virtual hosts, to patch.
     pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut VirtualHost> {
         self.exact
@@ -110,6 +129,16 @@ impl VirtualHost {
         head: &RequestHead,
         looked: &mut Vec<Looked>,
     ) -> Option<&Route> {
+        if !T::LOOKED
+            && let Some(index) = &self.index
+        {
+            let matches = |position: usize| {
+                let route = self.routes.get(position);
+                route.is_some_and(|r| r.condition.matches::<T>(head, &mut Vec::new()))
+            };
+            let found = self.routes.get(index.first(head, matches)?);
+            return found.map(|route| &**route);
+        }
         let mut routes = self.routes.iter();
         let found = routes.find(|route| {
             let mut all = Vec::new();

@@ -129,6 +129,15 @@ impl Snapshot {
             .min_by_key(rank)
     }
 
+    /// Whether some listener's authorizer of that name is a login service.
+    pub fn is_login(&self, authorizer: &str) -> bool {
+        self.listeners.iter().any(|listener| {
+            let custom = listener.custom.iter().map(|custom| &custom.authorizer);
+            let mut all = listener.chain.authorizers.iter().chain(custom);
+            all.any(|known| known.login && *known.name == *authorizer)
+        })
+    }
+
     /// Exact paths of the identity provider that are open to everyone.
     pub fn provider_paths(&self) -> &[String] {
         &self.settings.provider_paths
@@ -211,6 +220,11 @@ impl<'a> ListenerView<'a> {
     /// The virtual host of a host, as [`host_name`](crate::host_name) gives it.
     pub fn host(&self, host: &str) -> Option<HostView<'a>> {
         self.listener.hosts.select(host).map(HostView)
+    }
+
+    /// The virtual host of that name.
+    pub fn named(&self, name: &str) -> Option<HostView<'a>> {
+        self.listener.hosts.named(name).map(HostView)
     }
 
     /// Its external authorizers, in the order in which they are asked.
@@ -336,6 +350,11 @@ impl<'a> HostView<'a> {
     /// `a.example.com`, `*.example.com` or `*`, lower case.
     pub fn name(&self) -> &'a str {
         &self.0.name
+    }
+
+    /// Whether another configuration has just the same at this name.
+    pub fn is_like(&self, other: HostView<'_>) -> bool {
+        self.0 == other.0
     }
 
     /// Plain HTTP is redirected to HTTPS after authorization.

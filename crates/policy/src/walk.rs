@@ -89,7 +89,7 @@ impl<'a, T: Trace> Decision<'a, T> {
                     let Some(custom) = listener.custom.get(*number) else {
                         continue;
                     };
-                    if self.gate(hop, listener, custom, head)? {
+                    if self.gate(hop, listener, (*number, custom), head)? {
                         gates |= gate_bit(*number);
                     }
                 }
@@ -117,6 +117,12 @@ impl<'a, T: Trace> Decision<'a, T> {
                         .filter(|principal| listener.token_issuers.contains(&principal.issuer));
                 }
                 FilterStep::Policies(action) => {
+                    if !T::KEPT
+                        && let Some(index) = listener.indexes.of(*action)
+                    {
+                        Self::indexed(*action, index.first(&listener.policies, facts))?;
+                        continue;
+                    }
                     let policies = listener.policies.iter();
                     self.policies(hop, policies.filter(|p| p.action == *action), facts)?;
                 }
@@ -166,7 +172,7 @@ impl<'a, T: Trace> Decision<'a, T> {
         &mut self,
         hop: u8,
         listener: &Listener,
-        custom: &Custom,
+        (number, custom): (usize, &Custom),
         head: &RequestHead,
     ) -> Result<bool, Stop> {
         let authorizer = &custom.authorizer;
@@ -181,10 +187,14 @@ impl<'a, T: Trace> Decision<'a, T> {
             principal: None,
         };
         let mut looked = Vec::new();
-        let matched = custom
-            .policies
-            .iter()
-            .find_map(|p| Some((p, p.matching_rule::<T>(facts, &mut looked)?)));
+        let index = listener.indexes.custom(number).filter(|_| !T::LOOKED);
+        let matched = match index {
+            Some(index) => index.first(&custom.policies, facts),
+            None => custom
+                .policies
+                .iter()
+                .find_map(|p| Some((p, p.matching_rule::<T>(facts, &mut looked)?))),
+        };
         let step = |text: String, object| Step {
             looked,
             ..Step::new(hop, Stage::Policy, text, object)

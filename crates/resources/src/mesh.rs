@@ -61,7 +61,7 @@ pub struct ExtensionProvider {
 }
 
 /// `envoyExtAuthzHttp`.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ExtAuthzHttp {
     /// Service host, may be prefixed `ns/`.

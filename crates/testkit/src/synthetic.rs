@@ -128,11 +128,15 @@ impl Synthetic {
         };
         let host = draw.below(self.hosts.max(1));
         let mut operation = Vec::new();
-        if draw.below(100) >= usize::from(self.percent_without_host) {
+        let names_host = draw.below(100) >= usize::from(self.percent_without_host);
+        if names_host {
             operation.push(format!("hosts: [\"{}\"]", self.host(host)));
         }
         let path = draw.path(host);
+        // A few that refuse all but a path would leave nothing to ask about.
+        let narrow = !names_host && action != "ALLOW";
         match draw.below(4) {
+            _ if narrow => operation.push(format!("paths: [\"{path}\", \"{path}/*\"]")),
             0 => operation.push(format!("notPaths: [\"{path}*\"]")),
             1 => operation.push(format!("paths: [\"{path}\", \"{path}/*\"]")),
             2 if action == "ALLOW" => operation.push(format!("paths: [\"{path}/{{*}}\"]")),
@@ -157,12 +161,12 @@ data:
   mesh: |
     extensionProviders:
     - name: login
-      envoyExtAuthzHttp: {service: login.istio-system.svc.cluster.local, port: 80}
+      envoyExtAuthzHttp: {service: authservice.istio-system.svc.cluster.local, port: 80}
 ---
 apiVersion: v1
 kind: Service
-metadata: {name: login, namespace: istio-system}
-spec: {selector: {app: login}, ports: [{name: http, port: 80}]}
+metadata: {name: authservice, namespace: istio-system}
+spec: {selector: {app: authservice}, ports: [{name: http, port: 80}]}
 ---
 apiVersion: v1
 kind: Service

@@ -5,21 +5,23 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use policy::{
-    Attribute, Condition, Destination, Entrance, HostView, Owner, RewriteView, RouteStep,
-    RouteView, RuleAction, Snapshot, TestValue,
+    Attribute, Condition, Destination, Entrance, HostView, RouteView, Snapshot, TestValue,
 };
 use rustc_hash::FxHashMap;
 
+use crate::cells::{Partition, Piece, Placed, Side, pieces};
 use crate::classes::authorities;
 use crate::engine::Engine;
+use crate::globals::Globals;
 use crate::language::holds_for;
 use crate::listener::ListenerPart;
-use crate::mdd::{Dim, Set};
-use crate::paths::{Cell, Strings};
-use crate::scope::Scope;
+use crate::mdd::Set;
+use crate::parts::HostPart;
+use crate::paths::Cell;
+use crate::steps::{Steps, StepsKey};
 use crate::terms::{Context, Term, terms};
-use crate::universe::{AUTHORITY, IDENTITY, tests_of};
-use crate::walk::Walk;
+use crate::universe::tests_of;
+use crate::walk::{Seen, Walk};
 
 /// What becomes of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +51,6 @@ pub(crate) struct Flow<'s> {
     pub(crate) trail: Vec<RouteView<'s>>,
     pub(crate) outcome: Outcome<'s>,
     pub(crate) set: Set,
-    /// No identity header of the client's is left on the request.
-    pub(crate) cleaned: bool,
     /// Equal for flows that the same rules decide.
     pub(crate) cause: u64,
 }
@@ -59,52 +59,15 @@ pub(crate) struct Flow<'s> {
 pub(crate) struct Analysis<'s> {
     pub(crate) snapshot: &'s Snapshot,
     pub(crate) listeners: Vec<ListenerPart<'s>>,
-    parts: RefCell<FxHashMap<PartKey, Rc<HostPart<'s>>>>,
+    pub(crate) parts: RefCell<FxHashMap<PartKey, Rc<HostPart<'s>>>>,
+    /// The host-independent cells of each listener.
+    globals: RefCell<FxHashMap<usize, Rc<Globals>>>,
+    /// What the steps of a listener make of all requests.
+    pub(crate) steps: RefCell<FxHashMap<StepsKey, Rc<Steps>>>,
 }
 
 /// Listener, virtual host, authorities, and how many crossings came before.
-type PartKey = (usize, String, Rc<[String]>, usize);
-
-/// A virtual host, for some authorities.
-pub(crate) struct HostPart<'s> {
-    pub(crate) authorities: Rc<[String]>,
-    /// What divides them.
-    authority_tests: Vec<TestValue>,
-    pub(crate) scope: RefCell<Scope>,
-    pub(crate) routes: Vec<RoutePart<'s>>,
-    pub(crate) strings: Strings,
-    pub(crate) requires_tls: bool,
-}
-
-pub(crate) struct RoutePart<'s> {
-    pub(crate) view: RouteView<'s>,
-    pub(crate) terms: Vec<Term>,
-    pub(crate) ways: Vec<WayPart<'s>>,
-    /// What EnvoyFilters change here, by step of the listener.
-    pub(crate) changes: Vec<(usize, Change)>,
-}
-
-/// What a route changes about a step.
-pub(crate) enum Change {
-    Off,
-    On,
-    Refused,
-    /// Requests that match are denied, or those that do not.
-    Rules {
-        denies: bool,
-        terms: Vec<Term>,
-    },
-}
-
-pub(crate) struct WayPart<'s> {
-    pub(crate) destination: Option<&'s Destination>,
-    /// Where it goes on, by classes of the authority.
-    pub(crate) next: Vec<(Set, Option<Rc<HostPart<'s>>>)>,
-    pub(crate) next_listener: Option<usize>,
-    pub(crate) headers: Vec<(Dim, Vec<u16>)>,
-    /// It puts a value of its own into the identity header.
-    pub(crate) sets_identity: bool,
-}
+pub(crate) type PartKey = (usize, String, Rc<[String]>, usize);
 
 /// Path that Knative probes.
 pub(crate) const PROBED: &str = "/healthz";
@@ -122,7 +85,20 @@ impl<'s> Analysis<'s> {
             snapshot,
             listeners,
             parts: RefCell::default(),
+            globals: RefCell::default(),
+            steps: RefCell::default(),
         }
+    }
+
+    /// The host-independent cells of a listener.
+    pub(crate) fn globals(&self, engine: &mut Engine, listener: &ListenerPart<'s>) -> Rc<Globals> {
+        let index = listener.view.index();
+        if let Some(known) = self.globals.borrow().get(&index) {
+            return Rc::clone(known);
+        }
+        let made = Rc::new(Globals::new(engine, [listener, listener]));
+        self.globals.borrow_mut().insert(index, Rc::clone(&made));
+        made
     }
 
     pub(crate) fn listener(&self, index: usize) -> Option<&ListenerPart<'s>> {
@@ -278,205 +254,52 @@ impl<'s> Analysis<'s> {
         found.and_then(|i| u16::try_from(i).ok())
     }
 
-    fn part(
+    /// The cells of a virtual host that differ in something.
+    pub(crate) fn pieces<'p>(
         &self,
         engine: &mut Engine,
-        listener: usize,
-        host: Option<HostView<'s>>,
-        authorities: Rc<[String]>,
-        tests: &[TestValue],
-        depth: usize,
-    ) -> Option<Rc<HostPart<'s>>> {
-        let name = host.map_or("", |host| host.name());
-        let key = (listener, name.to_owned(), authorities.clone(), depth);
-        if let Some(known) = self.parts.borrow().get(&key) {
-            return Some(known.clone());
-        }
-        let part = self.listener(listener)?;
-        let mut scope = Scope::default();
-        let port = part.view.port();
-        let rules = match host {
-            Some(host) => part.rules_for(host.name()),
-            // Without a virtual host there is no route, and rules still deny.
-            None => part.rules.iter().filter(|r| r.is_local).collect(),
-        };
-        for rule in &rules {
-            let compiled = compile(engine, port, &authorities, &rule.condition);
-            match compiled {
-                Some(terms) => terms.into_iter().for_each(|t| scope.add(rule.step, t)),
-                None => engine.give_up("a rule has too many combinations".to_owned()),
-            }
-        }
-        let mut strings: Strings = std::iter::empty().collect();
-        strings.extend(&part.global_strings);
-        scope.strings(&mut strings);
-        let mut routes = Vec::new();
-        for view in host.iter().flat_map(|host| host.routes()) {
-            let Some(terms) = compile(engine, port, &authorities, &view.condition()) else {
-                engine.give_up(format!(
-                    "{} {} has too many combinations",
-                    view.object(),
-                    view.place()
-                ));
-                continue;
-            };
-            for text in terms.iter().flat_map(|t| t.strings()) {
-                strings.add(text);
-            }
-            if view.access().owner == Owner::Model {
-                strings.add(PROBED);
-            }
-            if matches!(view.access().owner, Owner::Platform | Owner::LoginMachinery) {
-                for path in self.snapshot.open_paths() {
-                    strings.add(path);
-                }
-            }
-            let ways = self.ways(engine, view, &authorities, depth, &mut strings);
-            let changes = changes(engine, part, port, &authorities, view, &mut strings);
-            routes.push(RoutePart {
-                view,
-                terms,
-                ways,
-                changes,
-            });
-        }
-        let made = Rc::new(HostPart {
-            authorities,
-            authority_tests: tests.to_vec(),
-            scope: RefCell::new(scope),
-            routes,
-            strings,
-            requires_tls: host.is_some_and(|host| host.requires_tls()),
-        });
-        self.parts.borrow_mut().insert(key, made.clone());
-        Some(made)
-    }
-
-    fn ways(
-        &self,
-        engine: &mut Engine,
-        view: RouteView<'s>,
-        authorities: &Rc<[String]>,
-        depth: usize,
-        strings: &mut Strings,
-    ) -> Vec<WayPart<'s>> {
-        let mut out = Vec::new();
-        for way in view.ways() {
-            // A Service that is not there is answered with an error.
-            let destination = way.destination.filter(|_| !way.missing);
-            let next_listener = destination.and_then(|d| self.snapshot.next_listener(d));
-            let mut next: Vec<(Set, Option<Rc<HostPart<'s>>>)> = Vec::new();
-            if let Some(listener) = next_listener
-                && depth + 1 < MAX_HOPS
-            {
-                next = self.next_parts(engine, listener, way.authority, authorities, depth);
-                for (_, part) in &next {
-                    if let Some(part) = part {
-                        map_back(&part.strings, view.rewrite(), strings);
-                    }
-                }
-            }
-            let headers = way.headers.iter();
-            let headers = headers
-                .filter_map(|h| engine.universe.header_map(h))
-                .collect();
-            let sets_identity = way.headers.iter().any(|change| {
-                let (policy::HeaderChange::Set(name, _) | policy::HeaderChange::Remove(name)) =
-                    change
-                else {
-                    return false;
-                };
-                name == IDENTITY
-            });
-            out.push(WayPart {
-                sets_identity,
-                destination,
-                next,
-                next_listener,
-                headers,
-            });
-        }
-        out
-    }
-
-    /// Where requests go on at another listener, by classes of the authority.
-    fn next_parts(
-        &self,
-        engine: &mut Engine,
-        listener: usize,
-        authority: Option<&str>,
-        authorities: &Rc<[String]>,
-        depth: usize,
-    ) -> Vec<(Set, Option<Rc<HostPart<'s>>>)> {
-        let Some(part) = self.listener(listener) else {
-            return Vec::new();
-        };
-        if let Some(authority) = authority {
-            let fixed: Rc<[String]> = vec![authority.to_owned()].into();
-            let host = part.select(authority);
-            let next = self.part(engine, listener, host, fixed, &[], depth + 1);
-            return vec![(Set::ALL, next)];
-        }
-        let mut groups: BTreeMap<Option<&str>, (Option<HostView<'s>>, Vec<bool>)> = BTreeMap::new();
-        for (index, authority) in authorities.iter().enumerate() {
-            let host = part.select(authority);
-            let (_, members) = groups
-                .entry(host.map(|h| h.name()))
-                .or_insert_with(|| (host, vec![false; authorities.len()]));
-            if let Some(slot) = members.get_mut(index) {
-                *slot = true;
-            }
-        }
-        let mut out = Vec::new();
-        for (host, members) in groups.into_values() {
-            let set = engine.sets.classes(AUTHORITY, members);
-            let next = self.part(engine, listener, host, authorities.clone(), &[], depth + 1);
-            out.push((set, next));
-        }
-        out
+        (listener, part): Placed<'_, 's>,
+        partition: Partition<'p>,
+    ) -> Vec<Piece<'p>> {
+        pieces(engine, partition, [(listener, part); 2])
     }
 
     /// What becomes of the requests of a cell: disjoint sets that together are
     /// all requests the listener can see.
-    pub(crate) fn flows(
+    pub(crate) fn walk(
         &self,
         engine: &mut Engine,
-        listener: usize,
-        part: &HostPart<'s>,
+        (at, part): Placed<'_, 's>,
         cell: Cell<'_>,
-    ) -> Vec<Flow<'s>> {
-        let mut out = Vec::new();
-        let Some(at) = self.listener(listener) else {
-            return out;
-        };
+        side: &Side,
+        seen: &mut dyn FnMut(&mut Engine, Seen<'_, 's>),
+    ) {
         let mut walk = Walk {
             analysis: self,
             engine,
             entrance: at.view.entrance(),
-            authorities: part.authorities.clone(),
             cleaned: self.snapshot.enforces(),
-            out: &mut out,
+            cause: 0,
+            seen,
         };
-        walk.crossing(at, part, cell, at.domain, &mut Vec::new(), 0);
+        walk.crossing(at, part, cell, side, at.domain, &mut Vec::new(), 0);
+    }
+
+    /// The same, gathered.
+    pub(crate) fn flows(
+        &self,
+        engine: &mut Engine,
+        placed: Placed<'_, 's>,
+        cell: Cell<'_>,
+        side: &Side,
+    ) -> Vec<Flow<'s>> {
+        let mut out = Vec::new();
+        self.walk(engine, placed, cell, side, &mut |_, seen| {
+            out.push(seen.flow(&placed.1.authorities));
+        });
         // What is not known overlaps what is.
         out.sort_by_key(|flow| flow.outcome == Outcome::Unknown);
         out
-    }
-}
-
-/// A path as it is after a rewrite, and the strings of what comes next as they
-/// are before it.
-fn map_back(next: &Strings, rewrite: RewriteView<'_>, strings: &mut Strings) {
-    for cell in next.cells().filter(|c| !c.region) {
-        match rewrite {
-            RewriteView::None => strings.add(cell.text),
-            RewriteView::Prefix { from, to } => {
-                if let Some(rest) = cell.text.strip_prefix(to) {
-                    strings.add(&format!("{from}{rest}"));
-                }
-            }
-            RewriteView::Whole(_) | RewriteView::Regex => {}
-        }
     }
 }
 
@@ -509,50 +332,4 @@ fn is_authority(text: &str) -> bool {
         && text
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"-._:~!$&'()*+;=[]@%".contains(&b))
-}
-
-/// What EnvoyFilters change on a route, compiled.
-fn changes(
-    engine: &mut Engine,
-    part: &ListenerPart<'_>,
-    port: u16,
-    authorities: &[String],
-    view: RouteView<'_>,
-    strings: &mut Strings,
-) -> Vec<(usize, Change)> {
-    let mut out = Vec::new();
-    for step in 0..part.steps.len() {
-        let change = match view.step(step) {
-            RouteStep::AsListener => continue,
-            RouteStep::Off => Change::Off,
-            RouteStep::On => Change::On,
-            RouteStep::Refused(_) => Change::Refused,
-            RouteStep::Rules { action, rules } => {
-                let mut all = Vec::new();
-                for rule in rules {
-                    match compile(engine, port, authorities, &rule.condition) {
-                        Some(terms) => all.extend(terms),
-                        None => engine.give_up("a rule has too many combinations".to_owned()),
-                    }
-                }
-                for text in all.iter().flat_map(Term::strings) {
-                    strings.add(text);
-                }
-                Change::Rules {
-                    denies: action == RuleAction::Deny,
-                    terms: all,
-                }
-            }
-        };
-        out.push((step, change));
-    }
-    out
-}
-
-impl HostPart<'_> {
-    /// Whether a model is behind one of its routes.
-    pub(crate) fn has_models(&self) -> bool {
-        let mut routes = self.routes.iter();
-        routes.any(|route| route.view.access().owner == Owner::Model)
-    }
 }

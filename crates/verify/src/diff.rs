@@ -3,15 +3,19 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use policy::{Entrance, HostView, RouteView, Snapshot, TestValue};
+use policy::{Entrance, HostView, RequestHead, RouteView, Snapshot, TestValue};
 use rustc_hash::FxHashMap;
 
 use crate::analysis::{Analysis, Flow, Outcome, literal};
-use crate::claims::{not_followed, not_understood};
+use crate::cells::{Partition, pieces};
 use crate::classes::authorities;
 use crate::engine::Engine;
+use crate::globals::Globals;
+use crate::listener::ListenerPart;
 use crate::mdd::Set;
-use crate::paths::Strings;
+use crate::parts::HostPart;
+use crate::paths::{Cell, Strings};
+use crate::questions::{not_followed, not_understood};
 use crate::witness::{self, Witness};
 
 /// How an answer changes.
@@ -87,17 +91,24 @@ pub struct Difference {
 type Key<'s> = (Kind, Entrance, Trail<'s>, Trail<'s>, u64, u64);
 type Trail<'s> = Vec<(&'s resources::ObjectRef, &'s str)>;
 
+/// What is gathered for one cause: the easiest request.
+type Group = (Option<RequestHead>, usize);
+
 /// Compares two configurations over all requests.
 pub fn diff(old: &Snapshot, new: &Snapshot) -> Difference {
     let mut engine = Engine::new(&[old, new]);
     let before = Analysis::new(&mut engine, old);
     let after = Analysis::new(&mut engine, new);
-    let mut groups: FxHashMap<Key<'_>, (Option<(Witness, String)>, usize)> = FxHashMap::default();
-    let mut out = Difference::default();
+    let mut comparison = Comparison {
+        before: &before,
+        after: &after,
+        groups: FxHashMap::default(),
+        undecided: Vec::new(),
+    };
     for entrance in [Entrance::External, Entrance::Local] {
         let (Some(a), Some(b)) = (before.entrance(entrance), after.entrance(entrance)) else {
             if before.entrance(entrance) != after.entrance(entrance) {
-                out.undecided.push(format!(
+                comparison.undecided.push(format!(
                     "the {} listener exists in one of the two only",
                     match entrance {
                         Entrance::External => "external",
@@ -107,85 +118,11 @@ pub fn diff(old: &Snapshot, new: &Snapshot) -> Difference {
             }
             continue;
         };
-        for name in names(&before, a, &after, b) {
-            let Some(pair) = Pair::new(&mut engine, (&before, a), (&after, b), &name) else {
-                continue;
-            };
-            let mut strings: Strings = std::iter::empty().collect();
-            strings.extend(&pair.old.strings);
-            strings.extend(&pair.new.strings);
-            for cell in strings.cells() {
-                let olds = before.flows(&mut engine, a, &pair.old, cell);
-                let news = after.flows(&mut engine, b, &pair.new, cell);
-                for flow in &news {
-                    for was in &olds {
-                        if flow.outcome == Outcome::Unknown || was.outcome == Outcome::Unknown {
-                            let unknown = [flow, was].into_iter().filter_map(not_followed);
-                            out.undecided.extend(unknown);
-                            continue;
-                        }
-                        let Some(kind) = Kind::of(was.outcome, flow.outcome) else {
-                            continue;
-                        };
-                        let set = engine.sets.and(flow.set, was.set);
-                        if set == Set::NONE {
-                            continue;
-                        }
-                        let key = (
-                            kind,
-                            entrance,
-                            trail(was),
-                            trail(flow),
-                            was.cause,
-                            flow.cause,
-                        );
-                        let group = groups.entry(key).or_default();
-                        group.1 += 1;
-                        if group.1 > MAX_TRIED && group.0.is_some() {
-                            continue;
-                        }
-                        let narrowed = Flow {
-                            set,
-                            ..flow.clone()
-                        };
-                        let found =
-                            witness::find(&mut engine, new, entrance, &narrowed, cell, &strings);
-                        let Some(found) = found else {
-                            continue;
-                        };
-                        let earlier = witness::decision(old, &found.head);
-                        let shorter = |known: &(Witness, String)| found.cost() < known.0.cost();
-                        if earlier.verdict.is(was.outcome) && group.0.as_ref().is_none_or(shorter) {
-                            group.0 = Some((found, earlier.answer));
-                        }
-                    }
-                }
-            }
+        if let (Some(a), Some(b)) = (before.listener(a), after.listener(b)) {
+            comparison.listener(&mut engine, entrance, [a, b]);
         }
     }
-    for ((kind, _, _, after, ..), (found, count)) in groups {
-        match found {
-            Some((witness, before)) => out.changes.push(Change {
-                kind,
-                witness,
-                before,
-                count,
-            }),
-            None => {
-                let place = after
-                    .last()
-                    .map(|(object, place)| format!("{object} {place}"));
-                out.undecided.push(format!(
-                    "{}: a request that is {} seems possible, and none was found",
-                    place.unwrap_or_default(),
-                    kind.name()
-                ));
-            }
-        }
-    }
-    out.changes
-        .sort_by_key(|change| (change.kind, change.witness.cost()));
-    merge(&mut out.changes);
+    let mut out = comparison.difference();
     for snapshot in [old, new] {
         out.undecided.extend(not_understood(snapshot));
     }
@@ -197,6 +134,152 @@ pub fn diff(old: &Snapshot, new: &Snapshot) -> Difference {
     out.undecided.sort();
     out.undecided.dedup();
     out
+}
+
+struct Comparison<'a, 's> {
+    before: &'a Analysis<'s>,
+    after: &'a Analysis<'s>,
+    groups: FxHashMap<Key<'s>, Group>,
+    undecided: Vec<String>,
+}
+
+impl<'s> Comparison<'_, 's> {
+    /// All virtual hosts of a listener; those are passed over for which nothing
+    /// changed.
+    fn listener(&mut self, engine: &mut Engine, entrance: Entrance, sides: [&ListenerPart<'s>; 2]) {
+        let globals = Globals::new(engine, sides);
+        let [old, new] = sides;
+        let same_steps = old.steps == new.steps
+            && old.domain == new.domain
+            && self.before.snapshot.enforces() == self.after.snapshot.enforces();
+        for name in names(sides) {
+            let same = same_steps && self.is_same_host(sides, &name);
+            if same && globals.is_same() {
+                continue;
+            }
+            let Some(pair) = Pair::new(engine, (self.before, old), (self.after, new), &name) else {
+                continue;
+            };
+            let mut own: Strings = std::iter::empty().collect();
+            own.extend(&pair.old.strings);
+            own.extend(&pair.new.strings);
+            let partition = Partition {
+                own: &own,
+                globals: &globals,
+            };
+            let placed = [(old, &*pair.old), (new, &*pair.new)];
+            for piece in pieces(engine, partition, placed) {
+                let [was, is] = &piece.sides;
+                if same && was == is {
+                    continue;
+                }
+                let olds = self.before.flows(engine, placed[0], piece.cell, was);
+                let news = self.after.flows(engine, placed[1], piece.cell, is);
+                for flow in &news {
+                    for was in &olds {
+                        self.compare(engine, (entrance, piece.cell, partition), was, flow);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a virtual host has the same routes and rules of its own in both,
+    /// and leads to no other listener.
+    fn is_same_host(&self, [old, new]: [&ListenerPart<'s>; 2], name: &str) -> bool {
+        let (Some(was), Some(is)) = (old.view.named(name), new.view.named(name)) else {
+            return false;
+        };
+        was.is_like(is)
+            && self.before.next_listeners(was).is_empty()
+            && old.rules_for(name) == new.rules_for(name)
+    }
+
+    fn compare(
+        &mut self,
+        engine: &mut Engine,
+        (entrance, cell, partition): (Entrance, Cell<'_>, Partition<'_>),
+        was: &Flow<'s>,
+        flow: &Flow<'s>,
+    ) {
+        if flow.outcome == Outcome::Unknown || was.outcome == Outcome::Unknown {
+            let unknown = [flow, was].into_iter();
+            let unknown = unknown.filter_map(|f| not_followed(&f.trail, f.outcome));
+            self.undecided.extend(unknown);
+            return;
+        }
+        let Some(kind) = Kind::of(was.outcome, flow.outcome) else {
+            return;
+        };
+        let set = engine.sets.and(flow.set, was.set);
+        if set == Set::NONE {
+            return;
+        }
+        let key = (
+            kind,
+            entrance,
+            trail(was),
+            trail(flow),
+            was.cause,
+            flow.cause,
+        );
+        let (known, count) = self.groups.entry(key).or_default();
+        *count += 1;
+        if *count > MAX_TRIED && known.is_some() {
+            return;
+        }
+        let narrowed = Flow {
+            set,
+            ..flow.clone()
+        };
+        let found = witness::find(
+            engine,
+            self.after.snapshot,
+            entrance,
+            &narrowed,
+            cell,
+            partition,
+            known.as_ref(),
+        );
+        let agrees = |found: &RequestHead| {
+            let earlier = witness::decision(self.before.snapshot, found);
+            earlier.verdict.is(was.outcome)
+        };
+        if let Some(found) = found.filter(agrees) {
+            *known = Some(found);
+        }
+    }
+
+    fn difference(self) -> Difference {
+        let mut out = Difference {
+            undecided: self.undecided,
+            ..Difference::default()
+        };
+        for ((kind, _, _, after, ..), (found, count)) in self.groups {
+            match found {
+                Some(head) => out.changes.push(Change {
+                    kind,
+                    before: witness::decision(self.before.snapshot, &head).answer,
+                    witness: Witness::of(self.after.snapshot, head),
+                    count,
+                }),
+                None => {
+                    let place = after
+                        .last()
+                        .map(|(object, place)| format!("{object} {place}"));
+                    out.undecided.push(format!(
+                        "{}: a request that is {} seems possible, and none was found",
+                        place.unwrap_or_default(),
+                        kind.name()
+                    ));
+                }
+            }
+        }
+        out.changes
+            .sort_by(|a, b| (a.kind, a.witness.cost()).cmp(&(b.kind, b.witness.cost())));
+        merge(&mut out.changes);
+        out
+    }
 }
 
 const MAX_TRIED: usize = 8;
@@ -233,31 +316,25 @@ fn trail<'s>(flow: &Flow<'s>) -> Trail<'s> {
 }
 
 /// Names of all virtual hosts of both.
-fn names(before: &Analysis<'_>, a: usize, after: &Analysis<'_>, b: usize) -> BTreeSet<String> {
-    let of = |analysis: &Analysis<'_>, index: usize| -> Vec<String> {
-        let hosts = analysis
-            .listener(index)
-            .map(|l| l.hosts())
-            .unwrap_or_default();
-        hosts.iter().map(|h| h.name().to_owned()).collect()
-    };
-    of(before, a).into_iter().chain(of(after, b)).collect()
+fn names(listeners: [&ListenerPart<'_>; 2]) -> BTreeSet<String> {
+    let hosts = listeners.into_iter().flat_map(ListenerPart::hosts);
+    hosts.map(|host| host.name().to_owned()).collect()
 }
 
 /// The authorities of one virtual host name, in both configurations.
 struct Pair<'s> {
-    old: Rc<crate::analysis::HostPart<'s>>,
-    new: Rc<crate::analysis::HostPart<'s>>,
+    old: Rc<HostPart<'s>>,
+    new: Rc<HostPart<'s>>,
 }
 
 impl<'s> Pair<'s> {
     fn new(
         engine: &mut Engine,
-        (before, a): (&Analysis<'s>, usize),
-        (after, b): (&Analysis<'s>, usize),
+        (before, old): (&Analysis<'s>, &ListenerPart<'s>),
+        (after, new): (&Analysis<'s>, &ListenerPart<'s>),
         name: &str,
     ) -> Option<Self> {
-        let (old, new) = (before.listener(a)?, after.listener(b)?);
+        let (a, b) = (old.view.index(), new.view.index());
         let belongs = |authority: &str| {
             let names = [old.select(authority), new.select(authority)];
             let names: Vec<&str> = names.iter().flatten().map(HostView::name).collect();

@@ -3,6 +3,7 @@
 use policy::Snapshot;
 use rustc_hash::FxHashMap;
 
+use crate::fronts::Fronts;
 use crate::language::{Patterns, as_set, holds_for};
 use crate::mdd::{Dim, Set, Sets};
 use crate::paths::Cell;
@@ -17,6 +18,8 @@ pub(crate) struct Engine {
     /// Dimensions about paths that a set depends on.
     about_paths: FxHashMap<Set, std::rc::Rc<[Dim]>>,
     reached: FxHashMap<(Dim, usize), (bool, bool)>,
+    /// What rules match.
+    pub(crate) fronts: Fronts,
     /// What had to be given up, for people.
     pub(crate) given_up: Vec<String>,
 }
@@ -34,6 +37,7 @@ impl Engine {
             path_tests: FxHashMap::default(),
             about_paths: FxHashMap::default(),
             reached: FxHashMap::default(),
+            fronts: Fronts::default(),
             given_up,
         }
     }
@@ -106,18 +110,21 @@ impl Engine {
     /// dimensions that are no path conditions.
     fn path_test(&mut self, dim: Dim, cell: Cell<'_>) -> Option<(bool, bool)> {
         use crate::universe::Kind;
-        let test = match &self.universe.dimension(dim)?.kind {
-            Kind::Path(test) => test.clone(),
-            _ => return None,
+        let Kind::Path(test) = &self.universe.dimension(dim)?.kind else {
+            return None;
         };
         if !cell.region {
-            let holds = holds_for(&test, cell.text);
+            let holds = holds_for(test, cell.text);
             return Some((!holds, holds));
+        }
+        let beginning = self.universe.beginning_of(dim).unwrap_or_default();
+        if !cell.text.starts_with(beginning) && !beginning.starts_with(cell.text) {
+            return Some((true, false));
         }
         let patterns = self
             .path_tests
             .entry(dim)
-            .or_insert_with(|| as_set(&test).and_then(|pattern| Patterns::new(&[pattern]).ok()));
+            .or_insert_with(|| as_set(test).and_then(|pattern| Patterns::new(&[pattern]).ok()));
         let Some(patterns) = patterns else {
             return Some((true, true));
         };

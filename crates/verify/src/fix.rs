@@ -6,7 +6,9 @@ use policy::{AuthorizerView, Owner, Snapshot};
 use resources::Cluster;
 use resources::mesh::ExtAuthzHttp;
 
-use crate::claims::{Claim, Report, Verdict, verify};
+use crate::claims::Claim;
+use crate::questions::verify;
+use crate::report::{Report, Verdict};
 
 /// What a proposal works with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

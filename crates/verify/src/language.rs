@@ -281,6 +281,26 @@ pub(crate) fn holds_for(test: &TestValue, text: &str) -> bool {
     }
 }
 
+/// What every string begins with that satisfies a condition; empty when
+/// nothing is known.
+pub(crate) fn beginning(test: &TestValue) -> String {
+    let TestValue::Text(Matcher::Regex(_)) = test else {
+        return String::new();
+    };
+    let found = as_set(test).and_then(|pattern| {
+        let hir = regex_syntax::ParserBuilder::new()
+            .unicode(false)
+            .utf8(false)
+            .build()
+            .parse(&pattern)
+            .ok()?;
+        let literals = regex_syntax::hir::literal::Extractor::new().extract(&hir);
+        let bytes = literals.longest_common_prefix()?;
+        Some(std::str::from_utf8(bytes).ok()?.to_owned())
+    });
+    found.unwrap_or_default()
+}
+
 /// A name by which equal conditions are the same.
 pub(crate) fn key(test: &TestValue) -> String {
     let (fold, matcher) = match test {

@@ -9,26 +9,38 @@
 //! numbers. No I/O, no clock.
 
 mod analysis;
+mod cells;
 mod claims;
 mod classes;
 mod diff;
 mod engine;
 mod fix;
+mod fronts;
+mod globals;
 mod language;
 mod listener;
+mod looks;
 mod map;
 mod mdd;
+mod parts;
 mod paths;
+mod predict;
+mod questions;
+mod report;
 mod scope;
+mod steps;
 mod terms;
 mod universe;
 mod walk;
 mod witness;
 
 pub use analysis::Outcome;
-pub use claims::{Claim, Finding, Report, Verdict, predict, verify};
+pub use claims::Claim;
 pub use diff::{Change, Difference, Kind, diff};
 pub use fix::{Means, Proposal, fix};
 pub use language::as_set;
 pub use map::{Fate, RouteFates, map};
+pub use predict::predict;
+pub use questions::verify;
+pub use report::{Finding, Report, Verdict};
 pub use witness::{Decided, DecidedRequest, Witness, decision, explained};

@@ -10,8 +10,9 @@ use rustc_hash::FxHashMap;
 
 use crate::analysis::compile;
 use crate::engine::Engine;
+use crate::fronts::FrontId;
 use crate::mdd::{Dim, Set};
-use crate::paths::Strings;
+use crate::paths::{Cell, Strings};
 use crate::scope::Scope;
 use crate::terms::{hosts_of, looks_at_headers};
 use crate::universe::{IDENTITY, tests_of};
@@ -29,6 +30,7 @@ pub(crate) struct ListenerPart<'s> {
     pub(crate) domain: Set,
 }
 
+#[derive(Debug, PartialEq)]
 pub(crate) struct RulePart {
     pub(crate) step: usize,
     pub(crate) condition: Condition,
@@ -49,6 +51,7 @@ impl RulePart {
 }
 
 /// A step that a request meets.
+#[derive(Debug, PartialEq)]
 pub(crate) struct StepPart {
     pub(crate) kind: StepKind,
     /// Only routes that say so have it.
@@ -56,6 +59,7 @@ pub(crate) struct StepPart {
 }
 
 /// What a step does.
+#[derive(Debug, PartialEq)]
 pub(crate) enum StepKind {
     /// Access levels.
     Access,
@@ -207,6 +211,13 @@ impl<'s> ListenerPart<'s> {
             domain,
             steps,
         }
+    }
+
+    /// What rules without a host do on a cell of a partition that knows all
+    /// their strings.
+    pub(crate) fn ground(&self, engine: &mut Engine, cell: Cell<'_>) -> FrontId {
+        let steps = self.steps.len();
+        self.global.borrow_mut().front(engine, steps, cell)
     }
 
     /// The virtual host of an authority, as the decision finds it.

@@ -6,7 +6,8 @@ use policy::{AccessLevel, Destination, Entrance, Limits, Owner, RouteView, Snaps
 use resources::{ObjectRef, Source};
 use rustc_hash::FxHashMap;
 
-use crate::analysis::{Analysis, Flow, Outcome};
+use crate::analysis::{Analysis, Outcome};
+use crate::cells::Partition;
 use crate::engine::Engine;
 use crate::universe::TOKEN_NONE;
 
@@ -81,14 +82,14 @@ pub fn map(snapshot: &Snapshot) -> Vec<RouteFates> {
     let mut engine = Engine::new(&[snapshot]);
     let analysis = Analysis::new(&mut engine, snapshot);
     let stranger = engine.universe.token(&mut engine.sets, TOKEN_NONE);
-    let listeners: Vec<_> = analysis
-        .listeners
-        .iter()
-        .filter_map(|l| Some((l.view.index(), l.view.entrance()?, l.hosts())))
-        .collect();
     let mut out: Vec<RouteFates> = Vec::new();
-    for (listener, entrance, hosts) in listeners {
-        for host in hosts {
+    for at in &analysis.listeners {
+        let Some(entrance) = at.view.entrance() else {
+            continue;
+        };
+        let listener = at.view.index();
+        let globals = analysis.globals(&mut engine, at);
+        for host in at.hosts() {
             let Some(part) = analysis.host(&mut engine, listener, host) else {
                 continue;
             };
@@ -101,17 +102,29 @@ pub fn map(snapshot: &Snapshot) -> Vec<RouteFates> {
                     None => out.push(RouteFates::new(listener, entrance, host.name(), view)),
                 }
             }
-            for cell in part.strings.cells() {
-                for flow in analysis.flows(&mut engine, listener, &part, cell) {
-                    if engine.sets.and(flow.set, stranger).is_none() {
-                        continue;
-                    }
-                    let first = flow.trail.first().map(|r| (r.object(), r.place()));
-                    let index = first.and_then(|key| known.get(&key));
-                    if let Some(route) = index.and_then(|i| out.get_mut(*i)) {
-                        route.add(&flow);
-                    }
-                }
+            let partition = Partition {
+                own: &part.strings,
+                globals: &globals,
+            };
+            let placed = (at, &*part);
+            for piece in analysis.pieces(&mut engine, placed, partition) {
+                let [side, _] = &piece.sides;
+                analysis.walk(
+                    &mut engine,
+                    placed,
+                    piece.cell,
+                    side,
+                    &mut |engine, seen| {
+                        if engine.sets.and(seen.set, stranger).is_none() {
+                            return;
+                        }
+                        let first = seen.trail.first().map(|r| (r.object(), r.place()));
+                        let index = first.and_then(|key| known.get(&key));
+                        if let Some(route) = index.and_then(|i| out.get_mut(*i)) {
+                            route.add(seen.outcome);
+                        }
+                    },
+                );
             }
         }
     }
@@ -144,10 +157,10 @@ impl RouteFates {
         }
     }
 
-    fn add(&mut self, flow: &Flow<'_>) {
+    fn add(&mut self, outcome: Outcome<'_>) {
         // The first place where requests arrive in the end takes the place of
         // where the route itself leads, which may be another listener.
-        if let Outcome::Reaches(destination) = flow.outcome {
+        if let Outcome::Reaches(destination) = outcome {
             if !self.fates.contains(&Fate::Reaches) {
                 self.destinations.clear();
             }
@@ -155,7 +168,7 @@ impl RouteFates {
                 self.destinations.push(destination.clone());
             }
         }
-        self.fates.insert(Fate::of(flow.outcome));
+        self.fates.insert(Fate::of(outcome));
     }
 
     /// Preflights and the login's own paths are answered on many routes; that

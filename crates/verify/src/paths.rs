@@ -75,11 +75,9 @@ impl Strings {
         }
     }
 
-    /// All cells, in order.
-    pub(crate) fn cells(&self) -> impl Iterator<Item = Cell<'_>> {
-        self.0
-            .iter()
-            .flat_map(|text| [false, true].map(|region| Cell { text, region }))
+    /// All, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
     }
 
     /// The cell that a path is in.

@@ -2,39 +2,14 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::mdd::{Set, Sets};
+use crate::engine::Engine;
+use crate::fronts::FrontId;
+use crate::mdd::Set;
 use crate::paths::{Cell, Head, Strings};
 use crate::terms::Term;
 
-/// For each step of a listener, the requests of a cell that its rules match.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Front(pub(crate) Vec<Set>);
-
-impl Front {
-    fn none(steps: usize) -> Self {
-        Self(vec![Set::NONE; steps])
-    }
-
-    fn add(&mut self, sets: &mut Sets, step: usize, set: Set) {
-        if let Some(slot) = self.0.get_mut(step) {
-            *slot = sets.or(*slot, set);
-        }
-    }
-
-    pub(crate) fn or(mut self, sets: &mut Sets, other: &Self) -> Self {
-        for (slot, set) in self.0.iter_mut().zip(&other.0) {
-            *slot = sets.or(*slot, *set);
-        }
-        self
-    }
-
-    /// What the rules of a step match.
-    pub(crate) fn at(&self, step: usize) -> Set {
-        self.0.get(step).copied().unwrap_or(Set::NONE)
-    }
-}
-
-/// Rules of one scope: a whole listener, or one virtual host.
+/// Terms, each with a number: the rules of a whole listener or of one virtual
+/// host by step, or the routes of one by position.
 #[derive(Debug, Default)]
 pub(crate) struct Scope {
     /// Terms that hold below one string only: the sets to add there.
@@ -45,17 +20,17 @@ pub(crate) struct Scope {
     /// Terms with exceptions, looked at one by one.
     others: Vec<(usize, Term)>,
     lengths: Vec<usize>,
-    always_front: Option<Front>,
+    always_front: Option<FrontId>,
 }
 
 impl Scope {
-    pub(crate) fn add(&mut self, step: usize, term: Term) {
+    pub(crate) fn add(&mut self, number: usize, term: Term) {
         if !term.outside.is_empty() {
-            self.others.push((step, term));
+            self.others.push((number, term));
             return;
         }
         let Some(within) = term.within else {
-            self.always.push((step, term.rest));
+            self.always.push((number, term.rest));
             return;
         };
         for head in within {
@@ -66,7 +41,7 @@ impl Scope {
             if let Err(at) = self.lengths.binary_search(&text.len()) {
                 self.lengths.insert(at, text.len());
             }
-            map.entry(text).or_default().push((step, term.rest));
+            map.entry(text).or_default().push((number, term.rest));
         }
     }
 
@@ -80,38 +55,65 @@ impl Scope {
         }
     }
 
-    /// What the rules do on a cell of a partition that knows all strings here;
-    /// `steps` is the number of steps of the listener.
-    pub(crate) fn at(&mut self, sets: &mut Sets, steps: usize, cell: Cell<'_>) -> Front {
-        let mut front = match &self.always_front {
-            Some(front) => front.clone(),
-            None => {
-                let mut front = Front::none(steps);
-                for (step, set) in &self.always {
-                    front.add(sets, *step, *set);
-                }
-                self.always_front = Some(front.clone());
-                front
-            }
-        };
+    /// Whether one of the terms looks at more of a path than where its cell is.
+    pub(crate) fn looks_at_paths(&self, engine: &mut Engine) -> bool {
+        let named = self.exact.values().chain(self.prefix.values()).flatten();
+        let mut sets = named
+            .chain(&self.always)
+            .map(|(_, set)| *set)
+            .chain(self.others.iter().map(|(_, term)| term.rest));
+        sets.any(|set| engine.looks_at_path(set))
+    }
+
+    /// What holds on a cell of a partition that knows all strings here: the
+    /// sets, by number. What the cell says about suffixes and patterns is not
+    /// settled yet.
+    pub(crate) fn covering(&self, cell: Cell<'_>) -> Vec<(usize, Set)> {
+        let mut out = Vec::new();
         for length in &self.lengths {
             let Some(head) = cell.text.get(..*length) else {
                 continue;
             };
-            for (step, set) in self.prefix.get(head).into_iter().flatten() {
-                front.add(sets, *step, *set);
-            }
+            out.extend(self.prefix.get(head).into_iter().flatten());
             if *length == cell.text.len() && !cell.region {
-                for (step, set) in self.exact.get(head).into_iter().flatten() {
-                    front.add(sets, *step, *set);
-                }
+                out.extend(self.exact.get(head).into_iter().flatten());
             }
         }
-        for (step, term) in &self.others {
-            if term.covers(cell) {
-                front.add(sets, *step, term.rest);
+        let others = self.others.iter().filter(|(_, term)| term.covers(cell));
+        out.extend(others.map(|(number, term)| (*number, term.rest)));
+        out
+    }
+
+    /// What the rules do there, by step of the listener.
+    pub(crate) fn front(&mut self, engine: &mut Engine, steps: usize, cell: Cell<'_>) -> FrontId {
+        let always = match self.always_front {
+            Some(front) => front,
+            None => {
+                let front = engine.front(steps, &self.always);
+                self.always_front = Some(front);
+                front
+            }
+        };
+        let covering = self.covering(cell);
+        if covering.is_empty() {
+            return always;
+        }
+        let here = engine.front(steps, &covering);
+        engine.join(always, here)
+    }
+
+    /// What holds there, in order of their numbers, each number once.
+    pub(crate) fn in_order(&self, engine: &mut Engine, cell: Cell<'_>) -> Vec<(usize, Set)> {
+        let mut all = self.covering(cell);
+        all.extend(&self.always);
+        all.sort_unstable();
+        let mut out: Vec<(usize, Set)> = Vec::with_capacity(all.len());
+        for (number, set) in all {
+            match out.last_mut().filter(|(last, _)| *last == number) {
+                Some((_, known)) => *known = engine.sets.or(*known, set),
+                None => out.push((number, set)),
             }
         }
-        front
+        out
     }
 }

@@ -126,10 +126,17 @@ fn of_test(sets: &mut Sets, context: &Context<'_>, test: &Test, wanted: bool) ->
     };
     let set = if wanted { set } else { sets.not(set) };
     if set.is_none() {
-        Vec::new()
-    } else {
-        vec![Term::everywhere(set)]
+        return Vec::new();
     }
+    let mut term = Term::everywhere(set);
+    if wanted
+        && test.attribute == Attribute::Path
+        && let Some(beginning) = context.universe.beginning(&test.value)
+    {
+        // Elsewhere it cannot hold, and cells there need not know of it.
+        term.within = Some(vec![Head::Prefix(beginning.to_owned())]);
+    }
+    vec![term]
 }
 
 fn meet(sets: &mut Sets, left: &[Term], right: &[Term]) -> Option<Vec<Term>> {

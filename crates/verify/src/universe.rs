@@ -5,12 +5,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use policy::{Attribute, Condition, Matcher, RequestHead, Snapshot, Test, TestValue};
+use policy::{Attribute, Condition, Matcher, RequestHead, Snapshot, TestValue};
 
 use crate::classes::{
     Example, close_under_repetition, distinct, is_header_value, is_query_value, peers,
 };
-use crate::language::{classes, holds_for, key};
+use crate::language::{beginning, classes, holds_for, key};
+use crate::looks::is_suffix;
+pub(crate) use crate::looks::{always, head_of, tests_of};
 use crate::mdd::{Dim, Set, Sets};
 
 /// What a dimension speaks of.
@@ -56,6 +58,8 @@ pub(crate) struct Universe {
     pub(crate) dimensions: Vec<Dimension>,
     by_attribute: BTreeMap<Attribute, Dim>,
     by_path_test: BTreeMap<String, Dim>,
+    /// What paths begin with that satisfy a path condition.
+    beginnings: BTreeMap<Dim, String>,
     by_opaque: BTreeMap<String, Dim>,
     token: Dim,
     tail: Dim,
@@ -292,9 +296,13 @@ impl Universe {
                 continue;
             }
             let name = key(&test);
+            let beginning = beginning(&test);
             let no_yes = vec![Example::Text("no".into()), Example::Text("yes".into())];
             let dim = self.push(Kind::Path(test), no_yes, Vec::new());
             self.by_path_test.insert(name, dim);
+            if beginning.len() > 1 {
+                self.beginnings.insert(dim, beginning);
+            }
         }
     }
 
@@ -441,6 +449,16 @@ impl Universe {
         }
     }
 
+    /// What every path begins with that satisfies a condition, if that is more
+    /// than a slash.
+    pub(crate) fn beginning(&self, test: &TestValue) -> Option<&str> {
+        self.beginning_of(*self.by_path_test.get(&key(test))?)
+    }
+
+    pub(crate) fn beginning_of(&self, dim: Dim) -> Option<&str> {
+        self.beginnings.get(&dim).map(String::as_str)
+    }
+
     /// The class of a request in a dimension other than the authority's.
     pub(crate) fn class_of(&self, dim: Dim, head: &RequestHead) -> Option<u16> {
         let dimension = self.dimension(dim)?;
@@ -543,50 +561,5 @@ impl Universe {
             C::Remove(_) => class_of(&[]),
         });
         Some((dim, map.collect()))
-    }
-}
-
-/// A path test that the partition by strings settles.
-pub(crate) fn head_of(test: &TestValue) -> Option<crate::paths::Head> {
-    use crate::paths::Head;
-    match test {
-        TestValue::Text(Matcher::Exact(text)) => Some(Head::Exact(text.clone())),
-        TestValue::Text(Matcher::Prefix(text)) => Some(Head::Prefix(text.clone())),
-        _ => None,
-    }
-}
-
-/// A path test that every path satisfies: none is empty.
-pub(crate) fn always(test: &TestValue) -> bool {
-    match test {
-        TestValue::Text(Matcher::Present) | TestValue::TextIgnoringCase(Matcher::Present) => true,
-        TestValue::Text(Matcher::Suffix(text)) => text.is_empty(),
-        TestValue::Text(Matcher::Regex(regex)) => {
-            matches!(regex.as_str(), "^(?:.+)$" | "^(?:.*)$")
-        }
-        _ => false,
-    }
-}
-
-fn is_suffix(test: &TestValue) -> bool {
-    matches!(test, TestValue::Text(Matcher::Suffix(_)))
-}
-
-/// All tests of an attribute in a condition.
-pub(crate) fn tests_of<'c>(
-    condition: &'c Condition,
-    attribute: &Attribute,
-    out: &mut Vec<&'c TestValue>,
-) {
-    match condition {
-        Condition::All(all) | Condition::Any(all) => {
-            all.iter().for_each(|c| tests_of(c, attribute, out));
-        }
-        Condition::Not(inner) => tests_of(inner, attribute, out),
-        Condition::Test(Test {
-            attribute: a,
-            value,
-        }) if a == attribute => out.push(value),
-        Condition::Test(_) => {}
     }
 }

@@ -1,116 +1,131 @@
-//! The way of all requests of a cell through a listener, step by step.
+//! The way of all requests of a cell through a listener, and on to the next.
 
 use std::rc::Rc;
 
-use policy::{AccessLevel, Entrance, Owner, RewriteView, RouteView};
+use policy::{Entrance, RewriteView, RouteView};
 
-use crate::analysis::{Analysis, Change, Flow, HostPart, MAX_HOPS, Outcome, RoutePart, WayPart};
+use crate::analysis::{Analysis, Flow, MAX_HOPS, Outcome};
+use crate::cells::Side;
 use crate::engine::Engine;
+use crate::fronts::FrontId;
 use crate::listener::{ListenerPart, StepKind};
 use crate::mdd::{Dim, Set};
+use crate::parts::{HostPart, RoutePart, WayPart};
 use crate::paths::Cell;
-use crate::scope::Front;
-use crate::universe::TOKEN_INVALID;
+use crate::steps::At;
+
+/// Requests that are treated alike, as a walk meets them.
+#[derive(Clone, Copy)]
+pub(crate) struct Seen<'w, 's> {
+    pub(crate) trail: &'w [RouteView<'s>],
+    pub(crate) outcome: Outcome<'s>,
+    pub(crate) set: Set,
+    /// No identity header of the client's is left on the request.
+    pub(crate) cleaned: bool,
+    /// Equal for requests that the same rules decide.
+    pub(crate) cause: u64,
+}
+
+impl<'s> Seen<'_, 's> {
+    pub(crate) fn flow(&self, authorities: &Rc<[String]>) -> Flow<'s> {
+        Flow {
+            authorities: Rc::clone(authorities),
+            trail: self.trail.to_vec(),
+            outcome: self.outcome,
+            set: self.set,
+            cause: self.cause,
+        }
+    }
+}
 
 pub(crate) struct Walk<'a, 's> {
     pub(crate) analysis: &'a Analysis<'s>,
     pub(crate) engine: &'a mut Engine,
     pub(crate) entrance: Option<Entrance>,
-    pub(crate) authorities: Rc<[String]>,
     /// No identity header of the client's is left.
     pub(crate) cleaned: bool,
-    pub(crate) out: &'a mut Vec<Flow<'s>>,
+    /// The rules that decided at the crossings before.
+    pub(crate) cause: u64,
+    pub(crate) seen: &'a mut dyn FnMut(&mut Engine, Seen<'_, 's>),
 }
 
 /// Where a set of requests is: one cell at one crossing of a listener.
 #[derive(Clone, Copy)]
 struct Crossing<'a, 's> {
-    listener: &'a ListenerPart<'s>,
     part: &'a HostPart<'s>,
-    cell: Cell<'a>,
-    front: &'a Front,
-    hop: usize,
+    at: At<'a, 's>,
 }
 
 impl<'s> Walk<'_, 's> {
-    fn emit(&mut self, trail: &[RouteView<'s>], outcome: Outcome<'s>, set: Set, front: &Front) {
+    fn emit(&mut self, trail: &[RouteView<'s>], outcome: Outcome<'s>, set: Set, front: FrontId) {
         if set.is_none() {
             return;
         }
-        self.out.push(Flow {
-            authorities: self.authorities.clone(),
-            trail: trail.to_vec(),
+        let seen = Seen {
+            trail,
             outcome,
             set,
             cleaned: self.cleaned,
-            cause: front_hash(front),
-        });
+            cause: cause(self.cause, front),
+        };
+        (self.seen)(self.engine, seen);
     }
 
     /// One crossing of a listener. The set is given in the classes of the first.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is part of where the requests are"
+    )]
     pub(crate) fn crossing(
         &mut self,
-        at: &ListenerPart<'s>,
+        listener: &ListenerPart<'s>,
         part: &HostPart<'s>,
         cell: Cell<'_>,
+        side: &Side,
         points: Set,
         trail: &mut Vec<RouteView<'s>>,
         hop: usize,
     ) {
-        let front = self.front(at, part, cell);
         let here = Crossing {
-            listener: at,
             part,
-            cell,
-            front: &front,
-            hop,
+            at: At {
+                listener,
+                cell,
+                front: side.front,
+                hop,
+                external: self.entrance == Some(Entrance::External),
+                requires_tls: part.requires_tls,
+            },
         };
         let mut left = points;
-        for route in &part.routes {
+        for (number, condition) in side.routes.iter() {
             if left.is_none() {
                 break;
             }
-            let mut condition = Set::NONE;
-            for term in route.terms.iter().filter(|t| t.covers(cell)) {
-                condition = self.engine.sets.or(condition, term.rest);
-            }
-            let condition = self.engine.settle(condition, cell);
-            let hit = self.engine.sets.and(left, condition);
+            let Some(route) = part.routes.get(*number) else {
+                continue;
+            };
+            let hit = self.engine.sets.and(left, *condition);
             if hit.is_none() {
                 continue;
             }
-            left = self.engine.sets.minus(left, condition);
+            left = self.engine.sets.minus(left, *condition);
             trail.push(route.view);
             self.served(here, route, hit, trail);
             trail.pop();
         }
         // Without a route: rules deny first, nobody is asked.
+        let cleaned = self.cleaned;
         let left = self.steps(here, None, left, trail);
         // Who is not logged in does not learn which hosts exist.
-        let hidden = self.analysis.snapshot.enforces()
-            && hop == 0
-            && self.entrance == Some(Entrance::External);
+        let hidden = self.analysis.snapshot.enforces() && hop == 0 && here.at.external;
         let outcome = if hidden {
             Outcome::Login
         } else {
             Outcome::NoRoute
         };
-        self.emit(trail, outcome, left, &front);
-    }
-
-    fn front(&mut self, at: &ListenerPart<'s>, part: &HostPart<'s>, cell: Cell<'_>) -> Front {
-        let steps = at.steps.len();
-        let sets = &mut self.engine.sets;
-        let global = at.global.borrow_mut().at(sets, steps, cell);
-        let local = part.scope.borrow_mut().at(sets, steps, cell);
-        let front = global.or(sets, &local);
-        Front(
-            front
-                .0
-                .into_iter()
-                .map(|set| self.engine.settle(set, cell))
-                .collect(),
-        )
+        self.emit(trail, outcome, left, side.front);
+        self.cleaned = cleaned;
     }
 
     fn served(
@@ -123,8 +138,8 @@ impl<'s> Walk<'_, 's> {
         let cleaned = self.cleaned;
         let left = self.steps(here, Some(route), hit, trail);
         if here.part.requires_tls {
-            self.emit(trail, Outcome::Answered, left, here.front);
-        } else {
+            self.emit(trail, Outcome::Answered, left, here.at.front);
+        } else if !left.is_none() {
             for way in &route.ways {
                 self.follow(here, route, way, left, trail);
             }
@@ -132,8 +147,7 @@ impl<'s> Walk<'_, 's> {
         self.cleaned = cleaned;
     }
 
-    /// The steps of the listener, in their order: emits who ends there,
-    /// returns who goes on.
+    /// The steps of the listener: emits who ends there, returns who goes on.
     fn steps(
         &mut self,
         here: Crossing<'_, 's>,
@@ -141,217 +155,18 @@ impl<'s> Walk<'_, 's> {
         set: Set,
         trail: &[RouteView<'s>],
     ) -> Set {
-        let Crossing {
-            listener: at,
-            part,
-            cell,
-            front,
-            ..
-        } = here;
-        let mut left = set;
-        let mut gates: Vec<(usize, Set)> = Vec::new();
-        // Asked authorizers that are no login: known only once nothing else refuses.
-        let mut asked = Set::NONE;
-        let mut maps: Vec<&(Dim, Vec<u16>)> = Vec::new();
-        // A redirect to HTTPS stands in for the route, without its settings.
-        let settled = route.filter(|_| !part.requires_tls);
-        for (index, step) in at.steps.iter().enumerate() {
-            if left.is_none() {
-                return left;
-            }
-            let change = settled.and_then(|route| {
-                let mut all = route.changes.iter();
-                all.find(|(step, _)| *step == index)
-                    .map(|(_, change)| change)
-            });
-            match change {
-                Some(Change::Off) => continue,
-                None if step.disabled => continue,
-                Some(Change::Refused) => {
-                    self.emit(trail, Outcome::Denied, left, front);
-                    return Set::NONE;
-                }
-                Some(Change::Rules { denies, terms }) => {
-                    let mut matched = Set::NONE;
-                    for term in terms.iter().filter(|t| t.covers(cell)) {
-                        matched = self.engine.sets.or(matched, term.rest);
-                    }
-                    let matched = self.engine.settle(matched, cell);
-                    let matched = self.mapped(matched, &maps);
-                    left = self.refuse(left, matched, *denies, front, trail);
-                    continue;
-                }
-                Some(Change::On) | None => {}
-            }
-            let matched = self.mapped(front.at(index), &maps);
-            match &step.kind {
-                StepKind::Access => {
-                    if let Some(route) = route
-                        && self.analysis.snapshot.enforces()
-                    {
-                        left = self.access(here, route, left, trail);
-                    }
-                }
-                StepKind::Gate { broken: true, .. } => {
-                    left = self.refuse(left, matched, true, front, trail);
-                }
-                StepKind::Gate { provider, .. } => gates.push((*provider, matched)),
-                StepKind::Custom { provider, login } => {
-                    let mut open = gates.iter();
-                    let gate = open
-                        .find(|(p, _)| p == provider)
-                        .map_or(Set::NONE, |(_, set)| *set);
-                    if route.is_some() {
-                        left = self.ask(left, gate, *login, &mut asked, front, trail);
-                    }
-                }
-                StepKind::Asked { login } => {
-                    if route.is_some() {
-                        left = self.ask(left, Set::ALL, *login, &mut asked, front, trail);
-                    }
-                }
-                StepKind::Broken => {
-                    if route.is_some() {
-                        left = self.refuse(left, Set::ALL, true, front, trail);
-                    }
-                }
-                StepKind::Tokens => {
-                    if !self.analysis.snapshot.enforces() && !at.view.token_issuers().is_empty() {
-                        let invalid = self
-                            .engine
-                            .universe
-                            .token(&mut self.engine.sets, TOKEN_INVALID);
-                        let preflight = self.preflight(Set::ALL);
-                        let invalid = self.engine.sets.minus(invalid, preflight);
-                        left = self.refuse(left, invalid, true, front, trail);
-                    }
-                }
-                StepKind::Deny => left = self.refuse(left, matched, true, front, trail),
-                StepKind::Allow => left = self.refuse(left, matched, false, front, trail),
-                StepKind::Headers { maps: more, cleans } => {
-                    maps.extend(more);
-                    self.cleaned |= cleans;
-                }
-                StepKind::Cors => {
-                    if settled.is_some_and(|route| route.view.answers_preflights()) {
-                        let preflight = self.preflight(left);
-                        self.emit(trail, Outcome::Answered, preflight, front);
-                        left = self.engine.sets.minus(left, preflight);
-                    }
-                }
-                StepKind::Other => {}
-            }
-        }
-        let asked = self.engine.sets.and(asked, left);
-        self.emit(trail, Outcome::Authorizer, asked, front);
-        self.engine.sets.minus(left, asked)
-    }
-
-    /// A set of requests as they are after header changes, in the classes
-    /// before them.
-    fn mapped(&mut self, set: Set, maps: &[&(Dim, Vec<u16>)]) -> Set {
-        let mut set = set;
-        for (dim, map) in maps.iter().rev() {
-            set = self.engine.sets.remap(set, *dim, map);
-        }
-        set
-    }
-
-    /// Refuses what matches, or what does not; returns the others.
-    fn refuse(
-        &mut self,
-        set: Set,
-        matched: Set,
-        denies: bool,
-        front: &Front,
-        trail: &[RouteView<'s>],
-    ) -> Set {
-        let sets = &mut self.engine.sets;
-        let (refused, left) = if denies {
-            (sets.and(set, matched), sets.minus(set, matched))
-        } else {
-            (sets.minus(set, matched), sets.and(set, matched))
-        };
-        self.emit(trail, Outcome::Denied, refused, front);
-        left
-    }
-
-    /// Asks an authorizer about some requests; a login service sends strangers away.
-    fn ask(
-        &mut self,
-        set: Set,
-        about: Set,
-        login: bool,
-        asked: &mut Set,
-        front: &Front,
-        trail: &[RouteView<'s>],
-    ) -> Set {
-        let here = self.engine.sets.and(set, about);
-        if !login {
-            *asked = self.engine.sets.or(*asked, here);
+        if set.is_none() {
             return set;
         }
-        // What another authorizer was asked before is decided by that one.
-        let sent = self.engine.sets.minus(here, *asked);
-        self.emit(trail, Outcome::Login, sent, front);
-        self.engine.sets.minus(set, sent)
-    }
-
-    fn preflight(&mut self, set: Set) -> Set {
-        let universe = &self.engine.universe;
-        let sets = &mut self.engine.sets;
-        let options = universe.with_method(sets, "OPTIONS");
-        let origin = universe.with_header(sets, "origin");
-        let asked = universe.with_header(sets, "access-control-request-method");
-        let all = sets.and(options, origin);
-        let all = sets.and(all, asked);
-        sets.and(set, all)
-    }
-
-    /// Access levels: emits who is sent away, returns who goes on.
-    fn access(
-        &mut self,
-        here: Crossing<'_, 's>,
-        route: &RoutePart<'s>,
-        set: Set,
-        trail: &[RouteView<'s>],
-    ) -> Set {
-        let Crossing {
-            cell, front, hop, ..
-        } = here;
-        let access = route.view.access();
-        let external = self.entrance == Some(Entrance::External);
-        let platform = matches!(access.owner, Owner::Platform | Owner::LoginMachinery);
-        let exact = |paths: &[String]| !cell.region && paths.iter().any(|p| p == cell.text);
-        if platform && external && hop == 0 && exact(self.analysis.snapshot.login_paths()) {
-            self.emit(trail, Outcome::Answered, set, front);
-            return Set::NONE;
+        let steps = self.analysis.steps(self.engine, here.at, route);
+        let before = self.cleaned;
+        for (outcome, ended, cleaned) in &steps.ended {
+            let ended = self.engine.sets.and(set, *ended);
+            self.cleaned = before || *cleaned;
+            self.emit(trail, *outcome, ended, here.at.front);
         }
-        let mut level = if external {
-            access.external
-        } else {
-            access.local
-        };
-        if access.owner == Owner::LoginMachinery
-            && external
-            && !exact(self.analysis.snapshot.provider_paths())
-        {
-            level = AccessLevel::Login;
-        }
-        let mut set = set;
-        if access.owner == Owner::Model && !route.view.answers_preflights() {
-            let preflight = self.preflight(set);
-            self.emit(trail, Outcome::Answered, preflight, front);
-            set = self.engine.sets.minus(set, preflight);
-        }
-        let outcome = match level {
-            AccessLevel::Public | AccessLevel::AsWritten => return set,
-            AccessLevel::Cluster if !external && access.limits.is_empty() => return set,
-            AccessLevel::Cluster | AccessLevel::Token => Outcome::Token,
-            AccessLevel::Login => Outcome::Login,
-        };
-        self.emit(trail, outcome, set, front);
-        Set::NONE
+        self.cleaned = before || steps.cleans;
+        self.engine.sets.and(set, steps.left)
     }
 
     /// One way on from a route.
@@ -377,13 +192,13 @@ impl<'s> Walk<'_, 's> {
         set: Set,
         trail: &mut Vec<RouteView<'s>>,
     ) {
-        let Crossing {
+        let At {
             listener: from,
             cell,
             front,
             hop,
             ..
-        } = here;
+        } = here.at;
         let Some(destination) = way.destination else {
             self.emit(trail, Outcome::Answered, set, front);
             return;
@@ -423,6 +238,12 @@ impl<'s> Walk<'_, 's> {
         let Some(at) = self.analysis.listener(listener) else {
             return;
         };
+        let moved = cell.region && next_cell.text != cell.text;
+        let before = from.steps.iter().filter_map(|step| match &step.kind {
+            StepKind::Headers { maps, .. } => Some(maps),
+            _ => None,
+        });
+        let maps: Vec<&(Dim, Vec<u16>)> = before.flatten().chain(&way.headers).collect();
         for (group, part) in &way.next {
             let points = self.engine.sets.and(set, *group);
             if points.is_none() {
@@ -434,45 +255,38 @@ impl<'s> Walk<'_, 's> {
             };
             // The next crossing sees the headers as this route changes them:
             // its sets are mapped back before they are met with ours.
-            let mut found = Vec::new();
-            {
-                let mut walk = Walk {
-                    analysis: self.analysis,
-                    engine: self.engine,
-                    entrance: self.entrance,
-                    authorities: self.authorities.clone(),
-                    cleaned: self.cleaned,
-                    out: &mut found,
-                };
-                walk.crossing(at, part, next_cell, Set::ALL, trail, hop + 1);
-            }
-            let moved = cell.region && next_cell.text != cell.text;
-            for mut flow in found {
-                if moved && self.engine.looks_at_path(flow.set) {
+            let side = Side::of(self.engine, (at, part), next_cell);
+            let seen = &mut *self.seen;
+            let mut back = |engine: &mut Engine, mut found: Seen<'_, 's>| {
+                if moved && engine.looks_at_path(found.set) {
                     // Suffixes and patterns speak of the new path, the classes
                     // of the first crossing of the old one.
-                    flow.outcome = Outcome::Unknown;
-                    flow.set = Set::ALL;
+                    found.outcome = Outcome::Unknown;
+                    found.set = Set::ALL;
                 }
-                let before = from.steps.iter().filter_map(|step| match &step.kind {
-                    StepKind::Headers { maps, .. } => Some(maps),
-                    _ => None,
-                });
-                let maps: Vec<&(Dim, Vec<u16>)> = before.flatten().chain(&way.headers).collect();
-                flow.set = self.mapped(flow.set, &maps);
-                flow.set = self.engine.sets.and(flow.set, points);
-                flow.cause ^= front_hash(front);
-                if !flow.set.is_none() {
-                    self.out.push(flow);
+                let set = engine.mapped(found.set, &maps);
+                found.set = engine.sets.and(set, points);
+                if !found.set.is_none() {
+                    seen(engine, found);
                 }
-            }
+            };
+            let mut walk = Walk {
+                analysis: self.analysis,
+                engine: self.engine,
+                entrance: self.entrance,
+                cleaned: self.cleaned,
+                cause: cause(self.cause, front),
+                seen: &mut back,
+            };
+            walk.crossing(at, part, next_cell, &side, Set::ALL, trail, hop + 1);
         }
     }
 }
 
-fn front_hash(front: &Front) -> u64 {
+/// The rules that decided so far, and those here.
+fn cause(before: u64, front: FrontId) -> u64 {
     use std::hash::{Hash, Hasher};
     let mut hasher = rustc_hash::FxHasher::default();
-    front.hash(&mut hasher);
+    (before, front).hash(&mut hasher);
     hasher.finish()
 }

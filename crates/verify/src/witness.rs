@@ -4,17 +4,18 @@ use std::net::SocketAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use policy::{
-    Answers, Caller, CheckAnswer, CheckResponse, Destination, Entrance, Everything, Question,
-    Refusal, RequestHead, Scheme, Snapshot, Step, TestValue, TokenError, Trace, Verdict, decide,
-    normalise,
+    Answers, Caller, CheckAnswer, CheckResponse, Destination, Entrance, Everything, NoTrace,
+    Question, Refusal, RequestHead, Scheme, Snapshot, Step, TestValue, TokenError, Trace, Verdict,
+    decide, normalise,
 };
 
 use crate::analysis::{Flow, Outcome};
+use crate::cells::Partition;
 use crate::classes::Example;
 use crate::engine::Engine;
 use crate::language::{Patterns, as_set, holds_for};
 use crate::mdd::{Dim, Set};
-use crate::paths::{Cell, Strings};
+use crate::paths::Cell;
 use crate::universe::{AUTHORITY, Kind, TOKEN_INVALID, TOKEN_VALID};
 
 /// A request, and what was decided about it.
@@ -31,22 +32,28 @@ pub struct Witness {
 /// Points of a set that are tried before it counts as undecided.
 const TRIES: usize = 24;
 
-/// A request of a flow that the decision treats as the flow says.
+/// A request of a flow that the decision treats as the flow says; none if it is
+/// not easier to read than what is `known`.
 pub(crate) fn find(
     engine: &mut Engine,
     snapshot: &Snapshot,
     entrance: Entrance,
     flow: &Flow<'_>,
     cell: Cell<'_>,
-    strings: &Strings,
-) -> Option<Witness> {
+    partition: Partition<'_>,
+    known: Option<&RequestHead>,
+) -> Option<RequestHead> {
     let mut left = flow.set;
     for _ in 0..TRIES {
         let point = engine.sets.first(left)?;
-        if let Some(head) = request(engine, snapshot, entrance, flow, cell, strings, &point)
-            && let Some(witness) = confirm(snapshot, head, flow.outcome)
-        {
-            return Some(witness);
+        if let Some(head) = request(engine, snapshot, entrance, flow, cell, partition, &point) {
+            if known.is_some_and(|known| cost(known) <= cost(&head)) {
+                return None;
+            }
+            let confirmed = confirm(snapshot, head, flow.outcome);
+            if confirmed.is_some() {
+                return confirmed;
+            }
         }
         let universe = &engine.universe;
         let authorities = flow.authorities.len();
@@ -71,7 +78,7 @@ fn request(
     entrance: Entrance,
     flow: &Flow<'_>,
     cell: Cell<'_>,
-    strings: &Strings,
+    partition: Partition<'_>,
     point: &[(Dim, u16)],
 ) -> Option<RequestHead> {
     let mut head = RequestHead {
@@ -130,7 +137,7 @@ fn request(
     if !query.is_empty() {
         head.query = Some(query.join("&"));
     }
-    head.path = path(engine, snapshot, cell, strings, tail, &tests)?;
+    head.path = path(engine, snapshot, cell, partition, tail, &tests)?;
     Some(head)
 }
 
@@ -139,7 +146,7 @@ fn path(
     engine: &Engine,
     snapshot: &Snapshot,
     cell: Cell<'_>,
-    strings: &Strings,
+    partition: Partition<'_>,
     tail: u16,
     tests: &[(TestValue, bool)],
 ) -> Option<String> {
@@ -148,7 +155,7 @@ fn path(
         let inside = if cell.region {
             path.len() > cell.text.len()
                 && path.starts_with(cell.text)
-                && !strings
+                && !partition
                     .below(cell.text)
                     .any(|longer| path.starts_with(longer))
         } else {
@@ -193,14 +200,21 @@ fn path(
 }
 
 /// The request, if the decision agrees with the outcome.
-fn confirm(snapshot: &Snapshot, head: RequestHead, outcome: Outcome<'_>) -> Option<Witness> {
-    let decided = decision(snapshot, &head);
-    let agrees = decided.verdict.is(outcome);
-    agrees.then_some(Witness {
-        head,
-        steps: decided.steps,
-        answer: decided.answer,
-    })
+fn confirm(snapshot: &Snapshot, head: RequestHead, outcome: Outcome<'_>) -> Option<RequestHead> {
+    let decided = decided(snapshot, &head, || NoTrace, |_| Vec::new());
+    decided.verdict.is(outcome).then_some(head)
+}
+
+impl Witness {
+    /// A request with what decides it.
+    pub(crate) fn of(snapshot: &Snapshot, head: RequestHead) -> Self {
+        let DecidedRequest { steps, answer, .. } = decision(snapshot, &head);
+        Self {
+            head,
+            steps,
+            answer,
+        }
+    }
 }
 
 /// What the decision says about a request of somebody without session or token.
@@ -281,7 +295,7 @@ fn decided<T: Trace>(
                 continue;
             }
             Verdict::Ask(Question::Check(check)) => {
-                let login = is_login(snapshot, &check.provider);
+                let login = snapshot.is_login(&check.provider);
                 asked = Some(if login {
                     Decided::Login
                 } else {
@@ -329,14 +343,6 @@ fn decided<T: Trace>(
     }
 }
 
-fn is_login(snapshot: &Snapshot, provider: &str) -> bool {
-    let mut listeners = snapshot.listeners();
-    listeners.any(|l| {
-        let mut all = l.authorizers().into_iter();
-        all.any(|a| a.name() == provider && a.is_login())
-    })
-}
-
 fn sent_away() -> CheckResponse {
     CheckResponse {
         status: StatusCode::FOUND,
@@ -373,16 +379,20 @@ impl Witness {
         line
     }
 
-    /// Headers a reader has to look at, the length of the path, then oddness:
-    /// smaller is easier to read.
-    pub(crate) fn cost(&self) -> (usize, usize, usize, String) {
-        let head = &self.head;
-        let odd_method = usize::from(head.method != Method::GET);
-        (
-            head.headers.len() + odd_method,
-            head.authority.len(),
-            head.path.len(),
-            head.path.clone(),
-        )
+    /// How easy it is to read.
+    pub(crate) fn cost(&self) -> (usize, usize, usize, &str) {
+        cost(&self.head)
     }
+}
+
+/// Headers a reader has to look at, the length of the path, then oddness:
+/// smaller is easier to read.
+pub(crate) fn cost(head: &RequestHead) -> (usize, usize, usize, &str) {
+    let odd_method = usize::from(head.method != Method::GET);
+    (
+        head.headers.len() + odd_method,
+        head.authority.len(),
+        head.path.len(),
+        &head.path,
+    )
 }

@@ -135,7 +135,7 @@ fn status(verdict: &Verdict) -> u16 {
 
 fn permit(verdict: Verdict) -> Permit {
     match verdict {
-        Verdict::Permit(permit) => *permit,
+        Verdict::Permit(permit) => permit,
         other => panic!("{other:?}"),
     }
 }

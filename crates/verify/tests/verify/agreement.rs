@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use policy::{Entrance, RequestHead, Scheme};
+use policy::{Answers, Entrance, Everything, NoTrace, RequestHead, Scheme, decide};
 
 use crate::compile;
 
@@ -325,6 +325,18 @@ fn the_engine_says_what_the_decision_says() {
         let heads: Vec<RequestHead> = (0..100).map(|_| request(&mut dice)).collect();
         for (head, predicted) in heads.iter().zip(verify::predict(&snapshot, &heads)) {
             let decided = verify::decision(&snapshot, head);
+            // With a trace everything is compared, without one what can match.
+            assert_eq!(
+                format!(
+                    "{:?}",
+                    decide(&snapshot, head, &Answers::new(), &mut NoTrace)
+                ),
+                format!(
+                    "{:?}",
+                    decide(&snapshot, head, &Answers::new(), &mut Everything::default())
+                ),
+                "seed {seed}: {head:?}\n{text}"
+            );
             // A rewrite can bring a path that ends in a suffix only by its new
             // beginning; the engine then says that it does not know.
             let Some(predicted) = predicted else {

@@ -1,0 +1,316 @@
+//! A virtual host with its routes, compiled for the classes of its authorities.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use policy::{
+    Destination, HostView, Owner, RewriteView, RouteStep, RouteView, RuleAction, TestValue,
+};
+
+use crate::analysis::{Analysis, MAX_HOPS, PROBED, compile};
+use crate::engine::Engine;
+use crate::listener::ListenerPart;
+use crate::mdd::{Dim, Set};
+use crate::paths::Strings;
+use crate::scope::Scope;
+use crate::terms::Term;
+use crate::universe::{AUTHORITY, IDENTITY};
+
+/// A virtual host, for some authorities.
+pub(crate) struct HostPart<'s> {
+    pub(crate) authorities: Rc<[String]>,
+    /// What divides them.
+    pub(crate) authority_tests: Vec<TestValue>,
+    pub(crate) scope: RefCell<Scope>,
+    pub(crate) routes: Vec<RoutePart<'s>>,
+    /// What the routes match, by their position.
+    pub(crate) matches: Scope,
+    /// Strings that divide paths here besides those that divide them on the
+    /// whole listener.
+    pub(crate) strings: Strings,
+    pub(crate) requires_tls: bool,
+    /// What routes change or lead to looks at more of a path than its cell.
+    pub(crate) looks_further: bool,
+}
+
+pub(crate) struct RoutePart<'s> {
+    pub(crate) view: RouteView<'s>,
+    pub(crate) ways: Vec<WayPart<'s>>,
+    /// What EnvoyFilters change here, by step of the listener.
+    pub(crate) changes: Vec<(usize, Change)>,
+}
+
+/// What a route changes about a step.
+pub(crate) enum Change {
+    Off,
+    On,
+    Refused,
+    /// Requests that match are denied, or those that do not.
+    Rules {
+        denies: bool,
+        terms: Vec<Term>,
+    },
+}
+
+pub(crate) struct WayPart<'s> {
+    pub(crate) destination: Option<&'s Destination>,
+    /// Where it goes on, by classes of the authority.
+    pub(crate) next: Vec<(Set, Option<Rc<HostPart<'s>>>)>,
+    pub(crate) next_listener: Option<usize>,
+    pub(crate) headers: Vec<(Dim, Vec<u16>)>,
+    /// It puts a value of its own into the identity header.
+    pub(crate) sets_identity: bool,
+}
+
+impl<'s> Analysis<'s> {
+    pub(crate) fn part(
+        &self,
+        engine: &mut Engine,
+        listener: usize,
+        host: Option<HostView<'s>>,
+        authorities: Rc<[String]>,
+        tests: &[TestValue],
+        depth: usize,
+    ) -> Option<Rc<HostPart<'s>>> {
+        let name = host.map_or("", |host| host.name());
+        let key = (listener, name.to_owned(), authorities.clone(), depth);
+        if let Some(known) = self.parts.borrow().get(&key) {
+            return Some(known.clone());
+        }
+        let part = self.listener(listener)?;
+        let mut scope = Scope::default();
+        let port = part.view.port();
+        let rules = match host {
+            Some(host) => part.rules_for(host.name()),
+            // Without a virtual host there is no route, and rules still deny.
+            None => part.rules.iter().filter(|r| r.is_local).collect(),
+        };
+        for rule in &rules {
+            let compiled = compile(engine, port, &authorities, &rule.condition);
+            match compiled {
+                Some(terms) => terms.into_iter().for_each(|t| scope.add(rule.step, t)),
+                None => engine.give_up("a rule has too many combinations".to_owned()),
+            }
+        }
+        let mut strings: Strings = std::iter::empty().collect();
+        scope.strings(&mut strings);
+        let mut routes = Vec::new();
+        let mut matches = Scope::default();
+        let mut looks_further = false;
+        for view in host.iter().flat_map(|host| host.routes()) {
+            let Some(terms) = compile(engine, port, &authorities, &view.condition()) else {
+                engine.give_up(format!(
+                    "{} {} has too many combinations",
+                    view.object(),
+                    view.place()
+                ));
+                continue;
+            };
+            for term in terms {
+                matches.add(routes.len(), term);
+            }
+            if view.access().owner == Owner::Model {
+                strings.add(PROBED);
+            }
+            if matches!(view.access().owner, Owner::Platform | Owner::LoginMachinery) {
+                for path in self.snapshot.open_paths() {
+                    strings.add(path);
+                }
+            }
+            let ways = self.ways(engine, view, &authorities, depth, &mut strings);
+            looks_further |= ways.iter().flat_map(|way| &way.next).any(|(_, next)| {
+                next.as_ref()
+                    .is_some_and(|next| next.looks_at_paths(engine))
+            });
+            looks_further |= ways.iter().filter_map(|way| way.next_listener).any(|next| {
+                self.listener(next)
+                    .is_some_and(|next| next.global.borrow().looks_at_paths(engine))
+            });
+            let changes = changes(engine, part, port, &authorities, view, &mut strings);
+            looks_further |= changes.iter().any(|(_, change)| match change {
+                Change::Rules { terms, .. } => terms.iter().any(|t| engine.looks_at_path(t.rest)),
+                Change::Off | Change::On | Change::Refused => false,
+            });
+            routes.push(RoutePart {
+                view,
+                ways,
+                changes,
+            });
+        }
+        matches.strings(&mut strings);
+        let made = Rc::new(HostPart {
+            authorities,
+            authority_tests: tests.to_vec(),
+            scope: RefCell::new(scope),
+            routes,
+            matches,
+            looks_further,
+            strings,
+            requires_tls: host.is_some_and(|host| host.requires_tls()),
+        });
+        self.parts.borrow_mut().insert(key, made.clone());
+        Some(made)
+    }
+
+    fn ways(
+        &self,
+        engine: &mut Engine,
+        view: RouteView<'s>,
+        authorities: &Rc<[String]>,
+        depth: usize,
+        strings: &mut Strings,
+    ) -> Vec<WayPart<'s>> {
+        let mut out = Vec::new();
+        for way in view.ways() {
+            // A Service that is not there is answered with an error.
+            let destination = way.destination.filter(|_| !way.missing);
+            let next_listener = destination.and_then(|d| self.snapshot.next_listener(d));
+            let mut next: Vec<(Set, Option<Rc<HostPart<'s>>>)> = Vec::new();
+            if let Some(listener) = next_listener
+                && depth + 1 < MAX_HOPS
+            {
+                next = self.next_parts(engine, listener, way.authority, authorities, depth);
+                for (_, part) in &next {
+                    if let Some(part) = part {
+                        map_back(part.strings.iter(), view.rewrite(), strings);
+                    }
+                }
+                if let Some(listener) = self.listener(listener) {
+                    map_back(listener.global_strings.iter(), view.rewrite(), strings);
+                }
+            }
+            let headers = way.headers.iter();
+            let headers = headers
+                .filter_map(|h| engine.universe.header_map(h))
+                .collect();
+            let sets_identity = way.headers.iter().any(|change| {
+                let (policy::HeaderChange::Set(name, _) | policy::HeaderChange::Remove(name)) =
+                    change
+                else {
+                    return false;
+                };
+                name == IDENTITY
+            });
+            out.push(WayPart {
+                sets_identity,
+                destination,
+                next,
+                next_listener,
+                headers,
+            });
+        }
+        out
+    }
+
+    /// Where requests go on at another listener, by classes of the authority.
+    fn next_parts(
+        &self,
+        engine: &mut Engine,
+        listener: usize,
+        authority: Option<&str>,
+        authorities: &Rc<[String]>,
+        depth: usize,
+    ) -> Vec<(Set, Option<Rc<HostPart<'s>>>)> {
+        let Some(part) = self.listener(listener) else {
+            return Vec::new();
+        };
+        if let Some(authority) = authority {
+            let fixed: Rc<[String]> = vec![authority.to_owned()].into();
+            let host = part.select(authority);
+            let next = self.part(engine, listener, host, fixed, &[], depth + 1);
+            return vec![(Set::ALL, next)];
+        }
+        let mut groups: BTreeMap<Option<&str>, (Option<HostView<'s>>, Vec<bool>)> = BTreeMap::new();
+        for (index, authority) in authorities.iter().enumerate() {
+            let host = part.select(authority);
+            let (_, members) = groups
+                .entry(host.map(|h| h.name()))
+                .or_insert_with(|| (host, vec![false; authorities.len()]));
+            if let Some(slot) = members.get_mut(index) {
+                *slot = true;
+            }
+        }
+        let mut out = Vec::new();
+        for (host, members) in groups.into_values() {
+            let set = engine.sets.classes(AUTHORITY, members);
+            let next = self.part(engine, listener, host, authorities.clone(), &[], depth + 1);
+            out.push((set, next));
+        }
+        out
+    }
+}
+
+impl HostPart<'_> {
+    /// Whether its rules, routes or what they lead to look at more of a path
+    /// than its cell.
+    fn looks_at_paths(&self, engine: &mut Engine) -> bool {
+        self.looks_further
+            || self.matches.looks_at_paths(engine)
+            || self.scope.borrow().looks_at_paths(engine)
+    }
+
+    /// Whether a model is behind one of its routes.
+    pub(crate) fn has_models(&self) -> bool {
+        let mut routes = self.routes.iter();
+        routes.any(|route| route.view.access().owner == Owner::Model)
+    }
+}
+
+/// A path as it is after a rewrite, and the strings of what comes next as they
+/// are before it.
+fn map_back<'n>(
+    next: impl Iterator<Item = &'n str>,
+    rewrite: RewriteView<'_>,
+    strings: &mut Strings,
+) {
+    for text in next {
+        match rewrite {
+            RewriteView::None => strings.add(text),
+            RewriteView::Prefix { from, to } => {
+                if let Some(rest) = text.strip_prefix(to) {
+                    strings.add(&format!("{from}{rest}"));
+                }
+            }
+            RewriteView::Whole(_) | RewriteView::Regex => {}
+        }
+    }
+}
+
+/// What EnvoyFilters change on a route, compiled.
+fn changes(
+    engine: &mut Engine,
+    part: &ListenerPart<'_>,
+    port: u16,
+    authorities: &[String],
+    view: RouteView<'_>,
+    strings: &mut Strings,
+) -> Vec<(usize, Change)> {
+    let mut out = Vec::new();
+    for step in 0..part.steps.len() {
+        let change = match view.step(step) {
+            RouteStep::AsListener => continue,
+            RouteStep::Off => Change::Off,
+            RouteStep::On => Change::On,
+            RouteStep::Refused(_) => Change::Refused,
+            RouteStep::Rules { action, rules } => {
+                let mut all = Vec::new();
+                for rule in rules {
+                    match compile(engine, port, authorities, &rule.condition) {
+                        Some(terms) => all.extend(terms),
+                        None => engine.give_up("a rule has too many combinations".to_owned()),
+                    }
+                }
+                for text in all.iter().flat_map(Term::strings) {
+                    strings.add(text);
+                }
+                Change::Rules {
+                    denies: action == RuleAction::Deny,
+                    terms: all,
+                }
+            }
+        };
+        out.push((step, change));
+    }
+    out
+}

@@ -1,0 +1,336 @@
+//! Answers the built-in questions, virtual host by virtual host.
+
+use std::collections::BTreeMap;
+
+use policy::{Destination, HostView, RequestHead, RouteView, Snapshot};
+use rustc_hash::FxHashMap;
+
+use crate::analysis::{Analysis, Outcome};
+use crate::cells::Partition;
+use crate::claims::{Claim, Place, ordinary_authorities};
+use crate::engine::Engine;
+use crate::listener::ListenerPart;
+use crate::parts::HostPart;
+use crate::report::{Finding, Report};
+use crate::universe::{IDENTITY, TOKEN_NONE};
+use crate::walk::Seen;
+use crate::witness::{self, Witness};
+
+/// Answers the built-in questions about a configuration.
+pub fn verify(snapshot: &Snapshot) -> Report {
+    let mut engine = Engine::new(&[snapshot]);
+    let analysis = Analysis::new(&mut engine, snapshot);
+    let mut all = Vec::new();
+    for listener in &analysis.listeners {
+        for host in listener.hosts() {
+            all.extend(HostAnswers::of(&mut engine, &analysis, listener, host));
+        }
+    }
+    let given_up = given_up(&engine, snapshot);
+    report(all.iter(), &given_up)
+}
+
+/// What was found at one virtual host of an entrance.
+#[derive(Debug, Default)]
+pub(crate) struct HostAnswers {
+    cells: usize,
+    findings: Vec<(String, Finding)>,
+    undecided: BTreeMap<Claim, Vec<String>>,
+}
+
+/// Requests that break a claim for the same reason.
+#[derive(Default)]
+struct Group<'s> {
+    witness: Option<RequestHead>,
+    count: usize,
+    destination: Option<&'s Destination>,
+    route: Option<RouteView<'s>>,
+    not_modelled: Vec<String>,
+}
+
+type Key<'s> = (Claim, Vec<(&'s resources::ObjectRef, &'s str)>, u64);
+
+/// Witnesses that are built for one cause, to choose the shortest from.
+const MAX_TRIED: usize = 8;
+
+impl HostAnswers {
+    /// `None` for a listener that is no entrance.
+    pub(crate) fn of<'s>(
+        engine: &mut Engine,
+        analysis: &Analysis<'s>,
+        listener: &ListenerPart<'s>,
+        host: HostView<'s>,
+    ) -> Option<Self> {
+        let entrance = listener.view.entrance()?;
+        let part = analysis.host(engine, listener.view.index(), host)?;
+        let globals = analysis.globals(engine, listener);
+        let partition = Partition {
+            own: &part.strings,
+            globals: &globals,
+        };
+        let mut place = Place {
+            snapshot: analysis.snapshot,
+            entrance,
+            has_models: part.has_models(),
+            cell: crate::paths::Cell {
+                text: "",
+                region: false,
+            },
+            stranger: engine.universe.token(&mut engine.sets, TOKEN_NONE),
+            forged: engine.universe.with_header(&mut engine.sets, IDENTITY),
+            ordinary: ordinary_authorities(engine, listener.view.port(), &part.authorities),
+            overwrites_identity: analysis.snapshot.enforces() || overwrites_identity(listener),
+        };
+        let mut groups: FxHashMap<Key<'s>, Group<'s>> = FxHashMap::default();
+        let mut out = Self::default();
+        for piece in analysis.pieces(engine, (listener, &part), partition) {
+            out.cells += 1;
+            place.cell = piece.cell;
+            let [side, _] = &piece.sides;
+            analysis.walk(
+                engine,
+                (listener, &part),
+                piece.cell,
+                side,
+                &mut |engine, seen| {
+                    if let Some(why) = not_followed(seen.trail, seen.outcome) {
+                        for claim in Claim::ALL {
+                            out.not_decided(claim, why.clone());
+                        }
+                        return;
+                    }
+                    for claim in Claim::ALL {
+                        let set = claim.broken_by(engine, &place, &seen);
+                        if !set.is_none() {
+                            let broken = Broken {
+                                claim,
+                                place: &place,
+                                part: &part,
+                                partition,
+                                seen: Seen { set, ..seen },
+                            };
+                            broken.gather(engine, &mut groups);
+                        }
+                    }
+                },
+            );
+        }
+        for ((claim, trail, _), group) in groups {
+            out.answer(
+                analysis.snapshot,
+                listener,
+                claim,
+                trail.last().copied(),
+                group,
+            );
+        }
+        Some(out)
+    }
+
+    fn not_decided(&mut self, claim: Claim, why: String) {
+        let reasons = self.undecided.entry(claim).or_default();
+        if !reasons.contains(&why) {
+            reasons.push(why);
+        }
+    }
+
+    fn answer(
+        &mut self,
+        snapshot: &Snapshot,
+        listener: &ListenerPart<'_>,
+        claim: Claim,
+        route: Option<(&resources::ObjectRef, &str)>,
+        group: Group<'_>,
+    ) {
+        let Some(head) = group.witness else {
+            let place = route.map(|(object, place)| format!("{object} {place}"));
+            let because = if group.not_modelled.is_empty() {
+                String::new()
+            } else {
+                format!(" (it depends on {})", group.not_modelled.join(", "))
+            };
+            self.not_decided(
+                claim,
+                format!(
+                    "{}: a request that breaks it seems possible, and none was found{because}",
+                    place.unwrap_or_default()
+                ),
+            );
+            return;
+        };
+        let Some(route) = group.route else {
+            return;
+        };
+        let witness = Witness::of(snapshot, head);
+        let deciding: Vec<String> = witness
+            .steps
+            .iter()
+            .filter(|s| {
+                matches!(
+                    s.stage,
+                    policy::Stage::Policy | policy::Stage::Check | policy::Stage::Route
+                )
+            })
+            .filter_map(|s| {
+                s.object
+                    .as_ref()
+                    .map(|(object, _)| format!("{object} {}", s.text))
+            })
+            .collect();
+        let key = format!("{:?} {deciding:?}", group.destination);
+        let finding = Finding {
+            claim,
+            listener: listener.view.describe().to_string(),
+            destination: group.destination.cloned(),
+            route: (
+                route.object().clone(),
+                route.source().clone(),
+                route.place().to_owned(),
+            ),
+            count: group.count,
+            witness,
+        };
+        self.findings.push((key, finding));
+    }
+}
+
+/// Requests that break a claim.
+struct Broken<'a, 's> {
+    claim: Claim,
+    place: &'a Place<'a>,
+    part: &'a HostPart<'s>,
+    partition: Partition<'a>,
+    seen: Seen<'a, 's>,
+}
+
+impl<'s> Broken<'_, 's> {
+    fn gather(self, engine: &mut Engine, groups: &mut FxHashMap<Key<'s>, Group<'s>>) {
+        let seen = self.seen;
+        let trail = seen.trail.iter().map(|r| (r.object(), r.place())).collect();
+        let group = groups.entry((self.claim, trail, seen.cause)).or_default();
+        group.count += 1;
+        group.route = seen.trail.last().copied();
+        if let Outcome::Reaches(destination) = seen.outcome {
+            group.destination = Some(destination);
+        }
+        if group.count > MAX_TRIED && group.witness.is_some() {
+            return;
+        }
+        for name in engine.not_modelled(seen.set) {
+            if !group.not_modelled.contains(&name) {
+                group.not_modelled.push(name);
+            }
+        }
+        let found = witness::find(
+            engine,
+            self.place.snapshot,
+            self.place.entrance,
+            &seen.flow(&self.part.authorities),
+            self.place.cell,
+            self.partition,
+            group.witness.as_ref(),
+        );
+        if found.is_some() {
+            group.witness = found;
+        }
+    }
+}
+
+/// Nobody passes the login of this listener with an identity header of their own.
+fn overwrites_identity(listener: &ListenerPart<'_>) -> bool {
+    let all = listener.view.authorizers();
+    let mut login = all.iter().filter(|a| a.is_login());
+    login.any(|a| {
+        a.headers_to_upstream()
+            .iter()
+            .any(|h| h.eq_ignore_ascii_case(IDENTITY))
+    })
+}
+
+/// The answers for a whole configuration: what the same rules decide at several
+/// virtual hosts is one finding.
+pub(crate) fn report<'a>(
+    all: impl Iterator<Item = &'a HostAnswers>,
+    given_up: &[String],
+) -> Report {
+    let mut out = Report::default();
+    let mut by_rules: BTreeMap<(Claim, &str, &str), (usize, &Finding)> = BTreeMap::new();
+    for answers in all {
+        out.cells += answers.cells;
+        for (claim, reasons) in &answers.undecided {
+            let known = out.undecided.entry(*claim).or_default();
+            known.extend(reasons.iter().cloned());
+        }
+        for (key, finding) in &answers.findings {
+            let place = (finding.claim, finding.listener.as_str(), key.as_str());
+            match by_rules.get_mut(&place) {
+                Some((count, known)) => {
+                    *count += finding.count;
+                    if finding.witness.cost() < known.witness.cost() {
+                        *known = finding;
+                    }
+                }
+                None => {
+                    by_rules.insert(place, (finding.count, finding));
+                }
+            }
+        }
+    }
+    out.findings = by_rules
+        .into_values()
+        .map(|(count, finding)| Finding {
+            count,
+            ..finding.clone()
+        })
+        .collect();
+    for claim in Claim::ALL {
+        if !given_up.is_empty() {
+            let reasons = out.undecided.entry(claim).or_default();
+            reasons.extend(given_up.iter().cloned());
+        }
+    }
+    for reasons in out.undecided.values_mut() {
+        reasons.sort();
+        reasons.dedup();
+    }
+    out
+}
+
+/// Why nothing is proved here.
+pub(crate) fn given_up(engine: &Engine, snapshot: &Snapshot) -> Vec<String> {
+    let mut reasons = engine.given_up.clone();
+    reasons.extend(not_understood(snapshot));
+    if engine.sets.exhausted() {
+        reasons.push("too many different sets of requests: the bound on memory was hit".to_owned());
+    }
+    reasons
+}
+
+/// Why nobody here knows what becomes of these requests.
+pub(crate) fn not_followed(trail: &[RouteView<'_>], outcome: Outcome<'_>) -> Option<String> {
+    let route = trail.last()?;
+    let why = match outcome {
+        Outcome::Unknown => {
+            "what becomes of its rewritten paths at the next crossing is not followed"
+        }
+        Outcome::Authorizer => "an external authorizer that is no login service decides",
+        _ => return None,
+    };
+    Some(format!("{} {}: {why}", route.object(), route.place()))
+}
+
+/// What of a configuration is not understood and may change answers.
+pub(crate) fn not_understood(snapshot: &Snapshot) -> Vec<String> {
+    let all = snapshot.not_understood();
+    let mut reasons: Vec<String> = all
+        .map(|(_, what)| {
+            format!(
+                "{}: {}: {}, not understood",
+                what.object, what.place, what.why
+            )
+        })
+        .collect();
+    reasons.sort();
+    reasons.dedup();
+    reasons
+}
