@@ -49,6 +49,8 @@ pub struct Cluster {
     pub ingress: IngressConfig,
     /// Services that stand for the predictor of an InferenceService.
     pub predictors: Vec<PredictorService>,
+    /// Objects that were read, known or not.
+    pub objects: usize,
     /// Kinds that are not known, with how often each occurs.
     pub unknown_kinds: Vec<(String, usize)>,
     /// Files that were read, for watching.

@@ -178,7 +178,10 @@ fn assemble(layers: &[&[File]]) -> Result<Cluster, LoadErrors> {
         }
         merged.lay(layer, &mut errors);
     }
-    let mut cluster = Cluster::default();
+    let mut cluster = Cluster {
+        objects: merged.documents.iter().flatten().count(),
+        ..Cluster::default()
+    };
     for document in merged.documents.iter().flatten() {
         if let Err(error) = kinds::add(&mut cluster, document) {
             errors.push(error);

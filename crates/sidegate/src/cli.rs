@@ -36,7 +36,7 @@ pub(crate) enum Command {
     /// Make tokens of the running cluster
     Token(TokenArgs),
     /// Say which objects decide a request, and the answer
-    #[command(after_help = EXPLAIN_EXAMPLES)]
+    #[command(after_help = EXPLAIN_EXAMPLES, override_usage = EXPLAIN_USAGE)]
     Explain(ExplainArgs),
     /// Prove who may reach what, for all requests, or show one that breaks it
     #[command(after_help = VERIFY_EXAMPLES)]
@@ -47,7 +47,16 @@ pub(crate) enum Command {
     /// Propose the smallest change with which every claim holds
     #[command(after_help = FIX_EXAMPLES)]
     Fix(FixArgs),
+    /// Write one page with who gets where, what is broken and what would change
+    #[command(after_help = REPORT_EXAMPLES)]
+    Report(ReportArgs),
 }
+
+const REPORT_EXAMPLES: &str = "\
+Examples:
+  sidegate report --example seed-blog-fix -o report.html
+  sidegate report ./cluster.yaml --compare ./tomorrow.yaml -o change.html
+  kubectl kustomize ./overlay | sidegate report - -o report.html";
 
 const FIX_EXAMPLES: &str = "\
 Examples:
@@ -82,6 +91,8 @@ Examples:
   sidegate exec myapp-pod -- sh
   sidegate exec myapp-pod -n default -- \\
     curl http://sklearn-iris.kserve-test.svc.cluster.local/v1/models/sklearn-iris";
+
+const EXPLAIN_USAGE: &str = "sidegate explain [OPTIONS] [PATH]... METHOD URL";
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
@@ -209,8 +220,9 @@ pub(crate) struct TokenCreateArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// Files and folders of YAML, then METHOD and URL
-    #[arg(required = true, num_args = 2.., value_name = "[PATH…] METHOD URL")]
+    /// Files and folders of Kubernetes YAML, `-` for standard input [default: the example
+    /// `seed`]; then METHOD and URL of the request
+    #[arg(value_name = "PATH… METHOD URL", hide_default_value = true)]
     pub(crate) arguments: Vec<String>,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
@@ -301,6 +313,31 @@ pub(crate) struct FixArgs {
     #[arg(long, value_enum, value_name = "MEANS")]
     pub(crate) means: Option<FixMeans>,
     /// Proposals as YAML or JSON
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// Files and folders of Kubernetes YAML, `-` for standard input
+    /// [default: the example `seed`]
+    pub(crate) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Where the page is written, `-` for standard output
+    #[arg(short, long, default_value = "report.html", value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// The configuration that would come after: a file, a folder, several joined by commas, or
+    /// `example:NAME`
+    #[arg(long, value_name = "NEW")]
+    pub(crate) compare: Option<PathBuf>,
+    /// Where the external listener is reached, for the curl lines
+    #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    pub(crate) external: String,
+    /// Where the cluster-local listener is reached, for the curl lines
+    #[arg(long, default_value = "http://127.0.0.1:8081", value_name = "URL")]
+    pub(crate) local: String,
+    /// What was found and where it was written, as text or JSON
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Output,
 }

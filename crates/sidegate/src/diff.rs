@@ -1,16 +1,14 @@
 //! `sidegate diff`: the requests that another configuration answers otherwise.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use ::verify::{Difference, Kind};
 use policy::Snapshot;
 use serde_json::{Value, json};
 
-use crate::cli::{ClusterArgs, DiffArgs, Output};
-use crate::inputs::Inputs;
-use crate::live;
+use crate::cli::{DiffArgs, Output};
 use crate::output::{self, BadInput};
+use crate::side::Side;
 use crate::verify::{Bases, request_json, steps_json, trace};
 
 pub(crate) fn run(args: DiffArgs) -> anyhow::Result<ExitCode> {
@@ -24,11 +22,13 @@ pub(crate) fn run(args: DiffArgs) -> anyhow::Result<ExitCode> {
         .as_deref()
         .and_then(|v| v.split_once(".."));
     let (old, new) = match (&*args.paths, range) {
-        ([one], Some((from, to))) => (compile(one, Some(from))?, compile(one, Some(to))?),
-        ([old, new], Some((from, to))) => (compile(old, Some(from))?, compile(new, Some(to))?),
+        ([one], Some((from, to))) => (Side::read(one, Some(from))?, Side::read(one, Some(to))?),
+        ([old, new], Some((from, to))) => {
+            (Side::read(old, Some(from))?, Side::read(new, Some(to))?)
+        }
         ([old, new], None) => {
             let version = args.istio_version.as_deref();
-            (compile(old, version)?, compile(new, version)?)
+            (Side::read(old, version)?, Side::read(new, version)?)
         }
         _ => {
             return Err(BadInput(vec![
@@ -38,6 +38,8 @@ pub(crate) fn run(args: DiffArgs) -> anyhow::Result<ExitCode> {
             .into());
         }
     };
+    let (old, new) = (old.snapshot, new.snapshot);
+    output::progress(old.route_count() + new.route_count());
     let difference = ::verify::diff(&old, &new);
     match args.output {
         Output::Json => output::data(&serde_json::to_string_pretty(&as_json(&new, &difference))?)?,
@@ -62,26 +64,6 @@ fn kind(name: &str) -> anyhow::Result<Kind> {
         let names = Kind::ALL.map(Kind::name).join("`, `");
         BadInput(vec![format!("`--allow {name}`: expected `{names}`")]).into()
     })
-}
-
-/// One side: a path, several joined by commas, or `example:NAME`.
-fn compile(path: &std::path::Path, version: Option<&str>) -> anyhow::Result<Snapshot> {
-    let text = path.to_string_lossy();
-    let mut cluster_args = ClusterArgs::default();
-    let mut paths = Vec::new();
-    match text.strip_prefix("example:") {
-        Some(name) => {
-            let example = <crate::cli::Example as clap::ValueEnum>::from_str(name, false);
-            cluster_args.example = Some(example.map_err(|_| {
-                BadInput(vec![format!(
-                    "no example `{name}`, see `sidegate verify --help`"
-                )])
-            })?);
-        }
-        None => paths.extend(text.split(',').map(PathBuf::from)),
-    }
-    let cluster = Inputs::new(paths, &cluster_args)?.read()?;
-    live::compile(&cluster, &live::settings(&cluster, version)?)
 }
 
 fn heading(kind: Kind) -> &'static str {

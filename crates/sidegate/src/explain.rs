@@ -20,7 +20,7 @@ use crate::steps;
 pub(crate) fn run(args: ExplainArgs) -> anyhow::Result<std::process::ExitCode> {
     let (method, url, paths) = request::split(&args.arguments)?;
     let inputs = Inputs::new(paths.iter().map(Into::into).collect(), &args.cluster)?;
-    let cluster = inputs.read()?;
+    let cluster = inputs.read_some()?;
     let settings = live::settings(&cluster, args.cluster.istio_version.as_deref())?;
     let snapshot = live::compile(&cluster, &settings)?;
     let head = request::head(&args, &cluster, &snapshot, method, url)?;

@@ -12,10 +12,11 @@ use crate::output;
 
 pub(crate) fn run(args: FixArgs) -> anyhow::Result<ExitCode> {
     let inputs = Inputs::new(args.paths, &args.cluster)?;
-    let cluster = inputs.read()?;
+    let cluster = inputs.read_some()?;
     let version = args.cluster.istio_version.as_deref();
     let settings = live::settings(&cluster, version)?;
     let snapshot = live::compile(&cluster, &settings)?;
+    output::progress(snapshot.route_count());
     if ::verify::verify(&snapshot).overall() == Verdict::Holds {
         match args.output {
             Output::Json => output::data("[]")?,

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use clap::ValueEnum as _;
 use resources::{Cluster, LoadErrors};
 
 use crate::cli::{ClusterArgs, Example};
-use crate::output::BadInput;
+use crate::output::{self, BadInput, Style};
 
 /// Where the YAML comes from; can be read again.
 #[derive(Clone, Debug)]
@@ -63,6 +64,11 @@ impl Inputs {
             (Some(example), true) => Ok(Self::Example(example)),
             (None, true) => Ok(Self::Example(Example::Seed)),
             (None, false) => {
+                if let [path] = paths.as_slice()
+                    && let Some(name) = path.to_str().and_then(|p| p.strip_prefix("example:"))
+                {
+                    return Ok(Self::Example(example_named(name)?));
+                }
                 let wanted = paths.iter().any(|path| path.as_os_str() == "-");
                 let stdin = wanted.then(|| std::io::read_to_string(std::io::stdin()));
                 let stdin = stdin.transpose().context("standard input cannot be read")?;
@@ -76,17 +82,42 @@ impl Inputs {
     /// # Errors
     /// [`BadInput`] with every error at once.
     pub(crate) fn read(&self) -> anyhow::Result<Cluster> {
-        self.layered(None)
+        Ok(self.layered(None)?.cluster)
+    }
+
+    /// The same for commands that answer questions about it: nothing at all is
+    /// more likely a mistake than a configuration of which everything holds.
+    ///
+    /// # Errors
+    /// [`BadInput`], also when there is no object.
+    pub(crate) fn read_some(&self) -> anyhow::Result<Cluster> {
+        let read = self.layered(None)?;
+        if read.objects == 0 {
+            let hint = match self {
+                Self::Paths { stdin: Some(_), .. } => "did what writes to it fail?",
+                _ => "expected files *.yaml, *.yml or *.json",
+            };
+            let message = format!("no Kubernetes object in {}: {hint}", self.describe());
+            return Err(BadInput(vec![message]).into());
+        }
+        if !read.gateways {
+            let message = format!(
+                "no Gateway in {}: looked at behind the built-in platform",
+                self.describe()
+            );
+            output::note(&Style::Plain, &message);
+        }
+        Ok(read.cluster)
     }
 
     /// The same, with more YAML on top.
     pub(crate) fn read_with(&self, yaml: &str) -> anyhow::Result<Cluster> {
-        self.layered(Some(yaml))
+        Ok(self.layered(Some(yaml))?.cluster)
     }
 
-    fn layered(&self, top: Option<&str>) -> anyhow::Result<Cluster> {
+    fn layered(&self, top: Option<&str>) -> anyhow::Result<Read> {
         let top = top.map(|yaml| vec![(Arc::from("the change"), yaml.to_owned())]);
-        let cluster = match self {
+        let read = match self {
             Self::Example(example) => {
                 let layers: &[&[(&str, &str)]] = match example {
                     Example::Seed => &[CLUSTER, SIDEGATE],
@@ -99,12 +130,13 @@ impl Inputs {
                     .map(|layer| embedded(layer))
                     .chain(top)
                     .collect();
-                resources::parse_layers(&layers)
+                resources::parse_layers(&layers).map(Read::of)
             }
             Self::Paths { paths, stdin } => read_paths(paths, stdin.as_deref(), top),
         };
-        cluster.map_err(|errors| {
-            BadInput(errors.errors.iter().map(ToString::to_string).collect()).into()
+        read.map_err(|errors| {
+            let errors = errors.errors.iter();
+            BadInput(errors.map(|e| format!("{e}{}", meant(&e.file))).collect()).into()
         })
     }
 
@@ -141,7 +173,7 @@ fn read_paths(
     paths: &[PathBuf],
     stdin: Option<&str>,
     top: Option<Layer>,
-) -> Result<Cluster, LoadErrors> {
+) -> Result<Read, LoadErrors> {
     let mut layers: Vec<Layer> = Vec::new();
     let mut errors = Vec::new();
     for path in paths {
@@ -165,19 +197,67 @@ fn read_paths(
     if !errors.is_empty() {
         return Err(LoadErrors { errors });
     }
-    if !cluster.gateways.is_empty() {
-        return Ok(cluster);
+    let read = Read::of(cluster);
+    if read.gateways {
+        return Ok(read);
     }
     let mut below = vec![embedded(PLATFORM)];
-    if cluster.sidegate.is_none() {
+    if read.cluster.sidegate.is_none() {
         below.push(embedded(PLATFORM_ENFORCED));
     }
     below.extend(layers);
-    resources::parse_layers(&below)
+    Ok(Read {
+        cluster: resources::parse_layers(&below)?,
+        ..read
+    })
+}
+
+/// A configuration, and what of it was there before a platform went below it.
+struct Read {
+    cluster: Cluster,
+    objects: usize,
+    gateways: bool,
+}
+
+impl Read {
+    fn of(cluster: Cluster) -> Self {
+        Self {
+            objects: cluster.objects,
+            gateways: !cluster.gateways.is_empty(),
+            cluster,
+        }
+    }
 }
 
 fn display(path: &Path) -> String {
-    format!("`{}`", path.display())
+    if path.as_os_str() == "-" {
+        "standard input".to_owned()
+    } else {
+        format!("`{}`", path.display())
+    }
+}
+
+fn example_named(name: &str) -> anyhow::Result<Example> {
+    let found = Example::from_str(name, false);
+    found.map_err(|_| {
+        let all = Example::value_variants().iter().map(|e| example_name(*e));
+        let all: Vec<&str> = all.collect();
+        BadInput(vec![format!(
+            "no example `{name}`; there are: {}",
+            all.join(", ")
+        )])
+        .into()
+    })
+}
+
+/// A word for who writes the name of an example where a path is expected.
+fn meant(file: &str) -> String {
+    match Example::from_str(file, false) {
+        Ok(_) if !Path::new(file).exists() => {
+            format!("; the built-in example is `--example {file}`")
+        }
+        _ => String::new(),
+    }
 }
 
 fn example_name(example: Example) -> &'static str {

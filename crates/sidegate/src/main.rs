@@ -20,6 +20,8 @@ mod output;
 mod page;
 mod paint;
 mod replay;
+mod report;
+mod side;
 mod steps;
 mod summary;
 mod token;
@@ -32,7 +34,14 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let printed = error.print();
+            debug_assert!(printed.is_ok());
+            return ExitCode::from(if error.use_stderr() { 3 } else { 0 });
+        }
+    };
     let outcome = match cli.command {
         cli::Command::Up(args) => up::run(args),
         cli::Command::Exec(args) => exec::run(args),
@@ -41,6 +50,7 @@ fn main() -> ExitCode {
         cli::Command::Verify(args) => verify::run(args),
         cli::Command::Diff(args) => diff::run(args),
         cli::Command::Fix(args) => fix::run(args),
+        cli::Command::Report(args) => report::run(args),
     };
     outcome.unwrap_or_else(|error| {
         output::error(&error);

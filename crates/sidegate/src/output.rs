@@ -64,6 +64,17 @@ pub(crate) fn note(style: &Style, line: &str) {
     drop(written);
 }
 
+/// Says on a terminal that many routes take a moment.
+pub(crate) fn progress(routes: usize) {
+    const MANY: usize = 2_000;
+    if routes >= MANY && std::io::stderr().is_terminal() {
+        note(
+            &Style::Plain,
+            &format!("looking at all requests of {routes} routes …"),
+        );
+    }
+}
+
 /// Prints data to standard output; a reader that has gone away ends quietly.
 pub(crate) fn data(text: &str) -> anyhow::Result<()> {
     match writeln!(std::io::stdout().lock(), "{text}") {

@@ -30,9 +30,10 @@ impl Bases {
 
 pub(crate) fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let inputs = Inputs::new(args.paths, &args.cluster)?;
-    let cluster = inputs.read()?;
+    let cluster = inputs.read_some()?;
     let settings = live::settings(&cluster, args.cluster.istio_version.as_deref())?;
     let snapshot = live::compile(&cluster, &settings)?;
+    output::progress(snapshot.route_count());
     let report = ::verify::verify(&snapshot);
     let lints = lint::lint(&cluster, &snapshot);
     let bases = Bases {
@@ -84,9 +85,12 @@ pub(crate) fn code(verdict: Verdict) -> u8 {
 
 fn as_text(what: &str, report: &Report, snapshot: &Snapshot, bases: &Bases) -> String {
     let mut out = format!(
-        "{what}, Istio {}, {} routes: all requests, in {} cells\n\n",
+        "{what}, Istio {}, {}: all requests, in {} cells\n\n",
         snapshot.istio_version(),
-        snapshot.route_count(),
+        match snapshot.route_count() {
+            1 => "1 route".to_owned(),
+            count => format!("{count} routes"),
+        },
         report.cells
     );
     for claim in Claim::ALL {
@@ -191,7 +195,7 @@ fn as_json(report: &Report, snapshot: &Snapshot, bases: &Bases) -> Value {
     })
 }
 
-fn word(verdict: Verdict) -> &'static str {
+pub(crate) fn word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Holds => "holds",
         Verdict::Violated => "violated",

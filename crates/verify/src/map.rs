@@ -76,17 +76,14 @@ impl Fate {
     }
 }
 
-/// All routes of all listeners that requests arrive at, in the order of
-/// listeners, hosts and routes.
+/// All routes of all listeners, in the order of listeners, hosts and routes.
 pub fn map(snapshot: &Snapshot) -> Vec<RouteFates> {
     let mut engine = Engine::new(&[snapshot]);
     let analysis = Analysis::new(&mut engine, snapshot);
     let stranger = engine.universe.token(&mut engine.sets, TOKEN_NONE);
     let mut out: Vec<RouteFates> = Vec::new();
     for at in &analysis.listeners {
-        let Some(entrance) = at.view.entrance() else {
-            continue;
-        };
+        let entrance = at.view.side();
         let listener = at.view.index();
         let globals = analysis.globals(&mut engine, at);
         for host in at.hosts() {

@@ -21,15 +21,22 @@ fn bad(message: impl Into<String>) -> anyhow::Error {
 pub(super) fn split(arguments: &[String]) -> anyhow::Result<(Method, Uri, &[String])> {
     let [paths @ .., method, url] = arguments else {
         return Err(bad(
-            "expected METHOD and URL, for example `GET http://kubeflow.example.com/`",
+            "expected METHOD and URL, for example `sidegate explain GET http://kubeflow.example.com/`; `--help` shows more",
         ));
     };
     let parsed = Method::from_bytes(method.as_bytes())
         .ok()
         .filter(|_| method.chars().all(|c| c.is_ascii_uppercase()));
     let Some(method) = parsed else {
+        let hint = if method.contains("://") {
+            "; a URL has no spaces, and METHOD stands before it".to_owned()
+        } else if method.chars().all(|c| c.is_ascii_alphabetic()) {
+            format!("; did you mean {}?", method.to_ascii_uppercase())
+        } else {
+            String::new()
+        };
         return Err(bad(format!(
-            "`{method}` is not a method, expected for example GET, then the URL"
+            "`{method}` is not a method, expected for example GET, then the URL{hint}"
         )));
     };
     let uri: Uri = url

@@ -191,6 +191,107 @@ fn wrong_arguments_are_explained() {
     }
 }
 
+/// What somebody who has just installed it may type.
+#[test]
+fn first_steps_that_go_wrong_say_where_to_go() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("empty")).unwrap();
+    std::fs::write(
+        folder.path().join("pod.yaml"),
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n",
+    )
+    .unwrap();
+    for (args, stdin, code, expected) in [
+        (
+            &["explain"][..],
+            "",
+            3,
+            "expected METHOD and URL, for example `sidegate explain GET http://",
+        ),
+        (&["explain", "get", "http://a/"], "", 3, "did you mean GET?"),
+        (
+            &["explain", "GET", "http://exa", "mple/"],
+            "",
+            3,
+            "a URL has no spaces",
+        ),
+        (
+            &["explain", "seed", "GET", "http://a/"],
+            "",
+            3,
+            "the built-in example is `--example seed`",
+        ),
+        (
+            &["verify", "empty"],
+            "",
+            3,
+            "no Kubernetes object in `empty`: expected files *.yaml",
+        ),
+        (
+            &["verify", "-"],
+            "",
+            3,
+            "no Kubernetes object in standard input: did what writes to it fail?",
+        ),
+        (&["verify", "-"], "{", 3, "-:1: not YAML"),
+        (
+            &["verify", "pod.yaml"],
+            "",
+            0,
+            "no Gateway in `pod.yaml`: looked at behind the built-in platform",
+        ),
+        (
+            &["verify", "missing.yaml"],
+            "",
+            3,
+            "missing.yaml: cannot be read: No such file",
+        ),
+        (&["verify", "--outpu", "json"], "", 3, "--output"),
+        (&["fix", "empty"], "", 3, "no Kubernetes object in `empty`"),
+        (&["diff"], "", 3, "Usage: sidegate diff"),
+        (
+            &["diff", "example:x", "example:seed"],
+            "",
+            3,
+            "no example `x`; there are: seed, seed-broken",
+        ),
+        (
+            &["diff", "example:seed", "empty"],
+            "",
+            3,
+            "no Kubernetes object in `empty`",
+        ),
+        (
+            &["report", "empty"],
+            "",
+            3,
+            "no Kubernetes object in `empty`",
+        ),
+    ] {
+        let mut command = std::process::Command::new(SIDEGATE);
+        command.args(args).current_dir(folder.path());
+        command.stdin(std::process::Stdio::piped());
+        command.stdout(std::process::Stdio::null());
+        command.stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut pipe = child.stdin.take().unwrap();
+        std::io::Write::write_all(&mut pipe, stdin.as_bytes()).unwrap();
+        drop(pipe);
+        let output = child.wait_with_output().unwrap();
+        let error = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {error}");
+        assert!(error.contains(expected), "{args:?}: {error}");
+    }
+    for command in ["explain", "verify", "diff", "fix", "report"] {
+        let help = sidegate(&[command, "--help"]);
+        assert_eq!(help.status.code(), Some(0));
+        assert!(
+            super::stdout(&help).contains("Examples:\n  sidegate "),
+            "{command}"
+        );
+    }
+}
+
 #[test]
 fn limits_are_kept_with_a_body_that_says_so() {
     let program = example("seed")

@@ -111,6 +111,11 @@ fn commands_of_the_docs() {
             example("seed-blog-fix"),
         ),
         (
+            "docs/report.md",
+            include_str!("../../../../docs/report.md"),
+            example("seed-blog-fix"),
+        ),
+        (
             "docs/access.md",
             include_str!("../../../../docs/access.md"),
             example("seed"),

@@ -19,6 +19,7 @@ mod hygiene;
 mod login;
 mod prove;
 mod reload;
+mod report;
 
 use std::process::{Command, Output};
 
