@@ -336,8 +336,22 @@ pub(crate) fn visible(text: &str) -> String {
     out
 }
 
+/// A step for programs, without the routes and rules that only were looked at:
+/// of a finding, of which there can be many.
+pub(crate) fn brief_json(step: &Step) -> Value {
+    let told: Vec<&Looked> = match step.stage {
+        Stage::Route => step.looked.iter().filter(|route| route.holds).collect(),
+        _ => step.deciding().collect(),
+    };
+    step_json(step, &told)
+}
+
 /// A step for programs.
 pub(crate) fn as_json(step: &Step) -> Value {
+    step_json(step, &step.looked.iter().collect::<Vec<_>>())
+}
+
+fn step_json(step: &Step, told: &[&Looked]) -> Value {
     json!({
         "hop": step.hop,
         "stage": stage(step.stage),
@@ -345,7 +359,7 @@ pub(crate) fn as_json(step: &Step) -> Value {
         "object": step.object.as_ref().map(|(object, _)| object),
         "source": step.object.as_ref().map(|(_, source)| source),
         "decides": step.decides,
-        "looked": step.looked.iter().map(looked).collect::<Vec<_>>(),
+        "looked": told.iter().map(|rule| looked(rule)).collect::<Vec<_>>(),
         "order": step.order.iter().map(written).collect::<Vec<_>>(),
     })
 }

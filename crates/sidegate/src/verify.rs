@@ -236,5 +236,6 @@ pub(crate) fn request_json(witness: &Witness) -> Value {
 /// The steps of a witness.
 pub(crate) fn steps_json(snapshot: &Snapshot, witness: &Witness) -> Vec<Value> {
     let steps = ::verify::explained(snapshot, &witness.head).steps;
-    steps.iter().map(steps::as_json).collect()
+    let deciding = steps.iter().filter(|step| step.decides);
+    deciding.map(steps::brief_json).collect()
 }

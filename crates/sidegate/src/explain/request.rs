@@ -145,7 +145,9 @@ fn listener<'s>(snapshot: &'s Snapshot, wanted: &str) -> anyhow::Result<Listener
             "`--port {wanted}`: expected a port, or NAMESPACE/WORKLOAD:PORT"
         ))
     })?;
-    let all: Vec<ListenerView<'_>> = snapshot.listeners().collect();
+    let mut all: Vec<ListenerView<'_>> = snapshot.listeners().collect();
+    // Servers that share a port are told apart by the server name.
+    all.dedup_by_key(|l| l.id().clone());
     let names = |listeners: &[&ListenerView<'_>]| -> String {
         let names = listeners.iter().map(|l| {
             let id = l.id();
