@@ -14,6 +14,7 @@ import (
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	extauthz "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tcp "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	upstreams "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/protobuf/proto"
@@ -89,11 +90,20 @@ func (v view) listener(l *listener.Listener) error {
 		chains = append(slices.Clone(chains), l.DefaultFilterChain)
 	}
 	for _, chain := range chains {
+		// Filters that only Istio's build of Envoy has.
+		chain.Filters = slices.DeleteFunc(chain.Filters, func(filter *listener.Filter) bool {
+			return strings.HasPrefix(filter.Name, "istio.")
+		})
 		if err := v.secrets(chain.TransportSocket); err != nil {
 			return err
 		}
 		for _, filter := range chain.Filters {
 			typed := filter.GetTypedConfig()
+			if typed != nil && typed.MessageIs(&tcp.TcpProxy{}) {
+				if err := v.connections(filter, typed); err != nil {
+					return err
+				}
+			}
 			if typed == nil || !typed.MessageIs(&hcm.HttpConnectionManager{}) {
 				continue
 			}
@@ -111,6 +121,27 @@ func (v view) listener(l *listener.Listener) error {
 			filter.ConfigType = &listener.Filter_TypedConfig{TypedConfig: packed}
 		}
 	}
+	return nil
+}
+
+// connections sends what a TCP proxy forwards to the upstreams of the batch.
+func (v view) connections(filter *listener.Filter, typed *anypb.Any) error {
+	var proxy tcp.TcpProxy
+	if err := typed.UnmarshalTo(&proxy); err != nil {
+		return err
+	}
+	proxy.AccessLog = nil
+	if name := proxy.GetCluster(); name != "" {
+		proxy.ClusterSpecifier = &tcp.TcpProxy_Cluster{Cluster: v.upstream(name, "")}
+	}
+	for _, weighted := range proxy.GetWeightedClusters().GetClusters() {
+		weighted.Name = v.upstream(weighted.Name, "")
+	}
+	packed, err := anypb.New(&proxy)
+	if err != nil {
+		return err
+	}
+	filter.ConfigType = &listener.Filter_TypedConfig{TypedConfig: packed}
 	return nil
 }
 

@@ -39,6 +39,8 @@ type Cluster struct {
 	Labels    map[string]string `json:"labels"`
 	Namespace string            `json:"namespace"`
 	Env       map[string]string `json:"env"`
+	// Proxy is what the pod's annotation `proxy.istio.io/config` says, in YAML.
+	Proxy string `json:"proxy"`
 	// Address is the loopback address that stands for the pod.
 	Address string `json:"address"`
 }

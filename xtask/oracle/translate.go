@@ -84,6 +84,15 @@ func translate(c Cluster) (result *Config, said Translated) {
 
 func generate(t test.Failer, options xds.FakeOptions, c Cluster) *Config {
 	server := xds.NewFakeDiscoveryServer(t, options)
+	var own *model.NodeMetaProxyConfig
+	if c.Proxy != "" {
+		// What the injector puts into the pod.
+		merged, err := mesh.MergeProxyConfig(c.Proxy, options.MeshConfig.DefaultConfig)
+		if err != nil {
+			t.Fatal(err)
+		}
+		own = (*model.NodeMetaProxyConfig)(merged)
+	}
 	proxy := server.SetupProxy(&model.Proxy{
 		ID:              "gateway-under-test." + c.Namespace,
 		Type:            model.Router,
@@ -96,6 +105,7 @@ func generate(t test.Failer, options xds.FakeOptions, c Cluster) *Config {
 			IstioVersion: "1.31.0",
 			ClusterID:    "Kubernetes",
 			Labels:       c.Labels,
+			ProxyConfig:  own,
 		},
 	})
 	listeners := server.Listeners(proxy)

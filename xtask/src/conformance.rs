@@ -21,9 +21,14 @@ enum Outcome {
 /// The project's own cases.
 fn own() -> Vec<PathBuf> {
     let folder = shell::root().join("crates/policy/tests");
-    ["conformance.yaml", "filters.yaml", "routes.yaml"]
-        .map(|name| folder.join(name))
-        .to_vec()
+    [
+        "conformance.yaml",
+        "connections.yaml",
+        "filters.yaml",
+        "routes.yaml",
+    ]
+    .map(|name| folder.join(name))
+    .to_vec()
 }
 
 /// Runs every case of a file.

@@ -7,86 +7,129 @@ use crate::peer::TrustDomains;
 use crate::providers::{Authorizer, AuthorizerKind};
 use crate::rules::{Action, Policy};
 use crate::settings::{IstioVersion, Problem};
-use crate::workloads::{GatewayPods, selects};
+use crate::workloads::{GatewayPods, go_bool, istiod_flag, selects};
+
+/// The AuthorizationPolicies of some pods.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Authorization {
+    /// ALLOW, DENY and AUDIT.
+    pub(crate) policies: Vec<Policy>,
+    /// Those of them that are only tried (`istio.io/dry-run`).
+    pub(crate) dry_runs: Vec<Policy>,
+    /// CUSTOM ones by provider.
+    pub(crate) custom: Vec<Custom>,
+}
+
+impl Authorization {
+    /// For connections that are not read. A provider over HTTP is not asked
+    /// about them, a broken one denies them (istio `buildTCP`).
+    pub(crate) fn for_connections(&self) -> Self {
+        let all = |policies: &[Policy]| policies.iter().map(Policy::for_connections).collect();
+        let custom = self.custom.iter().filter(|custom| {
+            let broken = matches!(custom.authorizer.kind, AuthorizerKind::Broken(_));
+            broken || custom.authorizer.grpc
+        });
+        Self {
+            policies: all(&self.policies),
+            dry_runs: all(&self.dry_runs),
+            custom: custom
+                .map(|custom| Custom {
+                    policies: all(&custom.policies),
+                    denying: all(&custom.denying),
+                    ..custom.clone()
+                })
+                .collect(),
+        }
+    }
+}
 
 /// The CUSTOM policies of one provider.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Custom {
     pub(crate) authorizer: Authorizer,
     pub(crate) policies: Vec<Policy>,
+    /// Policies with a dry run: Istio from 1.30 on denies what they match,
+    /// before the authorizer is asked.
+    pub(crate) denying: Vec<Policy>,
     /// The provider is broken and so is every request, not only those its
     /// policies match (Istio before 1.20).
     pub(crate) denies_all: bool,
 }
 
-/// The policies of these pods: DENY and ALLOW ones, and CUSTOM ones by provider.
+/// The policies of these pods.
 pub(crate) fn authorization(
     cluster: &Cluster,
     pods: &GatewayPods,
     version: IstioVersion,
     warnings: &mut Vec<Problem>,
-) -> (Vec<Policy>, Vec<Custom>) {
+) -> Authorization {
     let root = cluster
         .mesh
         .root_namespace
         .as_deref()
         .unwrap_or("istio-system");
     let domains = TrustDomains::of(&cluster.mesh);
-    let mut policies = Vec::new();
-    let mut custom: Vec<Custom> = Vec::new();
+    let by_selector = istiod_flag(cluster, "ENABLE_SELECTOR_BASED_K8S_GATEWAY_POLICY");
+    let mut found = Authorization::default();
+    let custom = &mut found.custom;
     for object in &cluster.authorization_policies {
-        if !attached(object, pods, root, version) {
+        if !attached(object, pods, root, version, by_selector.unwrap_or(true)) {
             continue;
         }
         let Some(policy) = Policy::compile(object, version, &domains, warnings) else {
             continue;
         };
-        let dry_run = object.meta.annotations.get("istio.io/dry-run");
-        if dry_run.is_some_and(|value| {
-            matches!(value.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True")
-        }) {
-            if policy.action == Action::Custom && version >= IstioVersion::PROVIDER_NAMES_CHECKED {
-                warnings.push(Problem::of(
-                    object,
-                    format!(
-                        "dry run of a CUSTOM policy: Istio {version} denies what its rules match"
-                    ),
-                ));
-                policies.push(Policy {
-                    action: Action::Deny,
-                    ..policy
-                });
-            } else {
-                warnings.push(Problem::of(object, "dry run: not enforced"));
-            }
-            continue;
+        let annotation = object.meta.annotations.get("istio.io/dry-run");
+        let dry_run = annotation.and_then(|text| go_bool(text)) == Some(true);
+        if dry_run {
+            warnings.push(Problem::of(object, dry_run_note(policy.action, version)));
         }
         if policy.action != Action::Custom {
-            policies.push(policy);
+            let into = if dry_run {
+                &mut found.dry_runs
+            } else {
+                &mut found.policies
+            };
+            into.push(policy);
             continue;
         }
-        match custom
-            .iter_mut()
-            .find(|c| *c.authorizer.name == policy.provider)
-        {
-            Some(known) => known.policies.push(policy),
-            None => custom.push(Custom {
+        if dry_run && version < IstioVersion::PROVIDER_NAMES_CHECKED {
+            continue;
+        }
+        let known = custom
+            .iter()
+            .position(|c| *c.authorizer.name == policy.provider);
+        let index = known.unwrap_or(custom.len());
+        if known.is_none() {
+            custom.push(Custom {
                 authorizer: provider(cluster, object, &policy.provider, version),
-                policies: vec![policy],
+                policies: Vec::new(),
+                denying: Vec::new(),
                 denies_all: false,
-            }),
+            });
+        }
+        if let Some(custom) = custom.get_mut(index) {
+            let into = if dry_run {
+                &mut custom.denying
+            } else {
+                &mut custom.policies
+            };
+            into.push(policy);
         }
     }
     custom.sort_by(|a, b| a.authorizer.name.cmp(&b.authorizer.name));
-    if custom.len() > 1 {
-        for c in &mut custom {
+    let several = version >= IstioVersion::PROVIDER_NAMES_CHECKED
+        && istiod_flag(cluster, "PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS") == Some(true);
+    if custom.len() > 1 && !several {
+        for c in custom.iter_mut() {
             c.authorizer.kind = AuthorizerKind::Broken(
                 "several CUSTOM providers on one gateway: Istio denies".into(),
             );
         }
     }
-    for c in &mut custom {
+    for c in custom {
         if let AuthorizerKind::Broken(why) = &c.authorizer.kind {
+            c.denying.clear();
             c.denies_all = version < IstioVersion::BAD_PROVIDER_SCOPED;
             let scope = if c.denies_all {
                 "every request"
@@ -100,7 +143,15 @@ pub(crate) fn authorization(
             });
         }
     }
-    (policies, custom)
+    found
+}
+
+fn dry_run_note(action: Action, version: IstioVersion) -> String {
+    if action == Action::Custom && version >= IstioVersion::PROVIDER_NAMES_CHECKED {
+        format!("dry run of a CUSTOM policy: Istio {version} denies what its rules match")
+    } else {
+        "dry run: not enforced".to_owned()
+    }
 }
 
 /// Whether a policy reaches these pods (istio `policyattachment.go`): pods of
@@ -112,6 +163,7 @@ fn attached(
     pods: &GatewayPods,
     root: &str,
     version: IstioVersion,
+    by_selector: bool,
 ) -> bool {
     let (spec, namespace) = (&object.spec, object.meta.namespace.as_str());
     let here = namespace == &*pods.namespace;
@@ -124,13 +176,12 @@ fn attached(
         .into_iter()
         .flatten();
     let mut targets = list.into_iter().flatten().chain(single).peekable();
-    if targets.peek().is_none() {
-        return spec
-            .selector
-            .as_ref()
-            .is_none_or(|s| selects(&s.match_labels, &pods.labels));
-    }
     let gateway = pods.labels.get("gateway.networking.k8s.io/gateway-name");
+    if targets.peek().is_none() {
+        let selector = spec.selector.as_ref();
+        return (by_selector || gateway.is_none())
+            && selector.is_none_or(|s| selects(&s.match_labels, &pods.labels));
+    }
     here && targets.any(|target| {
         target.kind == "Gateway"
             && target.group == "gateway.networking.k8s.io"

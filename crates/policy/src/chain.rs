@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use resources::{ObjectRef, Source};
 
-use crate::authorization::Custom;
+use crate::authorization::Authorization;
 use crate::permit::HeaderChange;
 use crate::providers::{Authorizer, AuthorizerKind};
 use crate::rules::{Action, Policy};
@@ -83,11 +83,15 @@ impl Filter {
 impl Chain {
     /// What Istio generates for a gateway listener.
     pub(crate) fn generated(
-        custom: &[Custom],
-        policies: &[Policy],
+        authorization: &Authorization,
         tokens: bool,
         version: IstioVersion,
     ) -> Self {
+        let Authorization {
+            policies,
+            dry_runs,
+            custom,
+        } = authorization;
         let mut filters = vec![Filter::new("istio.metadata_exchange", FilterStep::Other)];
         for (number, custom) in custom.iter().enumerate() {
             filters.push(Filter::new(RBAC, FilterStep::Gate(number)));
@@ -102,7 +106,8 @@ impl Chain {
             }
         }
         for action in [Action::Audit, Action::Deny, Action::Allow] {
-            if policies.iter().any(|policy| policy.action == action) {
+            let mut all = policies.iter().chain(dry_runs);
+            if all.any(|policy| policy.action == action) {
                 filters.push(Filter::new(RBAC, FilterStep::Policies(action)));
             }
         }

@@ -74,7 +74,11 @@ pub fn decide(
         trace,
         changes: forward::Changes::default(),
     };
-    match decision.run(head) {
+    let mut outcome = decision.run(head);
+    if snapshot.is_opaque(head) {
+        outcome = unread(outcome);
+    }
+    match outcome {
         Ok(permit) => Verdict::Permit(permit),
         Err(Stop::Denied(denial)) => {
             let last = || Step::new(0, Stage::Answer, denial.reason.clone(), None);
@@ -82,6 +86,21 @@ pub fn decide(
             Verdict::Denial(Box::new(denial))
         }
         Err(Stop::Ask(question)) => Verdict::Ask(question),
+    }
+}
+
+/// A connection that is not read is forwarded or closed, never answered.
+fn unread(outcome: Result<Permit, Stop>) -> Result<Permit, Stop> {
+    match outcome {
+        Ok(permit) => match permit.destination() {
+            Destination::Service { .. } | Destination::Host { .. } => Ok(permit),
+            Destination::Login | Destination::Reply(_) => Err(Stop::deny(
+                Refusal::Closed,
+                "nobody answers this connection",
+            )),
+        },
+        Err(Stop::Denied(denial)) => Err(Stop::deny(Refusal::Closed, denial.reason)),
+        Err(Stop::Ask(question)) => Err(Stop::Ask(question)),
     }
 }
 
@@ -162,6 +181,11 @@ impl<'a, T: Trace> Decision<'a, T> {
                     )
                 });
                 listener = next;
+                // The next gateway is asked in plain text, and says so unless it
+                // trusts this one.
+                if head.scheme == Scheme::Https && next.intake.proxies == 0 {
+                    head.to_mut().scheme = Scheme::Http;
+                }
                 continue;
             }
             self.say(hop, Stage::Forward, || {
@@ -291,6 +315,42 @@ impl<'a, T: Trace> Decision<'a, T> {
             )),
             (Action::Allow, None) => Err(Stop::deny(Refusal::Rbac, NOT_ALLOWED)),
             _ => Ok(()),
+        }
+    }
+
+    /// What policies would have decided that are only tried.
+    pub(crate) fn tried<'p>(
+        &mut self,
+        hop: u8,
+        policies: impl Iterator<Item = &'p Policy>,
+        facts: Facts<'_>,
+    ) {
+        if !T::LOOKED {
+            return;
+        }
+        for policy in policies {
+            let mut looked = Vec::new();
+            let rule = policy.matching_rule::<T>(facts, &mut looked);
+            let verb = match policy.action {
+                Action::Allow => "ALLOW",
+                Action::Deny => "DENY",
+                Action::Audit => "AUDIT",
+                Action::Custom => "CUSTOM",
+            };
+            let text = match rule {
+                Some(rule) => format!("{verb} rule {rule} would match: a dry run decides nothing"),
+                None => format!("no {verb} rule would match: a dry run decides nothing"),
+            };
+            self.trace.step(|| Step {
+                looked,
+                decides: false,
+                ..Step::new(
+                    hop,
+                    Stage::Policy,
+                    text,
+                    Some((policy.object.clone(), policy.source.clone())),
+                )
+            });
         }
     }
 

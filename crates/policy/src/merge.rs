@@ -6,10 +6,11 @@ use std::collections::{HashMap, HashSet};
 use resources::Object;
 use resources::istio::{Gateway, Server};
 
+use crate::opaquehosts::Taken;
 use crate::settings::Problem;
-use crate::tables::sanitized_hosts;
+use crate::tables::{Builder, sanitized_hosts};
 use crate::tls::TlsServer;
-use crate::workloads::GatewayPods;
+use crate::vhosts::VirtualHosts;
 
 /// A server and the Gateway it is in.
 pub(crate) type ServerOf<'c> = (&'c Object<Gateway>, &'c Server);
@@ -22,14 +23,18 @@ pub(crate) struct Planned<'c> {
     pub(crate) bind: &'c str,
     pub(crate) servers: Vec<ServerOf<'c>>,
     pub(crate) tls: Option<TlsServer>,
+    /// The connections are not read, requests are not looked at.
+    pub(crate) opaque: Option<VirtualHosts>,
 }
 
-/// The filter chains of HTTP and HTTPS servers, in the order of their ports.
+/// The filter chains of all servers, in the order of their ports.
 pub(crate) fn planned<'c>(
     gateways: &[&'c Object<Gateway>],
-    pods: &GatewayPods,
+    builder: &Builder<'_, '_>,
     warnings: &mut Vec<Problem>,
 ) -> Vec<Planned<'c>> {
+    let pods = builder.pods;
+    let mut taken = Taken::default();
     let mut merge = Merge::default();
     for &gateway in gateways {
         for server in &gateway.spec.servers {
@@ -60,17 +65,24 @@ pub(crate) fn planned<'c>(
                 bind: key.bind,
                 servers,
                 tls: None,
+                opaque: None,
             });
             continue;
         }
         for (gateway, server) in servers {
+            let chain = |tls, opaque| Planned {
+                port: key.port,
+                bind: key.bind,
+                servers: vec![(gateway, server)],
+                tls,
+                opaque,
+            };
             if let Some(tls) = TlsServer::terminating(server) {
-                planned.push(Planned {
-                    port: key.port,
-                    bind: key.bind,
-                    servers: vec![(gateway, server)],
-                    tls: Some(tls),
-                });
+                planned.push(chain(Some(tls), None));
+                continue;
+            }
+            for found in builder.opaque(gateway, server, key.port, &mut taken, warnings) {
+                planned.push(chain(found.tls, Some(found.hosts)));
             }
         }
     }
@@ -79,11 +91,21 @@ pub(crate) fn planned<'c>(
 }
 
 /// Takes out listeners that Envoy does not take: two of their filter chains
-/// match the same server name.
+/// match the same server name, or one cannot be set up.
 fn refused(planned: &mut Vec<Planned<'_>>, warnings: &mut Vec<Problem>) {
     let mut seen = HashSet::new();
     let mut bad = HashSet::new();
     for chain in planned.iter() {
+        for (gateway, server) in &chain.servers {
+            if let Some(why) = TlsServer::refused(server) {
+                bad.insert((chain.port, chain.bind));
+                let message = format!(
+                    "server `{}`: {why}, and Envoy refuses the whole listener",
+                    server.port.name
+                );
+                warnings.push(Problem::of(gateway, message));
+            }
+        }
         let names = chain.tls.as_ref().map_or(&[][..], |tls| &tls.names);
         let listener = (chain.port, chain.bind);
         let mut names: Vec<Option<&str>> = names.iter().map(|name| Some(name.as_str())).collect();

@@ -17,41 +17,101 @@ pub fn normalise(path: &str, mode: Normalization) -> Result<String, BadPath> {
     normalise_with(path, mode, true)
 }
 
+/// What a connection manager does to paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PathRules {
+    pub(crate) normalise: bool,
+    pub(crate) merge_slashes: bool,
+    pub(crate) escaped_slashes: EscapedSlashes,
+    /// `..;x` is read as `..`.
+    pub(crate) dots_with_parameters: bool,
+}
+
+/// What becomes of `%2F` and `%5C`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum EscapedSlashes {
+    #[default]
+    Keep,
+    Reject,
+    Decode,
+    /// Decoded, and the client is sent there.
+    Redirect,
+}
+
+/// A path as rules see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Normalised {
+    Path(String),
+    /// The client is sent here instead.
+    Redirect(String),
+}
+
+impl PathRules {
+    pub(crate) fn of(mode: Normalization, dots_with_parameters: bool) -> Self {
+        Self {
+            normalise: mode != Normalization::None,
+            merge_slashes: matches!(
+                mode,
+                Normalization::MergeSlashes | Normalization::DecodeAndMergeSlashes
+            ),
+            escaped_slashes: match mode {
+                Normalization::DecodeAndMergeSlashes => EscapedSlashes::Decode,
+                _ => EscapedSlashes::Keep,
+            },
+            dots_with_parameters,
+        }
+    }
+
+    /// In the order of envoy's `maybeNormalizePath`.
+    pub(crate) fn apply(&self, path: &str) -> Result<Normalised, BadPath> {
+        if path == "*" {
+            return Ok(Normalised::Path(path.to_owned()));
+        }
+        if !path.starts_with('/') {
+            return Err(BadPath("expected it to begin with `/`"));
+        }
+        if path.bytes().any(|b| b <= 0x20 || b >= 0x7f) {
+            return Err(BadPath("control character, space or byte outside ASCII"));
+        }
+        let mut path = path.to_owned();
+        let mut redirect = false;
+        if self.escaped_slashes != EscapedSlashes::Keep {
+            let decoded = decode_slashes(&path);
+            match self.escaped_slashes {
+                EscapedSlashes::Reject if decoded != path => {
+                    return Err(BadPath("encoded slash"));
+                }
+                EscapedSlashes::Redirect => redirect = decoded != path,
+                _ => {}
+            }
+            path = decoded;
+        }
+        if self.normalise {
+            if self.dots_with_parameters {
+                path = strip_dot_parameters(&path);
+            }
+            path = resolve_dots(&canonical_bytes(&path)?);
+        }
+        if self.merge_slashes {
+            path = merge_slashes(&path);
+        }
+        Ok(if redirect {
+            Normalised::Redirect(path)
+        } else {
+            Normalised::Path(path)
+        })
+    }
+}
+
 /// The same, as Envoys do before and after they read `..;x` as `..`.
 pub(crate) fn normalise_with(
     path: &str,
     mode: Normalization,
     dots_with_parameters: bool,
 ) -> Result<String, BadPath> {
-    if path == "*" {
-        return Ok(path.to_owned());
-    }
-    if !path.starts_with('/') {
-        return Err(BadPath("expected it to begin with `/`"));
-    }
-    if path.bytes().any(|b| b <= 0x20 || b >= 0x7f) {
-        return Err(BadPath("control character, space or byte outside ASCII"));
-    }
-    if mode == Normalization::None {
-        return Ok(path.to_owned());
-    }
-    let decoded;
-    let path = if mode == Normalization::DecodeAndMergeSlashes {
-        decoded = decode_slashes(path);
-        &decoded
-    } else {
-        path
-    };
-    let path = if dots_with_parameters {
-        canonical_bytes(&strip_dot_parameters(path))?
-    } else {
-        canonical_bytes(path)?
-    };
-    let path = resolve_dots(&path);
-    Ok(match mode {
-        Normalization::MergeSlashes | Normalization::DecodeAndMergeSlashes => merge_slashes(&path),
-        Normalization::Base | Normalization::None => path,
-    })
+    let (Normalised::Path(path) | Normalised::Redirect(path)) =
+        PathRules::of(mode, dots_with_parameters).apply(path)?;
+    Ok(path)
 }
 
 fn decode_slashes(path: &str) -> String {

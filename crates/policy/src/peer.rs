@@ -15,6 +15,7 @@ use crate::re2::full_match;
 use crate::request::RequestHead;
 use crate::rules::{Attribute, BadValue, Constraint, Value, both};
 use crate::settings::IstioVersion;
+use crate::tls::TlsServer;
 
 /// The other end of one crossing's connection.
 #[derive(Clone, Copy, Debug)]
@@ -32,23 +33,26 @@ pub(crate) struct Peer<'a> {
 }
 
 impl<'a> Peer<'a> {
-    /// Whom a request comes from at the first gateway. `asks` is whether that
-    /// one asks for certificates, `proxies` how many proxies before it add to
-    /// `x-forwarded-for` and are trusted (`numTrustedProxies`).
-    pub(crate) fn of(head: &'a RequestHead, asks: bool, proxies: u32) -> Self {
-        let tls = head.connection.tls.as_ref();
+    /// Whom a request comes from at the first gateway, by the server there;
+    /// `proxies` is how many proxies before it add to `x-forwarded-for` and are
+    /// trusted (`numTrustedProxies`).
+    pub(crate) fn of(head: &'a RequestHead, server: Option<&TlsServer>, proxies: u32) -> Self {
+        let tls = head.connection.tls.as_ref().filter(|_| server.is_some());
+        let asks = server.is_some_and(TlsServer::asks);
         Self {
             sni: tls.and_then(|tls| tls.sni.as_deref()).unwrap_or_default(),
             certificate: tls
                 .and_then(|tls| tls.certificate.as_ref())
                 .filter(|_| asks),
-            ..Self::behind(head, proxies)
+            ..Self::behind(head, 0, proxies)
         }
     }
 
-    /// Whom a request comes from at a gateway that another one sent it on to,
-    /// in plain text.
-    pub(crate) fn behind(head: &'a RequestHead, proxies: u32) -> Self {
+    /// Whom a request comes from at a gateway that others sent it on to, in
+    /// plain text: each of them is a proxy before this one. The pods' own
+    /// addresses are not known, the client's stands for them.
+    pub(crate) fn behind(head: &'a RequestHead, hop: u8, proxies: u32) -> Self {
+        let proxies = proxies.saturating_sub(u32::from(hop));
         let direct = head.peer.ip().to_canonical();
         Self {
             sni: "",

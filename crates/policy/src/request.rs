@@ -72,7 +72,7 @@ impl Snapshot {
 }
 
 /// Path and query, without the fragment.
-fn split(target: &str) -> (&str, Option<String>) {
+pub(crate) fn split(target: &str) -> (&str, Option<String>) {
     let target = target.split_once('#').map_or(target, |(before, _)| before);
     match target.split_once('?') {
         Some((path, query)) => (path, Some(query.to_owned())),

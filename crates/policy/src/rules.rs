@@ -185,7 +185,41 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// The policy for connections that are not read: what looks at requests
+    /// drops the rule of an ALLOW policy and only itself elsewhere (istio
+    /// `Generate(forTCP)`).
+    pub(crate) fn for_connections(&self) -> Self {
+        let keeps = |rule: &CompiledRule| {
+            self.action != Action::Allow || rule.constraints().all(|c| !c.looks_at_requests())
+        };
+        let rules = self.rules.iter().filter(|rule| keeps(rule));
+        Self {
+            rules: rules.map(CompiledRule::for_connections).collect(),
+            ..self.clone()
+        }
+    }
+}
+
 impl CompiledRule {
+    fn constraints(&self) -> impl Iterator<Item = &Constraint> {
+        let alternatives = self.from.iter().chain(&self.to).flatten();
+        alternatives.chain(&self.when)
+    }
+
+    fn for_connections(&self) -> Self {
+        let kept = |all: &Vec<Constraint>| -> Vec<Constraint> {
+            let all = all.iter().filter(|c| !c.looks_at_requests());
+            all.cloned().collect()
+        };
+        Self {
+            index: self.index,
+            from: self.from.iter().map(kept).collect(),
+            to: self.to.iter().map(kept).collect(),
+            when: kept(&self.when),
+        }
+    }
+
     /// `None` when a `when` key is unknown: Istio skips the whole rule.
     fn compile(
         index: usize,
@@ -254,6 +288,16 @@ fn alternative<T: Trace>(
 }
 
 impl Constraint {
+    /// Whether a connection alone does not have the attribute.
+    fn looks_at_requests(&self) -> bool {
+        use Attribute as A;
+        let of_connection = matches!(
+            self.attribute,
+            A::Port | A::PeerIp | A::RemoteIp | A::LocalIp | A::Identity | A::Sni
+        );
+        !of_connection && !self.written.0.starts_with("experimental.")
+    }
+
     /// A missing attribute fails a positive list and satisfies a negated one.
     fn matches(&self, facts: Facts<'_>) -> bool {
         self.any_value_matches(facts) != self.negated

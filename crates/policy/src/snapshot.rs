@@ -8,18 +8,18 @@ use resources::sidegate::Mode;
 use resources::{Cluster, ObjectRef, ServiceName, Source};
 
 use crate::access::{Owner, RouteAccess};
-use crate::authorization::{Custom, authorization, token_issuers};
+use crate::authorization::{Authorization, authorization, token_issuers};
 use crate::chain::Chain;
 use crate::connection::ListenerId;
 use crate::envoyfilter::Patches;
 use crate::index::Indexes;
+use crate::intake::Intake;
 use crate::merge::planned;
 use crate::opaque::NotUnderstood;
 use crate::peer::Peer;
 use crate::places::{Https, Place};
 use crate::request::{Entrance, RequestHead};
 use crate::routepatch;
-use crate::rules::Policy;
 use crate::settings::{IstioVersion, Problem, Settings};
 use crate::tables::Builder;
 use crate::tls::TlsServer;
@@ -52,8 +52,9 @@ pub(crate) struct Listener {
     pub(crate) port: u16,
     /// `None` is plain text.
     pub(crate) tls: Option<TlsServer>,
-    /// Trusted proxies before it (`numTrustedProxies`).
-    pub(crate) proxies: u32,
+    pub(crate) intake: Intake,
+    /// Connections are forwarded unread: there are no requests here.
+    pub(crate) opaque: bool,
     /// Whose access levels count for what arrives here.
     pub(crate) side: Entrance,
     pub(crate) gateways: Vec<(ObjectRef, Source)>,
@@ -63,9 +64,7 @@ pub(crate) struct Listener {
     pub(crate) chain: Chain,
     /// What of the configuration is not understood and may change answers here.
     pub(crate) not_understood: Vec<NotUnderstood>,
-    /// CUSTOM policies by provider.
-    pub(crate) custom: Arc<[Custom]>,
-    pub(crate) policies: Arc<[Policy]>,
+    pub(crate) authorization: Arc<Authorization>,
     pub(crate) indexes: Arc<Indexes>,
     /// Issuers whose tokens RequestAuthentications accept here.
     pub(crate) token_issuers: Vec<String>,
@@ -141,10 +140,12 @@ impl Snapshot {
         errors: &mut Vec<Problem>,
         warnings: &mut Vec<Problem>,
     ) {
-        let planned = planned(&pods.gateways(cluster), pods, warnings);
-        let (policies, custom) = authorization(cluster, pods, version, warnings);
-        let (policies, custom): (Arc<[Policy]>, Arc<[Custom]>) = (policies.into(), custom.into());
-        let indexes = Arc::new(Indexes::new(&policies, &custom));
+        let builder = Builder { traffic, pods };
+        let authorization = Arc::new(authorization(cluster, pods, version, warnings));
+        let planned = planned(&pods.gateways(cluster), &builder, warnings);
+        let connections = Arc::new(authorization.for_connections());
+        let indexes = Arc::new(Indexes::new(&authorization.policies, &authorization.custom));
+        let of_connections = Arc::new(Indexes::new(&connections.policies, &connections.custom));
         let token_issuers = token_issuers(cluster, pods);
         let mut filter_warnings = Vec::new();
         let mut patches = Patches::of(cluster, pods, version, &mut filter_warnings);
@@ -158,8 +159,13 @@ impl Snapshot {
             gateways.dedup();
             // Access annotations are errors, everything else about routes is not.
             let mut found = Vec::new();
-            let mut hosts = Builder { traffic, pods }.build(&servers, &mut found);
+            let opaque = chain_plan.opaque.is_some();
+            let mut hosts = match chain_plan.opaque {
+                Some(hosts) => hosts,
+                None => builder.build(&servers, &mut found),
+            };
             sort_out(found, errors, warnings);
+            let authorization = if opaque { &connections } else { &authorization };
             let server_ports: Vec<u16> = servers.iter().map(|(_, s)| s.port.number).collect();
             let place = Place {
                 port,
@@ -173,26 +179,30 @@ impl Snapshot {
                 ),
             };
             let tokens = !token_issuers.is_empty();
-            let mut chain = Chain::generated(&custom, &policies, tokens, version);
+            let mut chain = Chain::generated(authorization, tokens && !opaque, version);
             let mut not_understood = Vec::new();
-            patches.listener(
-                &place,
-                &mut chain,
-                &mut not_understood,
-                &mut filter_warnings,
-            );
+            if !opaque {
+                patches.listener(
+                    &place,
+                    &mut chain,
+                    &mut not_understood,
+                    &mut filter_warnings,
+                );
+            }
             let chain = chain.with_access();
-            routepatch::apply(
-                &mut patches,
-                &place,
-                &chain,
-                &mut hosts,
-                &mut not_understood,
-                &mut filter_warnings,
-            );
+            if !opaque {
+                routepatch::apply(
+                    &mut patches,
+                    &place,
+                    &chain,
+                    &mut hosts,
+                    &mut not_understood,
+                    &mut filter_warnings,
+                );
+            }
             hosts.index();
             filter_warnings.extend(not_understood.iter().map(NotUnderstood::problem));
-            let plain = chain_plan.tls.is_none() && chain_plan.bind.is_empty();
+            let plain = chain_plan.tls.is_none() && chain_plan.bind.is_empty() && !opaque;
             let leads_here = |exposed: &&ExposedPort| plain && exposed.listener == port;
             for exposed in pods.ports.iter().filter(leads_here) {
                 self.own
@@ -206,16 +216,20 @@ impl Snapshot {
                 },
                 port,
                 tls: chain_plan.tls,
-                proxies: pods.proxy.gateway_topology.num_trusted_proxies,
+                intake: Intake::of(
+                    &pods.proxy,
+                    cluster.mesh.path_normalization.normalization,
+                    version,
+                ),
                 // Until it is known which listeners are whose entrance.
                 side: Entrance::External,
                 gateways,
                 hosts,
                 chain,
                 not_understood,
-                custom: Arc::clone(&custom),
-                policies: Arc::clone(&policies),
-                indexes: Arc::clone(&indexes),
+                authorization: Arc::clone(authorization),
+                opaque,
+                indexes: Arc::clone(if opaque { &of_connections } else { &indexes }),
                 token_issuers: token_issuers.clone(),
             });
         }
@@ -228,6 +242,7 @@ impl Snapshot {
         self.listeners.iter().position(|listener| {
             let mut gateways = listener.gateways.iter();
             listener.tls.is_none()
+                && !listener.opaque
                 && gateways.any(|(g, _)| *g.namespace == *namespace && *g.name == *name)
         })
     }
@@ -305,16 +320,10 @@ impl Snapshot {
         let listener = match &head.connection.listener {
             None => self.entrance(head.entrance)?,
             Some(id) => {
-                let chains = || self.listeners.iter().filter(|listener| listener.id == *id);
-                chains().next()?;
+                self.listeners.iter().find(|listener| listener.id == *id)?;
                 let sni = tls.and_then(|tls| tls.sni.as_deref()).unwrap_or_default();
-                let rank = |chain: &&Listener| match &chain.tls {
-                    None => Some(0),
-                    Some(server) => server.is_for(sni),
-                };
-                let ranked = chains().filter_map(|chain| Some((rank(&chain)?, chain)));
-                match ranked.max_by_key(|(rank, _)| *rank) {
-                    Some((_, chain)) => chain,
+                match self.listener_for(id, sni) {
+                    Some(view) => view.listener,
                     None => {
                         return Some(Err(format!(
                             "no server of port {} is for the server name `{sni}`",
@@ -326,6 +335,9 @@ impl Snapshot {
         };
         Some(match (&listener.tls, tls) {
             (None, None) => Ok(listener),
+            // Whatever is not read passes.
+            (None, Some(_)) if listener.opaque => Ok(listener),
+            (Some(server), None) if !server.terminates => Ok(listener),
             (None, Some(_)) => Err(format!("{} speaks plain text", listener.describe())),
             (Some(_), None) => Err(format!("{} speaks TLS only", listener.describe())),
             (Some(server), Some(client)) => match server.refuses(client) {
@@ -333,6 +345,12 @@ impl Snapshot {
                 Some(why) => Err(format!("{}: {why}", listener.describe())),
             },
         })
+    }
+
+    /// Whether a request arrives where connections are not read.
+    pub(crate) fn is_opaque(&self, head: &RequestHead) -> bool {
+        head.connection.listener.is_some()
+            && matches!(self.arrival(head), Some(Ok(listener)) if listener.opaque)
     }
 
     pub(crate) fn entrance(&self, entrance: Entrance) -> Option<&Listener> {
@@ -457,10 +475,10 @@ impl Listener {
     /// The other end of the connection of a request on its hop to here.
     pub(crate) fn peer<'h>(&self, hop: u8, head: &'h RequestHead) -> Peer<'h> {
         if hop > 0 {
-            return Peer::behind(head, self.proxies);
+            return Peer::behind(head, hop, self.intake.proxies);
         }
-        let asks = self.tls.as_ref().is_some_and(TlsServer::asks);
-        Peer::of(head, asks, self.proxies)
+        let proxies = if self.opaque { 0 } else { self.intake.proxies };
+        Peer::of(head, self.tls.as_ref(), proxies)
     }
 
     /// The object a step about this listener names.

@@ -33,7 +33,7 @@ impl Listener {
 
     fn job(&self, filter: &Filter) -> String {
         let custom = |number: &usize| {
-            let custom = self.custom.get(*number);
+            let custom = self.authorization.custom.get(*number);
             custom.map_or("", |custom| &*custom.authorizer.name)
         };
         match &filter.step {
@@ -47,7 +47,7 @@ impl Listener {
             }
             FilterStep::Jwt => format!("tokens of {}", self.token_issuers.join(", ")),
             FilterStep::Policies(action) => {
-                let policies = self.policies.iter();
+                let policies = self.authorization.policies.iter();
                 let count = policies.filter(|policy| policy.action == *action).count();
                 format!(
                     "AuthorizationPolicies that {}, {count} of them",

@@ -104,6 +104,7 @@ impl<'a> ListenerView<'a> {
     fn step(&self, filter: &'a Filter) -> StepView<'a> {
         let custom = |number: &usize| {
             self.listener
+                .authorization
                 .custom
                 .get(*number)
                 .map(AuthorizerView::custom)
@@ -132,7 +133,7 @@ impl<'a> ListenerView<'a> {
             FilterStep::Policies(action) => match rule_action(*action) {
                 None => StepView::Other,
                 Some(named) => {
-                    let policies = self.listener.policies.iter();
+                    let policies = self.listener.authorization.policies.iter();
                     let policies = policies.filter(|policy| policy.action == *action);
                     StepView::Rules {
                         action: named,

@@ -169,6 +169,24 @@ impl Builder<'_, '_> {
         out
     }
 
+    /// A route of connections, as one that every request takes.
+    pub(crate) fn connection_route(
+        &self,
+        service: &Bound<'_>,
+        gateway: &str,
+        server: &Server,
+        http: &HttpRoute,
+        place: &str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Arc<Route>> {
+        let at = (0, http);
+        let origins = &mut Origins::default();
+        let made = self.route(service, gateway, server, at, None, origins, problems)?;
+        let mut route = Arc::unwrap_or_clone(made);
+        route.place = place.into();
+        Some(Arc::new(route))
+    }
+
     #[expect(
         clippy::too_many_arguments,
         reason = "each is part of where a route is"
@@ -318,7 +336,7 @@ pub(crate) fn sanitized_hosts(gateway: &Object<Gateway>, server: &Server) -> Vec
 }
 
 /// Sanitized hosts as seen from a namespace.
-fn hosts_for<'h>(hosts: &'h [String], namespace: &str) -> Vec<&'h str> {
+pub(crate) fn hosts_for<'h>(hosts: &'h [String], namespace: &str) -> Vec<&'h str> {
     let visible = hosts.iter().filter_map(|host| match host.split_once('/') {
         None => Some(host.as_str()),
         Some((of, host)) => (of == "*" || of == namespace).then_some(host),
@@ -346,7 +364,7 @@ fn intersection<'h>(server: &[&'h str], service: &'h [String]) -> Vec<&'h str> {
     out
 }
 
-fn contains(wide: &str, narrow: &str) -> bool {
+pub(crate) fn contains(wide: &str, narrow: &str) -> bool {
     match wide.strip_prefix('*') {
         Some("") => true,
         Some(suffix) => narrow.len() > suffix.len() && narrow.ends_with(suffix) || wide == narrow,

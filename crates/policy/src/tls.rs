@@ -1,7 +1,7 @@
 //! Servers that terminate TLS: which connections they take (istio
 //! `createGatewayHTTPFilterChainOpts`, envoy `FilterChainManagerImpl`).
 
-use resources::istio::Server;
+use resources::istio::{Server, ServerTls};
 
 use crate::connection::{Certificate, ClientTls};
 
@@ -11,6 +11,8 @@ pub struct TlsServer {
     /// Server names it is for, exact or `*.x`; empty for all that no other
     /// server of the listener is for.
     pub names: Vec<String>,
+    /// It terminates TLS; else connections are passed through.
+    pub terminates: bool,
     /// What it does about certificates of clients.
     pub clients: ClientCertificates,
     /// Names of which a client's certificate has to have one; any without.
@@ -35,13 +37,24 @@ impl TlsServer {
         if !server.port.protocol.eq_ignore_ascii_case("HTTPS") {
             return None;
         }
+        // What is not set is the first mode of the API.
+        let passes = matches!(
+            tls.mode.as_deref(),
+            None | Some("PASSTHROUGH" | "AUTO_PASSTHROUGH")
+        );
+        (!passes).then(|| Self::with(server, tls))
+    }
+
+    /// With its settings.
+    pub(crate) fn with(server: &Server, tls: &ServerTls) -> Self {
         let clients = match tls.mode.as_deref() {
-            Some("AUTO_PASSTHROUGH") => return None,
-            // What is not set is the first mode of the API.
-            None | Some("PASSTHROUGH") => return None,
             Some("MUTUAL" | "ISTIO_MUTUAL") => ClientCertificates::Required,
+            // Who wants names wants a certificate (envoy `DefaultCertValidator`).
+            Some("OPTIONAL_MUTUAL") if !tls.subject_alt_names.is_empty() => {
+                ClientCertificates::Required
+            }
             Some("OPTIONAL_MUTUAL") => ClientCertificates::Asked,
-            Some(_) => ClientCertificates::Ignored,
+            _ => ClientCertificates::Ignored,
         };
         let hosts = server.hosts.iter();
         let mut names: Vec<String> = hosts
@@ -52,11 +65,24 @@ impl TlsServer {
         if names.iter().any(|name| name == "*") {
             names.clear();
         }
-        Some(Self {
+        Self {
             names,
+            terminates: true,
             clients,
             accepted: tls.subject_alt_names.clone(),
-        })
+        }
+    }
+
+    /// Why Envoy refuses the listener of a server, if it does: names without an
+    /// authority to check them by (istio `ApplyCredentialSDSToServerCommonTLSContext`,
+    /// envoy `DefaultCertValidator`).
+    pub(crate) fn refused(server: &Server) -> Option<&'static str> {
+        let tls = server.tls.as_ref()?;
+        let simple = Self::terminating(server)?.clients == ClientCertificates::Ignored;
+        let from_secret = !tls.credential_name.is_empty() || !tls.credential_names.is_empty();
+        (simple && from_secret && !tls.subject_alt_names.is_empty()).then_some(
+            "`subjectAltNames` with mode SIMPLE are names that no authority is there to check",
+        )
     }
 
     /// How exactly it is for a server name: the length of the name that
@@ -103,7 +129,7 @@ impl TlsServer {
 
 #[cfg(test)]
 mod tests {
-    use resources::istio::{Port, ServerTls};
+    use resources::istio::Port;
 
     use super::*;
 

@@ -86,6 +86,9 @@ impl IstioVersion {
         patch: 3,
     };
 
+    /// First version with `connectionSettings` of proxies.
+    pub const CONNECTION_SETTINGS: Self = Self::first(31);
+
     /// The newest patch of 1.`minor`.
     pub const fn minor(minor: u16) -> Self {
         Self {

@@ -12,17 +12,18 @@ use crate::conditions::Condition;
 use crate::connection::ListenerId;
 use crate::permit::{Destination, HeaderChange};
 use crate::providers::{Authorizer, AuthorizerKind};
-use crate::request::Entrance;
+use crate::request::{Entrance, RequestHead};
 use crate::routes::{PathRewrite, Route, RouteAction};
 use crate::rules::{Action, Policy};
 use crate::snapshot::{Listener, Snapshot};
 use crate::steps::RouteStep;
+use crate::tls::TlsServer;
 use crate::vhosts::VirtualHost;
 
 /// A listener.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenerView<'a> {
-    snapshot: &'a Snapshot,
+    pub(crate) snapshot: &'a Snapshot,
     pub(crate) listener: &'a Listener,
     index: usize,
 }
@@ -44,6 +45,8 @@ pub struct AuthorizerView<'a> {
     pub rules: Option<Vec<RuleView<'a>>>,
     /// It is broken, and so every request is denied.
     pub denies_all: bool,
+    /// Rules of dry runs, which deny what they match.
+    pub denying: Vec<RuleView<'a>>,
 }
 
 /// One rule of an AuthorizationPolicy.
@@ -132,10 +135,25 @@ impl Snapshot {
     /// Whether some listener's authorizer of that name is a login service.
     pub fn is_login(&self, authorizer: &str) -> bool {
         self.listeners.iter().any(|listener| {
-            let custom = listener.custom.iter().map(|custom| &custom.authorizer);
+            let custom = listener
+                .authorization
+                .custom
+                .iter()
+                .map(|custom| &custom.authorizer);
             let mut all = listener.chain.authorizers.iter().chain(custom);
             all.any(|known| known.login && *known.name == *authorizer)
         })
+    }
+
+    /// Which of the servers of a listener takes connections that ask for a
+    /// server name; `""` for none, as in plain text.
+    pub fn listener_for(&self, id: &ListenerId, sni: &str) -> Option<ListenerView<'_>> {
+        let ranked = self.listeners().filter(|view| view.id() == id);
+        let ranked = ranked.filter_map(|view| {
+            let rank = view.tls().map_or(Some(0), |tls| tls.is_for(sni))?;
+            Some((rank, view))
+        });
+        ranked.max_by_key(|(rank, _)| *rank).map(|(_, view)| view)
     }
 
     /// Exact paths of the identity provider that are open to everyone.
@@ -186,6 +204,21 @@ impl<'a> ListenerView<'a> {
         self.listener.side
     }
 
+    /// The server, where it terminates TLS.
+    pub fn tls(&self) -> Option<&'a TlsServer> {
+        self.listener.tls.as_ref()
+    }
+
+    /// Connections are forwarded unread: requests are not looked at.
+    pub fn is_opaque(&self) -> bool {
+        self.listener.opaque
+    }
+
+    /// Proxies before it that add to `x-forwarded-for` and are trusted.
+    pub fn trusted_proxies(&self) -> u32 {
+        self.listener.intake.proxies
+    }
+
     /// Listener port.
     pub fn port(&self) -> u16 {
         self.listener.port
@@ -199,6 +232,12 @@ impl<'a> ListenerView<'a> {
     /// The Gateways merged here.
     pub fn gateways(&self) -> &'a [(ObjectRef, Source)] {
         &self.listener.gateways
+    }
+
+    /// Whether a request arrives here.
+    pub fn is_where(&self, head: &RequestHead) -> bool {
+        let arrival = self.snapshot.arrival(head).and_then(Result::ok);
+        arrival.is_some_and(|listener| std::ptr::eq(listener, self.listener))
     }
 
     /// Which entrance it is, if it is one.
@@ -238,6 +277,7 @@ impl<'a> ListenerView<'a> {
                 }
                 FilterStep::Gate(number) => self
                     .listener
+                    .authorization
                     .custom
                     .get(*number)
                     .map(AuthorizerView::custom),
@@ -253,12 +293,17 @@ impl<'a> ListenerView<'a> {
             Action::Deny => rules(policy, RuleAction::Deny),
             Action::Audit | Action::Custom => Vec::new(),
         };
-        self.listener.policies.iter().flat_map(of).collect()
+        self.listener
+            .authorization
+            .policies
+            .iter()
+            .flat_map(of)
+            .collect()
     }
 
     /// Whether there is an ALLOW policy: then what no rule of one matches is denied.
     pub fn denies_by_default(&self) -> bool {
-        let mut policies = self.listener.policies.iter();
+        let mut policies = self.listener.authorization.policies.iter();
         policies.any(|policy| policy.action == Action::Allow)
     }
 
@@ -286,6 +331,7 @@ impl<'a> AuthorizerView<'a> {
             authorizer,
             rules: None,
             denies_all: false,
+            denying: Vec::new(),
         }
     }
 
@@ -300,6 +346,11 @@ impl<'a> AuthorizerView<'a> {
                     .collect(),
             ),
             denies_all: custom.denies_all,
+            denying: custom
+                .denying
+                .iter()
+                .flat_map(|p| rules(p, RuleAction::Deny))
+                .collect(),
         }
     }
 

@@ -86,7 +86,7 @@ impl<'a, T: Trace> Decision<'a, T> {
                     self.apply(head, identity);
                 }
                 FilterStep::Gate(number) => {
-                    let Some(custom) = listener.custom.get(*number) else {
+                    let Some(custom) = listener.authorization.custom.get(*number) else {
                         continue;
                     };
                     if self.gate(hop, listener, (*number, custom), head)? {
@@ -96,7 +96,7 @@ impl<'a, T: Trace> Decision<'a, T> {
                 FilterStep::Custom(number) => {
                     // Without a route Envoy's ext_authz does nothing: the 404 comes unasked.
                     let asked = gates & gate_bit(*number) != 0 && (route.is_some() || redirects);
-                    let custom = listener.custom.get(*number).filter(|_| asked);
+                    let custom = listener.authorization.custom.get(*number).filter(|_| asked);
                     if let Some(custom) = custom {
                         let number = listener.chain.authorizers.len() + number;
                         self.ask(hop, number, &custom.authorizer, head)?;
@@ -120,10 +120,13 @@ impl<'a, T: Trace> Decision<'a, T> {
                     if !T::KEPT
                         && let Some(index) = listener.indexes.of(*action)
                     {
-                        Self::indexed(*action, index.first(&listener.policies, facts))?;
+                        let policies = &listener.authorization.policies;
+                        Self::indexed(*action, index.first(policies, facts))?;
                         continue;
                     }
-                    let policies = listener.policies.iter();
+                    let tried = listener.authorization.dry_runs.iter();
+                    self.tried(hop, tried.filter(|p| p.action == *action), facts);
+                    let policies = listener.authorization.policies.iter();
                     self.policies(hop, policies.filter(|p| p.action == *action), facts)?;
                 }
                 FilterStep::Rules(policy) => {
@@ -176,9 +179,6 @@ impl<'a, T: Trace> Decision<'a, T> {
         head: &RequestHead,
     ) -> Result<bool, Stop> {
         let authorizer = &custom.authorizer;
-        if self.taken_over(hop, authorizer) {
-            return Ok(false);
-        }
         // CUSTOM runs before tokens are checked.
         let facts = Facts {
             head,
@@ -186,6 +186,27 @@ impl<'a, T: Trace> Decision<'a, T> {
             peer: listener.peer(hop, head),
             principal: None,
         };
+        for policy in &custom.denying {
+            let mut looked = Vec::new();
+            let Some(rule) = policy.matching_rule::<T>(facts, &mut looked) else {
+                continue;
+            };
+            let why = format!("rule {rule} of a CUSTOM policy that is a dry run denies");
+            let text = why.clone();
+            self.step(|| Step {
+                looked,
+                ..Step::new(
+                    hop,
+                    Stage::Policy,
+                    text,
+                    Some((policy.object.clone(), policy.source.clone())),
+                )
+            });
+            return Err(Stop::deny(Refusal::Rbac, why));
+        }
+        if self.taken_over(hop, authorizer) {
+            return Ok(false);
+        }
         let mut looked = Vec::new();
         let index = listener.indexes.custom(number).filter(|_| !T::LOOKED);
         let matched = match index {

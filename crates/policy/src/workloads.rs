@@ -51,7 +51,7 @@ impl GatewayPods {
     /// Gateway selects, its pods are taken to be in the namespace of the
     /// Services that select them, with the labels those Services expect.
     pub(crate) fn all(cluster: &Cluster) -> Vec<Self> {
-        let scoped = is_scoped(cluster);
+        let scoped = istiod_flag(cluster, "PILOT_SCOPE_GATEWAY_TO_NAMESPACE") == Some(true);
         let mut all: Vec<Self> = Vec::new();
         let mut known = HashSet::new();
         for gateway in &cluster.gateways {
@@ -203,7 +203,7 @@ impl GatewayPods {
             proxy,
             ports,
             unprivileged: pod
-                .is_some_and(|pod| has_env(pod, "ISTIO_META_UNPRIVILEGED_POD", "true")),
+                .is_some_and(|pod| env(pod, "ISTIO_META_UNPRIVILEGED_POD") == Some("true")),
             scoped,
         }
     }
@@ -306,16 +306,24 @@ fn target_port(port: &ServicePort, pod: Option<&Pod>) -> u16 {
         .map_or(port.port, |p| p.container_port)
 }
 
-fn has_env(pod: &Pod, name: &str, value: &str) -> bool {
+fn env<'p>(pod: &'p Pod, name: &str) -> Option<&'p str> {
     let mut env = pod.containers.iter().flat_map(|container| &container.env);
-    env.any(|e| e.name == name && e.value.as_deref() == Some(value))
+    env.find(|e| e.name == name)?.value.as_deref()
 }
 
-/// Whether Istio's control plane limits Gateways to pods of their namespace.
-fn is_scoped(cluster: &Cluster) -> bool {
-    cluster
-        .workloads
-        .iter()
+/// What Go reads as a boolean (`strconv.ParseBool`).
+pub(crate) fn go_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// A setting of Istio's control plane, where the YAML holds its Deployment.
+pub(crate) fn istiod_flag(cluster: &Cluster, name: &str) -> Option<bool> {
+    let workloads = cluster.workloads.iter();
+    workloads
         .filter(|w| w.spec.labels.get("app").is_some_and(|app| app == "istiod"))
-        .any(|w| has_env(&w.spec.pod, "PILOT_SCOPE_GATEWAY_TO_NAMESPACE", "true"))
+        .find_map(|w| go_bool(env(&w.spec.pod, name)?))
 }

@@ -267,6 +267,7 @@ impl Generator<'_> {
             gateways,
             http,
             export_to: Vec::new(),
+            ..VirtualService::default()
         };
         self.object("VirtualService", self.name().to_owned(), &[], spec)
     }
@@ -344,6 +345,7 @@ impl Generator<'_> {
             gateways,
             http,
             export_to: Vec::new(),
+            ..VirtualService::default()
         };
         self.object("VirtualService", format!("{route}-ingress"), &labels, spec)
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::l4::ConnectionRoute;
 use crate::meta::{Object, ServiceName};
 
 /// `networking.istio.io` Gateway.
@@ -67,6 +68,10 @@ pub struct ServerTls {
     pub mode: Option<String>,
     /// Names of which a client's certificate has to have one; any without.
     pub subject_alt_names: Vec<String>,
+    /// Secret with the server's certificate.
+    pub credential_name: String,
+    /// Several of them.
+    pub credential_names: Vec<String>,
 }
 
 /// `networking.istio.io` VirtualService.
@@ -79,6 +84,10 @@ pub struct VirtualService {
     pub gateways: Vec<String>,
     /// HTTP routes, first match wins.
     pub http: Vec<HttpRoute>,
+    /// Routes of connections that are not read.
+    pub tcp: Vec<ConnectionRoute>,
+    /// Routes of TLS connections that are passed through.
+    pub tls: Vec<ConnectionRoute>,
     /// Namespaces the object is visible to.
     pub export_to: Vec<String>,
 }

@@ -62,6 +62,7 @@ pub(crate) fn routes(cluster: &mut Cluster, parents: &[Parent]) {
                 gateways: vec![gateway],
                 http,
                 export_to: Vec::new(),
+                ..VirtualService::default()
             },
             source: Source {
                 generated_from: Some(oldest.reference()),

@@ -19,6 +19,7 @@ pub mod kserve;
 mod kubefilters;
 mod kubematch;
 mod kuberoutes;
+pub mod l4;
 mod load;
 mod locate;
 pub mod mesh;

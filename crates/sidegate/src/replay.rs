@@ -41,6 +41,9 @@ fn reproduces(claim: Claim, status: u16) -> bool {
 
 /// The status that a gateway answers with, over plain HTTP/1.1.
 fn send(witness: &Witness, base: &str) -> anyhow::Result<u16> {
+    if witness.head.connection.listener.is_some() {
+        anyhow::bail!("it arrives at another listener than the two entrances");
+    }
     let address = base
         .strip_prefix("http://")
         .ok_or_else(|| anyhow::anyhow!("`{base}`: expected http://HOST:PORT"))?;
@@ -64,7 +67,7 @@ fn send(witness: &Witness, base: &str) -> anyhow::Result<u16> {
         head.authority
     )
     .into_bytes();
-    for (name, value) in &head.headers {
+    for (name, value) in witness.sent_headers() {
         request.extend_from_slice(name.as_str().as_bytes());
         request.extend_from_slice(b": ");
         request.extend_from_slice(value.as_bytes());

@@ -230,6 +230,11 @@ pub(crate) fn request_json(witness: &Witness) -> Value {
         "path": head.path_and_query(),
         "headers": headers,
         "listener": match head.entrance { Entrance::External => "external", Entrance::Local => "cluster-local" },
+        "port": head.connection.listener.as_ref().map(|id| id.port),
+        "tls": head.connection.tls.as_ref().map(|tls| json!({
+            "sni": tls.sni,
+            "certificate": tls.certificate.as_ref().map(|shown| &shown.uris),
+        })),
     })
 }
 

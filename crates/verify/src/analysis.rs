@@ -19,7 +19,7 @@ use crate::mdd::Set;
 use crate::parts::HostPart;
 use crate::paths::Cell;
 use crate::steps::{Steps, StepsKey};
-use crate::terms::{Context, Term, terms};
+use crate::terms::{Context, Here, Term, terms};
 use crate::universe::tests_of;
 use crate::walk::{Seen, Walk};
 
@@ -277,7 +277,8 @@ impl<'s> Analysis<'s> {
         let mut walk = Walk {
             analysis: self,
             engine,
-            entrance: at.view.entrance(),
+            entrance: Some(at.view.side()),
+            opaque: at.view.is_opaque(),
             cleaned: self.snapshot.enforces(),
             cause: 0,
             seen,
@@ -305,13 +306,13 @@ impl<'s> Analysis<'s> {
 
 pub(crate) fn compile(
     engine: &mut Engine,
-    port: u16,
+    here: Here,
     authorities: &[String],
     condition: &Condition,
 ) -> Option<Vec<Term>> {
     let context = Context {
         universe: &engine.universe,
-        port,
+        here,
         authorities,
     };
     terms(&mut engine.sets, &context, condition)

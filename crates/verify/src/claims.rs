@@ -1,6 +1,6 @@
 //! The built-in questions, and which requests answer them with no.
 
-use policy::{AccessLevel, Entrance, Owner, Snapshot};
+use policy::{AccessLevel, Entrance, ListenerView, Owner, Snapshot};
 
 use crate::analysis::{Outcome, PROBED};
 use crate::engine::Engine;
@@ -154,6 +154,7 @@ pub(crate) fn ordinary_authorities(engine: &mut Engine, port: u16, authorities: 
 pub(crate) struct Place<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) entrance: Entrance,
+    pub(crate) listener: ListenerView<'a>,
     pub(crate) has_models: bool,
     pub(crate) cell: Cell<'a>,
     /// Requests without a token.

@@ -88,7 +88,7 @@ pub struct Difference {
     pub undecided: Vec<String>,
 }
 
-type Key<'s> = (Kind, Entrance, Trail<'s>, Trail<'s>, u64, u64);
+type Key<'s> = (Kind, usize, Trail<'s>, Trail<'s>, u64, u64);
 type Trail<'s> = Vec<(&'s resources::ObjectRef, &'s str)>;
 
 /// What is gathered for one cause: the easiest request.
@@ -105,21 +105,9 @@ pub fn diff(old: &Snapshot, new: &Snapshot) -> Difference {
         groups: FxHashMap::default(),
         undecided: Vec::new(),
     };
-    for entrance in [Entrance::External, Entrance::Local] {
-        let (Some(a), Some(b)) = (before.entrance(entrance), after.entrance(entrance)) else {
-            if before.entrance(entrance) != after.entrance(entrance) {
-                comparison.undecided.push(format!(
-                    "the {} listener exists in one of the two only",
-                    match entrance {
-                        Entrance::External => "external",
-                        Entrance::Local => "cluster-local",
-                    }
-                ));
-            }
-            continue;
-        };
+    for [a, b] in listeners(&before, &after, &mut comparison.undecided) {
         if let (Some(a), Some(b)) = (before.listener(a), after.listener(b)) {
-            comparison.listener(&mut engine, entrance, [a, b]);
+            comparison.listener(&mut engine, [a, b]);
         }
     }
     let mut out = comparison.difference();
@@ -136,6 +124,51 @@ pub fn diff(old: &Snapshot, new: &Snapshot) -> Difference {
     out
 }
 
+/// The listeners of two configurations that take the place of each other: of
+/// each entrance, and of each name; servers that terminate TLS as far as they
+/// share server names, which the sets of requests say.
+fn listeners(
+    before: &Analysis<'_>,
+    after: &Analysis<'_>,
+    undecided: &mut Vec<String>,
+) -> Vec<[usize; 2]> {
+    let mut all = Vec::new();
+    for entrance in [Entrance::External, Entrance::Local] {
+        match (before.entrance(entrance), after.entrance(entrance)) {
+            (Some(old), Some(new)) => all.push([old, new]),
+            (None, None) => {}
+            _ => undecided.push(format!(
+                "the {} listener exists in one of the two only",
+                match entrance {
+                    Entrance::External => "external",
+                    Entrance::Local => "cluster-local",
+                }
+            )),
+        }
+    }
+    let others = |analysis: &Analysis<'_>| {
+        let views = analysis.listeners.iter().map(|part| part.view);
+        let others = views.filter(|view| view.entrance().is_none());
+        let others = others.map(|view| (view.id().clone(), view.index(), view.describe()));
+        others.collect::<Vec<_>>()
+    };
+    let (olds, news) = (others(before), others(after));
+    for (id, new, name) in &news {
+        let same = olds.iter().filter(|(known, ..)| known == id);
+        let pairs: Vec<[usize; 2]> = same.map(|(_, old, _)| [*old, *new]).collect();
+        if pairs.is_empty() {
+            undecided.push(format!("{name} is new"));
+        }
+        all.extend(pairs);
+    }
+    for (id, _, name) in &olds {
+        if news.iter().all(|(known, ..)| known != id) {
+            undecided.push(format!("{name} is gone"));
+        }
+    }
+    all
+}
+
 struct Comparison<'a, 's> {
     before: &'a Analysis<'s>,
     after: &'a Analysis<'s>,
@@ -146,11 +179,13 @@ struct Comparison<'a, 's> {
 impl<'s> Comparison<'_, 's> {
     /// All virtual hosts of a listener; those are passed over for which nothing
     /// changed.
-    fn listener(&mut self, engine: &mut Engine, entrance: Entrance, sides: [&ListenerPart<'s>; 2]) {
+    fn listener(&mut self, engine: &mut Engine, sides: [&ListenerPart<'s>; 2]) {
         let globals = Globals::new(engine, sides);
         let [old, new] = sides;
         let same_steps = old.steps == new.steps
             && old.domain == new.domain
+            && old.view.port() == new.view.port()
+            && old.view.trusted_proxies() == new.view.trusted_proxies()
             && self.before.snapshot.enforces() == self.after.snapshot.enforces();
         for name in names(sides) {
             let same = same_steps && self.is_same_host(sides, &name);
@@ -177,7 +212,7 @@ impl<'s> Comparison<'_, 's> {
                 let news = self.after.flows(engine, placed[1], piece.cell, is);
                 for flow in &news {
                     for was in &olds {
-                        self.compare(engine, (entrance, piece.cell, partition), was, flow);
+                        self.compare(engine, (sides, piece.cell, partition), was, flow);
                     }
                 }
             }
@@ -198,7 +233,7 @@ impl<'s> Comparison<'_, 's> {
     fn compare(
         &mut self,
         engine: &mut Engine,
-        (entrance, cell, partition): (Entrance, Cell<'_>, Partition<'_>),
+        ([old, new], cell, partition): ([&ListenerPart<'s>; 2], Cell<'_>, Partition<'_>),
         was: &Flow<'s>,
         flow: &Flow<'s>,
     ) {
@@ -217,7 +252,7 @@ impl<'s> Comparison<'_, 's> {
         }
         let key = (
             kind,
-            entrance,
+            new.view.index(),
             trail(was),
             trail(flow),
             was.cause,
@@ -235,14 +270,18 @@ impl<'s> Comparison<'_, 's> {
         let found = witness::find(
             engine,
             self.after.snapshot,
-            entrance,
+            new.view,
             &narrowed,
             cell,
             partition,
             known.as_ref(),
         );
         let agrees = |found: &RequestHead| {
-            let earlier = witness::decision(self.before.snapshot, found);
+            let mut head = found.clone();
+            let tls = head.connection.tls.take();
+            witness::arrive(&mut head, old.view);
+            head.connection.tls = tls;
+            let earlier = witness::decision(self.before.snapshot, &head);
             earlier.verdict.is(was.outcome)
         };
         if let Some(found) = found.filter(agrees) {

@@ -14,8 +14,8 @@ use crate::fronts::FrontId;
 use crate::mdd::{Dim, Set};
 use crate::paths::{Cell, Strings};
 use crate::scope::Scope;
-use crate::terms::{hosts_of, looks_at_headers};
-use crate::universe::{IDENTITY, tests_of};
+use crate::terms::{Here, hosts_of, looks_at_headers};
+use crate::universe::{IDENTITY, looks_at_remote, tests_of};
 
 /// A listener.
 pub(crate) struct ListenerPart<'s> {
@@ -89,6 +89,19 @@ pub(crate) enum StepKind {
     Other,
 }
 
+/// Whether a route leads to the listener.
+fn is_sent_to(snapshot: &Snapshot, view: ListenerView<'_>) -> bool {
+    let routes = snapshot
+        .listeners()
+        .flat_map(|l| l.hosts())
+        .flat_map(|host| host.routes());
+    let mut ways = routes.flat_map(|route| route.ways());
+    ways.any(|way| {
+        let next = way.destination.and_then(|to| snapshot.next_listener(to));
+        next == Some(view.index())
+    })
+}
+
 fn cleans(change: &HeaderChange) -> bool {
     match change {
         HeaderChange::Set(name, _) | HeaderChange::Remove(name) => name == IDENTITY,
@@ -116,6 +129,12 @@ impl<'s> ListenerPart<'s> {
                     authorizer,
                 } => {
                     let broken = authorizer.broken().is_some();
+                    for rule in &authorizer.denying {
+                        engine.give_up(format!(
+                            "{} rule {}: a dry run of a CUSTOM policy, which denies what it matches",
+                            rule.object, rule.index
+                        ));
+                    }
                     match authorizer.rules {
                         Some(list) if !authorizer.denies_all => add(list),
                         _ => rules.push(RulePart::new(index, Condition::always())),
@@ -173,12 +192,21 @@ impl<'s> ListenerPart<'s> {
                 view.describe()
             ));
         }
+        if view.trusted_proxies() > 0
+            && is_sent_to(snapshot, view)
+            && rules.iter().any(|rule| looks_at_remote(&rule.condition))
+        {
+            engine.give_up(format!(
+                "rules on {} look at the client's address, which another gateway before it and trusted proxies tell",
+                view.describe()
+            ));
+        }
         let mut global = Scope::default();
         let mut by_host: FxHashMap<String, Vec<usize>> = FxHashMap::default();
         let mut roaming = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
             if !rule.is_local {
-                match compile(engine, view.port(), &[], &rule.condition) {
+                match compile(engine, Here::of(&view), &[], &rule.condition) {
                     Some(terms) => terms.into_iter().for_each(|t| global.add(rule.step, t)),
                     None => engine.give_up("a rule has too many combinations".to_owned()),
                 }
@@ -201,6 +229,8 @@ impl<'s> ListenerPart<'s> {
         let domain = engine
             .universe
             .domain(&mut engine.sets, view.token_issuers());
+        let arriving = engine.universe.arriving(&mut engine.sets, snapshot, &view);
+        let domain = engine.sets.and(domain, arriving);
         Self {
             view,
             rules,

@@ -14,7 +14,7 @@ use crate::listener::ListenerPart;
 use crate::mdd::{Dim, Set};
 use crate::paths::Strings;
 use crate::scope::Scope;
-use crate::terms::Term;
+use crate::terms::{Here, Term};
 use crate::universe::{AUTHORITY, IDENTITY};
 
 /// A virtual host, for some authorities.
@@ -80,14 +80,14 @@ impl<'s> Analysis<'s> {
         }
         let part = self.listener(listener)?;
         let mut scope = Scope::default();
-        let port = part.view.port();
+        let here = Here::of(&part.view);
         let rules = match host {
             Some(host) => part.rules_for(host.name()),
             // Without a virtual host there is no route, and rules still deny.
             None => part.rules.iter().filter(|r| r.is_local).collect(),
         };
         for rule in &rules {
-            let compiled = compile(engine, port, &authorities, &rule.condition);
+            let compiled = compile(engine, here, &authorities, &rule.condition);
             match compiled {
                 Some(terms) => terms.into_iter().for_each(|t| scope.add(rule.step, t)),
                 None => engine.give_up("a rule has too many combinations".to_owned()),
@@ -99,7 +99,7 @@ impl<'s> Analysis<'s> {
         let mut matches = Scope::default();
         let mut looks_further = false;
         for view in host.iter().flat_map(|host| host.routes()) {
-            let Some(terms) = compile(engine, port, &authorities, &view.condition()) else {
+            let Some(terms) = compile(engine, here, &authorities, &view.condition()) else {
                 engine.give_up(format!(
                     "{} {} has too many combinations",
                     view.object(),
@@ -127,7 +127,7 @@ impl<'s> Analysis<'s> {
                 self.listener(next)
                     .is_some_and(|next| next.global.borrow().looks_at_paths(engine))
             });
-            let changes = changes(engine, part, port, &authorities, view, &mut strings);
+            let changes = changes(engine, part, here, &authorities, view, &mut strings);
             looks_further |= changes.iter().any(|(_, change)| match change {
                 Change::Rules { terms, .. } => terms.iter().any(|t| engine.looks_at_path(t.rest)),
                 Change::Off | Change::On | Change::Refused => false,
@@ -181,9 +181,12 @@ impl<'s> Analysis<'s> {
                 }
             }
             let headers = way.headers.iter();
-            let headers = headers
+            let mut headers: Vec<(Dim, Vec<u16>)> = headers
                 .filter_map(|h| engine.universe.header_map(h))
                 .collect();
+            if next_listener.is_some() {
+                headers.extend(engine.universe.sent_on());
+            }
             let sets_identity = way.headers.iter().any(|change| {
                 let (policy::HeaderChange::Set(name, _) | policy::HeaderChange::Remove(name)) =
                     change
@@ -281,7 +284,7 @@ fn map_back<'n>(
 fn changes(
     engine: &mut Engine,
     part: &ListenerPart<'_>,
-    port: u16,
+    here: Here,
     authorities: &[String],
     view: RouteView<'_>,
     strings: &mut Strings,
@@ -296,7 +299,7 @@ fn changes(
             RouteStep::Rules { action, rules } => {
                 let mut all = Vec::new();
                 for rule in rules {
-                    match compile(engine, port, authorities, &rule.condition) {
+                    match compile(engine, here, authorities, &rule.condition) {
                         Some(terms) => all.extend(terms),
                         None => engine.give_up("a rule has too many combinations".to_owned()),
                     }

@@ -19,10 +19,7 @@ pub fn predict(snapshot: &Snapshot, heads: &[RequestHead]) -> Vec<Option<Decided
 }
 
 fn one(engine: &mut Engine, analysis: &Analysis<'_>, head: &RequestHead) -> Option<Decided> {
-    let listener = analysis
-        .listeners
-        .iter()
-        .find(|l| l.view.entrance() == Some(head.entrance))?;
+    let listener = analysis.listeners.iter().find(|l| l.view.is_where(head))?;
     // Without a virtual host nothing is reached: not looked at further.
     let host = listener.select(&head.authority)?;
     let part = analysis.host(engine, listener.view.index(), host)?;

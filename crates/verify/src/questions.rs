@@ -30,7 +30,7 @@ pub fn verify(snapshot: &Snapshot) -> Report {
     report(all.iter(), &given_up)
 }
 
-/// What was found at one virtual host of an entrance.
+/// What was found at one virtual host of a listener.
 #[derive(Debug, Default)]
 pub(crate) struct HostAnswers {
     cells: usize,
@@ -54,14 +54,14 @@ type Key<'s> = (Claim, Vec<(&'s resources::ObjectRef, &'s str)>, u64);
 const MAX_TRIED: usize = 8;
 
 impl HostAnswers {
-    /// `None` for a listener that is no entrance.
+    /// `None` where there is nothing to answer.
     pub(crate) fn of<'s>(
         engine: &mut Engine,
         analysis: &Analysis<'s>,
         listener: &ListenerPart<'s>,
         host: HostView<'s>,
     ) -> Option<Self> {
-        let entrance = listener.view.entrance()?;
+        let entrance = listener.view.side();
         let part = analysis.host(engine, listener.view.index(), host)?;
         let globals = analysis.globals(engine, listener);
         let partition = Partition {
@@ -71,6 +71,7 @@ impl HostAnswers {
         let mut place = Place {
             snapshot: analysis.snapshot,
             entrance,
+            listener: listener.view,
             has_models: part.has_models(),
             cell: crate::paths::Cell {
                 text: "",
@@ -224,7 +225,7 @@ impl<'s> Broken<'_, 's> {
         let found = witness::find(
             engine,
             self.place.snapshot,
-            self.place.entrance,
+            self.place.listener,
             &seen.flow(&self.part.authorities),
             self.place.cell,
             self.partition,

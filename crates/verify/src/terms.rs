@@ -1,6 +1,6 @@
 //! Conditions as unions of (some paths) × (a set of everything else).
 
-use policy::{Attribute, Condition, Test, TestValue, host_name};
+use policy::{Attribute, Condition, ListenerView, Test, TestValue, host_name};
 
 use crate::language::holds_for;
 use crate::mdd::{Set, Sets};
@@ -19,10 +19,26 @@ pub(crate) struct Term {
 /// What a condition is compiled for.
 pub(crate) struct Context<'a> {
     pub(crate) universe: &'a Universe,
-    /// Listener port.
-    pub(crate) port: u16,
+    pub(crate) here: Here,
     /// Classes of the authority.
     pub(crate) authorities: &'a [String],
+}
+
+/// What of a listener conditions depend on.
+#[derive(Clone, Copy)]
+pub(crate) struct Here {
+    port: u16,
+    /// It takes the client's address from trusted proxies.
+    trusts_proxies: bool,
+}
+
+impl Here {
+    pub(crate) fn of(listener: &ListenerView<'_>) -> Self {
+        Self {
+            port: listener.port(),
+            trusts_proxies: listener.trusted_proxies() > 0,
+        }
+    }
 }
 
 /// A condition would make more terms than this.
@@ -116,11 +132,14 @@ fn of_test(sets: &mut Sets, context: &Context<'_>, test: &Test, wanted: bool) ->
     }
     let set = match (&test.attribute, &test.value) {
         (Attribute::Path, value) => context.universe.path(sets, value),
-        (Attribute::Port, TestValue::Port(port)) if *port == context.port => Set::ALL,
+        (Attribute::Port, TestValue::Port(port)) if *port == context.here.port => Set::ALL,
         (Attribute::Port | Attribute::Absent, _) => Set::NONE,
         (Attribute::Authority, value) => {
             let holds = context.authorities.iter().map(|a| holds_for(value, a));
             sets.classes(AUTHORITY, holds)
+        }
+        (Attribute::RemoteIp, value) if !context.here.trusts_proxies => {
+            context.universe.attribute(sets, &Attribute::PeerIp, value)
         }
         (attribute, value) => context.universe.attribute(sets, attribute, value),
     };

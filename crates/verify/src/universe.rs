@@ -2,18 +2,20 @@
 //! classes: two requests in the same classes are treated alike by every rule
 //! and route that was looked at.
 
+mod changes;
+mod connection;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use policy::{Attribute, Condition, Matcher, RequestHead, Snapshot, TestValue};
 
-use crate::classes::{
-    Example, close_under_repetition, distinct, is_header_value, is_query_value, peers,
-};
+use crate::classes::{Example, close_under_repetition, distinct, is_header_value, is_query_value};
 use crate::language::{beginning, classes, holds_for, key};
 use crate::looks::is_suffix;
 pub(crate) use crate::looks::{always, head_of, tests_of};
 use crate::mdd::{Dim, Set, Sets};
+pub(crate) use connection::looks_at_remote;
 
 /// What a dimension speaks of.
 #[derive(Clone, Debug)]
@@ -23,6 +25,12 @@ pub(crate) enum Kind {
     Method,
     Scheme,
     Peer,
+    /// The client's address as trusted proxies tell it.
+    Remote,
+    /// Server name of the TLS handshake; empty for none.
+    Sni,
+    /// Names in the client's certificate.
+    Identity,
     /// No token, one that does not verify, one that does.
     Token,
     Issuer,
@@ -113,6 +121,7 @@ impl Universe {
         let mut gathered = Gathered::default();
         let mut issuers: Vec<String> = Vec::new();
         for listener in snapshots.iter().flat_map(|s| s.listeners()) {
+            gathered.servers(&listener);
             for rule in listener.rules() {
                 gathered.condition(&rule.condition);
             }
@@ -141,10 +150,10 @@ impl Universe {
             let bearer = TestValue::Text(Matcher::Prefix("Bearer ".into()));
             gathered.test(Attribute::Header(AUTHORIZATION.into()), bearer);
         }
-        Self::build(&gathered, &issuers)
+        Self::build(&gathered, &issuers, snapshots)
     }
 
-    fn build(gathered: &Gathered, issuers: &[String]) -> Self {
+    fn build(gathered: &Gathered, issuers: &[String], snapshots: &[&Snapshot]) -> Self {
         let mut all = Self::default();
         all.push(Kind::Authority, Vec::new(), Vec::new());
         all.by_attribute.insert(Attribute::Authority, AUTHORITY);
@@ -158,11 +167,7 @@ impl Universe {
         let schemes = schemes.iter().map(|s| Example::Text((*s).to_owned()));
         let dim = all.push(Kind::Scheme, schemes.collect(), scheme);
         all.by_attribute.insert(Attribute::Scheme, dim);
-        let mut nets = gathered.of(&Attribute::PeerIp);
-        nets.extend(gathered.of(&Attribute::RemoteIp));
-        let dim = all.push(Kind::Peer, peers(&nets), nets);
-        all.by_attribute.insert(Attribute::PeerIp, dim);
-        all.by_attribute.insert(Attribute::RemoteIp, dim);
+        all.connections(gathered, snapshots);
         all.tokens(gathered, issuers);
         for (attribute, tests) in &gathered.0 {
             let tests: Vec<TestValue> = tests.values().cloned().collect();
@@ -489,6 +494,23 @@ impl Universe {
                 let holds = dimension.tests.iter().map(|t| example.satisfies(t));
                 position(holds.collect(), true)
             }
+            Kind::Sni => {
+                let tls = head.connection.tls.as_ref();
+                let sni = tls.and_then(|tls| tls.sni.as_deref()).unwrap_or_default();
+                dimension.class_of_name(sni)
+            }
+            Kind::Identity => {
+                let tls = head.connection.tls.as_ref();
+                let shown = tls.and_then(|tls| tls.certificate.as_ref());
+                let names: Vec<&str> = shown
+                    .into_iter()
+                    .flat_map(|c| c.uris.iter().chain(&c.dns_names))
+                    .map(|name| &**name)
+                    .collect();
+                let tests = dimension.tests.iter();
+                let holds = tests.map(|t| names.iter().any(|name| holds_for(t, name)));
+                position(holds.collect(), shown.is_some())
+            }
             Kind::Token => {
                 let bearer = head
                     .header(AUTHORIZATION)
@@ -528,38 +550,7 @@ impl Universe {
             }
             Kind::Tail => Some(self.tail_class(&head.path)),
             Kind::Path(test) => Some(u16::from(holds_for(test, &head.path))),
-            Kind::Authority | Kind::Opaque(_) => None,
+            Kind::Authority | Kind::Remote | Kind::Opaque(_) => None,
         }
-    }
-
-    /// How a fixed header value maps the classes of its dimension: for a
-    /// header that a route sets, adds or removes.
-    pub(crate) fn header_map(&self, change: &policy::HeaderChange) -> Option<(Dim, Vec<u16>)> {
-        use policy::HeaderChange as C;
-        let (C::Set(name, _) | C::Add(name, _) | C::Remove(name)) = change;
-        let dim = self.header_dim(name.as_str())?;
-        let info = self.dimension(dim)?;
-        let holds_of = |lines: &[String]| -> Vec<bool> {
-            let holds = |t| lines.iter().any(|line| holds_for(t, line));
-            info.tests.iter().map(holds).collect()
-        };
-        let class_of = |lines: &[String]| -> u16 {
-            let wanted = holds_of(lines);
-            let found = info.examples.iter().position(|e| {
-                let same_presence = matches!(e, Example::Absent) == lines.is_empty();
-                same_presence && holds_of(e.lines()) == wanted
-            });
-            found.map_or(0, |i| u16::try_from(i).unwrap_or(0))
-        };
-        let map = info.examples.iter().map(|example| match change {
-            C::Set(_, value) => class_of(&[String::from_utf8_lossy(value.as_bytes()).into_owned()]),
-            C::Add(_, value) => {
-                let mut lines = example.lines().to_vec();
-                lines.push(String::from_utf8_lossy(value.as_bytes()).into_owned());
-                class_of(&lines)
-            }
-            C::Remove(_) => class_of(&[]),
-        });
-        Some((dim, map.collect()))
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct Walk<'a, 's> {
     pub(crate) analysis: &'a Analysis<'s>,
     pub(crate) engine: &'a mut Engine,
     pub(crate) entrance: Option<Entrance>,
+    /// Connections arrive that are not read: forwarded or closed.
+    pub(crate) opaque: bool,
     /// No identity header of the client's is left.
     pub(crate) cleaned: bool,
     /// The rules that decided at the crossings before.
@@ -52,7 +54,6 @@ pub(crate) struct Walk<'a, 's> {
 /// Where a set of requests is: one cell at one crossing of a listener.
 #[derive(Clone, Copy)]
 struct Crossing<'a, 's> {
-    part: &'a HostPart<'s>,
     at: At<'a, 's>,
 }
 
@@ -61,6 +62,11 @@ impl<'s> Walk<'_, 's> {
         if set.is_none() {
             return;
         }
+        let outcome = match outcome {
+            Outcome::Reaches(_) | Outcome::Authorizer | Outcome::Unknown => outcome,
+            _ if self.opaque => Outcome::Denied,
+            _ => outcome,
+        };
         let seen = Seen {
             trail,
             outcome,
@@ -87,14 +93,13 @@ impl<'s> Walk<'_, 's> {
         hop: usize,
     ) {
         let here = Crossing {
-            part,
             at: At {
                 listener,
                 cell,
                 front: side.front,
                 hop,
                 external: self.entrance == Some(Entrance::External),
-                requires_tls: part.requires_tls,
+                requires_tls: part.requires_tls && listener.view.tls().is_none(),
             },
         };
         let mut left = points;
@@ -137,7 +142,7 @@ impl<'s> Walk<'_, 's> {
     ) {
         let cleaned = self.cleaned;
         let left = self.steps(here, Some(route), hit, trail);
-        if here.part.requires_tls {
+        if here.at.requires_tls {
             self.emit(trail, Outcome::Answered, left, here.at.front);
         } else if !left.is_none() {
             for way in &route.ways {
@@ -274,6 +279,7 @@ impl<'s> Walk<'_, 's> {
                 analysis: self.analysis,
                 engine: self.engine,
                 entrance: self.entrance,
+                opaque: self.opaque,
                 cleaned: self.cleaned,
                 cause: cause(self.cause, front),
                 seen: &mut back,

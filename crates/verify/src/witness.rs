@@ -1,12 +1,12 @@
 //! From a set to one request that is in it, confirmed by the decision itself.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use policy::{
-    Answers, Caller, CheckAnswer, CheckResponse, Destination, Entrance, Everything, NoTrace,
-    Question, Refusal, RequestHead, Scheme, Snapshot, Step, TestValue, TokenError, Trace, Verdict,
-    decide, normalise,
+    Answers, Caller, Certificate, CheckAnswer, CheckResponse, ClientTls, Destination, Everything,
+    ListenerView, NoTrace, Question, Refusal, RequestHead, Scheme, Snapshot, Step, TestValue,
+    TokenError, Trace, Verdict, decide, normalise,
 };
 
 use crate::analysis::{Flow, Outcome};
@@ -37,7 +37,7 @@ const TRIES: usize = 24;
 pub(crate) fn find(
     engine: &mut Engine,
     snapshot: &Snapshot,
-    entrance: Entrance,
+    listener: ListenerView<'_>,
     flow: &Flow<'_>,
     cell: Cell<'_>,
     partition: Partition<'_>,
@@ -46,7 +46,7 @@ pub(crate) fn find(
     let mut left = flow.set;
     for _ in 0..TRIES {
         let point = engine.sets.first(left)?;
-        if let Some(head) = request(engine, snapshot, entrance, flow, cell, partition, &point) {
+        if let Some(head) = request(engine, snapshot, listener, flow, cell, partition, &point) {
             if known.is_some_and(|known| cost(known) <= cost(&head)) {
                 return None;
             }
@@ -75,14 +75,14 @@ pub(crate) fn find(
 fn request(
     engine: &mut Engine,
     snapshot: &Snapshot,
-    entrance: Entrance,
+    listener: ListenerView<'_>,
     flow: &Flow<'_>,
     cell: Cell<'_>,
     partition: Partition<'_>,
     point: &[(Dim, u16)],
 ) -> Option<RequestHead> {
     let mut head = RequestHead {
-        entrance,
+        entrance: listener.side(),
         method: Method::GET,
         scheme: Scheme::Http,
         authority: flow.authorities.first()?.clone(),
@@ -93,9 +93,11 @@ fn request(
         connection: policy::Connection::default(),
         workload: None,
     };
+    arrive(&mut head, listener);
     let mut query: Vec<String> = Vec::new();
     let mut tests: Vec<(TestValue, bool)> = Vec::new();
     let mut tail = 0;
+    let mut remote = None;
     for (dim, class) in point {
         let dimension = engine.universe.dimension(*dim)?;
         let example = dimension.examples.get(usize::from(*class));
@@ -110,6 +112,20 @@ fn request(
                 head.scheme = Scheme::Https;
             }
             (Kind::Peer, Some(Example::Ip(ip))) => head.peer.set_ip(*ip),
+            (Kind::Remote, Some(Example::Ip(ip))) => remote = Some(*ip),
+            (Kind::Sni, Some(Example::Text(sni))) => {
+                if let Some(tls) = &mut head.connection.tls {
+                    tls.sni = Some(sni.as_str().into()).filter(|_| !sni.is_empty());
+                }
+            }
+            (Kind::Identity, Some(Example::Lines(names))) => {
+                if let Some(tls) = &mut head.connection.tls {
+                    tls.certificate = Some(Certificate {
+                        uris: names.iter().map(|name| name.as_str().into()).collect(),
+                        ..Certificate::default()
+                    });
+                }
+            }
             (Kind::Token, _) if *class == TOKEN_INVALID || *class == TOKEN_VALID => {
                 head.headers.insert(
                     http::header::AUTHORIZATION,
@@ -134,11 +150,40 @@ fn request(
             _ => {}
         }
     }
+    if let Some(remote) = remote {
+        forwarded(&mut head, remote, listener.trusted_proxies())?;
+    }
     if !query.is_empty() {
         head.query = Some(query.join("&"));
     }
     head.path = path(engine, snapshot, cell, partition, tail, &tests)?;
     Some(head)
+}
+
+/// Lets a request arrive at a listener; at an entrance as at any.
+pub(crate) fn arrive(head: &mut RequestHead, listener: ListenerView<'_>) {
+    if let Some(entrance) = listener.entrance() {
+        head.entrance = entrance;
+        head.connection.listener = None;
+    } else {
+        head.arrive_at(&listener);
+    }
+    head.connection.tls = listener.tls().map(|_| ClientTls::default());
+    if listener.tls().is_some() {
+        head.scheme = Scheme::Https;
+    }
+}
+
+/// What trusted proxies, and the gateway itself, write down about the client.
+fn forwarded(head: &mut RequestHead, client: IpAddr, proxies: u32) -> Option<()> {
+    let mut entries = vec![client.to_string()];
+    for number in 1..proxies {
+        entries.push(format!("198.51.100.{}", number.min(254)));
+    }
+    entries.push(head.peer.ip().to_string());
+    let all = HeaderValue::from_str(&entries.join(", ")).ok()?;
+    (proxies > 0).then(|| head.headers.insert("x-forwarded-for", all));
+    Some(())
 }
 
 /// A path of a cell with this tail that satisfies just these conditions.
@@ -365,8 +410,7 @@ impl Witness {
             line.push_str(&format!(" -X {}", self.head.method));
         }
         line.push_str(&format!(" -H 'Host: {}'", self.head.authority));
-        for (name, value) in &self.head.headers {
-            let value = String::from_utf8_lossy(value.as_bytes());
+        for (name, value) in self.sent_headers() {
             // curl sends an empty header only when it is written with a semicolon.
             if value.is_empty() {
                 line.push_str(&format!(" -H '{name};'"));
@@ -375,8 +419,53 @@ impl Witness {
             }
         }
         let target = self.head.path_and_query().replace('\'', "'\\''");
-        line.push_str(&format!(" '{base}{target}'"));
+        let origin = self.origin(base, &mut line);
+        line.push_str(&format!(" '{origin}{target}'"));
+        let tls = self.head.connection.tls.as_ref();
+        if let Some(shown) = tls.and_then(|tls| tls.certificate.as_ref()) {
+            line.push_str(&format!(
+                " # with a certificate of {}",
+                shown.uris.join(", ")
+            ));
+        }
         line
+    }
+
+    /// The headers as the client sends them: without itself in `x-forwarded-for`.
+    pub fn sent_headers(&self) -> impl Iterator<Item = (&HeaderName, String)> {
+        let own = format!(", {}", self.head.peer.ip());
+        self.head.headers.iter().map(move |(name, value)| {
+            let mut value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            if name == "x-forwarded-for" && value.ends_with(&own) {
+                value.truncate(value.len() - own.len());
+            }
+            (name, value)
+        })
+    }
+
+    /// Scheme and host of the URL; a listener that is no entrance is reached at
+    /// its port of the same gateway.
+    fn origin(&self, base: &str, line: &mut String) -> String {
+        let connection = &self.head.connection;
+        let Some(id) = &connection.listener else {
+            return base.to_owned();
+        };
+        let address = base.split_once("://").map_or(base, |(_, rest)| rest);
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+        let Some(tls) = &connection.tls else {
+            return format!("http://{host}:{}", id.port);
+        };
+        line.push_str(" -k");
+        if tls.certificate.is_some() {
+            line.push_str(" --cert client.pem --key client.key");
+        }
+        match &tls.sni {
+            None => format!("https://{host}:{}", id.port),
+            Some(sni) => {
+                line.push_str(&format!(" --connect-to '::{host}:{}'", id.port));
+                format!("https://{sni}")
+            }
+        }
     }
 
     /// How easy it is to read.

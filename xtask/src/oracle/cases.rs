@@ -40,6 +40,11 @@ pub(crate) fn read(file: &Path) -> Result<Vec<Case>> {
 }
 
 impl Case {
+    /// Whether the connection is expected to come to nothing.
+    pub(crate) fn expects_no_answer(&self) -> bool {
+        self.expect == "closed"
+    }
+
     /// How an observation differs from what is expected.
     pub(crate) fn differs(&self, observed: &Observed) -> Option<String> {
         let checker = self.job.requests.first().map(|sent| sent.checker.clone());
@@ -184,6 +189,9 @@ fn job(suite: &Value, case: &Value) -> Result<Job> {
             .unwrap_or("istio-system")
             .to_owned(),
         env: texts(case.get("istiodEnv")),
+        proxy: text_of(request, "proxyConfig")
+            .unwrap_or_default()
+            .to_owned(),
     };
     let mut sent = sent(request)?;
     let says = case.get("extAuthzBehaviour").unwrap_or(&Value::Null);
@@ -291,7 +299,11 @@ pub(crate) fn merge(into: &mut Value, from: &Value) {
 pub(crate) fn write(name: &str, job: &Job, observed: &Observed) -> String {
     let mut text = format!("- name: {name}\n  verified: istio-eed52ebb66ad+envoy-1.40.0\n");
     text.push_str("  services: []\n  noDefaultRoutes: true\n");
-    text.push_str(&format!("  meshConfig: {}\n  resources:\n", job.world.mesh));
+    text.push_str(&format!("  meshConfig: {}\n", job.world.mesh));
+    if !job.world.env.is_empty() {
+        text.push_str(&format!("  istiodEnv: {}\n", json!(job.world.env)));
+    }
+    text.push_str("  resources:\n");
     for object in &job.world.objects {
         text.push_str(&format!("  - {object}\n"));
     }
@@ -303,6 +315,12 @@ pub(crate) fn write(name: &str, job: &Job, observed: &Observed) -> String {
         });
         if let Some(token) = &sent.token {
             request["jwt"] = describe(token);
+        }
+        if let Some(tls) = &sent.tls {
+            request["tls"] = json!({"sni": tls.sni, "clientUriSan": tls.identity});
+        }
+        if !job.world.proxy.is_empty() {
+            request["proxyConfig"] = json!(job.world.proxy);
         }
         text.push_str(&format!("  request: {request}\n"));
         if sent.checker != Reply::default() {

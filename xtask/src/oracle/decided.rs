@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use policy::{
     Answers, Caller, Certificate, Check, CheckAnswer, CheckResponse, ClientTls, Connection,
     Destination, Entrance, HeaderChange, ListenerView, NoTrace, Permit, Question, Refusal,
-    RequestHead, Scheme, Settings, Snapshot, Verdict,
+    RequestHead, Scheme, Settings, Snapshot, Unfit, Verdict,
 };
 use resources::{Cluster, ServiceName};
 
@@ -21,12 +21,6 @@ pub(crate) struct Decider {
 impl Decider {
     /// Compiles, or says what of the cluster is not decided here.
     pub(crate) fn new(world: &World) -> Result<Self, String> {
-        if world.mesh.to_string().contains("connectionSettings") {
-            return Err("connectionSettings of the proxy".into());
-        }
-        if let Some(name) = world.env.keys().next() {
-            return Err(format!("setting `{name}` of istiod"));
-        }
         let cluster = resources::parse(&[("cluster.yaml".into(), world.manifests())])
             .map_err(|errors| format!("does not load: {errors}"))?;
         let snapshot = Snapshot::compile(&cluster, &Settings::default())
@@ -76,10 +70,19 @@ impl Decider {
             observed.status = None;
             return Ok(observed);
         };
-        let Some(mut head) = head(&self.snapshot, sent) else {
-            return Ok(observed);
+        let head = match head(&listener, sent) {
+            Ok(head) => head,
+            Err(Unfit::Bad(_)) => return Ok(observed),
+            Err(Unfit::Closed(_)) => {
+                observed.status = None;
+                return Ok(observed);
+            }
+            Err(Unfit::Redirect(location)) => {
+                observed.status = Some(307);
+                observed.location = Some(location);
+                return Ok(observed);
+            }
         };
-        head.arrive_at(&listener);
         let mut answers = Answers::new();
         loop {
             match policy::decide(&self.snapshot, &head, &answers, &mut NoTrace) {
@@ -239,8 +242,8 @@ fn pair(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
     ))
 }
 
-/// `None` is a 400.
-fn head(snapshot: &Snapshot, sent: &Sent) -> Option<RequestHead> {
+/// The request as it reaches the filters of the listener.
+fn head(listener: &ListenerView<'_>, sent: &Sent) -> Result<RequestHead, Unfit> {
     // In absolute form the target's authority takes the place of Host.
     let absolute = sent.target.strip_prefix("http://").map(|rest| {
         rest.find(['/', '?', '#'])
@@ -251,34 +254,37 @@ fn head(snapshot: &Snapshot, sent: &Sent) -> Option<RequestHead> {
         Some((authority, path)) => (authority, format!("/{path}")),
         None => (sent.authority.as_str(), sent.target.clone()),
     };
-    let (path, query) = RequestHead::split_target(&target, snapshot.normalization()).ok()?;
+    let bad = || Unfit::Bad("no head of a request");
     let mut headers = HeaderMap::new();
     for (name, value) in &sent.headers {
-        let (name, value) = pair(name, value.trim())?;
+        let (name, value) = pair(name, value.trim()).ok_or_else(bad)?;
         headers.append(name, value);
     }
-    Some(RequestHead {
+    let tls = sent.tls.as_ref().map(|tls| ClientTls {
+        sni: tls
+            .sni
+            .as_deref()
+            .map(|sni| sni.to_ascii_lowercase().into()),
+        certificate: tls.identity.as_deref().map(|uri| Certificate {
+            subject: "CN=client".into(),
+            ..Certificate::of(uri)
+        }),
+    });
+    let mut head = RequestHead {
         entrance: Entrance::External,
-        method: Method::from_bytes(sent.method.as_bytes()).ok()?,
-        scheme: match sent.tls {
-            Some(_) => Scheme::Https,
-            None => Scheme::Http,
-        },
+        method: Method::from_bytes(sent.method.as_bytes()).map_err(|_| bad())?,
+        scheme: Scheme::Http,
         authority: authority.to_owned(),
-        path,
-        query,
+        path: String::new(),
+        query: None,
         headers,
         peer: SocketAddr::from((sent.source, 1)),
         connection: Connection {
-            tls: sent.tls.as_ref().map(|tls| ClientTls {
-                sni: tls
-                    .sni
-                    .as_deref()
-                    .map(|sni| sni.to_ascii_lowercase().into()),
-                certificate: tls.identity.as_deref().map(Certificate::of),
-            }),
+            tls,
             ..Connection::default()
         },
         workload: None,
-    })
+    };
+    listener.receive(&mut head, &target)?;
+    Ok(head)
 }

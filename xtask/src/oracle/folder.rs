@@ -121,6 +121,7 @@ pub(super) fn world(layers: &[Vec<File>]) -> Result<World> {
             .collect(),
         namespace: namespace.unwrap_or("istio-system").to_owned(),
         env: std::collections::BTreeMap::new(),
+        proxy: String::new(),
         objects: objects.into_iter().filter(seen_by_istio).collect(),
     })
 }

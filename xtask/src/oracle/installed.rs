@@ -302,6 +302,7 @@ impl Manifests {
             labels: pod.clone(),
             namespace: namespace.to_owned(),
             env: BTreeMap::new(),
+            proxy: String::new(),
         };
         super::folder::generated(&world.cluster()?, &mut world.objects)?;
         Ok(world)

@@ -33,6 +33,9 @@ enum Edit {
     Target(String),
     Method,
     Token,
+    Proxy,
+    Env,
+    Certificate,
     Authority(String),
     Checker(Reply),
 }
@@ -144,6 +147,15 @@ fn edits(job: &Job, depth: usize) -> Vec<Edit> {
     if sent.token.is_some() {
         edits.push(Edit::Token);
     }
+    if !job.world.proxy.is_empty() {
+        edits.push(Edit::Proxy);
+    }
+    if !job.world.env.is_empty() {
+        edits.push(Edit::Env);
+    }
+    if sent.tls.as_ref().is_some_and(|tls| tls.identity.is_some()) {
+        edits.push(Edit::Certificate);
+    }
     let shorter = ["/", "/a", "/a/b"].map(str::to_owned);
     let cut = [
         sent.target.split('?').next().unwrap_or_default().to_owned(),
@@ -216,6 +228,8 @@ fn apply(job: &Job, edits: &[Edit]) -> Job {
                 }
             }
             Edit::Mesh(pointer) => remove(&mut world.mesh, pointer),
+            Edit::Proxy => world.proxy.clear(),
+            Edit::Env => world.env.clear(),
             request => {
                 if let Some(sent) = job.requests.first_mut() {
                     match request {
@@ -224,6 +238,11 @@ fn apply(job: &Job, edits: &[Edit]) -> Job {
                         }
                         Edit::Target(target) => sent.target.clone_from(target),
                         Edit::Token => sent.token = None,
+                        Edit::Certificate => {
+                            if let Some(tls) = &mut sent.tls {
+                                tls.identity = None;
+                            }
+                        }
                         Edit::Method => sent.method = "GET".into(),
                         Edit::Authority(authority) => sent.authority.clone_from(authority),
                         Edit::Checker(reply) => sent.checker = reply.clone(),

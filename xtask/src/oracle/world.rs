@@ -8,6 +8,7 @@ use anyhow::{Result, anyhow};
 use resources::Cluster;
 use serde_json::{Map, Value, json};
 
+use super::cases::merge;
 use super::tokens;
 
 /// The pod, as the manifests call it.
@@ -26,6 +27,8 @@ pub(crate) struct World {
     pub(crate) namespace: String,
     /// Environment of istiod.
     pub(crate) env: BTreeMap<String, String>,
+    /// The pod's annotation `proxy.istio.io/config`; empty for none.
+    pub(crate) proxy: String,
 }
 
 /// One request, as it is written to the socket.
@@ -116,7 +119,8 @@ pub(crate) struct Arrived {
 
 /// Headers that the proxy or the transport adds, changes or takes.
 pub(crate) fn is_transport_header(name: &str) -> bool {
-    const NAMES: [&str; 7] = [
+    const NAMES: [&str; 8] = [
+        "x-forwarded-client-cert",
         "host",
         "content-length",
         "connection",
@@ -167,10 +171,16 @@ impl World {
             "metadata": {"name": "istio", "namespace": "istio-system"},
             "data": {"mesh": self.mesh.to_string()},
         });
-        let pod = json!({
+        let mut pod = json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": GATEWAY_UNDER_TEST, "namespace": self.namespace, "labels": self.labels},
         });
+        if !self.proxy.is_empty() {
+            merge(
+                &mut pod,
+                &json!({"metadata": {"annotations": {"proxy.istio.io/config": self.proxy}}}),
+            );
+        }
         // The listener ports of the requests, whatever the Gateways are called.
         let ingress = json!({"ingressGateway": "kubeflow/kubeflow-gateway", "localGateway": "knative-serving/knative-local-gateway"});
         let serving = json!({
@@ -178,7 +188,19 @@ impl World {
             "metadata": {"name": "inferenceservice-config", "namespace": "kserve"},
             "data": {"ingress": ingress.to_string()},
         });
-        for object in [mesh, pod, serving] {
+        let env = self.env.iter();
+        let env: Vec<Value> = env
+            .map(|(name, value)| json!({"name": name, "value": value}))
+            .collect();
+        let istiod = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "istiod", "namespace": "istio-system"},
+            "spec": {"template": {
+                "metadata": {"labels": {"app": "istiod"}},
+                "spec": {"containers": [{"name": "discovery", "env": env}]},
+            }},
+        });
+        for object in [mesh, pod, serving, istiod] {
             text.push_str(&format!("{object}\n---\n"));
         }
         text
@@ -235,6 +257,7 @@ impl World {
             "labels": self.labels,
             "namespace": self.namespace,
             "env": self.env,
+            "proxy": self.proxy,
             "address": address.to_string(),
         })
     }

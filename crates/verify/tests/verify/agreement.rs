@@ -9,10 +9,10 @@ use policy::{Answers, Entrance, Everything, NoTrace, RequestHead, Scheme, decide
 use crate::compile;
 
 /// A small generator: the same seed, the same clusters.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub(crate) fn roll(&mut self, sides: usize) -> usize {
         // SplitMix64 (Steele, Lea, Flood 2014).
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
@@ -21,7 +21,7 @@ impl Dice {
         usize::try_from((z ^ (z >> 31)) % sides as u64).unwrap()
     }
 
-    fn pick<'a>(&mut self, list: &[&'a str]) -> &'a str {
+    pub(crate) fn pick<'a>(&mut self, list: &[&'a str]) -> &'a str {
         list[self.roll(list.len())]
     }
 
@@ -76,7 +76,7 @@ const HOST_RULES: [&str; 8] = [
     "b.test",
 ];
 
-fn policy(dice: &mut Dice, index: usize) -> String {
+pub(crate) fn policy(dice: &mut Dice, index: usize) -> String {
     let action = dice.pick(&["ALLOW", "ALLOW", "DENY", "CUSTOM"]);
     let provider = if action == "CUSTOM" {
         "\n  provider: {name: login}"
@@ -134,7 +134,7 @@ fn policy(dice: &mut Dice, index: usize) -> String {
     )
 }
 
-fn service(dice: &mut Dice, index: usize) -> String {
+pub(crate) fn service(dice: &mut Dice, index: usize) -> String {
     let mut http = String::new();
     for _ in 0..1 + dice.roll(3) {
         let mut matches = Vec::new();
@@ -211,7 +211,7 @@ fn service(dice: &mut Dice, index: usize) -> String {
     )
 }
 
-const BASE: &str = r#"
+pub(crate) const BASE: &str = r#"
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: istio, namespace: istio-system}
@@ -262,7 +262,7 @@ metadata: {name: sidegate, namespace: istio-system}
 spec: {mode: as-written, entrances: {external: istio-system/out, local: istio-system/in}}
 "#;
 
-fn request(dice: &mut Dice) -> RequestHead {
+pub(crate) fn request(dice: &mut Dice) -> RequestHead {
     let mut headers = HeaderMap::new();
     for name in ["x-a", "x-b"] {
         for _ in 0..[0, 0, 1, 1, 2][dice.roll(5)] {

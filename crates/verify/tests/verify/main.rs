@@ -9,6 +9,7 @@
 )]
 
 mod agreement;
+mod connections;
 mod seed;
 
 use policy::{Settings, Snapshot};

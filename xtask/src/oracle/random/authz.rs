@@ -71,7 +71,8 @@ impl Maker<'_> {
         };
         self.policy("c0", json!("CUSTOM"), Some(provider));
         if self.dice.percent(25) {
-            let second = if self.features.on("broken-custom") && self.dice.percent(30) {
+            let either = self.features.on("broken-custom") || self.features.on("settings");
+            let second = if either && self.dice.percent(50) {
                 "two"
             } else {
                 provider

@@ -5,6 +5,7 @@
 )]
 
 mod authz;
+mod connections;
 mod dice;
 mod filters;
 mod gateway_api;
@@ -14,7 +15,7 @@ mod routes;
 mod tokens;
 mod words;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
@@ -24,7 +25,7 @@ use super::run::Job;
 use super::world::World;
 
 /// What clusters may be made of.
-pub(crate) const FEATURES: [&str; 16] = [
+pub(crate) const FEATURES: [&str; 21] = [
     "gateways",      // several Gateways, hosts with namespaces, upper case, httpsRedirect
     "routes",        // matches on everything, rewrite, redirect, direct response
     "headers",       // header operations of routes
@@ -39,6 +40,11 @@ pub(crate) const FEATURES: [&str; 16] = [
     "tokens",        // RequestAuthentications, tokens, rules about claims
     "filters",       // EnvoyFilters that insert an authorizer or switch it off
     "gateway-api",   // Gateway, HTTPRoute, ReferenceGrant
+    "tls",           // servers that terminate TLS, server names
+    "tcp",           // servers of connections that are not read
+    "certificates",  // clients with certificates, rules about them, trust domains
+    "proxies",       // trusted proxies before the gateway, remoteIpBlocks
+    "settings",      // connectionSettings, several external authorizers at once
     "normalization", // path normalisation other than the default
     "odd-requests",  // odd targets, hosts, repeated headers
 ];
@@ -91,6 +97,9 @@ pub(crate) fn job(seed: u64, number: u64, requests: usize, features: &Features) 
     };
     let mesh = maker.mesh();
     maker.routes();
+    if features.on("tls") {
+        maker.secure();
+    }
     maker.policies();
     if maker.features.on("custom") {
         maker.custom();
@@ -104,6 +113,8 @@ pub(crate) fn job(seed: u64, number: u64, requests: usize, features: &Features) 
     if features.on("filters") {
         maker.filters();
     }
+    let (mesh, proxy) = maker.proxies(mesh);
+    let env = maker.env();
     let objects = maker.objects;
     let world = World {
         objects,
@@ -112,7 +123,8 @@ pub(crate) fn job(seed: u64, number: u64, requests: usize, features: &Features) 
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
         namespace: "istio-system".into(),
-        env: std::collections::BTreeMap::new(),
+        env,
+        proxy,
     };
     let requests = (0..requests)
         .map(|_| requests::sent(&mut dice, features))
@@ -145,6 +157,31 @@ impl Maker<'_> {
             mesh["pathNormalization"] = json!({"normalization": mode});
         }
         mesh
+    }
+
+    /// Settings of proxies, in the mesh and in the pod.
+    fn proxies(&mut self, mut mesh: Value) -> (Value, String) {
+        if self.features.on("certificates") {
+            self.trust(&mut mesh);
+        }
+        if !self.features.on("proxies") && !self.features.on("settings") {
+            return (mesh, String::new());
+        }
+        if self.dice.percent(60) {
+            mesh["defaultConfig"] = self.proxy();
+        }
+        let own = self.dice.percent(25).then(|| self.proxy().to_string());
+        (mesh, own.unwrap_or_default())
+    }
+
+    /// Settings of istiod.
+    fn env(&mut self) -> BTreeMap<String, String> {
+        let mut env = BTreeMap::new();
+        if self.features.on("settings") && self.dice.percent(15) {
+            let several = "PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS";
+            env.insert(several.to_owned(), "true".to_owned());
+        }
+        env
     }
 
     /// Times are few, so that names decide about the order too.

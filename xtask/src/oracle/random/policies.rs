@@ -85,7 +85,12 @@ impl Maker<'_> {
                 .collect();
             rule["from"] = json!(from);
         }
-        if !custom && self.dice.percent(8) {
+        if !custom && self.features.on("certificates") && self.dice.percent(30) {
+            let from: Vec<Value> = (0..self.dice.up_to(2))
+                .map(|_| json!({"source": self.client()}))
+                .collect();
+            rule["from"] = json!(from);
+        } else if !custom && self.dice.percent(8) {
             rule["from"] = json!([{"source": self.identity()}]);
         }
         if self.dice.percent(30) {
@@ -105,7 +110,10 @@ impl Maker<'_> {
                 0..=4 => ("paths", self.paths()),
                 5 | 6 => ("hosts", self.dice.some(HOST_VALUES, 2)),
                 7 => ("methods", self.dice.some(METHOD_VALUES, 2)),
-                _ => ("ports", self.dice.some(&["8080", "8081", "80", "443"], 2)),
+                _ => (
+                    "ports",
+                    self.dice.some(&["8080", "8081", "8443", "80", "443"], 2),
+                ),
             };
             operation.insert(self.negated(field), json!(values));
         }
@@ -125,7 +133,7 @@ impl Maker<'_> {
         values
     }
 
-    fn negated(&mut self, field: &str) -> String {
+    pub(super) fn negated(&mut self, field: &str) -> String {
         if !self.dice.percent(35) {
             return field.to_owned();
         }
@@ -138,7 +146,8 @@ impl Maker<'_> {
         if self.features.on("odd-policies") && self.dice.percent(6) {
             blocks.push("127.0.0.1/33".into());
         }
-        let field = self.negated("ipBlocks");
+        let remote = self.features.on("proxies") && self.dice.percent(60);
+        let field = self.negated(if remote { "remoteIpBlocks" } else { "ipBlocks" });
         json!({field: blocks})
     }
 
@@ -187,6 +196,7 @@ impl Maker<'_> {
                 self.dice.some(HOST_VALUES, 2),
             ),
             9..=12 if self.features.on("tokens") && !custom => self.claim(),
+            13..=16 if self.features.on("certificates") && !custom => self.connection(),
             _ => {
                 let name = self.dice.pick(HEADER_NAMES);
                 (

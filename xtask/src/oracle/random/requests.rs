@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::words::{HEADERS, HOSTS, METHODS, PATHS, SOURCES, VALUES};
-use super::{Dice, Features, tokens};
+use super::{Dice, Features, connections, tokens};
 use crate::oracle::world::{Reply, Sent};
 
 const SEGMENTS: &[&str] = &[
@@ -18,17 +18,37 @@ const QUERIES: &[&str] = &[
 
 pub(super) fn sent(dice: &mut Dice, features: &Features) -> Sent {
     let odd = features.on("odd-requests");
+    let port = if features.on("tcp") && dice.percent(8) {
+        9000
+    } else if features.on("tls") && dice.percent(40) {
+        8443
+    } else if dice.percent(65) {
+        8080
+    } else {
+        8081
+    };
+    let authority = authority(dice, odd);
+    let tls = connections::tls(dice, features, port, &authority);
+    let mut headers = headers(dice, odd);
+    if features.on("proxies") && dice.percent(50) {
+        for _ in 0..dice.up_to(2) {
+            headers.push(("x-forwarded-for".into(), connections::forwarded(dice)));
+        }
+    }
+    if features.on("settings") && dice.percent(10) {
+        headers.push((dice.pick(&["x_a", "a_b"]).into(), "1".into()));
+    }
     Sent {
-        port: if dice.percent(65) { 8080 } else { 8081 },
+        port,
         method: if dice.percent(60) {
             "GET"
         } else {
             dice.pick(METHODS)
         }
         .to_owned(),
-        authority: authority(dice, odd),
+        authority,
         target: target(dice, odd),
-        headers: headers(dice, odd),
+        headers,
         source: {
             let index = dice.below(SOURCES.len());
             SOURCES
@@ -37,7 +57,7 @@ pub(super) fn sent(dice: &mut Dice, features: &Features) -> Sent {
                 .map_or(Ipv4Addr::LOCALHOST, Ipv4Addr::from)
         },
         checker: reply(dice),
-        tls: None,
+        tls,
         token: if features.on("tokens") {
             tokens::token(dice)
         } else {

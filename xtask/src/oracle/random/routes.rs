@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Maker;
+use super::connections::SECURE;
 use super::words::{
     HEADER_NAMES, HEADERS, HOST_PATTERNS, HOSTS, METHODS, NAMESPACES, PATHS, REGEXES, SERVICES,
     VALUE_REGEXES, VALUES,
@@ -81,6 +82,9 @@ impl Maker<'_> {
         if self.features.on("gateways") && self.dice.percent(40) {
             gateways.push(EXTRA);
         }
+        if self.features.on("tls") && self.dice.percent(70) {
+            gateways.push(SECURE);
+        }
         let mut hosts = self.dice.some(HOST_PATTERNS, 2);
         if self.dice.percent(40) {
             hosts = vec!["*".into()];
@@ -90,6 +94,9 @@ impl Maker<'_> {
             .map(|at| self.http(at, number))
             .collect();
         let mut spec = json!({"hosts": hosts, "gateways": gateways, "http": http});
+        if self.features.on("tcp") && self.dice.percent(50) {
+            spec["tcp"] = self.connection_routes();
+        }
         if self.features.on("export") {
             match self.dice.below(16) {
                 0 => spec["exportTo"] = json!(["."]),
