@@ -47,7 +47,8 @@ pub struct ConnectionSettings {
 }
 
 impl ProxyConfig {
-    /// These settings with a pod's annotation on top.
+    /// These settings with a pod's annotation on top, each field that it names
+    /// in place of the whole one here (istio `MergeProxyConfig`).
     ///
     /// # Errors
     /// An annotation that cannot be read.
@@ -55,20 +56,10 @@ impl ProxyConfig {
         let own: Value = serde_saphyr::from_str_with_options(annotation, options())
             .map_err(|error| one_line(&error.to_string()))?;
         let mut all = serde_json::to_value(self).map_err(|error| error.to_string())?;
-        merge(&mut all, own);
-        serde_json::from_value(all).map_err(|error| error.to_string())
-    }
-}
-
-fn merge(into: &mut Value, from: Value) {
-    match (into, from) {
-        (Value::Object(into), Value::Object(from)) => {
-            for (key, value) in from {
-                merge(into.entry(key).or_insert(Value::Null), value);
-            }
+        if let (Some(all), Value::Object(own)) = (all.as_object_mut(), own) {
+            all.extend(own.into_iter().filter(|(_, value)| !value.is_null()));
         }
-        (_, Value::Null) => {}
-        (into, from) => *into = from,
+        serde_json::from_value(all).map_err(|error| error.to_string())
     }
 }
 
@@ -86,7 +77,9 @@ mod tests {
             .unwrap();
         assert_eq!(pod.gateway_topology.num_trusted_proxies, 2);
         assert_eq!(pod.connection_settings.profile.as_deref(), Some("EDGE"));
-        assert!(mesh.with("gatewayTopology: [1]").is_err());
+        let pod = mesh.with("connectionSettings: {httpMergeSlashes: true}");
+        assert_eq!(pod.unwrap().connection_settings.profile, None);
+        assert!(mesh.with("gatewayTopology: 5").is_err());
         assert!(mesh.with("{").is_err());
     }
 }
