@@ -256,7 +256,11 @@ impl<'a, T: Trace> Decision<'a, T> {
                 )
             }),
             None => self.say_looked(|| {
-                let text = format!("none of its routes matches, of {}", vhost.routes.len());
+                let text = match vhost.routes.len() {
+                    0 => "it has no routes".to_owned(),
+                    1 => "its one route does not match".to_owned(),
+                    all => format!("none of its {all} routes matches"),
+                };
                 Step {
                     looked,
                     ..Step::new(hop, Stage::Route, text, None)

@@ -92,6 +92,12 @@ impl Clause {
     }
 }
 
+/// Names that are there.
+fn named<'n>(names: impl Iterator<Item = &'n str>) -> Vec<String> {
+    let there = names.filter(|name| !name.is_empty());
+    there.map(str::to_owned).collect()
+}
+
 /// The lines of a header, to read; pseudo headers are parts of the request.
 pub(crate) fn header(head: &RequestHead, name: &str) -> Vec<String> {
     match name {
@@ -159,8 +165,8 @@ impl Attribute {
             Self::PeerIp => vec![facts.peer.direct.to_string()],
             Self::RemoteIp => vec![facts.peer.remote.to_string()],
             Self::LocalIp => facts.peer.local.iter().map(ToString::to_string).collect(),
-            Self::Identity => facts.peer.names().map(str::to_owned).collect(),
-            Self::Sni => vec![facts.peer.sni.to_owned()],
+            Self::Identity => named(facts.peer.names()),
+            Self::Sni => named(std::iter::once(facts.peer.sni)),
             Self::RequestPrincipal => {
                 let principal = facts.principal.iter();
                 principal

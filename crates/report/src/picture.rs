@@ -221,12 +221,17 @@ fn shorten(units: &mut [Unit<'_>], column: usize, group: &dyn Fn(&Unit<'_>) -> S
         .take(MOST - 2)
         .map(|(key, _)| (*key).clone())
         .collect();
-    let left = format!("{} more", all.len() - kept.len());
+    let left = |of: &str| {
+        all.keys()
+            .filter(|k| k.0 == of && !kept.contains(k))
+            .count()
+    };
     for unit in units.iter_mut() {
-        if !kept.contains(&key(unit, column))
+        let key = key(unit, column);
+        if !kept.contains(&key)
             && let Some(place) = unit.labels.get_mut(column)
         {
-            place.clone_from(&left);
+            *place = format!("{} smaller groups", left(&key.0));
         }
     }
 }
@@ -420,7 +425,7 @@ fn nodes(columns: &[Vec<Draft>]) -> Vec<Node> {
                 text_x: number(x + BAR + 6.0),
                 text_y: number(draft.y + draft.height / 2.0 + 4.5),
                 class: draft.class,
-                label: cut(&draft.label, most),
+                label: cut(&draft.label, most - draft.weight.to_string().len()),
                 count: draft.weight,
                 title: format!("{}: {}", draft.label, routes(draft.weight)),
                 href: draft.href.clone(),

@@ -179,7 +179,13 @@ fn assemble(layers: &[&[File]]) -> Result<Cluster, LoadErrors> {
         merged.lay(layer, &mut errors);
     }
     let mut cluster = Cluster {
-        objects: merged.documents.iter().flatten().count(),
+        objects: {
+            let all = merged.documents.iter().flatten();
+            // What is for kustomize itself, and its patches, are no objects of a cluster.
+            let parts = ["", "(no kind)", "Kustomization", "Component"];
+            all.filter(|document| !parts.contains(&&*document.reference().kind))
+                .count()
+        },
         ..Cluster::default()
     };
     for document in merged.documents.iter().flatten() {

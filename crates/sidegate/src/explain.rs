@@ -192,8 +192,11 @@ fn as_text(head: &RequestHead, told: &Told, cluster: &Cluster, all: bool) -> Str
         paint,
         created: Some(cluster),
     };
-    out.push_str(&text.steps(told.steps.iter().filter(|s| s.stage != Stage::Answer)));
-    out.push('\n');
+    let way = text.steps(told.steps.iter().filter(|s| s.stage != Stage::Answer));
+    if !way.is_empty() {
+        out.push_str(&way);
+        out.push('\n');
+    }
     for assumed in &told.assumed {
         out.push_str(&paint.faint(format!("assumed: {assumed}\n")));
     }

@@ -46,6 +46,10 @@ pub(crate) const EXAMPLE_MODEL: &[u8] =
 /// The bucket folder of the examples' model.
 pub(crate) const EXAMPLE_MODEL_URI: &str = "gs://kfserving-examples/models/sklearn/1.0/model";
 
+/// A word for who gives parts to what puts them together.
+const KUSTOMIZE: &str =
+    "there are parts for kustomize, try `kubectl kustomize FOLDER | sidegate … -`";
+
 /// A platform for YAML that has no Gateway of its own.
 const PLATFORM: &[(&str, &str)] = &[("built-in platform", include_str!("platform.yaml"))];
 
@@ -95,6 +99,11 @@ impl Inputs {
         if read.objects == 0 {
             let hint = match self {
                 Self::Paths { stdin: Some(_), .. } => "did what writes to it fail?",
+                Self::Paths { paths, .. }
+                    if paths.iter().any(|p| p.join("kustomization.yaml").exists()) =>
+                {
+                    KUSTOMIZE
+                }
                 _ => "expected files *.yaml, *.yml or *.json",
             };
             let message = format!("no Kubernetes object in {}: {hint}", self.describe());
@@ -135,9 +144,18 @@ impl Inputs {
             Self::Paths { paths, stdin } => read_paths(paths, stdin.as_deref(), top),
         };
         read.map_err(|errors| {
-            let errors = errors.errors.iter();
-            BadInput(errors.map(|e| format!("{e}{}", meant(&e.file))).collect()).into()
+            let all = errors.errors.iter();
+            let mut lines: Vec<String> = all.map(|e| format!("{e}{}", meant(&e.file))).collect();
+            lines.extend(self.kustomize(&errors));
+            BadInput(lines).into()
         })
+    }
+
+    /// The same, where what is wrong stands beside a kustomization.
+    fn kustomize(&self, errors: &LoadErrors) -> Option<String> {
+        let mut files = errors.errors.iter().map(|error| Path::new(&*error.file));
+        files.find(|file| file.with_file_name("kustomization.yaml").exists())?;
+        Some(format!("{}: {KUSTOMIZE}", self.describe()))
     }
 
     /// Files and folders to watch for changes.

@@ -32,9 +32,19 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
 
 /// Prints an error to standard error, one line per problem.
 pub(crate) fn error(error: &anyhow::Error) {
+    /// Errors that are shown; who mends these sees the others next.
+    const SHOWN: usize = 40;
     let text = format!("{error:#}");
-    for line in text.lines() {
+    let lines: Vec<&str> = text.lines().collect();
+    let (shown, rest) = lines.split_at(lines.len().min(SHOWN));
+    for line in shown {
         note(&Style::Error, line);
+    }
+    if let [between @ .., last] = rest {
+        if !between.is_empty() {
+            note(&Style::Plain, &format!("… {} more errors", between.len()));
+        }
+        note(&Style::Error, last);
     }
 }
 

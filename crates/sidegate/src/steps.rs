@@ -123,7 +123,7 @@ impl Text<'_> {
             return;
         }
         let heading = format!(
-            "{} objects have routes there, and this is the order: exported to the gateway's namespace before public, then by age, then by name; routes that match everything last",
+            "{} objects have routes there, tried in this order (exported to the gateway's namespace before public, then older first, then by name; what matches everything last)",
             order.len()
         );
         self.line(out, 10, &self.paint.faint(heading));
@@ -175,6 +175,8 @@ impl Text<'_> {
             let count = tried.count();
             let hint = match count {
                 0 => return,
+                // The text of the step says that none did.
+                _ if looked.iter().all(|route| !route.holds) => "why: `--all`".to_owned(),
                 1 => "1 route before it does not match, shown with `--all`".to_owned(),
                 _ => format!("{count} routes before it do not match, shown with `--all`"),
             };
@@ -309,18 +311,19 @@ fn got(comparison: &Comparison) -> String {
     match comparison.got.as_slice() {
         [] => "the request has none".to_owned(),
         [one] => format!("the request has `{}`", visible(one)),
-        several => {
-            let all: Vec<String> = several
-                .iter()
-                .map(|one| format!("`{}`", visible(one)))
-                .collect();
-            format!(
-                "the request has {} lines: {}",
-                several.len(),
-                all.join(", ")
-            )
+        lines if comparison.field.contains("eaders[") => {
+            format!("the request has {} lines: {}", lines.len(), quoted(lines))
         }
+        several => format!("the request has {}", quoted(several)),
     }
+}
+
+fn quoted(values: &[String]) -> String {
+    let all: Vec<String> = values
+        .iter()
+        .map(|value| format!("`{}`", visible(value)))
+        .collect();
+    all.join(", ")
 }
 
 /// Text of others, without what a terminal would act on.

@@ -86,7 +86,7 @@ pub(super) fn head(
         headers: headers(args, snapshot)?,
         peer: SocketAddr::new(args.ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), 0),
         connection: Connection {
-            tls: tls(args),
+            tls: tls(args, &url),
             ..Connection::default()
         },
         workload,
@@ -122,13 +122,16 @@ fn headers(args: &ExplainArgs, snapshot: &Snapshot) -> anyhow::Result<HeaderMap>
 }
 
 /// What the client says in its handshake; nothing if it speaks plain text.
-fn tls(args: &ExplainArgs) -> Option<ClientTls> {
-    if args.sni.is_none() && args.certificate.is_none() {
+fn tls(args: &ExplainArgs, url: &Uri) -> Option<ClientTls> {
+    let secure = url.scheme_str() == Some("https");
+    let named = args.sni.as_deref();
+    if named.is_none() && args.certificate.is_none() && !(secure && args.port.is_some()) {
         return None;
     }
-    let mut tls = args
-        .sni
-        .as_deref()
+    // Clients ask for the host of the URL.
+    let host = url.host().filter(|_| secure);
+    let mut tls = named
+        .or(host)
         .map_or_else(ClientTls::default, ClientTls::asking_for);
     tls.certificate = args.certificate.as_deref().map(Certificate::of);
     Some(tls)

@@ -196,6 +196,9 @@ fn wrong_arguments_are_explained() {
 fn first_steps_that_go_wrong_say_where_to_go() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("empty")).unwrap();
+    let parts = folder.path().join("parts");
+    std::fs::create_dir(&parts).unwrap();
+    std::fs::write(parts.join("kustomization.yaml"), "resources: [pod.yaml]\n").unwrap();
     std::fs::write(
         folder.path().join("pod.yaml"),
         "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n",
@@ -266,6 +269,12 @@ fn first_steps_that_go_wrong_say_where_to_go() {
             "",
             3,
             "no Kubernetes object in `empty`",
+        ),
+        (
+            &["verify", "parts"],
+            "",
+            3,
+            "try `kubectl kustomize FOLDER | sidegate",
         ),
     ] {
         let mut command = std::process::Command::new(SIDEGATE);

@@ -119,6 +119,88 @@ fn the_connection_can_be_chosen() {
     }
 }
 
+const TLS: &str = r#"
+apiVersion: v1
+kind: List
+items:
+- apiVersion: v1
+  kind: Service
+  metadata: {name: gateway, namespace: istio-system}
+  spec: {selector: {istio: ingressgateway}, ports: [{name: https, port: 443, targetPort: 8443}]}
+- apiVersion: networking.istio.io/v1
+  kind: Gateway
+  metadata: {name: gateway, namespace: istio-system}
+  spec:
+    selector: {istio: ingressgateway}
+    servers:
+    - {port: {number: 443, name: a, protocol: HTTPS}, hosts: [shop.example.com], tls: {mode: MUTUAL, credentialName: a}}
+    - {port: {number: 443, name: b, protocol: HTTPS}, hosts: [open.example.com], tls: {mode: SIMPLE, credentialName: b}}
+- apiVersion: networking.istio.io/v1
+  kind: VirtualService
+  metadata: {name: shop, namespace: shop}
+  spec:
+    hosts: ["*.example.com"]
+    gateways: [istio-system/gateway]
+    http: [{route: [{destination: {host: shop.shop.svc.cluster.local}}]}]
+- apiVersion: security.istio.io/v1
+  kind: AuthorizationPolicy
+  metadata: {name: partners, namespace: istio-system}
+  spec:
+    selector: {matchLabels: {istio: ingressgateway}}
+    rules: [{from: [{source: {principals: [cluster.local/ns/team/sa/partner]}}]}, {when: [{key: connection.sni, values: [open.example.com]}]}]
+"#;
+
+#[test]
+fn a_connection_with_tls_has_a_server_name_and_a_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("list.yaml");
+    std::fs::write(&file, TLS).unwrap();
+    let file = file.display().to_string();
+    let shop = "https://shop.example.com/";
+    let partner = "spiffe://cluster.local/ns/team/sa/partner";
+    for (url, more, expected) in [
+        (
+            shop,
+            &[][..],
+            "takes no connection without a client certificate",
+        ),
+        (
+            shop,
+            &["--cert", partner],
+            "✓ principals: cluster.local/ns/team/sa/partner   (the request has `spiffe://cluster.local/ns/team/sa/partner`)",
+        ),
+        (
+            shop,
+            &["--cert", "spiffe://x/ns/a/sa/b"],
+            "none of their rules matches",
+        ),
+        (
+            shop,
+            &["--sni", "open.example.com"],
+            "✓ connection.sni: open.example.com",
+        ),
+        (
+            "https://open.example.com/",
+            &[],
+            "✓ connection.sni: open.example.com",
+        ),
+        (
+            "https://other.example.org/",
+            &[],
+            "is for the server name `other.example.org`",
+        ),
+    ] {
+        let arguments = ["explain", &file, "--port", "8443", "GET", url];
+        let output = sidegate(&[&arguments[..], more].concat());
+        let text = stdout(&output);
+        assert!(
+            text.contains(expected),
+            "{url} {more:?}: {expected}\n{text}\n{}",
+            stderr(&output)
+        );
+    }
+}
+
 #[test]
 fn nothing_that_a_terminal_acts_on_is_printed() {
     let text = explain(&[
