@@ -8,7 +8,7 @@ use verify::{Claim, Report, Verdict};
 
 use crate::picture::{Picture, draw};
 use crate::rich::Rich;
-use crate::routes::{Listener, listeners};
+use crate::routes::{Listener, bound, listeners};
 use crate::told::{ChangeView, ClaimView, LintGroup, changes, claims, lints, sign};
 use crate::who::Who;
 use crate::{Compared, Input};
@@ -73,7 +73,7 @@ impl Banner {
 
 pub(crate) fn write(input: &Input<'_>) -> Result<String, askama::Error> {
     let snapshot = input.snapshot;
-    let own = listeners(input.cluster, snapshot, &verify::map(snapshot));
+    let mut own = listeners(input.cluster, snapshot, &verify::map(snapshot));
     let routes = own.iter().map(|listener| listener.routes).sum();
     let titles = match input.compared {
         None => ["Who gets where", ""],
@@ -94,6 +94,7 @@ pub(crate) fn write(input: &Input<'_>) -> Result<String, askama::Error> {
             });
         pictures.extend(draw("map-after", titles[1], &other));
     }
+    bound(&mut own);
     let mut legend: Vec<Who> = pictures.iter().flat_map(|p| &p.who).copied().collect();
     legend.sort_unstable();
     legend.dedup();

@@ -13,6 +13,9 @@ use crate::who::{Who, owner_class, owner_name, owner_rank};
 /// Up to here all hosts of a listener are unfolded.
 const FEW: usize = 12;
 
+/// Routes that are written out; a page with more is no longer read.
+const MOST: usize = 2_000;
+
 /// Hosts of which no route can match: a VirtualService has all its routes on all
 /// its hosts.
 const UNUSED: &str = "none of whose routes gets a request";
@@ -38,6 +41,8 @@ pub(crate) struct Group {
     pub(crate) alone: bool,
     /// It is written out on the page.
     pub(crate) linked: bool,
+    /// Routes that are not written out.
+    pub(crate) left_out: usize,
     /// Who gets in, with how many routes.
     pub(crate) who: Vec<(Who, usize)>,
 }
@@ -118,6 +123,7 @@ pub(crate) fn listeners(
                 open: count <= FEW && name != UNUSED,
                 many: hosts.len() > FEW,
                 linked: true,
+                left_out: 0,
                 routes: hosts.iter().map(|host| host.rows.len()).sum(),
                 who: tally(hosts.iter().flat_map(|host| &host.rows)),
                 alone: alone(&hosts),
@@ -140,6 +146,24 @@ pub(crate) fn listeners(
     // From outside first, as most readers come from there.
     out.sort_by_key(|listener| listener.name != entrance(Entrance::External));
     out
+}
+
+/// Leaves out what is too much to be read, host by host from the end.
+pub(crate) fn bound(listeners: &mut [Listener]) {
+    let mut shown = 0;
+    for group in listeners
+        .iter_mut()
+        .flat_map(|listener| &mut listener.groups)
+    {
+        group.hosts.retain(|host| {
+            shown += host.rows.len();
+            let fits = shown <= MOST;
+            if !fits {
+                group.left_out += host.rows.len();
+            }
+            fits
+        });
+    }
 }
 
 fn alone(hosts: &[Host]) -> bool {

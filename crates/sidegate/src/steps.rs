@@ -45,11 +45,6 @@ pub(crate) fn stage(stage: Stage) -> &'static str {
 }
 
 impl Text<'_> {
-    /// Where what belongs to a step begins.
-    fn below(&self) -> usize {
-        if self.form == Form::Brief { 2 } else { 10 }
-    }
-
     fn all(&self) -> bool {
         self.form == Form::All
     }
@@ -60,7 +55,7 @@ impl Text<'_> {
         let mut hop = None;
         let mut route = None;
         for step in steps.filter(|step| step.decides || self.all()) {
-            if hop.is_some_and(|hop| hop != step.hop) {
+            if hop.is_some_and(|hop| hop != step.hop) && self.form != Form::Brief {
                 out.push('\n');
             }
             hop = Some(step.hop);
@@ -110,7 +105,34 @@ impl Text<'_> {
         };
         self.line(out, 0, &line);
         if step.stage != Stage::Route {
-            self.rules(out, step);
+            let rules: Vec<&Looked> = step.deciding().collect();
+            for rule in rules.iter().take(SHOWN) {
+                self.line(out, 2, &self.in_one_line(rule));
+            }
+            let rest = rules.len().saturating_sub(SHOWN);
+            self.more(out, 2, rest, "rule", "rules");
+        }
+    }
+
+    /// A rule with what tells its outcome.
+    fn in_one_line(&self, rule: &Looked) -> String {
+        let clauses: Vec<String> = rule
+            .deciding()
+            .map(|clause| {
+                let alternatives = clause.deciding().take(SHOWN).map(|one| {
+                    let telling = one.all.iter().filter(|c| c.holds == one.holds);
+                    let all: Vec<String> = telling.map(|c| self.comparison(c)).collect();
+                    all.join(" and ")
+                });
+                let any: Vec<String> = alternatives.filter(|one| !one.is_empty()).collect();
+                format!("{} {}", clause.name, any.join(" or "))
+            })
+            .collect();
+        let mark = self.paint.mark(rule.holds);
+        if clauses.is_empty() {
+            format!("{mark} {}, which asks nothing of a request", rule.place)
+        } else {
+            format!("{mark} {}: {}", rule.place, clauses.join("; "))
         }
     }
 
@@ -224,11 +246,7 @@ impl Text<'_> {
             } else {
                 head
             };
-            self.line(
-                out,
-                self.below(),
-                &format!("{} {head}", self.paint.mark(rule.holds)),
-            );
+            self.line(out, 10, &format!("{} {head}", self.paint.mark(rule.holds)));
             let clauses: Vec<&Clause> = if self.all() {
                 rule.clauses.iter().collect()
             } else {
@@ -238,13 +256,7 @@ impl Text<'_> {
                 self.clause(out, clause);
             }
         }
-        self.more(
-            out,
-            self.below(),
-            rules.len().saturating_sub(shown),
-            "rule",
-            "rules",
-        );
+        self.more(out, 10, rules.len().saturating_sub(shown), "rule", "rules");
     }
 
     fn clause(&self, out: &mut String, clause: &Clause) {
@@ -262,16 +274,16 @@ impl Text<'_> {
             let name = if number == 0 { clause.name } else { "or" };
             if alternative.all.is_empty() {
                 let line = format!("{name:>6}  {} anything", self.paint.mark(true));
-                self.line(out, self.below() + 2, &line);
+                self.line(out, 12, &line);
             }
             for (position, comparison) in alternative.all.iter().enumerate() {
                 let name = if position == 0 { name } else { "and" };
                 let line = format!("{name:>6}  {}", self.comparison(comparison));
-                self.line(out, self.below() + 2, &line);
+                self.line(out, 12, &line);
             }
         }
         let rest = alternatives.len().saturating_sub(shown);
-        self.more(out, self.below() + 10, rest, "alternative", "alternatives");
+        self.more(out, 20, rest, "alternative", "alternatives");
     }
 
     fn comparison(&self, comparison: &Comparison) -> String {
@@ -283,10 +295,13 @@ impl Text<'_> {
             list.push_str(&format!(" and {rest} more"));
         }
         format!(
-            "{} {}: {list}{}",
-            self.paint.mark(comparison.holds),
+            "{}{}: {list} {}",
+            match self.form {
+                Form::Brief => String::new(),
+                _ => format!("{} ", self.paint.mark(comparison.holds)),
+            },
             comparison.field,
-            self.paint.faint(format!("   ({})", got(comparison)))
+            self.paint.faint(format!("({})", got(comparison)))
         )
     }
 }

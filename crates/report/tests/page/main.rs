@@ -264,6 +264,22 @@ fn many_routes_are_still_a_page() {
     assert!((10..=80).contains(&drawn), "{drawn}");
 }
 
+/// However many routes there are, the page ends.
+#[test]
+fn a_page_has_a_bound() {
+    let size = testkit::Synthetic {
+        hosts: 250,
+        routes: 2_250,
+        policies: 0,
+        ..testkit::Synthetic::default()
+    };
+    let (html, _) = page(&[&size.yaml()]);
+    assert!(html.len() < 2_000_000, "{}", html.len());
+    let rows = html.matches("<td data-name=\"Matches\">").count();
+    assert!((1_950..=2_000).contains(&rows), "{rows}");
+    assert!(html.contains("routes are left out"));
+}
+
 #[test]
 fn nothing_at_all_is_said_to_be_nothing() {
     let document = check(&page(&["# nothing\n"]).0);

@@ -19,8 +19,8 @@ fn short_says_why_and_all_says_everything() {
     let short = explain(&request);
     for expected in [
         "no CUSTOM rule for `oauth2-proxy` matches",
-        "to  ✗ notPaths: /dex/*, /dex/**, /oauth2/*   (the request has `/dex/predict`)",
-        "from  ✓ notRequestPrincipals: *   (the request has none)",
+        "to  ✗ notPaths: /dex/*, /dex/**, /oauth2/* (the request has `/dex/predict`)",
+        "from  ✓ notRequestPrincipals: * (the request has none)",
         "examples/kubeflow/cluster.yaml:239",
         // Both crossings of the gateway.
         "port 8080 of kubeflow/kubeflow-gateway",
@@ -167,7 +167,7 @@ fn a_connection_with_tls_has_a_server_name_and_a_certificate() {
         (
             shop,
             &["--cert", partner],
-            "✓ principals: cluster.local/ns/team/sa/partner   (the request has `spiffe://cluster.local/ns/team/sa/partner`)",
+            "✓ principals: cluster.local/ns/team/sa/partner (the request has `spiffe://cluster.local/ns/team/sa/partner`)",
         ),
         (
             shop,
