@@ -56,6 +56,7 @@ const REPORT_EXAMPLES: &str = "\
 Examples:
   sidegate report --example seed-blog-fix -o report.html
   sidegate report ./cluster.yaml --compare ./tomorrow.yaml -o change.html
+  sidegate report ./cluster.yaml --istio-version 1.18..1.31 -o upgrade.html
   kubectl kustomize ./overlay | sidegate report - -o report.html";
 
 const FIX_EXAMPLES: &str = "\

@@ -16,9 +16,18 @@ use crate::verify::word;
 
 pub(crate) fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     let version = args.cluster.istio_version.as_deref();
-    let side = Side::of(&Inputs::new(args.paths, &args.cluster)?, version)?;
-    let other = args.compare.as_deref();
-    let other = other.map(|path| Side::read(path, version)).transpose()?;
+    let range = version.and_then(|version| version.split_once(".."));
+    let (now, then) = range.map_or((version, version), |(now, then)| (Some(now), Some(then)));
+    let inputs = Inputs::new(args.paths, &args.cluster)?;
+    let side = Side::of(&inputs, now)?;
+    let other = match &args.compare {
+        Some(path) => Some(Side::read(path, then)?),
+        None if range.is_some() => Some(Side {
+            name: format!("Istio {}", then.unwrap_or_default()),
+            ..Side::of(&inputs, then)?
+        }),
+        None => None,
+    };
     output::progress(side.snapshot.route_count());
     let found = ::verify::verify(&side.snapshot);
     let lints = lint::lint(&side.cluster, &side.snapshot);

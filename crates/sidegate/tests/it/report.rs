@@ -74,6 +74,27 @@ fn a_comparison_shows_before_and_after() {
 }
 
 #[test]
+fn an_upgrade_is_a_change() {
+    let page = sidegate(&[
+        "report",
+        "--example",
+        "seed-broken",
+        "--istio-version",
+        "1.18..1.19",
+        "-o",
+        "-",
+    ]);
+    assert_eq!(page.status.code(), Some(0), "{}", stderr(&page));
+    let page = stdout(&page);
+    assert!(
+        page.contains("compared with</span> Istio 1.19"),
+        "names what is compared"
+    );
+    assert!(claim(&page, "platform-needs-login").contains("after:"));
+    assert!(page.contains("reach something they did not reach"));
+}
+
+#[test]
 fn a_page_that_cannot_be_written_is_an_error() {
     let output = sidegate(&[
         "report",
