@@ -1,24 +1,23 @@
 //! What lints look up: pods, the policies that reach them, lists of rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use policy::{IstioVersion, Snapshot, selects};
-use resources::core::PortRef;
+use policy::{ExposedPort, GatewayPods, IstioVersion, Snapshot, selects};
 use resources::istio::{AuthorizationPolicy, Gateway, Selector};
 use resources::mesh::Normalization;
-use resources::{Cluster, Object};
+use resources::{Cluster, Object, ObjectRef};
 
 pub(crate) type Labels = BTreeMap<String, String>;
 
-/// Label that keeps Istio from translating Gateway ports through a Service.
-const NO_TRANSLATION: &str = "experimental.istio.io/disable-gateway-port-translation";
-
 pub(crate) struct Context<'c> {
     pub(crate) cluster: &'c Cluster,
+    pub(crate) snapshot: &'c Snapshot,
     pub(crate) root: &'c str,
     pub(crate) version: IstioVersion,
     pub(crate) normalization: Normalization,
     pub(crate) pods: Vec<Pods<'c>>,
+    /// What installs a login service whose place access levels take.
+    pub(crate) taken_over: BTreeSet<ObjectRef>,
 }
 
 /// Pods with the same labels.
@@ -27,13 +26,11 @@ pub(crate) struct Pods<'c> {
     pub(crate) labels: Labels,
     /// Gateways that select them, and none for other pods.
     pub(crate) gateways: Vec<&'c Object<Gateway>>,
-    /// Services in front: Service port, port of the pod, Service name, and
-    /// whether Gateway ports are translated through it.
-    pub(crate) exposed: Vec<(u16, u16, &'c str, bool)>,
+    ports: GatewayPods,
 }
 
 impl<'c> Context<'c> {
-    pub(crate) fn new(cluster: &'c Cluster, snapshot: &Snapshot) -> Self {
+    pub(crate) fn new(cluster: &'c Cluster, snapshot: &'c Snapshot) -> Self {
         let mut sets: Vec<(String, Labels)> = cluster
             .workloads
             .iter()
@@ -54,6 +51,7 @@ impl<'c> Context<'c> {
             .collect();
         Self {
             cluster,
+            snapshot,
             root: cluster
                 .mesh
                 .root_namespace
@@ -62,6 +60,7 @@ impl<'c> Context<'c> {
             version: snapshot.istio_version(),
             normalization: snapshot.normalization(),
             pods,
+            taken_over: taken_over(snapshot),
         }
     }
 
@@ -94,6 +93,21 @@ impl<'c> Context<'c> {
     }
 }
 
+fn taken_over(snapshot: &Snapshot) -> BTreeSet<ObjectRef> {
+    if !snapshot.enforces() {
+        return BTreeSet::new();
+    }
+    let listeners = snapshot.listeners();
+    let authorizers = listeners.flat_map(|l| l.authorizers());
+    let logins = authorizers.filter(|a| a.is_login());
+    logins
+        .flat_map(|a| {
+            let rules = a.rules.iter().flatten().map(|rule| rule.object.clone());
+            rules.chain([a.object().0.clone()]).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
 /// Whether a policy is attached to Gateway API objects instead of pods.
 pub(crate) fn targets(spec: &AuthorizationPolicy) -> bool {
     !spec.target_refs.is_empty() || spec.target_ref.is_some()
@@ -101,37 +115,15 @@ pub(crate) fn targets(spec: &AuthorizationPolicy) -> bool {
 
 impl<'c> Pods<'c> {
     fn new(cluster: &'c Cluster, namespace: String, labels: Labels) -> Self {
-        let gateways = cluster
-            .gateways
-            .iter()
-            .filter(|g| !g.spec.selector.is_empty() && selects(&g.spec.selector, &labels))
-            .collect();
-        let mut services: Vec<_> = cluster
-            .services
-            .iter()
-            .filter(|s| s.meta.namespace == namespace)
-            .filter(|s| !s.spec.selector.is_empty() && selects(&s.spec.selector, &labels))
-            .collect();
-        services.sort_by(|a, b| a.age_order().cmp(&b.age_order()));
-        let exposed = services
-            .iter()
-            .flat_map(|s| {
-                let translates = !s.meta.labels.contains_key(NO_TRANSLATION);
-                s.spec.ports.iter().map(move |port| {
-                    let target = match &port.target_port {
-                        Some(PortRef::Number(number)) => *number,
-                        Some(PortRef::Name(text)) => text.parse().unwrap_or(port.port),
-                        None => port.port,
-                    };
-                    (port.port, target, s.meta.name.as_str(), translates)
-                })
-            })
-            .collect();
+        let ports = GatewayPods::with_labels(cluster, &namespace, labels.clone());
+        let gateways = ports.gateways(cluster).into_iter();
         Self {
+            gateways: gateways
+                .filter(|g| g.spec.attached.is_some() || !g.spec.selector.is_empty())
+                .collect(),
             namespace,
             labels,
-            gateways,
-            exposed,
+            ports,
         }
     }
 
@@ -139,19 +131,25 @@ impl<'c> Pods<'c> {
         !self.gateways.is_empty()
     }
 
-    /// The listener port of a Gateway server port.
-    pub(crate) fn listener_port(&self, server: u16) -> u16 {
-        let through = self
-            .exposed
-            .iter()
-            .find(|(port, _, _, translates)| *translates && *port == server);
-        through.map_or(server, |(_, target, _, _)| *target)
+    /// Service ports in front, those of the oldest Service first.
+    pub(crate) fn exposed(&self) -> &[ExposedPort] {
+        self.ports.exposed()
+    }
+
+    /// The listener ports of a Gateway's server port.
+    pub(crate) fn listener_ports(&self, gateway: &Object<Gateway>, server: u16) -> Vec<u16> {
+        self.ports.listener_ports(gateway, server)
     }
 
     /// Listener ports that Gateways open on these pods.
     pub(crate) fn listeners(&self) -> Vec<u16> {
-        let servers = self.gateways.iter().flat_map(|g| &g.spec.servers);
-        servers.map(|s| self.listener_port(s.port.number)).collect()
+        let of = |gateway: &&'c Object<Gateway>| -> Vec<u16> {
+            let servers = gateway.spec.servers.iter();
+            servers
+                .flat_map(|s| self.listener_ports(gateway, s.port.number))
+                .collect()
+        };
+        self.gateways.iter().flat_map(of).collect()
     }
 }
 

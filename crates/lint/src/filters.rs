@@ -42,6 +42,10 @@ fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
         .unwrap_or_default()
 }
 
+/// Who dropped the old names, and when.
+const DROPPED: &str =
+    "Istio 1.19, which comes with Envoy 1.27, was the first to match nothing by it";
+
 /// Names that Istio translated up to 1.18 and that match nothing since
 /// (istio commit c2225561517).
 fn renamed(name: &str) -> Option<&'static str> {
@@ -70,14 +74,15 @@ fn deprecated_name(
         let Some(new) = renamed(name) else { continue };
         let effect = if context.version >= IstioVersion::DEPRECATED_NAMES_DEAD {
             format!(
-                "Istio {} matches nothing by it, without an error: the patch is not installed and what it protected is open",
-                context.version
+                "Istio {} (Envoy {}) matches nothing by it, without an error: the patch is not installed and what it protected is open; {DROPPED}",
+                context.version,
+                context.version.envoy()
             )
         } else {
             format!(
-                "Istio {} still translates it, {} and newer match nothing by it: the next upgrade opens what the patch protects",
+                "Istio {} (Envoy {}) still translates it: the upgrade opens what the patch protects; {DROPPED}",
                 context.version,
-                IstioVersion::DEPRECATED_NAMES_DEAD
+                context.version.envoy()
             )
         };
         let field = format!(
@@ -144,10 +149,14 @@ fn no_such_port(
     }
     let servers: Vec<(u16, u16)> = gateways()
         .flat_map(|pods| {
-            pods.gateways
-                .iter()
-                .flat_map(|g| &g.spec.servers)
-                .map(|s| (s.port.number, pods.listener_port(s.port.number)))
+            let all = pods.gateways.iter().flat_map(|gateway| {
+                let servers = gateway.spec.servers.iter();
+                servers.map(move |server| (gateway, server.port.number))
+            });
+            all.flat_map(|(gateway, number)| {
+                let listeners = pods.listener_ports(gateway, number).into_iter();
+                listeners.map(move |listener| (number, listener))
+            })
         })
         .collect();
     if let Some(number) = port(patch, "/match/listener/portNumber")

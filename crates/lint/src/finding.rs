@@ -1,5 +1,6 @@
 //! What is found.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use resources::{Object, ObjectRef, Source};
@@ -45,11 +46,11 @@ pub struct Witness {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Stable name of the lint.
-    pub id: &'static str,
+    pub id: Cow<'static, str>,
     /// How grave it is.
     pub severity: Severity,
     /// The lint in a few words.
-    pub title: &'static str,
+    pub title: Cow<'static, str>,
     /// What, why, and what to do.
     pub message: String,
     /// The object to change.
@@ -99,9 +100,9 @@ impl Lint {
     ) -> Finding {
         let Self(id, severity, title) = self;
         Finding {
-            id,
+            id: id.into(),
             severity,
-            title,
+            title: title.into(),
             message: message.into(),
             object: object.reference(),
             source: object.source.clone(),

@@ -52,9 +52,10 @@ fn wrong_port(
             };
             let exposed = pods
                 .iter()
-                .flat_map(|p| &p.exposed)
-                .find(|(port, _, _, _)| *port == number);
-            if let Some((_, target, service, _)) = exposed {
+                .flat_map(|p| p.exposed())
+                .find(|exposed| exposed.port == number);
+            if let Some(exposed) = exposed {
+                let (target, service) = (exposed.listener, &exposed.service.name);
                 let message = format!(
                     "`{value}` is a port of Service `{service}`; policies compare the listener's port, which is `{target}`, {never}; write `{target}`"
                 );
@@ -82,17 +83,18 @@ fn ambiguous(context: &Context<'_>, found: &mut Vec<Finding>) {
     for pods in context.pods.iter().filter(|p| p.is_gateway()) {
         for gateway in &pods.gateways {
             for (i, server) in gateway.spec.servers.iter().enumerate() {
+                let number = server.port.number;
                 let mut through = pods
-                    .exposed
+                    .exposed()
                     .iter()
-                    .filter(|(port, _, _, translates)| *translates && *port == server.port.number);
-                let Some((_, first, chosen, _)) = through.next() else {
+                    .filter(|exposed| exposed.translates && exposed.port == number);
+                let Some(first) = through.next() else {
                     continue;
                 };
-                if let Some((_, other, service, _)) =
-                    through.find(|(_, target, _, _)| target != first)
-                {
-                    let number = server.port.number;
+                let other = through.find(|exposed| exposed.listener != first.listener);
+                if let Some(other) = other.filter(|_| gateway.spec.attached.is_none()) {
+                    let (chosen, service) = (&first.service.name, &other.service.name);
+                    let (first, other) = (first.listener, other.listener);
                     let message = format!(
                         "Services `{chosen}` and `{service}` translate port `{number}` to `{first}` and to `{other}`: the older one wins, and to create it anew moves the listener; put the label `experimental.istio.io/disable-gateway-port-translation: \"true\"` on the Service that is not meant"
                     );

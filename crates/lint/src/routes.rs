@@ -1,7 +1,10 @@
 //! VirtualServices: bindings that do not hold, routes that are never reached.
 
-use resources::Object;
+use std::collections::BTreeSet;
+
+use policy::{Owner, RouteView};
 use resources::istio::{HttpMatch, VirtualService};
+use resources::{Object, ObjectRef};
 
 use crate::context::Context;
 use crate::finding::{Finding, Lint, Severity};
@@ -25,6 +28,12 @@ const WILDCARD: Lint = Lint(
 );
 const FOREIGN: Lint = Lint("R5", Severity::High, "mesh route for somebody else's host");
 
+const TAKEN: Lint = Lint(
+    "R6",
+    Severity::High,
+    "somebody else's routes on a host of the platform",
+);
+
 pub(crate) fn lints(context: &Context<'_>, found: &mut Vec<Finding>) {
     for service in &context.cluster.virtual_services {
         if service.source.generated_from.is_some() {
@@ -36,6 +45,7 @@ pub(crate) fn lints(context: &Context<'_>, found: &mut Vec<Finding>) {
     }
     hidden(context, found);
     wildcard(context, found);
+    taken(context, found);
 }
 
 /// The Gateways it is bound to as `ns/name`, `mesh` as it is.
@@ -332,4 +342,71 @@ fn wildcard(context: &Context<'_>, found: &mut Vec<Finding>) {
             found.push(finding);
         }
     }
+}
+
+/// Routes of others in a virtual host of the platform: what they match goes to
+/// them, session cookies included (ISTIO-SECURITY-2026-002).
+fn taken(context: &Context<'_>, found: &mut Vec<Finding>) {
+    let mut said: BTreeSet<&ObjectRef> = BTreeSet::new();
+    for listener in context.snapshot.listeners() {
+        for host in listener.hosts() {
+            let routes: Vec<RouteView<'_>> = host.routes().collect();
+            let is_tenant = |route: &RouteView<'_>| is_tenant(context, &route.object().namespace);
+            let mut own = routes.iter().filter(|route| {
+                matches!(
+                    route.access().owner,
+                    Owner::Platform | Owner::LoginMachinery
+                ) && !is_tenant(route)
+            });
+            let Some(platform) = own.next() else { continue };
+            for route in &routes {
+                let object = route.object();
+                let services = &context.cluster.virtual_services;
+                let Some(service) = services.iter().find(|v| v.reference() == *object) else {
+                    continue;
+                };
+                let intrudes = match route.access().owner {
+                    Owner::Foreign => true,
+                    Owner::Platform => is_tenant(route) && leaves_its_paths(service),
+                    Owner::Model | Owner::LoginMachinery => false,
+                };
+                let written = service.source.generated_from.is_none();
+                if !intrudes || !written || !said.insert(object) {
+                    continue;
+                }
+                let message = format!(
+                    "on {} host `{}` is the platform's ({}): what this object's routes match there goes to it, with the cookies of people who are logged in, before or after the platform's own by age; let the Gateway take that host from the platform's namespaces alone (`hosts: [\"{}/{}\"]`), or give this object another host",
+                    listener.describe(),
+                    host.name(),
+                    platform.object(),
+                    platform.object().namespace,
+                    host.name()
+                );
+                found.push(TAKEN.on(service, "spec.hosts", message));
+            }
+        }
+    }
+}
+
+/// A namespace that Kubeflow makes for a user.
+fn is_tenant(context: &Context<'_>, namespace: &str) -> bool {
+    let mut all = context.cluster.namespaces.iter();
+    all.any(|n| {
+        let part_of = n.meta.labels.get("app.kubernetes.io/part-of");
+        n.meta.name == namespace && part_of.is_some_and(|v| v == "kubeflow-profile")
+    })
+}
+
+/// Whether a tenant's object serves paths without its namespace in them; those
+/// of notebooks have it.
+fn leaves_its_paths(service: &Object<VirtualService>) -> bool {
+    let own = format!("/{}/", service.meta.namespace);
+    let inside = |m: &HttpMatch| {
+        m.uri.as_ref().is_some_and(|uri| {
+            let path = uri.prefix.as_ref().or(uri.exact.as_ref());
+            path.is_some_and(|path| path.contains(&own))
+        })
+    };
+    let mut routes = service.spec.http.iter();
+    !routes.all(|route| !route.matches.is_empty() && route.matches.iter().all(inside))
 }

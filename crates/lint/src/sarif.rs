@@ -29,7 +29,7 @@ pub fn sarif(findings: &[Finding]) -> Value {
                 })).collect::<Vec<_>>(),
             }},
             "columnKind": "utf16CodeUnits",
-            "results": findings.iter().map(|f| result(f, index(f.id))).collect::<Vec<_>>(),
+            "results": findings.iter().map(|f| result(f, index(&f.id))).collect::<Vec<_>>(),
         }],
     })
 }

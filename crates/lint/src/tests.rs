@@ -471,7 +471,7 @@ fn sarif_has_what_it_must() {
     assert_eq!(results.len(), found.len());
     for (result, finding) in results.iter().zip(&found) {
         let index = result.get("ruleIndex").unwrap().as_u64().unwrap();
-        assert_eq!(rules[index as usize].get("id").unwrap(), finding.id);
+        assert_eq!(rules[index as usize].get("id").unwrap(), &*finding.id);
         assert_eq!(
             result
                 .pointer("/locations/0/physicalLocation/artifactLocation/uri")

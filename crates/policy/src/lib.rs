@@ -101,4 +101,4 @@ pub use versions::EnvoyVersion;
 pub use view::{
     AuthorizerView, HostView, ListenerView, RewriteView, RouteView, RuleAction, RuleView, Way,
 };
-pub use workloads::selects;
+pub use workloads::{ExposedPort, GatewayPods, selects};

@@ -10,7 +10,7 @@ use resources::{Cluster, Object, ServiceName};
 
 /// The pods of one gateway deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct GatewayPods {
+pub struct GatewayPods {
     /// Namespace and name of the workload; where the YAML holds none, namespace
     /// and labels.
     pub(crate) name: Arc<str>,
@@ -28,12 +28,15 @@ pub(crate) struct GatewayPods {
 
 /// A Service port that leads to a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ExposedPort {
-    pub(crate) service: ServiceName,
-    pub(crate) port: u16,
-    pub(crate) listener: u16,
+pub struct ExposedPort {
+    /// The Service.
+    pub service: ServiceName,
+    /// Its port.
+    pub port: u16,
+    /// The port of the pods behind it.
+    pub listener: u16,
     /// Gateway ports are translated through it.
-    translates: bool,
+    pub translates: bool,
 }
 
 /// Label that keeps Istio from translating Gateway ports through a Service.
@@ -85,6 +88,26 @@ impl GatewayPods {
             }
         }
         all
+    }
+
+    /// The pods of a namespace that have these labels.
+    pub fn with_labels(
+        cluster: &Cluster,
+        namespace: &str,
+        labels: BTreeMap<String, String>,
+    ) -> Self {
+        let scoped = istiod_flag(cluster, "PILOT_SCOPE_GATEWAY_TO_NAMESPACE") == Some(true);
+        let mut workloads = cluster.workloads.iter();
+        let found = workloads.find(|w| w.meta.namespace == namespace && w.spec.labels == labels);
+        match found {
+            Some(workload) => Self::of(cluster, workload, scoped),
+            None => Self::unnamed(cluster, namespace, labels, scoped),
+        }
+    }
+
+    /// Service ports in front of the pods, those of the oldest Service first.
+    pub fn exposed(&self) -> &[ExposedPort] {
+        &self.ports
     }
 
     /// No pods: what callers inside the mesh are to a route.
@@ -209,7 +232,7 @@ impl GatewayPods {
     }
 
     /// Gateways of these pods, oldest first (istio `mergeGateways`).
-    pub(crate) fn gateways<'c>(&self, cluster: &'c Cluster) -> Vec<&'c Object<Gateway>> {
+    pub fn gateways<'c>(&self, cluster: &'c Cluster) -> Vec<&'c Object<Gateway>> {
         let mut gateways: Vec<_> = cluster
             .gateways
             .iter()
@@ -236,7 +259,7 @@ impl GatewayPods {
     /// the oldest Service that has its port and does not opt out, else the
     /// number itself; of a Kubernetes Gateway through its own Services only.
     /// Pods without privileges do not open low ports.
-    pub(crate) fn listener_ports(&self, gateway: &Object<Gateway>, number: u16) -> Vec<u16> {
+    pub fn listener_ports(&self, gateway: &Object<Gateway>, number: u16) -> Vec<u16> {
         let mut ports: Vec<u16> = match &gateway.spec.attached {
             Some(attached) => self
                 .ports

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lint::Severity;
 use policy::{Alternative, Clause, Comparison, Entrance, Looked, Snapshot, Stage, Step};
-use verify::{Claim, Finding, Kind, Verdict, Witness};
+use verify::{Claim, Finding, Kind, Report, Verdict, Witness};
 
 use crate::Input;
 use crate::rich::Rich;
@@ -15,8 +15,8 @@ const MOST: usize = 60;
 const SHOWN: usize = 6;
 
 pub(crate) struct ClaimView {
-    pub(crate) id: &'static str,
-    pub(crate) statement: &'static str,
+    pub(crate) id: String,
+    pub(crate) statement: String,
     pub(crate) verdict: &'static str,
     pub(crate) class: &'static str,
     pub(crate) sign: &'static str,
@@ -73,8 +73,8 @@ pub(crate) struct ChangeView {
 
 /// What one lint finds.
 pub(crate) struct LintGroup {
-    pub(crate) id: &'static str,
-    pub(crate) title: &'static str,
+    pub(crate) id: String,
+    pub(crate) title: String,
     pub(crate) severity: String,
     pub(crate) class: &'static str,
     pub(crate) open: bool,
@@ -97,28 +97,31 @@ pub(crate) fn sign(verdict: Verdict) -> (&'static str, &'static str, &'static st
         Verdict::Holds => ("✓", "holds", "good"),
         Verdict::Violated => ("✗", "violated", "bad"),
         Verdict::NotDecided => ("?", "not decided", "warn"),
+        Verdict::Vacuous => ("?", "says nothing", "warn"),
     }
 }
 
 pub(crate) fn claims(input: &Input<'_>) -> Vec<ClaimView> {
-    let all = Claim::ALL.into_iter().map(|claim| {
+    let all = input.report.claims.iter().map(|claim| {
         let (mark, verdict, class) = sign(input.report.verdict(claim));
         let findings: Vec<&Finding> = input
             .report
             .findings
             .iter()
-            .filter(|finding| finding.claim == claim)
+            .filter(|finding| finding.claim == *claim)
             .collect();
-        let undecided = input.report.undecided.get(&claim);
+        let undecided = input.report.undecided.get(claim);
+        let vacuous = input.report.vacuous.get(claim);
+        let vacuous = vacuous.map(|why| Rich::of(&format!("it speaks of no request: {why}")));
         ClaimView {
-            id: claim.id(),
-            statement: claim.statement(),
+            id: claim.id().to_owned(),
+            statement: claim.statement().to_owned(),
             verdict,
             class,
             sign: mark,
             after: input
                 .compared
-                .map(|after| sign(after.report.verdict(claim))),
+                .and_then(|after| after_of(after.report, claim)),
             more: findings.len().saturating_sub(MOST),
             count: findings.len(),
             findings: findings
@@ -130,10 +133,18 @@ pub(crate) fn claims(input: &Input<'_>) -> Vec<ClaimView> {
                 .into_iter()
                 .flatten()
                 .map(|r| Rich::of(r))
+                .chain(vacuous)
                 .collect(),
         }
     });
     all.collect()
+}
+
+/// The same claim in another configuration: intents are resolved anew there.
+fn after_of(report: &Report, claim: &Claim) -> Option<(&'static str, &'static str, &'static str)> {
+    let mut claims = report.claims.iter();
+    let same = claims.find(|c| c.id() == claim.id())?;
+    Some(sign(report.verdict(same)))
 }
 
 pub(crate) fn changes(input: &Input<'_>) -> Vec<ChangeView> {
@@ -181,17 +192,19 @@ pub(crate) fn changes(input: &Input<'_>) -> Vec<ChangeView> {
 }
 
 pub(crate) fn lints(input: &Input<'_>) -> Vec<LintGroup> {
-    let mut groups: BTreeMap<(Severity, &'static str), Vec<&lint::Finding>> = BTreeMap::new();
+    let mut groups: BTreeMap<(Severity, &str), Vec<&lint::Finding>> = BTreeMap::new();
     for lint in input.lints {
         groups
-            .entry((lint.severity, lint.id))
+            .entry((lint.severity, &*lint.id))
             .or_default()
             .push(lint);
     }
     let few = groups.len() <= 3;
     let each = groups.into_iter().map(|((severity, id), lints)| LintGroup {
-        id,
-        title: lints.first().map_or("", |lint| lint.title),
+        id: id.to_owned(),
+        title: lints
+            .first()
+            .map_or(String::new(), |lint| lint.title.to_string()),
         severity: severity.to_string(),
         class: match severity {
             Severity::Critical | Severity::High => "bad",
@@ -230,7 +243,7 @@ impl FindingView {
             Entrance::External => input.external,
             Entrance::Local => input.local,
         };
-        let steps = verify::explained(snapshot, &witness.head).steps;
+        let steps = verify::explained(snapshot, &witness.head, &witness.asker).steps;
         Self {
             answer: Rich::of(&witness.answer),
             listener: crate::routes::entrance(witness.head.entrance).to_owned(),

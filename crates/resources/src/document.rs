@@ -69,6 +69,37 @@ fn is_cluster_scoped(kind: &str) -> bool {
 /// Reads all documents of a file. Errors of one document do not hide others.
 pub(crate) fn read(file: &Arc<str>, text: &str, errors: &mut Vec<LoadError>) -> Vec<Document> {
     let mut documents = Vec::new();
+    for (value, source, text) in values(file, text, errors) {
+        unfold(value, &source, &text, &[], &mut documents, errors);
+    }
+    documents
+}
+
+/// Reads all documents of a file that holds no Kubernetes objects.
+pub(crate) fn read_plain(
+    file: &Arc<str>,
+    text: &str,
+    errors: &mut Vec<LoadError>,
+) -> Vec<Document> {
+    let values = values(file, text, errors).into_iter();
+    let documents = values.map(|(value, source, text)| Document {
+        source,
+        group: String::new(),
+        version: String::new(),
+        kind: NO_KIND.to_owned(),
+        value,
+        text,
+        path: Vec::new(),
+    });
+    documents.collect()
+}
+
+fn values(
+    file: &Arc<str>,
+    text: &str,
+    errors: &mut Vec<LoadError>,
+) -> Vec<(Value, Source, Arc<Text>)> {
+    let mut found = Vec::new();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let whole = Source {
         file: file.clone(),
@@ -81,7 +112,7 @@ pub(crate) fn read(file: &Arc<str>, text: &str, errors: &mut Vec<LoadError>) -> 
             None,
             format!("the file is longer than {} MiB", MAX_FILE >> 20),
         ));
-        return documents;
+        return found;
     }
     for (line, chunk) in split(text) {
         let source = Source {
@@ -91,8 +122,7 @@ pub(crate) fn read(file: &Arc<str>, text: &str, errors: &mut Vec<LoadError>) -> 
         match serde_saphyr::from_str_with_options::<Value>(chunk, options()) {
             Ok(Value::Null) => {}
             Ok(value) => {
-                let text = Arc::new(Text::new(chunk, line));
-                unfold(value, &source, &text, &[], &mut documents, errors);
+                found.push((value, source, Arc::new(Text::new(chunk, line))));
             }
             Err(error) => {
                 let at = error.location().map_or(source.line, |l| {
@@ -110,7 +140,7 @@ pub(crate) fn read(file: &Arc<str>, text: &str, errors: &mut Vec<LoadError>) -> 
             }
         }
     }
-    documents
+    found
 }
 
 /// Bounds on what a document may expand to; snippets are left out of messages,

@@ -12,8 +12,10 @@ use crate::core::{ConfigMap, Pod, Secret, Workload};
 use crate::document::{Document, one_line, options};
 use crate::endpoints;
 use crate::error::LoadError;
+use crate::intents;
 use crate::locate::{Step, Text};
 use crate::meta::{Metadata, Object, Source};
+use crate::sidegate::Sidegate;
 
 /// API groups.
 const NETWORKING: &str = "networking.istio.io";
@@ -143,7 +145,7 @@ fn whole<T: DeserializeOwned>(document: &Document) -> Result<Object<T>, LoadErro
 }
 
 /// Reads a part of a document into its type; an error names field and line.
-fn typed<T: DeserializeOwned>(
+pub(crate) fn typed<T: DeserializeOwned>(
     document: &Document,
     value: &Value,
     prefix: &[&str],
@@ -173,7 +175,7 @@ fn steps(path: &serde_path_to_error::Path) -> impl Iterator<Item = Step> {
     })
 }
 
-fn dotted(path: &[Step]) -> String {
+pub(crate) fn dotted(path: &[Step]) -> String {
     let mut text = String::new();
     for step in path {
         match step {
@@ -397,7 +399,12 @@ fn sidegate(cluster: &mut Cluster, document: &Document) -> Result<(), LoadError>
             "unknown field `{key}`, expected one of {known}"
         )));
     }
-    let found = spec(document)?;
+    let mut found: Object<Sidegate> = spec(document)?;
+    let spec = &mut found.spec;
+    let wrong = intents::locate(document, &["spec"], &mut spec.intents, &mut spec.backends);
+    if let Some(error) = wrong.into_iter().next() {
+        return Err(error);
+    }
     if let Some(other) = &cluster.sidegate {
         return Err(fail(format!(
             "there is another Sidegate object at {}, expected one",

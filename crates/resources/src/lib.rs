@@ -13,6 +13,7 @@ mod endpoints;
 mod error;
 pub mod gateway_api;
 mod generate;
+pub mod intents;
 pub mod istio;
 mod kinds;
 pub mod kserve;
@@ -30,6 +31,7 @@ mod urls;
 
 pub use cluster::Cluster;
 pub use error::{LoadError, LoadErrors};
+pub use intents::parse_statements;
 pub use load::{File, load, parse, parse_layers, read_files};
 pub use meta::{Metadata, Object, ObjectRef, ServiceName, Source};
 pub use urls::{ModelUrls, urls};

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::intents::{Backend, Intent};
+
 /// Spec of the Sidegate object.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
@@ -19,6 +21,10 @@ pub struct Sidegate {
     /// The Gateways of the two entrances, when they cannot be told from
     /// `inferenceservice-config`.
     pub entrances: Entrances,
+    /// What is to be true of all requests, beside the built-in claims.
+    pub intents: Vec<Intent>,
+    /// How backends read paths.
+    pub backends: Vec<Backend>,
 }
 
 /// What Sidegate does with its access levels.

@@ -70,6 +70,7 @@ Examples:
   sidegate verify --example seed-blog-fix      every hole with a request that shows it
   sidegate verify ./cluster.yaml ./overlays    files and folders
   kubectl kustomize ./overlay | sidegate verify -
+  sidegate verify ./cluster.yaml --intents ./intents.yaml   statements of your own, too
   sidegate verify --example seed-blog-fix --replay     send the requests to a running gateway";
 
 const DIFF_EXAMPLES: &str = "\
@@ -114,6 +115,15 @@ pub(crate) struct ClusterArgs {
     /// [default: the mesh annotation, else the newest]
     #[arg(long, value_name = "VERSION")]
     pub(crate) istio_version: Option<String>,
+}
+
+/// What is to hold beside the built-in claims.
+#[derive(Debug, Args, Clone, Default)]
+pub(crate) struct IntentArgs {
+    /// Statements of your own, a YAML file (repeatable); those of the Sidegate object count
+    /// without it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) intents: Vec<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum, PartialEq, Eq)]
@@ -267,6 +277,8 @@ pub(crate) struct VerifyArgs {
     pub(crate) paths: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
+    #[command(flatten)]
+    pub(crate) own: IntentArgs,
     /// Where the external listener is reached, for the curl lines
     #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
     pub(crate) external: String,
@@ -311,6 +323,8 @@ pub(crate) struct FixArgs {
     pub(crate) paths: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
+    #[command(flatten)]
+    pub(crate) own: IntentArgs,
     /// Only proposals of this kind
     #[arg(long, value_enum, value_name = "MEANS")]
     pub(crate) means: Option<FixMeans>,
@@ -326,6 +340,8 @@ pub(crate) struct ReportArgs {
     pub(crate) paths: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
+    #[command(flatten)]
+    pub(crate) own: IntentArgs,
     /// Where the page is written, `-` for standard output
     #[arg(short, long, default_value = "report.html", value_name = "FILE")]
     pub(crate) out: PathBuf,
@@ -353,6 +369,8 @@ pub(crate) struct DiffArgs {
     /// Istio version of both, or a range for an upgrade: 1.18..1.31
     #[arg(long, value_name = "VERSION[..VERSION]")]
     pub(crate) istio_version: Option<String>,
+    #[command(flatten)]
+    pub(crate) own: IntentArgs,
     /// Changes that are wanted: `opened`, `closed`, `redirected`, `moved` (repeatable)
     #[arg(long = "allow", value_name = "CHANGE")]
     pub(crate) allow: Vec<String>,

@@ -2,14 +2,16 @@
 
 use std::process::ExitCode;
 
-use ::verify::{Difference, Kind};
+use ::verify::{Claim, Difference, Kind, Report, Verdict};
 use policy::Snapshot;
+use resources::Cluster;
 use serde_json::{Value, json};
 
 use crate::cli::{DiffArgs, Output};
+use crate::intents;
 use crate::output::{self, BadInput};
 use crate::side::Side;
-use crate::verify::{Bases, request_json, steps_json, trace};
+use crate::verify::{Bases, request_json, steps_json, trace, word};
 
 pub(crate) fn run(args: DiffArgs) -> anyhow::Result<ExitCode> {
     let allowed = args
@@ -38,17 +40,29 @@ pub(crate) fn run(args: DiffArgs) -> anyhow::Result<ExitCode> {
             .into());
         }
     };
+    let (was, is) = (old.cluster, new.cluster);
     let (old, new) = (old.snapshot, new.snapshot);
     output::progress(old.route_count() + new.route_count());
     let difference = ::verify::diff(&old, &new);
+    let statements = intents::read(&args.own)?;
+    // The newer object says what is to hold; both are asked it.
+    let own = |cluster: &Cluster| intents::asked_of(cluster, &is, &statements);
+    let claims = Turned::of(
+        &::verify::verify_with(&old, &own(&was)),
+        &::verify::verify_with(&new, &own(&is)),
+    );
     match args.output {
-        Output::Json => output::data(&serde_json::to_string_pretty(&as_json(&new, &difference))?)?,
-        Output::Text => output::data(as_text(&new, &difference).trim_end())?,
+        Output::Json => {
+            let value = as_json(&new, &difference, &claims);
+            output::data(&serde_json::to_string_pretty(&value)?)?;
+        }
+        Output::Text => output::data(as_text(&new, &difference, &claims).trim_end())?,
     }
     let unwanted = difference
         .changes
         .iter()
-        .any(|c| c.kind == Kind::Opened && !allowed.contains(&c.kind));
+        .any(|c| c.kind == Kind::Opened && !allowed.contains(&c.kind))
+        || claims.iter().any(Turned::is_broken);
     Ok(ExitCode::from(if unwanted {
         1
     } else if difference.undecided.is_empty() {
@@ -66,6 +80,33 @@ fn kind(name: &str) -> anyhow::Result<Kind> {
     })
 }
 
+/// An intent that came out otherwise than before.
+struct Turned {
+    claim: Claim,
+    before: Verdict,
+    after: Verdict,
+}
+
+impl Turned {
+    fn of(before: &Report, after: &Report) -> Vec<Self> {
+        let both = before.claims.iter().zip(&after.claims);
+        let intents = both.filter(|(_, claim)| matches!(claim, Claim::Intent(_)));
+        let turned = intents.filter_map(|(was, claim)| {
+            let (before, after) = (before.verdict(was), after.verdict(claim));
+            (before != after).then(|| Self {
+                claim: claim.clone(),
+                before,
+                after,
+            })
+        });
+        turned.collect()
+    }
+
+    fn is_broken(&self) -> bool {
+        self.before == Verdict::Holds && self.after == Verdict::Violated
+    }
+}
+
 fn heading(kind: Kind) -> &'static str {
     match kind {
         Kind::Opened => "opened: these reach something they did not reach",
@@ -76,7 +117,7 @@ fn heading(kind: Kind) -> &'static str {
     }
 }
 
-fn as_text(new: &Snapshot, difference: &Difference) -> String {
+fn as_text(new: &Snapshot, difference: &Difference, claims: &[Turned]) -> String {
     let bases = Bases {
         external: "http://127.0.0.1:8080".to_owned(),
         local: "http://127.0.0.1:8081".to_owned(),
@@ -101,11 +142,17 @@ fn as_text(new: &Snapshot, difference: &Difference) -> String {
                 trace(new, &change.witness)
             ));
             if change.count > 1 {
-                out.push_str(&format!(
-                    "      and {} more of the kind\n",
-                    change.count - 1
-                ));
+                out.push_str(&format!("      and {} more like it\n", change.count - 1));
             }
+        }
+        out.push('\n');
+    }
+    if !claims.is_empty() {
+        out.push_str("intents that come out otherwise\n");
+        for turned in claims {
+            let (before, after) = (word(turned.before), word(turned.after));
+            let statement = turned.claim.statement();
+            out.push_str(&format!("    {before} -> {after}: {statement}\n"));
         }
         out.push('\n');
     }
@@ -118,7 +165,7 @@ fn as_text(new: &Snapshot, difference: &Difference) -> String {
     out
 }
 
-fn as_json(new: &Snapshot, difference: &Difference) -> Value {
+fn as_json(new: &Snapshot, difference: &Difference, claims: &[Turned]) -> Value {
     let changes: Vec<Value> = difference
         .changes
         .iter()
@@ -133,5 +180,16 @@ fn as_json(new: &Snapshot, difference: &Difference) -> Value {
             })
         })
         .collect();
-    json!({ "changes": changes, "undecided": difference.undecided })
+    let intents: Vec<Value> = claims
+        .iter()
+        .map(|turned| {
+            json!({
+                "id": turned.claim.id(),
+                "statement": turned.claim.statement(),
+                "before": word(turned.before),
+                "after": word(turned.after),
+            })
+        })
+        .collect();
+    json!({ "changes": changes, "intents": intents, "undecided": difference.undecided })
 }

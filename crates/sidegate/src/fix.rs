@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
-use ::verify::{Claim, Means, Proposal, Verdict};
+use ::verify::{Means, Proposal, Verdict};
 use serde_json::json;
 
 use crate::cli::{FixArgs, FixMeans, Output};
 use crate::inputs::Inputs;
+use crate::intents;
 use crate::live;
 use crate::output;
 
@@ -17,14 +18,15 @@ pub(crate) fn run(args: FixArgs) -> anyhow::Result<ExitCode> {
     let settings = live::settings(&cluster, version)?;
     let snapshot = live::compile(&cluster, &settings)?;
     output::progress(snapshot.route_count());
-    if ::verify::verify(&snapshot).overall() == Verdict::Holds {
+    let own = intents::of(&cluster, &intents::read(&args.own)?);
+    if ::verify::verify_with(&snapshot, &own).overall() == Verdict::Holds {
         match args.output {
             Output::Json => output::data("[]")?,
             Output::Text => output::data("Everything holds already, for every request.")?,
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let mut proposals = ::verify::fix(&cluster, &snapshot, |yaml| {
+    let mut proposals = ::verify::fix(&cluster, &snapshot, &own, |yaml| {
         let cluster = inputs.read_with(yaml).ok()?;
         let settings = live::settings(&cluster, version).ok()?;
         live::compile(&cluster, &settings).ok()
@@ -57,10 +59,10 @@ fn means(means: Means) -> &'static str {
     }
 }
 
-fn left(proposal: &Proposal) -> Vec<&'static str> {
-    let all = Claim::ALL.into_iter();
-    all.filter(|c| proposal.report.verdict(*c) != Verdict::Holds)
-        .map(Claim::statement)
+fn left(proposal: &Proposal) -> Vec<&str> {
+    let all = proposal.report.claims.iter();
+    all.filter(|c| proposal.report.verdict(c) != Verdict::Holds)
+        .map(|claim| claim.statement())
         .collect()
 }
 

@@ -13,6 +13,7 @@ mod fix;
 mod folder;
 mod hygiene;
 mod inputs;
+mod intents;
 mod limits;
 mod live;
 mod login;

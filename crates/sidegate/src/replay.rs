@@ -5,6 +5,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use ::verify::{Claim, Finding, Witness};
+use resources::intents::Expect;
 
 use crate::verify::Bases;
 
@@ -16,8 +17,11 @@ pub(crate) fn all(findings: &[Finding], bases: &Bases) -> Vec<String> {
     let lines = findings.iter().map(|finding| {
         let witness = &finding.witness;
         let curl = witness.curl(bases.of(witness));
+        if let Some(caller) = witness.caller() {
+            return format!("not sent ({caller}): {curl}");
+        }
         match send(witness, bases.of(witness)) {
-            Ok(status) if reproduces(finding.claim, status) => {
+            Ok(status) if reproduces(&finding.claim, status) => {
                 format!("reproduced ({status}): {curl}")
             }
             Ok(status) => format!("NOT reproduced ({status}): {curl}"),
@@ -28,14 +32,21 @@ pub(crate) fn all(findings: &[Finding], bases: &Bases) -> Vec<String> {
 }
 
 /// Whether a status is what breaks the claim.
-fn reproduces(claim: Claim, status: u16) -> bool {
+fn reproduces(claim: &Claim, status: u16) -> bool {
     let sent_away = matches!(status, 302 | 303 | 307 | 401 | 403);
     match claim {
-        Claim::PlatformNeedsLogin | Claim::NoForgedIdentity | Claim::ModelsClosedOutside => {
-            !sent_away
-        }
+        Claim::PlatformNeedsLogin
+        | Claim::NoForgedIdentity
+        | Claim::ModelsClosedOutside
+        | Claim::OneReading => !sent_away,
         Claim::ModelsAnswerWorkloads | Claim::ForeignUntouched | Claim::LoginReachable => sent_away,
         Claim::ProbesAnswered => matches!(status, 404 | 503),
+        Claim::Intent(intent) => match intent.expect() {
+            Expect::Allow => sent_away || status == 404,
+            Expect::Deny => !sent_away && status != 404,
+            Expect::Login => !matches!(status, 302 | 303 | 307),
+            Expect::Token => status != 401,
+        },
     }
 }
 

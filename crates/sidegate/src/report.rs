@@ -13,6 +13,7 @@ use crate::inputs::Inputs;
 use crate::output::{self, Style};
 use crate::side::Side;
 use crate::verify::word;
+use crate::{hygiene, intents};
 
 pub(crate) fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     let version = args.cluster.istio_version.as_deref();
@@ -29,10 +30,12 @@ pub(crate) fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
         None => None,
     };
     output::progress(side.snapshot.route_count());
-    let found = ::verify::verify(&side.snapshot);
-    let lints = lint::lint(&side.cluster, &side.snapshot);
+    let statements = intents::read(&args.own)?;
+    let asked = |of: &Side| intents::asked_of(&of.cluster, &side.cluster, &statements);
+    let found = ::verify::verify_with(&side.snapshot, &asked(&side));
+    let lints = hygiene::all(&side.cluster, &side.snapshot);
     let compared = other.as_ref().map(|other| {
-        let report = ::verify::verify(&other.snapshot);
+        let report = ::verify::verify_with(&other.snapshot, &asked(other));
         let difference = ::verify::diff(&side.snapshot, &other.snapshot);
         (other, report, difference)
     });
@@ -100,7 +103,7 @@ fn outcome(report: &Report) -> String {
             1 => "1 way in which a claim is broken".to_owned(),
             count => format!("{count} ways in which claims are broken"),
         },
-        Verdict::NotDecided => "not everything is decided".to_owned(),
+        Verdict::NotDecided | Verdict::Vacuous => "not everything is decided".to_owned(),
     }
 }
 

@@ -2,15 +2,16 @@
 
 use std::process::ExitCode;
 
-use ::verify::{Claim, Finding, Report, Verdict, Witness};
+use ::verify::{Claim, Contrast, Finding, Report, Verdict, Witness};
 use policy::{Entrance, Snapshot, Stage};
+use resources::intents::Reading;
 use serde_json::{Value, json};
 
 use crate::cli::{VerifyArgs, VerifyOutput};
 use crate::inputs::Inputs;
 use crate::output::{self, Style};
 use crate::paint::Paint;
-use crate::{hygiene, live, replay, steps};
+use crate::{hygiene, intents, live, replay, steps};
 
 /// Where the listeners are reached.
 pub(crate) struct Bases {
@@ -34,8 +35,9 @@ pub(crate) fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let settings = live::settings(&cluster, args.cluster.istio_version.as_deref())?;
     let snapshot = live::compile(&cluster, &settings)?;
     output::progress(snapshot.route_count());
-    let report = ::verify::verify(&snapshot);
-    let lints = lint::lint(&cluster, &snapshot);
+    let own = intents::of(&cluster, &intents::read(&args.own)?);
+    let report = ::verify::verify_with(&snapshot, &own);
+    let lints = hygiene::all(&cluster, &snapshot);
     let bases = Bases {
         external: args.external,
         local: args.local,
@@ -79,7 +81,7 @@ pub(crate) fn code(verdict: Verdict) -> u8 {
     match verdict {
         Verdict::Holds => 0,
         Verdict::Violated => 1,
-        Verdict::NotDecided => 2,
+        Verdict::NotDecided | Verdict::Vacuous => 2,
     }
 }
 
@@ -93,65 +95,101 @@ fn as_text(what: &str, report: &Report, snapshot: &Snapshot, bases: &Bases) -> S
         },
         report.cells
     );
-    for claim in Claim::ALL {
+    for claim in &report.claims {
         let (sign, word) = match report.verdict(claim) {
             Verdict::Holds => ("✓", ""),
             Verdict::Violated => ("✗", ""),
             Verdict::NotDecided => ("?", " (not decided)"),
+            Verdict::Vacuous => ("?", " (says nothing)"),
         };
         out.push_str(&format!("{sign} {}{word}\n", claim.statement()));
-        for finding in report.findings.iter().filter(|f| f.claim == claim) {
+        for finding in report.findings.iter().filter(|f| f.claim == *claim) {
             out.push_str(&finding_text(snapshot, finding, bases));
         }
-        for reason in report.undecided.get(&claim).into_iter().flatten() {
+        for reason in report.undecided.get(claim).into_iter().flatten() {
             out.push_str(&format!("    not decided: {reason}\n"));
         }
-    }
-    let broken = Claim::ALL
-        .into_iter()
-        .filter(|c| report.verdict(*c) == Verdict::Violated)
-        .count();
-    let open = Claim::ALL
-        .into_iter()
-        .filter(|c| report.verdict(*c) == Verdict::NotDecided)
-        .count();
-    let summary = match (broken, open) {
-        (0, 0) => "Everything holds, for every request.".to_owned(),
-        (0, open) => format!("{open} of {} are not decided.", Claim::ALL.len()),
-        (broken, 0) => format!("{broken} of {} do not hold.", Claim::ALL.len()),
-        (broken, open) => {
-            format!(
-                "{broken} of {} do not hold, {open} are not decided.",
-                Claim::ALL.len()
-            )
+        if let (Claim::Intent(intent), Some(why)) = (claim, report.vacuous.get(claim)) {
+            let place = intent
+                .source()
+                .map(|s| format!("{s}: "))
+                .unwrap_or_default();
+            out.push_str(&format!("    {place}it speaks of no request: {why}\n"));
         }
-    };
-    out.push_str(&format!("\n{summary}\n"));
+    }
+    out.push_str(&format!("\n{}\n", summary(report)));
     out
+}
+
+fn summary(report: &Report) -> String {
+    let all = report.claims.len();
+    let counts = [
+        (report.count(Verdict::Violated), "not hold"),
+        (report.count(Verdict::NotDecided), "not decided"),
+        (report.count(Verdict::Vacuous), "say nothing"),
+    ];
+    let said = counts.iter().filter(|(count, _)| *count > 0);
+    let said: Vec<String> = said
+        .map(|(count, what)| match (*what, *count) {
+            ("not hold", 1) => "1 does not hold".to_owned(),
+            ("not hold", count) => format!("{count} do not hold"),
+            ("not decided", 1) => "1 is not decided".to_owned(),
+            ("not decided", count) => format!("{count} are not decided"),
+            (_, 1) => "1 says nothing".to_owned(),
+            (_, count) => format!("{count} say nothing"),
+        })
+        .collect();
+    match said.is_empty() {
+        true => "Everything holds, for every request.".to_owned(),
+        false => format!("Of {all} claims, {}.", said.join(", ")),
+    }
 }
 
 fn finding_text(snapshot: &Snapshot, finding: &Finding, bases: &Bases) -> String {
     let witness = &finding.witness;
     let mut out = format!(
-        "    {}\n      {}, on {}\n",
+        "    {}\n      {}{}, on {}\n",
         witness.curl(bases.of(witness)),
+        witness
+            .caller()
+            .map(|c| format!("{c}: "))
+            .unwrap_or_default(),
         witness.answer,
         finding.listener
     );
+    if let Some(contrast) = &finding.contrast {
+        out.push_str(&contrast_text(finding, contrast));
+    }
     out.push_str(&trace(snapshot, witness));
     if finding.count > 1 {
-        out.push_str(&format!(
-            "      and {} more of the kind\n",
-            finding.count - 1
-        ));
+        out.push_str(&format!("      and {} more like it\n", finding.count - 1));
     }
     out
+}
+
+/// What the backend makes of the request, and which rule it escapes.
+fn contrast_text(finding: &Finding, contrast: &Contrast) -> String {
+    let (object, source, place) = &finding.route;
+    let does = match contrast.reading {
+        Reading::DecodesSlashes => "decodes %2f",
+        Reading::StripsParameters => "strips ;parameters",
+        Reading::MergesSlashes => "merges slashes",
+        Reading::FoldsCase => "takes no account of case",
+    };
+    let who = match contrast.assumed {
+        true => format!("a backend that {does} (nobody says that it does not)"),
+        false => format!("the backend {does}, and"),
+    };
+    format!(
+        "      {who} reads {}, which gets: {}\n      it escapes {object} {place} ({source})\n",
+        contrast.path, contrast.answer
+    )
 }
 
 /// The steps that decided, with what was compared and the place where each is
 /// written.
 pub(crate) fn trace(snapshot: &Snapshot, witness: &Witness) -> String {
-    let steps = ::verify::explained(snapshot, &witness.head).steps;
+    let steps = ::verify::explained(snapshot, &witness.head, &witness.asker).steps;
     let deciding = steps.iter().filter(|step| {
         matches!(
             step.stage,
@@ -168,13 +206,14 @@ pub(crate) fn trace(snapshot: &Snapshot, witness: &Witness) -> String {
 }
 
 fn as_json(report: &Report, snapshot: &Snapshot, bases: &Bases) -> Value {
-    let claims: Vec<Value> = Claim::ALL
-        .into_iter()
+    let claims: Vec<Value> = report
+        .claims
+        .iter()
         .map(|claim| {
             let findings: Vec<Value> = report
                 .findings
                 .iter()
-                .filter(|f| f.claim == claim)
+                .filter(|f| f.claim == *claim)
                 .map(|finding| finding_json(snapshot, finding, bases))
                 .collect();
             json!({
@@ -182,7 +221,12 @@ fn as_json(report: &Report, snapshot: &Snapshot, bases: &Bases) -> Value {
                 "statement": claim.statement(),
                 "verdict": word(report.verdict(claim)),
                 "findings": findings,
-                "undecided": report.undecided.get(&claim).cloned().unwrap_or_default(),
+                "undecided": report.undecided.get(claim).cloned().unwrap_or_default(),
+                "speaksOfNothing": report.vacuous.get(claim),
+                "source": match claim {
+                    Claim::Intent(intent) => intent.source(),
+                    _ => None,
+                },
             })
         })
         .collect();
@@ -200,6 +244,7 @@ pub(crate) fn word(verdict: Verdict) -> &'static str {
         Verdict::Holds => "holds",
         Verdict::Violated => "violated",
         Verdict::NotDecided => "not decided",
+        Verdict::Vacuous => "says nothing",
     }
 }
 
@@ -211,6 +256,12 @@ fn finding_json(snapshot: &Snapshot, finding: &Finding, bases: &Bases) -> Value 
         "answer": finding.witness.answer,
         "listener": finding.listener,
         "route": { "object": object, "source": source, "place": place },
+        "reads": finding.contrast.as_ref().map(|contrast| json!({
+            "reading": contrast.reading,
+            "assumed": contrast.assumed,
+            "path": contrast.path,
+            "answer": contrast.answer,
+        })),
         "steps": steps_json(snapshot, &finding.witness),
         "groups": finding.count,
     })
@@ -229,6 +280,7 @@ pub(crate) fn request_json(witness: &Witness) -> Value {
         "authority": head.authority,
         "path": head.path_and_query(),
         "headers": headers,
+        "caller": witness.caller(),
         "listener": match head.entrance { Entrance::External => "external", Entrance::Local => "cluster-local" },
         "port": head.connection.listener.as_ref().map(|id| id.port),
         "tls": head.connection.tls.as_ref().map(|tls| json!({
@@ -240,7 +292,7 @@ pub(crate) fn request_json(witness: &Witness) -> Value {
 
 /// The steps of a witness.
 pub(crate) fn steps_json(snapshot: &Snapshot, witness: &Witness) -> Vec<Value> {
-    let steps = ::verify::explained(snapshot, &witness.head).steps;
+    let steps = ::verify::explained(snapshot, &witness.head, &witness.asker).steps;
     let deciding = steps.iter().filter(|step| step.decides);
     deciding.map(steps::brief_json).collect()
 }

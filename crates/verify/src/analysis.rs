@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use policy::{
     Attribute, Condition, Destination, Entrance, HostView, RouteView, Snapshot, TestValue,
+    host_name,
 };
 use rustc_hash::FxHashMap;
 
@@ -13,6 +14,7 @@ use crate::cells::{Partition, Piece, Placed, Side, pieces};
 use crate::classes::authorities;
 use crate::engine::Engine;
 use crate::globals::Globals;
+use crate::intents::Intent;
 use crate::language::holds_for;
 use crate::listener::ListenerPart;
 use crate::mdd::Set;
@@ -59,6 +61,8 @@ pub(crate) struct Flow<'s> {
 pub(crate) struct Analysis<'s> {
     pub(crate) snapshot: &'s Snapshot,
     pub(crate) listeners: Vec<ListenerPart<'s>>,
+    /// What intents name: hosts and paths that divide the others.
+    pub(crate) intents: Vec<Intent>,
     pub(crate) parts: RefCell<FxHashMap<PartKey, Rc<HostPart<'s>>>>,
     /// The host-independent cells of each listener.
     globals: RefCell<FxHashMap<usize, Rc<Globals>>>,
@@ -77,6 +81,11 @@ pub(crate) const MAX_HOPS: usize = 6;
 
 impl<'s> Analysis<'s> {
     pub(crate) fn new(engine: &mut Engine, snapshot: &'s Snapshot) -> Self {
+        Self::asked(engine, snapshot, &[])
+    }
+
+    /// With the hosts and paths that intents tell apart.
+    pub(crate) fn asked(engine: &mut Engine, snapshot: &'s Snapshot, intents: &[Intent]) -> Self {
         let listeners = snapshot
             .listeners()
             .map(|view| ListenerPart::new(engine, snapshot, view))
@@ -84,6 +93,7 @@ impl<'s> Analysis<'s> {
         Self {
             snapshot,
             listeners,
+            intents: intents.to_vec(),
             parts: RefCell::default(),
             globals: RefCell::default(),
             steps: RefCell::default(),
@@ -130,13 +140,15 @@ impl<'s> Analysis<'s> {
                 named.extend(listener.examples(other.name()));
             }
         }
+        let asked = self.intents.iter().filter_map(|i| i.host.as_deref());
+        named.extend(asked.flat_map(|host| part.examples(host)));
         let port = part.view.port();
         let with_port = named
             .iter()
             .map(|n| format!("{n}:{port}"))
             .collect::<Vec<_>>();
         let named = named.into_iter().chain(with_port);
-        let classes = match authorities(&borrowed, named, belongs, |a| self.selected(&next, a)) {
+        let classes = match authorities(&borrowed, named, belongs, |a| self.signature(&next, a)) {
             Ok(classes) => classes,
             Err(_) => {
                 engine.give_up(format!(
@@ -234,6 +246,15 @@ impl<'s> Analysis<'s> {
         selected.collect()
     }
 
+    /// What tells authorities apart beside conditions: where they lead at
+    /// other listeners, and which intents name them.
+    fn signature(&self, next: &[usize], authority: &str) -> (Vec<Option<&'s str>>, Vec<bool>) {
+        let host = host_name(authority);
+        let asked = self.intents.iter().filter(|i| i.host.is_some());
+        let asked = asked.map(|i| i.is_about(&host)).collect();
+        (self.selected(next, authority), asked)
+    }
+
     /// The class of an authority among those of a virtual host.
     pub(crate) fn class_of(
         &self,
@@ -280,10 +301,34 @@ impl<'s> Analysis<'s> {
             entrance: Some(at.view.side()),
             opaque: at.view.is_opaque(),
             cleaned: self.snapshot.enforces(),
+            routes_only: false,
             cause: 0,
             seen,
         };
         walk.crossing(at, part, cell, side, at.domain, &mut Vec::new(), 0);
+    }
+
+    /// Where the routes alone lead the requests of a cell, whatever filters say.
+    pub(crate) fn aims(
+        &self,
+        engine: &mut Engine,
+        (at, part): Placed<'_, 's>,
+        cell: Cell<'_>,
+        side: &Side,
+    ) -> Vec<Flow<'s>> {
+        let mut out = Vec::new();
+        let mut walk = Walk {
+            analysis: self,
+            engine,
+            entrance: at.view.entrance(),
+            cleaned: false,
+            routes_only: true,
+            opaque: false,
+            cause: 0,
+            seen: &mut |_, seen| out.push(seen.flow(&part.authorities)),
+        };
+        walk.crossing(at, part, cell, side, at.domain, &mut Vec::new(), 0);
+        out
     }
 
     /// The same, gathered.

@@ -1,16 +1,19 @@
 //! The built-in questions, and which requests answer them with no.
 
+use std::sync::Arc;
+
 use policy::{AccessLevel, Entrance, ListenerView, Owner, Snapshot};
 
-use crate::analysis::{Outcome, PROBED};
+use crate::analysis::{Flow, Outcome, PROBED};
 use crate::engine::Engine;
+use crate::intents::Intent;
 use crate::mdd::Set;
 use crate::paths::Cell;
 use crate::universe::AUTHORITY;
 use crate::walk::Seen;
 
 /// A statement about all requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Claim {
     /// Nothing of the platform is reached without a login, on any listener.
     PlatformNeedsLogin,
@@ -26,11 +29,15 @@ pub enum Claim {
     LoginReachable,
     /// Probes of Knative get an answer from the model, not a login page.
     ProbesAnswered,
+    /// No rule on paths is escaped by a path that the backend reads otherwise.
+    OneReading,
+    /// One of one's own.
+    Intent(Arc<Intent>),
 }
 
 impl Claim {
     /// All built-in claims.
-    pub const ALL: [Self; 7] = [
+    pub const BUILT_IN: [Self; 8] = [
         Self::PlatformNeedsLogin,
         Self::NoForgedIdentity,
         Self::ModelsAnswerWorkloads,
@@ -38,10 +45,11 @@ impl Claim {
         Self::ForeignUntouched,
         Self::LoginReachable,
         Self::ProbesAnswered,
+        Self::OneReading,
     ];
 
     /// Short name, for options and machine-readable output.
-    pub fn id(self) -> &'static str {
+    pub fn id(&self) -> &str {
         match self {
             Self::PlatformNeedsLogin => "platform-needs-login",
             Self::NoForgedIdentity => "no-forged-identity",
@@ -50,11 +58,13 @@ impl Claim {
             Self::ForeignUntouched => "foreign-untouched",
             Self::LoginReachable => "login-reachable",
             Self::ProbesAnswered => "probes-answered",
+            Self::OneReading => "one-reading",
+            Self::Intent(intent) => intent.id(),
         }
     }
 
     /// The statement, as people say it.
-    pub fn statement(self) -> &'static str {
+    pub fn statement(&self) -> &str {
         match self {
             Self::PlatformNeedsLogin => "the platform is never reached without a login",
             Self::NoForgedIdentity => "no identity header from a client reaches the platform",
@@ -63,20 +73,49 @@ impl Claim {
             Self::ForeignUntouched => "other applications are not under the platform's login",
             Self::LoginReachable => "the login itself can be reached",
             Self::ProbesAnswered => "probes of models are answered",
+            Self::OneReading => "no path rule is escaped by a path that a backend reads otherwise",
+            Self::Intent(intent) => intent.statement(),
         }
     }
 
-    /// Whether a flow breaks it, and if so for which requests.
-    pub(crate) fn broken_by(self, engine: &mut Engine, at: &Place<'_>, flow: &Seen<'_, '_>) -> Set {
-        let entrance = at.entrance;
-        if self == Self::ProbesAnswered {
-            let probed = !at.cell.region && at.cell.text == PROBED && at.has_models;
-            return if probed && flow.outcome == Outcome::NoRoute {
-                let get = engine.universe.with_method(&mut engine.sets, "GET");
-                engine.sets.and(flow.set, get)
-            } else {
-                Set::NONE
+    /// The requests of a flow that it speaks of; of built-in claims all, and
+    /// `broken_by` knows which of them matter.
+    pub(crate) fn concerns(
+        &self,
+        engine: &mut Engine,
+        at: &Place<'_>,
+        flow: &Seen<'_, '_>,
+        aims: &[Flow<'_>],
+    ) -> Set {
+        match self {
+            Self::Intent(intent) => intent.concerns(engine, at, flow, aims),
+            _ => flow.set,
+        }
+    }
+
+    /// Whether a flow breaks it, and if so for which of the requests concerned.
+    pub(crate) fn broken_by(
+        &self,
+        engine: &mut Engine,
+        at: &Place<'_>,
+        flow: &Seen<'_, '_>,
+        concerned: Set,
+    ) -> Set {
+        if let Self::Intent(intent) = self {
+            return match intent.is_broken_by(flow.outcome) {
+                true => concerned,
+                false => Set::NONE,
             };
+        }
+        let entrance = at.entrance;
+        if *self == Self::ProbesAnswered {
+            let probed = !at.cell.region && at.cell.text == PROBED;
+            if !probed || flow.outcome != Outcome::NoRoute {
+                return Set::NONE;
+            }
+            let get = engine.universe.with_method(&mut engine.sets, "GET");
+            let get = engine.sets.and(flow.set, get);
+            return engine.sets.and(get, at.probed);
         }
         let Some(route) = flow.trail.last() else {
             return Set::NONE;
@@ -155,7 +194,9 @@ pub(crate) struct Place<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) entrance: Entrance,
     pub(crate) listener: ListenerView<'a>,
-    pub(crate) has_models: bool,
+    /// Requests with an authority under which a model is served.
+    pub(crate) probed: Set,
+    pub(crate) authorities: &'a [String],
     pub(crate) cell: Cell<'a>,
     /// Requests without a token.
     pub(crate) stranger: Set,

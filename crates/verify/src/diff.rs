@@ -7,6 +7,7 @@ use policy::{Entrance, HostView, RequestHead, RouteView, Snapshot, TestValue};
 use rustc_hash::FxHashMap;
 
 use crate::analysis::{Analysis, Flow, Outcome, literal};
+use crate::callers::Asker;
 use crate::cells::{Partition, pieces};
 use crate::classes::authorities;
 use crate::engine::Engine;
@@ -284,7 +285,7 @@ impl<'s> Comparison<'_, 's> {
             let earlier = witness::decision(self.before.snapshot, &head);
             earlier.verdict.is(was.outcome)
         };
-        if let Some(found) = found.filter(agrees) {
+        if let Some(found) = found.map(|(head, _)| head).filter(agrees) {
             *known = Some(found);
         }
     }
@@ -299,7 +300,7 @@ impl<'s> Comparison<'_, 's> {
                 Some(head) => out.changes.push(Change {
                     kind,
                     before: witness::decision(self.before.snapshot, &head).answer,
-                    witness: Witness::of(self.after.snapshot, head),
+                    witness: Witness::of(self.after.snapshot, (head, Asker::default())),
                     count,
                 }),
                 None => {

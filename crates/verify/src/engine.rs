@@ -3,7 +3,9 @@
 use policy::Snapshot;
 use rustc_hash::FxHashMap;
 
+use crate::callers::Callers;
 use crate::fronts::Fronts;
+use crate::intents::Intent;
 use crate::language::{Patterns, as_set, holds_for};
 use crate::mdd::{Dim, Set, Sets};
 use crate::paths::Cell;
@@ -26,7 +28,12 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn new(snapshots: &[&Snapshot]) -> Self {
-        let universe = Universe::of(snapshots);
+        Self::asked(snapshots, &[])
+    }
+
+    /// With the classes that intents tell apart.
+    pub(crate) fn asked(snapshots: &[&Snapshot], intents: &[Intent]) -> Self {
+        let universe = Universe::of(snapshots, Callers::of(snapshots, intents));
         let too_many = universe.too_many.iter();
         let given_up = too_many
             .map(|name| format!("rules and routes tell too many values of header `{name}` apart"))
@@ -77,6 +84,17 @@ impl Engine {
         let dims: std::rc::Rc<[Dim]> = dims.collect();
         self.about_paths.insert(set, dims.clone());
         dims
+    }
+
+    /// Fixes what a path says about suffixes and path patterns.
+    pub(crate) fn at_path(&mut self, set: Set, path: &str) -> Set {
+        self.settle(
+            set,
+            Cell {
+                text: path,
+                region: false,
+            },
+        )
     }
 
     /// Fixes what the cell already says about suffixes and path patterns.

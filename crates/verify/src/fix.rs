@@ -6,8 +6,7 @@ use policy::{AuthorizerView, Owner, Snapshot};
 use resources::Cluster;
 use resources::mesh::ExtAuthzHttp;
 
-use crate::claims::Claim;
-use crate::questions::verify;
+use crate::questions::{Asked, verify_with};
 use crate::report::{Report, Verdict};
 
 /// What a proposal works with.
@@ -43,6 +42,7 @@ impl Proposal {
 pub fn fix(
     cluster: &Cluster,
     snapshot: &Snapshot,
+    asked: &Asked,
     mut apply: impl FnMut(&str) -> Option<Snapshot>,
 ) -> Vec<Proposal> {
     let mut out = Vec::new();
@@ -56,7 +56,7 @@ pub fn fix(
             let Some(changed) = apply(&yaml) else {
                 continue;
             };
-            let report = verify(&changed);
+            let report = verify_with(&changed, asked);
             let left = broken(&report);
             if best
                 .as_ref()
@@ -78,8 +78,7 @@ pub fn fix(
 }
 
 fn broken(report: &Report) -> usize {
-    let all = Claim::ALL.into_iter();
-    all.filter(|c| report.verdict(*c) != Verdict::Holds).count()
+    report.claims.len() - report.count(Verdict::Holds)
 }
 
 /// What the platform's routes are, as far as a proposal has to know.
@@ -321,13 +320,43 @@ fn with_sidegate(cluster: &Cluster, snapshot: &Snapshot) -> Vec<String> {
         return Vec::new();
     }
     let list = |values: &[String]| values.join(", ");
+    let rest = declared.map(|s| kept(&s.spec)).unwrap_or_default();
     vec![format!(
         "apiVersion: sidegate.dev/v1alpha1\nkind: Sidegate\nmetadata:\n  name: {name}\n  namespace: {namespace}\nspec:\n\
          \x20 # What a request needs follows from its listener and from who owns the route: people log in to\n\
          \x20 # the platform, workloads call models, machines outside bring a token, others are left alone.\n\
          \x20 mode: enforce\n  platform:\n    # Where people come in.\n    gateways: [{}]\n\
-         \x20   # Whose routes are the platform's.\n    namespaces: [{}]\n",
+         \x20   # Whose routes are the platform's.\n    namespaces: [{}]\n{rest}",
         list(&gateways),
         list(&namespaces)
     )]
+}
+
+/// What else a Sidegate object says, as YAML below `spec`.
+fn kept(spec: &resources::sidegate::Sidegate) -> String {
+    let default = resources::sidegate::Sidegate::default();
+    let (Ok(all), Ok(default)) = (serde_json::to_value(spec), serde_json::to_value(&default))
+    else {
+        return String::new();
+    };
+    let fields = all.as_object().into_iter().flatten();
+    let changed = fields.filter(|(key, value)| {
+        !matches!(key.as_str(), "mode" | "platform") && default.get(key.as_str()) != Some(*value)
+    });
+    // JSON is YAML.
+    let lines = changed.map(|(key, value)| format!("  {key}: {}\n", without_nulls(value)));
+    lines.collect()
+}
+
+fn without_nulls(value: &serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::Object(map) => map
+            .iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(key, value)| (key.clone(), without_nulls(value)))
+            .collect(),
+        Value::Array(items) => items.iter().map(without_nulls).collect(),
+        other => other.clone(),
+    }
 }

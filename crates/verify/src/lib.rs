@@ -8,15 +8,19 @@
 //! union, difference and "is it empty" are exact and equal sets are equal
 //! numbers. No I/O, no clock.
 
+mod alike;
 mod analysis;
+mod callers;
 mod cells;
 mod claims;
 mod classes;
+mod curl;
 mod diff;
 mod engine;
 mod fix;
 mod fronts;
 mod globals;
+mod intents;
 mod language;
 mod listener;
 mod looks;
@@ -26,21 +30,28 @@ mod parts;
 mod paths;
 mod predict;
 mod questions;
+mod reading;
 mod report;
 mod scope;
 mod steps;
 mod terms;
 mod universe;
+mod unused;
 mod walk;
 mod witness;
 
+pub use alike::Contrast;
 pub use analysis::Outcome;
+pub use callers::Asker;
 pub use claims::Claim;
 pub use diff::{Change, Difference, Kind, diff};
 pub use fix::{Means, Proposal, fix};
+pub use intents::Intent;
 pub use language::as_set;
 pub use map::{Fate, RouteFates, map};
 pub use predict::predict;
-pub use questions::verify;
+pub use questions::{Asked, verify, verify_with};
+pub use reading::Readings;
 pub use report::{Finding, Report, Verdict};
-pub use witness::{Decided, DecidedRequest, Witness, decision, explained};
+pub use unused::{Unused, Why, unused};
+pub use witness::{Decided, DecidedRequest, Witness, decision, decision_as, explained};

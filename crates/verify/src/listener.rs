@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 
 use policy::{
-    Attribute, Condition, HeaderChange, HostView, ListenerView, RuleAction, Snapshot, StepView,
-    host_name,
+    Attribute, AuthorizerView, Condition, HeaderChange, HostView, ListenerView, RuleAction,
+    Snapshot, StepView, host_name,
 };
 use rustc_hash::FxHashMap;
 
@@ -15,7 +15,7 @@ use crate::mdd::{Dim, Set};
 use crate::paths::{Cell, Strings};
 use crate::scope::Scope;
 use crate::terms::{Here, hosts_of, looks_at_headers};
-use crate::universe::{IDENTITY, looks_at_remote, tests_of};
+use crate::universe::{AUTHORIZATION, IDENTITY, looks_at_remote, tests_of};
 
 /// A listener.
 pub(crate) struct ListenerPart<'s> {
@@ -58,6 +58,31 @@ pub(crate) struct StepPart {
     pub(crate) disabled: bool,
 }
 
+/// A login service: who has a session goes on, with headers from it.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Login {
+    /// What it puts there is not known to rules that come later.
+    pub(crate) puts: Vec<Dim>,
+}
+
+impl Login {
+    fn of(engine: &Engine, authorizer: &AuthorizerView<'_>) -> Option<Self> {
+        if !authorizer.is_login() {
+            return None;
+        }
+        let names = authorizer.headers_to_upstream().iter();
+        let names = names.map(|name| name.to_ascii_lowercase());
+        let mut puts = Vec::new();
+        for name in names {
+            puts.extend(engine.universe.header_dim(&name));
+            if name == AUTHORIZATION {
+                puts.extend(engine.universe.token_dims());
+            }
+        }
+        Some(Self { puts })
+    }
+}
+
 /// What a step does.
 #[derive(Debug, PartialEq)]
 pub(crate) enum StepKind {
@@ -66,9 +91,12 @@ pub(crate) enum StepKind {
     /// Requests that match ask the provider, or are denied when it is broken.
     Gate { provider: usize, broken: bool },
     /// The provider is asked, where its gate is open.
-    Custom { provider: usize, login: bool },
+    Custom {
+        provider: usize,
+        login: Option<Login>,
+    },
     /// An authorizer is asked about everything.
-    Asked { login: bool },
+    Asked { login: Option<Login> },
     /// An authorizer that cannot be asked refuses everything.
     Broken,
     /// Bad tokens are refused.
@@ -146,7 +174,7 @@ impl<'s> ListenerPart<'s> {
                     authorizer,
                 } => StepKind::Custom {
                     provider,
-                    login: authorizer.is_login(),
+                    login: Login::of(engine, &authorizer),
                 },
                 StepView::Authorizer(authorizer)
                     if snapshot.enforces() && authorizer.is_login() =>
@@ -156,7 +184,7 @@ impl<'s> ListenerPart<'s> {
                 StepView::Authorizer(authorizer) => match authorizer.broken() {
                     Some(_) => StepKind::Broken,
                     None => StepKind::Asked {
-                        login: authorizer.is_login(),
+                        login: Login::of(engine, &authorizer),
                     },
                 },
                 StepView::Tokens => StepKind::Tokens,
@@ -226,11 +254,11 @@ impl<'s> ListenerPart<'s> {
         }
         let mut global_strings: Strings = std::iter::empty().collect();
         global.strings(&mut global_strings);
-        let domain = engine
-            .universe
-            .domain(&mut engine.sets, view.token_issuers());
         let arriving = engine.universe.arriving(&mut engine.sets, snapshot, &view);
-        let domain = engine.sets.and(domain, arriving);
+        let (universe, sets) = (&engine.universe, &mut engine.sets);
+        let domain = universe.domain(sets, view.token_issuers(), snapshot.enforces());
+        let domain = universe.of_possible_callers(sets, domain, view.side());
+        let domain = sets.and(domain, arriving);
         Self {
             view,
             rules,

@@ -242,6 +242,18 @@ impl Sets {
         result
     }
 
+    /// The points that share the class of the first dimension with one in the set.
+    pub(crate) fn widened(&mut self, set: Set) -> Set {
+        match self.dim(set) {
+            0 => {
+                let kids: Vec<bool> = self.kids(set).iter().map(|kid| !kid.is_none()).collect();
+                self.classes(0, kids)
+            }
+            _ if set.is_none() => Set::NONE,
+            _ => Set::ALL,
+        }
+    }
+
     /// Dimensions that decide membership, in order.
     pub(crate) fn support(&self, set: Set) -> Vec<Dim> {
         let mut seen = rustc_hash::FxHashSet::default();

@@ -10,6 +10,7 @@ use policy::{
 
 use crate::analysis::{Analysis, MAX_HOPS, PROBED, compile};
 use crate::engine::Engine;
+use crate::intents::Intent;
 use crate::listener::ListenerPart;
 use crate::mdd::{Dim, Set};
 use crate::paths::Strings;
@@ -94,6 +95,9 @@ impl<'s> Analysis<'s> {
             }
         }
         let mut strings: Strings = std::iter::empty().collect();
+        for path in self.intents.iter().filter_map(Intent::path) {
+            strings.add(path);
+        }
         scope.strings(&mut strings);
         let mut routes = Vec::new();
         let mut matches = Scope::default();
@@ -257,6 +261,21 @@ impl HostPart<'_> {
     pub(crate) fn has_models(&self) -> bool {
         let mut routes = self.routes.iter();
         routes.any(|route| route.view.access().owner == Owner::Model)
+    }
+
+    /// Requests with an authority under which a model serves some path here:
+    /// these are what Knative probes.
+    pub(crate) fn served_by_models(&self, engine: &mut Engine) -> Set {
+        let is_model = |number: usize| {
+            let route = self.routes.get(number);
+            route.is_some_and(|route| route.view.access().owner == Owner::Model)
+        };
+        let mut out = Set::NONE;
+        for set in self.matches.sets_of(is_model) {
+            let widened = engine.sets.widened(set);
+            out = engine.sets.or(out, widened);
+        }
+        out
     }
 }
 

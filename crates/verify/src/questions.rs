@@ -1,33 +1,73 @@
 //! Answers the built-in questions, virtual host by virtual host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use policy::{Destination, HostView, RequestHead, RouteView, Snapshot};
+use policy::{Destination, HostView, RouteView, Snapshot};
 use rustc_hash::FxHashMap;
 
+use crate::alike::Alike;
 use crate::analysis::{Analysis, Outcome};
 use crate::cells::Partition;
 use crate::claims::{Claim, Place, ordinary_authorities};
 use crate::engine::Engine;
+use crate::intents::Intent;
 use crate::listener::ListenerPart;
+use crate::mdd::Set;
 use crate::parts::HostPart;
+use crate::reading::Readings;
 use crate::report::{Finding, Report};
 use crate::universe::{IDENTITY, TOKEN_NONE};
 use crate::walk::Seen;
-use crate::witness::{self, Witness};
+use crate::witness::{self, Found, Witness};
+
+/// What somebody says beside the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// What is to hold.
+    pub intents: Vec<Intent>,
+    /// How backends read paths.
+    pub readings: Readings,
+}
+
+impl Asked {
+    /// The built-in claims, then the intents.
+    fn claims(&self) -> Vec<Claim> {
+        let own = self
+            .intents
+            .iter()
+            .map(|i| Claim::Intent(Arc::new(i.clone())));
+        Claim::BUILT_IN.into_iter().chain(own).collect()
+    }
+}
 
 /// Answers the built-in questions about a configuration.
 pub fn verify(snapshot: &Snapshot) -> Report {
-    let mut engine = Engine::new(&[snapshot]);
-    let analysis = Analysis::new(&mut engine, snapshot);
+    verify_with(snapshot, &Asked::default())
+}
+
+/// Answers the built-in questions, and whether intents hold.
+pub fn verify_with(snapshot: &Snapshot, asked: &Asked) -> Report {
+    let mut engine = Engine::asked(&[snapshot], &asked.intents);
+    let analysis = Analysis::asked(&mut engine, snapshot, &asked.intents);
+    let claims = asked.claims();
     let mut all = Vec::new();
     for listener in &analysis.listeners {
+        let mut alike = Alike::new(&analysis, &asked.readings, listener);
         for host in listener.hosts() {
-            all.extend(HostAnswers::of(&mut engine, &analysis, listener, host));
+            all.extend(HostAnswers::of(
+                &mut engine,
+                &analysis,
+                &claims,
+                listener,
+                host,
+            ));
+            alike.host(&mut engine, host);
         }
+        all.push(alike.answers());
     }
     let given_up = given_up(&engine, snapshot);
-    report(all.iter(), &given_up)
+    report(claims, all.iter(), &given_up)
 }
 
 /// What was found at one virtual host of a listener.
@@ -36,12 +76,14 @@ pub(crate) struct HostAnswers {
     cells: usize,
     findings: Vec<(String, Finding)>,
     undecided: BTreeMap<Claim, Vec<String>>,
+    /// Claims that speak of some request here.
+    concerned: BTreeSet<Claim>,
 }
 
 /// Requests that break a claim for the same reason.
 #[derive(Default)]
 struct Group<'s> {
-    witness: Option<RequestHead>,
+    witness: Option<Found>,
     count: usize,
     destination: Option<&'s Destination>,
     route: Option<RouteView<'s>>,
@@ -50,14 +92,27 @@ struct Group<'s> {
 
 type Key<'s> = (Claim, Vec<(&'s resources::ObjectRef, &'s str)>, u64);
 
-/// Witnesses that are built for one cause, to choose the shortest from.
+/// Witnesses that are built for one cause, to choose the plainest from.
 const MAX_TRIED: usize = 8;
 
 impl HostAnswers {
+    /// Findings, each with what makes it another one, and what was not decided.
+    pub(crate) fn new(
+        findings: Vec<(String, Finding)>,
+        undecided: BTreeMap<Claim, Vec<String>>,
+    ) -> Self {
+        Self {
+            findings,
+            undecided,
+            ..Self::default()
+        }
+    }
+
     /// `None` where there is nothing to answer.
     pub(crate) fn of<'s>(
         engine: &mut Engine,
         analysis: &Analysis<'s>,
+        claims: &[Claim],
         listener: &ListenerPart<'s>,
         host: HostView<'s>,
     ) -> Option<Self> {
@@ -72,12 +127,16 @@ impl HostAnswers {
             snapshot: analysis.snapshot,
             entrance,
             listener: listener.view,
-            has_models: part.has_models(),
+            probed: match part.has_models() {
+                true => part.served_by_models(engine),
+                false => Set::NONE,
+            },
+            authorities: &part.authorities,
             cell: crate::paths::Cell {
                 text: "",
                 region: false,
             },
-            stranger: engine.universe.token(&mut engine.sets, TOKEN_NONE),
+            stranger: strangers(engine),
             forged: engine.universe.with_header(&mut engine.sets, IDENTITY),
             ordinary: ordinary_authorities(engine, listener.view.port(), &part.authorities),
             overwrites_identity: analysis.snapshot.enforces() || overwrites_identity(listener),
@@ -88,20 +147,32 @@ impl HostAnswers {
             out.cells += 1;
             place.cell = piece.cell;
             let [side, _] = &piece.sides;
+            let aims = match analysis.intents.is_empty() {
+                true => Vec::new(),
+                false => analysis.aims(engine, (listener, &part), piece.cell, side),
+            };
             analysis.walk(
                 engine,
                 (listener, &part),
                 piece.cell,
                 side,
                 &mut |engine, seen| {
-                    if let Some(why) = not_followed(seen.trail, seen.outcome) {
-                        for claim in Claim::ALL {
-                            out.not_decided(claim, why.clone());
+                    let unknown = not_followed(seen.trail, seen.outcome);
+                    for claim in claims {
+                        let concerned = claim.concerns(engine, &place, &seen, &aims);
+                        if concerned.is_none() {
+                            continue;
                         }
-                        return;
-                    }
-                    for claim in Claim::ALL {
-                        let set = claim.broken_by(engine, &place, &seen);
+                        if let Claim::Intent(_) = claim
+                            && !out.concerned.contains(claim)
+                        {
+                            out.concerned.insert(claim.clone());
+                        }
+                        if let Some(why) = &unknown {
+                            out.not_decided(claim, why.clone());
+                            continue;
+                        }
+                        let set = claim.broken_by(engine, &place, &seen, concerned);
                         if !set.is_none() {
                             let broken = Broken {
                                 claim,
@@ -128,8 +199,8 @@ impl HostAnswers {
         Some(out)
     }
 
-    fn not_decided(&mut self, claim: Claim, why: String) {
-        let reasons = self.undecided.entry(claim).or_default();
+    fn not_decided(&mut self, claim: &Claim, why: String) {
+        let reasons = self.undecided.entry(claim.clone()).or_default();
         if !reasons.contains(&why) {
             reasons.push(why);
         }
@@ -143,26 +214,37 @@ impl HostAnswers {
         route: Option<(&resources::ObjectRef, &str)>,
         group: Group<'_>,
     ) {
-        let Some(head) = group.witness else {
-            let place = route.map(|(object, place)| format!("{object} {place}"));
+        let Some(found) = group.witness else {
+            let place = match route {
+                Some((object, place)) => format!("{object} {place}"),
+                None => listener.view.describe().to_string(),
+            };
             let because = if group.not_modelled.is_empty() {
                 String::new()
             } else {
                 format!(" (it depends on {})", group.not_modelled.join(", "))
             };
             self.not_decided(
-                claim,
+                &claim,
                 format!(
-                    "{}: a request that breaks it seems possible, and none was found{because}",
-                    place.unwrap_or_default()
+                    "{place}: a request that breaks it seems possible, and none was found{because}"
                 ),
             );
             return;
         };
-        let Some(route) = group.route else {
+        // Without a route, the Gateway is what there is to point at.
+        let gateway = || {
+            let (object, source) = listener.view.gateways().first()?;
+            Some((object.clone(), source.clone(), String::new()))
+        };
+        let route = group.route.map(|route| {
+            let place = route.place().to_owned();
+            (route.object().clone(), route.source().clone(), place)
+        });
+        let Some(route) = route.or_else(gateway) else {
             return;
         };
-        let witness = Witness::of(snapshot, head);
+        let witness = Witness::of(snapshot, found);
         let deciding: Vec<String> = witness
             .steps
             .iter()
@@ -183,13 +265,10 @@ impl HostAnswers {
             claim,
             listener: listener.view.describe().to_string(),
             destination: group.destination.cloned(),
-            route: (
-                route.object().clone(),
-                route.source().clone(),
-                route.place().to_owned(),
-            ),
+            route,
             count: group.count,
             witness,
+            contrast: None,
         };
         self.findings.push((key, finding));
     }
@@ -197,7 +276,7 @@ impl HostAnswers {
 
 /// Requests that break a claim.
 struct Broken<'a, 's> {
-    claim: Claim,
+    claim: &'a Claim,
     place: &'a Place<'a>,
     part: &'a HostPart<'s>,
     partition: Partition<'a>,
@@ -208,7 +287,8 @@ impl<'s> Broken<'_, 's> {
     fn gather(self, engine: &mut Engine, groups: &mut FxHashMap<Key<'s>, Group<'s>>) {
         let seen = self.seen;
         let trail = seen.trail.iter().map(|r| (r.object(), r.place())).collect();
-        let group = groups.entry((self.claim, trail, seen.cause)).or_default();
+        let key = (self.claim.clone(), trail, seen.cause);
+        let group = groups.entry(key).or_default();
         group.count += 1;
         group.route = seen.trail.last().copied();
         if let Outcome::Reaches(destination) = seen.outcome {
@@ -229,12 +309,20 @@ impl<'s> Broken<'_, 's> {
             &seen.flow(&self.part.authorities),
             self.place.cell,
             self.partition,
-            group.witness.as_ref(),
+            group.witness.as_ref().map(|(head, _)| head),
         );
         if found.is_some() {
             group.witness = found;
         }
     }
+}
+
+/// Requests of somebody without a session and without a token.
+fn strangers(engine: &mut Engine) -> Set {
+    let (universe, sets) = (&engine.universe, &mut engine.sets);
+    let nobody = universe.persons(sets, |person| person.is_none());
+    let without = universe.token(sets, TOKEN_NONE);
+    sets.and(nobody, without)
 }
 
 /// Nobody passes the login of this listener with an identity header of their own.
@@ -251,19 +339,22 @@ fn overwrites_identity(listener: &ListenerPart<'_>) -> bool {
 /// The answers for a whole configuration: what the same rules decide at several
 /// virtual hosts is one finding.
 pub(crate) fn report<'a>(
+    claims: Vec<Claim>,
     all: impl Iterator<Item = &'a HostAnswers>,
     given_up: &[String],
 ) -> Report {
     let mut out = Report::default();
-    let mut by_rules: BTreeMap<(Claim, &str, &str), (usize, &Finding)> = BTreeMap::new();
+    let mut concerned: BTreeSet<&Claim> = BTreeSet::new();
+    let mut by_rules: BTreeMap<(&Claim, &str, &str), (usize, &Finding)> = BTreeMap::new();
     for answers in all {
         out.cells += answers.cells;
+        concerned.extend(&answers.concerned);
         for (claim, reasons) in &answers.undecided {
-            let known = out.undecided.entry(*claim).or_default();
+            let known = out.undecided.entry(claim.clone()).or_default();
             known.extend(reasons.iter().cloned());
         }
         for (key, finding) in &answers.findings {
-            let place = (finding.claim, finding.listener.as_str(), key.as_str());
+            let place = (&finding.claim, finding.listener.as_str(), key.as_str());
             match by_rules.get_mut(&place) {
                 Some((count, known)) => {
                     *count += finding.count;
@@ -284,16 +375,24 @@ pub(crate) fn report<'a>(
             ..finding.clone()
         })
         .collect();
-    for claim in Claim::ALL {
+    for claim in &claims {
         if !given_up.is_empty() {
-            let reasons = out.undecided.entry(claim).or_default();
+            let reasons = out.undecided.entry(claim.clone()).or_default();
             reasons.extend(given_up.iter().cloned());
+        }
+        if let Claim::Intent(intent) = claim
+            && !concerned.contains(claim)
+        {
+            let why = intent.void.clone();
+            let why = why.unwrap_or_else(|| "no route serves a request like that".to_owned());
+            out.vacuous.insert(claim.clone(), why);
         }
     }
     for reasons in out.undecided.values_mut() {
         reasons.sort();
         reasons.dedup();
     }
+    out.claims = claims;
     out
 }
 
@@ -314,7 +413,7 @@ pub(crate) fn not_followed(trail: &[RouteView<'_>], outcome: Outcome<'_>) -> Opt
         Outcome::Unknown => {
             "what becomes of its rewritten paths at the next crossing is not followed"
         }
-        Outcome::Authorizer => "an external authorizer that is no login service decides",
+        Outcome::Authorizer => "what an external authorizer answers decides, and is not known",
         _ => return None,
     };
     Some(format!("{} {}: {why}", route.object(), route.place()))

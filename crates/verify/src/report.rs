@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use policy::Destination;
 use resources::{ObjectRef, Source};
 
+use crate::alike::Contrast;
 use crate::claims::Claim;
 use crate::witness::Witness;
 
@@ -17,6 +18,8 @@ pub enum Verdict {
     Violated,
     /// Not known; the reasons are given.
     NotDecided,
+    /// It speaks of no request: neither true nor false of anything.
+    Vacuous,
 }
 
 /// One way in which a claim is broken.
@@ -34,42 +37,52 @@ pub struct Finding {
     pub route: (ObjectRef, Source, String),
     /// Groups of requests with the same cause, this one included.
     pub count: usize,
+    /// What the backend makes of it, where that is the point.
+    pub contrast: Option<Contrast>,
 }
 
 /// The answers to all questions.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
+    /// The claims, built-in ones first.
+    pub claims: Vec<Claim>,
     /// What breaks a claim, grouped by destination and deciding rules.
     pub findings: Vec<Finding>,
     /// Reasons for which a claim was not decided, by claim.
     pub undecided: BTreeMap<Claim, Vec<String>>,
+    /// Why an intent speaks of no request, by claim.
+    pub vacuous: BTreeMap<Claim, String>,
     /// Cells that were looked at.
     pub cells: usize,
 }
 
 impl Report {
     /// What came out for a claim.
-    pub fn verdict(&self, claim: Claim) -> Verdict {
-        if self.findings.iter().any(|f| f.claim == claim) {
+    pub fn verdict(&self, claim: &Claim) -> Verdict {
+        if self.findings.iter().any(|f| f.claim == *claim) {
             Verdict::Violated
-        } else if self.undecided.contains_key(&claim) {
+        } else if self.undecided.contains_key(claim) {
             Verdict::NotDecided
+        } else if self.vacuous.contains_key(claim) {
+            Verdict::Vacuous
         } else {
             Verdict::Holds
         }
     }
 
-    /// The worst of all.
+    /// How many claims came out so.
+    pub fn count(&self, verdict: Verdict) -> usize {
+        let all = self.claims.iter();
+        all.filter(|claim| self.verdict(claim) == verdict).count()
+    }
+
+    /// The worst of all. An intent that says nothing counts as not decided.
     pub fn overall(&self) -> Verdict {
-        let all = Claim::ALL.into_iter().map(|claim| self.verdict(claim));
-        let mut worst = Verdict::Holds;
-        for verdict in all {
-            worst = match (worst, verdict) {
-                (Verdict::Violated, _) | (_, Verdict::Violated) => Verdict::Violated,
-                (Verdict::NotDecided, _) | (_, Verdict::NotDecided) => Verdict::NotDecided,
-                _ => Verdict::Holds,
-            };
+        let open = self.count(Verdict::NotDecided) + self.count(Verdict::Vacuous);
+        match (self.count(Verdict::Violated), open) {
+            (0, 0) => Verdict::Holds,
+            (0, _) => Verdict::NotDecided,
+            _ => Verdict::Violated,
         }
-        worst
     }
 }

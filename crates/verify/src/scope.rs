@@ -55,6 +55,18 @@ impl Scope {
         }
     }
 
+    /// The sets of the terms with these numbers.
+    pub(crate) fn sets_of(&self, wanted: impl Fn(usize) -> bool) -> Vec<Set> {
+        let named = self.exact.values().chain(self.prefix.values()).flatten();
+        let all = named.chain(&self.always).copied();
+        let others = self
+            .others
+            .iter()
+            .map(|(number, term)| (*number, term.rest));
+        let wanted = all.chain(others).filter(|(number, _)| wanted(*number));
+        wanted.map(|(_, set)| set).collect()
+    }
+
     /// Whether one of the terms looks at more of a path than where its cell is.
     pub(crate) fn looks_at_paths(&self, engine: &mut Engine) -> bool {
         let named = self.exact.values().chain(self.prefix.values()).flatten();

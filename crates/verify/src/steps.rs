@@ -8,11 +8,11 @@ use policy::{AccessLevel, Owner};
 use crate::analysis::{Analysis, Outcome};
 use crate::engine::Engine;
 use crate::fronts::FrontId;
-use crate::listener::{ListenerPart, StepKind};
+use crate::listener::{ListenerPart, Login, StepKind};
 use crate::mdd::{Dim, Set};
 use crate::parts::{Change, RoutePart};
 use crate::paths::Cell;
-use crate::universe::TOKEN_INVALID;
+use crate::universe::{TOKEN_INVALID, TOKEN_VALID};
 
 /// Who ends at a step, and who goes on.
 #[derive(Debug)]
@@ -50,10 +50,19 @@ enum Access {
     },
 }
 
-/// Where somebody is sent.
+/// Who may go on by an access level, and what others are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Sent {
-    Login,
+    /// People who are logged in and within limits.
+    Login { within: Set },
+    /// ServiceAccounts within limits, by channel or by token; whether those
+    /// nobody knows are asked for a token or told that they may not.
+    Accounts {
+        within: Set,
+        is_limited: bool,
+        asks: bool,
+    },
+    /// Nobody: all are asked for a token.
     Token,
 }
 
@@ -82,7 +91,10 @@ impl<'s> Analysis<'s> {
         let key = StepsKey {
             listener: at.listener.view.index(),
             front: at.front,
-            access: route.map_or(Access::None, |route| self.access(at, route)),
+            access: match route {
+                Some(route) => self.access(engine, at, route),
+                None => Access::None,
+            },
             routed: route.is_some(),
             settled: settled.is_some(),
             answers_preflights: settled.is_some_and(|route| route.view.answers_preflights()),
@@ -98,6 +110,8 @@ impl<'s> Analysis<'s> {
             ended: Vec::new(),
             asked: Set::NONE,
             cleaned: false,
+            told: Set::NONE,
+            puts: Vec::new(),
         };
         course.run(&key, settled, self.snapshot.enforces());
         let made = Rc::new(Steps {
@@ -112,7 +126,7 @@ impl<'s> Analysis<'s> {
     }
 
     /// Access levels.
-    fn access(&self, at: At<'_, 's>, route: &RoutePart<'s>) -> Access {
+    fn access(&self, engine: &mut Engine, at: At<'_, 's>, route: &RoutePart<'s>) -> Access {
         if !self.snapshot.enforces() {
             return Access::None;
         }
@@ -135,13 +149,21 @@ impl<'s> Analysis<'s> {
         {
             level = AccessLevel::Login;
         }
+        let (universe, sets) = (&engine.universe, &mut engine.sets);
         Access::Levels {
             preflights: access.owner == Owner::Model && !route.view.answers_preflights(),
             sent: match level {
                 AccessLevel::Public | AccessLevel::AsWritten => None,
                 AccessLevel::Cluster if !external && access.limits.is_empty() => None,
-                AccessLevel::Cluster | AccessLevel::Token => Some(Sent::Token),
-                AccessLevel::Login => Some(Sent::Login),
+                AccessLevel::Cluster if external => Some(Sent::Token),
+                AccessLevel::Cluster | AccessLevel::Token => Some(Sent::Accounts {
+                    within: universe.accounts_within(sets, &access.limits),
+                    is_limited: !access.limits.is_empty(),
+                    asks: level == AccessLevel::Token,
+                }),
+                AccessLevel::Login => Some(Sent::Login {
+                    within: universe.persons_within(sets, &access.limits),
+                }),
             },
         }
     }
@@ -155,6 +177,10 @@ struct Course<'a, 's> {
     /// Asked authorizers that are no login: known only once nothing else refuses.
     asked: Set,
     cleaned: bool,
+    /// Requests that a login service let through with headers of its own, and
+    /// what these concern.
+    told: Set,
+    puts: Vec<Dim>,
 }
 
 impl<'s> Course<'_, 's> {
@@ -209,12 +235,12 @@ impl<'s> Course<'_, 's> {
                         .find(|(p, _)| p == provider)
                         .map_or(Set::NONE, |(_, set)| *set);
                     if key.routed {
-                        self.ask(gate, *login);
+                        self.ask(gate, login.as_ref());
                     }
                 }
                 StepKind::Asked { login } => {
                     if key.routed {
-                        self.ask(Set::ALL, *login);
+                        self.ask(Set::ALL, login.as_ref());
                     }
                 }
                 StepKind::Broken => {
@@ -252,6 +278,7 @@ impl<'s> Course<'_, 's> {
 
     /// Refuses what matches, or what does not.
     fn refuse(&mut self, matched: Set, denies: bool) {
+        self.leave_uncertain(matched);
         let sets = &mut self.engine.sets;
         let refused = if denies {
             sets.and(self.left, matched)
@@ -261,16 +288,38 @@ impl<'s> Course<'_, 's> {
         self.end(Outcome::Denied, refused);
     }
 
-    /// Asks an authorizer about some requests; a login service sends strangers away.
-    fn ask(&mut self, about: Set, login: bool) {
+    /// Asks an authorizer about some requests; a login service sends strangers
+    /// away, and lets through who has a session.
+    fn ask(&mut self, about: Set, login: Option<&Login>) {
         let here = self.engine.sets.and(self.left, about);
-        if !login {
+        let Some(login) = login else {
             self.asked = self.engine.sets.or(self.asked, here);
             return;
+        };
+        let (universe, sets) = (&self.engine.universe, &mut self.engine.sets);
+        let strangers = universe.persons(sets, |person| person.is_none());
+        let people = sets.minus(here, strangers);
+        if !people.is_none() && !login.puts.is_empty() {
+            self.told = sets.or(self.told, people);
+            self.puts.extend(&login.puts);
         }
         // What another authorizer was asked before is decided by that one.
-        let sent = self.engine.sets.minus(here, self.asked);
+        let sent = sets.and(here, strangers);
+        let sent = sets.minus(sent, self.asked);
         self.end(Outcome::Login, sent);
+    }
+
+    /// Ends those whom a login service gave headers that decide here: what it
+    /// puts there is not known.
+    fn leave_uncertain(&mut self, matched: Set) {
+        let told = self.engine.sets.and(self.left, self.told);
+        if told.is_none() {
+            return;
+        }
+        let support = self.engine.sets.support(matched);
+        if support.iter().any(|dim| self.puts.contains(dim)) {
+            self.end(Outcome::Authorizer, told);
+        }
     }
 
     fn preflight(&mut self, set: Set) -> Set {
@@ -296,8 +345,57 @@ impl<'s> Course<'_, 's> {
         }
         match sent {
             None => {}
-            Some(Sent::Login) => self.end(Outcome::Login, self.left),
             Some(Sent::Token) => self.end(Outcome::Token, self.left),
+            Some(Sent::Login { within }) => self.persons(within),
+            Some(Sent::Accounts {
+                within,
+                is_limited,
+                asks,
+            }) => self.accounts(within, is_limited, asks),
         }
+    }
+
+    /// Leaves who calls as a ServiceAccount that may.
+    fn accounts(&mut self, within: Set, is_limited: bool, asks: bool) {
+        let (universe, sets) = (&self.engine.universe, &mut self.engine.sets);
+        let known = universe.accounts(sets, |account| account.is_some());
+        let valid = universe.token(sets, TOKEN_VALID);
+        let invalid = universe.token(sets, TOKEN_INVALID);
+        let unknown = sets.minus(self.left, known);
+        let by_token = sets.and(unknown, valid);
+        let bad = sets.and(unknown, invalid);
+        let others = sets.minus(unknown, valid);
+        let others = sets.minus(others, invalid);
+        let outside = sets.minus(known, within);
+        let mut refused = sets.and(self.left, outside);
+        if is_limited {
+            refused = sets.or(refused, by_token);
+        }
+        self.end(Outcome::Denied, refused);
+        self.end(Outcome::Token, bad);
+        let told = if asks {
+            Outcome::Token
+        } else {
+            Outcome::Denied
+        };
+        self.end(told, others);
+    }
+
+    /// Leaves people who are logged in and may.
+    fn persons(&mut self, within: Set) {
+        let (universe, sets) = (&self.engine.universe, &mut self.engine.sets);
+        let logged_in = universe.persons(sets, |person| person.is_some());
+        let valid = universe.token(sets, TOKEN_VALID);
+        let invalid = universe.token(sets, TOKEN_INVALID);
+        // A machine is no person.
+        let known = sets.or(logged_in, valid);
+        let refused = sets.and(self.left, known);
+        let refused = sets.minus(refused, within);
+        let bad = sets.and(self.left, invalid);
+        let others = sets.minus(self.left, known);
+        let others = sets.minus(others, invalid);
+        self.end(Outcome::Denied, refused);
+        self.end(Outcome::Token, bad);
+        self.end(Outcome::Login, others);
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use policy::{Attribute, Condition, Matcher, RequestHead, Snapshot, TestValue};
 
+use crate::callers::Callers;
 use crate::classes::{Example, close_under_repetition, distinct, is_header_value, is_query_value};
 use crate::language::{beginning, classes, holds_for, key};
 use crate::looks::is_suffix;
@@ -35,6 +36,10 @@ pub(crate) enum Kind {
     Token,
     Issuer,
     Subject,
+    /// ServiceAccount of the caller.
+    Account,
+    /// Person who is logged in.
+    Person,
     Header(Arc<str>),
     Query(Arc<str>),
     /// The longest suffix condition that a path satisfies.
@@ -71,6 +76,9 @@ pub(crate) struct Universe {
     by_opaque: BTreeMap<String, Dim>,
     token: Dim,
     tail: Dim,
+    pub(crate) callers: Callers,
+    pub(crate) account_dim: Dim,
+    pub(crate) person_dim: Dim,
     /// Headers with more classes than are kept.
     pub(crate) too_many: Vec<String>,
     pub(crate) suffixes: Vec<String>,
@@ -117,7 +125,7 @@ pub(crate) const AUTHORIZATION: &str = "authorization";
 impl Universe {
     /// The dimensions that these configurations need, together: their sets can
     /// be compared.
-    pub(crate) fn of(snapshots: &[&Snapshot]) -> Self {
+    pub(crate) fn of(snapshots: &[&Snapshot], callers: Callers) -> Self {
         let mut gathered = Gathered::default();
         let mut issuers: Vec<String> = Vec::new();
         for listener in snapshots.iter().flat_map(|s| s.listeners()) {
@@ -146,15 +154,23 @@ impl Universe {
             Attribute::Method,
             TestValue::Text(Matcher::Exact("OPTIONS".into())),
         );
-        if !issuers.is_empty() {
+        if !issuers.is_empty() || callers.tokens {
             let bearer = TestValue::Text(Matcher::Prefix("Bearer ".into()));
             gathered.test(Attribute::Header(AUTHORIZATION.into()), bearer);
         }
-        Self::build(&gathered, &issuers, snapshots)
+        Self::build(&gathered, &issuers, snapshots, callers)
     }
 
-    fn build(gathered: &Gathered, issuers: &[String], snapshots: &[&Snapshot]) -> Self {
-        let mut all = Self::default();
+    fn build(
+        gathered: &Gathered,
+        issuers: &[String],
+        snapshots: &[&Snapshot],
+        callers: Callers,
+    ) -> Self {
+        let mut all = Self {
+            callers,
+            ..Self::default()
+        };
         all.push(Kind::Authority, Vec::new(), Vec::new());
         all.by_attribute.insert(Attribute::Authority, AUTHORITY);
         all.methods(gathered.of(&Attribute::Method));
@@ -169,6 +185,14 @@ impl Universe {
         all.by_attribute.insert(Attribute::Scheme, dim);
         all.connections(gathered, snapshots);
         all.tokens(gathered, issuers);
+        let named = |count: usize| {
+            let names = (1..=count).map(|i| Example::Text(i.to_string()));
+            std::iter::once(Example::Absent).chain(names).collect()
+        };
+        let accounts = named(all.callers.accounts.len());
+        all.account_dim = all.push(Kind::Account, accounts, Vec::new());
+        let persons = named(all.callers.persons.len());
+        all.person_dim = all.push(Kind::Person, persons, Vec::new());
         for (attribute, tests) in &gathered.0 {
             let tests: Vec<TestValue> = tests.values().cloned().collect();
             match attribute {
@@ -219,7 +243,7 @@ impl Universe {
     }
 
     fn tokens(&mut self, gathered: &Gathered, issuers: &[String]) {
-        let states: &[&str] = if issuers.is_empty() {
+        let states: &[&str] = if issuers.is_empty() && !self.callers.tokens {
             &["none"]
         } else {
             &["none", "invalid", "valid"]
@@ -340,6 +364,13 @@ impl Universe {
             .copied()
     }
 
+    /// What rules look at of a token.
+    pub(crate) fn token_dims(&self) -> impl Iterator<Item = Dim> + use<> {
+        let attributes = [Attribute::Issuer, Attribute::Subject];
+        let known = attributes.map(|a| self.by_attribute.get(&a).copied());
+        known.into_iter().flatten().chain([self.token])
+    }
+
     pub(crate) fn tail_dim(&self) -> Dim {
         self.tail
     }
@@ -378,9 +409,11 @@ impl Universe {
 
     /// The requests that a listener accepting tokens of these issuers can see:
     /// a token travels in a header, and one that verifies is of an issuer.
-    pub(crate) fn domain(&self, sets: &mut Sets, issuers: &[String]) -> Set {
+    /// Access levels look at tokens whoever issues them.
+    pub(crate) fn domain(&self, sets: &mut Sets, issuers: &[String], enforces: bool) -> Set {
         let none = self.token(sets, TOKEN_NONE);
-        if issuers.is_empty() {
+        let levels = enforces && self.callers.tokens;
+        if issuers.is_empty() && !levels {
             return none;
         }
         let bearer = TestValue::Text(Matcher::Prefix("Bearer ".into()));
@@ -396,7 +429,11 @@ impl Universe {
                 known = sets.or(known, of);
             }
         }
-        let valid = sets.and(valid, known);
+        let valid = if levels {
+            valid
+        } else {
+            sets.and(valid, known)
+        };
         let with = sets.or(invalid, valid);
         let with = sets.and(with, bearer);
         // Without a token no bearer value is sent.
@@ -521,7 +558,8 @@ impl Universe {
                     TOKEN_NONE
                 })
             }
-            Kind::Issuer | Kind::Subject => Some(0),
+            Kind::Account => Some(self.callers.class_of(head)),
+            Kind::Issuer | Kind::Subject | Kind::Person => Some(0),
             Kind::Header(name) => {
                 let lines: Vec<String> = head
                     .headers

@@ -46,6 +46,8 @@ pub(crate) struct Walk<'a, 's> {
     pub(crate) opaque: bool,
     /// No identity header of the client's is left.
     pub(crate) cleaned: bool,
+    /// Filters are passed over.
+    pub(crate) routes_only: bool,
     /// The rules that decided at the crossings before.
     pub(crate) cause: u64,
     pub(crate) seen: &'a mut dyn FnMut(&mut Engine, Seen<'_, 's>),
@@ -160,7 +162,7 @@ impl<'s> Walk<'_, 's> {
         set: Set,
         trail: &[RouteView<'s>],
     ) -> Set {
-        if set.is_none() {
+        if set.is_none() || self.routes_only {
             return set;
         }
         let steps = self.analysis.steps(self.engine, here.at, route);
@@ -281,6 +283,7 @@ impl<'s> Walk<'_, 's> {
                 entrance: self.entrance,
                 opaque: self.opaque,
                 cleaned: self.cleaned,
+                routes_only: self.routes_only,
                 cause: cause(self.cause, front),
                 seen: &mut back,
             };

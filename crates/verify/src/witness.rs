@@ -4,14 +4,17 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use policy::{
-    Answers, Caller, Certificate, CheckAnswer, CheckResponse, ClientTls, Destination, Everything,
-    ListenerView, NoTrace, Question, Refusal, RequestHead, Scheme, Snapshot, Step, TestValue,
-    TokenError, Trace, Verdict, decide, normalise,
+    Answers, Caller, Certificate, CheckAnswer, CheckResponse, ClientTls, Destination, Entrance,
+    Everything, ListenerView, NoTrace, Person, Question, Refusal, RequestHead, Scheme, Snapshot,
+    Step, TestValue, TokenError, TokenHolder, Tokens, Trace, Verdict, Workload, decide, normalise,
 };
+use resources::mesh::ExtAuthzHttp;
 
 use crate::analysis::{Flow, Outcome};
+use crate::callers::{Asker, account};
 use crate::cells::Partition;
 use crate::classes::Example;
+use crate::curl::cost;
 use crate::engine::Engine;
 use crate::language::{Patterns, as_set, holds_for};
 use crate::mdd::{Dim, Set};
@@ -23,6 +26,8 @@ use crate::universe::{AUTHORITY, Kind, TOKEN_INVALID, TOKEN_VALID};
 pub struct Witness {
     /// The request.
     pub head: RequestHead,
+    /// Who it is from.
+    pub asker: Asker,
     /// How it was decided.
     pub steps: Vec<Step>,
     /// The answer in one line.
@@ -42,15 +47,50 @@ pub(crate) fn find(
     cell: Cell<'_>,
     partition: Partition<'_>,
     known: Option<&RequestHead>,
-) -> Option<RequestHead> {
+) -> Option<Found> {
+    let mut path = |engine: &Engine, tail: u16, tests: PathTests<'_>| {
+        path(engine, snapshot, cell, partition, tail, tests)
+    };
+    search(engine, snapshot, listener, flow, &mut path, known)
+}
+
+/// The same with a given path, where the set holds for just that path.
+pub(crate) fn find_at(
+    engine: &mut Engine,
+    snapshot: &Snapshot,
+    listener: ListenerView<'_>,
+    flow: &Flow<'_>,
+    path: &str,
+) -> Option<Found> {
+    let mut given = |_: &Engine, _: u16, _: PathTests<'_>| Some(path.to_owned());
+    search(engine, snapshot, listener, flow, &mut given, None)
+}
+
+/// A request, and who it is from.
+pub(crate) type Found = (RequestHead, Asker);
+
+/// Path tests, and whether each has to hold.
+type PathTests<'t> = &'t [(TestValue, bool)];
+
+/// A path with this tail that satisfies these tests.
+type MakePath<'p> = &'p mut dyn FnMut(&Engine, u16, PathTests<'_>) -> Option<String>;
+
+fn search(
+    engine: &mut Engine,
+    snapshot: &Snapshot,
+    listener: ListenerView<'_>,
+    flow: &Flow<'_>,
+    path: MakePath<'_>,
+    known: Option<&RequestHead>,
+) -> Option<Found> {
     let mut left = flow.set;
     for _ in 0..TRIES {
         let point = engine.sets.first(left)?;
-        if let Some(head) = request(engine, snapshot, listener, flow, cell, partition, &point) {
+        if let Some((head, asker)) = request(engine, listener, flow, path, &point) {
             if known.is_some_and(|known| cost(known) <= cost(&head)) {
                 return None;
             }
-            let confirmed = confirm(snapshot, head, flow.outcome);
+            let confirmed = confirm(snapshot, head, asker, flow.outcome);
             if confirmed.is_some() {
                 return confirmed;
             }
@@ -73,14 +113,15 @@ pub(crate) fn find(
 }
 
 fn request(
-    engine: &mut Engine,
-    snapshot: &Snapshot,
+    engine: &Engine,
     listener: ListenerView<'_>,
     flow: &Flow<'_>,
-    cell: Cell<'_>,
-    partition: Partition<'_>,
+    path: MakePath<'_>,
     point: &[(Dim, u16)],
-) -> Option<RequestHead> {
+) -> Option<Found> {
+    let mut asker = Asker::default();
+    let mut caller = None;
+    let mut has_token = false;
     let mut head = RequestHead {
         entrance: listener.side(),
         method: Method::GET,
@@ -131,6 +172,16 @@ fn request(
                     http::header::AUTHORIZATION,
                     HeaderValue::from_static("Bearer x.y.z"),
                 );
+                has_token = *class == TOKEN_VALID;
+            }
+            (Kind::Account, _) => {
+                let known = usize::from(*class).checked_sub(1);
+                caller = known.and_then(|i| engine.universe.callers.accounts.get(i));
+            }
+            (Kind::Person, _) => {
+                let known = usize::from(*class).checked_sub(1);
+                let person = known.and_then(|i| engine.universe.callers.persons.get(i));
+                asker.session = person.cloned();
             }
             (Kind::Header(name), Some(Example::Lines(lines))) => {
                 let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
@@ -156,8 +207,21 @@ fn request(
     if !query.is_empty() {
         head.query = Some(query.join("&"));
     }
-    head.path = path(engine, snapshot, cell, partition, tail, &tests)?;
-    Some(head)
+    head.path = path(engine, tail, &tests)?;
+    if has_token {
+        let holder = caller.cloned();
+        let holder = holder.unwrap_or_else(|| account("elsewhere", "somebody"));
+        asker.token = Some(TokenHolder::ServiceAccount(holder));
+    }
+    if listener.side() == Entrance::Local
+        && let Some(account) = caller
+    {
+        head.workload = Some(Workload {
+            pod: "some-pod".into(),
+            service_account: account.clone(),
+        });
+    }
+    Some((head, asker))
 }
 
 /// Lets a request arrive at a listener; at an entrance as at any.
@@ -245,17 +309,23 @@ fn path(
 }
 
 /// The request, if the decision agrees with the outcome.
-fn confirm(snapshot: &Snapshot, head: RequestHead, outcome: Outcome<'_>) -> Option<RequestHead> {
-    let decided = decided(snapshot, &head, || NoTrace, |_| Vec::new());
-    decided.verdict.is(outcome).then_some(head)
+fn confirm(
+    snapshot: &Snapshot,
+    head: RequestHead,
+    asker: Asker,
+    outcome: Outcome<'_>,
+) -> Option<Found> {
+    let decided = decided(snapshot, &head, &asker, || NoTrace, |_| Vec::new());
+    decided.verdict.is(outcome).then_some((head, asker))
 }
 
 impl Witness {
     /// A request with what decides it.
-    pub(crate) fn of(snapshot: &Snapshot, head: RequestHead) -> Self {
-        let DecidedRequest { steps, answer, .. } = decision(snapshot, &head);
+    pub(crate) fn of(snapshot: &Snapshot, (head, asker): Found) -> Self {
+        let DecidedRequest { steps, answer, .. } = decision_as(snapshot, &head, &asker);
         Self {
             head,
+            asker,
             steps,
             answer,
         }
@@ -311,17 +381,24 @@ pub struct DecidedRequest {
 /// Decides a request of somebody who has neither a session nor a valid token.
 /// Login services are taken to send strangers to the login.
 pub fn decision(snapshot: &Snapshot, head: &RequestHead) -> DecidedRequest {
-    decided(snapshot, head, Vec::new, |steps| steps)
+    decision_as(snapshot, head, &Asker::default())
+}
+
+/// Decides a request of somebody. Login services let through who has a
+/// session, and put the headers there that they may.
+pub fn decision_as(snapshot: &Snapshot, head: &RequestHead, asker: &Asker) -> DecidedRequest {
+    decided(snapshot, head, asker, Vec::new, |steps| steps)
 }
 
 /// The same, with everything that was looked at on the way.
-pub fn explained(snapshot: &Snapshot, head: &RequestHead) -> DecidedRequest {
-    decided(snapshot, head, Everything::default, |trace| trace.0)
+pub fn explained(snapshot: &Snapshot, head: &RequestHead, asker: &Asker) -> DecidedRequest {
+    decided(snapshot, head, asker, Everything::default, |trace| trace.0)
 }
 
 fn decided<T: Trace>(
     snapshot: &Snapshot,
     head: &RequestHead,
+    asker: &Asker,
     begin: fn() -> T,
     steps_of: fn(T) -> Vec<Step>,
 ) -> DecidedRequest {
@@ -330,17 +407,25 @@ fn decided<T: Trace>(
     loop {
         let mut trace = begin();
         let (verdict, answer) = match decide(snapshot, head, &answers, &mut trace) {
-            Verdict::Ask(Question::Caller(_)) => {
+            Verdict::Ask(Question::Caller(tokens)) => {
                 let bearer = head.headers.contains_key(http::header::AUTHORIZATION);
-                answers.caller_is(if bearer {
-                    Caller::BadToken(TokenError("not a token".into()))
-                } else {
-                    Caller::Anonymous
+                let session = asker.session.as_ref();
+                let session = session.filter(|_| tokens == Tokens::SessionOrBearer);
+                answers.caller_is(match (&asker.token, session) {
+                    (Some(holder), _) => Caller::Token(holder.clone()),
+                    (None, _) if bearer => Caller::BadToken(TokenError("not a token".into())),
+                    (None, Some(person)) => Caller::Session(person.clone()),
+                    (None, None) => Caller::Anonymous,
                 });
                 continue;
             }
             Verdict::Ask(Question::Check(check)) => {
                 let login = snapshot.is_login(&check.provider);
+                if let Some(person) = asker.session.as_ref().filter(|_| login) {
+                    let answer = let_through(person, &check.settings);
+                    answers.check_is(check.id, CheckAnswer::Response(answer));
+                    continue;
+                }
                 asked = Some(if login {
                     Decided::Login
                 } else {
@@ -388,6 +473,21 @@ fn decided<T: Trace>(
     }
 }
 
+/// What a login service says to somebody with a session.
+fn let_through(person: &Person, settings: &ExtAuthzHttp) -> CheckResponse {
+    let names = settings.headers_to_upstream_on_allow.iter();
+    let headers = names.filter_map(|name| {
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        let value = HeaderValue::from_str(&person.email).ok()?;
+        (name != http::header::AUTHORIZATION).then_some((name, value))
+    });
+    CheckResponse {
+        status: StatusCode::OK,
+        headers: headers.collect(),
+        body: bytes::Bytes::new(),
+    }
+}
+
 fn sent_away() -> CheckResponse {
     CheckResponse {
         status: StatusCode::FOUND,
@@ -397,91 +497,4 @@ fn sent_away() -> CheckResponse {
         )],
         body: bytes::Bytes::new(),
     }
-}
-
-impl Witness {
-    /// The request as a curl command line; `base` is where the listener is
-    /// reached, for example `http://127.0.0.1:8080`.
-    pub fn curl(&self, base: &str) -> String {
-        let mut line = String::from("curl -si --path-as-is");
-        if self.head.method == Method::HEAD {
-            line.push_str(" --head");
-        } else if self.head.method != Method::GET {
-            line.push_str(&format!(" -X {}", self.head.method));
-        }
-        line.push_str(&format!(" -H 'Host: {}'", self.head.authority));
-        for (name, value) in self.sent_headers() {
-            // curl sends an empty header only when it is written with a semicolon.
-            if value.is_empty() {
-                line.push_str(&format!(" -H '{name};'"));
-            } else {
-                line.push_str(&format!(" -H '{name}: {}'", value.replace('\'', "'\\''")));
-            }
-        }
-        let target = self.head.path_and_query().replace('\'', "'\\''");
-        let origin = self.origin(base, &mut line);
-        line.push_str(&format!(" '{origin}{target}'"));
-        let tls = self.head.connection.tls.as_ref();
-        if let Some(shown) = tls.and_then(|tls| tls.certificate.as_ref()) {
-            line.push_str(&format!(
-                " # with a certificate of {}",
-                shown.uris.join(", ")
-            ));
-        }
-        line
-    }
-
-    /// The headers as the client sends them: without itself in `x-forwarded-for`.
-    pub fn sent_headers(&self) -> impl Iterator<Item = (&HeaderName, String)> {
-        let own = format!(", {}", self.head.peer.ip());
-        self.head.headers.iter().map(move |(name, value)| {
-            let mut value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-            if name == "x-forwarded-for" && value.ends_with(&own) {
-                value.truncate(value.len() - own.len());
-            }
-            (name, value)
-        })
-    }
-
-    /// Scheme and host of the URL; a listener that is no entrance is reached at
-    /// its port of the same gateway.
-    fn origin(&self, base: &str, line: &mut String) -> String {
-        let connection = &self.head.connection;
-        let Some(id) = &connection.listener else {
-            return base.to_owned();
-        };
-        let address = base.split_once("://").map_or(base, |(_, rest)| rest);
-        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-        let Some(tls) = &connection.tls else {
-            return format!("http://{host}:{}", id.port);
-        };
-        line.push_str(" -k");
-        if tls.certificate.is_some() {
-            line.push_str(" --cert client.pem --key client.key");
-        }
-        match &tls.sni {
-            None => format!("https://{host}:{}", id.port),
-            Some(sni) => {
-                line.push_str(&format!(" --connect-to '::{host}:{}'", id.port));
-                format!("https://{sni}")
-            }
-        }
-    }
-
-    /// How easy it is to read.
-    pub(crate) fn cost(&self) -> (usize, usize, usize, &str) {
-        cost(&self.head)
-    }
-}
-
-/// Headers a reader has to look at, the length of the path, then oddness:
-/// smaller is easier to read.
-pub(crate) fn cost(head: &RequestHead) -> (usize, usize, usize, &str) {
-    let odd_method = usize::from(head.method != Method::GET);
-    (
-        head.headers.len() + odd_method,
-        head.authority.len(),
-        head.path.len(),
-        &head.path,
-    )
 }

@@ -110,7 +110,7 @@ pub(crate) fn run() -> Result<()> {
         );
     }
     for (hole, (before, after)) in holes.iter().zip(pairs.iter().skip(KNOWN.len())) {
-        let word = match (breaks(hole.claim, before), breaks(hole.claim, after)) {
+        let word = match (breaks(&hole.claim, before), breaks(&hole.claim, after)) {
             (true, false) => "closed ",
             (false, _) => "NO HOLE",
             (true, true) => "OPEN   ",
@@ -148,7 +148,9 @@ fn with_proposal(layers: &[Vec<File>], snapshot: &Snapshot) -> Result<(Vec<Vec<F
         layers
     };
     let cluster = resources::parse_layers(layers).map_err(|errors| anyhow!("{errors}"))?;
-    let proposals = verify::fix(&cluster, snapshot, |yaml| compile(&on_top(yaml)).ok());
+    let proposals = verify::fix(&cluster, snapshot, &verify::Asked::default(), |yaml| {
+        compile(&on_top(yaml)).ok()
+    });
     let proposal = proposals
         .into_iter()
         .find(|proposal| proposal.means == Means::Istio)
@@ -167,7 +169,7 @@ fn base(hole: &Finding) -> &'static str {
 }
 
 /// Whether an answer is what a claim says does not happen.
-fn breaks(claim: Claim, answer: &Observed) -> bool {
+fn breaks(claim: &Claim, answer: &Observed) -> bool {
     let sent_away = matches!(answer.status, Some(302 | 303 | 307 | 401 | 403));
     match claim {
         Claim::PlatformNeedsLogin | Claim::NoForgedIdentity | Claim::ModelsClosedOutside => {
@@ -175,6 +177,9 @@ fn breaks(claim: Claim, answer: &Observed) -> bool {
         }
         Claim::ModelsAnswerWorkloads | Claim::ForeignUntouched | Claim::LoginReachable => sent_away,
         Claim::ProbesAnswered => matches!(answer.status, Some(404 | 503)),
+        Claim::OneReading => answer.upstream.is_some(),
+        // The seed is asked the built-in claims alone.
+        Claim::Intent(_) => false,
     }
 }
 

@@ -46,11 +46,21 @@ fn bin_folder() -> &'static Path {
     Path::new(SIDEGATE).parent().unwrap()
 }
 
+/// A folder that a reader of the documentation is in: files of the examples are
+/// where they are in the repository.
+pub(crate) fn folder_with_examples() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    std::os::unix::fs::symlink(examples, folder.path().join("examples")).unwrap();
+    folder
+}
+
 /// Runs a pasted command with `sidegate` on the path and the running program's data folder.
 ///
-/// `verify` and `diff` succeed by saying what is wrong, too: exit code 1.
+/// `verify`, `diff` and `fix` succeed by saying what is wrong, too: exit codes 1
+/// and 2.
 fn paste(program: &Sidegate, folder: &Path, command: &str) -> (bool, String) {
-    let tells = ["sidegate verify ", "sidegate diff "];
+    let tells = ["sidegate verify ", "sidegate diff ", "sidegate fix "];
     let tells = tells.iter().any(|c| command.starts_with(c));
     let path = format!(
         "{}:{}",
@@ -72,7 +82,7 @@ fn paste(program: &Sidegate, folder: &Path, command: &str) -> (bool, String) {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
-    let success = output.status.success() || tells && output.status.code() == Some(1);
+    let success = output.status.success() || tells && matches!(output.status.code(), Some(1 | 2));
     (success, text)
 }
 
@@ -116,6 +126,11 @@ fn commands_of_the_docs() {
             example("seed-blog-fix"),
         ),
         (
+            "docs/intents.md",
+            include_str!("../../../../docs/intents.md"),
+            example("seed"),
+        ),
+        (
             "docs/access.md",
             include_str!("../../../../docs/access.md"),
             example("seed"),
@@ -132,7 +147,7 @@ fn commands_of_the_docs() {
         ),
     ] {
         let program = start.start().unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder_with_examples();
         let typed = commands(text);
         assert!(!typed.is_empty(), "{name} has no commands");
         for command in typed.iter().filter(|c| !c.starts_with("sidegate up")) {

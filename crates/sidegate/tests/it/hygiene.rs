@@ -20,8 +20,17 @@ fn verify(arguments: &[&str]) -> (Option<i32>, String) {
 fn lints_are_told_and_decide_only_when_strict() {
     let (code, text) = verify(&["--example", "seed"]);
     assert_eq!(code, Some(0), "{text}");
-    assert!(text.contains("critical C1: EnvoyFilter"), "{text}");
-    assert!(text.contains("examples/seed/cluster.yaml:298"), "{text}");
+    assert!(text.contains("critical K1: secret"), "{text}");
+    assert!(text.contains("examples/seed/cluster.yaml:199"), "{text}");
+    // The filter is taken over there; without Sidegate it is what protects.
+    assert!(!text.contains("C1"), "{text}");
+    let (_, broken) = verify(&["--example", "seed-broken"]);
+    assert!(broken.contains("critical C1: EnvoyFilter"), "{broken}");
+    assert!(
+        broken.contains("examples/seed/cluster.yaml:298"),
+        "{broken}"
+    );
+    assert!(broken.contains("which comes with Envoy 1.27"), "{broken}");
     assert_eq!(verify(&["--example", "seed", "--strict"]).0, Some(1));
 }
 

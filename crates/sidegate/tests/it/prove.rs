@@ -34,6 +34,7 @@ fn verify_knows_the_three_stages_of_the_seed() {
                 "models-answer-workloads",
                 "models-closed-outside",
                 "foreign-untouched",
+                "one-reading",
             ],
         ),
         ("seed", 0, vec![]),
@@ -152,4 +153,99 @@ fn a_proposal_put_on_top_holds() {
             );
         }
     }
+}
+
+/// The statements of docs/intents.md: how many come out so, stage by stage.
+#[test]
+fn intents_are_claims_in_every_output() {
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../examples/seed/intents.yaml"
+    );
+    for (name, code, expected) in [
+        ("seed", 0, ["holds"; 6]),
+        (
+            "seed-blog-fix",
+            1,
+            [
+                "violated",
+                "holds",
+                "violated",
+                "says nothing",
+                "violated",
+                "violated",
+            ],
+        ),
+    ] {
+        let json = [
+            "verify",
+            "--example",
+            name,
+            "--intents",
+            file,
+            "--output",
+            "json",
+        ];
+        let output = sidegate(&json);
+        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+        let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        let claims = &report["claims"].as_array().unwrap()[8..];
+        let found: Vec<&str> = claims
+            .iter()
+            .map(|c| c["verdict"].as_str().unwrap())
+            .collect();
+        assert_eq!(found, expected, "{name}");
+        assert_eq!(claims[2]["id"], "myapp-calls-models");
+        assert_eq!(claims[2]["source"]["line"], 13);
+    }
+    let sarif = [
+        "verify",
+        "--example",
+        "seed-blog-fix",
+        "--intents",
+        file,
+        "--output",
+        "sarif",
+    ];
+    let text = stdout(&sidegate(&sarif));
+    assert!(text.contains(r#""ruleId": "myapp-calls-models""#), "{text}");
+    let fix = stdout(&sidegate(&[
+        "fix",
+        "--example",
+        "seed-blog-fix",
+        "--intents",
+        file,
+    ]));
+    assert!(
+        fix.contains("# With Sidegate: every claim holds, for every request."),
+        "{fix}"
+    );
+    let diff = sidegate(&[
+        "diff",
+        "example:seed",
+        "example:seed-blog-fix",
+        "--intents",
+        file,
+    ]);
+    assert_eq!(diff.status.code(), Some(1));
+    assert!(
+        stdout(&diff)
+            .contains("    holds -> violated: myapp calls models: requests from pods app=myapp"),
+        "{}",
+        stdout(&diff)
+    );
+}
+
+#[test]
+fn wrong_intents_are_named_with_line_and_field() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("i.yaml");
+    std::fs::write(&file, "- from: outside\n  to: model\n  expect: maybe\n").unwrap();
+    let path = file.display().to_string();
+    let output = sidegate(&["verify", "--intents", &path]);
+    assert_eq!(output.status.code(), Some(3));
+    let expected = format!(
+        "{path}:3: [0].expect: expected one of `allow`, `deny`, `login`, `token`, found `maybe`"
+    );
+    assert!(stderr(&output).contains(&expected), "{}", stderr(&output));
 }

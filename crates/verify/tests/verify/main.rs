@@ -10,7 +10,10 @@
 
 mod agreement;
 mod connections;
+mod intents;
+mod reading;
 mod seed;
+mod unused;
 
 use policy::{Settings, Snapshot};
 use resources::File;

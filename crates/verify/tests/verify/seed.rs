@@ -14,7 +14,7 @@ fn broken(texts: &[&str]) -> Vec<(Claim, usize)> {
     for finding in &report.findings {
         match out.iter_mut().find(|(claim, _)| *claim == finding.claim) {
             Some((_, count)) => *count += 1,
-            None => out.push((finding.claim, 1)),
+            None => out.push((finding.claim.clone(), 1)),
         }
     }
     out
@@ -41,6 +41,7 @@ fn the_published_cure_opens_the_dashboard_and_the_models() {
             (Claim::ModelsAnswerWorkloads, 2),
             (Claim::ModelsClosedOutside, 2),
             (Claim::ForeignUntouched, 1),
+            (Claim::OneReading, 2),
         ]
     );
     let report = verify::verify(&compile(&[CLUSTER, BLOG_FIX]));
@@ -96,11 +97,16 @@ fn fixes_are_found_and_hold() {
             .map(|t| vec![("test.yaml".into(), (*t).to_owned())])
             .collect();
         let cluster = resources::parse_layers(&layers).unwrap();
-        let proposals = verify::fix(&cluster, &compile(&texts), |yaml| {
-            let mut all = texts.clone();
-            all.push(yaml);
-            Some(compile(&all))
-        });
+        let proposals = verify::fix(
+            &cluster,
+            &compile(&texts),
+            &verify::Asked::default(),
+            |yaml| {
+                let mut all = texts.clone();
+                all.push(yaml);
+                Some(compile(&all))
+            },
+        );
         assert_eq!(proposals.len(), 2);
         for proposal in &proposals {
             assert!(
@@ -173,7 +179,7 @@ spec: {action: CUSTOM, provider: {name: mystery}, rules: [{}]}
 "#;
     let report = verify::verify(&compile(&[CLUSTER, policy]));
     assert_eq!(
-        report.verdict(Claim::PlatformNeedsLogin),
+        report.verdict(&Claim::PlatformNeedsLogin),
         Verdict::NotDecided
     );
     let reasons = &report.undecided[&Claim::PlatformNeedsLogin];

@@ -1,0 +1,338 @@
+//! Whether a path rule is escaped by a path that a backend reads otherwise than
+//! the gateway: asked rule by rule, shown once per rule.
+
+use std::collections::BTreeMap;
+
+use policy::{Attribute, Condition, Destination, HostView, RuleAction, Test};
+use resources::intents::Reading;
+use resources::{ObjectRef, Source};
+use rustc_hash::FxHashMap;
+
+use crate::analysis::{Analysis, Flow, Outcome, compile};
+use crate::cells::{Partition, Side};
+use crate::claims::Claim;
+use crate::engine::Engine;
+use crate::language::holds_for;
+use crate::listener::ListenerPart;
+use crate::mdd::Set;
+use crate::parts::HostPart;
+use crate::paths::Cell;
+use crate::questions::HostAnswers;
+use crate::reading::{Escape, Readings, behind, disguises_of, exemptions_of, read};
+use crate::report::Finding;
+use crate::terms::{Here, Term, hosts_of};
+use crate::universe::{AUTHORITY, tests_of};
+use crate::witness::{self, Witness};
+
+/// A rule that decides by path.
+pub(crate) struct PathRule<'s> {
+    object: &'s ObjectRef,
+    source: &'s Source,
+    index: usize,
+    action: RuleAction,
+    condition: Condition,
+    /// Hosts it can hold for, if it names them.
+    hosts: Option<Vec<String>>,
+    disguises: Vec<Escape>,
+    escaped: Option<Escaped>,
+}
+
+/// A request that escapes a rule, where to, and what it would get otherwise.
+type Escaped = (Witness, Destination, Contrast);
+
+/// What a backend makes of a request that a rule lets through.
+#[derive(Clone, Debug)]
+pub struct Contrast {
+    /// What the backend does that the gateway does not.
+    pub reading: Reading,
+    /// Nobody says how the backend reads paths.
+    pub assumed: bool,
+    /// The path as the backend reads it.
+    pub path: String,
+    /// What a request for that path gets.
+    pub answer: String,
+}
+
+/// Requests that are looked at for this question: more take too long.
+const BUDGET: usize = 6_000;
+
+/// All rules of a listener that decide by path, and what escapes them.
+pub(crate) struct Alike<'a, 's> {
+    analysis: &'a Analysis<'s>,
+    readings: &'a Readings,
+    listener: &'a ListenerPart<'s>,
+    rules: Vec<PathRule<'s>>,
+    budget: usize,
+}
+
+impl<'a, 's> Alike<'a, 's> {
+    pub(crate) fn new(
+        analysis: &'a Analysis<'s>,
+        readings: &'a Readings,
+        at: &'a ListenerPart<'s>,
+    ) -> Self {
+        let mut rules = Vec::new();
+        let enforces = analysis.snapshot.enforces();
+        let authorizers = at.view.authorizers();
+        let asked = authorizers
+            .into_iter()
+            .filter(|a| !(a.denies_all || enforces && a.is_login()))
+            .flat_map(|a| a.rules.unwrap_or_default());
+        // An ALLOW rule lists what is open: only a declared backend makes
+        // something else of it.
+        let listed = at
+            .view
+            .rules()
+            .into_iter()
+            .filter(|r| r.action == RuleAction::Deny || !readings.is_empty());
+        for rule in asked.chain(listed) {
+            let mut tests = Vec::new();
+            tests_of(&rule.condition, &Attribute::Path, &mut tests);
+            if tests.is_empty() {
+                continue;
+            }
+            rules.push(PathRule {
+                object: rule.object,
+                source: rule.source,
+                index: rule.index,
+                action: rule.action,
+                hosts: hosts_of(&rule.condition),
+                disguises: disguises_of(analysis.snapshot, &rule.condition),
+                condition: rule.condition,
+                escaped: None,
+            });
+        }
+        Self {
+            analysis,
+            readings,
+            listener: at,
+            rules,
+            budget: BUDGET,
+        }
+    }
+
+    /// Looks at one virtual host.
+    pub(crate) fn host(&mut self, engine: &mut Engine, host: HostView<'s>) {
+        if self.rules.iter().all(|rule| rule.escaped.is_some()) {
+            return;
+        }
+        let index = self.listener.view.index();
+        let Some(part) = self.analysis.host(engine, index, host) else {
+            return;
+        };
+        let globals = self.analysis.globals(engine, self.listener);
+        let partition = Partition {
+            own: &part.strings,
+            globals: &globals,
+        };
+        let name = host.name();
+        let mut seen = Seen::default();
+        let own = part.strings.iter().map(str::to_owned);
+        let mut targets: Vec<String> = own.chain(["/x".to_owned()]).collect();
+        targets.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
+        let mut rules = std::mem::take(&mut self.rules);
+        for rule in &mut rules {
+            let elsewhere = !name.starts_with('*')
+                && rule
+                    .hosts
+                    .as_ref()
+                    .is_some_and(|all| !all.iter().any(|h| h == name));
+            if elsewhere || rule.escaped.is_some() {
+                continue;
+            }
+            let exempt = exemptions_of(self.analysis.snapshot, &rule.condition, &targets);
+            let refuses = rule.action != RuleAction::Allow;
+            let escapes: Vec<&Escape> = rule
+                .disguises
+                .iter()
+                .chain(&exempt)
+                .filter(|e| {
+                    is_possible(&rule.condition, &e.read, refuses)
+                        && is_possible(&rule.condition, &e.sent, !refuses)
+                })
+                .collect();
+            let mut terms = None;
+            for escape in escapes {
+                if self.budget == 0 {
+                    break;
+                }
+                let terms = terms.get_or_insert_with(|| {
+                    let here = Here::of(&self.listener.view);
+                    compile(engine, here, &part.authorities, &rule.condition).unwrap_or_default()
+                });
+                let here = (&*part, partition);
+                let found = self.escaped(engine, here, &mut seen, escape, terms, refuses);
+                if let Some(found) = found {
+                    rule.escaped = Some(found);
+                    break;
+                }
+            }
+        }
+        self.rules = rules;
+    }
+
+    fn escaped(
+        &mut self,
+        engine: &mut Engine,
+        (part, partition): (&HostPart<'s>, Partition<'_>),
+        seen: &mut Seen<'s>,
+        escape: &Escape,
+        terms: &[Term],
+        refuses: bool,
+    ) -> Option<Escaped> {
+        let snapshot = self.analysis.snapshot;
+        let Escape {
+            sent,
+            read: target,
+            reading,
+        } = escape;
+        for path in [sent, target] {
+            if !seen.0.contains_key(path) {
+                self.budget = self.budget.checked_sub(1)?;
+                let cell = partition.cell_of(path)?;
+                let placed = (self.listener, part);
+                let side = Side::of(engine, placed, cell);
+                let flows = self.analysis.flows(engine, placed, cell, &side);
+                let aims = self.analysis.aims(engine, placed, cell, &side);
+                seen.0.insert(path.clone(), (flows, aims));
+            }
+        }
+        let (open, _) = seen.0.get(sent)?;
+        let (all, aims) = seen.0.get(target)?;
+        for flow in open {
+            let Outcome::Reaches(destination) = flow.outcome else {
+                continue;
+            };
+            let declared = self.readings.declared(destination);
+            // What is only assumed is said of rules that refuse.
+            if !declared.map_or(refuses, |all| all.contains(reading)) {
+                continue;
+            }
+            let mut wanted = Set::NONE;
+            for aim in aims.iter().filter(|aim| aim.outcome == flow.outcome) {
+                if is_read_alike(*reading, (flow, sent), (aim, target)) {
+                    wanted = engine.sets.or(wanted, aim.set);
+                }
+            }
+            let from = engine.at_path(flow.set, sent);
+            for refused in all.iter().filter(|f| is_refusal(f.outcome)) {
+                let to = engine.sets.and(refused.set, wanted);
+                let to = engine.at_path(to, target);
+                let set = engine.sets.and(from, to);
+                let narrowed = Flow {
+                    set,
+                    ..flow.clone()
+                };
+                let found = witness::find_at(engine, snapshot, self.listener.view, &narrowed, sent);
+                let Some((found, asker)) = found else {
+                    continue;
+                };
+                let mut head = found.clone();
+                let mut by_rule = |path: &str| {
+                    head.path = path.to_owned();
+                    let class = |dim| match dim {
+                        AUTHORITY => position(&part.authorities, &head.authority),
+                        dim => engine.universe.class_of(dim, &head),
+                    };
+                    let at = Cell {
+                        text: path,
+                        region: false,
+                    };
+                    let mut all = terms.iter().filter(|t| t.covers(at));
+                    all.any(|t| engine.sets.contains(t.rest, class) != Some(false))
+                };
+                if by_rule(sent) == refuses || by_rule(target) != refuses {
+                    continue;
+                }
+                let otherwise = witness::decision_as(snapshot, &head, &asker);
+                if !otherwise.verdict.is(refused.outcome) {
+                    continue;
+                }
+                let contrast = Contrast {
+                    reading: *reading,
+                    assumed: declared.is_none(),
+                    path: target.clone(),
+                    answer: otherwise.answer,
+                };
+                let witness = Witness::of(snapshot, (found, asker));
+                return Some((witness, destination.clone(), contrast));
+            }
+        }
+        None
+    }
+
+    /// What was found, one for each rule.
+    pub(crate) fn answers(self) -> HostAnswers {
+        let open = self.rules.iter().filter(|rule| rule.escaped.is_none());
+        let open = open.count();
+        let listener = self.listener.view.describe().to_string();
+        let mut undecided = BTreeMap::new();
+        if self.budget == 0 && open > 0 {
+            let why = format!(
+                "{listener}: {open} rules on paths, and too many hosts to try each path under"
+            );
+            undecided.insert(Claim::OneReading, vec![why]);
+        }
+        let all = self.rules.into_iter().filter_map(|rule| {
+            let (witness, destination, contrast) = rule.escaped?;
+            let place = format!("spec.rules[{}]", rule.index);
+            let key = format!("{} {place}", rule.object);
+            let finding = Finding {
+                claim: Claim::OneReading,
+                witness,
+                listener: listener.clone(),
+                destination: Some(destination),
+                route: (rule.object.clone(), rule.source.clone(), place),
+                count: 1,
+                contrast: Some(contrast),
+            };
+            Some((key, finding))
+        });
+        HostAnswers::new(all.collect(), undecided)
+    }
+}
+
+/// Flows of paths that were looked at in a virtual host, and where the routes
+/// alone lead.
+#[derive(Default)]
+struct Seen<'s>(FxHashMap<String, Both<'s>>);
+
+type Both<'s> = (Vec<Flow<'s>>, Vec<Flow<'s>>);
+
+fn is_refusal(outcome: Outcome<'_>) -> bool {
+    matches!(
+        outcome,
+        Outcome::Denied | Outcome::Login | Outcome::Token | Outcome::Authorizer
+    )
+}
+
+/// Whether the backend makes the same of two paths that get to it.
+fn is_read_alike(reading: Reading, one: (&Flow<'_>, &str), other: (&Flow<'_>, &str)) -> bool {
+    let there = |(flow, path): (&Flow<'_>, &str)| {
+        let mut path = path.to_owned();
+        for route in &flow.trail {
+            path = behind(route.rewrite(), &path)?;
+        }
+        Some(read(reading, &path))
+    };
+    let one = there(one);
+    one.is_some() && one == there(other)
+}
+
+fn position(authorities: &[String], authority: &str) -> Option<u16> {
+    let found = authorities.iter().position(|a| a == authority)?;
+    u16::try_from(found).ok()
+}
+
+/// Whether a condition can hold, or fail, for requests of a path.
+fn is_possible(condition: &Condition, path: &str, wanted: bool) -> bool {
+    let each = |c: &Condition| is_possible(c, path, wanted);
+    match (condition, wanted) {
+        (Condition::Not(inner), _) => is_possible(inner, path, !wanted),
+        (Condition::All(all), true) | (Condition::Any(all), false) => all.iter().all(each),
+        (Condition::All(all), false) | (Condition::Any(all), true) => all.iter().any(each),
+        (Condition::Test(Test { attribute, value }), _) => {
+            *attribute != Attribute::Path || holds_for(value, path) == wanted
+        }
+    }
+}

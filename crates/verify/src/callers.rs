@@ -1,0 +1,184 @@
+//! Who requests are from, as far as limits of routes and intents tell callers
+//! apart.
+
+use policy::{Entrance, Limits, Person, RequestHead, ServiceAccount, Snapshot, TokenHolder};
+
+use crate::intents::{Intent, Origin};
+use crate::mdd::{Set, Sets};
+use crate::universe::{TOKEN_NONE, TOKEN_VALID, Universe};
+
+/// Who a request is from, beside what it says itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asker {
+    /// Has a session.
+    pub session: Option<Person>,
+    /// Holds a token that verifies.
+    pub token: Option<TokenHolder>,
+}
+
+/// The callers that are told apart. Nobody is, where nobody asks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Callers {
+    pub(crate) accounts: Vec<ServiceAccount>,
+    /// People who are logged in; empty where no intent speaks of them.
+    pub(crate) persons: Vec<Person>,
+    /// Tokens that verify are looked at where access levels are enforced.
+    pub(crate) tokens: bool,
+}
+
+impl Callers {
+    pub(crate) fn of(snapshots: &[&Snapshot], intents: &[Intent]) -> Self {
+        use resources::intents::Identity;
+        let mut out = Self {
+            tokens: intents.iter().any(|i| i.identity == Identity::Token),
+            ..Self::default()
+        };
+        let mut users: Vec<&str> = Vec::new();
+        let mut groups: Vec<&str> = Vec::new();
+        let listeners = snapshots.iter().flat_map(|s| s.listeners());
+        let routes = listeners.flat_map(|l| l.hosts()).flat_map(|h| h.routes());
+        let limits = routes.map(|route| &route.access().limits);
+        for limits in limits.filter(|limits| !limits.is_empty()) {
+            for name in &limits.service_accounts {
+                if let Some((namespace, name)) = name.split_once('/') {
+                    out.add(account(namespace, name));
+                }
+            }
+            for namespace in &limits.namespaces {
+                out.add(account(namespace, "default"));
+            }
+            users.extend(limits.users.iter().map(|u| &**u));
+            groups.extend(limits.groups.iter().map(|g| &**g));
+        }
+        for intent in intents {
+            match &intent.from {
+                Origin::Accounts(accounts) => accounts.iter().for_each(|a| out.add(a.clone())),
+                // One that no limit names stands for all others.
+                Origin::Namespace(namespace) => {
+                    let names = ["default", "another", "yet-another"].into_iter();
+                    let mut free = names.map(|name| account(namespace, name));
+                    if let Some(other) = free.find(|a| !out.accounts.contains(a)) {
+                        out.add(other);
+                    }
+                }
+                Origin::Anywhere | Origin::Outside | Origin::Inside => {}
+            }
+        }
+        if intents.iter().any(|i| i.identity == Identity::Login) {
+            users.sort_unstable();
+            users.dedup();
+            groups.sort_unstable();
+            groups.dedup();
+            out.persons = persons(&users, &groups);
+        }
+        out
+    }
+
+    /// The class of the ServiceAccount that a request is known to be of.
+    pub(crate) fn class_of(&self, head: &RequestHead) -> u16 {
+        let caller = head.workload.as_ref().map(|w| &w.service_account);
+        let found = self.accounts.iter().position(|a| Some(a) == caller);
+        found.and_then(|i| u16::try_from(i + 1).ok()).unwrap_or(0)
+    }
+
+    fn add(&mut self, account: ServiceAccount) {
+        if !self.accounts.contains(&account) {
+            self.accounts.push(account);
+        }
+    }
+}
+
+pub(crate) fn account(namespace: &str, name: &str) -> ServiceAccount {
+    ServiceAccount {
+        namespace: namespace.into(),
+        name: name.into(),
+    }
+}
+
+/// Somebody nobody names first. To be in more lists never closes anything: who
+/// is in all groups stands for whoever is in several.
+fn persons(users: &[&str], groups: &[&str]) -> Vec<Person> {
+    let person = |email: &str, groups: &[&str]| Person {
+        email: email.into(),
+        subject: email.into(),
+        groups: groups.iter().map(|g| (*g).into()).collect(),
+    };
+    let anybody = "somebody@example.com";
+    let mut out = vec![person(anybody, &[])];
+    for user in std::iter::once(&anybody).chain(users) {
+        if user != &anybody {
+            out.push(person(user, &[]));
+        }
+        if !groups.is_empty() {
+            out.push(person(user, groups));
+        }
+    }
+    if groups.len() > 1 {
+        out.extend(groups.iter().map(|group| person(anybody, &[group])));
+    }
+    out
+}
+
+impl Universe {
+    /// Requests of ServiceAccounts; `None` stands for callers that none is
+    /// known of.
+    pub(crate) fn accounts(
+        &self,
+        sets: &mut Sets,
+        holds: impl Fn(Option<&ServiceAccount>) -> bool,
+    ) -> Set {
+        let known = self.callers.accounts.iter().map(Some);
+        let classes = std::iter::once(None).chain(known).map(holds);
+        sets.classes(self.account_dim, classes)
+    }
+
+    /// Requests of people who are logged in; `None` stands for all others.
+    pub(crate) fn persons(&self, sets: &mut Sets, holds: impl Fn(Option<&Person>) -> bool) -> Set {
+        let known = self.callers.persons.iter().map(Some);
+        let classes = std::iter::once(None).chain(known).map(holds);
+        sets.classes(self.person_dim, classes)
+    }
+
+    /// Of these requests, those of callers that there can be: who is logged in
+    /// brings nothing else, and outside only a token says whose it is.
+    pub(crate) fn of_possible_callers(&self, sets: &mut Sets, set: Set, entrance: Entrance) -> Set {
+        let nobody = self.persons(sets, |person| person.is_none());
+        let unknown = self.accounts(sets, |account| account.is_none());
+        let without = self.token(sets, TOKEN_NONE);
+        let plain = sets.and(without, unknown);
+        let people = sets.minus(plain, nobody);
+        let others = match entrance {
+            Entrance::External => {
+                let valid = self.token(sets, TOKEN_VALID);
+                let told = sets.or(unknown, valid);
+                sets.and(nobody, told)
+            }
+            Entrance::Local => nobody,
+        };
+        let callers = sets.or(people, others);
+        sets.and(set, callers)
+    }
+
+    /// Requests of ServiceAccounts that are within limits.
+    pub(crate) fn accounts_within(&self, sets: &mut Sets, limits: &Limits) -> Set {
+        self.accounts(sets, |account| {
+            account.is_some_and(|account| {
+                let name = format!("{}/{}", account.namespace, account.name);
+                limits.is_empty()
+                    || limits.namespaces.contains(&account.namespace)
+                    || limits.service_accounts.iter().any(|a| **a == *name)
+            })
+        })
+    }
+
+    /// Requests of people who are within limits.
+    pub(crate) fn persons_within(&self, sets: &mut Sets, limits: &Limits) -> Set {
+        self.persons(sets, |person| {
+            person.is_some_and(|person| {
+                limits.is_empty()
+                    || limits.users.contains(&person.email)
+                    || person.groups.iter().any(|g| limits.groups.contains(g))
+            })
+        })
+    }
+}
