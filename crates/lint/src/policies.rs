@@ -330,8 +330,10 @@ fn ambient(context: &Context<'_>, policy: &Object<AuthorizationPolicy>, found: &
         return;
     }
     let hit = context.pods_of(policy).into_iter().find(|pods| {
-        !pods.is_gateway()
-            && labelled("istio.io/dataplane-mode", &pods.namespace).as_deref() == Some("ambient")
+        // A pod may opt in, and out, by itself.
+        let mode = pods.labels.get("istio.io/dataplane-mode").cloned();
+        let mode = mode.or_else(|| labelled("istio.io/dataplane-mode", &pods.namespace));
+        !pods.is_gateway() && mode.as_deref() == Some("ambient")
     });
     let Some(pods) = hit else { return };
     let waypoint = labelled("istio.io/use-waypoint", &pods.namespace);

@@ -5,6 +5,8 @@ use resources::mesh::Normalization;
 
 use crate::{Finding, lint, sarif};
 
+mod platform;
+
 /// A gateway with a Service in front, and an authorizer.
 const BASE: &str = r#"
 apiVersion: v1

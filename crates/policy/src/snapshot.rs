@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use resources::cluster::Unread;
 use resources::mesh::Normalization;
 use resources::sidegate::Mode;
 use resources::{Cluster, ObjectRef, ServiceName, Source};
@@ -78,7 +79,7 @@ impl Snapshot {
     /// that only deserve attention are in [`Snapshot::warnings`].
     pub fn compile(cluster: &Cluster, settings: &Settings) -> Result<Self, Vec<Problem>> {
         let mut errors = Vec::new();
-        let mut warnings = Vec::new();
+        let mut warnings: Vec<Problem> = cluster.unread.iter().map(unread).collect();
         let version = istio_version(cluster, settings, &mut errors);
         let sidegate = cluster.sidegate.as_ref();
         let mut snapshot = Self {
@@ -140,7 +141,7 @@ impl Snapshot {
         errors: &mut Vec<Problem>,
         warnings: &mut Vec<Problem>,
     ) {
-        let builder = Builder { traffic, pods };
+        let builder = Builder::new(traffic, pods);
         let authorization = Arc::new(authorization(cluster, pods, version, warnings));
         let planned = planned(&pods.gateways(cluster), &builder, warnings);
         let connections = Arc::new(authorization.for_connections());
@@ -202,6 +203,8 @@ impl Snapshot {
             }
             hosts.index();
             filter_warnings.extend(not_understood.iter().map(NotUnderstood::problem));
+            // Told already, with the object it is in.
+            not_understood.extend(builder.refused.take());
             let plain = chain_plan.tls.is_none() && chain_plan.bind.is_empty() && !opaque;
             let leads_here = |exposed: &&ExposedPort| plain && exposed.listener == port;
             for exposed in pods.ports.iter().filter(leads_here) {
@@ -504,5 +507,17 @@ impl Listener {
             hosts.unwrap_or_default()
         )
         .into()
+    }
+}
+
+/// An object that a cluster might apply and that is not looked at here.
+fn unread(unread: &Unread) -> Problem {
+    Problem {
+        object: Some(unread.object.clone()),
+        source: Some(unread.source.clone()),
+        message: format!(
+            "apiVersion: `{}` is not a version that is read; the object is not looked at",
+            unread.version
+        ),
     }
 }

@@ -1,5 +1,6 @@
 //! The route table of one listener (istio `buildGatewayHTTPRouteConfig`).
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use resources::istio::{Gateway, HttpMatch, HttpRoute, Server};
 use resources::{Object, ObjectRef, Source};
 
 use crate::access::RouteAccess;
+use crate::opaque::{NotUnderstood, Scope};
 use crate::routes::{Route, Surroundings};
 use crate::settings::Problem;
 use crate::traffic::{Bound, MESH, Traffic, gateway_key, gateway_name};
@@ -17,6 +19,8 @@ use crate::workloads::{GatewayPods, selects};
 pub(crate) struct Builder<'a, 'c> {
     pub(crate) traffic: &'a Traffic<'c>,
     pub(crate) pods: &'a GatewayPods,
+    /// Routes that a proxy refuses, and with them the whole table.
+    pub(crate) refused: RefCell<Vec<NotUnderstood>>,
 }
 
 /// Virtual hosts in the order in which they appeared.
@@ -42,7 +46,15 @@ impl Table {
     }
 }
 
-impl Builder<'_, '_> {
+impl<'a, 'c> Builder<'a, 'c> {
+    pub(crate) fn new(traffic: &'a Traffic<'c>, pods: &'a GatewayPods) -> Self {
+        Self {
+            traffic,
+            pods,
+            refused: RefCell::default(),
+        }
+    }
+
     pub(crate) fn build(
         &self,
         servers: &[(&Object<Gateway>, &Server)],
@@ -96,10 +108,7 @@ impl Builder<'_, '_> {
     /// objects on a host the oldest serves.
     pub(crate) fn mesh(traffic: &Traffic<'_>, problems: &mut Vec<Problem>) -> VirtualHosts {
         let pods = GatewayPods::nowhere();
-        let builder = Builder {
-            traffic,
-            pods: &pods,
-        };
+        let builder = Builder::new(traffic, &pods);
         let server = Server {
             port: resources::istio::Port {
                 number: 80,
@@ -234,6 +243,17 @@ impl Builder<'_, '_> {
             Ok(route) => Some(Arc::new(route)),
             Err(message) => {
                 problems.push(problem(format!("{message}; the route is left out")));
+                let refused = NotUnderstood {
+                    object: origin.object.clone(),
+                    source: origin.source.clone(),
+                    place: format!("spec.{}", origin.place),
+                    why: message,
+                    scope: Scope::Listener,
+                };
+                let mut known = self.refused.borrow_mut();
+                if !known.contains(&refused) {
+                    known.push(refused);
+                }
                 None
             }
         }

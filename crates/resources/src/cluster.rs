@@ -9,7 +9,7 @@ use crate::istio::{
 };
 use crate::kserve::{InferenceService, IngressConfig};
 use crate::mesh::MeshConfig;
-use crate::meta::{Object, ObjectRef, ServiceName};
+use crate::meta::{Object, ObjectRef, ServiceName, Source};
 use crate::sidegate::Sidegate;
 
 /// Every known object of a configuration, and the settings read out of its
@@ -53,8 +53,21 @@ pub struct Cluster {
     pub objects: usize,
     /// Kinds that are not known, with how often each occurs.
     pub unknown_kinds: Vec<(String, usize)>,
+    /// Objects of known kinds whose API version is not read, and which is.
+    pub unread: Vec<Unread>,
     /// Files that were read, for watching.
     pub files: Vec<PathBuf>,
+}
+
+/// An object of a known kind in an API version that is not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// The object.
+    pub object: ObjectRef,
+    /// Where it is written.
+    pub source: Source,
+    /// `security.istio.io/v1alpha1`.
+    pub version: String,
 }
 
 /// A Service whose requests a model answers.

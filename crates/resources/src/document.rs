@@ -128,10 +128,7 @@ fn values(
                 let at = error.location().map_or(source.line, |l| {
                     line + u32::try_from(l.line()).unwrap_or(1).saturating_sub(1)
                 });
-                let message = format!(
-                    "not YAML: {}",
-                    one_line(&error.without_snippet().to_string())
-                );
+                let message = format!("not YAML: {}", plain(&error.without_snippet().to_string()));
                 errors.push(LoadError::new(
                     &Source { line: at, ..source },
                     None,
@@ -155,6 +152,30 @@ pub(crate) fn options() -> serde_saphyr::Options {
             max_events: 4_000_000,
             max_buffered_comment_events: 10_000,
         },
+    }
+}
+
+/// What the parser says, in words for people.
+fn plain(message: &str) -> String {
+    let message = one_line(message);
+    let bounds = [
+        ("budget breached: Depth", "is nested deeper than 64 levels"),
+        (
+            "recursion limit exceeded",
+            "is nested deeper than 64 levels",
+        ),
+        (
+            "budget breached: RecordedAnchor",
+            "its anchors expand to too much",
+        ),
+        ("budget breached: Alias", "its anchors expand to too much"),
+        ("budget breached: Nodes", "has more than 2000000 values"),
+        ("budget breached: Events", "has more than 2000000 values"),
+    ];
+    let bound = bounds.iter().find(|(said, _)| message.contains(said));
+    match bound {
+        Some((_, words)) => (*words).to_owned(),
+        None => message.replace(", set DuplicateKeyPolicy in Options if acceptable", ""),
     }
 }
 
@@ -322,7 +343,10 @@ mod tests {
         }
         let mut errors = Vec::new();
         assert!(read(&"f".into(), &text, &mut errors).is_empty());
-        assert!(errors[0].message.starts_with("not YAML"), "{errors:?}");
+        assert_eq!(
+            errors[0].to_string(),
+            "f:6: not YAML: its anchors expand to too much"
+        );
     }
 
     #[test]
@@ -330,5 +354,26 @@ mod tests {
         let mut errors = Vec::new();
         read(&"f".into(), &"[".repeat(100_000), &mut errors);
         assert_eq!(errors.len(), 1);
+        assert_eq!(
+            errors[0].to_string(),
+            "f:1: not YAML: is nested deeper than 64 levels"
+        );
+    }
+
+    #[test]
+    fn a_key_that_is_there_twice_is_refused() {
+        let mut errors = Vec::new();
+        read(
+            &"f".into(),
+            "kind: A\napiVersion: v1\nkind: B\n",
+            &mut errors,
+        );
+        assert!(
+            errors[0]
+                .to_string()
+                .starts_with("f:3: not YAML: duplicate mapping key: kind"),
+            "{errors:?}"
+        );
+        assert!(!errors[0].message.contains("Options"), "{errors:?}");
     }
 }

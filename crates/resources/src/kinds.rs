@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_path_to_error::Segment;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Unread};
 use crate::core::{ConfigMap, Pod, Secret, Workload};
 use crate::document::{Document, one_line, options};
 use crate::endpoints;
@@ -46,6 +46,13 @@ pub(crate) fn add(cluster: &mut Cluster, document: &Document) -> Result<(), Load
     };
     if !served {
         // The kind is known, the version is not: said with the version.
+        if is_read(group, &document.kind) {
+            cluster.unread.push(Unread {
+                object: document.reference(),
+                source: document.source.clone(),
+                version: format!("{group}/{version}"),
+            });
+        }
         let mut kind = named(document);
         if !version.is_empty() {
             kind.push_str(&format!("/{version}"));
@@ -87,6 +94,23 @@ pub(crate) fn add(cluster: &mut Cluster, document: &Document) -> Result<(), Load
         _ => unknown(cluster, document),
     }
     Ok(())
+}
+
+/// Kinds that decide about requests: what is left out of them may open something.
+fn is_read(group: &str, kind: &str) -> bool {
+    match group {
+        NETWORKING => matches!(
+            kind,
+            "Gateway" | "VirtualService" | "EnvoyFilter" | "ServiceEntry"
+        ),
+        SECURITY => matches!(kind, "AuthorizationPolicy" | "RequestAuthentication"),
+        KSERVE => kind == "InferenceService",
+        GATEWAY_API => matches!(
+            kind,
+            "Gateway" | "HTTPRoute" | "GRPCRoute" | "ReferenceGrant"
+        ),
+        _ => false,
+    }
 }
 
 /// Counts a kind nothing is read of, as `kind.group`.

@@ -44,6 +44,9 @@ pub(crate) enum Command {
     /// Say which requests are answered otherwise by another configuration
     #[command(after_help = DIFF_EXAMPLES)]
     Diff(DiffArgs),
+    /// Say who gets to a Service, a host, or the routes of an owner
+    #[command(after_help = WHO_EXAMPLES)]
+    WhoReaches(WhoArgs),
     /// Propose the smallest change with which every claim holds
     #[command(after_help = FIX_EXAMPLES)]
     Fix(FixArgs),
@@ -58,6 +61,12 @@ Examples:
   sidegate report ./cluster.yaml --compare ./tomorrow.yaml -o change.html
   sidegate report ./cluster.yaml --istio-version 1.18..1.31 -o upgrade.html
   kubectl kustomize ./overlay | sidegate report - -o report.html";
+
+const WHO_EXAMPLES: &str = "\
+Examples:
+  sidegate who-reaches model --example seed
+  sidegate who-reaches kubeflow/centraldashboard ./cluster.yaml
+  sidegate who-reaches shop.example.com ./cluster.yaml --output json";
 
 const FIX_EXAMPLES: &str = "\
 Examples:
@@ -314,6 +323,20 @@ pub(crate) enum FixMeans {
     Istio,
     /// A Sidegate object
     Sidegate,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhoArgs {
+    /// NAMESPACE/SERVICE[:PORT], a host, or `platform`, `model`, `foreign`, `login`
+    pub(crate) target: String,
+    /// Files and folders of Kubernetes YAML, `-` for standard input
+    /// [default: the example `seed`]
+    pub(crate) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Answer as text or JSON
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Args)]

@@ -29,6 +29,7 @@ mod token;
 mod up;
 mod verify;
 mod watch;
+mod who;
 
 use std::process::ExitCode;
 
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         cli::Command::Explain(args) => explain::run(args),
         cli::Command::Verify(args) => verify::run(args),
         cli::Command::Diff(args) => diff::run(args),
+        cli::Command::WhoReaches(args) => who::run(args),
         cli::Command::Fix(args) => fix::run(args),
         cli::Command::Report(args) => report::run(args),
     };

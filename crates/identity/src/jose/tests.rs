@@ -146,3 +146,43 @@ proptest! {
         }
     }
 }
+
+/// CVE-2022-21449: r = s = 0 verified for every message; nor do other lengths
+/// and encodings stand for a signature (RFC 7518, 3.4).
+#[test]
+fn an_ecdsa_signature_of_zeros_is_none() {
+    // The base point of P-256 (SEC 2, 2.4.2), and the order of its group.
+    let point = |hex: &str| {
+        let digits: Vec<u8> = hex
+            .as_bytes()
+            .chunks(2)
+            .map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap())
+            .collect();
+        URL_SAFE_NO_PAD.encode(digits)
+    };
+    let x = point("6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296");
+    let y = point("4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5");
+    let key = json!({"kty": "EC", "crv": "P-256", "kid": "k", "x": x, "y": y});
+    let keys = KeySet::parse(json!({ "keys": [key] }).to_string().as_bytes()).unwrap();
+    let order = [
+        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc,
+        0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+    ];
+    let mut one = [0; 64];
+    one[31] = 1;
+    one[63] = 1;
+    let der = [0x30, 6, 2, 1, 1, 2, 1, 1];
+    for signature in [
+        &[0; 64][..],
+        &[0; 63],
+        &[0; 65],
+        &[],
+        &[order, order].concat(),
+        &[[0; 32], order].concat(),
+        &one,
+        &der,
+    ] {
+        let found = keys.verify(Algorithm::Es256, Some("k"), b"x", signature);
+        assert_eq!(found.unwrap_err(), JwtError::Signature, "{signature:?}");
+    }
+}

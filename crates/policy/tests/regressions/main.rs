@@ -212,3 +212,38 @@ fn text(folder: &Path) -> String {
     }
     all
 }
+
+/// V06: what is too large is refused in bounded time, with the object named,
+/// and nothing is proved about a listener whose proxy refuses its routes.
+#[test]
+fn regexes_are_bounded_and_refused_ones_leave_nothing_proved() {
+    let long = "(a|b)".repeat(50_000);
+    let nested = format!("{}a{}", "(".repeat(5_000), ")".repeat(5_000));
+    let begin = std::time::Instant::now();
+    for (regex, accepted) in [
+        ("(a{1,1000}){1,1000}", false),
+        ("((a{100}){100}){100}", false),
+        (r"[\pL\pN]{1000}", false),
+        (long.as_str(), false),
+        (nested.as_str(), false),
+        ("/v[0-9]+/models/.*", true),
+        ("(?=a)b", false),
+    ] {
+        let route = format!(
+            "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: regex, namespace: apps}}\nspec: {{hosts: [r.example], gateways: [gateway], http: [{{match: [{{uri: {{regex: '{regex}'}}}}], route: [{{destination: {{host: app.apps.svc.cluster.local}}}}]}}]}}\n"
+        );
+        let cluster = resources::parse(&[("test.yaml".into(), format!("{BASE}{route}"))]).unwrap();
+        let snapshot = Snapshot::compile(&cluster, &Settings::default()).unwrap();
+        let told: Vec<String> = snapshot
+            .warnings()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let named = told
+            .iter()
+            .any(|w| w.contains("VirtualService apps/regex: spec.http[0]: regex"));
+        assert_eq!(named, !accepted, "{told:?}");
+        assert_eq!(snapshot.not_understood().count(), usize::from(!accepted));
+    }
+    assert!(begin.elapsed().as_secs() < 20, "{:?}", begin.elapsed());
+}

@@ -157,6 +157,31 @@ fn commands_of_the_docs() {
     }
 }
 
+/// Each question of docs/questions.md has a command, and each quoted line is in
+/// what the command before it says.
+#[test]
+fn questions_and_their_answers() {
+    let program = example("seed").start().unwrap();
+    let folder = folder_with_examples();
+    let text = include_str!("../../../../docs/questions.md");
+    let mut said = String::new();
+    let (mut questions, mut quoted) = (0, 0);
+    for line in text.lines() {
+        if line.starts_with("**") {
+            questions += 1;
+            assert!(line.starts_with(&format!("**{questions}. ")), "{line}");
+            said.clear();
+        } else if let Some(command) = line.strip_prefix("    sidegate ") {
+            said = paste(&program, folder.path(), &format!("sidegate {command}")).1;
+        } else if let Some(expected) = line.strip_prefix("> ") {
+            assert!(said.contains(expected), "{expected}\n---\n{said}");
+            quoted += 1;
+        }
+    }
+    assert_eq!(questions, 15);
+    assert!(quoted >= 20);
+}
+
 /// The story's three stages, each under the example its section starts.
 #[test]
 fn the_story_of_the_seed() {
