@@ -1,6 +1,7 @@
 //! The authorization policies of gateway pods, and the providers of CUSTOM ones.
 
 use resources::istio::AuthorizationPolicy;
+use resources::mesh::{ExtAuthzGrpc, ExtAuthzHttp};
 use resources::{Cluster, Object, ServiceName};
 
 use crate::peer::TrustDomains;
@@ -223,38 +224,57 @@ fn provider(
             "spec.provider.name: `{name}` is no provider name for Istio {version}, expected lower-case letters, digits and `-`"
         ));
     }
-    match found {
-        None => broken(format!(
+    let Some(found) = found else {
+        return broken(format!(
             "spec.provider.name: no extension provider `{name}` in the mesh configuration"
-        )),
-        Some(found) => match &found.envoy_ext_authz_http {
-            Some(http) => {
-                let mut settings = http.clone();
-                if version < IstioVersion::DOWNSTREAM_ON_ALLOW {
-                    settings.headers_to_downstream_on_allow.clear();
-                }
-                let mut authorizer =
-                    Authorizer::http(name, settings, object.reference(), object.source.clone());
-                let host = http.service.rsplit('/').next().unwrap_or_default();
-                let known = ServiceName::from_host(host, "istio-system")
-                    .is_some_and(|s| cluster.service(&s).is_some())
-                    || cluster.endpoints.iter().any(|e| e.spec.host == host);
-                if http.port == 0 {
-                    authorizer.kind = AuthorizerKind::Broken(format!(
-                        "extension provider `{name}`: expected a port"
-                    ));
-                } else if !known {
-                    authorizer.kind = AuthorizerKind::Broken(format!(
-                        "extension provider `{name}`: no Service `{}`",
-                        http.service
-                    ));
-                }
-                authorizer
-            }
-            None => broken(format!(
-                "extension provider `{name}`: only envoyExtAuthzHttp providers can be asked here"
-            )),
-        },
+        ));
+    };
+    let (mut settings, grpc) = match (&found.envoy_ext_authz_http, &found.envoy_ext_authz_grpc) {
+        (Some(http), _) => (http.clone(), false),
+        (None, Some(grpc)) => (over_grpc(grpc), true),
+        (None, None) => {
+            return broken(format!(
+                "extension provider `{name}`: expected envoyExtAuthzHttp or envoyExtAuthzGrpc"
+            ));
+        }
+    };
+    if version < IstioVersion::DOWNSTREAM_ON_ALLOW {
+        settings.headers_to_downstream_on_allow.clear();
+    }
+    let host = settings.service.rsplit('/').next().unwrap_or_default();
+    let known = ServiceName::from_host(host, "istio-system")
+        .is_some_and(|s| cluster.service(&s).is_some())
+        || cluster.endpoints.iter().any(|e| e.spec.host == host);
+    let wrong = if settings.port == 0 {
+        Some(format!("extension provider `{name}`: expected a port"))
+    } else if !known {
+        let service = &settings.service;
+        Some(format!(
+            "extension provider `{name}`: no Service `{service}`"
+        ))
+    } else {
+        None
+    };
+    let mut authorizer =
+        Authorizer::http(name, settings, object.reference(), object.source.clone());
+    authorizer.grpc = grpc;
+    if let Some(wrong) = wrong {
+        authorizer.kind = AuthorizerKind::Broken(wrong);
+    }
+    authorizer
+}
+
+/// The authorizer sees every header and may set any.
+fn over_grpc(grpc: &ExtAuthzGrpc) -> ExtAuthzHttp {
+    ExtAuthzHttp {
+        service: grpc.service.clone(),
+        port: grpc.port,
+        timeout: grpc.timeout.clone(),
+        fail_open: grpc.fail_open,
+        status_on_error: grpc.status_on_error.clone(),
+        include_request_headers_in_check: vec!["*".to_owned()],
+        headers_to_upstream_on_allow: vec!["*".to_owned()],
+        ..ExtAuthzHttp::default()
     }
 }
 

@@ -121,14 +121,14 @@ fn is_listed(list: &[String], name: &str) -> bool {
     })
 }
 
-/// Reads an answer as Envoy does: exactly 200 allows, a server error or no
-/// answer is a failure, anything else is a denial that is passed on.
-pub(crate) fn interpret(settings: &ExtAuthzHttp, answer: &CheckAnswer) -> Outcome {
+/// Reads an answer as Envoy does: exactly 200 allows, a server error over HTTP
+/// or no answer is a failure, anything else is a denial that is passed on.
+pub(crate) fn interpret(settings: &ExtAuthzHttp, grpc: bool, answer: &CheckAnswer) -> Outcome {
     match answer {
         CheckAnswer::Response(response) if response.status == StatusCode::OK => {
             allow(settings, response)
         }
-        CheckAnswer::Response(response) if !response.status.is_server_error() => {
+        CheckAnswer::Response(response) if grpc || !response.status.is_server_error() => {
             Outcome::Deny(Refusal::Answer(denied(settings, response)))
         }
         CheckAnswer::Response(_) | CheckAnswer::Failed(_) if settings.fail_open => Outcome::Allow {
@@ -151,13 +151,18 @@ fn allow(settings: &ExtAuthzHttp, response: &CheckResponse) -> Outcome {
     let mut request = Vec::new();
     let mut downstream = Vec::new();
     for (name, value) in &response.headers {
-        if is_listed(&settings.headers_to_upstream_on_allow, name.as_str()) {
+        let removes = name.as_str() == "x-envoy-auth-headers-to-remove";
+        let all = settings
+            .headers_to_upstream_on_allow
+            .iter()
+            .any(|entry| entry == "*");
+        if is_listed(&settings.headers_to_upstream_on_allow, name.as_str()) && !(removes && all) {
             request.push(HeaderChange::Set(name.clone(), value.clone()));
         }
         if is_listed(&settings.headers_to_downstream_on_allow, name.as_str()) {
             downstream.push(HeaderChange::Add(name.clone(), value.clone()));
         }
-        if name.as_str() == "x-envoy-auth-headers-to-remove" {
+        if removes {
             let names = value.to_str().unwrap_or_default().split(',');
             request.extend(
                 names

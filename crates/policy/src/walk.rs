@@ -294,7 +294,7 @@ impl<'a, T: Trace> Decision<'a, T> {
             let check = providers::check(id, &authorizer.name, settings, authorizer.grpc, head);
             return Err(Stop::Ask(Question::Check(Box::new(check))));
         };
-        match providers::interpret(settings, answer) {
+        match providers::interpret(settings, authorizer.grpc, answer) {
             Outcome::Allow { request, response } => {
                 self.say(hop, Stage::Check, || {
                     (format!("`{}` allows", authorizer.name), object(authorizer))

@@ -100,8 +100,12 @@ pub struct ExtAuthzGrpc {
     /// Service port.
     #[serde(deserialize_with = "port")]
     pub port: u16,
+    /// Duration like `5s`; 600 s if absent.
+    pub timeout: Option<String>,
     /// Continue on error.
     pub fail_open: bool,
+    /// Status on error, 403 by default.
+    pub status_on_error: Option<String>,
 }
 
 fn port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {

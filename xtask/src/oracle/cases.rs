@@ -124,7 +124,8 @@ impl Case {
         let found = providers
             .iter()
             .find(|known| known.get("name") == Some(provider))?;
-        let http = found.get("envoyExtAuthzHttp")?;
+        let http = found.get("envoyExtAuthzHttp");
+        let http = http.or_else(|| found.get("envoyExtAuthzGrpc"))?;
         Some(format!(
             "{}:{}",
             http.get("service")?.as_str()?,

@@ -123,6 +123,10 @@ impl Decider {
             host: check.authority.clone(),
             headers: visible(&check.headers),
         });
+        // Over gRPC there is no answer with such a status but an error.
+        if check.grpc && sent.checker.status >= 500 {
+            return CheckAnswer::Failed("unavailable".into());
+        }
         let headers = sent.checker.headers.iter();
         CheckAnswer::Response(CheckResponse {
             status: StatusCode::from_u16(sent.checker.status).unwrap_or_default(),

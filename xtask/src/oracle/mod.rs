@@ -9,6 +9,7 @@ mod decided;
 mod envoy;
 mod fixtures;
 mod folder;
+mod grpc;
 mod install;
 mod installed;
 mod istio;

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 
+use super::grpc;
 use super::world::{Arrived, Reply, is_transport_header};
 
 /// A request head longer than this is cut off.
@@ -102,6 +103,17 @@ impl Peers {
         let [_, _, high, low] = local.ip().octets();
         let number = usize::from(high) * 250 + usize::from(low).saturating_sub(1);
         let _ = stream.set_nodelay(true);
+        let name = self.lock().names.get(number).cloned().unwrap_or_default();
+        if name.starts_with("grpc|") {
+            let peers = self.clone();
+            grpc::serve(stream, move |mut arrived| {
+                arrived.at = Arrived::service_of(&name);
+                let mut state = peers.lock();
+                state.checks.push(arrived);
+                state.reply.clone()
+            });
+            return;
+        }
         let mut rest = Vec::new();
         while let Some(head) = read_head(&mut stream, &mut rest) {
             let Some((arrived, length)) = parse(&head) else {

@@ -11,7 +11,7 @@ impl Maker<'_> {
     pub(super) fn providers(&mut self) -> Value {
         let mut list = vec![
             json!({"name": "one", "envoyExtAuthzHttp": self.settings(ONE, 80)}),
-            json!({"name": "two", "envoyExtAuthzHttp": self.settings(TWO, 9000)}),
+            self.second(),
         ];
         if self.features.on("broken-custom") {
             list.extend([
@@ -21,6 +21,21 @@ impl Maker<'_> {
             ]);
         }
         json!(list)
+    }
+
+    /// Over HTTP or gRPC.
+    fn second(&mut self) -> Value {
+        if !self.features.on("grpc") || self.dice.percent(50) {
+            return json!({"name": "two", "envoyExtAuthzHttp": self.settings(TWO, 9000)});
+        }
+        let mut settings = json!({"service": TWO, "port": 9000});
+        if self.dice.percent(15) {
+            settings["failOpen"] = json!(true);
+        }
+        if self.dice.percent(20) {
+            settings["statusOnError"] = json!(self.dice.pick(&["503", "401"]));
+        }
+        json!({"name": "two", "envoyExtAuthzGrpc": settings})
     }
 
     fn settings(&mut self, service: &str, port: u16) -> Value {

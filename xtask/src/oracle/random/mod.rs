@@ -25,7 +25,7 @@ use super::run::Job;
 use super::world::World;
 
 /// What clusters may be made of.
-pub(crate) const FEATURES: [&str; 21] = [
+pub(crate) const FEATURES: [&str; 22] = [
     "gateways",      // several Gateways, hosts with namespaces, upper case, httpsRedirect
     "routes",        // matches on everything, rewrite, redirect, direct response
     "headers",       // header operations of routes
@@ -36,6 +36,7 @@ pub(crate) const FEATURES: [&str; 21] = [
     "templates",     // path templates
     "addresses",     // ipBlocks
     "custom",        // external authorizers
+    "grpc",          // authorizers that are asked over gRPC
     "broken-custom", // authorizers that are missing, doubled or misnamed
     "tokens",        // RequestAuthentications, tokens, rules about claims
     "filters",       // EnvoyFilters that insert an authorizer or switch it off
