@@ -13,6 +13,7 @@ import (
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	extauthz "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
+	netauthz "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/ext_authz/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcp "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	upstreams "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
@@ -99,6 +100,11 @@ func (v view) listener(l *listener.Listener) error {
 		}
 		for _, filter := range chain.Filters {
 			typed := filter.GetTypedConfig()
+			if typed != nil && typed.MessageIs(&netauthz.ExtAuthz{}) {
+				if err := v.asked(filter, typed); err != nil {
+					return err
+				}
+			}
 			if typed != nil && typed.MessageIs(&tcp.TcpProxy{}) {
 				if err := v.connections(filter, typed); err != nil {
 					return err
@@ -121,6 +127,23 @@ func (v view) listener(l *listener.Listener) error {
 			filter.ConfigType = &listener.Filter_TypedConfig{TypedConfig: packed}
 		}
 	}
+	return nil
+}
+
+// asked sends questions about connections to the upstreams of the batch.
+func (v view) asked(filter *listener.Filter, typed *anypb.Any) error {
+	var check netauthz.ExtAuthz
+	if err := typed.UnmarshalTo(&check); err != nil {
+		return err
+	}
+	if service := check.GetGrpcService().GetEnvoyGrpc(); service != nil {
+		service.ClusterName = v.upstream(service.ClusterName, grpcPrefix)
+	}
+	packed, err := anypb.New(&check)
+	if err != nil {
+		return err
+	}
+	filter.ConfigType = &listener.Filter_TypedConfig{TypedConfig: packed}
 	return nil
 }
 

@@ -69,6 +69,7 @@ mod tables;
 mod tls;
 mod trace;
 mod traffic;
+mod unmodelled;
 mod versions;
 mod vhosts;
 mod view;

@@ -25,6 +25,7 @@ use crate::settings::{IstioVersion, Problem, Settings};
 use crate::tables::Builder;
 use crate::tls::TlsServer;
 use crate::traffic::{Traffic, gateway_key};
+use crate::unmodelled::unmodelled;
 use crate::vhosts::VirtualHosts;
 use crate::workloads::{ExposedPort, GatewayPods};
 
@@ -143,7 +144,9 @@ impl Snapshot {
     ) {
         let builder = Builder::new(traffic, pods);
         let authorization = Arc::new(authorization(cluster, pods, version, warnings));
-        let planned = planned(&pods.gateways(cluster), &builder, warnings);
+        let gateways = pods.gateways(cluster);
+        let planned = planned(&gateways, &builder, warnings);
+        let unmodelled = unmodelled(&gateways, pods);
         let connections = Arc::new(authorization.for_connections());
         let indexes = Arc::new(Indexes::new(&authorization.policies, &authorization.custom));
         let of_connections = Arc::new(Indexes::new(&connections.policies, &connections.custom));
@@ -181,7 +184,7 @@ impl Snapshot {
             };
             let tokens = !token_issuers.is_empty();
             let mut chain = Chain::generated(authorization, tokens && !opaque, version);
-            let mut not_understood = Vec::new();
+            let mut not_understood = unmodelled.clone();
             if !opaque {
                 patches.listener(
                     &place,

@@ -99,7 +99,7 @@ impl<'a, T: Trace> Decision<'a, T> {
                     let custom = listener.authorization.custom.get(*number).filter(|_| asked);
                     if let Some(custom) = custom {
                         let number = listener.chain.authorizers.len() + number;
-                        self.ask(hop, number, &custom.authorizer, head)?;
+                        self.ask(hop, listener, (number, &custom.authorizer), head)?;
                     }
                 }
                 FilterStep::Authorizer(number) => {
@@ -108,7 +108,7 @@ impl<'a, T: Trace> Decision<'a, T> {
                     if let Some(authorizer) = authorizer
                         && !self.taken_over(hop, authorizer)
                     {
-                        self.ask(hop, *number, authorizer, head)?;
+                        self.ask(hop, listener, (*number, authorizer), head)?;
                     }
                 }
                 FilterStep::Jwt => {
@@ -278,8 +278,8 @@ impl<'a, T: Trace> Decision<'a, T> {
     fn ask(
         &mut self,
         hop: u8,
-        number: usize,
-        authorizer: &Authorizer,
+        listener: &Listener,
+        (number, authorizer): (usize, &Authorizer),
         head: &mut Cow<'_, RequestHead>,
     ) -> Result<(), Stop> {
         let settings = match &authorizer.kind {
@@ -291,7 +291,13 @@ impl<'a, T: Trace> Decision<'a, T> {
             provider: u16::try_from(number).unwrap_or(u16::MAX),
         };
         let Some(answer) = self.answers.check(id) else {
-            let check = providers::check(id, &authorizer.name, settings, authorizer.grpc, head);
+            let mut check = providers::check(id, &authorizer.name, settings, authorizer.grpc, head);
+            if listener.opaque {
+                // There is no request to ask about.
+                check.path_and_query.clear();
+                check.authority.clear();
+                check.headers.clear();
+            }
             return Err(Stop::Ask(Question::Check(Box::new(check))));
         };
         match providers::interpret(settings, authorizer.grpc, answer) {
@@ -299,8 +305,10 @@ impl<'a, T: Trace> Decision<'a, T> {
                 self.say(hop, Stage::Check, || {
                     (format!("`{}` allows", authorizer.name), object(authorizer))
                 });
-                self.changes.response.extend(response);
-                self.apply(head, request);
+                if !listener.opaque {
+                    self.changes.response.extend(response);
+                    self.apply(head, request);
+                }
                 Ok(())
             }
             Outcome::Deny(refusal) => {

@@ -116,9 +116,14 @@ impl Decider {
         if !self.exists(&check.settings.service, check.settings.port) {
             return CheckAnswer::Failed("the Service has no such port".into());
         }
+        let unread = check.path_and_query.is_empty();
         observed.checks.push(Arrived {
             at,
-            method: check.method.to_string(),
+            method: if unread {
+                String::new()
+            } else {
+                check.method.to_string()
+            },
             target: check.path_and_query.clone(),
             host: check.authority.clone(),
             headers: visible(&check.headers),

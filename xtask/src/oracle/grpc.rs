@@ -64,12 +64,16 @@ fn framed(message: &[u8]) -> Bytes {
     all.into()
 }
 
-/// `CheckRequest.attributes.request.http`.
+/// `CheckRequest.attributes.request.http`; about connections that are not read
+/// there is nothing in it.
 fn question(message: &[u8]) -> Option<Arrived> {
-    let mut http = message;
-    for field in [1, 4, 2] {
-        http = fields(http).find_map(|(number, data)| (number == field).then_some(data))?;
-    }
+    let part = |message, field| {
+        fields(message).find_map(|(number, data)| (number == field).then_some(data))
+    };
+    let request = part(part(message, 1)?, 4);
+    let http = request
+        .and_then(|request| part(request, 2))
+        .unwrap_or_default();
     let text = |data: &[u8]| String::from_utf8_lossy(data).into_owned();
     let mut arrived = Arrived {
         at: String::new(),

@@ -188,6 +188,39 @@ fn a_login_for_the_plain_port_alone_leaves_https_open() {
 }
 
 #[test]
+fn what_is_not_modelled_is_not_decided() {
+    let text = PLATFORM
+        .replace("RULE", "ports: ['8080', '8443']")
+        .replace("MODE", "AUTO_PASSTHROUGH");
+    let report = verify::verify(&compile(&[&text]));
+    let reasons = &report.undecided[&Claim::PlatformNeedsLogin];
+    assert!(
+        reasons.iter().any(|why| why.contains("AUTO_PASSTHROUGH")),
+        "{reasons:?}"
+    );
+}
+
+#[test]
+fn tcp_to_the_platform_needs_no_login() {
+    let tcp = "  - {hosts: ['*'], port: {number: 9000, name: tcp, protocol: TCP}}\n---";
+    let route = "  gateways: [kubeflow-gateway]\n  tcp: [{route: [{destination: {host: dashboard.kubeflow.svc.cluster.local, port: {number: 80}}}]}]\n";
+    let text = PLATFORM
+        .replace("RULE", "methods: ['*']")
+        .replace(
+            "MODE, credentialName: c}}\n---",
+            &format!("SIMPLE, credentialName: c}}}}\n{tcp}"),
+        )
+        .replace("  gateways: [kubeflow-gateway]\n", route);
+    let report = verify::verify(&compile(&[&text]));
+    let mut open = report.findings.iter();
+    let open = open.find(|finding| finding.claim == Claim::PlatformNeedsLogin);
+    assert_eq!(
+        open.unwrap().witness.curl("http://gateway:8080"),
+        "curl -si --path-as-is -H 'Host: anything.example' 'http://gateway:9000/'"
+    );
+}
+
+#[test]
 fn a_certificate_is_no_login() {
     assert_eq!(
         holes("ports: ['8080']", "ISTIO_MUTUAL"),
