@@ -91,6 +91,11 @@ impl Decider {
                     let answer = self.answer(sent, &check, &mut observed);
                     answers.check_is(check.id, answer);
                 }
+                // The upstreams do not speak TLS.
+                Verdict::Permit(_) if sent.tls.is_some() && passes_tls(&listener) => {
+                    observed.status = None;
+                    break;
+                }
                 Verdict::Permit(permit) => {
                     self.forward(&permit, head, &mut observed);
                     break;
@@ -187,6 +192,10 @@ impl Decider {
         let service = service.and_then(|name| self.cluster.service(&name));
         service.is_some_and(|s| s.spec.ports.iter().any(|p| p.port == port))
     }
+}
+
+fn passes_tls(listener: &ListenerView<'_>) -> bool {
+    listener.is_opaque() && listener.tls().is_none_or(|tls| !tls.terminates)
 }
 
 /// What of a request is not decided here.
