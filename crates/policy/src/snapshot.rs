@@ -21,6 +21,7 @@ use crate::peer::Peer;
 use crate::places::{Https, Place};
 use crate::request::{Entrance, RequestHead};
 use crate::routepatch;
+use crate::rules::Action;
 use crate::settings::{IstioVersion, Problem, Settings};
 use crate::tables::Builder;
 use crate::tls::TlsServer;
@@ -478,6 +479,12 @@ fn check_platform(cluster: &Cluster, errors: &mut Vec<Problem>) {
 }
 
 impl Listener {
+    /// Whether a policy of an action is more than a dry run.
+    pub(crate) fn enforces(&self, action: Action) -> bool {
+        let mut policies = self.authorization.policies.iter();
+        policies.any(|policy| policy.action == action)
+    }
+
     /// The other end of the connection of a request on its hop to here.
     pub(crate) fn peer<'h>(&self, hop: u8, head: &'h RequestHead) -> Peer<'h> {
         if hop > 0 {

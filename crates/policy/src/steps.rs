@@ -132,6 +132,8 @@ impl<'a> ListenerView<'a> {
             FilterStep::Jwt => StepView::Tokens,
             FilterStep::Policies(action) => match rule_action(*action) {
                 None => StepView::Other,
+                // Where all of them are dry runs nothing is enforced.
+                Some(_) if !self.listener.enforces(*action) => StepView::Other,
                 Some(named) => {
                     let policies = self.listener.authorization.policies.iter();
                     let policies = policies.filter(|policy| policy.action == *action);

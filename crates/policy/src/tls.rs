@@ -78,7 +78,7 @@ impl TlsServer {
     /// envoy `DefaultCertValidator`).
     pub(crate) fn refused(server: &Server) -> Option<&'static str> {
         let tls = server.tls.as_ref()?;
-        let simple = Self::terminating(server)?.clients == ClientCertificates::Ignored;
+        let simple = tls.mode.as_deref() == Some("SIMPLE");
         let from_secret = !tls.credential_name.is_empty() || !tls.credential_names.is_empty();
         (simple && from_secret && !tls.subject_alt_names.is_empty()).then_some(
             "`subjectAltNames` with mode SIMPLE are names that no authority is there to check",

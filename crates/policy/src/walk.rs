@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::answers::{CheckId, Question};
-use crate::authorization::Custom;
+use crate::authorization::{Authorization, Custom};
 use crate::caller::Caller;
 use crate::chain::{Filter, FilterStep, Override};
 use crate::decide::{Decision, Granted, Stop, object, of};
@@ -117,17 +117,21 @@ impl<'a, T: Trace> Decision<'a, T> {
                         .filter(|principal| listener.token_issuers.contains(&principal.issuer));
                 }
                 FilterStep::Policies(action) => {
+                    let Authorization {
+                        policies, dry_runs, ..
+                    } = &*listener.authorization;
+                    self.tried(hop, dry_runs.iter().filter(|p| p.action == *action), facts);
+                    // Where all of them are dry runs nothing is enforced.
+                    if !listener.enforces(*action) {
+                        continue;
+                    }
                     if !T::KEPT
                         && let Some(index) = listener.indexes.of(*action)
                     {
-                        let policies = &listener.authorization.policies;
                         Self::indexed(*action, index.first(policies, facts))?;
                         continue;
                     }
-                    let tried = listener.authorization.dry_runs.iter();
-                    self.tried(hop, tried.filter(|p| p.action == *action), facts);
-                    let policies = listener.authorization.policies.iter();
-                    self.policies(hop, policies.filter(|p| p.action == *action), facts)?;
+                    self.policies(hop, policies.iter().filter(|p| p.action == *action), facts)?;
                 }
                 FilterStep::Rules(policy) => {
                     self.policies(hop, std::iter::once(&**policy), facts)?;
