@@ -2,13 +2,15 @@
 //! with a ribbon for what goes from one to the next. Large configurations are
 //! drawn by group, so that it stays a picture.
 
+mod units;
+
 use std::collections::{BTreeMap, HashMap};
 
-use crate::routes::{Group, Listener};
+use crate::routes::Listener;
 use crate::who::Who;
 
-/// Things in one column; more are drawn by group.
-const MOST: usize = 16;
+use units::{Unit, key, units};
+
 const COLUMNS: [(f64, usize, &str); 5] = [
     (0.0, 21, "Listener"),
     (165.0, 35, "Gateway"),
@@ -58,22 +60,6 @@ pub(crate) struct Node {
     pub(crate) count: usize,
     pub(crate) title: String,
     pub(crate) href: Option<String>,
-}
-
-/// One route of one host, by what it is drawn as in each column.
-struct Unit<'r> {
-    labels: [String; 5],
-    listener: usize,
-    owner: (&'static str, &'static str, usize),
-    who: Who,
-    group: &'r Group,
-}
-
-impl Unit<'_> {
-    fn place(&self) -> (usize, &str, usize, &str, &str) {
-        let [_, gateway, host, object, _] = &self.labels;
-        (self.listener, gateway, self.owner.2, object, host)
-    }
 }
 
 /// What is drawn in a column.
@@ -140,112 +126,6 @@ pub(crate) fn draw(id: &str, title: &str, listeners: &[Listener]) -> Option<Pict
         owners,
         never,
     })
-}
-
-fn units(listeners: &[Listener]) -> Vec<Unit<'_>> {
-    let mut units = Vec::new();
-    for (index, listener) in listeners.iter().enumerate() {
-        for group in &listener.groups {
-            for host in &group.hosts {
-                let name = host.names.first().map_or("", String::as_str);
-                let name = match host.names.len() {
-                    0 | 1 => name.to_owned(),
-                    several => format!("{name} +{}", several - 1),
-                };
-                for row in host.rows.iter().filter(|row| row.who != Who::Never) {
-                    let listener = format!("{} {}", listener.name, listener.port);
-                    units.push(Unit {
-                        labels: [
-                            listener,
-                            row.gateway.clone(),
-                            name.clone(),
-                            row.object.clone(),
-                            row.who.name().to_owned(),
-                        ],
-                        listener: index,
-                        owner: (row.owner, row.owner_class, row.owner_rank),
-                        who: row.who,
-                        group,
-                    });
-                }
-            }
-        }
-    }
-    // What leads to the same object stands together.
-    units.sort_by(|a: &Unit<'_>, b| a.place().cmp(&b.place()));
-    let by_group = |unit: &Unit<'_>| unit.group.name.clone();
-    let by_namespace = |unit: &Unit<'_>| {
-        let [.., object, _] = &unit.labels;
-        let namespace = object
-            .rsplit(' ')
-            .next()
-            .and_then(|name| name.split_once('/'));
-        match namespace {
-            Some((namespace, _)) => format!("{} in {namespace}", unit.owner.0),
-            None => unit.owner.0.to_owned(),
-        }
-    };
-    shorten(&mut units, 2, &by_group);
-    shorten(&mut units, 3, &by_namespace);
-    shorten(&mut units, 3, &|unit| unit.owner.0.to_owned());
-    units
-}
-
-/// Draws a column by group where it has too much in it; what is left beyond the
-/// bound is one.
-fn shorten(units: &mut [Unit<'_>], column: usize, group: &dyn Fn(&Unit<'_>) -> String) {
-    let distinct = |units: &[Unit<'_>]| -> BTreeMap<(String, String), usize> {
-        let mut all = BTreeMap::new();
-        for unit in units {
-            *all.entry(key(unit, column)).or_default() += 1;
-        }
-        all
-    };
-    if distinct(units).len() <= MOST {
-        return;
-    }
-    for unit in units.iter_mut() {
-        let label = group(unit);
-        if let Some(place) = unit.labels.get_mut(column) {
-            *place = label;
-        }
-    }
-    let all = distinct(units);
-    if all.len() <= MOST {
-        return;
-    }
-    let mut largest: Vec<(&(String, String), &usize)> = all.iter().collect();
-    largest.sort_by(|a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
-    let kept: Vec<(String, String)> = largest
-        .iter()
-        .take(MOST - 2)
-        .map(|(key, _)| (*key).clone())
-        .collect();
-    let left = |of: &str| {
-        all.keys()
-            .filter(|k| k.0 == of && !kept.contains(k))
-            .count()
-    };
-    for unit in units.iter_mut() {
-        let key = key(unit, column);
-        if !kept.contains(&key)
-            && let Some(place) = unit.labels.get_mut(column)
-        {
-            *place = format!("{} smaller groups", left(&key.0));
-        }
-    }
-}
-
-/// Gateways and hosts of different listeners are different things.
-fn key(unit: &Unit<'_>, column: usize) -> (String, String) {
-    let label = unit.labels.get(column).cloned().unwrap_or_default();
-    let [listener, ..] = &unit.labels;
-    let of = if (1..=2).contains(&column) {
-        listener.clone()
-    } else {
-        String::new()
-    };
-    (of, label)
 }
 
 fn drafts(units: &[Unit<'_>], column: usize, at: &mut [Vec<usize>], scale: f64) -> Vec<Draft> {
