@@ -262,7 +262,7 @@ pub(crate) struct ExplainArgs {
     #[arg(long, value_name = "PORT")]
     pub(crate) port: Option<String>,
     /// The server name of the client's TLS handshake
-    /// [default with `--port` and an https URL: its host]
+    /// [default with an https URL: its host]
     #[arg(long, value_name = "NAME")]
     pub(crate) sni: Option<String>,
     /// The client's certificate, by its SPIFFE ID or another alternative name

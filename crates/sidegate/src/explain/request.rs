@@ -76,6 +76,7 @@ pub(super) fn head(
     } else {
         Scheme::Http
     };
+    let asked_host = url.host().map(str::to_owned);
     let mut head = RequestHead {
         entrance,
         method,
@@ -91,8 +92,19 @@ pub(super) fn head(
         },
         workload,
     };
-    if let Some(wanted) = &args.port {
-        head.arrive_at(&listener(snapshot, wanted)?);
+    match &args.port {
+        Some(wanted) => head.arrive_at(&listener(snapshot, wanted)?),
+        // A client that speaks TLS comes to where TLS is spoken.
+        None if head.connection.tls.is_some() || scheme == Scheme::Https => {
+            let mut secure = snapshot.listeners().filter(|l| l.tls().is_some());
+            if let Some(listener) = secure.find(|l| l.side() == entrance) {
+                head.arrive_at(&listener);
+                if head.connection.tls.is_none() {
+                    head.connection.tls = asked_host.as_deref().map(ClientTls::asking_for);
+                }
+            }
+        }
+        None => {}
     }
     Ok(head)
 }

@@ -199,6 +199,13 @@ fn a_connection_with_tls_has_a_server_name_and_a_certificate() {
             stderr(&output)
         );
     }
+    // An https URL comes to where TLS is spoken, without a port being named.
+    let output = sidegate(&["explain", &file, "GET", "https://open.example.com/"]);
+    let text = stdout(&output);
+    assert!(
+        text.contains("✓ connection.sni: open.example.com"),
+        "{text}"
+    );
 }
 
 #[test]
