@@ -9,7 +9,7 @@ use verify::{Report, Verdict};
 use crate::picture::{Picture, draw};
 use crate::rich::Rich;
 use crate::routes::{Listener, bound, listeners};
-use crate::told::{ChangeView, ClaimView, LintGroup, changes, claims, lints, sign};
+use crate::told::{ChangeView, ClaimView, LintGroup, REASONS, changes, claims, lints, sign};
 use crate::who::Who;
 use crate::{Compared, Input};
 
@@ -34,6 +34,7 @@ struct Page<'a> {
     claims: Vec<ClaimView>,
     changes: Vec<ChangeView>,
     changes_undecided: Vec<Rich>,
+    more_undecided: usize,
     changed: usize,
     lints: Vec<LintGroup>,
     found: usize,
@@ -115,8 +116,12 @@ pub(crate) fn write(input: &Input<'_>) -> Result<String, askama::Error> {
             .compared
             .iter()
             .flat_map(|after| &after.difference.undecided)
+            .take(REASONS)
             .map(|reason| Rich::of(reason))
             .collect(),
+        more_undecided: input.compared.map_or(0, |after| {
+            after.difference.undecided.len().saturating_sub(REASONS)
+        }),
         found: input.lints.len(),
         lints: lints(input),
         listeners: own,

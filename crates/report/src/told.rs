@@ -11,6 +11,8 @@ use crate::rich::Rich;
 
 /// Findings of one claim, and changes of one kind, that are written out.
 const MOST: usize = 60;
+/// Reasons for which one claim is not decided.
+pub(crate) const REASONS: usize = 12;
 /// Rules of a step, and values of a field.
 const SHOWN: usize = 6;
 
@@ -25,6 +27,7 @@ pub(crate) struct ClaimView {
     pub(crate) findings: Vec<FindingView>,
     pub(crate) more: usize,
     pub(crate) undecided: Vec<Rich>,
+    pub(crate) more_undecided: usize,
     pub(crate) count: usize,
 }
 
@@ -129,10 +132,12 @@ pub(crate) fn claims(input: &Input<'_>) -> Vec<ClaimView> {
                 .take(MOST)
                 .map(|finding| FindingView::of(input, finding))
                 .collect(),
+            more_undecided: undecided.map_or(0, |all| all.len().saturating_sub(REASONS)),
             undecided: undecided
                 .into_iter()
                 .flatten()
-                .map(|r| Rich::of(r))
+                .take(REASONS)
+                .map(|reason| Rich::of(reason))
                 .chain(vacuous)
                 .collect(),
         }
