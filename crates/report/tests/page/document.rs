@@ -49,7 +49,7 @@ impl Document {
         let at = self
             .elements
             .iter()
-            .position(|e| e.attribute("id") == Some(id));
+            .position(|e| e.attribute("data-claim") == Some(id));
         let summary = &self.elements[at.unwrap() + 1];
         assert_eq!(summary.name, "summary");
         &summary.text

@@ -6,7 +6,9 @@ use super::{sidegate, stderr, stdout};
 
 /// What stands on the page between a claim and its next element.
 fn claim<'p>(page: &'p str, id: &str) -> &'p str {
-    let (_, after) = page.split_once(&format!("<details id=\"{id}\"")).unwrap();
+    let (_, after) = page
+        .split_once(&format!("<details data-claim=\"{id}\""))
+        .unwrap();
     after.split_once("</summary>").unwrap().0
 }
 
