@@ -40,6 +40,8 @@ pub struct Cluster {
     pub envoy_filters: Vec<Object<EnvoyFilter>>,
     pub wasm_plugins: Vec<Object<WasmPlugin>>,
     pub inference_services: Vec<Object<InferenceService>>,
+    /// Kubeflow's Profiles; the namespace of each is generated.
+    pub profiles: Vec<Object<()>>,
     pub sidegate: Option<Object<Sidegate>>,
     /// `mesh` of ConfigMap `istio` in the root namespace.
     pub mesh: MeshConfig,
@@ -108,6 +110,7 @@ impl Cluster {
             + self.envoy_filters.len()
             + self.wasm_plugins.len()
             + self.inference_services.len()
+            + self.profiles.len()
             + usize::from(self.sidegate.is_some())
     }
 

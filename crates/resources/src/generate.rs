@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::cluster::{Cluster, PredictorService};
-use crate::core::{PortRef, Service, ServicePort};
+use crate::core::{Namespace, PortRef, Service, ServicePort};
 use crate::error::LoadError;
 use crate::istio::{
     Destination, HeaderOperations, Headers, HttpMatch, HttpRoute, PortSelector, Rewrite,
@@ -18,6 +18,7 @@ use crate::urls::{ModelUrls, urls};
 
 /// Adds what is missing for every InferenceService.
 pub(crate) fn generate(cluster: &mut Cluster, errors: &mut Vec<LoadError>) {
+    profile_namespaces(cluster);
     for service in cluster.inference_services.clone() {
         let urls = match urls(&cluster.ingress, &service) {
             Ok(urls) => urls,
@@ -48,6 +49,38 @@ pub(crate) fn generate(cluster: &mut Cluster, errors: &mut Vec<LoadError>) {
     }
     let parents = crate::attach::gateways(cluster);
     crate::kuberoutes::routes(cluster, &parents);
+}
+
+/// The namespace that Kubeflow's profile controller makes of each Profile
+/// (`profile_controller.go`, `Reconcile`). Its policies are for sidecars.
+fn profile_namespaces(cluster: &mut Cluster) {
+    for profile in cluster.profiles.clone() {
+        let name = &profile.meta.name;
+        if cluster.namespaces.iter().any(|n| n.meta.name == *name) {
+            continue;
+        }
+        let labels = [
+            ("app.kubernetes.io/part-of", "kubeflow-profile"),
+            ("istio-injection", "enabled"),
+        ];
+        cluster.namespaces.push(Object {
+            kind: Arc::from("Namespace"),
+            meta: Metadata {
+                name: name.clone(),
+                labels: labels
+                    .iter()
+                    .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                    .collect(),
+                creation_timestamp: profile.meta.creation_timestamp.clone(),
+                ..Metadata::default()
+            },
+            spec: Namespace::default(),
+            source: Source {
+                generated_from: Some(profile.reference()),
+                ..profile.source.clone()
+            },
+        });
+    }
 }
 
 /// Without Knative: `serving.kserve.io/deploymentMode`, both of its spellings.

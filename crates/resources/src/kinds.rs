@@ -90,6 +90,7 @@ pub(crate) fn add(cluster: &mut Cluster, document: &Document) -> Result<(), Load
         (GATEWAY_API, "HTTPRoute") => cluster.http_routes.push(spec(document)?),
         (GATEWAY_API, "GRPCRoute") => cluster.grpc_routes.push(spec(document)?),
         (GATEWAY_API, "ReferenceGrant") => cluster.reference_grants.push(spec(document)?),
+        ("kubeflow.org", "Profile") => cluster.profiles.push(object(document, ())?),
         (KSERVE, "InferenceService") => cluster.inference_services.push(spec(document)?),
         _ => unknown(cluster, document),
     }

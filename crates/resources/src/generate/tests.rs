@@ -193,3 +193,29 @@ fn an_unknown_template_is_an_error() {
         "{errors}"
     );
 }
+
+/// What `profile_controller.go` labels; one that the YAML holds stays as it is.
+#[test]
+fn the_namespace_of_a_profile() {
+    let profile = "apiVersion: kubeflow.org/v1\nkind: Profile\nmetadata: {name: team-a}\nspec: {owner: {kind: User, name: a@example.com}}\n";
+    let namespaces = |text: String| {
+        let cluster = parse(&[("f".into(), text)]).unwrap();
+        let all = cluster.namespaces.into_iter();
+        all.map(|n| {
+            (
+                n.meta.name,
+                n.meta.labels,
+                n.source.generated_from.is_some(),
+            )
+        })
+        .collect::<Vec<_>>()
+    };
+    let found = namespaces(profile.to_owned());
+    assert_eq!(found.len(), 1);
+    let (name, labels, generated) = &found[0];
+    assert_eq!((name.as_str(), *generated), ("team-a", true));
+    assert_eq!(labels["app.kubernetes.io/part-of"], "kubeflow-profile");
+    let own = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: team-a}\n";
+    let found = namespaces(format!("{profile}{own}"));
+    assert_eq!(found, [("team-a".to_owned(), Default::default(), false)]);
+}
