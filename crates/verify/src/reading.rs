@@ -177,10 +177,17 @@ fn disguises(path: &str, reading: Reading, out: &mut Vec<Escape>) {
             }
         }
         Reading::FoldsCase => {
-            for (index, letter) in path.char_indices() {
-                if letter.is_ascii_lowercase()
-                    && let Some((head, tail)) = at(index)
-                {
+            // Listed strings end where segments do: one letter of each is enough.
+            let begins = slashes.map(|index| index + 1);
+            let letters = begins.filter_map(|index| {
+                let rest = path.get(index..)?;
+                let (skipped, letter) =
+                    rest.char_indices().find(|(_, c)| c.is_ascii_lowercase())?;
+                let segment = rest.find('/').unwrap_or(rest.len());
+                (skipped < segment).then_some((index + skipped, letter))
+            });
+            for (index, letter) in letters {
+                if let Some((head, tail)) = at(index) {
                     let rest = tail.get(1..).unwrap_or_default();
                     add(format!("{head}{}{rest}", letter.to_ascii_uppercase()));
                 }
