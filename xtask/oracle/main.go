@@ -16,6 +16,7 @@ import (
 	"sync"
 
 	"istio.io/istio/pilot/pkg/features"
+	"istio.io/istio/pkg/config/schema/gatewayapi"
 	"istio.io/istio/pkg/log"
 )
 
@@ -68,6 +69,8 @@ func main() {
 	}
 	// Both need filters that only Istio's build of Envoy has.
 	features.MetadataExchange = false
+	// The API server that stands in has CRDs without the annotation that says their version.
+	clear(gatewayapi.MinimumCRDVersions)
 	authority, err := newAuthority()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "making certificates:", err)

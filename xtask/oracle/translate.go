@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -12,7 +13,7 @@ import (
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
+	kube "k8s.io/apimachinery/pkg/runtime"
 
 	"istio.io/istio/pilot/pkg/config/kube/crd"
 	"istio.io/istio/pilot/pkg/features"
@@ -67,7 +68,11 @@ func translate(c Cluster) (result *Config, said Translated) {
 		var broken any
 		err = test.Wrap(func(t test.Failer) {
 			// Objects that validation refuses may be more than Istio expects.
-			defer func() { broken = recover() }()
+			defer func() {
+				if broken = recover(); broken != nil {
+					broken = fmt.Sprintf("%v in %s", broken, origin())
+				}
+			}()
 			result = generate(t, options, c)
 		})
 		if err == nil && broken != nil {
@@ -80,6 +85,21 @@ func translate(c Cluster) (result *Config, said Translated) {
 		return nil, said
 	}
 	return result, said
+}
+
+// origin is where a panic began, as seen from a deferred function.
+func origin() string {
+	callers := make([]uintptr, 32)
+	frames := runtime.CallersFrames(callers[:runtime.Callers(3, callers)])
+	for {
+		frame, more := frames.Next()
+		if !strings.HasPrefix(frame.Function, "runtime.") {
+			return fmt.Sprintf("%s:%d", frame.Function, frame.Line)
+		}
+		if !more {
+			return "an unknown place"
+		}
+	}
 }
 
 func generate(t test.Failer, options xds.FakeOptions, c Cluster) *Config {
@@ -147,7 +167,7 @@ func load(c Cluster) (xds.FakeOptions, []string, error) {
 			object, _, err := decode(raw, nil, nil)
 			if err == nil {
 				options.KubernetesObjects = append(options.KubernetesObjects, object)
-			} else if !runtime.IsNotRegisteredError(err) {
+			} else if !kube.IsNotRegisteredError(err) {
 				return options, nil, fmt.Errorf("%s: %w", name, err)
 			}
 			continue

@@ -19,7 +19,7 @@ enum Outcome {
 }
 
 /// The project's own cases.
-fn own() -> Vec<PathBuf> {
+pub(crate) fn own() -> Vec<PathBuf> {
     let folder = shell::root().join("crates/policy/tests");
     [
         "conformance.yaml",

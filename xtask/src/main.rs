@@ -31,10 +31,13 @@ Commands:
   conformance [--cases FILE]
                Decide every case of a file, a line per case; by default those
                of crates/policy/tests/conformance.yaml
-  oracle --cases FILE | --random | --dir DIR --request LINE | --fixtures DIR | --seed
+  oracle --cases FILE | --random | --dir DIR --request LINE | --fixtures DIR | --seed |
+         --suite
                Compare with Istio's control plane and Envoy (docs/conformance.md)
-  fuzz TARGET  Throw mutated input at `configuration` (YAML to Snapshot) or at
-               `decide` (--minutes N, --seed S, --only NUMBER)
+  record       Write down anew what Istio and Envoy answer under the policies of
+               Istio's own test data (--check: compare with what is written)
+  fuzz TARGET  Throw made-up input at `configuration` (YAML to Snapshot), `decide`
+               or `matchers` (--minutes N, --seed S, --only NUMBER)
   bench        Measure beside KServe's Python server, and write
                docs/benchmarks.md (--quick: shorter, writes nothing)
   bench verify Time parsing, compiling and all questions, from 100 to 50,000 routes
@@ -53,6 +56,8 @@ fn main() -> ExitCode {
         ["conformance", file] | ["conformance", "--cases", file] => {
             conformance::run(Some(std::path::Path::new(file)))
         }
+        ["record"] => record(false),
+        ["record", "--check"] => record(true),
         ["oracle", rest @ ..] => oracle::run(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["bench"] => bench::run(bench::Length::Full),
@@ -75,4 +80,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn record(check: bool) -> anyhow::Result<()> {
+    let count = oracle::record(check)?;
+    println!("{count} answers of Istio and Envoy");
+    Ok(())
 }

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
+use crate::oracle;
 use crate::shell;
 
 /// Tests over all binaries.
@@ -47,7 +49,8 @@ impl Count {
     }
 }
 
-/// Builds the program, runs the tests, prints the sum as the last line.
+/// Builds the program, runs the tests and the comparison with Istio and Envoy,
+/// prints the sum as the last line.
 pub(crate) fn run(args: &[&str]) -> Result<()> {
     shell::run(shell::cargo().args(["build", "--package", "sidegate"]))?;
     let mut command = shell::cargo();
@@ -75,6 +78,25 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         // A binary that does not compile or is killed counts no test.
         count.failed = 1;
     }
+    let mut beside = Vec::new();
+    if args.is_empty() {
+        for (name, check) in oracle::suite() {
+            let began = Instant::now();
+            let result = check();
+            let seconds = began.elapsed().as_secs();
+            match result {
+                Ok(()) => {
+                    count.passed += 1;
+                    println!("test oracle: {name} ... ok ({seconds} s)");
+                }
+                Err(error) => {
+                    count.failed += 1;
+                    println!("test oracle: {name} ... FAILED ({error:#})");
+                    beside.push(name);
+                }
+            }
+        }
+    }
     println!("{count}");
     if count.ignored > 0 {
         bail!("{} tests are ignored: expected none", count.ignored);
@@ -84,6 +106,9 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     }
     if !status.success() {
         bail!("cargo test ended with {status}");
+    }
+    if !beside.is_empty() {
+        bail!("held against Istio and Envoy: {}", beside.join(", "));
     }
     Ok(())
 }

@@ -83,8 +83,19 @@ impl Matcher {
         }
     }
 
+    /// A regular expression that the whole value matches (RE2).
+    ///
+    /// # Errors
+    /// What of it is not RE2, or not understood.
+    pub fn of_regex(pattern: &str) -> Result<Self, String> {
+        Ok(Self::Regex(full_match(pattern)?))
+    }
+
     /// A path template with `{*}` and `{**}` (Istio 1.22; envoy `uri_template`).
-    pub(crate) fn of_template(template: &str) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// Braces that hold something else.
+    pub fn of_template(template: &str) -> Result<Self, String> {
         let segment = r"[a-zA-Z0-9\-._~%!$&'()+,;:@=*]";
         let mut pattern = String::new();
         let mut rest = template;

@@ -51,7 +51,7 @@ impl PathRewrite {
         if let Some(regex) = &rewrite.uri_regex_rewrite {
             let pattern = search(&regex.pattern)?;
             let replacement = replacement(&regex.rewrite, pattern.captures_len())?;
-            return Ok(Some(Self::Regex {
+            return Ok(replacement.map(|replacement| Self::Regex {
                 pattern,
                 replacement,
             }));
@@ -104,16 +104,19 @@ impl PathRewrite {
     }
 }
 
-/// RE2's `\1` as the regex crate writes it.
-fn replacement(text: &str, groups: usize) -> Result<String, String> {
+/// RE2's `\1` as the regex crate writes it. A group that the regex does not have
+/// makes RE2 replace nothing at all.
+fn replacement(text: &str, groups: usize) -> Result<Option<String>, String> {
     let mut out = String::new();
+    let mut beyond = false;
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
         match c {
             '$' => out.push_str("$$"),
             '\\' => match chars.next() {
                 Some('\\') => out.push('\\'),
-                Some(digit) if digit.to_digit(10).is_some_and(|d| (d as usize) < groups) => {
+                Some(digit) if digit.is_ascii_digit() => {
+                    beyond |= digit.to_digit(10).is_some_and(|d| (d as usize) >= groups);
                     out.push_str(&format!("${{{digit}}}"));
                 }
                 other => {
@@ -126,7 +129,7 @@ fn replacement(text: &str, groups: usize) -> Result<String, String> {
             c => out.push(c),
         }
     }
-    Ok(out)
+    Ok((!beyond).then_some(out))
 }
 
 #[cfg(test)]
@@ -155,6 +158,7 @@ mod tests {
             let found = rewrite.unwrap().unwrap().apply(path);
             assert_eq!(found, expected, "{pattern} {path}");
         }
-        assert!(replacement(r"\3", 2).is_err());
+        assert_eq!(replacement(r"\3", 2), Ok(None));
+        assert!(replacement(r"\x", 2).is_err());
     }
 }

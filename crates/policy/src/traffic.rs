@@ -22,6 +22,8 @@ pub(crate) struct Traffic<'c> {
     services: HashMap<(&'c str, &'c str), &'c Object<Service>>,
     /// Hosts of ServiceEntries.
     entries: HashSet<&'c str>,
+    /// Hosts and names that DestinationRules define.
+    subsets: HashSet<(String, &'c str)>,
     bound: Vec<Bound<'c>>,
     /// Positions in `bound` by gateway, oldest object first.
     by_gateway: HashMap<String, Vec<usize>>,
@@ -52,6 +54,7 @@ impl<'c> Traffic<'c> {
                 .map(|s| ((s.meta.namespace.as_str(), s.meta.name.as_str()), s))
                 .collect(),
             entries: entries.collect(),
+            subsets: subsets(cluster),
             bound: Vec::new(),
             by_gateway: HashMap::new(),
         };
@@ -146,6 +149,21 @@ impl<'c> Traffic<'c> {
         server_port: u16,
         gateway_api: bool,
     ) -> (Destination, Option<StatusCode>) {
+        let (to, missing) = self.place(written, namespace, server_port, gateway_api);
+        let host = full_host(&written.host, namespace);
+        let named =
+            written.subset.is_empty() || self.subsets.contains(&(host, written.subset.as_str()));
+        let unnamed = (!named).then_some(StatusCode::SERVICE_UNAVAILABLE);
+        (to, missing.or(unnamed))
+    }
+
+    fn place(
+        &self,
+        written: &Written,
+        namespace: &str,
+        server_port: u16,
+        gateway_api: bool,
+    ) -> (Destination, Option<StatusCode>) {
         let missing = Some(if gateway_api {
             StatusCode::INTERNAL_SERVER_ERROR
         } else {
@@ -209,6 +227,17 @@ impl<'c> Traffic<'c> {
         };
         (to, if known { None } else { missing })
     }
+}
+
+fn subsets(cluster: &Cluster) -> HashSet<(String, &str)> {
+    let mut found = HashSet::new();
+    for rule in &cluster.destination_rules {
+        let host = full_host(&rule.spec.host, &rule.meta.namespace);
+        for subset in &rule.spec.subsets {
+            found.insert((host.clone(), subset.name.as_str()));
+        }
+    }
+    found
 }
 
 /// The gateway of callers inside the mesh.

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use crate::core::{ConfigMap, Endpoints, Namespace, Secret, Service, ServiceAccount, Workload};
 use crate::gateway_api::{GatewayClass, KubeGateway, ReferenceGrant, Route};
 use crate::istio::{
-    AuthorizationPolicy, EnvoyFilter, Gateway, RequestAuthentication, VirtualService, WasmPlugin,
+    AuthorizationPolicy, DestinationRule, EnvoyFilter, Gateway, RequestAuthentication,
+    VirtualService, WasmPlugin,
 };
 use crate::kserve::{InferenceService, IngressConfig};
 use crate::mesh::MeshConfig;
@@ -37,6 +38,7 @@ pub struct Cluster {
     pub reference_grants: Vec<Object<ReferenceGrant>>,
     pub authorization_policies: Vec<Object<AuthorizationPolicy>>,
     pub request_authentications: Vec<Object<RequestAuthentication>>,
+    pub destination_rules: Vec<Object<DestinationRule>>,
     pub envoy_filters: Vec<Object<EnvoyFilter>>,
     pub wasm_plugins: Vec<Object<WasmPlugin>>,
     pub inference_services: Vec<Object<InferenceService>>,
@@ -107,6 +109,7 @@ impl Cluster {
             + self.reference_grants.len()
             + self.authorization_policies.len()
             + self.request_authentications.len()
+            + self.destination_rules.len()
             + self.envoy_filters.len()
             + self.wasm_plugins.len()
             + self.inference_services.len()

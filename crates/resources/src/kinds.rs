@@ -79,6 +79,7 @@ pub(crate) fn add(cluster: &mut Cluster, document: &Document) -> Result<(), Load
         (NETWORKING, "ServiceEntry") => cluster.endpoints.extend(endpoints::entry(document)?),
         (NETWORKING, "Gateway") => cluster.gateways.push(spec(document)?),
         (NETWORKING, "VirtualService") => cluster.virtual_services.push(spec(document)?),
+        (NETWORKING, "DestinationRule") => cluster.destination_rules.push(spec(document)?),
         (NETWORKING, "EnvoyFilter") => cluster.envoy_filters.push(spec(document)?),
         ("extensions.istio.io", "WasmPlugin") => cluster.wasm_plugins.push(spec(document)?),
         (SECURITY, "AuthorizationPolicy") => cluster.authorization_policies.push(spec(document)?),

@@ -217,11 +217,14 @@ pub(crate) fn classes(
     let mut prefixes = vec![String::new()];
     let mut suffixes = vec![String::new()];
     let mut regex = false;
-    let mut fold = false;
+    let (mut fold, mut exact_case) = (false, false);
     let mut named = Vec::new();
     for test in tests {
         let matcher = match test {
-            TestValue::Text(m) => m,
+            TestValue::Text(m) => {
+                exact_case |= !matches!(m, Matcher::Present);
+                m
+            }
             TestValue::TextIgnoringCase(m) => {
                 fold = true;
                 m
@@ -252,13 +255,22 @@ pub(crate) fn classes(
         }
         add(flip_case(text));
     }
-    if regex {
+    // A string can be spelled for one condition and not for the other, letter by letter.
+    if regex || (fold && exact_case) {
         let patterns: Option<Vec<String>> = tests.iter().map(|t| as_set(t)).collect();
         for (_, example) in Patterns::new(&patterns.ok_or(TooComplex)?)?.classes()? {
             add(example);
         }
     }
     Ok(out)
+}
+
+/// The combinations of conditions that some printable string fulfils, each with
+/// an example; `None` when there are too many to tell.
+pub fn string_classes(tests: &[TestValue]) -> Option<Vec<(Vec<bool>, String)>> {
+    let tests: Vec<&TestValue> = tests.iter().collect();
+    let found = classes(&tests, |_| true).ok()?;
+    Some(found.into_iter().map(|c| (c.holds, c.example)).collect())
 }
 
 fn flip_case(text: &str) -> String {

@@ -47,7 +47,7 @@ pub use claims::Claim;
 pub use diff::{Change, Difference, Kind, diff};
 pub use fix::{Means, Proposal, fix};
 pub use intents::Intent;
-pub use language::as_set;
+pub use language::{as_set, string_classes};
 pub use map::{Fate, RouteFates, map};
 pub use predict::predict;
 pub use questions::{Asked, verify, verify_with};

@@ -3,6 +3,7 @@
 
 mod configuration;
 mod decide;
+mod matchers;
 mod random;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -43,7 +44,8 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     let target: Box<dyn Target> = match name {
         "configuration" => Box::new(configuration::Configuration::new(corpus)),
         "decide" => Box::new(decide::Decide::new(&corpus)?),
-        other => bail!("target `{other}`: expected `configuration` or `decide`"),
+        "matchers" => Box::new(matchers::Matchers),
+        other => bail!("target `{other}`: expected `configuration`, `decide` or `matchers`"),
     };
     let random = |number: u64| Random::new(options.seed, number);
     if let Some(number) = options.only {
@@ -93,7 +95,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
 
 fn parse<'a>(args: &[&'a str]) -> Result<(&'a str, Options)> {
     let [name, rest @ ..] = args else {
-        bail!("expected a target: `configuration` or `decide`");
+        bail!("expected a target: `configuration`, `decide` or `matchers`");
     };
     let mut options = Options {
         minutes: 1,

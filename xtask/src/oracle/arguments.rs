@@ -12,7 +12,8 @@ expected one of
   oracle --random [--clusters N] [--requests M] [--seed S] [--features LIST] [--find N]
   oracle --dir DIR --request 'GET http://host/path' [--port 8080] …
   oracle --fixtures DIR [--requests M]
-  oracle --seed";
+  oracle --seed
+  oracle --suite";
 
 /// What to do.
 pub(crate) enum Task {
@@ -22,6 +23,8 @@ pub(crate) enum Task {
     /// A folder of clusters, and requests per cluster.
     Fixtures(PathBuf, usize),
     Seed,
+    /// What a test run compares.
+    Suite,
 }
 
 /// A random run.
@@ -41,14 +44,27 @@ pub(crate) struct Folder {
     pub(crate) port: u16,
 }
 
+/// A random run with that seed, or with a `fresh` one.
+pub(crate) fn plan(seed: &str) -> Result<Plan> {
+    let mut plan = Plan::new();
+    plan.seeds.push(seed_of(seed)?);
+    Ok(plan)
+}
+
+impl Plan {
+    fn new() -> Self {
+        Self {
+            clusters: 60,
+            requests: 50,
+            seeds: Vec::new(),
+            features: Features::all(),
+            find: 8,
+        }
+    }
+}
+
 pub(crate) fn parse(args: &[&str]) -> Result<Task> {
-    let mut plan = Plan {
-        clusters: 60,
-        requests: 50,
-        seeds: Vec::new(),
-        features: Features::all(),
-        find: 8,
-    };
+    let mut plan = Plan::new();
     let mut folder = Folder {
         folders: Vec::new(),
         requests: Vec::new(),
@@ -57,6 +73,9 @@ pub(crate) fn parse(args: &[&str]) -> Result<Task> {
     let (mut random, mut seed_example, mut cases, mut fixtures) = (false, false, None, None);
     let mut rest = args.iter().copied().peekable();
     while let Some(arg) = rest.next() {
+        if arg == "--suite" {
+            return Ok(Task::Suite);
+        }
         if arg == "--random" {
             random = true;
             continue;
@@ -78,8 +97,7 @@ pub(crate) fn parse(args: &[&str]) -> Result<Task> {
             "--cases" => cases = Some(PathBuf::from(value)),
             "--clusters" => plan.clusters = number()?,
             "--requests" => plan.requests = usize::try_from(number()?)?,
-            "--seed" if value == "fresh" => plan.seeds.push(fresh()?),
-            "--seed" => plan.seeds.push(number()?),
+            "--seed" => plan.seeds.push(seed_of(value)?),
             "--features" => plan.features = Features::parse(value)?,
             "--find" => plan.find = usize::try_from(number()?)?,
             "--dir" => folder.folders.push(PathBuf::from(value)),
@@ -103,7 +121,11 @@ pub(crate) fn parse(args: &[&str]) -> Result<Task> {
     }
 }
 
-fn fresh() -> Result<u64> {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
-    Ok(now.as_secs())
+fn seed_of(text: &str) -> Result<u64> {
+    if text == "fresh" {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+        return Ok(now.as_secs());
+    }
+    text.parse()
+        .with_context(|| format!("`--seed {text}`: expected a number or `fresh`"))
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::folder::login;
 use super::patterns;
 use super::random::Dice;
-use super::world::{Reply, Sent, World};
+use super::world::{Reply, Sent, Tls, World};
 
 /// What is named, all over the cluster.
 #[derive(Debug, Default)]
@@ -30,14 +30,25 @@ struct Spot {
     paths: Vec<String>,
     methods: Vec<String>,
     headers: Vec<(String, String)>,
+    sources: Vec<Ipv4Addr>,
+    /// URIs of client certificates.
+    identities: Vec<String>,
+    /// Server names.
+    names: Vec<String>,
 }
 
 /// Hosts that a spot is tried on.
 const HOSTS_OF_A_SPOT: usize = 4;
 
-/// So many requests at most, to these listener ports; the same cluster, the
-/// same requests.
-pub(super) fn requests(world: &World, ports: &[u16], most: usize) -> Vec<Sent> {
+/// Listeners of a cluster.
+pub(super) struct Ports<'a> {
+    pub(super) plain: &'a [u16],
+    /// One that asks for a client's certificate.
+    pub(super) mutual: Option<u16>,
+}
+
+/// So many requests at most; the same cluster, the same requests.
+pub(super) fn requests(world: &World, ports: &Ports<'_>, most: usize) -> Vec<Sent> {
     let mut words = Words::default();
     let mut spots = Vec::new();
     for object in &world.objects {
@@ -92,7 +103,7 @@ fn pairs(map: &BTreeMap<String, BTreeSet<String>>) -> Vec<(String, String)> {
 
 struct Maker<'a> {
     dice: Dice,
-    ports: &'a [u16],
+    ports: &'a Ports<'a>,
     hosts: Vec<String>,
     paths: Vec<String>,
     methods: Vec<String>,
@@ -105,7 +116,7 @@ impl Maker<'_> {
     /// A request with nothing special, to a port in turn.
     fn plain(&mut self, host: &str, path: &str) -> Sent {
         Sent {
-            port: self.dice.number(self.ports),
+            port: self.dice.number(self.ports.plain),
             method: "GET".into(),
             authority: host.to_owned(),
             target: path.to_owned(),
@@ -149,6 +160,10 @@ impl Maker<'_> {
                     met.method = method;
                 }
                 met.headers.clone_from(&spot.headers);
+                self.secure(spot, &mut met);
+                if let Some(source) = self.any(&spot.sources) {
+                    met.source = source;
+                }
                 if !spot.headers.is_empty() {
                     let mut without = met.clone();
                     without.headers.remove(self.dice.below(spot.headers.len()));
@@ -166,6 +181,28 @@ impl Maker<'_> {
             }
         }
         out
+    }
+
+    /// Over TLS, where a rule looks at that: with a certificate that it means,
+    /// with another, or with none.
+    fn secure(&mut self, spot: &Spot, sent: &mut Sent) {
+        let looks = !spot.identities.is_empty() || !spot.names.is_empty();
+        let Some(port) = self.ports.mutual.filter(|_| looks) else {
+            return;
+        };
+        if self.dice.percent(15) {
+            return;
+        }
+        sent.port = port;
+        let identity = if spot.identities.is_empty() || self.dice.percent(15) {
+            Some("spiffe://cluster.local/ns/other/sa/other".to_owned())
+        } else {
+            self.any(&spot.identities)
+        };
+        sent.tls = Some(Tls {
+            sni: self.any(&spot.names).or_else(|| Some("gateway.test".into())),
+            identity,
+        });
     }
 
     fn crossed(&mut self) -> Vec<Sent> {
@@ -330,22 +367,36 @@ impl Words {
         }
         headers.retain(|(name, _)| !name.starts_with(':'));
         self.headers.retain(|name, _| !name.starts_with(':'));
-        for from in list(rule, "from") {
-            for field in ["ipBlocks", "notIpBlocks"] {
-                let blocks = from.get("source").map(|source| texts(source, field));
-                for block in blocks.into_iter().flatten() {
-                    let address = block.split('/').next().unwrap_or_default();
-                    let parsed = address.parse::<Ipv4Addr>().ok();
-                    self.sources.extend(parsed.filter(Ipv4Addr::is_loopback));
-                }
+        let mut blocks = Vec::new();
+        for source in list(rule, "from").filter_map(|from| from.get("source")) {
+            for field in [
+                "ipBlocks",
+                "notIpBlocks",
+                "remoteIpBlocks",
+                "notRemoteIpBlocks",
+            ] {
+                blocks.extend(texts(source, field));
             }
         }
+        for condition in list(rule, "when") {
+            let key = condition.get("key").and_then(Value::as_str);
+            if matches!(key, Some("source.ip" | "remote.ip")) {
+                blocks.extend(texts(condition, "values"));
+                blocks.extend(texts(condition, "notValues"));
+            }
+        }
+        let (identities, names) = certificates(rule);
+        let sources: Vec<Ipv4Addr> = blocks.iter().flat_map(|b| patterns::addresses(b)).collect();
+        self.sources.extend(sources.iter().copied());
         let mut any = false;
         for to in list(rule, "to") {
             any = true;
             let operation = to.get("operation").unwrap_or(&Value::Null);
             let mut spot = Spot {
                 headers: headers.clone(),
+                sources: sources.clone(),
+                identities: identities.clone(),
+                names: names.clone(),
                 ..Spot::default()
             };
             for field in ["hosts", "notHosts"] {
@@ -360,7 +411,11 @@ impl Words {
             for field in ["methods", "notMethods"] {
                 spot.methods.extend(texts(operation, field));
             }
-            spot.methods.retain(|method| !method.contains('*'));
+            spot.methods = spot
+                .methods
+                .iter()
+                .flat_map(|method| patterns::methods(method))
+                .collect();
             self.paths.extend(spot.paths.iter().cloned());
             self.methods.extend(spot.methods.iter().cloned());
             spots.push(spot);
@@ -368,10 +423,53 @@ impl Words {
         if !any {
             spots.push(Spot {
                 headers,
+                sources,
+                identities,
+                names,
                 ..Spot::default()
             });
         }
     }
+}
+
+/// URIs of certificates that a rule means, in one of its lists or in what is
+/// excepted from it, and server names.
+fn certificates(rule: &Value) -> (Vec<String>, Vec<String>) {
+    let mut named: Vec<(&str, String)> = Vec::new();
+    for source in list(rule, "from").filter_map(|from| from.get("source")) {
+        for (field, kind) in [
+            ("principals", "principal"),
+            ("notPrincipals", "principal"),
+            ("namespaces", "namespace"),
+            ("notNamespaces", "namespace"),
+            ("serviceAccounts", "account"),
+            ("notServiceAccounts", "account"),
+            ("trustDomains", "domain"),
+            ("notTrustDomains", "domain"),
+        ] {
+            named.extend(texts(source, field).into_iter().map(|text| (kind, text)));
+        }
+    }
+    let mut names = Vec::new();
+    for condition in list(rule, "when") {
+        let kind = match condition.get("key").and_then(Value::as_str) {
+            Some("source.principal") => "principal",
+            Some("source.namespace") => "namespace",
+            Some("source.serviceAccount") => "account",
+            Some("connection.sni") => {
+                for field in ["values", "notValues"] {
+                    names.extend(texts(condition, field).iter().flat_map(|n| patterns::names(n)));
+                }
+                continue;
+            }
+            _ => continue,
+        };
+        for field in ["values", "notValues"] {
+            named.extend(texts(condition, field).into_iter().map(|text| (kind, text)));
+        }
+    }
+    let uris = named.iter().filter_map(|(kind, text)| patterns::identity(kind, text));
+    (uris.collect(), names)
 }
 
 /// Names with a value that fulfils the condition: a map of string matches, or
@@ -427,9 +525,13 @@ mod tests {
             ],
             ..World::default()
         };
-        let made = requests(&world, &[8080], 400);
+        let ports = Ports {
+            plain: &[8080],
+            mutual: None,
+        };
+        let made = requests(&world, &ports, 400);
         assert_eq!(made.len(), 400);
-        assert_eq!(made, requests(&world, &[8080], 400));
+        assert_eq!(made, requests(&world, &ports, 400));
         let asks = |path: &str| made.iter().any(|sent| sent.target == path);
         for path in [
             "/v1",

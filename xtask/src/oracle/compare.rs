@@ -22,6 +22,12 @@ pub(crate) fn difference(envoy: &Observed, decided: &Observed) -> Option<String>
     if envoy.status != decided.status {
         return Some(format!("status: {}", shown(&envoy.status, &decided.status)));
     }
+    if envoy.grpc != decided.grpc {
+        return Some(format!(
+            "status of gRPC: {}",
+            shown(&envoy.grpc, &decided.grpc)
+        ));
+    }
     for (theirs, ours) in envoy.checks.iter().zip(&decided.checks) {
         if let Some(what) = arrived(theirs, ours) {
             return Some(format!("check: {what}"));
@@ -47,7 +53,9 @@ pub(crate) fn difference(envoy: &Observed, decided: &Observed) -> Option<String>
     }
     // Envoy puts the route's headers on refusals too, which say nothing here.
     let refused = envoy.upstream.is_none()
-        && (matches!(envoy.status, Some(401 | 403 | 404 | 503)) || !envoy.checks.is_empty());
+        && (matches!(envoy.status, Some(401 | 403 | 404 | 503))
+            || envoy.grpc.is_some()
+            || !envoy.checks.is_empty());
     let same = if refused {
         decided.headers.iter().all(|h| envoy.headers.contains(h))
     } else {

@@ -10,7 +10,9 @@ use policy::{
 };
 use resources::{Cluster, ServiceName};
 
-use super::world::{Arrived, GATEWAY_UNDER_TEST, Observed, Sent, World, is_transport_header};
+use super::world::{
+    Arrived, GATEWAY_UNDER_TEST, Observed, Sent, World, is_transport_header, joined,
+};
 
 /// A compiled cluster.
 pub(crate) struct Decider {
@@ -57,6 +59,7 @@ impl Decider {
         let sent = &*sent.complete();
         let mut observed = Observed {
             status: Some(400),
+            grpc: None,
             location: None,
             headers: Vec::new(),
             checks: Vec::new(),
@@ -112,13 +115,28 @@ impl Decider {
                 }
             }
         }
-        observed.headers.sort();
+        observed.headers = joined(std::mem::take(&mut observed.headers));
+        if let Some(status) = observed
+            .status
+            .filter(|status| *status != LOOP && is_grpc(sent) && observed.upstream.is_none())
+        {
+            // Envoy words its own answers so that gRPC clients read them.
+            observed.grpc = Some(grpc_status(status));
+            observed.status = Some(200);
+        }
         Ok(observed)
     }
 
     fn answer(&self, sent: &Sent, check: &Check, observed: &mut Observed) -> CheckAnswer {
-        let at = format!("{}:{}", check.settings.service, check.settings.port);
-        if !self.exists(&check.settings.service, check.settings.port) {
+        // A namespace may stand before the host.
+        let host = check
+            .settings
+            .service
+            .rsplit('/')
+            .next()
+            .unwrap_or_default();
+        let at = format!("{host}:{}", check.settings.port);
+        if !self.exists(host, check.settings.port) {
             return CheckAnswer::Failed("the Service has no such port".into());
         }
         let unread = check.path_and_query.is_empty();
@@ -210,6 +228,29 @@ fn beyond(sent: &Sent) -> Option<String> {
     None
 }
 
+/// The peers say it, not Envoy.
+const LOOP: u16 = 508;
+
+fn is_grpc(sent: &Sent) -> bool {
+    sent.headers.iter().any(|(name, value)| {
+        let plain = value == "application/grpc";
+        name.eq_ignore_ascii_case("content-type")
+            && (plain || value.starts_with("application/grpc+"))
+    })
+}
+
+/// Envoy `Grpc::Utility::httpToGrpcStatus`.
+fn grpc_status(status: u16) -> u16 {
+    match status {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502..=504 => 14,
+        _ => 2,
+    }
+}
+
 fn response_changes(changes: &[HeaderChange], observed: &mut Observed) {
     let mut headers = HeaderMap::new();
     for (name, value) in &observed.headers {
@@ -239,7 +280,7 @@ fn answer_headers(headers: &[(HeaderName, HeaderValue)], observed: &mut Observed
 
 /// Sorted, as a peer of Envoy would see them.
 fn visible(headers: &HeaderMap) -> Vec<(String, String)> {
-    let mut list: Vec<(String, String)> = headers
+    let list: Vec<(String, String)> = headers
         .iter()
         .filter(|(name, _)| !is_transport_header(name.as_str()))
         .map(|(name, value)| {
@@ -249,8 +290,7 @@ fn visible(headers: &HeaderMap) -> Vec<(String, String)> {
             )
         })
         .collect();
-    list.sort();
-    list
+    joined(list)
 }
 
 fn pair(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {

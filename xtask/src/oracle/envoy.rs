@@ -13,7 +13,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::peers::{Peers, header, read_head};
 use super::tls::Clients;
-use super::world::{Observed, Sent, is_transport_header};
+use super::world::{Observed, Sent, is_transport_header, joined};
 
 const START: Duration = Duration::from_secs(60);
 /// Time for an answer.
@@ -116,6 +116,7 @@ pub(crate) fn send(peers: &Peers, clients: &Clients, gateway: Ipv4Addr, sent: &S
     let (checks, upstream) = peers.seen();
     let mut observed = Observed {
         status: None,
+        grpc: None,
         location: None,
         headers: Vec::new(),
         checks,
@@ -129,13 +130,15 @@ pub(crate) fn send(peers: &Peers, clients: &Clients, gateway: Ipv4Addr, sent: &S
         .next()
         .and_then(|line| line.split(' ').nth(1)?.parse().ok());
     for (name, value) in lines.filter_map(header) {
-        if name == "location" {
+        if name == "grpc-status" {
+            observed.grpc = value.parse().ok();
+        } else if name == "location" {
             observed.location = Some(value);
         } else if name.starts_with("x-") && !is_transport_header(&name) {
             observed.headers.push((name, value));
         }
     }
-    observed.headers.sort();
+    observed.headers = joined(observed.headers);
     observed
 }
 

@@ -12,6 +12,7 @@ use super::decided::Decider;
 use super::folder::login;
 use super::install;
 use super::installed;
+use super::known::{self, Known};
 use super::run::{Job, Oracle};
 use super::world::{Observed, Sent};
 
@@ -27,13 +28,18 @@ pub(crate) fn run(folder: &Path, requests: usize) -> Result<()> {
         let decider =
             Decider::new(&cluster.world).map_err(|why| anyhow!("{}: {why}", cluster.name))?;
         let ports = decider.entrances();
+        let listeners = borders::Ports {
+            plain: &ports,
+            mutual: None,
+        };
         let findings = decider.verify().findings;
-        let mut all = borders::requests(&cluster.world, &ports, requests);
+        let mut all = borders::requests(&cluster.world, &listeners, requests);
         all.extend(
             findings
                 .iter()
                 .map(|finding| sent(&finding.witness.head, &ports)),
         );
+        all.extend(known::about(cluster).map(Known::sent));
         jobs.push(Job {
             world: cluster.world.clone(),
             requests: all,
@@ -83,7 +89,8 @@ pub(crate) fn run(folder: &Path, requests: usize) -> Result<()> {
             met(|a| a.status == Some(404)),
             outcome.rejected.len(),
         );
-        let first = job.requests.len() - findings.len();
+        let known = known::about(cluster).count();
+        let first = job.requests.len().saturating_sub(findings.len() + known);
         for (finding, envoy) in findings.iter().zip(answers.iter().skip(first)) {
             let base = match finding.witness.head.entrance {
                 Entrance::Local => "http://LOCAL",
@@ -101,6 +108,12 @@ pub(crate) fn run(folder: &Path, requests: usize) -> Result<()> {
                 finding.route.2,
                 finding.count,
             );
+        }
+        let answers = answers.iter().skip(first + findings.len());
+        for (known, envoy) in known::about(cluster).zip(answers) {
+            let (line, agrees) = known.judge(envoy);
+            println!("{line}");
+            wrong += usize::from(!agrees);
         }
     }
     if wrong > 0 {

@@ -169,7 +169,7 @@ pub(super) fn generated(cluster: &Cluster, objects: &mut Vec<Value>) -> Result<(
 /// Adds an object that was generated.
 fn add(objects: &mut Vec<Value>, version: &str, kind: &str, meta: &Metadata, spec: Value) {
     let mut object = json!({"apiVersion": version, "kind": kind, "spec": spec,
-        "metadata": {"name": meta.name, "namespace": meta.namespace}});
+        "metadata": {"name": meta.name, "namespace": meta.namespace, "labels": meta.labels}});
     without_nulls(&mut object);
     if !objects
         .iter()

@@ -9,9 +9,11 @@ mod decided;
 mod envoy;
 mod fixtures;
 mod folder;
+mod golden;
 mod grpc;
 mod install;
 mod installed;
+mod known;
 mod istio;
 mod patterns;
 mod peers;
@@ -31,6 +33,7 @@ use anyhow::{Result, bail};
 use self::arguments::Task;
 pub(crate) use self::cases::{Case, read as read_cases};
 pub(crate) use self::decided::Decider;
+pub(crate) use self::golden::record;
 use self::run::{Job, Oracle};
 
 /// Runs the command.
@@ -40,8 +43,69 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         Task::Random(plan) => random_run::run(&plan),
         Task::Folder(folder) => folder::run(&folder),
         Task::Seed => seed::run(),
+        Task::Suite => suite().into_iter().try_for_each(|(name, check)| {
+            println!("{name}");
+            check()
+        }),
         Task::Fixtures(folder, requests) => fixtures::run(&folder, requests),
     }
+}
+
+/// A part of the comparison that every test run makes.
+type Check = (&'static str, Box<dyn FnOnce() -> Result<()>>);
+
+/// Clusters, and requests to each, of the random comparison of a test run.
+const CLUSTERS: u64 = 60;
+const REQUESTS: usize = 50;
+/// Tokens are not decided yet.
+const FEATURES: &str = "-tokens";
+
+/// What a test run compares: minutes, not hours. The random part has a fixed
+/// seed, and a fresh one that is printed first.
+pub(crate) fn suite() -> Vec<Check> {
+    let random = |word: &'static str| {
+        move || {
+            let mut plan = arguments::plan(word)?;
+            plan.clusters = CLUSTERS;
+            plan.requests = REQUESTS;
+            plan.find = 2;
+            plan.features = random::Features::parse(FEATURES)?;
+            for seed in &plan.seeds {
+                println!(
+                    "random clusters: cargo xtask oracle --random --clusters {CLUSTERS} --requests {REQUESTS} --features {FEATURES} --seed {seed}"
+                );
+            }
+            random_run::run(&plan)
+        }
+    };
+    let mut checks: Vec<Check> = vec![
+        (
+            "the project's cases",
+            Box::new(|| {
+                crate::conformance::own()
+                    .iter()
+                    .try_for_each(|file| run_cases(file))
+            }),
+        ),
+        ("the seed and its fix", Box::new(seed::run)),
+        (
+            "the recorded answers",
+            Box::new(|| golden::record(true).map(|_| ())),
+        ),
+        (
+            "random clusters, the same every time",
+            Box::new(random("1")),
+        ),
+        (
+            "random clusters, others every time",
+            Box::new(random("fresh")),
+        ),
+    ];
+    if let Some(folder) = std::env::var_os("SIDEGATE_FIXTURES") {
+        let check = move || fixtures::run(Path::new(&folder), REQUESTS * 10);
+        checks.push(("clusters as they are installed", Box::new(check)));
+    }
+    checks
 }
 
 /// Every case of a file, on Istio and Envoy and decided: a line per case.

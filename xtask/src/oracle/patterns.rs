@@ -1,6 +1,8 @@
 //! Hosts, paths and values at the border of a pattern: some that it matches,
 //! and their nearest neighbours.
 
+use std::net::Ipv4Addr;
+
 use regex_syntax::hir::{Hir, HirKind};
 use serde_json::Value;
 
@@ -25,6 +27,82 @@ pub(super) fn hosts(pattern: &str) -> Vec<String> {
     }
     found.retain(|host| !host.is_empty() && !host.contains(['*', ' ']));
     found
+}
+
+/// Methods that Envoy's HTTP/1.1 parser lets through, of those that every proxy knows.
+const METHODS: [&str; 16] = [
+    "GET",
+    "POST",
+    "PUT",
+    "DELETE",
+    "HEAD",
+    "OPTIONS",
+    "PATCH",
+    "LOCK",
+    "UNLOCK",
+    "PROPFIND",
+    "PROPPATCH",
+    "SUBSCRIBE",
+    "COPY",
+    "MOVE",
+    "SEARCH",
+    "REPORT",
+];
+
+/// Methods that a pattern of a policy matches.
+pub(super) fn methods(pattern: &str) -> Vec<String> {
+    let matches = |method: &str| match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+        (Some(suffix), _) => method.ends_with(suffix),
+        (None, Some(prefix)) => method.starts_with(prefix),
+        (None, None) => method == pattern,
+    };
+    let found = METHODS.iter().filter(|method| matches(method)).take(2);
+    found.map(|method| (*method).to_owned()).collect()
+}
+
+/// The URI of a certificate that a principal, a namespace, a service account or a
+/// trust domain of a rule means.
+pub(super) fn identity(kind: &str, pattern: &str) -> Option<String> {
+    let text = value(pattern);
+    let uri = match kind {
+        "namespace" => format!("spiffe://cluster.local/ns/{text}/sa/x"),
+        "account" => match text.split_once('/') {
+            Some((namespace, account)) => format!("spiffe://cluster.local/ns/{namespace}/sa/{account}"),
+            None => format!("spiffe://cluster.local/ns/foo/sa/{text}"),
+        },
+        "domain" => format!("spiffe://{text}/ns/x/sa/x"),
+        _ => format!("spiffe://{text}"),
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | ':');
+    uri.chars().all(plain).then_some(uri)
+}
+
+/// Server names of TLS that a pattern means.
+pub(super) fn names(pattern: &str) -> Vec<String> {
+    let found = value(pattern).trim_matches('.').replace("..", ".");
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+    let is_name = !found.is_empty() && found.chars().all(plain);
+    is_name.then_some(found).into_iter().collect()
+}
+
+/// Loopback addresses inside of a block and just outside.
+pub(super) fn addresses(block: &str) -> Vec<Ipv4Addr> {
+    let (address, length) = block.split_once('/').unwrap_or((block, "32"));
+    let (Ok(address), Ok(length)) = (address.parse::<Ipv4Addr>(), length.parse::<u32>()) else {
+        return Vec::new();
+    };
+    let size = 1_u64 << 32_u32.saturating_sub(length);
+    let first = u64::from(u32::from(address)) / size * size;
+    let near = [
+        first,
+        first + size - 1,
+        first + size,
+        first.saturating_sub(1),
+    ];
+    let found = near
+        .iter()
+        .filter_map(|n| u32::try_from(*n).ok().map(Ipv4Addr::from));
+    found.filter(Ipv4Addr::is_loopback).collect()
 }
 
 /// Paths at the border of a pattern of a policy.

@@ -11,13 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, Result};
 
 use super::grpc;
-use super::world::{Arrived, Reply, is_transport_header};
+use super::world::{Arrived, Reply, is_transport_header, joined};
 
 /// A request head longer than this is cut off.
 const MAX_HEAD: usize = 256 * 1024;
 
-/// A request that comes back to the gateway more often goes in circles.
-const MAX_ROUNDS: usize = 8;
+/// A request that comes back to the gateway more often goes in circles, which
+/// is answered as Sidegate does.
+const MAX_ROUNDS: usize = 5;
 
 /// Services that lead back to the gateway, with the address of its listener.
 pub(crate) type WaysBack = HashMap<String, SocketAddr>;
@@ -140,11 +141,13 @@ impl Peers {
         let name = state.names.get(number).cloned().unwrap_or_default();
         arrived.at = Arrived::service_of(&name);
         if !name.starts_with("check|") {
-            if let Some(gateway) = state.back.get(&arrived.at).copied()
-                && state.rounds < MAX_ROUNDS
-            {
+            if let Some(gateway) = state.back.get(&arrived.at).copied() {
                 state.rounds += 1;
-                return Next::Again(gateway);
+                return if state.rounds > MAX_ROUNDS {
+                    Next::Answer("HTTP/1.1 508 Loop\r\ncontent-length: 0\r\n\r\n".into())
+                } else {
+                    Next::Again(gateway)
+                };
             }
             state.upstream = Some(arrived);
             return Next::Answer("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".into());
@@ -225,7 +228,7 @@ fn parse(head: &str) -> Option<(Arrived, Length)> {
             _ => headers.push((name, value)),
         }
     }
-    headers.sort();
+    let headers = joined(headers);
     let arrived = Arrived {
         at: String::new(),
         method,

@@ -96,6 +96,8 @@ impl Default for Reply {
 pub(crate) struct Observed {
     /// `None`: the connection was refused or closed without an answer.
     pub(crate) status: Option<u16>,
+    /// The status of gRPC, of answers that a proxy gives by itself.
+    pub(crate) grpc: Option<u16>,
     pub(crate) location: Option<String>,
     /// Headers `x-…` of the answer.
     pub(crate) headers: Vec<(String, String)>,
@@ -113,23 +115,41 @@ pub(crate) struct Arrived {
     pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) host: String,
-    /// Sorted, without those a proxy adds.
+    /// Joined, without those a proxy adds.
     pub(crate) headers: Vec<(String, String)>,
 }
 
 /// Headers that the proxy or the transport adds, changes or takes.
 pub(crate) fn is_transport_header(name: &str) -> bool {
-    const NAMES: [&str; 8] = [
-        "x-forwarded-client-cert",
+    const NAMES: [&str; 9] = [
         "host",
         "content-length",
         "connection",
         "transfer-encoding",
+        "grpc-timeout",
         "x-request-id",
+        "x-forwarded-client-cert",
         "x-forwarded-for",
         "x-forwarded-proto",
     ];
     NAMES.contains(&name) || name.starts_with("x-envoy-") || name == "x-forwarded-host"
+}
+
+/// Sorted, and those of one name joined: whether a proxy writes one line or two
+/// means nothing.
+pub(crate) fn joined(mut headers: Vec<(String, String)>) -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    headers.sort_by(|(a, _), (b, _)| a.cmp(b));
+    for (name, value) in headers {
+        match found.last_mut() {
+            Some((known, all)) if *known == name => {
+                all.push_str(if name == "cookie" { "; " } else { "," });
+                all.push_str(&value);
+            }
+            _ => found.push((name, value)),
+        }
+    }
+    found
 }
 
 impl Sent {
@@ -251,8 +271,10 @@ impl World {
 
     /// What the translator reads.
     pub(crate) fn for_istio(&self, address: Ipv4Addr) -> Value {
+        let mut objects = self.complete();
+        objects.iter_mut().for_each(target_ports);
         json!({
-            "objects": self.complete(),
+            "objects": objects,
             "mesh": self.mesh,
             "labels": self.labels,
             "namespace": self.namespace,
@@ -260,6 +282,21 @@ impl World {
             "proxy": self.proxy,
             "address": address.to_string(),
         })
+    }
+}
+
+/// As the API server fills them in.
+fn target_ports(object: &mut Value) {
+    if object.get("kind") != Some(&json!("Service")) {
+        return;
+    }
+    let ports = object
+        .pointer_mut("/spec/ports")
+        .and_then(Value::as_array_mut);
+    for port in ports.into_iter().flatten().filter_map(Value::as_object_mut) {
+        if let Some(number) = port.get("port").cloned() {
+            port.entry("targetPort").or_insert(number);
+        }
     }
 }
 

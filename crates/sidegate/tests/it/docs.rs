@@ -141,6 +141,11 @@ fn commands_of_the_docs() {
             example("seed"),
         ),
         (
+            "docs/kubeflow.md",
+            include_str!("../../../../docs/kubeflow.md"),
+            example("kubeflow"),
+        ),
+        (
             "examples/kubeflow/README.md",
             include_str!("../../../../examples/kubeflow/README.md"),
             example("kubeflow"),

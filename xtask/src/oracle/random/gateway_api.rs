@@ -37,6 +37,9 @@ impl Maker<'_> {
         for number in 0..self.dice.up_to(3) {
             self.http_route(number);
         }
+        if self.features.on("grpc-routes") && self.dice.percent(50) {
+            self.grpc_route();
+        }
         if self.dice.percent(50) {
             let mut to = json!({"group": "", "kind": "Service"});
             if self.dice.percent(30) {
@@ -100,6 +103,51 @@ impl Maker<'_> {
             json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
                 "metadata": metadata, "spec": spec}),
         );
+    }
+
+    fn grpc_route(&mut self) {
+        let rules: Vec<Value> = (0..self.dice.up_to(2))
+            .map(|_| {
+                let mut rule =
+                    json!({"backendRefs": [{"name": "app", "namespace": "ns1", "port": 80}]});
+                if self.dice.percent(85) {
+                    let matches: Vec<Value> =
+                        (0..self.dice.up_to(2)).map(|_| self.grpc_match()).collect();
+                    rule["matches"] = json!(matches);
+                }
+                rule
+            })
+            .collect();
+        let mut spec = json!({"parentRefs": [{"name": "shared", "namespace": "istio-system"}], "rules": rules});
+        if self.dice.percent(50) {
+            spec["hostnames"] = json!([self.dice.pick(&["a.example.com", "*.example.com"])]);
+        }
+        let namespace = self.dice.pick(&["ns1", "istio-system"]);
+        let metadata = self.metadata("grpc", namespace);
+        self.objects.push(
+            json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GRPCRoute", "metadata": metadata, "spec": spec}),
+        );
+    }
+
+    fn grpc_match(&mut self) -> Value {
+        let mut m = json!({});
+        if self.dice.percent(85) {
+            let mut method = json!({});
+            if self.dice.percent(75) {
+                method["service"] = json!(self.dice.pick(&["pkg.Svc", "a", "pkg.Other"]));
+            }
+            if self.dice.percent(60) {
+                method["method"] = json!(self.dice.pick(&["Get", "b", "Set"]));
+            }
+            if self.dice.percent(20) {
+                method["type"] = json!("RegularExpression");
+            }
+            m["method"] = method;
+        }
+        if self.dice.percent(25) {
+            m["headers"] = json!([{"name": self.dice.pick(&["x-a", "X-B"]), "value": self.dice.pick(&["1", "on"])}]);
+        }
+        m
     }
 
     fn route_rule(&mut self) -> Value {

@@ -25,7 +25,7 @@ use super::run::Job;
 use super::world::World;
 
 /// What clusters may be made of.
-pub(crate) const FEATURES: [&str; 22] = [
+pub(crate) const FEATURES: [&str; 27] = [
     "gateways",      // several Gateways, hosts with namespaces, upper case, httpsRedirect
     "routes",        // matches on everything, rewrite, redirect, direct response
     "headers",       // header operations of routes
@@ -40,12 +40,17 @@ pub(crate) const FEATURES: [&str; 22] = [
     "broken-custom", // authorizers that are missing, doubled or misnamed
     "tokens",        // RequestAuthentications, tokens, rules about claims
     "filters",       // EnvoyFilters that insert an authorizer or switch it off
+    "patches",       // EnvoyFilters on headers, with Lua, with access control, that remove
     "gateway-api",   // Gateway, HTTPRoute, ReferenceGrant
     "tls",           // servers that terminate TLS, server names
     "tcp",           // servers of connections that are not read
     "certificates",  // clients with certificates, rules about them, trust domains
     "proxies",       // trusted proxies before the gateway, remoteIpBlocks
     "settings",      // connectionSettings, several external authorizers at once
+    "grpc-routes",   // GRPCRoute beside them
+    "targets",       // policies with targetRefs
+    "corners",       // weights, subsets, CORS, faults, ways back to the gateway
+    "services",      // ports of several Services in front of the gateway
     "normalization", // path normalisation other than the default
     "odd-requests",  // odd targets, hosts, repeated headers
 ];
@@ -97,6 +102,9 @@ pub(crate) fn job(seed: u64, number: u64, requests: usize, features: &Features) 
         objects: services(),
     };
     let mesh = maker.mesh();
+    if features.on("services") {
+        maker.in_front();
+    }
     maker.routes();
     if features.on("tls") {
         maker.secure();
@@ -157,6 +165,14 @@ impl Maker<'_> {
             ]);
             mesh["pathNormalization"] = json!({"normalization": mode});
         }
+        if self.features.on("corners") {
+            match self.dice.below(12) {
+                0 => mesh["rootNamespace"] = json!("kubeflow"),
+                1 => mesh["trustDomain"] = json!("td.example"),
+                2 => mesh["trustDomainAliases"] = json!(["old.example"]),
+                _ => {}
+            }
+        }
         mesh
     }
 
@@ -183,6 +199,45 @@ impl Maker<'_> {
             env.insert(several.to_owned(), "true".to_owned());
         }
         env
+    }
+
+    /// Services in front of the gateway: ports are translated through the oldest.
+    fn in_front(&mut self) {
+        if self.dice.percent(60) {
+            return;
+        }
+        let ports = match self.dice.below(5) {
+            0 => json!([{"name": "http2", "port": 80, "targetPort": 8081}]),
+            1 => json!([{"name": "http2", "port": 8081, "targetPort": 8081}]),
+            2 => json!([{"name": "http2", "port": 8081, "targetPort": 8080}]),
+            3 => {
+                json!([{"name": "a", "port": 80, "targetPort": 8080}, {"name": "b", "port": 8081, "targetPort": 8081}])
+            }
+            _ => json!([{"name": "http2", "port": 8081}]),
+        };
+        let namespace = self
+            .dice
+            .pick(&["istio-system", "istio-system", "istio-system", "ns1"]);
+        let mut metadata = self.metadata("knative-local-gateway", namespace);
+        if self.dice.percent(25) {
+            metadata["labels"] =
+                json!({"experimental.istio.io/disable-gateway-port-translation": "true"});
+        }
+        let selector = match self.dice.below(6) {
+            0 => json!({"app": "istio-ingressgateway"}),
+            1 => json!({"istio": "another"}),
+            _ => json!({"istio": "ingressgateway"}),
+        };
+        self.objects.push(
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata,
+            "spec": {"selector": selector, "ports": ports}}),
+        );
+        if self.dice.percent(50) {
+            let day = self.dice.pick(&["01", "02", "03"]);
+            if let Some(first) = self.objects.first_mut() {
+                first["metadata"]["creationTimestamp"] = json!(format!("2026-01-{day}T00:00:00Z"));
+            }
+        }
     }
 
     /// Times are few, so that names decide about the order too.

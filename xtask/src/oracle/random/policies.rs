@@ -39,6 +39,21 @@ impl Maker<'_> {
                 spec["selector"] = json!({"matchLabels": {"app": "istio-ingressgateway", "istio": "ingressgateway"}})
             }
             3..=7 => spec["selector"] = json!({"matchLabels": {"istio": "ingressgateway"}}),
+            8 if self.features.on("targets") => {
+                let target = match self.dice.below(4) {
+                    0 => json!({"kind": "Service", "group": "", "name": "istio-ingressgateway"}),
+                    1 => {
+                        json!({"kind": "GatewayClass", "group": "gateway.networking.k8s.io", "name": "istio"})
+                    }
+                    2 => {
+                        json!({"kind": "Gateway", "group": "gateway.networking.k8s.io", "name": "other"})
+                    }
+                    _ => {
+                        json!({"kind": "Gateway", "group": "gateway.networking.k8s.io", "name": "shared"})
+                    }
+                };
+                spec["targetRefs"] = json!([target]);
+            }
             _ => {}
         }
         let odd = self.features.on("odd-policies");
@@ -195,6 +210,31 @@ impl Maker<'_> {
                 "request.headers[:authority]".into(),
                 self.dice.some(HOST_VALUES, 2),
             ),
+            13 if self.features.on("corners") => {
+                let key = self.dice.pick(&[
+                    "source.namespace",
+                    "source.principal",
+                    "source.serviceAccount",
+                    "remote.ip",
+                    "request.headers[:scheme]",
+                    "request.headers[host]",
+                    "request.headers[Host]",
+                    "request.headers[x-forwarded-proto]",
+                ]);
+                let values = ["*", "a*", "http", "ns1", "a.example.com", "0.0.0.0/0"];
+                (
+                    key.into(),
+                    vec![
+                        self.dice
+                            .pick(if key == "remote.ip" {
+                                &["0.0.0.0/0", "10.0.0.0/8"]
+                            } else {
+                                &values
+                            })
+                            .to_owned(),
+                    ],
+                )
+            }
             9..=12 if self.features.on("tokens") && !custom => self.claim(),
             13..=16 if self.features.on("certificates") && !custom => self.connection(),
             _ => {

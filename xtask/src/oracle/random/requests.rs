@@ -105,11 +105,56 @@ fn target(dice: &mut Dice, odd: bool) -> String {
     if odd && dice.percent(3) {
         target.push_str("#frag");
     }
+    if odd && dice.percent(2) {
+        return format!("http://{}{target}", dice.pick(HOSTS));
+    }
+    if odd && dice.percent(2) {
+        return dice
+            .pick(&[
+                "/pkg.Svc/Get",
+                "/pkg.Svc/Set",
+                "/pkg.Other/Get",
+                "/pkg.Svc/Get/x",
+            ])
+            .to_owned();
+    }
     target
 }
 
 fn headers(dice: &mut Dice, odd: bool) -> Vec<(String, String)> {
     let mut headers = Vec::new();
+    if odd && dice.percent(5) {
+        let origin = dice.pick(&[
+            "https://page.example.com",
+            "http://page.example.com",
+            "null",
+        ]);
+        headers.push(("origin".to_owned(), origin.to_owned()));
+        if dice.percent(60) {
+            let method = dice.pick(&["GET", "PUT"]);
+            headers.push((
+                "access-control-request-method".to_owned(),
+                method.to_owned(),
+            ));
+        }
+    }
+    if odd && dice.percent(4) {
+        headers.push(("content-type".to_owned(), "application/grpc".to_owned()));
+    }
+    if odd && dice.percent(4) {
+        let name = dice.pick(&[
+            "x_a",
+            "x-forwarded-proto",
+            "x-forwarded-host",
+            "x-envoy-original-path",
+            "X-Envoy-Internal",
+            "x-forwarded-for",
+        ]);
+        headers.push((
+            name.to_owned(),
+            dice.pick(&["https", "1", "10.0.0.1", "/open"]).to_owned(),
+        ));
+    }
     for _ in 0..dice.below(4) {
         let mut name = dice.pick(HEADERS).to_owned();
         if odd && dice.percent(10) {
@@ -123,7 +168,8 @@ fn headers(dice: &mut Dice, odd: bool) -> Vec<(String, String)> {
         let repeated = headers
             .iter()
             .any(|(known, _): &(String, String)| known.eq_ignore_ascii_case(&name));
-        if !repeated || odd && name.to_ascii_lowercase().starts_with("x-") {
+        let list = name.to_ascii_lowercase().starts_with("x-") || dice.percent(10);
+        if !repeated || odd && list {
             headers.push((name, value.to_owned()));
         }
     }

@@ -51,6 +51,10 @@ impl Maker<'_> {
                 }
             }
         }
+        // Istio's own code panics at what comes after `*/*` with a namespace.
+        if hosts.iter().any(|host| host == "*/*") {
+            hosts = vec!["*/*".to_owned()];
+        }
         let mut server = json!({"port": {"number": port, "name": format!("p{port}"), "protocol": "HTTP"}, "hosts": hosts});
         if self.features.on("gateways") && self.dice.percent(8) {
             server["tls"] = json!({"httpsRedirect": true});
@@ -170,12 +174,51 @@ impl Maker<'_> {
             destination["port"] = json!({"number": port});
         }
         let mut route = json!({"destination": destination});
+        if self.features.on("corners") {
+            self.corners(http, &mut route);
+        }
         if self.features.on("headers") && self.dice.percent(12) {
             route["headers"] = self.header_operations();
         }
-        http["route"] = json!([route]);
+        http["route"] = match http.as_object_mut().and_then(|http| http.remove("nowhere")) {
+            Some(other) => json!([route, other]),
+            None => json!([route]),
+        };
         if self.features.on("routes") && self.dice.percent(25) {
             http["rewrite"] = self.rewrite();
+        }
+    }
+
+    /// Weights, subsets, CORS, faults, and the gateway's own Service.
+    fn corners(&mut self, http: &mut Value, route: &mut Value) {
+        match self.dice.below(30) {
+            0 => {
+                route["weight"] = json!(100);
+                http["nowhere"] = json!({"destination": {"host": "dash.istio-system.svc.cluster.local"}, "weight": 0});
+            }
+            1 => route["destination"]["subset"] = json!("v1"),
+            2 => {
+                let origins = match self.dice.below(3) {
+                    0 => json!([{"exact": "https://page.example.com"}]),
+                    1 => json!([{"regex": "https://.*"}]),
+                    _ => json!([{"prefix": "https://"}]),
+                };
+                http["corsPolicy"] = json!({"allowOrigins": origins, "allowMethods": ["GET", "POST"], "allowHeaders": ["x-a"], "maxAge": "24h"});
+                if self.dice.percent(40) {
+                    http["corsPolicy"]["allowCredentials"] = json!(true);
+                }
+            }
+            3 => {
+                http["fault"] = json!({"abort": {"httpStatus": 418, "percentage": {"value": 100}}});
+            }
+            4 => http["timeout"] = json!("5s"),
+            5 => http["mirror"] = json!({"host": "dash.istio-system.svc.cluster.local"}),
+            6 | 7 => {
+                route["destination"] = json!({"host": "istio-ingressgateway.istio-system.svc.cluster.local",
+                    "port": {"number": self.dice.number(&[80, 8081])}});
+                http["rewrite"] = json!({"authority": self.dice.pick(HOSTS)});
+            }
+            _ => {}
         }
     }
 
@@ -198,12 +241,21 @@ impl Maker<'_> {
         }
         if self.dice.percent(15) {
             redirect["port"] = json!(8443);
+        } else if self.features.on("corners") && self.dice.percent(15) {
+            redirect["derivePort"] = json!(
+                self.dice
+                    .pick(&["FROM_PROTOCOL_DEFAULT", "FROM_REQUEST_PORT"])
+            );
         }
         redirect
     }
 
     fn rewrite(&mut self) -> Value {
         match self.dice.below(5) {
+            _ if self.features.on("corners") && self.dice.percent(20) => {
+                json!({"uriRegexRewrite": {"match": self.dice.pick(&["b", "^/a", "/+", "[a-c]$", "(a)(b)?"]),
+                    "rewrite": self.dice.pick(&["", "/r", "\\1\\0", "\\2", "x"])}})
+            }
             0 => json!({"authority": "rewritten.example.com"}),
             1 => json!({"uri": "/new", "authority": "rewritten.example.com"}),
             2 => json!({"uriRegexRewrite": {"match": "/a/(.*)", "rewrite": "/r/\\1"}}),
