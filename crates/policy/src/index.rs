@@ -125,13 +125,15 @@ impl Indexes {
         }
     }
 
-    /// The index of an action whose rules decide.
+    /// The index of an action whose rules decide, if a policy has it: one that
+    /// is only tried makes a filter too, and decides nothing.
     pub(crate) fn of(&self, action: Action) -> Option<&RuleIndex> {
-        match action {
-            Action::Deny => Some(&self.deny),
-            Action::Allow => Some(&self.allow),
-            Action::Audit | Action::Custom => None,
-        }
+        let index = match action {
+            Action::Deny => &self.deny,
+            Action::Allow => &self.allow,
+            Action::Audit | Action::Custom => return None,
+        };
+        index.any.then_some(index)
     }
 
     pub(crate) fn custom(&self, provider: usize) -> Option<&RuleIndex> {
@@ -142,6 +144,8 @@ impl Indexes {
 /// The rules of some policies.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RuleIndex {
+    /// There are policies, be they without rules.
+    any: bool,
     /// Position of the policy, and of the rule in it.
     rules: Vec<(usize, usize)>,
     hosts: Keys,
@@ -156,6 +160,7 @@ impl RuleIndex {
         let mut index = Self::default();
         let positions = policies.iter().enumerate().filter(|(_, p)| wanted(p));
         for (position, policy) in positions {
+            index.any = true;
             for (place, rule) in policy.rules.iter().enumerate() {
                 index.add(rule, (position, place));
             }
