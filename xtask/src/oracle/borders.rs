@@ -200,7 +200,9 @@ impl Maker<'_> {
             self.any(&spot.identities)
         };
         sent.tls = Some(Tls {
-            sni: self.any(&spot.names).or_else(|| Some("gateway.test".into())),
+            sni: self
+                .any(&spot.names)
+                .or_else(|| Some("gateway.test".into())),
             identity,
         });
     }
@@ -458,7 +460,11 @@ fn certificates(rule: &Value) -> (Vec<String>, Vec<String>) {
             Some("source.serviceAccount") => "account",
             Some("connection.sni") => {
                 for field in ["values", "notValues"] {
-                    names.extend(texts(condition, field).iter().flat_map(|n| patterns::names(n)));
+                    names.extend(
+                        texts(condition, field)
+                            .iter()
+                            .flat_map(|n| patterns::names(n)),
+                    );
                 }
                 continue;
             }
@@ -468,7 +474,9 @@ fn certificates(rule: &Value) -> (Vec<String>, Vec<String>) {
             named.extend(texts(condition, field).into_iter().map(|text| (kind, text)));
         }
     }
-    let uris = named.iter().filter_map(|(kind, text)| patterns::identity(kind, text));
+    let uris = named
+        .iter()
+        .filter_map(|(kind, text)| patterns::identity(kind, text));
     (uris.collect(), names)
 }
 

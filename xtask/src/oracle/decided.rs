@@ -53,6 +53,21 @@ impl Decider {
 
     /// What becomes of a request, or what of it is not decided here.
     pub(crate) fn observe(&self, sent: &Sent) -> Result<Observed, String> {
+        let mut observed = self.decide(sent)?;
+        observed.headers.sort();
+        observed.headers = joined(std::mem::take(&mut observed.headers));
+        if let Some(status) = observed
+            .status
+            .filter(|status| *status != LOOP && is_grpc(sent) && observed.upstream.is_none())
+        {
+            // Envoy words its own answers so that gRPC clients read them.
+            observed.grpc = Some(grpc_status(status));
+            observed.status = Some(200);
+        }
+        Ok(observed)
+    }
+
+    fn decide(&self, sent: &Sent) -> Result<Observed, String> {
         if let Some(what) = beyond(sent) {
             return Err(what);
         }
@@ -114,15 +129,6 @@ impl Decider {
                     break;
                 }
             }
-        }
-        observed.headers = joined(std::mem::take(&mut observed.headers));
-        if let Some(status) = observed
-            .status
-            .filter(|status| *status != LOOP && is_grpc(sent) && observed.upstream.is_none())
-        {
-            // Envoy words its own answers so that gRPC clients read them.
-            observed.grpc = Some(grpc_status(status));
-            observed.status = Some(200);
         }
         Ok(observed)
     }

@@ -80,6 +80,13 @@ impl Envoy {
         lines.into_iter().rev().collect::<Vec<_>>().join(" / ")
     }
 
+    /// A listener that finds its address taken.
+    pub(crate) fn cannot_bind(&self) -> Option<String> {
+        let text = std::fs::read_to_string(&self.log).ok()?;
+        let line = text.lines().find(|line| line.contains("already in use"))?;
+        Some(line.chars().take(300).collect())
+    }
+
     /// What it wrote about one listener.
     pub(crate) fn complaint(&self, cluster: usize) -> Option<String> {
         let text = std::fs::read_to_string(&self.log).ok()?;
@@ -138,6 +145,7 @@ pub(crate) fn send(peers: &Peers, clients: &Clients, gateway: Ipv4Addr, sent: &S
             observed.headers.push((name, value));
         }
     }
+    observed.headers.sort();
     observed.headers = joined(observed.headers);
     observed
 }

@@ -335,8 +335,10 @@ fn around(ports: &BTreeSet<u16>) -> Vec<Value> {
         .iter()
         .map(|port| json!({"port": {"number": port, "name": format!("http-{port}"), "protocol": "HTTP"}, "hosts": ["*"]}))
         .collect();
-    servers.push(json!({"port": {"number": MUTUAL, "name": "https", "protocol": "HTTPS"}, "hosts": ["*"],
-        "tls": {"mode": "MUTUAL", "credentialName": "gateway"}}));
+    servers.push(
+        json!({"port": {"number": MUTUAL, "name": "https", "protocol": "HTTPS"}, "hosts": ["*"],
+        "tls": {"mode": "MUTUAL", "credentialName": "gateway"}}),
+    );
     vec![
         service("backend", 80),
         service("my-custom-ext-authz", 9000),
@@ -363,7 +365,10 @@ fn written(recording: &Recording, clusters: &[(&Job, Vec<Observed>)]) -> String 
     );
     text.push_str("clusters:\n");
     for (job, answers) in clusters {
-        text.push_str(&format!("- domains: {}\n  policies:\n", domains_of(&job.world)));
+        text.push_str(&format!(
+            "- domains: {}\n  policies:\n",
+            domains_of(&job.world)
+        ));
         for policy in policies(&job.world) {
             text.push_str(&format!("  - {policy}\n"));
         }

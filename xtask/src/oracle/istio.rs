@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -38,11 +39,20 @@ pub(crate) struct Translated {
     pub(crate) upstreams: Vec<String>,
 }
 
+/// How often this run has met another one.
+static MOVES: AtomicU32 = AtomicU32::new(0);
+
+/// Takes other addresses from now on.
+pub(crate) fn move_on() {
+    MOVES.fetch_add(17, Ordering::Relaxed);
+}
+
 /// The loopback address of a cluster of a batch; two runs at the same time
 /// mostly do not meet.
 pub(crate) fn address(index: usize) -> Ipv4Addr {
     let part = |n: usize| u8::try_from(n).unwrap_or(250);
-    let run = u8::try_from(std::process::id() % 60).unwrap_or(0) + 1;
+    let run = (std::process::id() + MOVES.load(Ordering::Relaxed)) % 60;
+    let run = u8::try_from(run).unwrap_or(0) + 1;
     Ipv4Addr::new(127, run, part(index / 250), part(index % 250 + 1))
 }
 

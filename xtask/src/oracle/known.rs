@@ -61,31 +61,94 @@ const fn inside(about: &'static str, target: &'static str, expected: Expected) -
 }
 
 const KNOWN: [Known; 14] = [
-    outside(NOW, "a model is behind the login", "/v1/models/m:predict", Expected::Login),
-    outside(OLDER, "a model is behind the login", "/v1/models/m:predict", Expected::Login),
-    outside(NOW, "P1: but not below /dex/, on the model's host", "/dex/x", Expected::Reached),
-    outside(OLDER, "P1: but not below /dex/, on the model's host", "/dex/x", Expected::Reached),
-    outside(NOW, "P1: nor below /oauth2/", "/oauth2/x", Expected::Reached),
-    outside(NOW, "C5: nor where an encoded slash leads out again", "/dex/..%2fv1/models/m", Expected::Reached),
-    outside(NOW, "H2: /dex/** is no wildcard: below /other/** nothing is exempt", "/other/x", Expected::Login),
+    outside(
+        NOW,
+        "a model is behind the login",
+        "/v1/models/m:predict",
+        Expected::Login,
+    ),
+    outside(
+        OLDER,
+        "a model is behind the login",
+        "/v1/models/m:predict",
+        Expected::Login,
+    ),
+    outside(
+        NOW,
+        "P1: but not below /dex/, on the model's host",
+        "/dex/x",
+        Expected::Reached,
+    ),
+    outside(
+        OLDER,
+        "P1: but not below /dex/, on the model's host",
+        "/dex/x",
+        Expected::Reached,
+    ),
+    outside(
+        NOW,
+        "P1: nor below /oauth2/",
+        "/oauth2/x",
+        Expected::Reached,
+    ),
+    outside(
+        NOW,
+        "C5: nor where an encoded slash leads out again",
+        "/dex/..%2fv1/models/m",
+        Expected::Reached,
+    ),
+    outside(
+        NOW,
+        "H2: /dex/** is no wildcard: below /other/** nothing is exempt",
+        "/other/x",
+        Expected::Login,
+    ),
     Known {
         headers: &[("authorization", "")],
-        ..outside(NOW, "H8: an empty authorization header skips the login, and the next rule refuses", "/v1/models/m:predict", Expected::Refused)
+        ..outside(
+            NOW,
+            "H8: an empty authorization header skips the login, and the next rule refuses",
+            "/v1/models/m:predict",
+            Expected::Refused,
+        )
     },
     Known {
         headers: &[("authorization", "Basic x")],
-        ..outside(OLDER, "H8: so does any other", "/v1/models/m:predict", Expected::Refused)
+        ..outside(
+            OLDER,
+            "H8: so does any other",
+            "/v1/models/m:predict",
+            Expected::Refused,
+        )
     },
     Known {
         token: Some((DEX, "another-application")),
-        ..outside(NOW, "T1: a token of Dex's for another application opens it", "/v1/models/m:predict", Expected::Reached)
+        ..outside(
+            NOW,
+            "T1: a token of Dex's for another application opens it",
+            "/v1/models/m:predict",
+            Expected::Reached,
+        )
     },
     Known {
         token: Some((CLUSTER, "vault")),
-        ..outside(NOW, "T1: so does any ServiceAccount's", "/v1/models/m:predict", Expected::Reached)
+        ..outside(
+            NOW,
+            "T1: so does any ServiceAccount's",
+            "/v1/models/m:predict",
+            Expected::Reached,
+        )
     },
-    inside("inside, a token is asked for", "/v1/models/m:predict", Expected::Refused),
-    inside("H5: but not where the path ends like a probe's", "/v1/models/m/ready", Expected::Reached),
+    inside(
+        "inside, a token is asked for",
+        "/v1/models/m:predict",
+        Expected::Refused,
+    ),
+    inside(
+        "H5: but not where the path ends like a probe's",
+        "/v1/models/m/ready",
+        Expected::Reached,
+    ),
     inside("H5: anywhere", "/anything/healthz", Expected::Reached),
 ];
 
@@ -98,11 +161,17 @@ impl Known {
     pub(super) fn sent(&self) -> Sent {
         let pairs = self.headers.iter();
         Sent {
-            port: if self.cluster == NOW_INSIDE { 8081 } else { 8080 },
+            port: if self.cluster == NOW_INSIDE {
+                8081
+            } else {
+                8080
+            },
             method: "POST".into(),
             authority: self.host.into(),
             target: self.target.into(),
-            headers: pairs.map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            headers: pairs
+                .map(|(name, value)| ((*name).into(), (*value).into()))
+                .collect(),
             source: std::net::Ipv4Addr::LOCALHOST,
             checker: match self.token {
                 None => login(),
@@ -136,7 +205,10 @@ impl Known {
             self.host,
             self.target,
             self.headers,
-            self.token.map_or_else(String::new, |(issuer, audience)| format!("token of {issuer} for {audience} ")),
+            self.token
+                .map_or_else(String::new, |(issuer, audience)| format!(
+                    "token of {issuer} for {audience} "
+                )),
             answer.status.unwrap_or_default(),
         );
         (line, agrees)

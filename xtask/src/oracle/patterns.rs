@@ -67,7 +67,9 @@ pub(super) fn identity(kind: &str, pattern: &str) -> Option<String> {
     let uri = match kind {
         "namespace" => format!("spiffe://cluster.local/ns/{text}/sa/x"),
         "account" => match text.split_once('/') {
-            Some((namespace, account)) => format!("spiffe://cluster.local/ns/{namespace}/sa/{account}"),
+            Some((namespace, account)) => {
+                format!("spiffe://cluster.local/ns/{namespace}/sa/{account}")
+            }
             None => format!("spiffe://cluster.local/ns/foo/sa/{text}"),
         },
         "domain" => format!("spiffe://{text}/ns/x/sa/x"),

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::envoy::{Envoy, send};
 use super::install::Programs;
-use super::istio::{Istio, address};
+use super::istio::{Istio, address, move_on};
 use super::peers::Peers;
 use super::tls::Clients;
 use super::world::{Observed, Sent, World};
@@ -28,6 +28,16 @@ pub(crate) struct Outcome {
     pub(crate) answers: Result<Vec<Observed>, String>,
     /// Objects that Istio's validation refuses.
     pub(crate) rejected: Vec<String>,
+}
+
+/// How often other addresses are tried.
+const MOVES: usize = 5;
+
+/// How a batch went.
+enum Served {
+    All(Vec<Outcome>),
+    /// Another program has one of the addresses.
+    Taken(String),
 }
 
 /// Istio and Envoy, ready for batches.
@@ -60,7 +70,21 @@ impl Oracle {
         Ok(outcomes)
     }
 
+    /// At other addresses, where another program has taken those.
     fn batch(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>> {
+        for _ in 0..MOVES {
+            match self.serve(jobs)? {
+                Served::All(outcomes) => return Ok(outcomes),
+                Served::Taken(_) => move_on(),
+            }
+        }
+        match self.serve(jobs)? {
+            Served::All(outcomes) => Ok(outcomes),
+            Served::Taken(line) => bail!("an address of the gateways is taken: {line}"),
+        }
+    }
+
+    fn serve(&mut self, jobs: &[Job]) -> Result<Served> {
         self.batches += 1;
         let folder = self.folder.path().join(self.batches.to_string());
         std::fs::create_dir_all(&folder)?;
@@ -77,13 +101,16 @@ impl Oracle {
             .translate(&worlds, &identities, &folder, self.peers.port);
         let translated = match translated {
             Ok(translated) => translated,
-            Err(error) => return self.split(jobs, &error),
+            Err(error) => return self.split(jobs, &error).map(Served::All),
         };
         self.peers.name(translated.upstreams);
         let mut envoy = match Envoy::start(&self.envoy, &folder) {
             Ok(envoy) => envoy,
-            Err(error) => return self.split(jobs, &error),
+            Err(error) => return self.split(jobs, &error).map(Served::All),
         };
+        if let Some(line) = envoy.cannot_bind() {
+            return Ok(Served::Taken(line));
+        }
         let clients = Clients::new(&folder, identities);
         let mut outcomes = Vec::new();
         let clusters = translated.clusters.into_iter().zip(translated.rejected);
@@ -110,11 +137,11 @@ impl Oracle {
         }
         if !envoy.alive() {
             let error = anyhow::anyhow!("Envoy ended: {}", envoy.last_words());
-            return self.split(jobs, &error);
+            return self.split(jobs, &error).map(Served::All);
         }
         drop(envoy);
         let _ = std::fs::remove_dir_all(&folder);
-        Ok(outcomes)
+        Ok(Served::All(outcomes))
     }
 
     /// Finds the job that a batch fails by.
