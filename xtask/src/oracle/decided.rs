@@ -267,7 +267,7 @@ fn response_changes(changes: &[HeaderChange], observed: &mut Observed) {
     for change in changes {
         change.apply(&mut headers);
     }
-    observed.headers = visible(&headers)
+    observed.headers = lines(&headers)
         .into_iter()
         .filter(|(name, _)| name.starts_with("x-"))
         .collect();
@@ -284,9 +284,13 @@ fn answer_headers(headers: &[(HeaderName, HeaderValue)], observed: &mut Observed
     }
 }
 
-/// Sorted, as a peer of Envoy would see them.
+/// As a peer of Envoy would see them.
 fn visible(headers: &HeaderMap) -> Vec<(String, String)> {
-    let list: Vec<(String, String)> = headers
+    joined(lines(headers))
+}
+
+fn lines(headers: &HeaderMap) -> Vec<(String, String)> {
+    headers
         .iter()
         .filter(|(name, _)| !is_transport_header(name.as_str()))
         .map(|(name, value)| {
@@ -295,8 +299,7 @@ fn visible(headers: &HeaderMap) -> Vec<(String, String)> {
                 String::from_utf8_lossy(value.as_bytes()).into_owned(),
             )
         })
-        .collect();
-    joined(list)
+        .collect()
 }
 
 fn pair(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {

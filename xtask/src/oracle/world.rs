@@ -143,7 +143,13 @@ pub(crate) fn joined(mut headers: Vec<(String, String)>) -> Vec<(String, String)
     for (name, value) in headers {
         match found.last_mut() {
             // What Envoy keeps in one line gets nothing from an empty one.
-            Some((known, _)) if *known == name && name == "authorization" && value.is_empty() => {}
+            Some((known, all))
+                if *known == name
+                    && name == "authorization"
+                    && (value.is_empty() || all.is_empty()) =>
+            {
+                all.push_str(&value);
+            }
             Some((known, all)) if *known == name => {
                 all.push_str(if name == "cookie" { "; " } else { "," });
                 all.push_str(&value);
