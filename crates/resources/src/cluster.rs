@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use crate::core::{ConfigMap, Endpoints, Namespace, Secret, Service, ServiceAccount, Workload};
 use crate::gateway_api::{GatewayClass, KubeGateway, ReferenceGrant, Route};
 use crate::istio::{
-    AuthorizationPolicy, DestinationRule, EnvoyFilter, Gateway, RequestAuthentication,
-    VirtualService, WasmPlugin,
+    AuthorizationPolicy, EnvoyFilter, Gateway, RequestAuthentication, VirtualService, WasmPlugin,
 };
 use crate::kserve::{InferenceService, IngressConfig};
 use crate::mesh::MeshConfig;
 use crate::meta::{Object, ObjectRef, ServiceName, Source};
 use crate::sidegate::Sidegate;
+use crate::subsets::DestinationRule;
 
 /// Every known object of a configuration, and the settings read out of its
 /// ConfigMaps. Vectors are in the order files and documents were read;

@@ -27,6 +27,7 @@ pub mod mesh;
 pub mod meta;
 pub mod proxy;
 pub mod sidegate;
+pub mod subsets;
 mod urls;
 
 pub use cluster::Cluster;
