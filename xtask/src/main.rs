@@ -40,7 +40,8 @@ Commands:
                or `matchers` (--minutes N, --seed S, --only NUMBER)
   bench        Measure beside KServe's Python server, and write
                docs/benchmarks.md (--quick: shorter, writes nothing)
-  bench verify Time parsing, compiling and all questions, from 100 to 50,000 routes
+  bench verify Time parsing, compiling, deciding and all questions, from 100 to
+               50,000 routes, and write docs/benchmarks.md and docs/growth.svg
 
 Peers and tools are installed below $XDG_CACHE_HOME/sidegate or ~/.cache/sidegate.
 Exit codes: 0 all is well, 1 it is not, 2 the command is not understood.";
@@ -63,7 +64,6 @@ fn main() -> ExitCode {
         ["bench"] => bench::run(bench::Length::Full),
         ["bench", "--quick"] => bench::run(bench::Length::Quick),
         ["bench", "verify"] => bench::verify::run(),
-        ["bench", "verify", "--measure"] => bench::verify::measure(),
         ["help" | "-h" | "--help"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;

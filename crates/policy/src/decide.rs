@@ -309,17 +309,37 @@ impl<'a, T: Trace> Decision<'a, T> {
         ))
     }
 
-    /// What the first rule of an action that matches means, where nobody wants
-    /// to know which ones did not.
-    pub(crate) fn indexed(action: Action, first: Option<(&Policy, usize)>) -> Result<(), Stop> {
-        match (action, first) {
-            (Action::Deny, Some((policy, rule))) => Err(Stop::deny(
-                Refusal::Rbac,
-                format!("{} denies by rule {rule}", policy.object),
-            )),
-            (Action::Allow, None) => Err(Stop::deny(Refusal::Rbac, NOT_ALLOWED)),
-            _ => Ok(()),
+    /// The policies of one action by index, where nobody wants to know which
+    /// ones did not match; whether there is one.
+    pub(crate) fn indexed(
+        &mut self,
+        hop: u8,
+        listener: &Listener,
+        action: Action,
+        facts: Facts<'_>,
+    ) -> Result<bool, Stop> {
+        let Some(index) = listener.indexes.of(action) else {
+            return Ok(false);
+        };
+        let first = index.first(&listener.authorization.policies, facts);
+        if !T::KEPT && action == Action::Allow && first.is_some() {
+            return Ok(true);
         }
+        // These decide, and are told with their steps: all that allow, the
+        // first that denies, or, where none allows, all that do not.
+        let deciding = match (action, first) {
+            (Action::Allow, Some(_)) => index.all(&listener.authorization.policies, facts),
+            (Action::Allow, None) if T::KEPT => {
+                let all = listener.authorization.policies.iter();
+                all.filter(|policy| policy.action == action).collect()
+            }
+            (Action::Allow, None) => return Err(Stop::deny(Refusal::Rbac, NOT_ALLOWED)),
+            (Action::Deny, Some((policy, _))) => vec![policy],
+            (Action::Deny, None) => return Ok(true),
+            _ => return Ok(false),
+        };
+        self.policies(hop, deciding.into_iter(), facts)?;
+        Ok(true)
     }
 
     /// What policies would have decided that are only tried.

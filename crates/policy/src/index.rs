@@ -192,22 +192,51 @@ impl RuleIndex {
         policies: &'p [Policy],
         facts: Facts<'_>,
     ) -> Option<(&'p Policy, usize)> {
-        let rule = |number: u32| {
-            let (policy, rule) = self.rules.get(usize::try_from(number).ok()?)?;
-            let policy = policies.get(*policy)?;
-            Some((policy, policy.rules.get(*rule)?))
-        };
         let holds = |number: u32| {
-            rule(number).is_some_and(|(_, r)| r.matches::<NoTrace>(facts, &mut Vec::new()))
+            let rule = self.rule(policies, number);
+            rule.is_some_and(|(_, rule)| rule.matches::<NoTrace>(facts, &mut Vec::new()))
         };
         let mut first = First(None);
-        first.look(&self.others, holds);
-        let authority = lower_case(&facts.head.authority);
-        self.hosts.lists(&authority, |list| first.look(list, holds));
-        self.paths
-            .lists(&facts.head.path, |list| first.look(list, holds));
-        let (policy, rule) = rule(first.0?)?;
+        self.lists(facts.head, |list| first.look(list, holds));
+        let (policy, rule) = self.rule(policies, first.0?)?;
         Some((policy, rule.index))
+    }
+
+    /// All policies with a rule that matches.
+    pub(crate) fn all<'p>(&self, policies: &'p [Policy], facts: Facts<'_>) -> Vec<&'p Policy> {
+        let mut found = std::collections::BTreeSet::new();
+        self.lists(facts.head, |list| {
+            for number in list {
+                let matched = self
+                    .rule(policies, *number)
+                    .filter(|(_, rule)| rule.matches::<NoTrace>(facts, &mut Vec::new()));
+                let place = usize::try_from(*number).ok();
+                let place = place.filter(|_| matched.is_some());
+                found.extend(
+                    place
+                        .and_then(|place| self.rules.get(place))
+                        .map(|(p, _)| *p),
+                );
+            }
+        });
+        found.into_iter().filter_map(|p| policies.get(p)).collect()
+    }
+
+    fn rule<'p>(
+        &self,
+        policies: &'p [Policy],
+        number: u32,
+    ) -> Option<(&'p Policy, &'p CompiledRule)> {
+        let (policy, rule) = self.rules.get(usize::try_from(number).ok()?)?;
+        let policy = policies.get(*policy)?;
+        Some((policy, policy.rules.get(*rule)?))
+    }
+
+    /// Shows the lists that can hold a rule that matches.
+    fn lists(&self, head: &RequestHead, mut show: impl FnMut(&[u32])) {
+        show(&self.others);
+        self.hosts.lists(&lower_case(&head.authority), &mut show);
+        self.paths.lists(&head.path, &mut show);
     }
 }
 

@@ -125,10 +125,7 @@ impl<'a, T: Trace> Decision<'a, T> {
                     if !listener.enforces(*action) {
                         continue;
                     }
-                    if !T::KEPT
-                        && let Some(index) = listener.indexes.of(*action)
-                    {
-                        Self::indexed(*action, index.first(policies, facts))?;
+                    if !T::LOOKED && self.indexed(hop, listener, *action, facts)? {
                         continue;
                     }
                     self.policies(hop, policies.iter().filter(|p| p.action == *action), facts)?;

@@ -298,6 +298,13 @@ pub(crate) struct VerifyArgs {
     /// answers are not as decided
     #[arg(long)]
     pub(crate) replay: bool,
+    /// Write the proofs of what holds to a file, for `--check`
+    #[arg(long, value_name = "FILE", conflicts_with = "check")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// Check the proofs in a file against the configuration, with code that
+    /// shares nothing with what wrote them
+    #[arg(long, value_name = "FILE")]
+    pub(crate) check: Option<PathBuf>,
     /// Exit with 1 also for what lints find
     #[arg(long)]
     pub(crate) strict: bool,

@@ -20,6 +20,7 @@ mod login;
 mod output;
 mod page;
 mod paint;
+mod proof;
 mod replay;
 mod report;
 mod side;

@@ -11,7 +11,7 @@ use crate::cli::{VerifyArgs, VerifyOutput};
 use crate::inputs::Inputs;
 use crate::output::{self, Style};
 use crate::paint::Paint;
-use crate::{hygiene, intents, live, replay, steps};
+use crate::{hygiene, intents, live, proof, replay, steps};
 
 /// Where the listeners are reached.
 pub(crate) struct Bases {
@@ -34,9 +34,15 @@ pub(crate) fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let cluster = inputs.read_some()?;
     let settings = live::settings(&cluster, args.cluster.istio_version.as_deref())?;
     let snapshot = live::compile(&cluster, &settings)?;
+    if let Some(file) = &args.check {
+        return proof::check(file, &snapshot);
+    }
     output::progress(snapshot.route_count());
     let own = intents::of(&cluster, &intents::read(&args.own)?);
     let report = ::verify::verify_with(&snapshot, &own);
+    if let Some(file) = &args.certificate {
+        proof::write(file, &snapshot, &report)?;
+    }
     let lints = hygiene::all(&cluster, &snapshot);
     let bases = Bases {
         external: args.external,

@@ -6,6 +6,7 @@
 
 mod curl;
 mod error;
+mod explosion;
 mod message;
 mod program;
 mod socket;
@@ -14,6 +15,7 @@ mod upstream;
 
 pub use curl::{Answer, curl};
 pub use error::Error;
+pub use explosion::explosion;
 pub use message::{Message, Protocol};
 pub use program::{Sidegate, Start};
 pub use socket::Socket;

@@ -40,6 +40,11 @@ impl<'p> Partition<'p> {
         own.chain(self.globals.strings_below(text))
     }
 
+    /// All listed strings.
+    pub(crate) fn texts(self) -> impl Iterator<Item = &'p str> {
+        self.own.iter().chain(self.globals.strings_below("/"))
+    }
+
     /// The cell that a path is in.
     pub(crate) fn cell_of(self, path: &'p str) -> Option<Cell<'p>> {
         let own = self.own.cell_of(path)?;

@@ -118,7 +118,7 @@ pub fn diff(old: &Snapshot, new: &Snapshot) -> Difference {
     out.undecided.extend(engine.given_up.iter().cloned());
     if engine.sets.exhausted() {
         out.undecided
-            .push("too many different sets of requests: the bound on memory was hit".to_owned());
+            .push("too many different sets of requests: a bound was hit".to_owned());
     }
     out.undecided.sort();
     out.undecided.dedup();
@@ -205,6 +205,9 @@ impl<'s> Comparison<'_, 's> {
             };
             let placed = [(old, &*pair.old), (new, &*pair.new)];
             for piece in pieces(engine, partition, placed) {
+                if engine.sets.exhausted() {
+                    return;
+                }
                 let [was, is] = &piece.sides;
                 if same && was == is {
                     continue;

@@ -22,9 +22,14 @@ pub(crate) struct Engine {
     reached: FxHashMap<(Dim, usize), (bool, bool)>,
     /// What rules match.
     pub(crate) fronts: Fronts,
+    /// Bytes of automata of path conditions.
+    automata: usize,
     /// What had to be given up, for people.
     pub(crate) given_up: Vec<String>,
 }
+
+/// Beyond this a path condition may hold or not wherever it is not plain.
+const MAX_AUTOMATA: usize = 32 << 20;
 
 impl Engine {
     pub(crate) fn new(snapshots: &[&Snapshot]) -> Self {
@@ -45,6 +50,7 @@ impl Engine {
             about_paths: FxHashMap::default(),
             reached: FxHashMap::default(),
             fronts: Fronts::default(),
+            automata: 0,
             given_up,
         }
     }
@@ -139,10 +145,13 @@ impl Engine {
         if !cell.text.starts_with(beginning) && !beginning.starts_with(cell.text) {
             return Some((true, false));
         }
-        let patterns = self
-            .path_tests
-            .entry(dim)
-            .or_insert_with(|| as_set(test).and_then(|pattern| Patterns::new(&[pattern]).ok()));
+        let patterns = self.path_tests.entry(dim).or_insert_with(|| {
+            let room = self.automata < MAX_AUTOMATA;
+            let pattern = as_set(test).filter(|_| room)?;
+            let made = Patterns::new(&[pattern]).ok()?;
+            self.automata += made.bytes();
+            Some(made)
+        });
         let Some(patterns) = patterns else {
             return Some((true, true));
         };

@@ -45,6 +45,8 @@ pub(crate) fn ordinary_bytes() -> impl Iterator<Item = u8> {
 pub(crate) struct TooComplex;
 
 const DFA_BYTES: usize = 8 << 20;
+/// Pairs of prefixes and suffixes of one attribute that are looked at.
+const MAX_PAIRS: usize = 4_096;
 const MAX_STATES: usize = 20_000;
 
 /// One automaton for several whole-string patterns.
@@ -80,6 +82,11 @@ impl Patterns {
             dfa,
             count: patterns.len(),
         })
+    }
+
+    /// Memory it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.dfa.memory_usage()
     }
 
     pub(crate) fn start(&self) -> Result<StateID, TooComplex> {
@@ -239,6 +246,9 @@ pub(crate) fn classes(
             Matcher::Suffix(text) => suffixes.push(text.clone()),
             Matcher::Regex(_) => regex = true,
         }
+    }
+    if prefixes.len().saturating_mul(suffixes.len()) > MAX_PAIRS || named.len() > MAX_PAIRS {
+        return Err(TooComplex);
     }
     for filler in ["x", "x0", "q7z"] {
         for prefix in &prefixes {

@@ -28,6 +28,8 @@ pub(crate) struct ListenerPart<'s> {
     /// Rules about hosts that could be any.
     roaming: Vec<usize>,
     pub(crate) domain: Set,
+    /// Nobody passes a login here with an identity header of their own.
+    pub(crate) overwrites_identity: bool,
 }
 
 #[derive(Debug, PartialEq)]
@@ -268,6 +270,7 @@ impl<'s> ListenerPart<'s> {
             roaming,
             domain,
             steps,
+            overwrites_identity: snapshot.enforces() || overwrites_identity(view),
         }
     }
 
@@ -319,4 +322,15 @@ impl<'s> ListenerPart<'s> {
             .filter_map(|i| self.rules.get(i))
             .collect()
     }
+}
+
+/// Whether the login of a listener puts its own identity header on requests.
+fn overwrites_identity(view: ListenerView<'_>) -> bool {
+    let all = view.authorizers();
+    let mut login = all.iter().filter(|a| a.is_login());
+    login.any(|a| {
+        a.headers_to_upstream()
+            .iter()
+            .any(|h| h.eq_ignore_ascii_case(IDENTITY))
+    })
 }

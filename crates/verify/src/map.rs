@@ -126,6 +126,9 @@ pub fn map(snapshot: &Snapshot) -> Vec<RouteFates> {
         }
     }
     for route in &mut out {
+        if engine.sets.exhausted() {
+            route.fates.insert(Fate::Unknown);
+        }
         route.settle();
     }
     out

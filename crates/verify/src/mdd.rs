@@ -53,12 +53,18 @@ pub(crate) struct Sets {
     memo: FxHashMap<(Op, Set, Set), Set>,
     remapped: FxHashMap<(Set, u32), Set>,
     maps: FxHashMap<(Dim, Box<[u16]>), u32>,
+    /// Steps taken.
+    work: u64,
     /// A bound was hit; what was computed since is not to be trusted.
     exhausted: bool,
 }
 
 /// Beyond this an analysis is given up as undecided: about 200 MB.
-const MAX_NODES: usize = 2_000_000;
+const MAX_NODES: usize = 1_000_000;
+const MAX_KIDS: usize = 12_000_000;
+
+/// The same for steps: some seconds.
+const MAX_WORK: u64 = 100_000_000;
 
 const TERMINAL: Dim = Dim::MAX;
 
@@ -76,6 +82,7 @@ impl Default for Sets {
             memo: FxHashMap::default(),
             remapped: FxHashMap::default(),
             maps: FxHashMap::default(),
+            work: 0,
             exhausted: false,
         }
     }
@@ -85,6 +92,12 @@ impl Sets {
     /// Whether the bound on the number of sets was hit.
     pub(crate) fn exhausted(&self) -> bool {
         self.exhausted
+    }
+
+    /// Takes part of what may be done in all.
+    pub(crate) fn spend(&mut self, steps: u64) {
+        self.work = self.work.saturating_add(steps);
+        self.exhausted |= self.work > MAX_WORK;
     }
 
     /// The points whose class in `dim` has its bit set.
@@ -109,7 +122,7 @@ impl Sets {
         if let Some(known) = self.unique.get(&key) {
             return *known;
         }
-        if self.nodes.len() >= MAX_NODES {
+        if self.nodes.len() >= MAX_NODES || self.kids.len() >= MAX_KIDS {
             self.exhausted = true;
             return Set::NONE;
         }
@@ -182,6 +195,9 @@ impl Sets {
         if let Some(known) = self.memo.get(&(op, a, b)) {
             return *known;
         }
+        if self.exhausted {
+            return Set::NONE;
+        }
         let (da, db) = (self.dim(a), self.dim(b));
         let dim = da.min(db);
         let width = if da <= db {
@@ -189,6 +205,7 @@ impl Sets {
         } else {
             self.kids(b).len()
         };
+        self.spend(u64::try_from(width).unwrap_or(u64::MAX));
         let mut kids = Vec::with_capacity(width);
         for class in 0..width {
             let ka = if da == dim { self.kids(a)[class] } else { a };
@@ -220,6 +237,10 @@ impl Sets {
         if here > dim {
             return set;
         }
+        if self.exhausted {
+            return Set::NONE;
+        }
+        self.spend(1);
         if let Some(known) = self.remapped.get(&(set, map_id)) {
             return *known;
         }

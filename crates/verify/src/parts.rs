@@ -20,6 +20,8 @@ use crate::universe::{AUTHORITY, IDENTITY};
 
 /// A virtual host, for some authorities.
 pub(crate) struct HostPart<'s> {
+    /// Empty where there is no virtual host.
+    pub(crate) name: String,
     pub(crate) authorities: Rc<[String]>,
     /// What divides them.
     pub(crate) authority_tests: Vec<TestValue>,
@@ -144,6 +146,7 @@ impl<'s> Analysis<'s> {
         }
         matches.strings(&mut strings);
         let made = Rc::new(HostPart {
+            name: name.to_owned(),
             authorities,
             authority_tests: tests.to_vec(),
             scope: RefCell::new(scope),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use policy::{Destination, HostView, RouteView, Snapshot};
+use policy::{Condition, Destination, HostView, RouteView, Snapshot, StepView};
 use rustc_hash::FxHashMap;
 
 use crate::alike::Alike;
@@ -55,6 +55,9 @@ pub fn verify_with(snapshot: &Snapshot, asked: &Asked) -> Report {
     for listener in &analysis.listeners {
         let mut alike = Alike::new(&analysis, &asked.readings, listener);
         for host in listener.hosts() {
+            if engine.sets.exhausted() {
+                break;
+            }
             all.extend(HostAnswers::of(
                 &mut engine,
                 &analysis,
@@ -139,11 +142,14 @@ impl HostAnswers {
             stranger: strangers(engine),
             forged: engine.universe.with_header(&mut engine.sets, IDENTITY),
             ordinary: ordinary_authorities(engine, listener.view.port(), &part.authorities),
-            overwrites_identity: analysis.snapshot.enforces() || overwrites_identity(listener),
+            overwrites_identity: listener.overwrites_identity,
         };
         let mut groups: FxHashMap<Key<'s>, Group<'s>> = FxHashMap::default();
         let mut out = Self::default();
         for piece in analysis.pieces(engine, (listener, &part), partition) {
+            if engine.sets.exhausted() {
+                break;
+            }
             out.cells += 1;
             place.cell = piece.cell;
             let [side, _] = &piece.sides;
@@ -186,6 +192,9 @@ impl HostAnswers {
                     }
                 },
             );
+        }
+        if engine.sets.exhausted() {
+            engine.give_up(too_complex(listener, host));
         }
         for ((claim, trail, _), group) in groups {
             out.answer(
@@ -325,17 +334,6 @@ fn strangers(engine: &mut Engine) -> Set {
     sets.and(nobody, without)
 }
 
-/// Nobody passes the login of this listener with an identity header of their own.
-fn overwrites_identity(listener: &ListenerPart<'_>) -> bool {
-    let all = listener.view.authorizers();
-    let mut login = all.iter().filter(|a| a.is_login());
-    login.any(|a| {
-        a.headers_to_upstream()
-            .iter()
-            .any(|h| h.eq_ignore_ascii_case(IDENTITY))
-    })
-}
-
 /// The answers for a whole configuration: what the same rules decide at several
 /// virtual hosts is one finding.
 pub(crate) fn report<'a>(
@@ -400,10 +398,61 @@ pub(crate) fn report<'a>(
 pub(crate) fn given_up(engine: &Engine, snapshot: &Snapshot) -> Vec<String> {
     let mut reasons = engine.given_up.clone();
     reasons.extend(not_understood(snapshot));
-    if engine.sets.exhausted() {
-        reasons.push("too many different sets of requests: the bound on memory was hit".to_owned());
+    if engine.sets.exhausted() && reasons.is_empty() {
+        reasons.push("too many different sets of requests: a bound was hit".to_owned());
     }
     reasons
+}
+
+/// Rules that are named when a bound is hit.
+const NAMED: usize = 8;
+
+/// A bound was hit at a virtual host: the rules that look at most.
+fn too_complex(listener: &ListenerPart<'_>, host: HostView<'_>) -> String {
+    let steps = listener.view.steps().into_iter();
+    let rules = steps.flat_map(|step| match step {
+        StepView::Rules { rules, .. } => rules,
+        StepView::Gate { authorizer, .. } => authorizer.rules.unwrap_or_default(),
+        _ => Vec::new(),
+    });
+    let mut weighed: Vec<(usize, String)> = rules
+        .map(|rule| {
+            (
+                tests(&rule.condition),
+                format!("{} rule {}", rule.object, rule.index),
+            )
+        })
+        .collect();
+    let routes = host.routes().map(|route| {
+        let name = format!("{} {}", route.object(), route.place());
+        (tests(&route.condition()), name)
+    });
+    weighed.extend(routes);
+    weighed.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    let more = weighed.len().saturating_sub(NAMED);
+    let names: Vec<String> = weighed
+        .into_iter()
+        .take(NAMED)
+        .map(|(_, name)| name)
+        .collect();
+    let more = match more {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "virtual host `{}` on {}: too many different sets of requests, a bound was hit; rules {}{more} together",
+        host.name(),
+        listener.view.describe(),
+        names.join(", ")
+    )
+}
+
+fn tests(condition: &Condition) -> usize {
+    match condition {
+        Condition::All(all) | Condition::Any(all) => all.iter().map(tests).sum(),
+        Condition::Not(inner) => tests(inner),
+        Condition::Test(_) => 1,
+    }
 }
 
 /// Why nobody here knows what becomes of these requests.

@@ -165,6 +165,7 @@ impl<'s> Walk<'_, 's> {
         if set.is_none() || self.routes_only {
             return set;
         }
+        self.engine.sets.spend(1);
         let steps = self.analysis.steps(self.engine, here.at, route);
         let before = self.cleaned;
         for (outcome, ended, cleaned) in &steps.ended {

@@ -2,6 +2,7 @@
 //! on the same machine in one run.
 
 mod change;
+mod growth;
 mod load;
 mod report;
 mod server;

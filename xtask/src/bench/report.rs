@@ -130,18 +130,31 @@ pub(super) fn write(path: &Path, table: &str) -> Result<()> {
         }
         Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
     };
-    let new = replace(&old, table).with_context(|| format!("in {}", path.display()))?;
+    let new = replace(&old, BEGIN, END, table).with_context(|| format!("in {}", path.display()))?;
     std::fs::write(path, new).with_context(|| format!("writing {}", path.display()))
 }
 
-fn replace(old: &str, table: &str) -> Result<String> {
+/// Puts a table between the markers of that name.
+pub(super) fn write_section(path: &Path, name: &str, table: &str) -> Result<()> {
+    let old =
+        std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    let (begin, end) = (
+        format!("<!-- {name}:begin -->"),
+        format!("<!-- {name}:end -->"),
+    );
+    let new =
+        replace(&old, &begin, &end, table).with_context(|| format!("in {}", path.display()))?;
+    std::fs::write(path, new).with_context(|| format!("writing {}", path.display()))
+}
+
+fn replace(old: &str, begin: &str, end: &str, table: &str) -> Result<String> {
     let parts = old
-        .split_once(BEGIN)
-        .and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+        .split_once(begin)
+        .and_then(|(before, rest)| Some((before, rest.split_once(end)?.1)));
     let Some((before, after)) = parts else {
-        bail!("expected the lines `{BEGIN}` and `{END}`");
+        bail!("expected the lines `{begin}` and `{end}`");
     };
-    Ok(format!("{before}{BEGIN}\n{table}\n{END}{after}"))
+    Ok(format!("{before}{begin}\n{table}\n{end}{after}"))
 }
 
 #[cfg(test)]
@@ -184,9 +197,9 @@ mod tests {
     fn only_what_is_between_the_markers_changes() {
         let old = format!("a\n{BEGIN}\nold\n{END}\nb\n");
         assert_eq!(
-            replace(&old, "new").unwrap(),
+            replace(&old, BEGIN, END, "new").unwrap(),
             format!("a\n{BEGIN}\nnew\n{END}\nb\n")
         );
-        assert!(replace("no markers", "new").is_err());
+        assert!(replace("no markers", BEGIN, END, "new").is_err());
     }
 }

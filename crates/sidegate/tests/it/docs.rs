@@ -121,6 +121,11 @@ fn commands_of_the_docs() {
             example("seed-blog-fix"),
         ),
         (
+            "docs/certificate.md",
+            include_str!("../../../../docs/certificate.md"),
+            example("seed"),
+        ),
+        (
             "docs/report.md",
             include_str!("../../../../docs/report.md"),
             example("seed-blog-fix"),

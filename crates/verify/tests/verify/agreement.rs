@@ -302,25 +302,35 @@ pub(crate) fn request(dice: &mut Dice) -> RequestHead {
     }
 }
 
+fn cluster(seed: u64) -> (String, Dice) {
+    let mut dice = Dice(seed);
+    let mut text = BASE.to_owned();
+    if seed.is_multiple_of(3) {
+        text = text.replace(
+            "mode: as-written",
+            "mode: enforce, platform: {namespaces: [platform]}",
+        );
+    }
+    for index in 0..1 + dice.roll(4) {
+        text.push_str(&service(&mut dice, index));
+    }
+    for index in 0..dice.roll(5) {
+        text.push_str(&policy(&mut dice, index));
+    }
+    (text, dice)
+}
+
+/// A random cluster, the same for the same seed.
+pub(crate) fn random_cluster(seed: u64) -> String {
+    cluster(seed).0
+}
+
 #[test]
 fn the_engine_says_what_the_decision_says() {
     let mut compared = 0;
     let mut reached = 0;
     for seed in 0..300 {
-        let mut dice = Dice(seed);
-        let mut text = BASE.to_owned();
-        if seed % 3 == 0 {
-            text = text.replace(
-                "mode: as-written",
-                "mode: enforce, platform: {namespaces: [platform]}",
-            );
-        }
-        for index in 0..1 + dice.roll(4) {
-            text.push_str(&service(&mut dice, index));
-        }
-        for index in 0..dice.roll(5) {
-            text.push_str(&policy(&mut dice, index));
-        }
+        let (text, mut dice) = cluster(seed);
         let snapshot = compile(&[&text]);
         let heads: Vec<RequestHead> = (0..100).map(|_| request(&mut dice)).collect();
         for (head, predicted) in heads.iter().zip(verify::predict(&snapshot, &heads)) {

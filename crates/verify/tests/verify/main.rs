@@ -9,6 +9,8 @@
 )]
 
 mod agreement;
+mod bounds;
+mod certificates;
 mod connections;
 mod intents;
 mod reading;
