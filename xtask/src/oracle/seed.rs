@@ -4,6 +4,7 @@
 use anyhow::{Context as _, Result, anyhow, bail};
 use policy::{Entrance, Settings, Snapshot};
 use resources::File;
+use resources::mesh::Normalization;
 use verify::{Claim, Finding, Means};
 
 use super::compare;
@@ -12,7 +13,7 @@ use super::fixtures::sent;
 use super::folder::{layers, request, world};
 use super::install;
 use super::run::{Job, Oracle};
-use super::world::Observed;
+use super::world::{Observed, Sent};
 use crate::shell;
 
 /// A request, its port, and the status with the published and with the
@@ -68,11 +69,19 @@ pub(crate) fn run() -> Result<()> {
     for (line, port, ..) in KNOWN {
         requests.push(request(line, port)?);
     }
-    requests.extend(
-        holes
-            .iter()
-            .map(|hole| sent(&hole.witness.head, &[8080, 8081])),
-    );
+    for hole in &holes {
+        let asked = sent(&hole.witness.head, &[8080, 8081]);
+        // As a backend reads it that decodes slashes.
+        let path = policy::normalise(
+            &hole.witness.head.path,
+            Normalization::DecodeAndMergeSlashes,
+        );
+        let read = Sent {
+            target: path.unwrap_or_else(|_| asked.target.clone()),
+            ..asked.clone()
+        };
+        requests.extend([asked, read]);
+    }
     let jobs = [&published, &proposed]
         .into_iter()
         .map(|layers| {
@@ -109,8 +118,16 @@ pub(crate) fn run() -> Result<()> {
             after.status
         );
     }
-    for (hole, (before, after)) in holes.iter().zip(pairs.iter().skip(KNOWN.len())) {
-        let word = match (breaks(&hole.claim, before), breaks(&hole.claim, after)) {
+    let asked = pairs.get(KNOWN.len()..).unwrap_or_default();
+    for (hole, answers) in holes.iter().zip(asked.chunks(2)) {
+        let [(before, after), (before_read, after_read)] = answers else {
+            bail!("expected two answers for each hole");
+        };
+        let broken = (
+            breaks(&hole.claim, before, before_read),
+            breaks(&hole.claim, after, after_read),
+        );
+        let word = match broken {
             (true, false) => "closed ",
             (false, _) => "NO HOLE",
             (true, true) => "OPEN   ",
@@ -168,8 +185,9 @@ fn base(hole: &Finding) -> &'static str {
     }
 }
 
-/// Whether an answer is what a claim says does not happen.
-fn breaks(claim: &Claim, answer: &Observed) -> bool {
+/// Whether an answer is what a claim says does not happen; `read` is the answer
+/// to the path as a backend reads it.
+fn breaks(claim: &Claim, answer: &Observed, read: &Observed) -> bool {
     let sent_away = matches!(answer.status, Some(302 | 303 | 307 | 401 | 403));
     match claim {
         Claim::PlatformNeedsLogin | Claim::NoForgedIdentity | Claim::ModelsClosedOutside => {
@@ -177,7 +195,7 @@ fn breaks(claim: &Claim, answer: &Observed) -> bool {
         }
         Claim::ModelsAnswerWorkloads | Claim::ForeignUntouched | Claim::LoginReachable => sent_away,
         Claim::ProbesAnswered => matches!(answer.status, Some(404 | 503)),
-        Claim::OneReading => answer.upstream.is_some(),
+        Claim::OneReading => answer.upstream.is_some() && read.upstream.is_none(),
         // The seed is asked the built-in claims alone.
         Claim::Intent(_) => false,
     }
