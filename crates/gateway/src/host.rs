@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, Response};
 use policy::{
     Caller, CheckAnswer, Destination, Entrance, Question, Reply, RequestHead, Scheme, Snapshot,
-    Workload,
+    TokenAnswer, Workload,
 };
 
 use crate::body::Body;
@@ -47,6 +47,8 @@ pub struct UnknownWorkload;
 pub enum Answer {
     /// To [`Question::Caller`].
     Caller(Caller),
+    /// To [`Question::Tokens`]: one for each check, in their order.
+    Tokens(Vec<TokenAnswer>),
     /// To [`Question::Check`].
     Check(CheckAnswer),
     /// To [`Question::Check`]: the gateway is to ask the authorizer that listens here.

@@ -206,8 +206,14 @@ async fn decide(
                         }
                         answers.check_is(check.id, answer);
                     }
-                    (Question::Caller(_), Answer::Check(_) | Answer::AskOver(_))
-                    | (Question::Check(_), Answer::Caller(_)) => return Err(Fault::Undecided),
+                    (Question::Tokens { hop, checks }, Answer::Tokens(all))
+                        if all.len() == checks.len() =>
+                    {
+                        for (check, answer) in checks.iter().zip(all) {
+                            answers.token_is(*hop, check, answer);
+                        }
+                    }
+                    _ => return Err(Fault::Undecided),
                 }
             }
         }

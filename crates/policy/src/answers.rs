@@ -4,6 +4,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use resources::mesh::ExtAuthzHttp;
 
 use crate::caller::Caller;
+use crate::claims::Claims;
+use crate::tokenrules::TokenKeys;
+use crate::tokens::TokenAnswers;
 
 /// Something only the outside can tell.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,6 +15,46 @@ pub enum Question {
     Caller(Tokens),
     /// What an external authorizer says.
     Check(Box<Check>),
+    /// What tokens say, and whether rules of RequestAuthentications can verify them.
+    Tokens {
+        /// Which crossing of a gateway, from 0.
+        hop: u8,
+        /// Each token with each rule that looks at it.
+        checks: Vec<TokenCheck>,
+    },
+}
+
+/// A token that a rule of a RequestAuthentication found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenCheck {
+    /// Which rule of the listener.
+    pub rule: u16,
+    /// Where its keys are.
+    pub keys: std::sync::Arc<TokenKeys>,
+    /// What stands where a token is expected.
+    pub token: std::sync::Arc<str>,
+}
+
+/// What is found out about a token.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TokenAnswer {
+    /// It is no JSON Web Token, for this reason.
+    Malformed(std::sync::Arc<str>),
+    /// It is one.
+    Read(Box<TokenContent>),
+}
+
+/// A token that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenContent {
+    /// What it says.
+    pub claims: Claims,
+    /// The payload as it is written in the token.
+    pub payload: String,
+    /// Why it is not valid now.
+    pub time: Option<std::sync::Arc<str>>,
+    /// Why no key of the rule signed it.
+    pub signature: Option<std::sync::Arc<str>>,
 }
 
 /// Which credentials count.
@@ -88,6 +131,7 @@ pub struct Answers {
     caller: Option<Caller>,
     draw: u32,
     checks: Vec<(CheckId, CheckAnswer)>,
+    tokens: TokenAnswers,
 }
 
 impl Answers {
@@ -118,6 +162,16 @@ impl Answers {
     /// Records what an authorizer said.
     pub fn check_is(&mut self, id: CheckId, answer: CheckAnswer) {
         self.checks.push((id, answer));
+    }
+
+    /// Records what was found out about a token.
+    pub fn token_is(&mut self, hop: u8, check: &TokenCheck, answer: TokenAnswer) {
+        self.tokens.insert(hop, check, answer);
+    }
+
+    /// What a token says, if known.
+    pub(crate) fn token(&self, hop: u8, check: &TokenCheck) -> Option<&TokenAnswer> {
+        self.tokens.get(hop, check)
     }
 
     /// Who is calling, if known.

@@ -4,11 +4,12 @@ use resources::istio::AuthorizationPolicy;
 use resources::mesh::{ExtAuthzGrpc, ExtAuthzHttp};
 use resources::{Cluster, Object, ServiceName};
 
+use crate::attach::{attached, by_selector};
 use crate::peer::TrustDomains;
 use crate::providers::{Authorizer, AuthorizerKind};
 use crate::rules::{Action, Policy};
 use crate::settings::{IstioVersion, Problem};
-use crate::workloads::{GatewayPods, go_bool, istiod_flag, selects};
+use crate::workloads::{GatewayPods, go_bool, istiod_flag};
 
 /// The AuthorizationPolicies of some pods.
 #[derive(Clone, Debug, Default)]
@@ -70,11 +71,21 @@ pub(crate) fn authorization(
         .as_deref()
         .unwrap_or("istio-system");
     let domains = TrustDomains::of(&cluster.mesh);
-    let by_selector = istiod_flag(cluster, "ENABLE_SELECTOR_BASED_K8S_GATEWAY_POLICY");
+    let by_selector = by_selector(cluster);
     let mut found = Authorization::default();
     let custom = &mut found.custom;
     for object in &cluster.authorization_policies {
-        if !attached(object, pods, root, version, by_selector.unwrap_or(true)) {
+        let (spec, namespace) = (&object.spec, &object.meta.namespace);
+        let targets = (&spec.target_refs, &spec.target_ref);
+        if !attached(
+            namespace,
+            spec.selector.as_ref(),
+            targets,
+            pods,
+            root,
+            version,
+            by_selector,
+        ) {
             continue;
         }
         let Some(policy) = Policy::compile(object, version, &domains, warnings) else {
@@ -153,42 +164,6 @@ fn dry_run_note(action: Action, version: IstioVersion) -> String {
     } else {
         "dry run: not enforced".to_owned()
     }
-}
-
-/// Whether a policy reaches these pods (istio `policyattachment.go`): pods of
-/// the Gateway API by target or selector, all others by selector alone.
-/// Before the versions that brought `targetRef` and `targetRefs` the API server
-/// drops those fields: what was meant for one gateway selects by selector alone.
-fn attached(
-    object: &Object<AuthorizationPolicy>,
-    pods: &GatewayPods,
-    root: &str,
-    version: IstioVersion,
-    by_selector: bool,
-) -> bool {
-    let (spec, namespace) = (&object.spec, object.meta.namespace.as_str());
-    let here = namespace == &*pods.namespace;
-    if !here && namespace != root {
-        return false;
-    }
-    let list = (version >= IstioVersion::TARGET_REFS).then_some(&spec.target_refs);
-    let single = (version >= IstioVersion::TARGET_REF)
-        .then_some(&spec.target_ref)
-        .into_iter()
-        .flatten();
-    let mut targets = list.into_iter().flatten().chain(single).peekable();
-    let gateway = pods.labels.get("gateway.networking.k8s.io/gateway-name");
-    if targets.peek().is_none() {
-        let selector = spec.selector.as_ref();
-        return (by_selector || gateway.is_none())
-            && selector.is_none_or(|s| selects(&s.match_labels, &pods.labels));
-    }
-    here && targets.any(|target| {
-        target.kind == "Gateway"
-            && target.group == "gateway.networking.k8s.io"
-            && (target.namespace.is_empty() || target.namespace == namespace)
-            && Some(&target.name) == gateway
-    })
 }
 
 fn is_provider_name(name: &str) -> bool {
@@ -276,23 +251,4 @@ fn over_grpc(grpc: &ExtAuthzGrpc) -> ExtAuthzHttp {
         headers_to_upstream_on_allow: vec!["*".to_owned()],
         ..ExtAuthzHttp::default()
     }
-}
-
-/// Issuers that the RequestAuthentications of these pods accept.
-pub(crate) fn token_issuers(cluster: &Cluster, pods: &GatewayPods) -> Vec<String> {
-    let root = cluster
-        .mesh
-        .root_namespace
-        .as_deref()
-        .unwrap_or("istio-system");
-    let here = cluster.request_authentications.iter().filter(|object| {
-        let namespace = object.meta.namespace.as_str();
-        let selector = object.spec.selector.as_ref();
-        (namespace == root || namespace == &*pods.namespace)
-            && object.spec.target_refs.is_empty()
-            && selector.is_none_or(|s| selects(&s.match_labels, &pods.labels))
-    });
-    here.flat_map(|object| &object.spec.jwt_rules)
-        .map(|rule| rule.issuer.clone())
-        .collect()
 }

@@ -74,10 +74,9 @@ pub enum Attribute {
     Identity,
     /// Server name of the TLS handshake; empty on plain text.
     Sni,
-    /// Issuer of the verified token.
-    Issuer,
-    /// Subject of the verified token.
-    Subject,
+    /// A claim of the verified token, by its path: a string, or a list of
+    /// which any may satisfy a test.
+    Claim(Arc<[String]>),
     /// Never there.
     Absent,
     /// Anything else, by name; not modelled further.
@@ -155,14 +154,22 @@ impl Constraint {
                 A::RequestPrincipal,
                 Value::Principal(PrincipalMatcher::Split { issuer, subject }),
             ) => Condition::All(vec![
-                text(Attribute::Issuer, issuer),
-                text(Attribute::Subject, subject),
+                text(claim("iss"), issuer),
+                text(claim("sub"), subject),
             ]),
+            (A::Claim(path), Value::Text(m)) => text(Attribute::Claim(path.clone()), m),
+            (A::ClaimText(name), Value::Text(m)) => {
+                text(Attribute::Other(format!("claim {name} alone").into()), m)
+            }
             (A::Absent, _) => Condition::test(Attribute::Absent, TestValue::Text(Matcher::Present)),
             // A value of another kind than its attribute never matches.
             _ => Condition::Any(Vec::new()),
         }
     }
+}
+
+fn claim(name: &str) -> Attribute {
+    Attribute::Claim([name.to_owned()].into())
 }
 
 /// A header condition; pseudo headers are attributes of their own.
@@ -212,6 +219,14 @@ impl RouteCondition {
         }
         for (name, matcher, wanted) in &self.headers {
             let test = text(header(name), matcher);
+            all.push(if *wanted {
+                test
+            } else {
+                Condition::Not(Box::new(test))
+            });
+        }
+        for (path, matcher, wanted) in &self.claims {
+            let test = text(Attribute::Claim(path.clone()), matcher);
             all.push(if *wanted {
                 test
             } else {

@@ -7,6 +7,7 @@ use resources::{ObjectRef, Source};
 use crate::access::{AccessLevel, Owner, RouteAccess};
 use crate::answers::{Answers, Question};
 use crate::caller::Caller;
+use crate::claims::Claims;
 use crate::denial::{Denial, Refusal};
 use crate::enforce::{self, Access};
 use crate::forward;
@@ -20,7 +21,7 @@ use crate::rules::{Action, Facts, Policy};
 use crate::snapshot::{Listener, Snapshot};
 use crate::trace::{Stage, Step, Trace};
 use crate::vhosts::VirtualHost;
-use crate::walk::Crossing;
+use crate::walk::{Crossing, Through};
 
 /// The outcome of one call of [`decide`].
 #[derive(Debug)]
@@ -140,19 +141,18 @@ impl<'a, T: Trace> Decision<'a, T> {
                     });
                 }
             }
-            let (vhost, route) = self.find_route(hop, listener, &head);
-            if let Some(permit) = self.filters(
-                Crossing {
-                    hop,
-                    listener,
-                    vhost,
-                    route,
-                },
-                &mut head,
-                &mut caller,
-            )? {
-                return Ok(permit);
-            }
+            let vhost = self.find_host(hop, listener, &head);
+            let route = self.find_route(hop, vhost, &head, None);
+            let at = Crossing {
+                hop,
+                listener,
+                vhost,
+                route,
+            };
+            let route = match self.filters(at, &mut head, &mut caller)? {
+                Through::Answered(permit) => return Ok(*permit),
+                Through::Route(route) => route,
+            };
             if vhost.is_some_and(|vhost| vhost.require_tls) && head.scheme == Scheme::Http {
                 return Ok(Permit::reply(
                     redirect::to_https(&head),
@@ -225,22 +225,32 @@ impl<'a, T: Trace> Decision<'a, T> {
         }
     }
 
-    fn find_route<'l>(
+    fn find_host<'l>(
         &mut self,
         hop: u8,
         listener: &'l Listener,
         head: &RequestHead,
-    ) -> (Option<&'l VirtualHost>, Option<&'l Route>) {
+    ) -> Option<&'l VirtualHost> {
         let vhost = listener.hosts.select(&head.host_name());
-        let Some(vhost) = vhost else {
-            self.say(hop, Stage::VirtualHost, || {
+        match vhost {
+            Some(vhost) => self.trace.step(|| vhost.found(hop, &head.authority)),
+            None => self.say(hop, Stage::VirtualHost, || {
                 (format!("no virtual host for `{}`", head.authority), None)
-            });
-            return (None, None);
-        };
-        self.trace.step(|| vhost.found(hop, &head.authority));
+            }),
+        }
+        vhost
+    }
+
+    pub(crate) fn find_route<'l>(
+        &mut self,
+        hop: u8,
+        vhost: Option<&'l VirtualHost>,
+        head: &RequestHead,
+        claims: Option<&Claims>,
+    ) -> Option<&'l Route> {
+        let vhost = vhost?;
         let mut looked = Vec::new();
-        let route = vhost.route::<T>(head, &mut looked);
+        let route = vhost.route::<T>(head, claims, &mut looked);
         match route {
             Some(route) => self.trace.step(|| Step {
                 looked,
@@ -267,7 +277,7 @@ impl<'a, T: Trace> Decision<'a, T> {
                 }
             }),
         }
-        (Some(vhost), route)
+        route
     }
 
     fn no_route(&self, hop: u8, head: &RequestHead, why: String) -> Stop {
@@ -279,34 +289,6 @@ impl<'a, T: Trace> Decision<'a, T> {
             Some(Caller::Anonymous) if hidden => Stop::deny(Refusal::Login, why),
             _ => Stop::deny(Refusal::NoRoute, why),
         }
-    }
-
-    /// A token that a RequestAuthentication wants checked cannot be, with
-    /// policies as written: refused, as Envoy refuses those it cannot verify.
-    pub(crate) fn unchecked_token(
-        &mut self,
-        hop: u8,
-        listener: &Listener,
-        head: &RequestHead,
-    ) -> Result<(), Stop> {
-        let token = head
-            .header("authorization")
-            .is_some_and(|value| value.contains("Bearer "));
-        if self.snapshot.enforce
-            || listener.token_issuers.is_empty()
-            || !token
-            || head.is_preflight()
-        {
-            return Ok(());
-        }
-        let why = "a RequestAuthentication wants this token checked, and with mode `as-written` tokens are not";
-        self.say(hop, Stage::Policy, || (why.to_owned(), listener.object()));
-        Err(Stop::deny(
-            Refusal::Token {
-                invalid: Some("tokens are not checked here".into()),
-            },
-            why,
-        ))
     }
 
     /// The policies of one action by index, where nobody wants to know which

@@ -91,6 +91,11 @@ impl Changes {
         }
     }
 
+    /// The path and query are now those of the request.
+    pub(crate) fn target_is(&mut self, head: &RequestHead) {
+        self.path_and_query = Some(head.path_and_query());
+    }
+
     /// The permit at the end of the way.
     pub(crate) fn permit(
         &mut self,

@@ -18,10 +18,13 @@
 
 mod access;
 mod answers;
+mod attach;
 mod authorization;
 mod caller;
+mod carriers;
 mod chain;
 mod chainmerge;
+mod claims;
 mod conditions;
 mod connection;
 mod cors;
@@ -67,6 +70,10 @@ mod stations;
 mod steps;
 mod tables;
 mod tls;
+mod tokenrules;
+mod tokens;
+mod tokenstep;
+mod tokenview;
 mod trace;
 mod traffic;
 mod unmodelled;
@@ -75,11 +82,17 @@ mod vhosts;
 mod view;
 mod walk;
 mod ways;
+mod when;
 mod workloads;
 
 pub use access::{AccessLevel, Limits, Owner, RouteAccess};
-pub use answers::{Answers, Check, CheckAnswer, CheckId, CheckResponse, Question, Tokens};
+pub use answers::{
+    Answers, Check, CheckAnswer, CheckId, CheckResponse, Question, TokenAnswer, TokenCheck,
+    TokenContent, Tokens,
+};
 pub use caller::{Caller, Person, ServiceAccount, TokenError, TokenHolder, Workload};
+pub use carriers::Carrier;
+pub use claims::{ClaimPath, Claims};
 pub use conditions::{Attribute, Condition, Test, TestValue};
 pub use connection::{Certificate, ClientTls, Connection, ListenerId};
 pub use decide::{Verdict, decide};
@@ -97,6 +110,8 @@ pub use settings::{IstioVersion, Problem, Settings};
 pub use snapshot::Snapshot;
 pub use steps::{RouteStep, StepView};
 pub use tls::{ClientCertificates, TlsServer};
+pub use tokenrules::TokenKeys;
+pub use tokenview::{TokenRuleView, TokenVerdict};
 pub use trace::{Everything, NoTrace, Stage, Step, Trace};
 pub use versions::EnvoyVersion;
 pub use view::{

@@ -168,11 +168,23 @@ impl Attribute {
             Self::Identity => named(facts.peer.names()),
             Self::Sni => named(std::iter::once(facts.peer.sni)),
             Self::RequestPrincipal => {
-                let principal = facts.principal.iter();
-                principal
-                    .map(|p| format!("{}/{}", p.issuer, p.subject))
-                    .collect()
+                let claims = facts.verified.map(|verified| &verified.claims);
+                let part = |name| claims.and_then(|claims| claims.text(name));
+                let principal = part("iss").zip(part("sub"));
+                let principal = principal.map(|(issuer, subject)| format!("{issuer}/{subject}"));
+                let whole = facts.verified.and_then(|verified| verified.whole.clone());
+                whole.or(principal).into_iter().collect()
             }
+            Self::Claim(path) => facts
+                .verified
+                .map(|verified| verified.claims.shown(path))
+                .unwrap_or_default(),
+            Self::ClaimText(name) => facts
+                .verified
+                .and_then(|verified| verified.claims.text(name))
+                .map(str::to_owned)
+                .into_iter()
+                .collect(),
             Self::Absent => Vec::new(),
         }
     }

@@ -117,6 +117,27 @@ impl Matcher {
         Ok(Self::Regex(full_match(&pattern)?))
     }
 
+    /// Anything that contains a text.
+    pub fn containing(text: &str) -> Self {
+        let pattern = format!("(?s:.*){}(?s:.*)", regex::escape(text));
+        match full_match(&pattern) {
+            Ok(regex) if !text.is_empty() => Self::Regex(regex),
+            _ => Self::Present,
+        }
+    }
+
+    /// Anything but nothing.
+    pub fn not_empty() -> Self {
+        full_match("(?s:.+)").map_or(Self::Present, Self::Regex)
+    }
+
+    /// An audience of a token, as rules compare them: without scheme and
+    /// trailing `/` it is this one.
+    pub fn of_audience(bare: &str) -> Self {
+        let pattern = format!("(?:https?://)?{}/?", regex::escape(bare));
+        full_match(&pattern).map_or_else(|_| Self::Exact(bare.to_owned()), Self::Regex)
+    }
+
     /// Whether a value that is there satisfies the condition.
     pub fn matches(&self, value: &str) -> bool {
         match self {

@@ -1,16 +1,13 @@
 //! Request principals: who a verified token speaks of, `issuer/subject`
 //! (istio `authz/model/generator.go`, `requestPrincipalGenerator`, from 1.22 on).
 
+use serde_json::json;
+
 use crate::caller::{Caller, TokenHolder};
+use crate::claims::Claims;
 use crate::matcher::Matcher;
 use crate::settings::{IstioVersion, Settings};
-
-/// The principal of one request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RequestPrincipal {
-    pub(crate) issuer: String,
-    pub(crate) subject: String,
-}
+use crate::tokens::Verified;
 
 /// A value of `requestPrincipals`.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,22 +18,23 @@ pub(crate) enum PrincipalMatcher {
     Whole(Matcher),
 }
 
-impl RequestPrincipal {
-    /// The principal of a caller whose credentials were verified here. A
-    /// person with a session counts: the session stands for their ID token.
-    pub(crate) fn of(caller: &Caller, settings: &Settings) -> Option<Self> {
-        match caller {
-            Caller::Session(person) | Caller::Token(TokenHolder::Person(person)) => Some(Self {
-                issuer: settings.login_issuer.clone()?,
-                subject: person.subject.to_string(),
-            }),
-            Caller::Token(TokenHolder::ServiceAccount(account)) => Some(Self {
-                issuer: settings.cluster_issuer.clone()?,
-                subject: account.user_name(),
-            }),
-            Caller::Anonymous | Caller::BadToken(_) => None,
+/// The claims that stand behind a caller whose credentials were verified
+/// here: a person with a session counts, it stands for their ID token.
+pub(crate) fn stands_for(caller: &Caller, settings: &Settings) -> Option<Claims> {
+    let claims = match caller {
+        Caller::Session(person) | Caller::Token(TokenHolder::Person(person)) => {
+            let groups: Vec<&str> = person.groups.iter().map(|group| &**group).collect();
+            json!({
+                "iss": settings.login_issuer.as_ref()?, "sub": &*person.subject,
+                "email": &*person.email, "groups": groups,
+            })
         }
-    }
+        Caller::Token(TokenHolder::ServiceAccount(account)) => {
+            json!({"iss": settings.cluster_issuer.as_ref()?, "sub": account.user_name()})
+        }
+        Caller::Anonymous | Caller::BadToken(_) => return None,
+    };
+    claims.as_object().cloned().map(Claims::new)
 }
 
 impl PrincipalMatcher {
@@ -77,13 +75,15 @@ impl PrincipalMatcher {
         })
     }
 
-    pub(crate) fn matches(&self, principal: &RequestPrincipal) -> bool {
+    pub(crate) fn matches(&self, verified: &Verified) -> bool {
+        let claims = &verified.claims;
         match self {
             Self::Split { issuer, subject } => {
-                issuer.matches(&principal.issuer) && subject.matches(&principal.subject)
+                claims.matches_text("iss", issuer) && claims.matches_text("sub", subject)
             }
             Self::Whole(whole) => {
-                whole.matches(&format!("{}/{}", principal.issuer, principal.subject))
+                let principal = verified.whole.as_deref();
+                principal.is_some_and(|principal| whole.matches(principal))
             }
         }
     }
@@ -95,9 +95,10 @@ mod tests {
 
     #[test]
     fn values() {
-        let principal = RequestPrincipal {
-            issuer: "https://idp.example/dex".into(),
-            subject: "alice".into(),
+        let of = |subject: &str, version| {
+            let claims = json!({"iss": "https://idp.example/dex", "sub": subject});
+            let claims = Claims::new(claims.as_object().unwrap().clone());
+            Verified::of(&claims, &[], version)
         };
         for (value, expected) in [
             ("*", true),
@@ -112,13 +113,13 @@ mod tests {
             ("https://*", false),
         ] {
             let matcher = PrincipalMatcher::compile(value, IstioVersion::NEWEST).unwrap();
-            assert_eq!(matcher.matches(&principal), expected, "{value}");
+            let verified = of("alice", IstioVersion::NEWEST);
+            assert_eq!(matcher.matches(&verified), expected, "{value}");
         }
-        let empty = RequestPrincipal {
-            subject: String::new(),
-            ..principal
-        };
-        let any = PrincipalMatcher::compile("*", IstioVersion::NEWEST).unwrap();
-        assert!(!any.matches(&empty));
+        for version in [IstioVersion::NEWEST, IstioVersion::minor(20)] {
+            let any = PrincipalMatcher::compile("*", version).unwrap();
+            assert!(any.matches(&of("alice", version)));
+            assert!(!any.matches(&of("", version)));
+        }
     }
 }

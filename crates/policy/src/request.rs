@@ -154,6 +154,12 @@ impl RequestHead {
         })
     }
 
+    /// A CORS preflight for Envoy's token filter: its headers have values.
+    pub(crate) fn has_preflight_values(&self) -> bool {
+        let full = |name| self.header(name).is_some_and(|value| !value.is_empty());
+        self.method == Method::OPTIONS && full("origin") && full("access-control-request-method")
+    }
+
     /// A CORS preflight (Fetch standard, §3.3.2).
     pub fn is_preflight(&self) -> bool {
         self.method == Method::OPTIONS

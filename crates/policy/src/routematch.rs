@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use resources::istio::HttpMatch;
 
+use crate::claims::{self, ClaimPath, Claims};
 use crate::looked::{self, Comparison};
 use crate::matcher::Matcher;
 use crate::request::{RequestHead, Scheme};
@@ -19,8 +20,9 @@ pub(crate) struct RouteCondition {
     /// Name, value, and whether it is to match or not to match.
     pub(crate) headers: Vec<(String, Matcher, bool)>,
     pub(crate) query: Vec<(String, Matcher)>,
-    /// Claims of a token are compared, which is not done here: no request
-    /// matches.
+    /// Claims of the caller's token, and whether they are to match or not.
+    pub(crate) claims: Vec<(ClaimPath, Matcher, bool)>,
+    /// Envoy refuses what is written: no request matches.
     pub(crate) never: bool,
 }
 
@@ -30,9 +32,6 @@ pub(crate) struct PathMatch {
     pub(crate) matcher: Matcher,
     pub(crate) ignore_case: bool,
 }
-
-/// Header names that stand for claims of the caller's token.
-const CLAIMS: &str = "@request.auth.claims";
 
 impl RouteCondition {
     /// `by_segment` makes prefixes end where a segment ends, as the Gateway
@@ -79,10 +78,18 @@ impl RouteCondition {
     }
 
     fn header(&mut self, name: &str, matcher: Matcher, wanted: bool) {
-        if name.starts_with(CLAIMS) {
-            self.never = true;
+        if let Some(path) = claims::of_header_name(name) {
+            // Istio makes no matcher of presence or of nothing that Envoy takes.
+            self.never |= match &matcher {
+                Matcher::Present => true,
+                Matcher::Prefix(prefix) => prefix.is_empty(),
+                _ => false,
+            };
+            self.claims.push((path, matcher, wanted));
             return;
         }
+        // No header can be called like this: Envoy refuses it.
+        self.never |= name.starts_with('@');
         let name = name.to_ascii_lowercase();
         // A missing header counts as empty where it must not match
         // (`treat_missing_header_as_empty`).
@@ -96,12 +103,13 @@ impl RouteCondition {
     pub(crate) fn matches<T: Trace>(
         &self,
         head: &RequestHead,
+        claims: Option<&Claims>,
         compared: &mut Vec<Comparison>,
     ) -> bool {
         let tests = self.tests().map(|test| {
-            let holds = test.holds(head);
+            let holds = test.holds(head, claims);
             if T::LOOKED {
-                compared.push(test.compared_with(head, holds));
+                compared.push(test.compared_with(head, claims, holds));
             }
             holds
         });
@@ -133,12 +141,18 @@ impl RouteCondition {
             matcher,
             wanted: *wanted,
         });
+        let claims = self.claims.iter().map(|(path, matcher, wanted)| Test {
+            part: Part::Claim(path),
+            matcher,
+            wanted: *wanted,
+        });
         let query = self.query.iter();
         let query = query.map(move |(name, m)| test(Part::Query(name), m));
         path.chain(scheme)
             .chain(method)
             .chain(authority)
             .chain(headers)
+            .chain(claims)
             .chain(query)
     }
 
@@ -155,6 +169,7 @@ impl RouteCondition {
             && !self.never
             && self.headers.is_empty()
             && self.query.is_empty()
+            && self.claims.is_empty()
             && self.method.is_none()
             && self.authority.is_none()
             && self.scheme.is_none()
@@ -175,11 +190,12 @@ enum Part<'r> {
     Method,
     Authority,
     Header(&'r str),
+    Claim(&'r [String]),
     Query(&'r str),
 }
 
 impl Test<'_> {
-    fn holds(&self, head: &RequestHead) -> bool {
+    fn holds(&self, head: &RequestHead, claims: Option<&Claims>) -> bool {
         let matcher = self.matcher;
         let matches = match self.part {
             Part::Path(true) => matcher.matches_ignoring_case(&head.path),
@@ -188,6 +204,7 @@ impl Test<'_> {
             Part::Method => matcher.matches(head.method.as_str()),
             Part::Authority => matcher.matches(&head.authority),
             Part::Header(name) => header_matches(head, name, matcher),
+            Part::Claim(path) => claims.is_some_and(|c| c.matches(path, matcher)),
             Part::Query(name) => query_of(head, name).is_some_and(|v| matcher.matches(v)),
         };
         matches == self.wanted
@@ -201,6 +218,8 @@ impl Test<'_> {
             Part::Scheme => "scheme".to_owned(),
             Part::Method => "method".to_owned(),
             Part::Authority => "authority".to_owned(),
+            Part::Claim(path) if self.wanted => format!("headers[claim {}]", path.join(".")),
+            Part::Claim(path) => format!("withoutHeaders[claim {}]", path.join(".")),
             Part::Header(name) if self.wanted => format!("headers[{name}]"),
             Part::Header(name) => format!("withoutHeaders[{name}]"),
             Part::Query(name) => format!("queryParams[{name}]"),
@@ -208,7 +227,12 @@ impl Test<'_> {
     }
 
     /// How it came out, to read.
-    fn compared_with(&self, head: &RequestHead, holds: bool) -> Comparison {
+    fn compared_with(
+        &self,
+        head: &RequestHead,
+        claims: Option<&Claims>,
+        holds: bool,
+    ) -> Comparison {
         let one = |value: &str| vec![value.to_owned()];
         let got = match self.part {
             Part::Path(_) => one(&head.path),
@@ -216,6 +240,7 @@ impl Test<'_> {
             Part::Method => one(head.method.as_str()),
             Part::Authority => one(&head.authority),
             Part::Header(name) => looked::header(head, name),
+            Part::Claim(path) => claims.map(|c| c.shown(path)).unwrap_or_default(),
             Part::Query(name) => query_of(head, name)
                 .map(str::to_owned)
                 .into_iter()

@@ -94,7 +94,7 @@ impl Route {
         };
         if condition.never {
             notes.push(
-                "matches claims of a token, which is not understood: taken to match nothing".into(),
+                "matches a claim of a token in a way that Envoy refuses; what it keeps instead is not understood: taken to match nothing".into(),
             );
         }
         let mut operations = Operations::compile(http.headers.as_ref(), notes)?;

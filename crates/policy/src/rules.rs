@@ -3,16 +3,19 @@
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use resources::istio::{AuthorizationPolicy, Condition, Operation, Rule, SourceMatch};
+use resources::istio::{AuthorizationPolicy, Operation, Rule, SourceMatch};
 use resources::{Object, ObjectRef, Source};
 
+use crate::claims::ClaimPath;
 use crate::looked::{self, Alternative, Clause, Looked};
 use crate::matcher::Matcher;
-use crate::peer::{self, Identity, Peer, Reading, TrustDomains, net};
-use crate::principal::{PrincipalMatcher, RequestPrincipal};
+use crate::peer::{self, Peer, Reading, TrustDomains};
+use crate::principal::PrincipalMatcher;
 use crate::request::RequestHead;
 use crate::settings::{IstioVersion, Problem};
+use crate::tokens::Verified;
 use crate::trace::Trace;
+use crate::when::of_condition;
 
 /// Action of a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +33,8 @@ pub(crate) struct Facts<'a> {
     /// Listener port.
     pub(crate) port: u16,
     pub(crate) peer: Peer<'a>,
-    /// Whom a verified token speaks of.
-    pub(crate) principal: Option<&'a RequestPrincipal>,
+    /// What a verified token says.
+    pub(crate) verified: Option<&'a Verified>,
 }
 
 /// A policy with its rules.
@@ -83,6 +86,10 @@ pub(crate) enum Attribute {
     /// Server name of the TLS handshake.
     Sni,
     RequestPrincipal,
+    /// A claim of the verified token: a string, or a list with one.
+    Claim(ClaimPath),
+    /// The same where only a string counts.
+    ClaimText(String),
     /// Never there.
     Absent,
 }
@@ -308,7 +315,7 @@ impl Constraint {
             head,
             port,
             peer,
-            principal,
+            verified,
         } = facts;
         self.values
             .iter()
@@ -327,7 +334,13 @@ impl Constraint {
                 (Attribute::Identity, Value::Text(m)) => peer.is_called(m),
                 (Attribute::Sni, Value::Text(m)) => m.matches(peer.sni),
                 (Attribute::RequestPrincipal, Value::Principal(m)) => {
-                    principal.is_some_and(|p| m.matches(p))
+                    verified.is_some_and(|v| m.matches(v))
+                }
+                (Attribute::Claim(path), Value::Text(m)) => {
+                    verified.is_some_and(|v| v.claims.matches(path, m))
+                }
+                (Attribute::ClaimText(name), Value::Text(m)) => {
+                    verified.is_some_and(|v| v.claims.matches_text(name, m))
                 }
                 _ => false,
             })
@@ -444,83 +457,6 @@ fn of_operation(
     all
 }
 
-fn of_condition(
-    condition: &Condition,
-    reading: Reading<'_>,
-    bad: &mut Vec<BadValue>,
-) -> Option<Vec<Constraint>> {
-    let version = reading.version;
-    let bracket = |prefix: &str| condition.key.strip_prefix(prefix)?.strip_suffix(']');
-    let mut all = Vec::new();
-    let (values, not_values) = (&condition.values, &condition.not_values);
-    let not = format!("{} notValues", condition.key);
-    let fields = [condition.key.as_str(), &not];
-    if let Some(name) = bracket("request.headers[") {
-        let name = name.to_ascii_lowercase();
-        let attribute = if version.headers_individually() || name.starts_with(':') {
-            Attribute::Header(name)
-        } else {
-            Attribute::JoinedHeader(name)
-        };
-        both(&mut all, fields, &attribute, values, not_values, bad, |v| {
-            Ok(Value::Text(Matcher::of_policy_header(v)))
-        });
-        return Some(all);
-    }
-    match condition.key.as_str() {
-        "source.ip" | "remote.ip" | "destination.ip" => {
-            let attribute = match condition.key.as_str() {
-                "source.ip" => Attribute::PeerIp,
-                "remote.ip" => Attribute::RemoteIp,
-                _ => Attribute::LocalIp,
-            };
-            both(&mut all, fields, &attribute, values, not_values, bad, net);
-        }
-        "destination.port" => both(
-            &mut all,
-            fields,
-            &Attribute::Port,
-            values,
-            not_values,
-            bad,
-            port,
-        ),
-        "request.auth.principal" => {
-            both(
-                &mut all,
-                fields,
-                &Attribute::RequestPrincipal,
-                values,
-                not_values,
-                bad,
-                |text| principal(text, version),
-            );
-        }
-        key if key == "connection.sni" || known_but_absent(key) => {
-            let attribute = match key {
-                "connection.sni" => Attribute::Sni,
-                _ => Attribute::Absent,
-            };
-            let text = |v: &str| Matcher::of_policy_string(v).map(Value::Text);
-            both(&mut all, fields, &attribute, values, not_values, bad, text);
-        }
-        key if let Some(identity) = Identity::of_key(key, version) => {
-            identity.both(&mut all, fields, [values, not_values], reading, bad);
-        }
-        key => {
-            bad.push(BadValue(format!("unknown condition key `{key}`")));
-            return None;
-        }
-    }
-    Some(all)
-}
-
-fn known_but_absent(key: &str) -> bool {
-    matches!(key, "request.auth.audiences" | "request.auth.presenter")
-        || key.starts_with("request.auth.claims[")
-        || key.starts_with("experimental.envoy.filters.")
-}
-
 /// Adds the positive and the negated list of one field, where given.
 pub(crate) fn both(
     all: &mut Vec<Constraint>,
@@ -555,11 +491,11 @@ pub(crate) fn both(
     }
 }
 
-fn principal(text: &str, version: IstioVersion) -> Result<Value, String> {
+pub(crate) fn principal(text: &str, version: IstioVersion) -> Result<Value, String> {
     PrincipalMatcher::compile(text, version).map(Value::Principal)
 }
 
-fn port(text: &str) -> Result<Value, String> {
+pub(crate) fn port(text: &str) -> Result<Value, String> {
     text.parse()
         .map(Value::Port)
         .map_err(|_| format!("`{text}` is not a port number"))

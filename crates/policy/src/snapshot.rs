@@ -9,7 +9,7 @@ use resources::sidegate::Mode;
 use resources::{Cluster, ObjectRef, ServiceName, Source};
 
 use crate::access::{Owner, RouteAccess};
-use crate::authorization::{Authorization, authorization, token_issuers};
+use crate::authorization::{Authorization, authorization};
 use crate::chain::Chain;
 use crate::connection::ListenerId;
 use crate::envoyfilter::Patches;
@@ -25,6 +25,7 @@ use crate::rules::Action;
 use crate::settings::{IstioVersion, Problem, Settings};
 use crate::tables::Builder;
 use crate::tls::TlsServer;
+use crate::tokenrules::{TokenRule, token_rules};
 use crate::traffic::{Traffic, gateway_key};
 use crate::unmodelled::unmodelled;
 use crate::vhosts::VirtualHosts;
@@ -69,8 +70,8 @@ pub(crate) struct Listener {
     pub(crate) not_understood: Vec<NotUnderstood>,
     pub(crate) authorization: Arc<Authorization>,
     pub(crate) indexes: Arc<Indexes>,
-    /// Issuers whose tokens RequestAuthentications accept here.
-    pub(crate) token_issuers: Vec<String>,
+    /// Rules of RequestAuthentications, in the order in which they are tried.
+    pub(crate) token_rules: Arc<[TokenRule]>,
 }
 
 impl Snapshot {
@@ -116,14 +117,6 @@ impl Snapshot {
             snapshot.external = other.map(|(index, _)| index);
         }
         snapshot.take_sides(names.local.as_deref());
-        if !snapshot.enforce {
-            for authentication in &cluster.request_authentications {
-                warnings.push(Problem::of(
-                    authentication,
-                    "its tokens are not checked with mode `as-written`: requests that bring one get 401, and `requestPrincipals` never match",
-                ));
-            }
-        }
         once(&mut errors);
         once(&mut warnings);
         snapshot.warnings = warnings;
@@ -151,7 +144,7 @@ impl Snapshot {
         let connections = Arc::new(authorization.for_connections());
         let indexes = Arc::new(Indexes::new(&authorization.policies, &authorization.custom));
         let of_connections = Arc::new(Indexes::new(&connections.policies, &connections.custom));
-        let token_issuers = token_issuers(cluster, pods);
+        let token_rules: Arc<[TokenRule]> = token_rules(cluster, pods, version, warnings).into();
         let mut filter_warnings = Vec::new();
         let mut patches = Patches::of(cluster, pods, version, &mut filter_warnings);
         for chain_plan in planned {
@@ -183,7 +176,7 @@ impl Snapshot {
                     },
                 ),
             };
-            let tokens = !token_issuers.is_empty();
+            let tokens = !token_rules.is_empty();
             let mut chain = Chain::generated(authorization, tokens && !opaque, version);
             let mut not_understood = unmodelled.clone();
             if !opaque {
@@ -237,7 +230,7 @@ impl Snapshot {
                 authorization: Arc::clone(authorization),
                 opaque,
                 indexes: Arc::clone(if opaque { &of_connections } else { &indexes }),
-                token_issuers: token_issuers.clone(),
+                token_rules: Arc::clone(&token_rules),
             });
         }
         patches.finish(&mut filter_warnings);

@@ -45,7 +45,11 @@ impl Listener {
                 let name = authorizer.map_or("", |authorizer| &*authorizer.name);
                 format!("asks `{name}` about every routed request")
             }
-            FilterStep::Jwt => format!("tokens of {}", self.token_issuers.join(", ")),
+            FilterStep::Jwt => {
+                let rules = self.token_rules.iter();
+                let issuers: Vec<&str> = rules.map(|rule| rule.keys.issuer.as_str()).collect();
+                format!("tokens of {}", issuers.join(", "))
+            }
             FilterStep::Policies(action) => {
                 let policies = self.authorization.policies.iter();
                 let count = policies.filter(|policy| policy.action == *action).count();

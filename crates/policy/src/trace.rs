@@ -16,6 +16,7 @@ pub enum Stage {
     Check,
     Route,
     Access,
+    Token,
     Forward,
     Answer,
 }

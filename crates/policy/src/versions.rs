@@ -72,6 +72,18 @@ impl IstioVersion {
     /// First version with path templates.
     pub const PATH_TEMPLATES: Self = Self::first(22);
 
+    /// First version in which CORS preflights bring no token, whatever they carry.
+    pub const PREFLIGHT_WITHOUT_TOKENS: Self = Self::first(13);
+
+    /// First version with `outputClaimToHeaders`.
+    pub const CLAIMS_TO_HEADERS: Self = Self::first(15);
+
+    /// First version with `fromCookies`.
+    pub const TOKENS_IN_COOKIES: Self = Self::first(21);
+
+    /// First version with `spaceDelimitedClaims`.
+    pub const SPACE_DELIMITED_CLAIMS: Self = Self::first(28);
+
     /// First version with `serviceAccounts`.
     pub const SERVICE_ACCOUNTS: Self = Self::first(25);
 
@@ -170,6 +182,23 @@ impl IstioVersion {
             0..=28 => false,
             29 => self.patch >= 7,
             30 => self.patch >= 4,
+            _ => true,
+        }
+    }
+
+    /// Whether headers that rules for tokens set are taken from every request
+    /// first, and not only where a rule is tried (Envoy 1.40; Istio 1.29.7,
+    /// 1.30.4 and newer).
+    pub fn outputs_sanitized(self) -> bool {
+        self.dots_with_parameters()
+    }
+
+    /// Whether `request.auth.audiences` looks into a list of audiences (not in
+    /// 1.21.0 to 1.21.2 and 1.22.0; before, it saw the first one only).
+    pub fn audiences_listed(self) -> bool {
+        match self.minor {
+            21 => self.patch >= 3,
+            22 => self.patch >= 1,
             _ => true,
         }
     }

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::claims::Claims;
 use crate::index::RouteIndex;
 use crate::looked::Looked;
 use crate::request::RequestHead;
@@ -127,6 +128,7 @@ impl VirtualHost {
     pub(crate) fn route<T: Trace>(
         &self,
         head: &RequestHead,
+        claims: Option<&Claims>,
         looked: &mut Vec<Looked>,
     ) -> Option<&Route> {
         if !T::LOOKED
@@ -134,7 +136,7 @@ impl VirtualHost {
         {
             let matches = |position: usize| {
                 let route = self.routes.get(position);
-                route.is_some_and(|r| r.condition.matches::<T>(head, &mut Vec::new()))
+                route.is_some_and(|r| r.condition.matches::<T>(head, claims, &mut Vec::new()))
             };
             let found = self.routes.get(index.first(head, matches)?);
             return found.map(|route| &**route);
@@ -142,7 +144,7 @@ impl VirtualHost {
         let mut routes = self.routes.iter();
         let found = routes.find(|route| {
             let mut all = Vec::new();
-            let holds = route.condition.matches::<T>(head, &mut all);
+            let holds = route.condition.matches::<T>(head, claims, &mut all);
             if T::LOOKED {
                 looked.push(route.looked(holds, all));
             }

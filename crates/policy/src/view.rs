@@ -189,6 +189,10 @@ impl Snapshot {
 }
 
 impl<'a> ListenerView<'a> {
+    pub(crate) fn version(&self) -> crate::IstioVersion {
+        self.snapshot.istio_version()
+    }
+
     /// Position among the listeners.
     pub fn index(&self) -> usize {
         self.index
@@ -305,11 +309,6 @@ impl<'a> ListenerView<'a> {
     pub fn denies_by_default(&self) -> bool {
         let mut policies = self.listener.authorization.policies.iter();
         policies.any(|policy| policy.action == Action::Allow)
-    }
-
-    /// Issuers whose tokens RequestAuthentications accept here.
-    pub fn token_issuers(&self) -> &'a [String] {
-        &self.listener.token_issuers
     }
 }
 

@@ -10,7 +10,6 @@ use crate::decide::{Decision, Granted, Stop, object, of};
 use crate::denial::Refusal;
 use crate::enforce;
 use crate::permit::{Destination, Permit};
-use crate::principal::RequestPrincipal;
 use crate::providers::{self, Authorizer, AuthorizerKind, Outcome};
 use crate::request::{RequestHead, Scheme};
 use crate::routes::Route;
@@ -28,27 +27,35 @@ pub(crate) struct Crossing<'a> {
     pub(crate) route: Option<&'a Route>,
 }
 
+/// How a request leaves the filters of a listener.
+pub(crate) enum Through<'a> {
+    /// One of them answers it.
+    Answered(Box<Permit>),
+    /// With this route.
+    Route(Option<&'a Route>),
+}
+
 impl<'a, T: Trace> Decision<'a, T> {
-    /// The HTTP filters of the listener, in their order. A permit when one of
-    /// them answers the request itself.
+    /// The HTTP filters of the listener, in their order, and the route that
+    /// the request has at their end.
     pub(crate) fn filters(
         &mut self,
         at: Crossing<'a>,
         head: &mut Cow<'_, RequestHead>,
         caller: &mut Caller,
-    ) -> Result<Option<Permit>, Stop> {
+    ) -> Result<Through<'a>, Stop> {
         let Crossing {
             hop,
             listener,
             vhost,
-            route,
+            mut route,
         } = at;
         // A redirect to HTTPS stands in for the route, without its settings.
         let redirects = vhost.is_some_and(|vhost| vhost.require_tls) && head.scheme == Scheme::Http;
-        let settled = route.filter(|_| !redirects);
-        let mut principal = None;
+        let mut verified = None;
         let mut gates = 0_u64;
         for (index, filter) in listener.chain.filters.iter().enumerate() {
+            let settled = route.filter(|_| !redirects);
             let here = settled.and_then(|route| route.overrides.get(index));
             self.say_looked(|| listener.step(hop, index, filter, here));
             if filter.is_off(here) {
@@ -62,7 +69,7 @@ impl<'a, T: Trace> Decision<'a, T> {
                 head,
                 port: listener.port,
                 peer: listener.peer(hop, head),
-                principal: principal.as_ref(),
+                verified: verified.as_ref(),
             };
             if let Some(Override::Rules(policy)) = here {
                 self.policies(hop, std::iter::once(&**policy), facts)?;
@@ -78,9 +85,10 @@ impl<'a, T: Trace> Decision<'a, T> {
                         Granted::Go(granted) => *caller = granted,
                         Granted::Login(granted) => {
                             let login = Destination::Login;
-                            return Ok(Some(self.changes.permit(login, granted, route)));
+                            let permit = self.changes.permit(login, granted, route);
+                            return Ok(Through::Answered(Box::new(permit)));
                         }
-                        Granted::Preflight(permit) => return Ok(Some(*permit)),
+                        Granted::Preflight(permit) => return Ok(Through::Answered(permit)),
                     }
                     let identity = enforce::identity_headers(route.access.owner, caller);
                     self.apply(head, identity);
@@ -112,9 +120,12 @@ impl<'a, T: Trace> Decision<'a, T> {
                     }
                 }
                 FilterStep::Jwt => {
-                    self.unchecked_token(hop, listener, head)?;
-                    principal = RequestPrincipal::of(caller, &self.snapshot.settings)
-                        .filter(|principal| listener.token_issuers.contains(&principal.issuer));
+                    let (says, through) = self.tokens(Crossing { route, ..at }, head, caller)?;
+                    verified = says;
+                    match through {
+                        Through::Answered(_) => return Ok(through),
+                        Through::Route(found) => route = found,
+                    }
                 }
                 FilterStep::Policies(action) => {
                     let Authorization {
@@ -145,13 +156,14 @@ impl<'a, T: Trace> Decision<'a, T> {
                         && let Some(reply) = policy.preflight(head)
                     {
                         let caller = std::mem::replace(caller, Caller::Anonymous);
-                        return Ok(Some(self.changes.permit(reply, caller, route)));
+                        let permit = self.changes.permit(reply, caller, route);
+                        return Ok(Through::Answered(Box::new(permit)));
                     }
                 }
                 FilterStep::Other | FilterStep::Router => {}
             }
         }
-        Ok(None)
+        Ok(Through::Route(route))
     }
 
     /// Only what would have decided something is worth a word.
@@ -185,7 +197,7 @@ impl<'a, T: Trace> Decision<'a, T> {
             head,
             port: listener.port,
             peer: listener.peer(hop, head),
-            principal: None,
+            verified: None,
         };
         for policy in &custom.denying {
             let mut looked = Vec::new();

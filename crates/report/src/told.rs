@@ -312,6 +312,7 @@ fn stage(stage: Stage) -> &'static str {
         Stage::Route => "route",
         Stage::Access => "access",
         Stage::Forward => "forward",
+        Stage::Token => "token",
         Stage::Answer => "answer",
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::l4::ConnectionRoute;
 use crate::meta::{Object, ServiceName};
+pub use crate::request_authentication::{ClaimToHeader, JwtHeader, JwtRule, RequestAuthentication};
 
 /// `networking.istio.io` Gateway.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -498,34 +499,6 @@ pub struct Condition {
     pub values: Vec<String>,
     /// None of these.
     pub not_values: Vec<String>,
-}
-
-/// `security.istio.io` RequestAuthentication.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct RequestAuthentication {
-    /// Workloads.
-    pub selector: Option<Selector>,
-    /// Gateway API attachment.
-    pub target_refs: Vec<TargetRef>,
-    /// Issuers.
-    pub jwt_rules: Vec<JwtRule>,
-}
-
-/// One issuer whose tokens are checked.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct JwtRule {
-    /// Exact `iss`.
-    pub issuer: String,
-    /// Accepted audiences.
-    pub audiences: Vec<String>,
-    /// Key set by URL.
-    pub jwks_uri: String,
-    /// Inline key set.
-    pub jwks: String,
-    /// Keep the token on the request.
-    pub forward_original_token: bool,
 }
 
 /// `networking.istio.io` EnvoyFilter. Patches stay untyped: their value is

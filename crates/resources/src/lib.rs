@@ -26,6 +26,7 @@ mod locate;
 pub mod mesh;
 pub mod meta;
 pub mod proxy;
+mod request_authentication;
 pub mod sidegate;
 pub mod subsets;
 mod urls;

@@ -274,6 +274,10 @@ pub(crate) struct ExplainArgs {
     /// Show every rule and route that was looked at, instead of what decided
     #[arg(short = 'a', long, visible_alias = "verbose")]
     pub(crate) all: bool,
+    /// The token it brings: a JSON object of claims, taken as verified, or a JWT,
+    /// verified with the keys that are written in the YAML (`@FILE` for either)
+    #[arg(long, value_name = "CLAIMS|JWT")]
+    pub(crate) token: Option<String>,
     /// Trace as text or JSON
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Output,

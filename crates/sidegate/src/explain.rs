@@ -1,6 +1,7 @@
 //! `sidegate explain`: the trace of one decision, made by the decision itself.
 
 mod request;
+mod token;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use policy::{
@@ -10,6 +11,7 @@ use policy::{
 use resources::Cluster;
 use serde_json::{Value, json};
 
+use self::token::AssumedToken;
 use crate::cli::{ExplainArgs, Output};
 use crate::inputs::Inputs;
 use crate::live;
@@ -23,13 +25,16 @@ pub(crate) fn run(args: ExplainArgs) -> anyhow::Result<std::process::ExitCode> {
     let cluster = inputs.read_some()?;
     let settings = live::settings(&cluster, args.cluster.istio_version.as_deref())?;
     let snapshot = live::compile(&cluster, &settings)?;
-    let head = request::head(&args, &cluster, &snapshot, method, url)?;
+    let mut head = request::head(&args, &cluster, &snapshot, method, url)?;
     let who = args
         .identity
         .as_deref()
         .map(request::identity)
         .transpose()?;
-    let told = walk(&snapshot, &settings, &head, who.as_ref());
+    let token = AssumedToken::read(args.token.as_deref())?;
+    token.put(&snapshot, &mut head)?;
+    let who = who.or_else(|| token.caller(&settings));
+    let told = walk(&snapshot, &settings, &head, who.as_ref(), &token);
     match args.output {
         Output::Json => output::data(&serde_json::to_string_pretty(&as_json(&head, &told))?)?,
         Output::Text => {
@@ -56,6 +61,7 @@ fn walk(
     settings: &Settings,
     head: &RequestHead,
     who: Option<&Caller>,
+    token: &AssumedToken,
 ) -> Told {
     let mut answers = Answers::new();
     let mut assumed = Vec::new();
@@ -63,6 +69,11 @@ fn walk(
         let mut trace = Everything::default();
         match policy::decide(snapshot, head, &answers, &mut trace) {
             Verdict::Ask(Question::Caller(_)) => answers.caller_is(caller(head, who)),
+            Verdict::Ask(Question::Tokens { hop, checks }) => {
+                for check in &checks {
+                    answers.token_is(hop, check, token.answer(check));
+                }
+            }
             Verdict::Ask(Question::Check(check)) => {
                 let (answer, why) = assumed_check(&check, settings, who);
                 assumed.push(format!("`{}` {why}", check.provider));

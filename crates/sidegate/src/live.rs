@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use gateway::{Answer, Embedded, Endpoint, UnknownWorkload};
 use http::{HeaderValue, StatusCode};
-use identity::WorkloadCredentials;
+use identity::{MeshKeys, WorkloadCredentials};
 use policy::{
     Check, CheckAnswer, Destination, IstioVersion, Problem, Question, Reply, RequestHead,
     ServiceAccount, Settings, Snapshot, Workload,
@@ -17,6 +17,7 @@ use resources::{Cluster, ServiceName};
 use serving::{DesiredModel, Models};
 
 use crate::backends::{Backends, Inside, Override};
+use crate::documents::Documents;
 use crate::login::{self, Keeping, Login};
 use crate::output::BadInput;
 
@@ -25,7 +26,9 @@ pub(crate) struct Live {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) cluster: Cluster,
     pub(crate) login: Arc<Login>,
-    backends: Backends,
+    backends: Arc<Backends>,
+    /// Keys of the issuers that RequestAuthentications name.
+    keys: MeshKeys,
     pub(crate) loaded_at: SystemTime,
 }
 
@@ -197,12 +200,17 @@ fn wire(
         login: Arc::clone(&login),
         console: Arc::clone(console),
     };
-    let backends = Backends::new(&cluster, &inside, overrides);
+    let backends = Arc::new(Backends::new(&cluster, &inside, overrides));
+    let issuer = &keeping.cluster_issuer;
+    let documents = Documents::new(Arc::clone(&backends))?;
+    let keys = MeshKeys::new(Arc::new(documents), identity::system_clock())
+        .with_issuer(issuer.issuer(), issuer.jwks());
     Ok(Live {
         snapshot: Arc::new(snapshot),
         cluster,
         login,
         backends,
+        keys,
         loaded_at: SystemTime::now(),
     })
 }
@@ -226,6 +234,13 @@ impl gateway::Host for World {
             match question {
                 Question::Caller(tokens) => {
                     Answer::Caller(live.login.identity.caller(head, *tokens).await)
+                }
+                Question::Tokens { checks, .. } => {
+                    let mut all = Vec::with_capacity(checks.len());
+                    for check in checks {
+                        all.push(live.keys.answer(check).await);
+                    }
+                    Answer::Tokens(all)
                 }
                 Question::Check(check) => live.check(check).await,
             }

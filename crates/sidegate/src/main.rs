@@ -6,6 +6,7 @@
 mod backends;
 mod cli;
 mod diff;
+mod documents;
 mod embedded;
 mod exec;
 mod explain;

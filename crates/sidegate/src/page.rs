@@ -14,7 +14,7 @@ use gateway::{Body, CallContext, Embedded};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use policy::{
     AccessLevel, Answers, Caller, CheckAnswer, CheckResponse, Entrance, NoTrace, Person, Question,
-    RequestHead, TokenHolder, Verdict,
+    RequestHead, TokenAnswer, TokenHolder, Verdict,
 };
 use resources::{ModelUrls, Object, kserve::InferenceService};
 use serving::ModelState;
@@ -292,6 +292,12 @@ fn attempt(
     let verdict = loop {
         match policy::decide(&live.snapshot, &head, &answers, &mut NoTrace) {
             Verdict::Ask(Question::Caller(_)) => answers.caller_is(caller.clone()),
+            // The page sends none.
+            Verdict::Ask(Question::Tokens { hop, checks }) => {
+                for check in &checks {
+                    answers.token_is(hop, check, TokenAnswer::Malformed("there is none".into()));
+                }
+            }
             // The user has passed this very check to get to the page.
             Verdict::Ask(Question::Check(check)) => {
                 let response = CheckResponse {

@@ -42,6 +42,7 @@ pub(crate) fn stage(stage: Stage) -> &'static str {
         Stage::Check => "check",
         Stage::Route => "route",
         Stage::Access => "access",
+        Stage::Token => "token",
         Stage::Forward => "forward",
         Stage::Answer => "answer",
     }

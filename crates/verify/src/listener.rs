@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 
 use policy::{
-    Attribute, AuthorizerView, Condition, HeaderChange, HostView, ListenerView, RuleAction,
-    Snapshot, StepView, host_name,
+    Attribute, AuthorizerView, Carrier, Condition, HeaderChange, HostView, ListenerView,
+    RuleAction, Snapshot, StepView, host_name,
 };
 use rustc_hash::FxHashMap;
 
@@ -256,9 +256,16 @@ impl<'s> ListenerPart<'s> {
         }
         let mut global_strings: Strings = std::iter::empty().collect();
         global.strings(&mut global_strings);
+        if let Some(why) = tokens_beyond(&view) {
+            engine.give_up(why);
+        }
+        let issuers: Vec<String> = view
+            .token_rules()
+            .map(|r| r.keys().issuer.clone())
+            .collect();
         let arriving = engine.universe.arriving(&mut engine.sets, snapshot, &view);
         let (universe, sets) = (&engine.universe, &mut engine.sets);
-        let domain = universe.domain(sets, view.token_issuers(), snapshot.enforces());
+        let domain = universe.domain(sets, &issuers, snapshot.enforces());
         let domain = universe.of_possible_callers(sets, domain, view.side());
         let domain = sets.and(domain, arriving);
         Self {
@@ -333,4 +340,40 @@ fn overwrites_identity(view: ListenerView<'_>) -> bool {
             .iter()
             .any(|h| h.eq_ignore_ascii_case(IDENTITY))
     })
+}
+
+/// What of tokens is not modelled at a listener.
+fn tokens_beyond(view: &ListenerView<'_>) -> Option<String> {
+    let mut rules = view.token_rules();
+    let elsewhere = |carrier: &Carrier| !matches!(carrier, Carrier::Header { name, .. } if name.eq_ignore_ascii_case("authorization"));
+    if let Some(rule) = rules.find(|rule| rule.carriers().iter().any(elsewhere)) {
+        let (object, _) = rule.object();
+        return Some(format!(
+            "{object}: tokens elsewhere than in `authorization`"
+        ));
+    }
+    view.token_rules().next()?;
+    let mut routes = view.hosts().flat_map(|host| host.routes());
+    if let Some(route) = routes.find(|route| looks_at_claims(&route.condition())) {
+        return Some(format!(
+            "{} {}: a route by claims",
+            route.object(),
+            route.place()
+        ));
+    }
+    let authorizers = view.authorizers().into_iter();
+    let mut asked = authorizers.flat_map(|a| a.rules.into_iter().flatten());
+    let rule = asked.find(|rule| looks_at_claims(&rule.condition))?;
+    Some(format!(
+        "{} rule {}: a CUSTOM rule on claims",
+        rule.object, rule.index
+    ))
+}
+
+fn looks_at_claims(condition: &Condition) -> bool {
+    match condition {
+        Condition::All(all) | Condition::Any(all) => all.iter().any(looks_at_claims),
+        Condition::Not(inner) => looks_at_claims(inner),
+        Condition::Test(test) => matches!(test.attribute, Attribute::Claim(_)),
+    }
 }

@@ -249,7 +249,7 @@ impl<'s> Course<'_, 's> {
                     }
                 }
                 StepKind::Tokens => {
-                    if !enforces && !at.listener.view.token_issuers().is_empty() {
+                    if !enforces && at.listener.view.token_rules().next().is_some() {
                         let universe = &self.engine.universe;
                         let invalid = universe.token(&mut self.engine.sets, TOKEN_INVALID);
                         let preflight = self.preflight(Set::ALL);

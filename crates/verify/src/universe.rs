@@ -143,7 +143,11 @@ impl Universe {
             for route in listener.hosts().flat_map(|h| h.routes()) {
                 gathered.condition(&route.condition());
             }
-            issuers.extend(listener.token_issuers().iter().cloned());
+            issuers.extend(
+                listener
+                    .token_rules()
+                    .map(|rule| rule.keys().issuer.clone()),
+            );
         }
         issuers.sort();
         issuers.dedup();
@@ -255,9 +259,9 @@ impl Universe {
         } else {
             issuers.iter().map(|i| Example::Text(i.clone())).collect()
         };
-        let dim = self.push(Kind::Issuer, known, gathered.of(&Attribute::Issuer));
-        self.by_attribute.insert(Attribute::Issuer, dim);
-        let tests = gathered.of(&Attribute::Subject);
+        let dim = self.push(Kind::Issuer, known, gathered.of(&claim("iss")));
+        self.by_attribute.insert(claim("iss"), dim);
+        let tests = gathered.of(&claim("sub"));
         let borrowed: Vec<&TestValue> = tests.iter().collect();
         let found = classes(&borrowed, |_| true).unwrap_or_else(|_| {
             self.too_many.push("authorization (its subject)".to_owned());
@@ -266,7 +270,7 @@ impl Universe {
         let examples = found.into_iter().map(|c| Example::Text(c.example));
         let examples = examples.collect();
         let dim = self.push(Kind::Subject, examples, tests);
-        self.by_attribute.insert(Attribute::Subject, dim);
+        self.by_attribute.insert(claim("sub"), dim);
     }
 
     fn header(&mut self, name: &Arc<str>, tests: Vec<TestValue>) {
@@ -366,7 +370,7 @@ impl Universe {
 
     /// What rules look at of a token.
     pub(crate) fn token_dims(&self) -> impl Iterator<Item = Dim> + use<> {
-        let attributes = [Attribute::Issuer, Attribute::Subject];
+        let attributes = [claim("iss"), claim("sub")];
         let known = attributes.map(|a| self.by_attribute.get(&a).copied());
         known.into_iter().flatten().chain([self.token])
     }
@@ -420,7 +424,7 @@ impl Universe {
         let bearer = self.attribute(sets, &Attribute::Header(AUTHORIZATION.into()), &bearer);
         let invalid = self.token(sets, TOKEN_INVALID);
         let valid = self.token(sets, TOKEN_VALID);
-        let issuer = self.by_attribute.get(&Attribute::Issuer).copied();
+        let issuer = self.by_attribute.get(&claim("iss")).copied();
         let mut known = Set::NONE;
         for name in issuers {
             let exact = TestValue::Text(Matcher::Exact(name.clone()));
@@ -450,7 +454,7 @@ impl Universe {
     ) -> Set {
         if let Some(dim) = self.by_attribute.get(attribute) {
             let set = self.by_example(sets, *dim, test);
-            if let Attribute::Issuer | Attribute::Subject = attribute {
+            if let Attribute::Claim(_) = attribute {
                 let valid = if self.width(self.token) > 1 {
                     self.token(sets, TOKEN_VALID)
                 } else {
@@ -591,4 +595,8 @@ impl Universe {
             Kind::Authority | Kind::Remote | Kind::Opaque(_) => None,
         }
     }
+}
+
+fn claim(name: &str) -> Attribute {
+    Attribute::Claim([name.to_owned()].into())
 }

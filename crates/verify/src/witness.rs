@@ -419,6 +419,13 @@ fn decided<T: Trace>(
                 });
                 continue;
             }
+            Verdict::Ask(Question::Tokens { hop, checks }) => {
+                for check in &checks {
+                    let answer = policy::TokenAnswer::Malformed("it is none".into());
+                    answers.token_is(hop, check, answer);
+                }
+                continue;
+            }
             Verdict::Ask(Question::Check(check)) => {
                 let login = snapshot.is_login(&check.provider);
                 if let Some(person) = asker.session.as_ref().filter(|_| login) {

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use anyhow::{Result, anyhow};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use policy::{
-    Answers, Caller, CheckAnswer, CheckResponse, Entrance, IstioVersion, NoTrace, Question,
-    RequestHead, Scheme, Settings, Snapshot, Step, Verdict,
+    Answers, Caller, CheckAnswer, CheckResponse, Claims, Entrance, IstioVersion, NoTrace, Question,
+    RequestHead, Scheme, Settings, Snapshot, Step, TokenAnswer, TokenContent, Verdict,
 };
 
 use super::Target;
@@ -84,6 +84,11 @@ pub(crate) fn decide(snapshot: &Snapshot, random: &mut Random) -> Result<&'stati
             Verdict::Permit(_) => return Ok("permitted"),
             Verdict::Denial(_) => return Ok("denied"),
             Verdict::Ask(Question::Caller(_)) => answers.caller_is(Caller::Anonymous),
+            Verdict::Ask(Question::Tokens { hop, checks }) => {
+                for check in &checks {
+                    answers.token_is(hop, check, token(random));
+                }
+            }
             Verdict::Ask(Question::Check(check)) => {
                 let answer = if random.one_in(8) {
                     CheckAnswer::Failed("down".into())
@@ -105,6 +110,25 @@ pub(crate) fn decide(snapshot: &Snapshot, random: &mut Random) -> Result<&'stati
         }
     }
     Err(format!("asks more than {MAX_QUESTIONS} questions"))
+}
+
+/// Any answer: what is asked about is no token.
+fn token(random: &mut Random) -> TokenAnswer {
+    if random.one_in(4) {
+        return TokenAnswer::Malformed("no token".into());
+    }
+    let issuer = ["https://iss1", "https://login.example", ""].get(random.below(3));
+    let claims = format!(
+        r#"{{"iss": {:?}, "sub": "u", "groups": ["a", "b"], "n": {{"a": 1}}}}"#,
+        issuer.unwrap_or(&"x")
+    );
+    let fault = |random: &mut Random| random.one_in(5).then(|| "bad".into());
+    TokenAnswer::Read(Box::new(TokenContent {
+        claims: Claims::parse(claims.as_bytes()).unwrap_or_default(),
+        payload: "e30".into(),
+        time: fault(random),
+        signature: fault(random),
+    }))
 }
 
 const HOSTS: [&str; 14] = [

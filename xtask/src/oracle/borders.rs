@@ -128,7 +128,7 @@ impl Maker<'_> {
                 Reply::default()
             },
             tls: None,
-            token: None,
+            tokens: Vec::new(),
         }
     }
 

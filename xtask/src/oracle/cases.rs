@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, anyhow};
 use serde_json::{Value, json};
 
 use super::run::Job;
-use super::world::{Arrived, Observed, Place, Reply, Sent, Tls, Token, World};
+use super::world::{Alteration, Arrived, Observed, Place, Reply, Sent, Tls, Token, World};
 
 /// One case.
 pub(crate) struct Case {
@@ -209,7 +209,11 @@ fn sent(request: &Value) -> Result<Sent> {
     let source = text_of(request, "source").unwrap_or("127.0.0.1");
     let tls = request.get("tls").filter(|tls| !tls.is_null());
     Ok(Sent {
-        token: request.get("jwt").filter(|jwt| !jwt.is_null()).map(token),
+        tokens: match request.get("jwt") {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::Array(list)) => list.iter().map(token).collect(),
+            Some(one) => vec![token(one)],
+        },
         port: u16::try_from(port)?,
         method: text_of(request, "method").unwrap_or("GET").to_owned(),
         authority: text_of(request, "authority").unwrap_or_default().to_owned(),
@@ -229,13 +233,18 @@ fn token(jwt: &Value) -> Token {
     Token {
         key: text("signedBy", "k1"),
         claims: jwt.get("claims").cloned().unwrap_or_else(|| json!({})),
-        place: match text_of(jwt, "parameter") {
-            Some(name) => Place::Parameter(name.to_owned()),
-            None => Place::Header {
+        place: match (text_of(jwt, "parameter"), text_of(jwt, "cookie")) {
+            (Some(name), _) => Place::Parameter(name.to_owned()),
+            (_, Some(name)) => Place::Cookie(name.to_owned()),
+            _ => Place::Header {
                 name: text("header", "authorization"),
                 prefix: text("prefix", "Bearer "),
             },
         },
+        alteration: text_of(jwt, "alteration").and_then(|name| {
+            let mut all = Alteration::ALL.iter();
+            all.find(|(known, _)| *known == name).map(|(_, a)| *a)
+        }),
     }
 }
 
@@ -247,6 +256,11 @@ fn describe(token: &Token) -> Value {
             jwt["prefix"] = json!(prefix);
         }
         Place::Parameter(name) => jwt["parameter"] = json!(name),
+        Place::Cookie(name) => jwt["cookie"] = json!(name),
+    }
+    if let Some(alteration) = token.alteration {
+        let mut all = Alteration::ALL.iter();
+        jwt["alteration"] = json!(all.find(|(_, a)| *a == alteration).map(|(name, _)| name));
     }
     jwt
 }
@@ -314,8 +328,8 @@ pub(crate) fn write(name: &str, job: &Job, observed: &Observed) -> String {
             "port": sent.port, "method": sent.method, "authority": sent.authority,
             "path": sent.target, "headers": sent.headers, "source": sent.source.to_string(),
         });
-        if let Some(token) = &sent.token {
-            request["jwt"] = describe(token);
+        if !sent.tokens.is_empty() {
+            request["jwt"] = sent.tokens.iter().map(describe).collect();
         }
         if let Some(tls) = &sent.tls {
             request["tls"] = json!({"sni": tls.sni, "clientUriSan": tls.identity});

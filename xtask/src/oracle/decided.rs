@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use policy::{
     Answers, Caller, Certificate, Check, CheckAnswer, CheckResponse, ClientTls, Connection,
     Destination, Entrance, HeaderChange, ListenerView, NoTrace, Permit, Question, Refusal,
-    RequestHead, Scheme, Settings, Snapshot, Unfit, Verdict,
+    RequestHead, Scheme, Settings, Snapshot, TokenAnswer, TokenCheck, Unfit, Verdict,
 };
 use resources::{Cluster, ServiceName};
 
@@ -113,6 +113,11 @@ impl Decider {
                 Verdict::Permit(_) if sent.tls.is_some() && passes_tls(&listener) => {
                     observed.status = None;
                     break;
+                }
+                Verdict::Ask(Question::Tokens { hop, checks }) => {
+                    for check in &checks {
+                        answers.token_is(hop, check, read(check));
+                    }
                 }
                 Verdict::Permit(permit) => {
                     self.forward(&permit, head, &mut observed);
@@ -222,11 +227,19 @@ fn passes_tls(listener: &ListenerView<'_>) -> bool {
     listener.is_opaque() && listener.tls().is_none_or(|tls| !tls.terminates)
 }
 
+/// What a token says, with the keys that are written in its rule.
+fn read(check: &TokenCheck) -> TokenAnswer {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.map_or(0, |elapsed| elapsed.as_secs());
+    if check.keys.jwks.is_empty() {
+        return identity::read_token(&check.token, Err("its keys are not fetched here"), now);
+    }
+    let keys = identity::Jwks::parse(check.keys.jwks.as_bytes());
+    identity::read_token(&check.token, Ok(&keys), now)
+}
+
 /// What of a request is not decided here.
 fn beyond(sent: &Sent) -> Option<String> {
-    if sent.token.is_some() {
-        return Some("a token".into());
-    }
     let host = |(name, _): &(String, String)| name.eq_ignore_ascii_case("host");
     if sent.headers.iter().any(host) {
         return Some("two Hosts: refused with 400 on purpose, before any policy".into());
@@ -296,7 +309,8 @@ fn lines(headers: &HeaderMap) -> Vec<(String, String)> {
         .map(|(name, value)| {
             (
                 name.to_string(),
-                String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                // Space around a value is not part of it.
+                String::from_utf8_lossy(value.as_bytes()).trim().to_owned(),
             )
         })
         .collect()

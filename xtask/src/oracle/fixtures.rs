@@ -146,6 +146,6 @@ pub(super) fn sent(head: &policy::RequestHead, ports: &[u16]) -> Sent {
         source: std::net::Ipv4Addr::LOCALHOST,
         checker: login(),
         tls: None,
-        token: None,
+        tokens: Vec::new(),
     }
 }

@@ -67,7 +67,7 @@ pub(super) fn request(line: &str, port: u16) -> Result<Sent> {
         source: Ipv4Addr::LOCALHOST,
         checker: login(),
         tls: None,
-        token: None,
+        tokens: Vec::new(),
     })
 }
 

@@ -32,7 +32,8 @@ enum Edit {
     Header(usize),
     Target(String),
     Method,
-    Token,
+    Token(usize),
+    Claim(usize, String),
     Proxy,
     Env,
     Certificate,
@@ -144,8 +145,10 @@ fn edits(job: &Job, depth: usize) -> Vec<Edit> {
     if sent.method != "GET" {
         edits.push(Edit::Method);
     }
-    if sent.token.is_some() {
-        edits.push(Edit::Token);
+    for (index, token) in sent.tokens.iter().enumerate() {
+        edits.push(Edit::Token(index));
+        let names = token.claims.as_object().into_iter().flat_map(|c| c.keys());
+        edits.extend(names.map(|name| Edit::Claim(index, name.clone())));
     }
     if !job.world.proxy.is_empty() {
         edits.push(Edit::Proxy);
@@ -237,7 +240,15 @@ fn apply(job: &Job, edits: &[Edit]) -> Job {
                             sent.headers.remove(*index);
                         }
                         Edit::Target(target) => sent.target.clone_from(target),
-                        Edit::Token => sent.token = None,
+                        Edit::Token(index) if *index < sent.tokens.len() => {
+                            sent.tokens.remove(*index);
+                        }
+                        Edit::Claim(index, name) => {
+                            let token = sent.tokens.get_mut(*index);
+                            if let Some(claims) = token.and_then(|t| t.claims.as_object_mut()) {
+                                claims.remove(name);
+                            }
+                        }
                         Edit::Certificate => {
                             if let Some(tls) = &mut sent.tls {
                                 tls.identity = None;
@@ -267,7 +278,8 @@ fn rank(edit: &Edit) -> (u8, usize, Vec<(usize, String)>) {
         Edit::Part(index, pointer) => (2, *index, segments(pointer)),
         Edit::Mesh(pointer) => (2, usize::MAX, segments(pointer)),
         Edit::Object(index) => (1, *index, Vec::new()),
-        Edit::Header(index) => (0, *index, Vec::new()),
+        Edit::Header(index) | Edit::Token(index) => (0, *index, Vec::new()),
+        Edit::Claim(index, _) => (1, *index, Vec::new()),
         _ => (0, 0, Vec::new()),
     }
 }

@@ -45,7 +45,7 @@ pub(crate) struct Sent {
     /// What authorizers answer.
     pub(crate) checker: Reply,
     pub(crate) tls: Option<Tls>,
-    pub(crate) token: Option<Token>,
+    pub(crate) tokens: Vec<Token>,
 }
 
 /// A token that is signed when the request is sent.
@@ -54,6 +54,35 @@ pub(crate) struct Token {
     pub(crate) key: String,
     pub(crate) claims: Value,
     pub(crate) place: Place,
+    pub(crate) alteration: Option<Alteration>,
+}
+
+/// What is done to a token after it was signed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Alteration {
+    /// Its signature is another's.
+    Signature,
+    /// Something follows it.
+    Trailing,
+    /// It is cut off.
+    Short,
+}
+
+impl Alteration {
+    pub(crate) const ALL: [(&str, Self); 3] = [
+        ("signature", Self::Signature),
+        ("trailing", Self::Trailing),
+        ("short", Self::Short),
+    ];
+
+    fn apply(self, token: &str) -> String {
+        let (signed, signature) = token.rsplit_once('.').unwrap_or((token, ""));
+        match self {
+            Self::Signature => format!("{signed}.{}", signature.chars().rev().collect::<String>()),
+            Self::Trailing => format!("{token},x"),
+            Self::Short => signed.to_owned(),
+        }
+    }
 }
 
 /// Where a request carries a token.
@@ -65,6 +94,7 @@ pub(crate) enum Place {
     },
     /// A parameter of the query.
     Parameter(String),
+    Cookie(String),
 }
 
 /// TLS of the client.
@@ -162,20 +192,34 @@ pub(crate) fn joined(mut headers: Vec<(String, String)>) -> Vec<(String, String)
 }
 
 impl Sent {
-    /// With the token where it belongs.
+    /// With the tokens where they belong.
     pub(crate) fn complete(&self) -> Cow<'_, Self> {
-        let Some(token) = &self.token else {
+        if self.tokens.is_empty() {
             return Cow::Borrowed(self);
-        };
-        let text = tokens::token(&token.key, &token.claims).unwrap_or_default();
+        }
         let mut sent = self.clone();
-        match &token.place {
-            Place::Header { name, prefix } => {
-                sent.headers.push((name.clone(), format!("{prefix}{text}")));
-            }
-            Place::Parameter(name) => {
-                let sign = if sent.target.contains('?') { '&' } else { '?' };
-                sent.target.push_str(&format!("{sign}{name}={text}"));
+        for token in &self.tokens {
+            let text = tokens::token(&token.key, &token.claims).unwrap_or_default();
+            let text = match token.alteration {
+                Some(alteration) => alteration.apply(&text),
+                None => text,
+            };
+            match &token.place {
+                Place::Header { name, prefix } => {
+                    sent.headers.push((name.clone(), format!("{prefix}{text}")));
+                }
+                Place::Parameter(name) => {
+                    let (path, fragment) = match sent.target.split_once('#') {
+                        Some((path, fragment)) => (path, format!("#{fragment}")),
+                        None => (sent.target.as_str(), String::new()),
+                    };
+                    let sign = if path.contains('?') { '&' } else { '?' };
+                    sent.target = format!("{path}{sign}{name}={text}{fragment}");
+                }
+                Place::Cookie(name) => {
+                    sent.headers
+                        .push(("cookie".into(), format!("{name}={text}")));
+                }
             }
         }
         Cow::Owned(sent)

@@ -19,6 +19,10 @@ impl Claims {
         serde_json::from_slice(json).ok()
     }
 
+    pub(crate) fn into_object(self) -> Map<String, Value> {
+        self.0
+    }
+
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }

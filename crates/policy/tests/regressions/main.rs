@@ -18,7 +18,7 @@ use std::path::Path;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use policy::{
     Answers, Caller, CheckAnswer, CheckResponse, Destination, Entrance, Question, RequestHead,
-    Scheme, Settings, Snapshot, TokenError, Verdict,
+    Scheme, Settings, Snapshot, TokenAnswer, TokenError, Verdict,
 };
 
 const BASE: &str = r#"
@@ -119,6 +119,11 @@ fn status(snapshot: &Snapshot, request: &str) -> u16 {
     loop {
         match policy::decide(snapshot, &head, &answers, &mut policy::NoTrace) {
             Verdict::Ask(Question::Caller(_)) => answers.caller_is(caller.clone()),
+            Verdict::Ask(Question::Tokens { hop, checks }) => {
+                for check in &checks {
+                    answers.token_is(hop, check, TokenAnswer::Malformed("no token".into()));
+                }
+            }
             Verdict::Ask(Question::Check(check)) => {
                 let response = CheckResponse {
                     status: StatusCode::FOUND,

@@ -105,7 +105,11 @@ impl Maker<'_> {
                 .map(|_| json!({"source": self.client()}))
                 .collect();
             rule["from"] = json!(from);
-        } else if !custom && self.dice.percent(8) {
+        } else if !custom
+            && self
+                .dice
+                .percent(if self.features.on("tokens") { 25 } else { 8 })
+        {
             rule["from"] = json!([{"source": self.identity()}]);
         }
         if self.dice.percent(30) {
@@ -172,15 +176,18 @@ impl Maker<'_> {
             "principals",
             "namespaces",
             "requestPrincipals",
+            "requestPrincipals",
+            "requestPrincipals",
             "serviceAccounts",
         ]);
-        let value = match field {
-            "principals" => "cluster.local/ns/a/sa/b",
-            "serviceAccounts" => "ns1/sa",
-            _ => "*",
+        let values = match field {
+            "principals" => vec!["cluster.local/ns/a/sa/b".to_owned()],
+            "serviceAccounts" => vec!["ns1/sa".to_owned()],
+            "requestPrincipals" if self.features.on("tokens") => self.request_principals(),
+            _ => vec!["*".to_owned()],
         };
         let field = self.negated(field);
-        json!({field: [value]})
+        json!({field: values})
     }
 
     fn condition(&mut self, custom: bool) -> Value {

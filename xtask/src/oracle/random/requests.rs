@@ -38,6 +38,11 @@ pub(super) fn sent(dice: &mut Dice, features: &Features) -> Sent {
     if features.on("settings") && dice.percent(10) {
         headers.push((dice.pick(&["x_a", "a_b"]).into(), "1".into()));
     }
+    let tokens = if features.on("tokens") {
+        tokens::sent(dice, &mut headers)
+    } else {
+        Vec::new()
+    };
     Sent {
         port,
         method: if dice.percent(60) {
@@ -58,11 +63,7 @@ pub(super) fn sent(dice: &mut Dice, features: &Features) -> Sent {
         },
         checker: reply(dice),
         tls,
-        token: if features.on("tokens") {
-            tokens::token(dice)
-        } else {
-            None
-        },
+        tokens,
     }
 }
 

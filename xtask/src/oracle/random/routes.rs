@@ -309,6 +309,11 @@ impl Maker<'_> {
                 m[field] = json!({name: self.string_match()});
             }
         }
+        if self.features.on("tokens") && self.dice.percent(25) {
+            let field = self.dice.pick(&["headers", "headers", "withoutHeaders"]);
+            let (name, value) = self.claim_match();
+            m[field][name] = value;
+        }
         if self.dice.percent(10) {
             m["queryParams"] = json!({self.dice.pick(&["q", "r"]): self.string_match()});
         }
