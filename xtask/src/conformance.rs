@@ -26,6 +26,7 @@ pub(crate) fn own() -> Vec<PathBuf> {
         "connections.yaml",
         "filters.yaml",
         "routes.yaml",
+        "tokens.yaml",
     ]
     .map(|name| folder.join(name))
     .to_vec()

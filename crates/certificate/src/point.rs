@@ -73,7 +73,7 @@ impl Point<'_> {
                 _ => Truth::No,
             },
             Attribute::Absent => Truth::No,
-            Attribute::Issuer | Attribute::Subject if self.stranger => Truth::No,
+            Attribute::Claim(_) if self.stranger => Truth::No,
             Attribute::Header(name) => return self.header(name, value, assumed, wanted),
             _ => Truth::Maybe,
         };

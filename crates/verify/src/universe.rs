@@ -143,11 +143,8 @@ impl Universe {
             for route in listener.hosts().flat_map(|h| h.routes()) {
                 gathered.condition(&route.condition());
             }
-            issuers.extend(
-                listener
-                    .token_rules()
-                    .map(|rule| rule.keys().issuer.clone()),
-            );
+            let rules = listener.token_rules();
+            issuers.extend(rules.map(|rule| rule.keys().issuer.clone()));
         }
         issuers.sort();
         issuers.dedup();
