@@ -467,7 +467,7 @@ mod tests {
                 sni: name.as_str().map(str::to_owned),
                 identity: fields[8].as_str().map(str::to_owned),
             }),
-            token: None,
+            tokens: Vec::new(),
         }
     }
 

@@ -178,14 +178,15 @@ impl Known {
                 Some(_) => Reply::default(),
             },
             tls: None,
-            token: self.token.map(|(issuer, audience)| Token {
+            tokens: Vec::from_iter(self.token.map(|(issuer, audience)| Token {
                 key: "k1".into(),
                 claims: serde_json::json!({"iss": issuer, "sub": "somebody", "aud": audience}),
                 place: Place::Header {
                     name: "authorization".into(),
                     prefix: "Bearer ".into(),
                 },
-            }),
+                alteration: None,
+            })),
         }
     }
 
