@@ -256,7 +256,7 @@ impl<'s> ListenerPart<'s> {
         }
         let mut global_strings: Strings = std::iter::empty().collect();
         global.strings(&mut global_strings);
-        if let Some(why) = tokens_beyond(&view) {
+        if let Some(why) = tokens_beyond(snapshot, &view) {
             engine.give_up(why);
         }
         let issuers: Vec<String> = view
@@ -343,7 +343,7 @@ fn overwrites_identity(view: ListenerView<'_>) -> bool {
 }
 
 /// What of tokens is not modelled at a listener.
-fn tokens_beyond(view: &ListenerView<'_>) -> Option<String> {
+fn tokens_beyond(snapshot: &Snapshot, view: &ListenerView<'_>) -> Option<String> {
     let mut rules = view.token_rules();
     let elsewhere = |carrier: &Carrier| !matches!(carrier, Carrier::Header { name, .. } if name.eq_ignore_ascii_case("authorization"));
     if let Some(rule) = rules.find(|rule| rule.carriers().iter().any(elsewhere)) {
@@ -353,6 +353,24 @@ fn tokens_beyond(view: &ListenerView<'_>) -> Option<String> {
         ));
     }
     view.token_rules().next()?;
+    if let Some(rule) = view.token_rules().find(|rule| !rule.audiences().is_empty()) {
+        let (object, _) = rule.object();
+        return Some(format!("{object}: tokens of certain audiences"));
+    }
+    let looked_at = |header: &str| is_looked_at(snapshot, header);
+    for rule in view.token_rules() {
+        let (object, _) = rule.object();
+        if let Some(name) = rule.outputs().find(|name| looked_at(name.as_str())) {
+            return Some(format!(
+                "{object}: header `{name}` from tokens, which rules or routes look at"
+            ));
+        }
+        if !rule.forwards() && (looked_at(AUTHORIZATION) || goes_on(snapshot, view)) {
+            return Some(format!(
+                "{object}: takes `{AUTHORIZATION}` off, which rules or routes look at"
+            ));
+        }
+    }
     let mut routes = view.hosts().flat_map(|host| host.routes());
     if let Some(route) = routes.find(|route| looks_at_claims(&route.condition())) {
         return Some(format!(
@@ -368,6 +386,38 @@ fn tokens_beyond(view: &ListenerView<'_>) -> Option<String> {
         "{} rule {}: a CUSTOM rule on claims",
         rule.object, rule.index
     ))
+}
+
+/// Whether rules or routes look at a header.
+fn is_looked_at(snapshot: &Snapshot, header: &str) -> bool {
+    let attribute = Attribute::Header(header.into());
+    let looks = |condition: &Condition| {
+        let mut tests = Vec::new();
+        tests_of(condition, &attribute, &mut tests);
+        !tests.is_empty()
+    };
+    snapshot.listeners().any(|listener| {
+        let mut routes = listener.hosts().flat_map(|host| host.routes());
+        let authorizers = listener.authorizers().into_iter();
+        let mut asked = authorizers.flat_map(|a| a.rules.into_iter().flatten());
+        listener.rules().into_iter().any(|r| looks(&r.condition))
+            || asked.any(|rule| looks(&rule.condition))
+            || routes.any(|route| looks(&route.condition()))
+    })
+}
+
+/// Whether a route leads on to a listener that looks at tokens.
+fn goes_on(snapshot: &Snapshot, view: &ListenerView<'_>) -> bool {
+    let mut ways = view
+        .hosts()
+        .flat_map(|host| host.routes())
+        .flat_map(|route| route.ways());
+    ways.any(|way| {
+        let next = way.destination.and_then(|to| snapshot.next_listener(to));
+        let mut all = snapshot.listeners();
+        let next = next.and_then(|index| all.find(|l| l.index() == index));
+        next.is_some_and(|l| l.token_rules().next().is_some())
+    })
 }
 
 fn looks_at_claims(condition: &Condition) -> bool {

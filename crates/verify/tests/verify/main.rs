@@ -15,6 +15,7 @@ mod connections;
 mod intents;
 mod reading;
 mod seed;
+mod tokens;
 mod unused;
 
 use policy::{Settings, Snapshot};
