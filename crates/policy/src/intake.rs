@@ -52,6 +52,8 @@ enum Forwarded {
 pub enum Unfit {
     /// 400.
     Bad(&'static str),
+    /// 400 before there is a request: in plain HTTP, to gRPC clients too.
+    Unread(&'static str),
     /// 307 to this path, with its query.
     Redirect(String),
     /// The connection comes to nothing: no server for it, or one that does not
@@ -131,7 +133,9 @@ impl Intake {
         match self.underscores {
             Underscores::Allow => {}
             Underscores::Reject if odd.is_empty() => {}
-            Underscores::Reject => return Err(Unfit::Bad("a header name has an underscore")),
+            Underscores::Reject => {
+                return Err(Unfit::Unread("a header name has an underscore"));
+            }
             Underscores::Drop => {
                 for name in odd {
                     headers.remove(name);
@@ -241,6 +245,10 @@ impl ListenerView<'_> {
         head.query = query;
         match intake.paths.apply(path)? {
             Normalised::Path(path) => head.path = path,
+            // Envoy redirects no gRPC client.
+            Normalised::Redirect(_) if is_grpc(&head.headers) => {
+                return Err(Unfit::Bad("the path has an escaped slash"));
+            }
             Normalised::Redirect(path) => {
                 head.path = path;
                 return Err(Unfit::Redirect(head.path_and_query()));
@@ -255,4 +263,11 @@ impl ListenerView<'_> {
         intake.certificate(&mut head.headers, shown);
         Ok(())
     }
+}
+
+/// Envoy `Grpc::Common::hasGrpcContentType`.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(http::header::CONTENT_TYPE);
+    let rest = kind.and_then(|kind| kind.as_bytes().strip_prefix(b"application/grpc"));
+    rest.is_some_and(|rest| rest.first().is_none_or(|byte| *byte == b'+'))
 }

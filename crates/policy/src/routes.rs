@@ -64,6 +64,17 @@ pub(crate) struct Weighted {
     pub(crate) authority: Option<String>,
 }
 
+impl Route {
+    /// Whether Envoy has no cluster for it. A connection that is not read is
+    /// then closed before authorizers are asked.
+    pub(crate) fn leads_nowhere(&self) -> bool {
+        let RouteAction::Forward(all) = &self.action else {
+            return false;
+        };
+        all.iter().all(|weighted| weighted.missing.is_some())
+    }
+}
+
 /// What a route is compiled with, besides what is written in it.
 pub(crate) struct Surroundings<'a> {
     pub(crate) object: &'a ObjectRef,

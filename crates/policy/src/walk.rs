@@ -103,7 +103,9 @@ impl<'a, T: Trace> Decision<'a, T> {
                 }
                 FilterStep::Custom(number) => {
                     // Without a route Envoy's ext_authz does nothing: the 404 comes unasked.
-                    let asked = gates & gate_bit(*number) != 0 && (route.is_some() || redirects);
+                    let asked = gates & gate_bit(*number) != 0
+                        && (route.is_some() || redirects)
+                        && !(listener.opaque && route.is_some_and(Route::leads_nowhere));
                     let custom = listener.authorization.custom.get(*number).filter(|_| asked);
                     if let Some(custom) = custom {
                         let number = listener.chain.authorizers.len() + number;

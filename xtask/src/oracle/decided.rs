@@ -53,18 +53,26 @@ impl Decider {
 
     /// What becomes of a request, or what of it is not decided here.
     pub(crate) fn observe(&self, sent: &Sent) -> Result<Observed, String> {
+        let listener = self.listener(sent);
+        let received = listener.map(|listener| head(&listener, &sent.complete()));
+        let unread = matches!(received, Some(Err(Unfit::Unread(_))));
         let mut observed = self.decide(sent)?;
         observed.headers.sort();
         observed.headers = joined(std::mem::take(&mut observed.headers));
-        if let Some(status) = observed
-            .status
-            .filter(|status| *status != LOOP && is_grpc(sent) && observed.upstream.is_none())
-        {
+        if let Some(status) = observed.status.filter(|status| {
+            *status != LOOP && is_grpc(sent) && observed.upstream.is_none() && !unread
+        }) {
             // Envoy words its own answers so that gRPC clients read them.
             observed.grpc = Some(grpc_status(status));
             observed.status = Some(200);
         }
         Ok(observed)
+    }
+
+    fn listener(&self, sent: &Sent) -> Option<ListenerView<'_>> {
+        self.snapshot.listeners().find(|listener| {
+            listener.port() == sent.port && listener.id().gateway.ends_with(GATEWAY_UNDER_TEST)
+        })
     }
 
     fn decide(&self, sent: &Sent) -> Result<Observed, String> {
@@ -80,17 +88,13 @@ impl Decider {
             checks: Vec::new(),
             upstream: None,
         };
-        let mut listeners = self.snapshot.listeners();
-        let here = |l: &ListenerView<'_>| {
-            l.port() == sent.port && l.id().gateway.ends_with(GATEWAY_UNDER_TEST)
-        };
-        let Some(listener) = listeners.find(here) else {
+        let Some(listener) = self.listener(sent) else {
             observed.status = None;
             return Ok(observed);
         };
         let head = match head(&listener, sent) {
             Ok(head) => head,
-            Err(Unfit::Bad(_)) => return Ok(observed),
+            Err(Unfit::Bad(_) | Unfit::Unread(_)) => return Ok(observed),
             Err(Unfit::Closed(_)) => {
                 observed.status = None;
                 return Ok(observed);
@@ -326,7 +330,8 @@ fn pair(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
 /// The request as it reaches the filters of the listener.
 fn head(listener: &ListenerView<'_>, sent: &Sent) -> Result<RequestHead, Unfit> {
     // In absolute form the target's authority takes the place of Host.
-    let absolute = sent.target.strip_prefix("http://").map(|rest| {
+    let read = (!listener.is_opaque()).then_some(sent.target.as_str());
+    let absolute = read.and_then(|t| t.strip_prefix("http://")).map(|rest| {
         rest.find(['/', '?', '#'])
             .map_or((rest, ""), |at| rest.split_at(at))
     });
