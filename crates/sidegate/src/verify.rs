@@ -91,6 +91,9 @@ pub(crate) fn code(verdict: Verdict) -> u8 {
     }
 }
 
+/// So many reasons for which a claim is not decided are told.
+const REASONS: usize = 12;
+
 fn as_text(what: &str, report: &Report, snapshot: &Snapshot, bases: &Bases) -> String {
     let mut out = format!(
         "{what}, Istio {}, {}: all requests, in {} cells\n\n",
@@ -112,8 +115,12 @@ fn as_text(what: &str, report: &Report, snapshot: &Snapshot, bases: &Bases) -> S
         for finding in report.findings.iter().filter(|f| f.claim == *claim) {
             out.push_str(&finding_text(snapshot, finding, bases));
         }
-        for reason in report.undecided.get(claim).into_iter().flatten() {
+        let reasons = report.undecided.get(claim).map_or(&[][..], Vec::as_slice);
+        for reason in reasons.iter().take(REASONS) {
             out.push_str(&format!("    not decided: {reason}\n"));
+        }
+        if let Some(more @ 1..) = reasons.len().checked_sub(REASONS) {
+            out.push_str(&format!("    and {more} more reasons: `--output json`\n"));
         }
         if let (Claim::Intent(intent), Some(why)) = (claim, report.vacuous.get(claim)) {
             let place = intent

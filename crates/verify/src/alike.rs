@@ -31,8 +31,6 @@ pub(crate) struct PathRule<'s> {
     index: usize,
     action: RuleAction,
     condition: Condition,
-    /// Hosts it can hold for, if it names them.
-    hosts: Option<Vec<String>>,
     disguises: Vec<Escape>,
     escaped: Option<Escaped>,
 }
@@ -62,6 +60,9 @@ pub(crate) struct Alike<'a, 's> {
     readings: &'a Readings,
     listener: &'a ListenerPart<'s>,
     rules: Vec<PathRule<'s>>,
+    /// Rules by the hosts that they name, and those that name none.
+    by_host: FxHashMap<String, Vec<usize>>,
+    anywhere: Vec<usize>,
     budget: usize,
 }
 
@@ -72,6 +73,8 @@ impl<'a, 's> Alike<'a, 's> {
         at: &'a ListenerPart<'s>,
     ) -> Self {
         let mut rules = Vec::new();
+        let mut by_host: FxHashMap<String, Vec<usize>> = FxHashMap::default();
+        let mut anywhere = Vec::new();
         let enforces = analysis.snapshot.enforces();
         let authorizers = at.view.authorizers();
         let asked = authorizers
@@ -91,13 +94,24 @@ impl<'a, 's> Alike<'a, 's> {
             if tests.is_empty() {
                 continue;
             }
+            let refuses = rule.action != RuleAction::Allow;
+            let mut disguises = disguises_of(analysis.snapshot, &rule.condition);
+            disguises.retain(|e| may_escape(&rule.condition, e, refuses));
+            let number = rules.len();
+            match hosts_of(&rule.condition) {
+                Some(hosts) => {
+                    for host in hosts {
+                        by_host.entry(host).or_default().push(number);
+                    }
+                }
+                None => anywhere.push(number),
+            }
             rules.push(PathRule {
                 object: rule.object,
                 source: rule.source,
                 index: rule.index,
                 action: rule.action,
-                hosts: hosts_of(&rule.condition),
-                disguises: disguises_of(analysis.snapshot, &rule.condition),
+                disguises,
                 condition: rule.condition,
                 escaped: None,
             });
@@ -107,13 +121,33 @@ impl<'a, 's> Alike<'a, 's> {
             readings,
             listener: at,
             rules,
+            by_host,
+            anywhere,
             budget: BUDGET,
         }
     }
 
+    /// Rules that can hold for requests of a virtual host, in their order.
+    fn rules_of(&self, host: &str) -> Vec<usize> {
+        if host.starts_with('*') {
+            return (0..self.rules.len()).collect();
+        }
+        let own = self.by_host.get(host).into_iter().flatten();
+        let mut all: Vec<usize> = self.anywhere.iter().chain(own).copied().collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     /// Looks at one virtual host.
     pub(crate) fn host(&mut self, engine: &mut Engine, host: HostView<'s>) {
-        if self.rules.iter().all(|rule| rule.escaped.is_some()) {
+        let name = host.name();
+        let mut open = self.rules_of(name);
+        open.retain(|number| {
+            let rule = self.rules.get(*number);
+            rule.is_some_and(|rule| rule.escaped.is_none())
+        });
+        if self.budget == 0 || open.is_empty() {
             return;
         }
         let index = self.listener.view.index();
@@ -125,32 +159,21 @@ impl<'a, 's> Alike<'a, 's> {
             own: &part.strings,
             globals: &globals,
         };
-        let name = host.name();
         let mut seen = Seen::default();
         let own = part.strings.iter().map(str::to_owned);
         let mut targets: Vec<String> = own.chain(["/x".to_owned()]).collect();
         targets.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
         let mut rules = std::mem::take(&mut self.rules);
-        for rule in &mut rules {
-            let elsewhere = !name.starts_with('*')
-                && rule
-                    .hosts
-                    .as_ref()
-                    .is_some_and(|all| !all.iter().any(|h| h == name));
-            if elsewhere || rule.escaped.is_some() {
+        for number in open {
+            let Some(rule) = rules.get_mut(number) else {
                 continue;
-            }
+            };
             let exempt = exemptions_of(self.analysis.snapshot, &rule.condition, &targets);
             let refuses = rule.action != RuleAction::Allow;
-            let escapes: Vec<&Escape> = rule
-                .disguises
+            let exempt = exempt
                 .iter()
-                .chain(&exempt)
-                .filter(|e| {
-                    is_possible(&rule.condition, &e.read, refuses)
-                        && is_possible(&rule.condition, &e.sent, !refuses)
-                })
-                .collect();
+                .filter(|e| may_escape(&rule.condition, e, refuses));
+            let escapes: Vec<&Escape> = rule.disguises.iter().chain(exempt).collect();
             let mut terms = None;
             for escape in escapes {
                 if self.budget == 0 {
@@ -322,6 +345,11 @@ fn is_read_alike(reading: Reading, one: (&Flow<'_>, &str), other: (&Flow<'_>, &s
 fn position(authorities: &[String], authority: &str) -> Option<u16> {
     let found = authorities.iter().position(|a| a == authority)?;
     u16::try_from(found).ok()
+}
+
+/// Whether a rule can be for one of the paths and not for the other.
+fn may_escape(condition: &Condition, escape: &Escape, refuses: bool) -> bool {
+    is_possible(condition, &escape.read, refuses) && is_possible(condition, &escape.sent, !refuses)
 }
 
 /// Whether a condition can hold, or fail, for requests of a path.

@@ -73,7 +73,9 @@ impl Claim {
             Self::ForeignUntouched => "other applications are not under the platform's login",
             Self::LoginReachable => "the login itself can be reached",
             Self::ProbesAnswered => "probes of models are answered",
-            Self::OneReading => "no path rule is escaped by a path that a backend reads otherwise",
+            Self::OneReading => {
+                "no path that was tried escapes a rule because a backend reads it otherwise"
+            }
             Self::Intent(intent) => intent.statement(),
         }
     }
