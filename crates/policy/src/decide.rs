@@ -156,6 +156,7 @@ impl<'a, T: Trace> Decision<'a, T> {
             if vhost.is_some_and(|vhost| vhost.require_tls) && head.scheme == Scheme::Http {
                 return Ok(Permit::reply(
                     redirect::to_https(&head),
+                    std::mem::take(&mut self.changes.response),
                     listener.describe(),
                 ));
             }

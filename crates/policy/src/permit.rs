@@ -92,14 +92,18 @@ impl HeaderChange {
 }
 
 impl Permit {
-    /// An answer that no route gives.
-    pub(crate) fn reply(destination: Destination, route: std::sync::Arc<str>) -> Self {
+    /// An answer that no route gives, with what routes before it add.
+    pub(crate) fn reply(
+        destination: Destination,
+        response_headers: Vec<HeaderChange>,
+        route: std::sync::Arc<str>,
+    ) -> Self {
         Self {
             destination,
             authority: None,
             path_and_query: None,
             request_headers: Vec::new(),
-            response_headers: Vec::new(),
+            response_headers,
             caller: Caller::Anonymous,
             timeout: None,
             cors: None,
