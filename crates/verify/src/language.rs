@@ -119,6 +119,12 @@ impl Patterns {
         self.classes_from(self.start()?, |_| true)
     }
 
+    /// The same for strings that may have spaces, but not at their ends.
+    fn spaced_classes(&self) -> Result<Vec<(Vec<bool>, String)>, TooComplex> {
+        let bytes: Vec<u8> = ordinary_bytes().chain([b' ']).collect();
+        self.search(self.start()?, &bytes, |byte| byte != b' ')
+    }
+
     /// The same for the strings whose continuation starts in `state`; `allowed`
     /// says which first bytes may be taken.
     pub(crate) fn classes_from(
@@ -126,29 +132,41 @@ impl Patterns {
         state: StateID,
         allowed: impl Fn(u8) -> bool,
     ) -> Result<Vec<(Vec<bool>, String)>, TooComplex> {
+        let bytes: Vec<u8> = ordinary_bytes().collect();
+        self.search(state, &bytes, allowed)
+    }
+
+    fn search(
+        &self,
+        state: StateID,
+        bytes: &[u8],
+        allowed: impl Fn(u8) -> bool,
+    ) -> Result<Vec<(Vec<bool>, String)>, TooComplex> {
         let mut found: Vec<(Vec<bool>, String)> = vec![(self.matches(state), String::new())];
-        let mut seen: FxHashMap<StateID, ()> = FxHashMap::default();
+        // By state, and whether a string may end there.
+        let mut seen: FxHashMap<(StateID, bool), ()> = FxHashMap::default();
         let mut layer = vec![(state, String::new())];
         let mut first = true;
         while !layer.is_empty() {
             let mut next_layer = Vec::new();
             for (state, text) in layer {
-                for byte in ordinary_bytes() {
+                for &byte in bytes {
                     if first && !allowed(byte) {
                         continue;
                     }
                     let next = self.next(state, byte);
-                    if seen.contains_key(&next) {
+                    let ends = byte != b' ';
+                    if seen.contains_key(&(next, ends)) {
                         continue;
                     }
                     if seen.len() >= MAX_STATES {
                         return Err(TooComplex);
                     }
-                    seen.insert(next, ());
+                    seen.insert((next, ends), ());
                     let mut longer = text.clone();
                     longer.push(char::from(byte));
                     let matches = self.matches(next);
-                    if !found.iter().any(|(known, _)| *known == matches) {
+                    if ends && !found.iter().any(|(known, _)| *known == matches) {
                         found.push((matches, longer.clone()));
                     }
                     next_layer.push((next, longer));
@@ -268,7 +286,10 @@ pub(crate) fn classes(
     // A string can be spelled for one condition and not for the other, letter by letter.
     if regex || (fold && exact_case) {
         let patterns: Option<Vec<String>> = tests.iter().map(|t| as_set(t)).collect();
-        for (_, example) in Patterns::new(&patterns.ok_or(TooComplex)?)?.classes()? {
+        let patterns = Patterns::new(&patterns.ok_or(TooComplex)?)?;
+        // Those without spaces by themselves: not every attribute can have them.
+        let plain = patterns.classes()?;
+        for (_, example) in plain.into_iter().chain(patterns.spaced_classes()?) {
             add(example);
         }
     }

@@ -116,3 +116,18 @@ fn rules_behind_others_and_rules_about_nothing() {
     let both = deny("{to: [{operation: {paths: [/a/b]}}]}") + &rules("q", "ALLOW", "{}");
     assert_eq!(found(&both), [""; 0]);
 }
+
+#[test]
+fn values_with_spaces_match_regular_expressions() {
+    for pattern in ["Basic .+", "Basic .*", "a b", ".* y", "[a-z]* [a-z]*"] {
+        let m = format!("match: [{{headers: {{x-a: {{regex: '{pattern}'}}}}}}], ");
+        let all = found(&route("x", "a.test", &[&m, ""]));
+        assert_eq!(all, [""; 0], "{pattern}");
+    }
+    // No line ends in a space.
+    let m = "match: [{headers: {x-a: {regex: 'a '}}}], ";
+    assert_eq!(
+        found(&route("x", "a.test", &[m, ""])),
+        ["x http[0]: never matches"]
+    );
+}
