@@ -181,7 +181,9 @@ impl<'a, 's> Alike<'a, 's> {
                 }
                 let terms = terms.get_or_insert_with(|| {
                     let here = Here::of(&self.listener.view);
-                    compile(engine, here, &part.authorities, &rule.condition).unwrap_or_default()
+                    // A request without a token has no claims.
+                    compile(engine, here, &part.authorities, &rule.condition, Set::ALL)
+                        .unwrap_or_default()
                 });
                 let here = (&*part, partition);
                 let found = self.escaped(engine, here, &mut seen, escape, terms, refuses);

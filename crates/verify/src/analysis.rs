@@ -354,11 +354,13 @@ pub(crate) fn compile(
     here: Here,
     authorities: &[String],
     condition: &Condition,
+    known: Set,
 ) -> Option<Vec<Term>> {
     let context = Context {
         universe: &engine.universe,
         here,
         authorities,
+        known,
     };
     terms(&mut engine.sets, &context, condition)
 }

@@ -1,11 +1,25 @@
 //! Who requests are from, as far as limits of routes and intents tell callers
 //! apart.
 
-use policy::{Entrance, Limits, Person, RequestHead, ServiceAccount, Snapshot, TokenHolder};
+use http::header::AUTHORIZATION;
+use policy::{
+    Attribute, Entrance, Limits, Matcher, Person, RequestHead, ServiceAccount, Snapshot, TestValue,
+    TokenHolder,
+};
 
+use crate::classes::Example;
 use crate::intents::{Intent, Origin};
 use crate::mdd::{Set, Sets};
-use crate::universe::{TOKEN_NONE, TOKEN_VALID, Universe};
+use crate::universe::{Gathered, Kind, Universe};
+
+/// Classes of bearer tokens, as access levels see them: none, one that they
+/// do not take, one that they do.
+pub(crate) const HELD_NONE: u16 = 0;
+pub(crate) const HELD_BAD: u16 = 1;
+pub(crate) const HELD_GOOD: u16 = 2;
+
+/// What a bearer token stands behind.
+pub(crate) const BEARER: &str = "Bearer ";
 
 /// Who a request is from, beside what it says itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,7 +133,87 @@ fn persons(users: &[&str], groups: &[&str]) -> Vec<Person> {
     out
 }
 
+fn bearer() -> (Attribute, TestValue) {
+    (
+        Attribute::Header(AUTHORIZATION.as_str().into()),
+        TestValue::Text(Matcher::Prefix(BEARER.into())),
+    )
+}
+
+impl Gathered {
+    /// Where access levels look at bearer tokens, and somebody does.
+    pub(crate) fn bearer(&mut self, snapshots: &[&Snapshot], callers: &Callers) {
+        let (header, prefix) = bearer();
+        if snapshots.iter().any(|snapshot| snapshot.enforces())
+            && (callers.tokens || self.tests.contains_key(&header))
+        {
+            self.test(header, prefix);
+            self.is_held = true;
+        }
+    }
+}
+
 impl Universe {
+    /// The dimensions of callers.
+    pub(crate) fn add_callers(&mut self, is_held: bool) {
+        let classes: &[&str] = match is_held {
+            true => &["none", "bad", "good"],
+            false => &["none"],
+        };
+        let classes = classes.iter().map(|name| Example::Text((*name).to_owned()));
+        self.held_dim = self.push(Kind::Held, classes.collect(), Vec::new());
+        let named = |count: usize| {
+            let names = (1..=count).map(|i| Example::Text(i.to_string()));
+            std::iter::once(Example::Absent).chain(names).collect()
+        };
+        let accounts = named(self.callers.accounts.len());
+        self.account_dim = self.push(Kind::Account, accounts, Vec::new());
+        let persons = named(self.callers.persons.len());
+        self.person_dim = self.push(Kind::Person, persons, Vec::new());
+    }
+
+    /// Requests by what access levels say of their bearer token.
+    pub(crate) fn held(&self, sets: &mut Sets, class: u16) -> Set {
+        let width = self.width(self.held_dim);
+        sets.classes(self.held_dim, (0..width).map(|c| c == usize::from(class)))
+    }
+
+    /// The same of a request whose token nobody vouches for.
+    pub(crate) fn held_class(&self, head: &RequestHead) -> u16 {
+        let mut lines = head.headers.get_all(AUTHORIZATION).iter();
+        let bearer = lines.any(|line| line.as_bytes().starts_with(BEARER.as_bytes()));
+        match bearer && self.width(self.held_dim) > 1 {
+            true => HELD_BAD,
+            false => HELD_NONE,
+        }
+    }
+
+    /// Requests without anything that is taken for a token.
+    pub(crate) fn tokenless(&self, sets: &mut Sets) -> Set {
+        let held = self.held(sets, HELD_NONE);
+        let places = self.tokens.empty(sets);
+        sets.and(held, places)
+    }
+
+    /// Requests whose bearer token is where it has to be, and good only where
+    /// somebody asks about those.
+    fn of_possible_bearers(&self, sets: &mut Sets, set: Set) -> Set {
+        if self.width(self.held_dim) < 2 {
+            return set;
+        }
+        let (header, prefix) = bearer();
+        let bearer = self.attribute(sets, &header, &prefix);
+        let none = self.held(sets, HELD_NONE);
+        let without = sets.minus(none, bearer);
+        let mut with = sets.minus(bearer, none);
+        if !self.callers.tokens {
+            let good = self.held(sets, HELD_GOOD);
+            with = sets.minus(with, good);
+        }
+        let either = sets.or(with, without);
+        sets.and(set, either)
+    }
+
     /// Requests of ServiceAccounts; `None` stands for callers that none is
     /// known of.
     pub(crate) fn accounts(
@@ -142,14 +236,15 @@ impl Universe {
     /// Of these requests, those of callers that there can be: who is logged in
     /// brings nothing else, and outside only a token says whose it is.
     pub(crate) fn of_possible_callers(&self, sets: &mut Sets, set: Set, entrance: Entrance) -> Set {
+        let set = self.of_possible_bearers(sets, set);
         let nobody = self.persons(sets, |person| person.is_none());
         let unknown = self.accounts(sets, |account| account.is_none());
-        let without = self.token(sets, TOKEN_NONE);
+        let without = self.tokenless(sets);
         let plain = sets.and(without, unknown);
         let people = sets.minus(plain, nobody);
         let others = match entrance {
             Entrance::External => {
-                let valid = self.token(sets, TOKEN_VALID);
+                let valid = self.held(sets, HELD_GOOD);
                 let told = sets.or(unknown, valid);
                 sets.and(nobody, told)
             }

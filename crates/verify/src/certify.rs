@@ -12,6 +12,7 @@ use crate::analysis::{Analysis, MAX_HOPS, compile};
 use crate::cells::{Partition, Placed, Side};
 use crate::claims::Claim;
 use crate::engine::Engine;
+use crate::mdd::Set;
 use crate::parts::HostPart;
 use crate::paths::Cell;
 use crate::report::{Report, Verdict};
@@ -106,6 +107,7 @@ impl Named {
                 Here::of(&listener.view),
                 &part.authorities,
                 &rule.condition,
+                Set::ALL,
             );
             match terms {
                 Some(terms) if terms.is_empty() => {}

@@ -7,6 +7,7 @@ use policy::{AccessLevel, Entrance, ListenerView, Owner, Snapshot};
 use crate::analysis::{Flow, Outcome, PROBED};
 use crate::engine::Engine;
 use crate::intents::Intent;
+use crate::listener::Verified;
 use crate::mdd::Set;
 use crate::paths::Cell;
 use crate::universe::AUTHORITY;
@@ -163,8 +164,8 @@ impl Claim {
                         .any(|p| p == at.cell.text);
                 match flow.outcome {
                     // As written, the login service lets its own paths through.
-                    Outcome::Denied if !enforced || open => strangers,
-                    Outcome::Login if enforced && open => strangers,
+                    Outcome::Denied if !enforced || open => at.tokenless,
+                    Outcome::Login if enforced && open => at.tokenless,
                     _ => Set::NONE,
                 }
             }
@@ -200,8 +201,12 @@ pub(crate) struct Place<'a> {
     pub(crate) probed: Set,
     pub(crate) authorities: &'a [String],
     pub(crate) cell: Cell<'a>,
-    /// Requests without a token.
+    /// Requests without a session or a good token.
     pub(crate) stranger: Set,
+    /// Those of them without any.
+    pub(crate) tokenless: Set,
+    /// Requests with a token that verifies.
+    pub(crate) verified: Verified,
     /// Requests whose authority is as clients send it.
     pub(crate) ordinary: Set,
     /// Requests with an identity header.

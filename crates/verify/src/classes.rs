@@ -82,9 +82,12 @@ fn after(net: &IpNet) -> Option<IpAddr> {
 
 /// What a header line can carry: printable, without space at either end.
 pub(crate) fn is_header_value(text: &str) -> bool {
-    text.bytes().all(|b| (0x20..0x7f).contains(&b)) && text.trim() == text
-        || text == "Bearer "
-        || text.starts_with("Bearer ") && text.bytes().all(|b| (0x20..0x7f).contains(&b))
+    is_before_token(text) && text.trim_end() == text
+}
+
+/// The same where a token may follow.
+pub(crate) fn is_before_token(text: &str) -> bool {
+    text.bytes().all(|b| (0x20..0x7f).contains(&b)) && text.trim_start() == text
 }
 
 pub(crate) fn is_query_value(text: &str) -> bool {

@@ -1,14 +1,28 @@
 //! A witness for people: as a curl line, whose it is, how easy it is to read.
 
 use http::{HeaderName, Method};
-use policy::{RequestHead, ServiceAccount, TokenHolder};
+use policy::{Claims, RequestHead, ServiceAccount, TokenHolder};
 
+use crate::standins;
 use crate::witness::Witness;
 
 impl Witness {
     /// The request as a curl command line; `base` is where the listener is
     /// reached, for example `http://127.0.0.1:8080`.
     pub fn curl(&self, base: &str) -> String {
+        let line = self.line(base);
+        let Some(claims) = self.claims() else {
+            return line;
+        };
+        let token = standins::text(claims.object());
+        let says = serde_json::Value::Object(claims.object().clone());
+        format!(
+            "{}  # TOKEN says {says}",
+            line.replace(&token, "'\"$TOKEN\"'")
+        )
+    }
+
+    fn line(&self, base: &str) -> String {
         let mut line = String::from("curl -si --path-as-is");
         if self.head.method == Method::HEAD {
             line.push_str(" --head");
@@ -44,6 +58,18 @@ impl Witness {
         line
     }
 
+    /// What the tokens of the request say, if it has good ones: it cannot be
+    /// sent without somebody who has such a token.
+    pub fn claims(&self) -> Option<Claims> {
+        let headers = self.head.headers.values();
+        let texts = headers.filter_map(|value| value.to_str().ok());
+        let query = self.head.query.as_deref();
+        let mut words = texts
+            .chain(query)
+            .flat_map(|text| text.split([' ', '=', '&', ';', ',']));
+        words.find_map(standins::claims_of)
+    }
+
     /// Who it is from, if that is not anybody.
     pub fn caller(&self) -> Option<String> {
         let account = |account: &ServiceAccount| {
@@ -61,7 +87,11 @@ impl Witness {
                 let of = account(&workload.service_account);
                 Some(format!("from a pod of {of}"))
             }
-            (None, None, None) => None,
+            (None, None, None) => {
+                let claims = self.claims()?;
+                let says = serde_json::Value::Object(claims.object().clone());
+                Some(format!("with a token that says {says}"))
+            }
         }
     }
 

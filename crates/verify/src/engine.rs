@@ -1,14 +1,15 @@
 //! What analyses share: the classes of requests, and sets of them.
 
-use policy::Snapshot;
+use policy::{ListenerView, Snapshot};
 use rustc_hash::FxHashMap;
 
-use crate::callers::Callers;
+use crate::callers::{Callers, HELD_GOOD, HELD_NONE};
 use crate::fronts::Fronts;
 use crate::intents::Intent;
 use crate::language::{Patterns, as_set, holds_for};
 use crate::mdd::{Dim, Set, Sets};
 use crate::paths::Cell;
+use crate::tokens::Judged;
 use crate::universe::Universe;
 
 /// Sets and classes, shared by the configurations that are compared.
@@ -42,6 +43,7 @@ impl Engine {
         let too_many = universe.too_many.iter();
         let given_up = too_many
             .map(|name| format!("rules and routes tell too many values of header `{name}` apart"))
+            .chain(universe.problems.iter().cloned())
             .collect();
         Self {
             universe,
@@ -53,6 +55,67 @@ impl Engine {
             automata: 0,
             given_up,
         }
+    }
+
+    /// The requests that there can be.
+    pub(crate) fn domain(&mut self) -> Set {
+        self.universe.tokens.domain(&self.universe, &mut self.sets)
+    }
+
+    /// Requests of somebody without a session and without a good token.
+    pub(crate) fn strangers(&mut self) -> Set {
+        let (universe, sets) = (&self.universe, &mut self.sets);
+        let nobody = universe.persons(sets, |person| person.is_none());
+        let good = universe.tokens.good(sets);
+        let held = universe.held(sets, HELD_GOOD);
+        let good = sets.or(good, held);
+        sets.minus(nobody, good)
+    }
+
+    /// The same without anything that is taken for a token.
+    pub(crate) fn tokenless(&mut self) -> Set {
+        let (universe, sets) = (&self.universe, &mut self.sets);
+        let nobody = universe.persons(sets, |person| person.is_none());
+        let without = universe.tokenless(sets);
+        sets.and(nobody, without)
+    }
+
+    /// Requests of callers whom enforcement knows by credentials that it
+    /// checks itself.
+    pub(crate) fn vouched(&mut self) -> Set {
+        let (universe, sets) = (&self.universe, &mut self.sets);
+        let people = universe.persons(sets, |person| person.is_some());
+        let held = universe.held(sets, HELD_GOOD);
+        sets.or(people, held)
+    }
+
+    /// Requests of callers who bring it neither a session nor a bearer token.
+    pub(crate) fn anonymous(&mut self) -> Set {
+        let (universe, sets) = (&self.universe, &mut self.sets);
+        let nobody = universe.persons(sets, |person| person.is_none());
+        let held = universe.held(sets, HELD_NONE);
+        sets.and(nobody, held)
+    }
+
+    /// Whether a set depends on claims.
+    pub(crate) fn looks_at_claims(&self, set: Set) -> bool {
+        use crate::universe::Kind;
+        self.sets.support(set).iter().any(|dim| {
+            let kind = self.universe.dimension(*dim).map(|d| &d.kind);
+            matches!(kind, Some(Kind::Claim(_) | Kind::Known))
+        })
+    }
+
+    /// What the rules of a listener say about tokens.
+    pub(crate) fn judge(&mut self, snapshot: &Snapshot, view: &ListenerView<'_>) -> Judged {
+        let (universe, version) = (&self.universe, snapshot.istio_version());
+        let judged = universe
+            .tokens
+            .judge(universe, &mut self.sets, view, version);
+        judged.unwrap_or_else(|why| {
+            self.give_up(why);
+            Judged::nothing()
+        })
     }
 
     pub(crate) fn give_up(&mut self, why: String) {

@@ -15,7 +15,7 @@ use crate::claims::Place;
 use crate::engine::Engine;
 use crate::mdd::Set;
 use crate::paths::{Cell, Head};
-use crate::universe::{AUTHORITY, TOKEN_INVALID, TOKEN_NONE, TOKEN_VALID};
+use crate::universe::AUTHORITY;
 use crate::walk::Seen;
 
 /// A statement about all requests from somebody to something.
@@ -186,7 +186,7 @@ impl Intent {
         if !from_here || !self.covers(at.cell) || self.void.is_some() {
             return Set::NONE;
         }
-        let who = self.who(engine);
+        let who = self.who(engine, at);
         let mut set = engine.sets.and(flow.set, who);
         if self.expect == Expect::Allow {
             // Nobody is harmed when an odd authority is turned away.
@@ -237,24 +237,17 @@ impl Intent {
         }
     }
 
-    fn who(&self, engine: &mut Engine) -> Set {
+    fn who(&self, engine: &mut Engine, at: &Place<'_>) -> Set {
         let (universe, sets) = (&engine.universe, &mut engine.sets);
         let nobody = universe.persons(sets, |person| person.is_none());
-        let who = match self.identity {
-            Identity::None => {
-                let mut none = universe.token(sets, TOKEN_NONE);
-                if self.expect == Expect::Deny {
-                    // A bad token is no identity either.
-                    let invalid = universe.token(sets, TOKEN_INVALID);
-                    none = sets.or(none, invalid);
-                }
-                sets.and(nobody, none)
-            }
-            Identity::Login => sets.not(nobody),
-            Identity::Token => {
-                let valid = universe.token(sets, TOKEN_VALID);
-                sets.and(nobody, valid)
-            }
+        let who = match (self.identity, self.expect) {
+            // A bad token is no identity either.
+            (Identity::None, Expect::Deny) => at.stranger,
+            (Identity::None, _) => at.tokenless,
+            (Identity::Login, _) => sets.not(nobody),
+            // Nobody looks at tokens of preflights, and browsers send none.
+            (Identity::Token, Expect::Allow) => sets.and(nobody, at.verified.seen),
+            (Identity::Token, _) => sets.and(nobody, at.verified.all),
         };
         let accounts = match &self.from {
             Origin::Anywhere | Origin::Outside | Origin::Inside => Set::ALL,

@@ -2,20 +2,23 @@
 
 use std::cell::RefCell;
 
+use http::header::AUTHORIZATION;
 use policy::{
-    Attribute, AuthorizerView, Carrier, Condition, HeaderChange, HostView, ListenerView,
-    RuleAction, Snapshot, StepView, host_name,
+    Attribute, AuthorizerView, Condition, HeaderChange, HostView, ListenerView, RuleAction,
+    Snapshot, StepView, host_name,
 };
 use rustc_hash::FxHashMap;
 
 use crate::analysis::compile;
+use crate::callers::HELD_GOOD;
 use crate::engine::Engine;
 use crate::fronts::FrontId;
 use crate::mdd::{Dim, Set};
 use crate::paths::{Cell, Strings};
 use crate::scope::Scope;
 use crate::terms::{Here, hosts_of, looks_at_headers};
-use crate::universe::{AUTHORIZATION, IDENTITY, looks_at_remote, tests_of};
+use crate::tokens::Judged;
+use crate::universe::{IDENTITY, looks_at_remote, tests_of};
 
 /// A listener.
 pub(crate) struct ListenerPart<'s> {
@@ -27,9 +30,26 @@ pub(crate) struct ListenerPart<'s> {
     by_host: FxHashMap<String, Vec<usize>>,
     /// Rules about hosts that could be any.
     roaming: Vec<usize>,
+    /// Requests that there can be.
     pub(crate) domain: Set,
     /// Nobody passes a login here with an identity header of their own.
     pub(crate) overwrites_identity: bool,
+    /// What its rules for tokens say.
+    pub(crate) tokens: Judged,
+    /// The step at which they do.
+    pub(crate) tokens_at: usize,
+    /// Requests whose claims are known.
+    pub(crate) known: Set,
+    /// Headers that tokens are in.
+    pub(crate) token_headers: Vec<String>,
+}
+
+/// Requests with a token that verifies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Verified {
+    /// Where somebody looks at it, and it says whom it is about.
+    pub(crate) seen: Set,
+    pub(crate) all: Set,
 }
 
 #[derive(Debug, PartialEq)]
@@ -38,16 +58,19 @@ pub(crate) struct RulePart {
     pub(crate) condition: Condition,
     /// It looks at the authority.
     pub(crate) is_local: bool,
+    /// Requests whose claims are known when it is looked at.
+    pub(crate) known: Set,
 }
 
 impl RulePart {
-    fn new(step: usize, condition: Condition) -> Self {
+    fn new(step: usize, condition: Condition, known: Set) -> Self {
         let mut tests = Vec::new();
         tests_of(&condition, &Attribute::Authority, &mut tests);
         Self {
             step,
             is_local: !tests.is_empty(),
             condition,
+            known,
         }
     }
 }
@@ -58,6 +81,16 @@ pub(crate) struct StepPart {
     pub(crate) kind: StepKind,
     /// Only routes that say so have it.
     pub(crate) disabled: bool,
+}
+
+impl StepPart {
+    /// How it changes headers.
+    pub(crate) fn header_maps(&self) -> &[(Dim, Vec<u16>)] {
+        match &self.kind {
+            StepKind::Headers { maps, .. } => maps,
+            _ => &[],
+        }
+    }
 }
 
 /// A login service: who has a session goes on, with headers from it.
@@ -77,9 +110,7 @@ impl Login {
         let mut puts = Vec::new();
         for name in names {
             puts.extend(engine.universe.header_dim(&name));
-            if name == AUTHORIZATION {
-                puts.extend(engine.universe.token_dims());
-            }
+            puts.extend(engine.universe.tokens.put_by(&name));
         }
         Some(Self { puts })
     }
@@ -141,11 +172,20 @@ fn cleans(change: &HeaderChange) -> bool {
 
 impl<'s> ListenerPart<'s> {
     pub(crate) fn new(engine: &mut Engine, snapshot: &Snapshot, view: ListenerView<'s>) -> Self {
+        let tokens = engine.judge(snapshot, &view);
+        let tokens_at = view
+            .steps()
+            .iter()
+            .position(|step| matches!(step, StepView::Tokens))
+            .unwrap_or(usize::MAX);
+        let known = engine.universe.tokens.known(&mut engine.sets);
         let mut rules = Vec::new();
         let mut steps = Vec::new();
         for (index, step) in view.steps().into_iter().enumerate() {
+            let here = if index > tokens_at { known } else { Set::NONE };
             let mut add = |list: Vec<policy::RuleView<'_>>| {
-                rules.extend(list.into_iter().map(|r| RulePart::new(index, r.condition)));
+                let list = list.into_iter();
+                rules.extend(list.map(|r| RulePart::new(index, r.condition, here)));
             };
             let kind = match step {
                 StepView::Access => StepKind::Access,
@@ -167,7 +207,7 @@ impl<'s> ListenerPart<'s> {
                     }
                     match authorizer.rules {
                         Some(list) if !authorizer.denies_all => add(list),
-                        _ => rules.push(RulePart::new(index, Condition::always())),
+                        _ => rules.push(RulePart::new(index, Condition::always(), here)),
                     }
                     StepKind::Gate { provider, broken }
                 }
@@ -201,7 +241,7 @@ impl<'s> ListenerPart<'s> {
                 StepView::Headers(changes) => StepKind::Headers {
                     maps: changes
                         .iter()
-                        .filter_map(|c| engine.universe.header_map(c))
+                        .flat_map(|c| engine.universe.header_maps(c))
                         .collect(),
                     cleans: changes.iter().any(cleans),
                 },
@@ -236,7 +276,7 @@ impl<'s> ListenerPart<'s> {
         let mut roaming = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
             if !rule.is_local {
-                match compile(engine, Here::of(&view), &[], &rule.condition) {
+                match compile(engine, Here::of(&view), &[], &rule.condition, rule.known) {
                     Some(terms) => terms.into_iter().for_each(|t| global.add(rule.step, t)),
                     None => engine.give_up("a rule has too many combinations".to_owned()),
                 }
@@ -256,18 +296,12 @@ impl<'s> ListenerPart<'s> {
         }
         let mut global_strings: Strings = std::iter::empty().collect();
         global.strings(&mut global_strings);
-        if let Some(why) = tokens_beyond(snapshot, &view) {
-            engine.give_up(why);
-        }
-        let issuers: Vec<String> = view
-            .token_rules()
-            .map(|r| r.keys().issuer.clone())
-            .collect();
         let arriving = engine.universe.arriving(&mut engine.sets, snapshot, &view);
+        let domain = engine.domain();
         let (universe, sets) = (&engine.universe, &mut engine.sets);
-        let domain = universe.domain(sets, &issuers, snapshot.enforces());
         let domain = universe.of_possible_callers(sets, domain, view.side());
         let domain = sets.and(domain, arriving);
+        let token_headers = engine.universe.tokens.headers();
         Self {
             view,
             rules,
@@ -276,6 +310,10 @@ impl<'s> ListenerPart<'s> {
             by_host,
             roaming,
             domain,
+            tokens,
+            tokens_at,
+            known,
+            token_headers,
             steps,
             overwrites_identity: snapshot.enforces() || overwrites_identity(view),
         }
@@ -286,6 +324,46 @@ impl<'s> ListenerPart<'s> {
     pub(crate) fn ground(&self, engine: &mut Engine, cell: Cell<'_>) -> FrontId {
         let steps = self.steps.len();
         self.global.borrow_mut().front(engine, steps, cell)
+    }
+
+    /// Requests with a token that verifies here, and is refused by nobody.
+    pub(crate) fn verified(&self, engine: &mut Engine, enforces: bool) -> Verified {
+        let (universe, sets) = (&engine.universe, &mut engine.sets);
+        let refused = sets.or(self.tokens.refused, self.tokens.forbidden);
+        if enforces && universe.callers.tokens {
+            let held = universe.held(sets, HELD_GOOD);
+            let consistent = universe.tokens.not_bad_in(sets, AUTHORIZATION.as_str());
+            let all = sets.and(held, consistent);
+            let all = sets.minus(all, refused);
+            return Verified { seen: all, all };
+        }
+        let mut seen = Set::NONE;
+        for branch in self.tokens.branches.iter().filter(|branch| branch.again) {
+            seen = sets.or(seen, branch.set);
+        }
+        let subject = universe.tokens.with_subject(universe, sets);
+        let all = match seen.is_none() {
+            true => Set::NONE,
+            false => universe.tokens.good(sets),
+        };
+        Verified {
+            seen: sets.and(seen, subject),
+            all: sets.minus(all, refused),
+        }
+    }
+
+    /// Whether a good token is something here.
+    pub(crate) fn has_good_tokens(&self) -> bool {
+        self.tokens.branches.iter().any(|branch| branch.again)
+    }
+
+    /// Requests whose claims are known at a step.
+    pub(crate) fn known_at(&self, step: usize) -> Set {
+        if step > self.tokens_at {
+            self.known
+        } else {
+            Set::NONE
+        }
     }
 
     /// The virtual host of an authority, as the decision finds it.
@@ -340,90 +418,4 @@ fn overwrites_identity(view: ListenerView<'_>) -> bool {
             .iter()
             .any(|h| h.eq_ignore_ascii_case(IDENTITY))
     })
-}
-
-/// What of tokens is not modelled at a listener.
-fn tokens_beyond(snapshot: &Snapshot, view: &ListenerView<'_>) -> Option<String> {
-    let mut rules = view.token_rules();
-    let elsewhere = |carrier: &Carrier| !matches!(carrier, Carrier::Header { name, .. } if name.eq_ignore_ascii_case("authorization"));
-    if let Some(rule) = rules.find(|rule| rule.carriers().iter().any(elsewhere)) {
-        let (object, _) = rule.object();
-        return Some(format!(
-            "{object}: tokens elsewhere than in `authorization`"
-        ));
-    }
-    view.token_rules().next()?;
-    if let Some(rule) = view.token_rules().find(|rule| !rule.audiences().is_empty()) {
-        let (object, _) = rule.object();
-        return Some(format!("{object}: tokens of certain audiences"));
-    }
-    let looked_at = |header: &str| is_looked_at(snapshot, header);
-    for rule in view.token_rules() {
-        let (object, _) = rule.object();
-        if let Some(name) = rule.outputs().find(|name| looked_at(name.as_str())) {
-            return Some(format!(
-                "{object}: header `{name}` from tokens, which rules or routes look at"
-            ));
-        }
-        if !rule.forwards() && (looked_at(AUTHORIZATION) || goes_on(snapshot, view)) {
-            return Some(format!(
-                "{object}: takes `{AUTHORIZATION}` off, which rules or routes look at"
-            ));
-        }
-    }
-    let mut routes = view.hosts().flat_map(|host| host.routes());
-    if let Some(route) = routes.find(|route| looks_at_claims(&route.condition())) {
-        return Some(format!(
-            "{} {}: a route by claims",
-            route.object(),
-            route.place()
-        ));
-    }
-    let authorizers = view.authorizers().into_iter();
-    let mut asked = authorizers.flat_map(|a| a.rules.into_iter().flatten());
-    let rule = asked.find(|rule| looks_at_claims(&rule.condition))?;
-    Some(format!(
-        "{} rule {}: a CUSTOM rule on claims",
-        rule.object, rule.index
-    ))
-}
-
-/// Whether rules or routes look at a header.
-fn is_looked_at(snapshot: &Snapshot, header: &str) -> bool {
-    let attribute = Attribute::Header(header.into());
-    let looks = |condition: &Condition| {
-        let mut tests = Vec::new();
-        tests_of(condition, &attribute, &mut tests);
-        !tests.is_empty()
-    };
-    snapshot.listeners().any(|listener| {
-        let mut routes = listener.hosts().flat_map(|host| host.routes());
-        let authorizers = listener.authorizers().into_iter();
-        let mut asked = authorizers.flat_map(|a| a.rules.into_iter().flatten());
-        listener.rules().into_iter().any(|r| looks(&r.condition))
-            || asked.any(|rule| looks(&rule.condition))
-            || routes.any(|route| looks(&route.condition()))
-    })
-}
-
-/// Whether a route leads on to a listener that looks at tokens.
-fn goes_on(snapshot: &Snapshot, view: &ListenerView<'_>) -> bool {
-    let mut ways = view
-        .hosts()
-        .flat_map(|host| host.routes())
-        .flat_map(|route| route.ways());
-    ways.any(|way| {
-        let next = way.destination.and_then(|to| snapshot.next_listener(to));
-        let mut all = snapshot.listeners();
-        let next = next.and_then(|index| all.find(|l| l.index() == index));
-        next.is_some_and(|l| l.token_rules().next().is_some())
-    })
-}
-
-fn looks_at_claims(condition: &Condition) -> bool {
-    match condition {
-        Condition::All(all) | Condition::Any(all) => all.iter().any(looks_at_claims),
-        Condition::Not(inner) => looks_at_claims(inner),
-        Condition::Test(test) => matches!(test.attribute, Attribute::Claim(_)),
-    }
 }

@@ -47,3 +47,19 @@ pub(crate) fn tests_of<'c>(
         Condition::Test(_) => {}
     }
 }
+
+/// Whether a condition looks at what tokens change: claims, or a header or the
+/// query that carries one.
+pub(crate) fn looks_at_tokens(condition: &Condition, headers: &[String]) -> bool {
+    match condition {
+        Condition::All(all) | Condition::Any(all) => {
+            all.iter().any(|c| looks_at_tokens(c, headers))
+        }
+        Condition::Not(inner) => looks_at_tokens(inner, headers),
+        Condition::Test(test) => match &test.attribute {
+            Attribute::Claim(_) | Attribute::PathAndQuery | Attribute::Query(_) => true,
+            Attribute::Header(name) => headers.iter().any(|header| **header == **name),
+            _ => false,
+        },
+    }
+}

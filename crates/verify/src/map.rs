@@ -9,7 +9,6 @@ use rustc_hash::FxHashMap;
 use crate::analysis::{Analysis, Outcome};
 use crate::cells::Partition;
 use crate::engine::Engine;
-use crate::universe::TOKEN_NONE;
 
 /// What becomes of some requests of a stranger: no session, no token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -80,7 +79,7 @@ impl Fate {
 pub fn map(snapshot: &Snapshot) -> Vec<RouteFates> {
     let mut engine = Engine::new(&[snapshot]);
     let analysis = Analysis::new(&mut engine, snapshot);
-    let stranger = engine.universe.token(&mut engine.sets, TOKEN_NONE);
+    let stranger = engine.tokenless();
     let mut out: Vec<RouteFates> = Vec::new();
     for at in &analysis.listeners {
         let entrance = at.view.side();

@@ -12,6 +12,7 @@ use crate::analysis::{Analysis, MAX_HOPS, PROBED, compile};
 use crate::engine::Engine;
 use crate::intents::Intent;
 use crate::listener::ListenerPart;
+use crate::looks::looks_at_tokens;
 use crate::mdd::{Dim, Set};
 use crate::paths::Strings;
 use crate::scope::Scope;
@@ -29,6 +30,8 @@ pub(crate) struct HostPart<'s> {
     pub(crate) routes: Vec<RoutePart<'s>>,
     /// What the routes match, by their position.
     pub(crate) matches: Scope,
+    /// The same once tokens were looked at, where that may be something else.
+    pub(crate) again: Option<Scope>,
     /// Strings that divide paths here besides those that divide them on the
     /// whole listener.
     pub(crate) strings: Strings,
@@ -90,7 +93,7 @@ impl<'s> Analysis<'s> {
             None => part.rules.iter().filter(|r| r.is_local).collect(),
         };
         for rule in &rules {
-            let compiled = compile(engine, here, &authorities, &rule.condition);
+            let compiled = compile(engine, here, &authorities, &rule.condition, rule.known);
             match compiled {
                 Some(terms) => terms.into_iter().for_each(|t| scope.add(rule.step, t)),
                 None => engine.give_up("a rule has too many combinations".to_owned()),
@@ -103,9 +106,19 @@ impl<'s> Analysis<'s> {
         scope.strings(&mut strings);
         let mut routes = Vec::new();
         let mut matches = Scope::default();
+        let mut again = Scope::default();
+        let mut found_again = false;
         let mut looks_further = false;
         for view in host.iter().flat_map(|host| host.routes()) {
-            let Some(terms) = compile(engine, here, &authorities, &view.condition()) else {
+            let condition = view.condition();
+            let after = (part.has_good_tokens())
+                .then(|| compile(engine, here, &authorities, &condition, part.known));
+            let changed = after.is_some() && looks_at_tokens(&condition, &part.token_headers);
+            found_again |= changed;
+            for term in after.flatten().into_iter().flatten() {
+                again.add(routes.len(), term);
+            }
+            let Some(terms) = compile(engine, here, &authorities, &condition, Set::NONE) else {
                 engine.give_up(format!(
                     "{} {} has too many combinations",
                     view.object(),
@@ -145,6 +158,11 @@ impl<'s> Analysis<'s> {
             });
         }
         matches.strings(&mut strings);
+        again.strings(&mut strings);
+        let again = found_again.then_some(again);
+        looks_further |= again
+            .as_ref()
+            .is_some_and(|again| again.looks_at_paths(engine));
         let made = Rc::new(HostPart {
             name: name.to_owned(),
             authorities,
@@ -152,6 +170,7 @@ impl<'s> Analysis<'s> {
             scope: RefCell::new(scope),
             routes,
             matches,
+            again,
             looks_further,
             strings,
             requires_tls: host.is_some_and(|host| host.requires_tls()),
@@ -189,7 +208,7 @@ impl<'s> Analysis<'s> {
             }
             let headers = way.headers.iter();
             let mut headers: Vec<(Dim, Vec<u16>)> = headers
-                .filter_map(|h| engine.universe.header_map(h))
+                .flat_map(|h| engine.universe.header_maps(h))
                 .collect();
             if next_listener.is_some() {
                 headers.extend(engine.universe.sent_on());
@@ -321,7 +340,8 @@ fn changes(
             RouteStep::Rules { action, rules } => {
                 let mut all = Vec::new();
                 for rule in rules {
-                    match compile(engine, here, authorities, &rule.condition) {
+                    let known = part.known_at(step);
+                    match compile(engine, here, authorities, &rule.condition, known) {
                         Some(terms) => all.extend(terms),
                         None => engine.give_up("a rule has too many combinations".to_owned()),
                     }

@@ -15,7 +15,12 @@ pub fn predict(snapshot: &Snapshot, heads: &[RequestHead]) -> Vec<Option<Decided
     let mut engine = Engine::new(&[snapshot]);
     let analysis = Analysis::new(&mut engine, snapshot);
     let predicted = heads.iter().map(|head| one(&mut engine, &analysis, head));
-    predicted.collect()
+    let predicted = predicted.collect();
+    // What was given up may change any of them.
+    match engine.given_up.is_empty() {
+        true => predicted,
+        false => vec![None; heads.len()],
+    }
 }
 
 fn one(engine: &mut Engine, analysis: &Analysis<'_>, head: &RequestHead) -> Option<Decided> {

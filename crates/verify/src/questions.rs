@@ -17,7 +17,7 @@ use crate::mdd::Set;
 use crate::parts::HostPart;
 use crate::reading::Readings;
 use crate::report::{Finding, Report};
-use crate::universe::{IDENTITY, TOKEN_NONE};
+use crate::universe::IDENTITY;
 use crate::walk::Seen;
 use crate::witness::{self, Found, Witness};
 
@@ -139,7 +139,9 @@ impl HostAnswers {
                 text: "",
                 region: false,
             },
-            stranger: strangers(engine),
+            stranger: engine.strangers(),
+            tokenless: engine.tokenless(),
+            verified: listener.verified(engine, analysis.snapshot.enforces()),
             forged: engine.universe.with_header(&mut engine.sets, IDENTITY),
             ordinary: ordinary_authorities(engine, listener.view.port(), &part.authorities),
             overwrites_identity: listener.overwrites_identity,
@@ -324,14 +326,6 @@ impl<'s> Broken<'_, 's> {
             group.witness = found;
         }
     }
-}
-
-/// Requests of somebody without a session and without a token.
-fn strangers(engine: &mut Engine) -> Set {
-    let (universe, sets) = (&engine.universe, &mut engine.sets);
-    let nobody = universe.persons(sets, |person| person.is_none());
-    let without = universe.token(sets, TOKEN_NONE);
-    sets.and(nobody, without)
 }
 
 /// The answers for a whole configuration: what the same rules decide at several

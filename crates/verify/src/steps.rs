@@ -6,19 +6,22 @@ use std::rc::Rc;
 use policy::{AccessLevel, Owner};
 
 use crate::analysis::{Analysis, Outcome};
+use crate::callers::{HELD_BAD, HELD_GOOD};
 use crate::engine::Engine;
 use crate::fronts::FrontId;
 use crate::listener::{ListenerPart, Login, StepKind};
 use crate::mdd::{Dim, Set};
 use crate::parts::{Change, RoutePart};
 use crate::paths::Cell;
-use crate::universe::{TOKEN_INVALID, TOKEN_VALID};
 
 /// Who ends at a step, and who goes on.
 #[derive(Debug)]
 pub(crate) struct Steps {
     /// With whether the identity header of the client was gone by then.
     pub(crate) ended: Vec<(Outcome<'static>, Set, bool)>,
+    /// Who passed the rules for tokens, by their branch: they go on with
+    /// [`Entry::Behind`].
+    pub(crate) passed: Vec<(usize, Set, bool)>,
     pub(crate) left: Set,
     /// The identity header of the client is gone for those who go on.
     pub(crate) cleans: bool,
@@ -34,6 +37,19 @@ pub(crate) struct StepsKey {
     routed: bool,
     settled: bool,
     answers_preflights: bool,
+    entry: Entry,
+}
+
+/// Where steps begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Entry {
+    Start,
+    /// Behind the rules for tokens.
+    Behind {
+        branch: usize,
+        /// With another route, whose access levels have to be asked.
+        other_route: bool,
+    },
 }
 
 /// What the access levels of a route say.
@@ -86,6 +102,7 @@ impl<'s> Analysis<'s> {
         engine: &mut Engine,
         at: At<'_, 's>,
         route: Option<&RoutePart<'s>>,
+        entry: Entry,
     ) -> Rc<Steps> {
         let settled = route.filter(|_| !at.requires_tls);
         let key = StepsKey {
@@ -98,6 +115,7 @@ impl<'s> Analysis<'s> {
             routed: route.is_some(),
             settled: settled.is_some(),
             answers_preflights: settled.is_some_and(|route| route.view.answers_preflights()),
+            entry,
         };
         let changed = settled.is_some_and(|route| !route.changes.is_empty());
         if !changed && let Some(known) = self.steps.borrow().get(&key) {
@@ -108,14 +126,17 @@ impl<'s> Analysis<'s> {
             at,
             left: Set::ALL,
             ended: Vec::new(),
+            passed: Vec::new(),
             asked: Set::NONE,
             cleaned: false,
             told: Set::NONE,
             puts: Vec::new(),
+            vouched: Set::NONE,
         };
         course.run(&key, settled, self.snapshot.enforces());
         let made = Rc::new(Steps {
             ended: course.ended,
+            passed: course.passed,
             left: course.left,
             cleans: course.cleaned,
         });
@@ -174,6 +195,7 @@ struct Course<'a, 's> {
     at: At<'a, 's>,
     left: Set,
     ended: Vec<(Outcome<'static>, Set, bool)>,
+    passed: Vec<(usize, Set, bool)>,
     /// Asked authorizers that are no login: known only once nothing else refuses.
     asked: Set,
     cleaned: bool,
@@ -181,6 +203,8 @@ struct Course<'a, 's> {
     /// what these concern.
     told: Set,
     puts: Vec<Dim>,
+    /// Requests whose claims are what enforcement knows of the caller.
+    vouched: Set,
 }
 
 impl<'s> Course<'_, 's> {
@@ -195,7 +219,27 @@ impl<'s> Course<'_, 's> {
         let at = self.at;
         let mut gates: Vec<(usize, Set)> = Vec::new();
         let mut maps: Vec<&(Dim, Vec<u16>)> = Vec::new();
-        for (index, step) in at.listener.steps.iter().enumerate() {
+        let from = match key.entry {
+            Entry::Start => 0,
+            Entry::Behind {
+                branch,
+                other_route,
+            } => {
+                let tokens = &at.listener.tokens;
+                let from = at.listener.tokens_at.saturating_add(1);
+                self.pass_by(key, settled, from, &mut gates, &mut maps);
+                if enforces && at.listener.view.token_rules().next().is_some() {
+                    self.vouched = self.engine.vouched();
+                }
+                let branch = tokens.branches.get(branch);
+                maps.extend(branch.iter().flat_map(|branch| &branch.maps));
+                if other_route {
+                    self.access(key.access);
+                }
+                from
+            }
+        };
+        for (index, step) in at.listener.steps.iter().enumerate().skip(from) {
             if self.left.is_none() {
                 return;
             }
@@ -217,6 +261,7 @@ impl<'s> Course<'_, 's> {
                         matched = self.engine.sets.or(matched, term.rest);
                     }
                     let matched = self.engine.settle(matched, at.cell);
+                    self.leave_vouched(matched);
                     let matched = self.engine.mapped(matched, &maps);
                     self.refuse(matched, *denies);
                     continue;
@@ -224,6 +269,7 @@ impl<'s> Course<'_, 's> {
                 Some(Change::On) | None => {}
             }
             let matched = self.engine.fronts.at(at.front, index);
+            self.leave_vouched(matched);
             let matched = self.engine.mapped(matched, &maps);
             match &step.kind {
                 StepKind::Access => self.access(key.access),
@@ -248,15 +294,7 @@ impl<'s> Course<'_, 's> {
                         self.refuse(Set::ALL, true);
                     }
                 }
-                StepKind::Tokens => {
-                    if !enforces && at.listener.view.token_rules().next().is_some() {
-                        let universe = &self.engine.universe;
-                        let invalid = universe.token(&mut self.engine.sets, TOKEN_INVALID);
-                        let preflight = self.preflight(Set::ALL);
-                        let invalid = self.engine.sets.minus(invalid, preflight);
-                        self.refuse(invalid, true);
-                    }
-                }
+                StepKind::Tokens => return self.tokens(&maps, enforces),
                 StepKind::Deny => self.refuse(matched, true),
                 StepKind::Allow => self.refuse(matched, false),
                 StepKind::Headers { maps: more, cleans } => {
@@ -292,17 +330,12 @@ impl<'s> Course<'_, 's> {
     /// away, and lets through who has a session.
     fn ask(&mut self, about: Set, login: Option<&Login>) {
         let here = self.engine.sets.and(self.left, about);
-        let Some(login) = login else {
-            self.asked = self.engine.sets.or(self.asked, here);
+        self.asked_before(here, login);
+        if login.is_none() {
             return;
-        };
+        }
         let (universe, sets) = (&self.engine.universe, &mut self.engine.sets);
         let strangers = universe.persons(sets, |person| person.is_none());
-        let people = sets.minus(here, strangers);
-        if !people.is_none() && !login.puts.is_empty() {
-            self.told = sets.or(self.told, people);
-            self.puts.extend(&login.puts);
-        }
         // What another authorizer was asked before is decided by that one.
         let sent = sets.and(here, strangers);
         let sent = sets.minus(sent, self.asked);
@@ -322,15 +355,120 @@ impl<'s> Course<'_, 's> {
         }
     }
 
+    /// Ends those whom enforcement vouches for where claims decide: what it
+    /// knows of them takes the place of claims.
+    fn leave_vouched(&mut self, matched: Set) {
+        if !self.vouched.is_none() && self.engine.looks_at_claims(matched) {
+            let known = self.engine.sets.and(self.left, self.vouched);
+            self.end(Outcome::Authorizer, known);
+        }
+    }
+
+    /// Refuses bad tokens; the others go on by branches.
+    fn tokens(&mut self, maps: &[&(Dim, Vec<u16>)], enforces: bool) {
+        let tokens = &self.at.listener.tokens;
+        // With enforcement a 401 says that a token is wanted, whoever says it.
+        let refused = match enforces {
+            true => Outcome::Token,
+            false => Outcome::Denied,
+        };
+        let ends = [tokens.refused, tokens.forbidden];
+        for set in ends
+            .into_iter()
+            .chain(tokens.branches.iter().map(|b| b.set))
+        {
+            let set = self.engine.mapped(set, maps);
+            self.leave_uncertain(set);
+        }
+        if enforces {
+            // Who was let in is not asked for tokens of others; who was let in
+            // depends on the route.
+            let refused = self.engine.sets.or(tokens.refused, tokens.forbidden);
+            let refused = self.engine.mapped(refused, maps);
+            let vouched = self.engine.vouched();
+            let known = self.engine.sets.and(refused, vouched);
+            let known = self.engine.sets.and(known, self.left);
+            self.end(Outcome::Authorizer, known);
+        }
+        for (outcome, set) in [
+            (refused, tokens.refused),
+            (Outcome::Denied, tokens.forbidden),
+        ] {
+            let set = self.engine.mapped(set, maps);
+            let set = self.engine.sets.and(set, self.left);
+            self.end(outcome, set);
+        }
+        for (number, branch) in tokens.branches.iter().enumerate() {
+            let set = self.engine.mapped(branch.set, maps);
+            let set = self.engine.sets.and(set, self.left);
+            if !set.is_none() {
+                self.passed
+                    .push((number, set, self.cleaned || branch.cleans));
+            }
+        }
+        self.left = Set::NONE;
+    }
+
+    /// What the steps before the rules for tokens leave behind: open gates,
+    /// who was asked, changed headers.
+    fn pass_by<'m>(
+        &mut self,
+        key: &StepsKey,
+        settled: Option<&RoutePart<'s>>,
+        until: usize,
+        gates: &mut Vec<(usize, Set)>,
+        maps: &mut Vec<&'m (Dim, Vec<u16>)>,
+    ) where
+        's: 'm,
+        Self: 'm,
+    {
+        let at = self.at;
+        let is_off = |index| {
+            let mut changes = settled.into_iter().flat_map(|route| &route.changes);
+            let change = changes.find(|(step, _)| *step == index);
+            change.map(|(_, change)| matches!(change, Change::Off))
+        };
+        for (index, step) in at.listener.steps.iter().enumerate().take(until) {
+            if is_off(index).unwrap_or(step.disabled) {
+                continue;
+            }
+            match &step.kind {
+                StepKind::Gate { provider, .. } => {
+                    let matched = self.engine.fronts.at(at.front, index);
+                    gates.push((*provider, self.engine.mapped(matched, maps)));
+                }
+                StepKind::Custom { provider, login } if key.routed => {
+                    let open = gates.iter().find(|(p, _)| p == provider);
+                    let gate = open.map_or(Set::NONE, |(_, set)| *set);
+                    self.asked_before(gate, login.as_ref());
+                }
+                StepKind::Asked { login } if key.routed => {
+                    self.asked_before(Set::ALL, login.as_ref());
+                }
+                StepKind::Headers { maps: more, .. } => maps.extend(more),
+                _ => {}
+            }
+        }
+    }
+
+    /// What is left of having asked an authorizer.
+    fn asked_before(&mut self, about: Set, login: Option<&Login>) {
+        let (universe, sets) = (&self.engine.universe, &mut self.engine.sets);
+        let Some(login) = login else {
+            self.asked = sets.or(self.asked, about);
+            return;
+        };
+        let people = universe.persons(sets, |person| person.is_some());
+        let people = sets.and(about, people);
+        if !people.is_none() && !login.puts.is_empty() {
+            self.told = sets.or(self.told, people);
+            self.puts.extend(&login.puts);
+        }
+    }
+
     fn preflight(&mut self, set: Set) -> Set {
-        let universe = &self.engine.universe;
-        let sets = &mut self.engine.sets;
-        let options = universe.with_method(sets, "OPTIONS");
-        let origin = universe.with_header(sets, "origin");
-        let asked = universe.with_header(sets, "access-control-request-method");
-        let all = sets.and(options, origin);
-        let all = sets.and(all, asked);
-        sets.and(set, all)
+        let all = self.engine.universe.preflight(&mut self.engine.sets);
+        self.engine.sets.and(set, all)
     }
 
     fn access(&mut self, access: Access) {
@@ -359,8 +497,10 @@ impl<'s> Course<'_, 's> {
     fn accounts(&mut self, within: Set, is_limited: bool, asks: bool) {
         let (universe, sets) = (&self.engine.universe, &mut self.engine.sets);
         let known = universe.accounts(sets, |account| account.is_some());
-        let valid = universe.token(sets, TOKEN_VALID);
-        let invalid = universe.token(sets, TOKEN_INVALID);
+        let valid = universe.held(sets, HELD_GOOD);
+        // Of another scheme too.
+        let invalid = universe.with_header(sets, "authorization");
+        let invalid = sets.minus(invalid, valid);
         let unknown = sets.minus(self.left, known);
         let by_token = sets.and(unknown, valid);
         let bad = sets.and(unknown, invalid);
@@ -385,8 +525,8 @@ impl<'s> Course<'_, 's> {
     fn persons(&mut self, within: Set) {
         let (universe, sets) = (&self.engine.universe, &mut self.engine.sets);
         let logged_in = universe.persons(sets, |person| person.is_some());
-        let valid = universe.token(sets, TOKEN_VALID);
-        let invalid = universe.token(sets, TOKEN_INVALID);
+        let valid = universe.held(sets, HELD_GOOD);
+        let invalid = universe.held(sets, HELD_BAD);
         // A machine is no person.
         let known = sets.or(logged_in, valid);
         let refused = sets.and(self.left, known);

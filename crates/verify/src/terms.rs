@@ -22,6 +22,8 @@ pub(crate) struct Context<'a> {
     pub(crate) here: Here,
     /// Classes of the authority.
     pub(crate) authorities: &'a [String],
+    /// Requests whose claims are known.
+    pub(crate) known: Set,
 }
 
 /// What of a listener conditions depend on.
@@ -140,6 +142,10 @@ fn of_test(sets: &mut Sets, context: &Context<'_>, test: &Test, wanted: bool) ->
         }
         (Attribute::RemoteIp, value) if !context.here.trusts_proxies => {
             context.universe.attribute(sets, &Attribute::PeerIp, value)
+        }
+        (Attribute::Claim(_), value) => {
+            let set = context.universe.attribute(sets, &test.attribute, value);
+            sets.and(set, context.known)
         }
         (attribute, value) => context.universe.attribute(sets, attribute, value),
     };

@@ -5,17 +5,20 @@
 mod changes;
 mod connection;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use policy::{Attribute, Condition, Matcher, RequestHead, Snapshot, TestValue};
+use policy::{Attribute, Carrier, ClaimPath, Condition, Matcher, RequestHead, Snapshot, TestValue};
 
 use crate::callers::Callers;
-use crate::classes::{Example, close_under_repetition, distinct, is_header_value, is_query_value};
+use crate::classes::{
+    Example, close_under_repetition, distinct, is_before_token, is_header_value, is_query_value,
+};
 use crate::language::{beginning, classes, holds_for, key};
 use crate::looks::is_suffix;
 pub(crate) use crate::looks::{always, head_of, tests_of};
 use crate::mdd::{Dim, Set, Sets};
+use crate::tokens::{self, TokenSpace};
 pub(crate) use connection::looks_at_remote;
 
 /// What a dimension speaks of.
@@ -32,10 +35,14 @@ pub(crate) enum Kind {
     Sni,
     /// Names in the client's certificate.
     Identity,
-    /// No token, one that does not verify, one that does.
-    Token,
-    Issuer,
-    Subject,
+    /// Whether access levels take the bearer token: none, no, yes.
+    Held,
+    /// What is in a place for tokens: nothing, a bad one, a good one.
+    Carrier(Carrier),
+    /// A claim of the good tokens.
+    Claim(ClaimPath),
+    /// Whether claims are known, at the crossing at hand.
+    Known,
     /// ServiceAccount of the caller.
     Account,
     /// Person who is logged in.
@@ -57,11 +64,6 @@ pub(crate) struct Dimension {
     tests: Vec<TestValue>,
 }
 
-/// Classes of the token dimension.
-pub(crate) const TOKEN_NONE: u16 = 0;
-pub(crate) const TOKEN_INVALID: u16 = 1;
-pub(crate) const TOKEN_VALID: u16 = 2;
-
 /// The dimension of authorities is the first.
 pub(crate) const AUTHORITY: Dim = 0;
 
@@ -69,24 +71,31 @@ pub(crate) const AUTHORITY: Dim = 0;
 #[derive(Debug, Default)]
 pub(crate) struct Universe {
     pub(crate) dimensions: Vec<Dimension>,
-    by_attribute: BTreeMap<Attribute, Dim>,
+    pub(crate) by_attribute: BTreeMap<Attribute, Dim>,
     by_path_test: BTreeMap<String, Dim>,
     /// What paths begin with that satisfy a path condition.
     beginnings: BTreeMap<Dim, String>,
     by_opaque: BTreeMap<String, Dim>,
-    token: Dim,
+    pub(crate) tokens: TokenSpace,
     tail: Dim,
     pub(crate) callers: Callers,
+    pub(crate) held_dim: Dim,
     pub(crate) account_dim: Dim,
     pub(crate) person_dim: Dim,
     /// Headers with more classes than are kept.
     pub(crate) too_many: Vec<String>,
+    /// What else is not modelled.
+    pub(crate) problems: Vec<String>,
     pub(crate) suffixes: Vec<String>,
 }
 
 /// Tests by attribute, each once.
 #[derive(Default)]
-struct Gathered(BTreeMap<Attribute, BTreeMap<String, TestValue>>);
+pub(crate) struct Gathered {
+    pub(crate) tests: BTreeMap<Attribute, BTreeMap<String, TestValue>>,
+    /// Access levels look at bearer tokens.
+    pub(crate) is_held: bool,
+}
 
 impl Gathered {
     fn condition(&mut self, condition: &Condition) {
@@ -97,8 +106,15 @@ impl Gathered {
         }
     }
 
-    fn test(&mut self, attribute: Attribute, value: TestValue) {
-        self.0
+    fn headers(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.tests.keys().filter_map(|attribute| match attribute {
+            Attribute::Header(name) => Some(name),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn test(&mut self, attribute: Attribute, value: TestValue) {
+        self.tests
             .entry(attribute)
             .or_default()
             .insert(key(&value), value);
@@ -110,24 +126,24 @@ impl Gathered {
     }
 
     fn of(&self, attribute: &Attribute) -> Vec<TestValue> {
-        self.0
+        self.tests
             .get(attribute)
             .map(|tests| tests.values().cloned().collect())
             .unwrap_or_default()
     }
 }
 
+/// Headers that make a request with `OPTIONS` a CORS preflight.
+const PREFLIGHT: [&str; 2] = ["origin", "access-control-request-method"];
+
 /// Headers whose presence the questions ask about.
 pub(crate) const IDENTITY: &str = "kubeflow-userid";
-/// Where tokens travel.
-pub(crate) const AUTHORIZATION: &str = "authorization";
 
 impl Universe {
     /// The dimensions that these configurations need, together: their sets can
     /// be compared.
     pub(crate) fn of(snapshots: &[&Snapshot], callers: Callers) -> Self {
         let mut gathered = Gathered::default();
-        let mut issuers: Vec<String> = Vec::new();
         for listener in snapshots.iter().flat_map(|s| s.listeners()) {
             gathered.servers(&listener);
             for rule in listener.rules() {
@@ -143,28 +159,31 @@ impl Universe {
             for route in listener.hosts().flat_map(|h| h.routes()) {
                 gathered.condition(&route.condition());
             }
-            let rules = listener.token_rules();
-            issuers.extend(rules.map(|rule| rule.keys().issuer.clone()));
         }
-        issuers.sort();
-        issuers.dedup();
+        let named = gathered.headers().map(|name| name.to_string()).collect();
+        let (carriers, problems) = tokens::gather(snapshots, |a, value| gathered.test(a, value));
         gathered.present(IDENTITY);
-        gathered.present("origin");
-        gathered.present("access-control-request-method");
+        for name in PREFLIGHT {
+            gathered.present(name);
+            if !carriers.is_empty() {
+                let full = TestValue::Text(Matcher::not_empty());
+                gathered.test(Attribute::Header(name.into()), full);
+            }
+        }
         gathered.test(
             Attribute::Method,
             TestValue::Text(Matcher::Exact("OPTIONS".into())),
         );
-        if !issuers.is_empty() || callers.tokens {
-            let bearer = TestValue::Text(Matcher::Prefix("Bearer ".into()));
-            gathered.test(Attribute::Header(AUTHORIZATION.into()), bearer);
-        }
-        Self::build(&gathered, &issuers, snapshots, callers)
+        gathered.bearer(snapshots, &callers);
+        let mut all = Self::build(&gathered, carriers, snapshots, callers);
+        all.problems = problems;
+        all.tokens.named = named;
+        all
     }
 
     fn build(
         gathered: &Gathered,
-        issuers: &[String],
+        carriers: BTreeSet<Carrier>,
         snapshots: &[&Snapshot],
         callers: Callers,
     ) -> Self {
@@ -185,16 +204,9 @@ impl Universe {
         let dim = all.push(Kind::Scheme, schemes.collect(), scheme);
         all.by_attribute.insert(Attribute::Scheme, dim);
         all.connections(gathered, snapshots);
-        all.tokens(gathered, issuers);
-        let named = |count: usize| {
-            let names = (1..=count).map(|i| Example::Text(i.to_string()));
-            std::iter::once(Example::Absent).chain(names).collect()
-        };
-        let accounts = named(all.callers.accounts.len());
-        all.account_dim = all.push(Kind::Account, accounts, Vec::new());
-        let persons = named(all.callers.persons.len());
-        all.person_dim = all.push(Kind::Person, persons, Vec::new());
-        for (attribute, tests) in &gathered.0 {
+        all.add_tokens(gathered, carriers);
+        all.add_callers(gathered.is_held);
+        for (attribute, tests) in &gathered.tests {
             let tests: Vec<TestValue> = tests.values().cloned().collect();
             match attribute {
                 Attribute::Header(name) => all.header(name, tests),
@@ -203,7 +215,7 @@ impl Universe {
             }
         }
         all.paths(gathered.of(&Attribute::Path));
-        for (attribute, tests) in &gathered.0 {
+        for (attribute, tests) in &gathered.tests {
             if let Attribute::PathAndQuery | Attribute::Other(_) = attribute {
                 for test in tests.values() {
                     all.opaque(&format!("{attribute:?} {}", key(test)));
@@ -213,7 +225,12 @@ impl Universe {
         all
     }
 
-    fn push(&mut self, kind: Kind, examples: Vec<Example>, tests: Vec<TestValue>) -> Dim {
+    pub(crate) fn push(
+        &mut self,
+        kind: Kind,
+        examples: Vec<Example>,
+        tests: Vec<TestValue>,
+    ) -> Dim {
         let dim = Dim::try_from(self.dimensions.len()).unwrap_or(Dim::MAX);
         self.dimensions.push(Dimension {
             kind,
@@ -243,37 +260,16 @@ impl Universe {
         self.by_attribute.insert(Attribute::Method, dim);
     }
 
-    fn tokens(&mut self, gathered: &Gathered, issuers: &[String]) {
-        let states: &[&str] = if issuers.is_empty() && !self.callers.tokens {
-            &["none"]
-        } else {
-            &["none", "invalid", "valid"]
-        };
-        let states = states.iter().map(|s| Example::Text((*s).to_owned()));
-        self.token = self.push(Kind::Token, states.collect(), Vec::new());
-        let known = if issuers.is_empty() {
-            vec![Example::Absent]
-        } else {
-            issuers.iter().map(|i| Example::Text(i.clone())).collect()
-        };
-        let dim = self.push(Kind::Issuer, known, gathered.of(&claim("iss")));
-        self.by_attribute.insert(claim("iss"), dim);
-        let tests = gathered.of(&claim("sub"));
-        let borrowed: Vec<&TestValue> = tests.iter().collect();
-        let found = classes(&borrowed, |_| true).unwrap_or_else(|_| {
-            self.too_many.push("authorization (its subject)".to_owned());
-            Vec::new()
-        });
-        let examples = found.into_iter().map(|c| Example::Text(c.example));
-        let examples = examples.collect();
-        let dim = self.push(Kind::Subject, examples, tests);
-        self.by_attribute.insert(claim("sub"), dim);
-    }
-
     fn header(&mut self, name: &Arc<str>, tests: Vec<TestValue>) {
         let attribute = Attribute::Header(name.clone());
         let borrowed: Vec<&TestValue> = tests.iter().collect();
-        let Ok(single) = classes(&borrowed, is_header_value) else {
+        let carries = |(carrier, _): &(Carrier, Dim)| matches!(carrier, Carrier::Header { name: own, .. } if **name == **own);
+        let held = self.width(self.held_dim) > 1 && **name == *"authorization";
+        let base = match held || self.tokens.carriers.iter().any(carries) {
+            true => is_before_token,
+            false => is_header_value,
+        };
+        let Ok(single) = classes(&borrowed, base) else {
             self.opaque_tests(&attribute, &tests);
             return;
         };
@@ -336,7 +332,7 @@ impl Universe {
         }
     }
 
-    fn opaque_tests(&mut self, attribute: &Attribute, tests: &[TestValue]) {
+    pub(crate) fn opaque_tests(&mut self, attribute: &Attribute, tests: &[TestValue]) {
         for test in tests {
             self.opaque(&format!("{attribute:?} {}", key(test)));
         }
@@ -365,13 +361,6 @@ impl Universe {
             .copied()
     }
 
-    /// What rules look at of a token.
-    pub(crate) fn token_dims(&self) -> impl Iterator<Item = Dim> + use<> {
-        let attributes = [claim("iss"), claim("sub")];
-        let known = attributes.map(|a| self.by_attribute.get(&a).copied());
-        known.into_iter().flatten().chain([self.token])
-    }
-
     pub(crate) fn tail_dim(&self) -> Dim {
         self.tail
     }
@@ -383,11 +372,6 @@ impl Universe {
             .iter()
             .position(|s| path.ends_with(s.as_str()));
         found.map_or(0, |i| u16::try_from(i + 1).unwrap_or(0))
-    }
-
-    pub(crate) fn token(&self, sets: &mut Sets, class: u16) -> Set {
-        let width = self.width(self.token);
-        sets.classes(self.token, (0..width).map(|c| c == usize::from(class)))
     }
 
     /// Requests with a header.
@@ -408,38 +392,40 @@ impl Universe {
         self.attribute(sets, &Attribute::Method, &test)
     }
 
-    /// The requests that a listener accepting tokens of these issuers can see:
-    /// a token travels in a header, and one that verifies is of an issuer.
-    /// Access levels look at tokens whoever issues them.
-    pub(crate) fn domain(&self, sets: &mut Sets, issuers: &[String], enforces: bool) -> Set {
-        let none = self.token(sets, TOKEN_NONE);
-        let levels = enforces && self.callers.tokens;
-        if issuers.is_empty() && !levels {
-            return none;
-        }
-        let bearer = TestValue::Text(Matcher::Prefix("Bearer ".into()));
-        let bearer = self.attribute(sets, &Attribute::Header(AUTHORIZATION.into()), &bearer);
-        let invalid = self.token(sets, TOKEN_INVALID);
-        let valid = self.token(sets, TOKEN_VALID);
-        let issuer = self.by_attribute.get(&claim("iss")).copied();
-        let mut known = Set::NONE;
-        for name in issuers {
-            let exact = TestValue::Text(Matcher::Exact(name.clone()));
-            if let Some(dim) = issuer {
-                let of = self.by_example(sets, dim, &exact);
-                known = sets.or(known, of);
-            }
-        }
-        let valid = if levels {
-            valid
-        } else {
-            sets.and(valid, known)
+    /// Requests with a query parameter, as it is written.
+    pub(crate) fn with_query(&self, sets: &mut Sets, name: &str) -> Set {
+        let attribute = Attribute::Query(name.into());
+        let Some(dim) = self.by_attribute.get(&attribute).copied() else {
+            return Set::NONE;
         };
-        let with = sets.or(invalid, valid);
-        let with = sets.and(with, bearer);
-        // Without a token no bearer value is sent.
-        let without = sets.minus(none, bearer);
-        sets.or(without, with)
+        sets.classes(dim, (0..self.width(dim)).map(|class| class != 0))
+    }
+
+    /// Whether routes look at query parameters.
+    pub(crate) fn looks_at_queries(&self) -> bool {
+        let mut all = self.by_attribute.keys();
+        all.any(|attribute| matches!(attribute, Attribute::Query(_)))
+    }
+
+    /// CORS preflights.
+    pub(crate) fn preflight(&self, sets: &mut Sets) -> Set {
+        let mut all = self.with_method(sets, "OPTIONS");
+        for name in PREFLIGHT {
+            let present = self.with_header(sets, name);
+            all = sets.and(all, present);
+        }
+        all
+    }
+
+    /// CORS preflights whose headers say something.
+    pub(crate) fn full_preflight(&self, sets: &mut Sets) -> Set {
+        let mut all = self.with_method(sets, "OPTIONS");
+        for name in PREFLIGHT {
+            let full = TestValue::Text(Matcher::not_empty());
+            let full = self.attribute(sets, &Attribute::Header(name.into()), &full);
+            all = sets.and(all, full);
+        }
+        all
     }
 
     /// The requests that satisfy a test of anything but path and authority.
@@ -450,16 +436,7 @@ impl Universe {
         test: &TestValue,
     ) -> Set {
         if let Some(dim) = self.by_attribute.get(attribute) {
-            let set = self.by_example(sets, *dim, test);
-            if let Attribute::Claim(_) = attribute {
-                let valid = if self.width(self.token) > 1 {
-                    self.token(sets, TOKEN_VALID)
-                } else {
-                    Set::NONE
-                };
-                return sets.and(set, valid);
-            }
-            return set;
+            return self.by_example(sets, *dim, test);
         }
         match self.by_opaque.get(&format!("{attribute:?} {}", key(test))) {
             Some(dim) => sets.classes(*dim, [false, true]),
@@ -549,18 +526,20 @@ impl Universe {
                 let holds = tests.map(|t| names.iter().any(|name| holds_for(t, name)));
                 position(holds.collect(), shown.is_some())
             }
-            Kind::Token => {
-                let bearer = head
-                    .header(AUTHORIZATION)
-                    .is_some_and(|v| v.starts_with("Bearer "));
-                Some(if bearer && dimension.examples.len() > 1 {
-                    TOKEN_INVALID
-                } else {
-                    TOKEN_NONE
-                })
+            Kind::Known => Some(0),
+            Kind::Carrier(carrier) => Some(TokenSpace::carrier_class(carrier, head)),
+            Kind::Claim(path) => {
+                let claims = self.tokens.claims_in(head)?;
+                let texts = claims.texts_at(path);
+                let holds = |t| texts.iter().any(|text| holds_for(t, text));
+                match texts.is_empty() {
+                    true => Some(0),
+                    false => position(dimension.tests.iter().map(holds).collect(), true),
+                }
             }
+            Kind::Held => Some(self.held_class(head)),
             Kind::Account => Some(self.callers.class_of(head)),
-            Kind::Issuer | Kind::Subject | Kind::Person => Some(0),
+            Kind::Person => Some(0),
             Kind::Header(name) => {
                 let lines: Vec<String> = head
                     .headers
@@ -592,8 +571,4 @@ impl Universe {
             Kind::Authority | Kind::Remote | Kind::Opaque(_) => None,
         }
     }
-}
-
-fn claim(name: &str) -> Attribute {
-    Attribute::Claim([name.to_owned()].into())
 }

@@ -57,7 +57,13 @@ pub fn unused(snapshot: &Snapshot) -> Option<Vec<Unused>> {
             strings.extend(&at.global_strings);
             for rule in &rules {
                 let here = Here::of(&at.view);
-                let terms = compile(&mut engine, here, &part.authorities, &rule.condition)?;
+                let terms = compile(
+                    &mut engine,
+                    here,
+                    &part.authorities,
+                    &rule.condition,
+                    Set::ALL,
+                )?;
                 for text in terms.iter().flat_map(Term::strings) {
                     strings.add(text);
                 }
@@ -134,9 +140,27 @@ impl Looked {
         part: &HostPart<'_>,
         cell: Cell<'_>,
     ) -> Set {
+        // Once tokens were looked at, routes may match by claims.
+        let matches = [Some(&part.matches), part.again.as_ref()];
+        let mut routed = Set::NONE;
+        for matches in matches.into_iter().flatten() {
+            let here = matches.in_order(engine, cell).into_iter().collect();
+            let found = self.routes_by(engine, at, part, cell, &here);
+            routed = engine.sets.or(routed, found);
+        }
+        routed
+    }
+
+    fn routes_by(
+        &mut self,
+        engine: &mut Engine,
+        at: &ListenerPart<'_>,
+        part: &HostPart<'_>,
+        cell: Cell<'_>,
+        here: &BTreeMap<usize, Set>,
+    ) -> Set {
         let mut taken: Vec<(String, Set)> = Vec::new();
         let mut left = at.domain;
-        let here: BTreeMap<usize, Set> = part.matches.in_order(engine, cell).into_iter().collect();
         for (number, route) in part.routes.iter().enumerate() {
             let matched = here.get(&number).copied().unwrap_or(Set::NONE);
             let matched = engine.settle(matched, cell);

@@ -8,11 +8,12 @@ use crate::analysis::{Analysis, Flow, MAX_HOPS, Outcome};
 use crate::cells::Side;
 use crate::engine::Engine;
 use crate::fronts::FrontId;
-use crate::listener::{ListenerPart, StepKind};
+use crate::listener::{ListenerPart, StepPart};
 use crate::mdd::{Dim, Set};
 use crate::parts::{HostPart, RoutePart, WayPart};
 use crate::paths::Cell;
-use crate::steps::At;
+use crate::steps::{At, Entry};
+use crate::tokens::Branch;
 
 /// Requests that are treated alike, as a walk meets them.
 #[derive(Clone, Copy)]
@@ -56,6 +57,7 @@ pub(crate) struct Walk<'a, 's> {
 /// Where a set of requests is: one cell at one crossing of a listener.
 #[derive(Clone, Copy)]
 struct Crossing<'a, 's> {
+    part: &'a HostPart<'s>,
     at: At<'a, 's>,
 }
 
@@ -95,6 +97,7 @@ impl<'s> Walk<'_, 's> {
         hop: usize,
     ) {
         let here = Crossing {
+            part,
             at: At {
                 listener,
                 cell,
@@ -118,55 +121,114 @@ impl<'s> Walk<'_, 's> {
             }
             left = self.engine.sets.minus(left, *condition);
             trail.push(route.view);
-            self.served(here, route, hit, trail);
+            self.served(here, Some(route), hit, trail);
             trail.pop();
         }
         // Without a route: rules deny first, nobody is asked.
-        let cleaned = self.cleaned;
-        let left = self.steps(here, None, left, trail);
-        // Who is not logged in does not learn which hosts exist.
-        let hidden = self.analysis.snapshot.enforces() && hop == 0 && here.at.external;
-        let outcome = if hidden {
-            Outcome::Login
-        } else {
-            Outcome::NoRoute
-        };
-        self.emit(trail, outcome, left, side.front);
-        self.cleaned = cleaned;
+        self.served(here, None, left, trail);
     }
 
     fn served(
         &mut self,
         here: Crossing<'_, 's>,
-        route: &RoutePart<'s>,
+        route: Option<&RoutePart<'s>>,
         hit: Set,
         trail: &mut Vec<RouteView<'s>>,
     ) {
-        let cleaned = self.cleaned;
-        let left = self.steps(here, Some(route), hit, trail);
-        if here.at.requires_tls {
-            self.emit(trail, Outcome::Answered, left, here.at.front);
-        } else if !left.is_none() {
-            for way in &route.ways {
-                self.follow(here, route, way, left, trail);
+        if hit.is_none() {
+            return;
+        }
+        let before = self.cleaned;
+        let passed = self.steps(here, route, hit, trail, Entry::Start);
+        for (number, set, cleaned) in passed {
+            let Some(branch) = here.at.listener.tokens.branches.get(number) else {
+                continue;
+            };
+            self.cleaned = before || cleaned;
+            if branch.query && self.engine.universe.looks_at_queries() {
+                // What is left of the query is written anew.
+                self.emit(trail, Outcome::Unknown, set, here.at.front);
+            } else {
+                self.behind_tokens(here, route, (number, branch), set, trail);
             }
         }
-        self.cleaned = cleaned;
+        self.cleaned = before;
     }
 
-    /// The steps of the listener: emits who ends there, returns who goes on.
+    /// Behind the rules for tokens: with the same route, or with what routes
+    /// match now.
+    fn behind_tokens(
+        &mut self,
+        here: Crossing<'_, 's>,
+        before: Option<&RoutePart<'s>>,
+        (number, branch): (usize, &Branch),
+        set: Set,
+        trail: &mut Vec<RouteView<'s>>,
+    ) {
+        let entry = |other_route| Entry::Behind {
+            branch: number,
+            other_route,
+        };
+        let Some(again) = here.part.again.as_ref().filter(|_| branch.again) else {
+            self.steps(here, before, set, trail, entry(false));
+            return;
+        };
+        let vouched = match self.analysis.snapshot.enforces() {
+            true => self.engine.vouched(),
+            false => Set::NONE,
+        };
+        // What enforcement knows of a caller takes the place of claims.
+        let unknown = self.engine.sets.and(set, vouched);
+        self.emit(trail, Outcome::Unknown, unknown, here.at.front);
+        let set = self.engine.sets.minus(set, vouched);
+        let reached = trail.len();
+        if before.is_some() {
+            trail.pop();
+        }
+        let mut left = set;
+        let maps: Vec<&(Dim, Vec<u16>)> =
+            header_maps(here.at.listener).chain(&branch.maps).collect();
+        for (number, condition) in again.in_order(self.engine, here.at.cell) {
+            let Some(route) = here.part.routes.get(number) else {
+                continue;
+            };
+            let condition = self.engine.settle(condition, here.at.cell);
+            let condition = self.engine.mapped(condition, &maps);
+            let hit = self.engine.sets.and(left, condition);
+            left = self.engine.sets.minus(left, condition);
+            if hit.is_none() {
+                continue;
+            }
+            let other = !before.is_some_and(|before| std::ptr::eq(before, route));
+            trail.push(route.view);
+            self.steps(here, Some(route), hit, trail, entry(other));
+            trail.pop();
+        }
+        self.steps(here, None, left, trail, entry(false));
+        if let Some(before) = before {
+            trail.push(before.view);
+        }
+        debug_assert_eq!(trail.len(), reached, "the trail is as before");
+    }
+
+    /// The steps of the listener: emits who ends there, lets those go on who
+    /// are through, returns who passed the rules for tokens.
     fn steps(
         &mut self,
         here: Crossing<'_, 's>,
         route: Option<&RoutePart<'s>>,
         set: Set,
-        trail: &[RouteView<'s>],
-    ) -> Set {
-        if set.is_none() || self.routes_only {
-            return set;
+        trail: &mut Vec<RouteView<'s>>,
+        entry: Entry,
+    ) -> Vec<(usize, Set, bool)> {
+        if set.is_none() {
+            return Vec::new();
+        }
+        if self.routes_only {
+            return self.routes_alone(here, route, set, trail, entry);
         }
         self.engine.sets.spend(1);
-        let steps = self.analysis.steps(self.engine, here.at, route);
+        let steps = self.analysis.steps(self.engine, here.at, route, entry);
         let before = self.cleaned;
         for (outcome, ended, cleaned) in &steps.ended {
             let ended = self.engine.sets.and(set, *ended);
@@ -174,7 +236,84 @@ impl<'s> Walk<'_, 's> {
             self.emit(trail, *outcome, ended, here.at.front);
         }
         self.cleaned = before || steps.cleans;
-        self.engine.sets.and(set, steps.left)
+        let left = self.engine.sets.and(set, steps.left);
+        self.leave(here, route, left, trail, entry);
+        self.cleaned = before;
+        let mut passed = Vec::new();
+        for (number, of_branch, cleaned) in &steps.passed {
+            let part = self.engine.sets.and(set, *of_branch);
+            if !part.is_none() {
+                passed.push((*number, part, *cleaned));
+            }
+        }
+        passed
+    }
+
+    /// The same where only routes count.
+    fn routes_alone(
+        &mut self,
+        here: Crossing<'_, 's>,
+        route: Option<&RoutePart<'s>>,
+        set: Set,
+        trail: &mut Vec<RouteView<'s>>,
+        entry: Entry,
+    ) -> Vec<(usize, Set, bool)> {
+        let mut left = set;
+        let mut passed = Vec::new();
+        if entry == Entry::Start {
+            let steps = here.at.listener.steps.iter();
+            let before = steps.take(here.at.listener.tokens_at);
+            let maps: Vec<&(Dim, Vec<u16>)> = before.flat_map(StepPart::header_maps).collect();
+            for (number, branch) in here.at.listener.tokens.branches.iter().enumerate() {
+                let of_branch = self.engine.mapped(branch.set, &maps);
+                let part = self.engine.sets.and(left, of_branch);
+                if !part.is_none() {
+                    left = self.engine.sets.minus(left, part);
+                    passed.push((number, part, false));
+                }
+            }
+        }
+        self.leave(here, route, left, trail, entry);
+        passed
+    }
+
+    /// Where those go who are let through.
+    fn leave(
+        &mut self,
+        here: Crossing<'_, 's>,
+        route: Option<&RoutePart<'s>>,
+        left: Set,
+        trail: &mut Vec<RouteView<'s>>,
+        entry: Entry,
+    ) {
+        if left.is_none() {
+            return;
+        }
+        let front = here.at.front;
+        let Some(route) = route else {
+            // Who is not logged in does not learn which hosts exist.
+            let enforces = self.analysis.snapshot.enforces();
+            let hidden = match enforces && here.at.hop == 0 && here.at.external {
+                true => self.engine.anonymous(),
+                false => Set::NONE,
+            };
+            let login = self.engine.sets.and(left, hidden);
+            let left = self.engine.sets.minus(left, hidden);
+            self.emit(trail, Outcome::Login, login, front);
+            self.emit(trail, Outcome::NoRoute, left, front);
+            return;
+        };
+        if here.at.requires_tls {
+            self.emit(trail, Outcome::Answered, left, front);
+            return;
+        }
+        let branch = match entry {
+            Entry::Start => None,
+            Entry::Behind { branch, .. } => here.at.listener.tokens.branches.get(branch),
+        };
+        for way in &route.ways {
+            self.follow(here, route, way, branch, left, trail);
+        }
     }
 
     /// One way on from a route.
@@ -183,12 +322,13 @@ impl<'s> Walk<'_, 's> {
         here: Crossing<'_, 's>,
         route: &RoutePart<'s>,
         way: &WayPart<'s>,
+        branch: Option<&Branch>,
         set: Set,
         trail: &mut Vec<RouteView<'s>>,
     ) {
         let cleaned = self.cleaned;
         self.cleaned |= way.sets_identity;
-        self.follow_way(here, route, way, set, trail);
+        self.follow_way(here, route, way, branch, set, trail);
         self.cleaned = cleaned;
     }
 
@@ -197,6 +337,7 @@ impl<'s> Walk<'_, 's> {
         here: Crossing<'_, 's>,
         route: &RoutePart<'s>,
         way: &WayPart<'s>,
+        branch: Option<&Branch>,
         set: Set,
         trail: &mut Vec<RouteView<'s>>,
     ) {
@@ -247,11 +388,9 @@ impl<'s> Walk<'_, 's> {
             return;
         };
         let moved = cell.region && next_cell.text != cell.text;
-        let before = from.steps.iter().filter_map(|step| match &step.kind {
-            StepKind::Headers { maps, .. } => Some(maps),
-            _ => None,
-        });
-        let maps: Vec<&(Dim, Vec<u16>)> = before.flatten().chain(&way.headers).collect();
+        let gone = branch.iter().flat_map(|branch| &branch.maps);
+        let maps: Vec<&(Dim, Vec<u16>)> =
+            header_maps(from).chain(gone).chain(&way.headers).collect();
         for (group, part) in &way.next {
             let points = self.engine.sets.and(set, *group);
             if points.is_none() {
@@ -291,6 +430,11 @@ impl<'s> Walk<'_, 's> {
             walk.crossing(at, part, next_cell, &side, Set::ALL, trail, hop + 1);
         }
     }
+}
+
+/// How the steps of a listener change headers.
+fn header_maps<'l>(listener: &'l ListenerPart<'_>) -> impl Iterator<Item = &'l (Dim, Vec<u16>)> {
+    listener.steps.iter().flat_map(StepPart::header_maps)
 }
 
 /// The rules that decided so far, and those here.

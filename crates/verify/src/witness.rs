@@ -4,14 +4,15 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use policy::{
-    Answers, Caller, Certificate, CheckAnswer, CheckResponse, ClientTls, Destination, Entrance,
-    Everything, ListenerView, NoTrace, Person, Question, Refusal, RequestHead, Scheme, Snapshot,
-    Step, TestValue, TokenError, TokenHolder, Tokens, Trace, Verdict, Workload, decide, normalise,
+    Answers, Caller, Carrier, Certificate, CheckAnswer, CheckResponse, ClientTls, Destination,
+    Entrance, Everything, ListenerView, NoTrace, Person, Question, Refusal, RequestHead, Scheme,
+    Snapshot, Step, TestValue, TokenError, TokenHolder, Tokens, Trace, Verdict, Workload, decide,
+    normalise,
 };
 use resources::mesh::ExtAuthzHttp;
 
 use crate::analysis::{Flow, Outcome};
-use crate::callers::{Asker, account};
+use crate::callers::{Asker, BEARER, HELD_GOOD, HELD_NONE, account};
 use crate::cells::Partition;
 use crate::classes::Example;
 use crate::curl::cost;
@@ -19,7 +20,9 @@ use crate::engine::Engine;
 use crate::language::{Patterns, as_set, holds_for};
 use crate::mdd::{Dim, Set};
 use crate::paths::Cell;
-use crate::universe::{AUTHORITY, Kind, TOKEN_INVALID, TOKEN_VALID};
+use crate::standins;
+use crate::tokens;
+use crate::universe::{AUTHORITY, Kind};
 
 /// A request, and what was decided about it.
 #[derive(Clone, Debug)]
@@ -121,7 +124,7 @@ fn request(
 ) -> Option<Found> {
     let mut asker = Asker::default();
     let mut caller = None;
-    let mut has_token = false;
+    let mut held = HELD_NONE;
     let mut head = RequestHead {
         entrance: listener.side(),
         method: Method::GET,
@@ -139,6 +142,20 @@ fn request(
     let mut tests: Vec<(TestValue, bool)> = Vec::new();
     let mut tail = 0;
     let mut remote = None;
+    let mut claims = serde_json::Map::new();
+    let carried = carried(engine, point);
+    let names = |wanted: fn(&Carrier) -> Option<&str>| -> Vec<&str> {
+        carried.iter().filter_map(|(c, _)| wanted(c)).collect()
+    };
+    let taken = names(|carrier| match carrier {
+        Carrier::Header { name, .. } => Some(name),
+        Carrier::Cookie(_) => Some("cookie"),
+        Carrier::Parameter(_) => None,
+    });
+    let in_query = names(|carrier| match carrier {
+        Carrier::Parameter(name) => Some(name),
+        Carrier::Header { .. } | Carrier::Cookie(_) => None,
+    });
     for (dim, class) in point {
         let dimension = engine.universe.dimension(*dim)?;
         let example = dimension.examples.get(usize::from(*class));
@@ -167,13 +184,7 @@ fn request(
                     });
                 }
             }
-            (Kind::Token, _) if *class == TOKEN_INVALID || *class == TOKEN_VALID => {
-                head.headers.insert(
-                    http::header::AUTHORIZATION,
-                    HeaderValue::from_static("Bearer x.y.z"),
-                );
-                has_token = *class == TOKEN_VALID;
-            }
+            (Kind::Held, _) => held = *class,
             (Kind::Account, _) => {
                 let known = usize::from(*class).checked_sub(1);
                 caller = known.and_then(|i| engine.universe.callers.accounts.get(i));
@@ -183,14 +194,18 @@ fn request(
                 let person = known.and_then(|i| engine.universe.callers.persons.get(i));
                 asker.session = person.cloned();
             }
+            (Kind::Claim(path), Some(example)) => standins::insert(&mut claims, path, example),
+            (Kind::Header(name), _) if taken.contains(&&**name) => {}
+            (Kind::Query(name), _) if in_query.contains(&&**name) => {}
             (Kind::Header(name), Some(Example::Lines(lines))) => {
                 let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-                if head.headers.contains_key(&name) {
-                    continue;
-                }
                 for line in lines {
-                    head.headers
-                        .append(&name, HeaderValue::from_str(line).ok()?);
+                    let token = match line.ends_with(BEARER) {
+                        true => standins::BAD_TOKEN,
+                        false => "",
+                    };
+                    let value = HeaderValue::from_str(&format!("{line}{token}")).ok()?;
+                    head.headers.append(&name, value);
                 }
             }
             (Kind::Query(name), Some(Example::Text(value))) => {
@@ -208,7 +223,7 @@ fn request(
         head.query = Some(query.join("&"));
     }
     head.path = path(engine, tail, &tests)?;
-    if has_token {
+    if held == HELD_GOOD {
         let holder = caller.cloned();
         let holder = holder.unwrap_or_else(|| account("elsewhere", "somebody"));
         asker.token = Some(TokenHolder::ServiceAccount(holder));
@@ -221,7 +236,74 @@ fn request(
             service_account: account.clone(),
         });
     }
+    let head = with_tokens(engine, head, &carried, &claims, point)?;
     Some((head, asker))
+}
+
+/// The places where there is something, and whether it is good.
+fn carried(engine: &Engine, point: &[(Dim, u16)]) -> Vec<(Carrier, bool)> {
+    let there = point.iter().filter(|(_, class)| *class != tokens::NONE);
+    let carriers = there.filter_map(|(dim, class)| {
+        let carriers = engine.universe.tokens.carriers.iter();
+        let mut found = carriers.filter(|(_, known)| known == dim);
+        let (carrier, _) = found.next()?;
+        Some((carrier.clone(), *class == tokens::GOOD))
+    });
+    carriers.collect()
+}
+
+/// The request with its tokens, if it then still is what the point says.
+fn with_tokens(
+    engine: &Engine,
+    head: RequestHead,
+    carried: &[(Carrier, bool)],
+    claims: &serde_json::Map<String, serde_json::Value>,
+    point: &[(Dim, u16)],
+) -> Option<RequestHead> {
+    if carried.is_empty() {
+        return Some(head);
+    }
+    let universe = &engine.universe;
+    let fits = |head: &RequestHead| {
+        point.iter().all(|(dim, class)| {
+            let kind = universe.dimension(*dim).map(|d| &d.kind);
+            let told = matches!(
+                kind,
+                Some(Kind::Carrier(_) | Kind::Claim(_) | Kind::Header(_) | Kind::Query(_))
+            );
+            !told || universe.class_of(*dim, head) == Some(*class)
+        })
+    };
+    // As it is, after something else, and a parameter by another spelling.
+    let ways = ["", "Basic x, "].map(|before| {
+        let mut head = head.clone();
+        for (carrier, good) in carried {
+            let token = match good {
+                true => standins::text(claims),
+                false => standins::BAD_TOKEN.to_owned(),
+            };
+            let (carrier, before) = match carrier {
+                Carrier::Parameter(name) if !before.is_empty() => {
+                    (Carrier::Parameter(spelled(name)), "")
+                }
+                other => (other.clone(), before),
+            };
+            standins::put(&mut head, &carrier, before, &token)?;
+        }
+        Some(head)
+    });
+    ways.into_iter().flatten().find(fits)
+}
+
+/// A name with its first character percent-encoded.
+fn spelled(name: &str) -> String {
+    match name.split_at_checked(1) {
+        Some((first, rest)) => {
+            let first = first.bytes().map(|b| format!("%{b:02X}"));
+            format!("{}{rest}", first.collect::<String>())
+        }
+        None => name.to_owned(),
+    }
 }
 
 /// Lets a request arrive at a listener; at an entrance as at any.
@@ -408,21 +490,24 @@ fn decided<T: Trace>(
         let mut trace = begin();
         let (verdict, answer) = match decide(snapshot, head, &answers, &mut trace) {
             Verdict::Ask(Question::Caller(tokens)) => {
-                let bearer = head.headers.contains_key(http::header::AUTHORIZATION);
+                let sent = || head.headers.get_all(http::header::AUTHORIZATION).iter();
+                let bearer = sent().any(|v| v.as_bytes().starts_with(BEARER.as_bytes()));
+                let other = tokens == Tokens::BearerOnly && sent().next().is_some();
                 let session = asker.session.as_ref();
                 let session = session.filter(|_| tokens == Tokens::SessionOrBearer);
                 answers.caller_is(match (&asker.token, session) {
                     (Some(holder), _) => Caller::Token(holder.clone()),
-                    (None, _) if bearer => Caller::BadToken(TokenError("not a token".into())),
                     (None, Some(person)) => Caller::Session(person.clone()),
+                    (None, None) if bearer || other => {
+                        Caller::BadToken(TokenError("not a token".into()))
+                    }
                     (None, None) => Caller::Anonymous,
                 });
                 continue;
             }
             Verdict::Ask(Question::Tokens { hop, checks }) => {
                 for check in &checks {
-                    let answer = policy::TokenAnswer::Malformed("it is none".into());
-                    answers.token_is(hop, check, answer);
+                    answers.token_is(hop, check, standins::answer(&check.token));
                 }
                 continue;
             }

@@ -10,7 +10,13 @@ use crate::mdd::Dim;
 impl Universe {
     /// How a fixed header value maps the classes of its dimension: for a
     /// header that a route sets, adds or removes.
-    pub(crate) fn header_map(&self, change: &HeaderChange) -> Option<(Dim, Vec<u16>)> {
+    pub(crate) fn header_maps(&self, change: &HeaderChange) -> Vec<(Dim, Vec<u16>)> {
+        let mut all = self.tokens.header_maps(change);
+        all.extend(self.header_map(change));
+        all
+    }
+
+    fn header_map(&self, change: &HeaderChange) -> Option<(Dim, Vec<u16>)> {
         use HeaderChange as C;
         let (C::Set(name, _) | C::Add(name, _) | C::Remove(name)) = change;
         let dim = self.header_dim(name.as_str())?;

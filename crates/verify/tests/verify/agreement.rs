@@ -25,7 +25,7 @@ impl Dice {
         list[self.roll(list.len())]
     }
 
-    fn some(&mut self, list: &[&str]) -> String {
+    pub(crate) fn some(&mut self, list: &[&str]) -> String {
         let count = 1 + self.roll(2);
         let all: Vec<String> = (0..count)
             .map(|_| format!("{:?}", self.pick(list)))

@@ -9,7 +9,7 @@ const BLOG_FIX: &str = include_str!("../../../../examples/seed/blog-fix/blog-fix
 const SIDEGATE: &str = include_str!("../../../../examples/seed/sidegate.yaml");
 
 /// What comes out for intents, in their order.
-fn ask(texts: &[&str], intents: &str) -> (Report, Vec<Verdict>) {
+pub(crate) fn ask(texts: &[&str], intents: &str) -> (Report, Vec<Verdict>) {
     let layers: Vec<Vec<resources::File>> = texts
         .iter()
         .map(|t| vec![("test.yaml".into(), (*t).to_owned())])
