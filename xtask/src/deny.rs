@@ -17,6 +17,8 @@ pub(crate) fn run() -> Result<()> {
         command.current_dir(shell::root());
         command
     };
+    // Dependencies of other platforms are looked at too, and no build fetches them.
+    shell::run(shell::cargo().args(["fetch", "--locked"]))?;
     shell::run(deny().args([
         "--offline",
         "check",
