@@ -7,7 +7,7 @@ use http::{
 };
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use policy::{Destination, HeaderChange, Permit};
+use policy::{Destination, HeaderChanges, Permit};
 use tokio::time::Instant;
 
 use crate::body::{Body, Progress, ResponseBody};
@@ -34,7 +34,7 @@ impl Outbound<'_> {
     pub(crate) async fn send(self) -> Result<Response<Body>, Fault> {
         let deadline = self.permit.timeout().map(|limit| Instant::now() + limit);
         let finish = Finish {
-            changes: self.permit.response_headers().to_vec(),
+            changes: self.permit.response_headers().clone(),
             cors: self.permit.cors().map(|cors| cors.allow_origin.clone()),
         };
         let sent = self.dispatch(deadline);
@@ -168,7 +168,7 @@ impl Outbound<'_> {
 
 /// What happens to a response at the end.
 struct Finish {
-    changes: Vec<HeaderChange>,
+    changes: HeaderChanges,
     cors: Option<HeaderValue>,
 }
 
@@ -176,7 +176,7 @@ impl Finish {
     fn apply(self, mut response: Response<Body>) -> Response<Body> {
         let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
-        for change in &self.changes {
+        for change in self.changes.iter() {
             change.apply(headers);
         }
         if !self.changes.is_empty() && !switching {
@@ -214,7 +214,7 @@ fn request(
     *request.headers_mut() = head.headers;
     let headers = request.headers_mut();
     if !permit.request_headers().is_empty() {
-        for change in permit.request_headers() {
+        for change in permit.request_headers().iter() {
             change.apply(headers);
         }
         // Routes that set `connection: upgrade` mean what happens here anyway.

@@ -1,10 +1,11 @@
 //! The decision: hop by hop, as the gateway pods would take it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use resources::{ObjectRef, Source};
 
-use crate::access::{AccessLevel, Owner, RouteAccess};
+use crate::access::{AccessLevel, Owner};
 use crate::answers::{Answers, Question};
 use crate::caller::Caller;
 use crate::claims::Claims;
@@ -168,9 +169,10 @@ impl<'a, T: Trace> Decision<'a, T> {
                 );
                 return Err(self.no_route(hop, &head, why));
             };
-            let destination = self.changes.follow(route, &mut head, self.answers.draw());
+            let draw = self.answers.draw();
+            let (destination, next) = self.changes.follow(self.snapshot, route, &mut head, draw);
             if let Destination::Service { service, port } = &destination
-                && let Some(next) = self.snapshot.own_listener(service, *port)
+                && let Some(next) = next
             {
                 self.say(hop, Stage::Forward, || {
                     (
@@ -189,8 +191,9 @@ impl<'a, T: Trace> Decision<'a, T> {
                 }
                 continue;
             }
-            self.say(hop, Stage::Forward, || {
-                (forward::describe(&destination, &head), of(route))
+            self.trace.step(|| {
+                let text = self.changes.describe(&destination, &head);
+                Step::new(hop, Stage::Forward, text, of(route))
             });
             let cors = self.cors(route, &head);
             let mut permit = self.changes.permit(destination, caller, route);
@@ -453,20 +456,13 @@ impl<'a, T: Trace> Decision<'a, T> {
             });
             return Ok(Granted::Login(Caller::Anonymous));
         }
-        let mut access = Cow::Borrowed(&*route.access);
+        let access = &*route.access;
         let open = self
             .snapshot
             .settings
             .provider_paths
             .iter()
             .any(|p| p == path);
-        if access.owner == Owner::LoginMachinery && !open {
-            // Only the paths the login needs are open; the rest of its routes is the platform's.
-            access = Cow::Owned(RouteAccess {
-                external: AccessLevel::Login,
-                ..access.into_owned()
-            });
-        }
         if access.owner == Owner::Model && head.is_preflight() && route.cors.is_none() {
             self.say(hop, Stage::Access, || {
                 (
@@ -479,9 +475,18 @@ impl<'a, T: Trace> Decision<'a, T> {
                 .permit(forward::preflight(head), Caller::Anonymous, route);
             return Ok(Granted::Preflight(Box::new(permit)));
         }
-        let level = enforce::level(&access, head);
+        let level = match enforce::level(access, head) {
+            // Only the paths the login needs are open; the rest of its routes is the platform's.
+            _ if access.owner == Owner::LoginMachinery
+                && !open
+                && head.entrance == Entrance::External =>
+            {
+                AccessLevel::Login
+            }
+            level => level,
+        };
         let owner = access.owner.name();
-        match enforce::check(&access, level, head, self.answers) {
+        match enforce::check(access, level, head, self.answers) {
             Access::Granted(caller) => {
                 self.say(hop, Stage::Access, || {
                     (
@@ -521,11 +526,11 @@ impl<'a, T: Trace> Decision<'a, T> {
         })
     }
 
-    pub(crate) fn apply(&mut self, head: &mut Cow<'_, RequestHead>, changes: Vec<HeaderChange>) {
-        for change in changes {
+    pub(crate) fn apply(&mut self, head: &mut Cow<'_, RequestHead>, changes: &Arc<[HeaderChange]>) {
+        for change in changes.iter() {
             change.apply(&mut head.to_mut().headers);
-            self.changes.request.push(change);
         }
+        self.changes.request.extend(changes);
     }
 }
 

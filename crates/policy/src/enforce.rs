@@ -1,5 +1,7 @@
 //! Access levels, enforced.
 
+use std::sync::Arc;
+
 use http::HeaderValue;
 
 use crate::access::{AccessLevel, Limits, Owner, RouteAccess};
@@ -112,16 +114,12 @@ fn login(access: &RouteAccess, answers: &Answers) -> Access {
 }
 
 fn limited(limits: &Limits, holder: TokenHolder) -> Access {
-    let (within, name) = match &holder {
-        TokenHolder::Person(person) => (within_person(limits, person), person.email.to_string()),
-        TokenHolder::ServiceAccount(account) => {
-            (within_account(limits, account), account.user_name())
+    match holder {
+        TokenHolder::Person(person) if !within_person(limits, &person) => forbidden(&person.email),
+        TokenHolder::ServiceAccount(account) if !within_account(limits, &account) => {
+            forbidden(&account.user_name())
         }
-    };
-    if within {
-        Access::Granted(Caller::Token(holder))
-    } else {
-        forbidden(&name)
+        holder => Access::Granted(Caller::Token(holder)),
     }
 }
 
@@ -136,13 +134,13 @@ fn within_person(limits: &Limits, person: &Person) -> bool {
 }
 
 fn within_account(limits: &Limits, account: &ServiceAccount) -> bool {
-    let name = format!("{}/{}", account.namespace, account.name);
+    let is_named = |allowed: &Arc<str>| {
+        let name = allowed.split_once('/');
+        name == Some((&*account.namespace, &*account.name))
+    };
     limits.is_empty()
         || limits.namespaces.contains(&account.namespace)
-        || limits
-            .service_accounts
-            .iter()
-            .any(|allowed| **allowed == *name)
+        || limits.service_accounts.iter().any(is_named)
 }
 
 fn workload_token(workload: &Workload) -> TokenHolder {
@@ -171,13 +169,11 @@ fn deny(refusal: Refusal, reason: &str) -> Access {
 
 /// The identity headers the platform's upstreams are promised: always both,
 /// the user and the groups, so that neither can be anybody else's.
-pub(crate) fn identity_headers(owner: Owner, caller: &Caller) -> Vec<HeaderChange> {
-    let Some(person) = caller.person().filter(|_| owner == Owner::Platform) else {
-        return Vec::new();
-    };
+pub(crate) fn identity_headers(owner: Owner, caller: &Caller) -> Option<Arc<[HeaderChange]>> {
+    let person = caller.person().filter(|_| owner == Owner::Platform)?;
     let value =
         |text: &str| HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""));
-    vec![
+    Some(Arc::new([
         HeaderChange::Set(
             http::HeaderName::from_static("kubeflow-userid"),
             value(&person.email),
@@ -186,5 +182,5 @@ pub(crate) fn identity_headers(owner: Owner, caller: &Caller) -> Vec<HeaderChang
             http::HeaderName::from_static("kubeflow-groups"),
             value(&person.groups.join(",")),
         ),
-    ]
+    ]))
 }

@@ -7,87 +7,103 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use crate::caller::Caller;
-use crate::permit::{Destination, HeaderChange, Permit, Reply};
+use crate::permit::{Destination, HeaderChanges, Permit, Reply};
 use crate::request::{Entrance, RequestHead};
 use crate::routes::{Route, RouteAction, Weighted};
+use crate::snapshot::{Listener, Snapshot};
 
 /// Changes gathered over all hops.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
-    pub(crate) request: Vec<HeaderChange>,
-    pub(crate) response: Vec<HeaderChange>,
-    authority: Option<String>,
+    pub(crate) request: HeaderChanges,
+    pub(crate) response: HeaderChanges,
+    authority: Option<Arc<str>>,
     path_and_query: Option<String>,
 }
 
 impl Changes {
-    /// Follows a route: applies what it changes to the request, for the next
-    /// hop to see, and says where it leads.
-    pub(crate) fn follow(
+    /// Follows a route: says where it leads, and at which listener of ours the
+    /// request goes on, if it does. What the route changes is applied for that
+    /// one to see; otherwise it is only kept for the permit.
+    pub(crate) fn follow<'s>(
         &mut self,
+        snapshot: &'s Snapshot,
         route: &Route,
         head: &mut Cow<'_, RequestHead>,
         draw: u32,
-    ) -> Destination {
+    ) -> (Destination, Option<&'s Listener>) {
         let weighted = match &route.action {
             RouteAction::Forward(all) => choose(all, draw),
             RouteAction::Redirect(redirect) => {
-                self.response.extend(route.response_headers.iter().cloned());
-                return redirect.reply(head);
+                self.response.extend(&route.response_headers);
+                return (redirect.reply(head), None);
             }
             RouteAction::Direct { status, body } => {
-                self.response.extend(route.response_headers.iter().cloned());
+                self.response.extend(&route.response_headers);
                 let mut headers = Vec::new();
                 if !body.is_empty() {
                     headers.push((header::CONTENT_TYPE, HeaderValue::from_static("text/plain")));
                 }
-                return Destination::Reply(Reply {
+                let reply = Reply {
                     status: *status,
                     headers,
                     body: body.clone().into(),
-                });
+                };
+                return (Destination::Reply(reply), None);
             }
         };
+        let destination = destination(weighted);
+        let next = match &destination {
+            Destination::Service { service, port } => snapshot.own_listener(service, *port),
+            _ => None,
+        };
         // The most specific first: what the route sets wins.
-        let mut changes: Vec<HeaderChange> = Vec::new();
-        let mut authority = route.authority.as_ref();
-        if let Some(weighted) = weighted {
-            changes.extend(weighted.request_headers.iter().cloned());
-            self.response
-                .extend(weighted.response_headers.iter().cloned());
-            authority = weighted.authority.as_ref().or(authority);
+        let levels = weighted.map(|w| (&w.request_headers, &w.response_headers));
+        let levels = levels
+            .into_iter()
+            .chain([(&route.request_headers, &route.response_headers)]);
+        for (request, response) in levels {
+            self.request.extend(request);
+            self.response.extend(response);
+            for change in request.iter().filter(|_| next.is_some()) {
+                change.apply(&mut head.to_mut().headers);
+            }
         }
-        changes.extend(route.request_headers.iter().cloned());
-        self.response.extend(route.response_headers.iter().cloned());
-        for change in &changes {
-            change.apply(&mut head.to_mut().headers);
-        }
-        self.request.extend(changes);
-        if let Some(authority) = authority {
-            head.to_mut().authority.clone_from(authority);
-            self.authority = Some(authority.clone());
+        let of_weighted = weighted.and_then(|weighted| weighted.authority.as_ref());
+        if let Some(authority) = of_weighted.or(route.authority.as_ref()) {
+            if next.is_some() {
+                authority.as_ref().clone_into(&mut head.to_mut().authority);
+            }
+            self.authority = Some(Arc::clone(authority));
         }
         if let Some(rewrite) = &route.rewrite {
             let path = rewrite.apply(&head.path);
-            head.to_mut().path = path;
-            self.path_and_query = Some(head.path_and_query());
+            self.path_and_query = Some(match &head.query {
+                Some(query) => format!("{path}?{query}"),
+                None => path.clone(),
+            });
+            if next.is_some() {
+                head.to_mut().path = path;
+            }
         }
-        match weighted {
-            Some(Weighted {
-                destination,
-                missing: Some(status),
-                ..
-            }) => Destination::Reply(Reply {
-                status: *status,
-                headers: Vec::new(),
-                body: format!("there is no {}", place(destination)).into(),
-            }),
-            Some(weighted) => weighted.destination.clone(),
-            None => Destination::Reply(Reply {
-                status: StatusCode::SERVICE_UNAVAILABLE,
-                headers: Vec::new(),
-                body: bytes::Bytes::from_static(b"the route has no destination"),
-            }),
+        (destination, next)
+    }
+
+    /// One line about where a request goes, for the trace.
+    pub(crate) fn describe(&self, destination: &Destination, head: &RequestHead) -> String {
+        match destination {
+            Destination::Service { service, port } => {
+                let target = self.path_and_query.clone();
+                format!(
+                    "to {service}:{port} as {} {} (host `{}`)",
+                    head.method,
+                    target.unwrap_or_else(|| head.path_and_query()),
+                    self.authority.as_deref().unwrap_or(&head.authority)
+                )
+            }
+            Destination::Host { host, port } => format!("to {host}:{port}"),
+            Destination::Login => "to the embedded login".to_owned(),
+            Destination::Reply(reply) => format!("answered by the route: {}", reply.status),
         }
     }
 
@@ -114,6 +130,26 @@ impl Changes {
             cors: None,
             route: Arc::clone(&route.label),
         }
+    }
+}
+
+fn destination(weighted: Option<&Weighted>) -> Destination {
+    match weighted {
+        Some(Weighted {
+            destination,
+            missing: Some(status),
+            ..
+        }) => Destination::Reply(Reply {
+            status: *status,
+            headers: Vec::new(),
+            body: format!("there is no {}", place(destination)).into(),
+        }),
+        Some(weighted) => weighted.destination.clone(),
+        None => Destination::Reply(Reply {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            headers: Vec::new(),
+            body: bytes::Bytes::from_static(b"the route has no destination"),
+        }),
     }
 }
 
@@ -154,22 +190,5 @@ fn place(destination: &Destination) -> String {
         Destination::Service { service, port } => format!("port {port} of Service {service}"),
         Destination::Host { host, port } => format!("{host}:{port}"),
         Destination::Login | Destination::Reply(_) => "destination".to_owned(),
-    }
-}
-
-/// One line about where a request goes, for the trace.
-pub(crate) fn describe(destination: &Destination, head: &RequestHead) -> String {
-    match destination {
-        Destination::Service { service, port } => {
-            format!(
-                "to {service}:{port} as {} {} (host `{}`)",
-                head.method,
-                head.path_and_query(),
-                head.authority
-            )
-        }
-        Destination::Host { host, port } => format!("to {host}:{port}"),
-        Destination::Login => "to the embedded login".to_owned(),
-        Destination::Reply(reply) => format!("answered by the route: {}", reply.status),
     }
 }

@@ -104,7 +104,7 @@ pub use matcher::Matcher;
 pub use opaque::{NotUnderstood, Scope};
 pub use owners::is_login_service;
 pub use path::{BadPath, normalise};
-pub use permit::{Cors, Destination, HeaderChange, Permit, Reply};
+pub use permit::{Cors, Destination, HeaderChange, HeaderChanges, Permit, Reply};
 pub use request::{Entrance, IDENTITY_HEADERS, RequestHead, Scheme, host_name, is_identity_header};
 pub use settings::{IstioVersion, Problem, Settings};
 pub use snapshot::Snapshot;

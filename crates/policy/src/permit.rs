@@ -1,7 +1,11 @@
 //! The permit: a value that only a decision can make and that forwarding consumes.
 
+use std::fmt;
+use std::sync::Arc;
+
 use http::{HeaderName, HeaderValue, StatusCode};
 use resources::ServiceName;
+use smallvec::SmallVec;
 
 use crate::caller::Caller;
 
@@ -11,14 +15,14 @@ use crate::caller::Caller;
 #[must_use = "a permit is leave to forward; dropping it refuses the request silently"]
 pub struct Permit {
     pub(crate) destination: Destination,
-    pub(crate) authority: Option<String>,
+    pub(crate) authority: Option<Arc<str>>,
     pub(crate) path_and_query: Option<String>,
-    pub(crate) request_headers: Vec<HeaderChange>,
-    pub(crate) response_headers: Vec<HeaderChange>,
+    pub(crate) request_headers: HeaderChanges,
+    pub(crate) response_headers: HeaderChanges,
     pub(crate) caller: Caller,
     pub(crate) timeout: Option<std::time::Duration>,
     pub(crate) cors: Option<Cors>,
-    pub(crate) route: std::sync::Arc<str>,
+    pub(crate) route: Arc<str>,
 }
 
 /// Where a permitted request goes.
@@ -34,7 +38,7 @@ pub enum Destination {
     /// A host outside the cluster (ServiceEntry).
     Host {
         /// Host name.
-        host: std::sync::Arc<str>,
+        host: Arc<str>,
         /// Port.
         port: u16,
     },
@@ -67,6 +71,35 @@ pub enum HeaderChange {
     Remove(HeaderName),
 }
 
+/// Changes to headers, as lists that are shared with the routes they come from:
+/// gathering them allocates nothing.
+#[derive(Clone, Default)]
+pub struct HeaderChanges(SmallVec<[Arc<[HeaderChange]>; 6]>);
+
+impl HeaderChanges {
+    pub(crate) fn extend(&mut self, more: &Arc<[HeaderChange]>) {
+        if !more.is_empty() {
+            self.0.push(Arc::clone(more));
+        }
+    }
+
+    /// In the order in which they are applied.
+    pub fn iter(&self) -> impl Iterator<Item = &HeaderChange> {
+        self.0.iter().flat_map(|list| list.iter())
+    }
+
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for HeaderChanges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
 /// What a browser of another origin may do with the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cors {
@@ -95,14 +128,14 @@ impl Permit {
     /// An answer that no route gives, with what routes before it add.
     pub(crate) fn reply(
         destination: Destination,
-        response_headers: Vec<HeaderChange>,
-        route: std::sync::Arc<str>,
+        response_headers: HeaderChanges,
+        route: Arc<str>,
     ) -> Self {
         Self {
             destination,
             authority: None,
             path_and_query: None,
-            request_headers: Vec::new(),
+            request_headers: HeaderChanges::default(),
             response_headers,
             caller: Caller::Anonymous,
             timeout: None,
@@ -127,12 +160,12 @@ impl Permit {
     }
 
     /// Changes to the request's headers, in order.
-    pub fn request_headers(&self) -> &[HeaderChange] {
+    pub fn request_headers(&self) -> &HeaderChanges {
         &self.request_headers
     }
 
     /// Changes to the response's headers, in order.
-    pub fn response_headers(&self) -> &[HeaderChange] {
+    pub fn response_headers(&self) -> &HeaderChanges {
         &self.response_headers
     }
 

@@ -220,10 +220,11 @@ impl<'p> Table<'_, 'p> {
             } else {
                 self.overrides(&own, level, whole, &host_name, scope)
             };
-            for changes in [&own, level, whole] {
-                route
-                    .request_headers
-                    .extend(changes.headers.iter().cloned());
+            let levels = [&own, level, whole];
+            if levels.iter().any(|changes| !changes.headers.is_empty()) {
+                let more = levels.iter().flat_map(|changes| &changes.headers);
+                let all = route.request_headers.iter().chain(more);
+                route.request_headers = all.cloned().collect();
             }
             kept.push(shared_route);
         }

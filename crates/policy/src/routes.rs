@@ -23,10 +23,10 @@ pub(crate) use crate::routematch::RouteCondition;
 pub(crate) struct Route {
     pub(crate) condition: RouteCondition,
     pub(crate) action: RouteAction,
-    pub(crate) request_headers: Vec<HeaderChange>,
-    pub(crate) response_headers: Vec<HeaderChange>,
+    pub(crate) request_headers: Arc<[HeaderChange]>,
+    pub(crate) response_headers: Arc<[HeaderChange]>,
     /// Authority set by a rewrite or by a `Host` header operation.
-    pub(crate) authority: Option<String>,
+    pub(crate) authority: Option<Arc<str>>,
     pub(crate) rewrite: Option<PathRewrite>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) cors: Option<Arc<RouteCors>>,
@@ -59,9 +59,9 @@ pub(crate) struct Weighted {
     /// port, so Envoy has no cluster for it.
     pub(crate) missing: Option<StatusCode>,
     pub(crate) weight: u32,
-    pub(crate) request_headers: Vec<HeaderChange>,
-    pub(crate) response_headers: Vec<HeaderChange>,
-    pub(crate) authority: Option<String>,
+    pub(crate) request_headers: Arc<[HeaderChange]>,
+    pub(crate) response_headers: Arc<[HeaderChange]>,
+    pub(crate) authority: Option<Arc<str>>,
 }
 
 impl Route {
@@ -133,9 +133,9 @@ impl Route {
                 .flatten(),
             condition,
             action,
-            request_headers: operations.request.changes(),
-            response_headers: operations.response.changes(),
-            authority: operations.authority,
+            request_headers: operations.request.changes().into(),
+            response_headers: operations.response.changes().into(),
+            authority: operations.authority.map(Into::into),
             timeout: http.timeout.as_deref().and_then(duration),
             cors,
             access: Arc::clone(&around.access),
@@ -179,8 +179,8 @@ impl RouteAction {
                 destination,
                 missing,
                 weight: 1,
-                request_headers: Vec::new(),
-                response_headers: Vec::new(),
+                request_headers: [].into(),
+                response_headers: [].into(),
                 authority: None,
             }]));
         }
@@ -192,9 +192,9 @@ impl RouteAction {
                 destination,
                 missing,
                 weight: route.weight,
-                request_headers: own.request.changes(),
-                response_headers: own.response.changes(),
-                authority: own.authority,
+                request_headers: own.request.changes().into(),
+                response_headers: own.response.changes().into(),
+                authority: own.authority.map(Into::into),
             });
         }
         if all.is_empty() {

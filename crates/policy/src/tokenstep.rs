@@ -47,8 +47,7 @@ impl<'a, T: Trace> Decision<'a, T> {
         if self.snapshot.enforce
             && let Some(route) = before
         {
-            let identity = enforce::identity_headers(route.access.owner, caller);
-            self.apply(head, identity);
+            self.identify(route, head, caller);
         }
         Ok((tokens.verified, Through::Route(before)))
     }
@@ -75,11 +74,12 @@ impl<'a, T: Trace> Decision<'a, T> {
         if !same {
             if let Some(before) = before {
                 let given = enforce::identity_headers(before.access.owner, caller);
-                let taken = given.into_iter().filter_map(|change| match change {
-                    HeaderChange::Set(name, _) => Some(HeaderChange::Remove(name)),
+                let given = given.iter().flat_map(|given| given.iter());
+                let taken = given.filter_map(|change| match change {
+                    HeaderChange::Set(name, _) => Some(HeaderChange::Remove(name.clone())),
                     HeaderChange::Add(..) | HeaderChange::Remove(_) => None,
                 });
-                self.apply(head, taken.collect());
+                self.apply(head, &taken.collect());
             }
             let Some(route) = route else { return Ok(None) };
             match self.access(hop, route, head)? {
@@ -94,10 +94,21 @@ impl<'a, T: Trace> Decision<'a, T> {
             }
         }
         if let Some(route) = route {
-            let identity = enforce::identity_headers(route.access.owner, caller);
-            self.apply(head, identity);
+            self.identify(route, head, caller);
         }
         Ok(None)
+    }
+
+    /// Says who is calling, where the route is promised that.
+    pub(crate) fn identify(
+        &mut self,
+        route: &Route,
+        head: &mut Cow<'_, RequestHead>,
+        caller: &Caller,
+    ) {
+        if let Some(identity) = enforce::identity_headers(route.access.owner, caller) {
+            self.apply(head, &identity);
+        }
     }
 
     fn check_tokens(
@@ -124,7 +135,7 @@ impl<'a, T: Trace> Decision<'a, T> {
             Outcome::Refused(_) if known => {
                 let outputs = rules.iter().flat_map(|rule| rule.outputs());
                 let removed = outputs.cloned().map(HeaderChange::Remove).collect();
-                self.apply(head, removed);
+                self.apply(head, &removed);
                 Ok(Tokens {
                     verified: vouched,
                     find_again: false,
@@ -139,7 +150,7 @@ impl<'a, T: Trace> Decision<'a, T> {
                 let (changes, query_changed) = (checked.changes, checked.query_changed);
                 if let Some(changed) = changed {
                     *head = Cow::Owned(changed);
-                    self.changes.request.extend(changes);
+                    self.changes.request.extend(&changes.into());
                     if query_changed {
                         self.changes.target_is(head);
                     }
@@ -160,7 +171,7 @@ impl<'a, T: Trace> Decision<'a, T> {
         caller: &Caller,
         version: IstioVersion,
     ) -> Option<Verified> {
-        if !self.snapshot.enforce {
+        if !self.snapshot.enforce || listener.token_rules.is_empty() {
             return None;
         }
         let claims = principal::stands_for(caller, &self.snapshot.settings)?;

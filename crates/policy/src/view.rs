@@ -488,7 +488,7 @@ impl<'a> RouteView<'a> {
                 headers: w
                     .request_headers
                     .iter()
-                    .chain(&self.0.request_headers)
+                    .chain(&*self.0.request_headers)
                     .collect(),
             })
             .collect()

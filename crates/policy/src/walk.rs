@@ -8,7 +8,6 @@ use crate::caller::Caller;
 use crate::chain::{Filter, FilterStep, Override};
 use crate::decide::{Decision, Granted, Stop, object, of};
 use crate::denial::Refusal;
-use crate::enforce;
 use crate::permit::{Destination, Permit};
 use crate::providers::{self, Authorizer, AuthorizerKind, Outcome};
 use crate::request::{RequestHead, Scheme};
@@ -90,8 +89,7 @@ impl<'a, T: Trace> Decision<'a, T> {
                         }
                         Granted::Preflight(permit) => return Ok(Through::Answered(permit)),
                     }
-                    let identity = enforce::identity_headers(route.access.owner, caller);
-                    self.apply(head, identity);
+                    self.identify(route, head, caller);
                 }
                 FilterStep::Gate(number) => {
                     let Some(custom) = listener.authorization.custom.get(*number) else {
@@ -150,7 +148,7 @@ impl<'a, T: Trace> Decision<'a, T> {
                     self.say(hop, Stage::Policy, || {
                         (format!("filter `{}` changes headers", filter.name), None)
                     });
-                    self.apply(head, changes.to_vec());
+                    self.apply(head, changes);
                 }
                 FilterStep::Cors => {
                     if let Some(route) = settled
@@ -321,8 +319,8 @@ impl<'a, T: Trace> Decision<'a, T> {
                     (format!("`{}` allows", authorizer.name), object(authorizer))
                 });
                 if !listener.opaque {
-                    self.changes.response.extend(response);
-                    self.apply(head, request);
+                    self.changes.response.extend(&response.into());
+                    self.apply(head, &request.into());
                 }
                 Ok(())
             }

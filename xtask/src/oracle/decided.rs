@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use policy::{
     Answers, Caller, Certificate, Check, CheckAnswer, CheckResponse, ClientTls, Connection,
-    Destination, Entrance, HeaderChange, ListenerView, NoTrace, Permit, Question, Refusal,
+    Destination, Entrance, HeaderChanges, ListenerView, NoTrace, Permit, Question, Refusal,
     RequestHead, Scheme, Settings, Snapshot, TokenAnswer, TokenCheck, Unfit, Verdict,
 };
 use resources::{Cluster, ServiceName};
@@ -186,7 +186,7 @@ impl Decider {
             .map_or_else(|| head.path_and_query(), str::to_owned);
         let host = permit.authority().unwrap_or(&head.authority).to_owned();
         let mut headers = head.headers;
-        for change in permit.request_headers() {
+        for change in permit.request_headers().iter() {
             change.apply(&mut headers);
         }
         let at = match permit.destination() {
@@ -274,14 +274,14 @@ fn grpc_status(status: u16) -> u16 {
     }
 }
 
-fn response_changes(changes: &[HeaderChange], observed: &mut Observed) {
+fn response_changes(changes: &HeaderChanges, observed: &mut Observed) {
     let mut headers = HeaderMap::new();
     for (name, value) in &observed.headers {
         if let Some((name, value)) = pair(name, value) {
             headers.append(name, value);
         }
     }
-    for change in changes {
+    for change in changes.iter() {
         change.apply(&mut headers);
     }
     observed.headers = lines(&headers)
