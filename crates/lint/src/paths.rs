@@ -1,6 +1,6 @@
 //! Paths in policies: templates, wildcards, exemptions.
 
-use policy::normalise;
+use policy::{Matcher, normalise};
 use resources::Object;
 use resources::istio::AuthorizationPolicy;
 use resources::mesh::Normalization;
@@ -27,6 +27,7 @@ const OPEN_PREFIX: Lint = Lint(
     Severity::High,
     "exemption that is wider than a path segment",
 );
+const TEMPLATE_GUARD: Lint = Lint("P3", Severity::High, "path template that guards");
 
 pub(crate) fn lints(context: &Context<'_>, found: &mut Vec<Finding>) {
     for policy in &context.cluster.authorization_policies {
@@ -43,6 +44,14 @@ pub(crate) fn lints(context: &Context<'_>, found: &mut Vec<Finding>) {
             }
             if list.name == "paths" && action(&policy.spec) == Action::Deny {
                 exact_deny(context, policy, &list, found);
+            }
+            let matching_protects = match list.name {
+                "paths" => guards(&policy.spec),
+                "notPaths" => action(&policy.spec) == Action::Allow,
+                _ => false,
+            };
+            if matching_protects {
+                template_guard(policy, &list, found);
             }
         }
     }
@@ -66,6 +75,23 @@ fn template_without_slash(
 /// Whether a value holds path template operators.
 fn is_template(value: &str) -> bool {
     value.contains("{*}") || value.contains("{**}")
+}
+
+/// Envoy's templates match letters, digits and `-._~%!$&'()+,;:@=*` alone
+/// (`uri_template_internal.cc`); routes match every byte.
+fn template_guard(policy: &Object<AuthorizationPolicy>, list: &List<'_>, found: &mut Vec<Finding>) {
+    for (field, value) in list.items().filter(|(_, value)| is_template(value)) {
+        let crafted = value.replace("{**}", "x[").replace("{*}", "x[");
+        let Ok(template) = Matcher::of_template(value) else {
+            continue;
+        };
+        if !template.matches(&crafted) {
+            let message = format!(
+                "`{value}` does not match `{crafted}`: Envoy's templates leave out bytes such as `[` and `]`, and routes do not; name a prefix or exact paths where a match protects"
+            );
+            found.push(TEMPLATE_GUARD.on(policy, field, message));
+        }
+    }
 }
 
 /// The crafted path that an exempt prefix lets through and whose backend may

@@ -198,6 +198,16 @@ fn policies() {
             "action: DENY, rules: [{to: [{operation: {notPaths: [/a], hosts: ['*']}}]}]",
         ),
         (
+            "P3",
+            "action: DENY, rules: [{to: [{operation: {paths: ['/foo/{**}']}}]}]",
+            "action: DENY, rules: [{to: [{operation: {paths: ['/foo/*']}}]}]",
+        ),
+        (
+            "P3",
+            "rules: [{to: [{operation: {paths: ['/foo/*'], notPaths: ['/foo/{*}/admin']}}]}]",
+            "rules: [{to: [{operation: {paths: ['/foo/{*}/view']}}]}]",
+        ),
+        (
             "P2",
             "action: DENY, rules: [{to: [{operation: {notPaths: ['/v1*']}}]}]",
             "action: DENY, rules: [{to: [{operation: {notPaths: ['/v1/*']}}]}]",

@@ -1,6 +1,7 @@
 //! Our own object: `apiVersion: sidegate.dev/v1alpha1, kind: Sidegate`.
 //! Unknown fields are errors here.
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::intents::{Backend, Intent};
@@ -25,6 +26,18 @@ pub struct Sidegate {
     pub intents: Vec<Intent>,
     /// How backends read paths.
     pub backends: Vec<Backend>,
+    /// Where keys of token issuers come from.
+    pub keys: Keys,
+}
+
+/// Where keys of token issuers come from, in `sidegate up`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Keys {
+    /// Networks that `jwksUri` and discovery may lead to, beside public
+    /// addresses and Services of the cluster: whoever may write a
+    /// RequestAuthentication would else make this machine call its neighbours.
+    pub networks: Vec<IpNet>,
 }
 
 /// What Sidegate does with its access levels.

@@ -1,7 +1,7 @@
 //! Fetches the documents that RequestAuthentications name, key sets above all:
 //! from Services of the cluster where they are on this machine, else from the web.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,20 +11,88 @@ use gateway::{Body, CallContext, Embedded, Endpoint};
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt as _, Limited};
 use identity::{HttpClient, HttpError};
+use ipnet::IpNet;
 use policy::{Caller, Destination, Entrance, Scheme};
+use reqwest::Url;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use resources::ServiceName;
 
 use crate::backends::Backends;
 
 /// Longer documents are cut off, and then make no sense.
-const MAX_BODY: usize = 1024 * 1024;
+const MAX_BODY: usize = 256 * 1024;
 
 /// Whoever asks has a limit of their own, for everything.
 const STALL: Duration = Duration::from_secs(30);
 
 pub(crate) struct Documents {
     backends: Arc<Backends>,
+    networks: Networks,
     web: reqwest::Client,
+    /// To addresses that YAML gives for a Service.
+    inside: reqwest::Client,
+}
+
+/// Addresses that may be called: public ones, and those that the operator lists.
+#[derive(Clone, Debug)]
+struct Networks(Arc<[IpNet]>);
+
+impl Networks {
+    fn may_call(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        !is_nowhere(address)
+            && (is_public(address) || self.0.iter().any(|network| network.contains(&address)))
+    }
+
+    /// The error names the setting: it is read by who wrote the rule.
+    fn check(&self, host: &str, address: IpAddr) -> Result<(), String> {
+        if self.may_call(address) {
+            return Ok(());
+        }
+        Err(format!(
+            "`{host}` is at {address}, which is no public address: list its network under `spec.keys.networks` of the Sidegate object if keys may come from there"
+        ))
+    }
+}
+
+/// Addresses that no issuer has: cloud metadata is at a link-local one.
+fn is_nowhere(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            v4.is_link_local() || v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast()
+        }
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.is_unspecified() || v6.is_multicast(),
+    }
+}
+
+/// Not on this machine and not in a private or provider's network (RFC 1918,
+/// 6598, 4193, 2544).
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, ..] = v4.octets();
+            let shared = a == 100 && b & 0xc0 == 64;
+            let benchmark = a == 198 && b & 0xfe == 18;
+            !(v4.is_loopback() || v4.is_private() || a == 0 || a >= 240 || shared || benchmark)
+        }
+        IpAddr::V6(v6) => !(v6.is_loopback() || v6.is_unique_local()),
+    }
+}
+
+/// Looks names up, and keeps those addresses that may be called.
+impl Resolve for Networks {
+    fn resolve(&self, name: Name) -> Resolving {
+        let networks = self.clone();
+        Box::pin(async move {
+            let host = name.as_str();
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((host, 0)).await?.collect();
+            let checked = found.iter().map(|at| networks.check(host, at.ip()));
+            match checked.collect::<Result<Vec<()>, String>>() {
+                Ok(_) => Ok(Box::new(found.into_iter()) as Addrs),
+                Err(why) => Err(why.into()),
+            }
+        })
+    }
 }
 
 fn failed(error: &dyn std::error::Error) -> HttpError {
@@ -38,15 +106,23 @@ fn failed(error: &dyn std::error::Error) -> HttpError {
 }
 
 impl Documents {
-    pub(crate) fn new(backends: Arc<Backends>) -> anyhow::Result<Self> {
-        let web = reqwest::Client::builder()
-            .user_agent(concat!("sidegate/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(STALL)
-            .read_timeout(STALL)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()?;
-        Ok(Self { backends, web })
+    /// `networks`: where keys may come from beside public addresses.
+    pub(crate) fn new(backends: Arc<Backends>, networks: &[IpNet]) -> anyhow::Result<Self> {
+        let networks = Networks(networks.into());
+        let builder = || {
+            reqwest::Client::builder()
+                .user_agent(concat!("sidegate/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(STALL)
+                .read_timeout(STALL)
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+        };
+        Ok(Self {
+            backends,
+            web: builder().dns_resolver(Arc::new(networks.clone())).build()?,
+            inside: builder().build()?,
+            networks,
+        })
     }
 
     async fn fetch(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
@@ -65,35 +141,43 @@ impl Documents {
         match endpoint {
             Some(Endpoint::Embedded(service)) => embedded(&*service, request).await,
             Some(Endpoint::Tcp { authority, .. }) if scheme == "http" => {
+                let address = authority.parse().map(|at: SocketAddr| at.ip());
+                if address.is_ok_and(is_nowhere) {
+                    return Err(HttpError(format!("`{host}` is at {authority}")));
+                }
                 let path = uri.path_and_query().map_or("/", |path| path.as_str());
-                self.web(&format!("http://{authority}{path}"), Some(&uri))
-                    .await
+                let mut sent = self.inside.get(format!("http://{authority}{path}"));
+                if let Some(authority) = uri.authority() {
+                    sent = sent.header(header::HOST, authority.as_str());
+                }
+                collect(sent).await
             }
             Some(Endpoint::Missing(why)) if inside => Err(HttpError(why)),
-            _ => self.web(&uri.to_string(), None).await,
+            _ => {
+                // A literal address, in any of its spellings, is not looked up.
+                let url = Url::parse(&uri.to_string()).map_err(|error| failed(&error))?;
+                let literal = url.host_str().unwrap_or_default();
+                let literal = literal.trim_start_matches('[').trim_end_matches(']');
+                if let Ok(address) = literal.parse() {
+                    self.networks.check(host, address).map_err(HttpError)?;
+                }
+                collect(self.web.get(url)).await
+            }
         }
     }
+}
 
-    async fn web(
-        &self,
-        address: &str,
-        original: Option<&http::Uri>,
-    ) -> Result<Response<Bytes>, HttpError> {
-        let mut request = self.web.get(address);
-        if let Some(authority) = original.and_then(http::Uri::authority) {
-            request = request.header(header::HOST, authority.as_str());
-        }
-        let mut answer = request.send().await.map_err(|error| failed(&error))?;
-        let mut body = BytesMut::new();
-        while body.len() < MAX_BODY
-            && let Some(chunk) = answer.chunk().await.map_err(|error| failed(&error))?
-        {
-            body.extend_from_slice(&chunk);
-        }
-        let mut response = Response::new(body.freeze());
-        *response.status_mut() = answer.status();
-        Ok(response)
+async fn collect(request: reqwest::RequestBuilder) -> Result<Response<Bytes>, HttpError> {
+    let mut answer = request.send().await.map_err(|error| failed(&error))?;
+    let mut body = BytesMut::new();
+    while body.len() < MAX_BODY
+        && let Some(chunk) = answer.chunk().await.map_err(|error| failed(&error))?
+    {
+        body.extend_from_slice(&chunk);
     }
+    let mut response = Response::new(body.freeze());
+    *response.status_mut() = answer.status();
+    Ok(response)
 }
 
 async fn embedded(
@@ -124,5 +208,75 @@ async fn embedded(
 impl HttpClient for Documents {
     fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, HttpError>> {
         Box::pin(self.fetch(request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    async fn fetch(networks: &[&str], address: &str) -> Result<Bytes, HttpError> {
+        let networks: Vec<IpNet> = networks.iter().map(|n| n.parse().unwrap()).collect();
+        let documents = Documents::new(Arc::default(), &networks).unwrap();
+        let request = Request::get(address).body(Bytes::new()).unwrap();
+        documents.send(request).await.map(Response::into_body)
+    }
+
+    #[tokio::test]
+    async fn keys_come_from_public_addresses_and_listed_networks() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let answered = tokio::spawn(async move {
+            let mut answered = 0;
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut head = [0; 1024];
+                let _ = stream.read(&mut head).await.unwrap();
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+                stream.write_all(answer).await.unwrap();
+                answered += 1;
+                if answered == 2 {
+                    break;
+                }
+            }
+            answered
+        });
+        for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "127.1"] {
+            let refused = fetch(&[], &format!("http://{host}:{port}/keys")).await;
+            let why = refused.unwrap_err().0;
+            assert!(why.contains("spec.keys.networks"), "{host}: {why}");
+        }
+        for host in ["127.0.0.1", "localhost"] {
+            let address = format!("http://{host}:{port}/keys");
+            let found = fetch(&["127.0.0.0/8", "::1/128"], &address).await;
+            assert_eq!(found.unwrap(), "{}", "{host}");
+        }
+        assert_eq!(answered.await.unwrap(), 2);
+    }
+
+    #[test]
+    fn metadata_addresses_are_no_issuers_whatever_is_listed() {
+        let all = Networks(["0.0.0.0/0", "::/0"].map(|n| n.parse().unwrap()).into());
+        let none = Networks([].into());
+        for (address, listed, unlisted) in [
+            ("169.254.169.254", false, false),
+            ("fe80::1", false, false),
+            ("::ffff:169.254.169.254", false, false),
+            ("0.0.0.0", false, false),
+            ("224.0.0.1", false, false),
+            ("10.0.0.1", true, false),
+            ("172.31.0.1", true, false),
+            ("100.64.0.1", true, false),
+            ("198.19.0.1", true, false),
+            ("fd00:ec2::254", true, false),
+            ("::1", true, false),
+            ("8.8.8.8", true, true),
+            ("2001:4860:4860::8888", true, true),
+        ] {
+            let ip: IpAddr = address.parse().unwrap();
+            assert_eq!(all.may_call(ip), listed, "{address}, everything listed");
+            assert_eq!(none.may_call(ip), unlisted, "{address}, nothing listed");
+        }
     }
 }

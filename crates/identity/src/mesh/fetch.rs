@@ -32,7 +32,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// Documents are not longer.
-const MAX_BODY: usize = 1024 * 1024;
+const MAX_BODY: usize = 256 * 1024;
 
 /// Key sets by rule. One value for one configuration: there are as many as it
 /// has rules.
