@@ -11,6 +11,7 @@ mod conformance;
 mod deny;
 mod fuzz;
 mod oracle;
+mod schemas;
 mod shell;
 mod test;
 mod tidy;
@@ -35,7 +36,8 @@ Commands:
          --suite
                Compare with Istio's control plane and Envoy (docs/conformance.md)
   record       Write down anew what Istio and Envoy answer under the policies of
-               Istio's own test data (--check: compare with what is written)
+               Istio's own test data, and which fields its objects have
+               (--check: compare with what is written; --schemas: the fields alone)
   fuzz TARGET  Throw made-up input at `configuration` (YAML to Snapshot), `decide`
                or `matchers` (--minutes N, --seed S, --only NUMBER)
   bench        Measure beside KServe's Python server, and write
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         }
         ["record"] => record(false),
         ["record", "--check"] => record(true),
+        ["record", "--schemas"] => schemas::record(false).map(|_| ()),
         ["oracle", rest @ ..] => oracle::run(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["bench"] => bench::run(bench::Length::Full),
@@ -85,5 +88,7 @@ fn main() -> ExitCode {
 fn record(check: bool) -> anyhow::Result<()> {
     let count = oracle::record(check)?;
     println!("{count} answers of Istio and Envoy");
+    let count = schemas::record(check)?;
+    println!("{count} kinds with their fields");
     Ok(())
 }

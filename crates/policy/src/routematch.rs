@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use resources::istio::HttpMatch;
+use resources::istio::{HttpMatch, StringMatch};
 
 use crate::claims::{self, ClaimPath, Claims};
 use crate::looked::{self, Comparison};
@@ -35,29 +35,34 @@ pub(crate) struct PathMatch {
 
 impl RouteCondition {
     /// `by_segment` makes prefixes end where a segment ends, as the Gateway
-    /// API wants them.
+    /// API wants them. An error begins with the field, `uri.regex: `.
     pub(crate) fn compile(spec: &HttpMatch, by_segment: bool) -> Result<Self, String> {
-        let matcher = |m: &Option<resources::istio::StringMatch>| {
-            m.as_ref().map(Matcher::of_route).transpose()
+        let of = |field: &str, value: &StringMatch| {
+            Matcher::of_route(value).map_err(|why| format!("{field}.regex: {why}"))
+        };
+        let matcher = |field: &str, value: &Option<StringMatch>| {
+            let value = value.as_ref();
+            value.map(|value| of(field, value)).transpose()
         };
         let mut condition = Self {
-            scheme: matcher(&spec.scheme)?,
-            method: matcher(&spec.method)?,
-            authority: matcher(&spec.authority)?,
+            scheme: matcher("scheme", &spec.scheme)?,
+            method: matcher("method", &spec.method)?,
+            authority: matcher("authority", &spec.authority)?,
             ..Self::default()
         };
         for (name, value) in &spec.headers {
-            condition.header(name, Matcher::of_route(value)?, true);
+            let matcher = of(&format!("headers.{name}"), value)?;
+            condition.header(name, matcher, true);
         }
         for (name, value) in &spec.without_headers {
-            condition.header(name, Matcher::of_route(value)?, false);
+            let matcher = of(&format!("withoutHeaders.{name}"), value)?;
+            condition.header(name, matcher, false);
         }
         for (name, value) in &spec.query_params {
-            condition
-                .query
-                .push((name.clone(), Matcher::of_route(value)?));
+            let matcher = of(&format!("queryParams.{name}"), value)?;
+            condition.query.push((name.clone(), matcher));
         }
-        condition.path = matcher(&spec.uri)?.map(|matcher| {
+        condition.path = matcher("uri", &spec.uri)?.map(|matcher| {
             let matcher = match matcher {
                 Matcher::Prefix(prefix) if by_segment && prefix != "/" => {
                     let prefix = prefix.strip_suffix('/').unwrap_or(&prefix);

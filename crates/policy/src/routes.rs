@@ -100,7 +100,16 @@ impl Route {
         notes: &mut Vec<String>,
     ) -> Result<Self, String> {
         let condition = match spec {
-            Some(spec) => RouteCondition::compile(spec, http.gateway_api)?,
+            Some(spec) => RouteCondition::compile(spec, http.gateway_api).map_err(|error| {
+                let mut matches = http.matches.iter();
+                let index = matches.position(|one| std::ptr::eq(one, spec));
+                match (index, error.split_once(": ")) {
+                    // Written as something else there.
+                    (_, Some((_, why))) if http.gateway_api => why.to_owned(),
+                    (Some(index), _) => format!("match[{index}].{error}"),
+                    _ => error,
+                }
+            })?,
             None => RouteCondition::default(),
         };
         if condition.never {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use resources::{Object, ObjectRef, Source};
+use resources::{Object, ObjectRef, Places, Source};
 
 pub use crate::versions::IstioVersion;
 
@@ -41,6 +41,19 @@ impl Problem {
             source: Some(object.source.clone()),
             message: message.into(),
         }
+    }
+
+    /// The same, with the line of the field that it begins with.
+    pub(crate) fn located(mut self, places: &Places) -> Self {
+        let field = self.message.split_once(": ").map(|(field, _)| field);
+        let field = field.filter(|field| field.starts_with("spec."));
+        if let (Some(field), Some(object), Some(source)) = (field, &self.object, &mut self.source)
+            && source.generated_from.is_none()
+            && let Some(line) = places.line(object, field)
+        {
+            source.line = line;
+        }
+        self
     }
 
     pub(crate) fn general(message: impl Into<String>) -> Self {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use resources::cluster::Unread;
 use resources::mesh::Normalization;
 use resources::sidegate::Mode;
-use resources::{Cluster, ObjectRef, ServiceName, Source};
+use resources::{Cluster, LoadError, ObjectRef, ServiceName, Source};
 
 use crate::access::{Owner, RouteAccess};
 use crate::authorization::{Authorization, authorization};
@@ -83,6 +83,7 @@ impl Snapshot {
     pub fn compile(cluster: &Cluster, settings: &Settings) -> Result<Self, Vec<Problem>> {
         let mut errors = Vec::new();
         let mut warnings: Vec<Problem> = cluster.unread.iter().map(unread).collect();
+        warnings.extend(cluster.unknown_fields.iter().map(unknown));
         let version = istio_version(cluster, settings, &mut errors);
         let sidegate = cluster.sidegate.as_ref();
         let mut snapshot = Self {
@@ -117,8 +118,11 @@ impl Snapshot {
             snapshot.external = other.map(|(index, _)| index);
         }
         snapshot.take_sides(names.local.as_deref());
-        once(&mut errors);
-        once(&mut warnings);
+        for problems in [&mut errors, &mut warnings] {
+            let found = std::mem::take(problems).into_iter();
+            *problems = found.map(|p| p.located(&cluster.places)).collect();
+            once(problems);
+        }
         snapshot.warnings = warnings;
         if errors.is_empty() {
             Ok(snapshot)
@@ -522,5 +526,19 @@ fn unread(unread: &Unread) -> Problem {
             "apiVersion: `{}` is not a version that is read; the object is not looked at",
             unread.version
         ),
+    }
+}
+
+/// A field that a cluster drops, or knows in a newer version.
+fn unknown(error: &LoadError) -> Problem {
+    let field = error.field.as_deref().unwrap_or_default();
+    Problem {
+        object: error.object.clone(),
+        source: Some(Source {
+            file: error.file.clone(),
+            line: error.line,
+            generated_from: None,
+        }),
+        message: format!("{field}: {}; it has no effect here", error.message),
     }
 }

@@ -233,20 +233,28 @@ impl<'a, 'c> Builder<'a, 'c> {
         };
         let mut notes = Vec::new();
         let made = Route::compile(http, spec, &around, &mut notes);
-        let problem = |message: String| Problem {
+        let place = format!("spec.{}", origin.place);
+        let problem = |place: &str, message: &str| Problem {
             object: Some(origin.object.clone()),
             source: Some(origin.source.clone()),
-            message: format!("spec.{}: {message}", origin.place),
+            message: format!("{place}: {message}"),
         };
-        problems.extend(notes.into_iter().map(&problem));
+        problems.extend(notes.iter().map(|note| problem(&place, note)));
         match made {
             Ok(route) => Some(Arc::new(route)),
             Err(message) => {
-                problems.push(problem(format!("{message}; the route is left out")));
+                let (place, message) = match message.split_once(": ") {
+                    Some((field, why)) if field.starts_with("match[") => {
+                        (format!("{place}.{field}"), why.to_owned())
+                    }
+                    _ => (place, message),
+                };
+                let told = format!("{message}; the route is left out");
+                problems.push(problem(&place, &told));
                 let refused = NotUnderstood {
                     object: origin.object.clone(),
                     source: origin.source.clone(),
-                    place: format!("spec.{}", origin.place),
+                    place,
                     why: message,
                     scope: Scope::Listener,
                 };

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::core::{ConfigMap, Endpoints, Namespace, Secret, Service, ServiceAccount, Workload};
+use crate::error::LoadError;
 use crate::gateway_api::{GatewayClass, KubeGateway, ReferenceGrant, Route};
 use crate::istio::{
     AuthorizationPolicy, EnvoyFilter, Gateway, RequestAuthentication, VirtualService, WasmPlugin,
@@ -10,6 +11,7 @@ use crate::istio::{
 use crate::kserve::{InferenceService, IngressConfig};
 use crate::mesh::MeshConfig;
 use crate::meta::{Object, ObjectRef, ServiceName, Source};
+use crate::places::Places;
 use crate::sidegate::Sidegate;
 use crate::subsets::DestinationRule;
 
@@ -59,6 +61,11 @@ pub struct Cluster {
     pub unknown_kinds: Vec<(String, usize)>,
     /// Objects of known kinds whose API version is not read, and which is.
     pub unread: Vec<Unread>,
+    /// Fields and words that no schema has, of objects that are read all the same.
+    pub unknown_fields: Vec<LoadError>,
+    /// Lines of the fields of objects that decide about requests; only asked
+    /// until the configuration is compiled.
+    pub places: Places,
     /// Files that were read, for watching.
     pub files: Vec<PathBuf>,
 }

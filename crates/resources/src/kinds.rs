@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_path_to_error::Segment;
 
+use crate::admission;
 use crate::cluster::{Cluster, Unread};
 use crate::core::{ConfigMap, Pod, Secret, Workload};
 use crate::document::{Document, one_line, options};
@@ -15,6 +16,7 @@ use crate::error::LoadError;
 use crate::intents;
 use crate::locate::{Step, Text};
 use crate::meta::{Metadata, Object, Source};
+use crate::schema;
 use crate::sidegate::Sidegate;
 
 /// API groups.
@@ -22,15 +24,26 @@ const NETWORKING: &str = "networking.istio.io";
 const SECURITY: &str = "security.istio.io";
 const KSERVE: &str = "serving.kserve.io";
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
+const SIDEGATE: &str = "sidegate.dev";
 
 /// Adds one object to the cluster.
-pub(crate) fn add(cluster: &mut Cluster, document: &Document) -> Result<(), LoadError> {
-    let group = document.group.as_str();
-    let version = document.version.as_str();
-    if group == "sidegate.dev" {
-        return sidegate(cluster, document);
+pub(crate) fn add(cluster: &mut Cluster, document: &Document, errors: &mut Vec<LoadError>) {
+    if document.group != SIDEGATE && !is_served(document) {
+        return unserved(cluster, document);
     }
-    let served = match group {
+    let wrong = schema::check(document);
+    match schema::is_lenient(document) {
+        true => cluster.unknown_fields.extend(wrong),
+        false => errors.extend(wrong),
+    }
+    errors.extend(admission::check(document));
+    errors.extend(read(cluster, document).err());
+}
+
+/// Whether the kind is read in this version.
+fn is_served(document: &Document) -> bool {
+    let version = document.version.as_str();
+    match document.group.as_str() {
         "" => version == "v1",
         NETWORKING => matches!(version, "v1alpha3" | "v1beta1" | "v1"),
         SECURITY => matches!(version, "v1beta1" | "v1"),
@@ -43,22 +56,39 @@ pub(crate) fn add(cluster: &mut Cluster, document: &Document) -> Result<(), Load
             _ => matches!(version, "v1beta1" | "v1"),
         },
         _ => true,
-    };
-    if !served {
-        // The kind is known, the version is not: said with the version.
-        if is_read(group, &document.kind) {
-            cluster.unread.push(Unread {
-                object: document.reference(),
-                source: document.source.clone(),
-                version: format!("{group}/{version}"),
-            });
-        }
-        let mut kind = named(document);
-        if !version.is_empty() {
-            kind.push_str(&format!("/{version}"));
-        }
-        count(cluster, kind);
-        return Ok(());
+    }
+}
+
+/// The kind is known, the version is not: said with the version.
+fn unserved(cluster: &mut Cluster, document: &Document) {
+    let (group, version) = (&document.group, &document.version);
+    if is_read(group, &document.kind) {
+        let version = format!("{group}/{version}");
+        let place = refused(
+            document,
+            &[Step::Key("apiVersion".to_owned())],
+            String::new(),
+        );
+        cluster.unread.push(Unread {
+            object: document.reference(),
+            source: Source {
+                line: place.line,
+                ..document.source.clone()
+            },
+            version,
+        });
+    }
+    let mut kind = named(document);
+    if !version.is_empty() {
+        kind.push_str(&format!("/{version}"));
+    }
+    count(cluster, kind);
+}
+
+fn read(cluster: &mut Cluster, document: &Document) -> Result<(), LoadError> {
+    let group = document.group.as_str();
+    if group == SIDEGATE {
+        return sidegate(cluster, document);
     }
     match (group, document.kind.as_str()) {
         ("", "Namespace") => cluster.namespaces.push(whole(document)?),
@@ -115,12 +145,18 @@ fn is_read(group: &str, kind: &str) -> bool {
     }
 }
 
+/// Whether problems may be found in a document after loading.
+pub(crate) fn is_compiled(document: &Document) -> bool {
+    is_read(&document.group, &document.kind) || document.group == SIDEGATE
+}
+
 /// Counts a kind nothing is read of, as `kind.group`.
 fn unknown(cluster: &mut Cluster, document: &Document) {
     count(cluster, named(document));
 }
 
-fn named(document: &Document) -> String {
+/// `kind.group`.
+pub(crate) fn named(document: &Document) -> String {
     match document.group.as_str() {
         "" => document.kind.clone(),
         group => format!("{}.{group}", document.kind),
@@ -179,18 +215,20 @@ pub(crate) fn typed<T: DeserializeOwned>(
     serde_path_to_error::deserialize(without_nulls(value, true)).map_err(|error| {
         let mut path: Vec<Step> = prefix.iter().map(|k| Step::Key((*k).to_owned())).collect();
         path.extend(steps(error.path()));
-        let mut whole = document.path.clone();
-        whole.extend(path.iter().cloned());
-        let source = Source {
-            line: document
-                .text
-                .line_of(&whole)
-                .unwrap_or(document.source.line),
-            ..document.source.clone()
-        };
         let message = expected_found(&error.inner().to_string());
-        LoadError::new(&source, Some(&document.reference()), message).at(dotted(&path))
+        refused(document, &path, message)
     })
+}
+
+/// An error about a field of a document, with the field's line.
+pub(crate) fn refused(document: &Document, path: &[Step], message: String) -> LoadError {
+    let whole: Vec<Step> = document.path.iter().chain(path).cloned().collect();
+    let line = document.text.line_of(&whole);
+    let source = Source {
+        line: line.unwrap_or(document.source.line),
+        ..document.source.clone()
+    };
+    LoadError::new(&source, Some(&document.reference()), message).at(dotted(path))
 }
 
 fn steps(path: &serde_path_to_error::Path) -> impl Iterator<Item = Step> {
@@ -412,17 +450,6 @@ fn sidegate(cluster: &mut Cluster, document: &Document) -> Result<(), LoadError>
         return Err(fail(format!(
             "expected `sidegate.dev/v1alpha1` `Sidegate`, found `sidegate.dev/{}` `{}`",
             document.version, document.kind
-        )));
-    }
-    let known = ["apiVersion", "kind", "metadata", "spec", "status"];
-    let unknown = document
-        .value
-        .as_object()
-        .and_then(|map| map.keys().find(|key| !known.contains(&key.as_str())));
-    if let Some(key) = unknown {
-        let known = known.map(|k| format!("`{k}`")).join(", ");
-        return Err(fail(format!(
-            "unknown field `{key}`, expected one of {known}"
         )));
     }
     let mut found: Object<Sidegate> = spec(document)?;

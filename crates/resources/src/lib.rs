@@ -5,6 +5,7 @@
 //! object knows the file and line it comes from ([`Source`]), and objects that
 //! a controller would have generated say so ([`Source::generated_from`]).
 
+mod admission;
 mod attach;
 pub mod cluster;
 pub mod core;
@@ -25,8 +26,10 @@ mod load;
 mod locate;
 pub mod mesh;
 pub mod meta;
+mod places;
 pub mod proxy;
 mod request_authentication;
+mod schema;
 pub mod sidegate;
 pub mod subsets;
 mod urls;
@@ -36,4 +39,5 @@ pub use error::{LoadError, LoadErrors};
 pub use intents::parse_statements;
 pub use load::{File, load, parse, parse_layers, read_files};
 pub use meta::{Metadata, Object, ObjectRef, ServiceName, Source};
+pub use places::Places;
 pub use urls::{ModelUrls, urls};

@@ -11,6 +11,7 @@ use crate::error::{LoadError, LoadErrors};
 use crate::generate::generate;
 use crate::kinds;
 use crate::meta::{ObjectRef, Source};
+use crate::places::Places;
 
 /// Name and text of a file.
 pub type File = (Arc<str>, String);
@@ -189,14 +190,14 @@ fn assemble(layers: &[&[File]]) -> Result<Cluster, LoadErrors> {
         ..Cluster::default()
     };
     for document in merged.documents.iter().flatten() {
-        if let Err(error) = kinds::add(&mut cluster, document) {
-            errors.push(error);
-        }
+        kinds::add(&mut cluster, document, &mut errors);
     }
     if errors.is_empty() {
         generate(&mut cluster, &mut errors);
     }
     if errors.is_empty() {
+        let compiled = merged.documents.iter().flatten();
+        cluster.places = Places::of(compiled.filter(|document| kinds::is_compiled(document)));
         return Ok(cluster);
     }
     let order: Vec<&Arc<str>> = layers.iter().copied().flatten().map(|(n, _)| n).collect();

@@ -34,31 +34,44 @@ impl Text {
         }
     }
 
-    /// The line in the file of the deepest part of the path that exists.
+    /// The line in the file of the deepest part of the path that exists: of the
+    /// key, where that is a field.
     pub(crate) fn line_of(&self, path: &[Step]) -> Option<u32> {
+        self.lines_of(path).map(|(key, _)| key)
+    }
+
+    /// The lines in the file of the key and of the value.
+    fn lines_of(&self, path: &[Step]) -> Option<(u32, u32)> {
         let tree = self
             .tree
             .get_or_init(|| serde_saphyr::from_str_with_options(&self.text, options()).ok());
         let mut node = tree.as_ref()?;
+        let mut key = node.referenced;
         for step in path {
             let next = match (&node.value, step) {
-                (Shape::Map(entries), Step::Key(key)) => {
-                    entries.iter().find(|(k, _)| k == key).map(|(_, v)| v)
+                (Shape::Map(entries), Step::Key(name)) => entries
+                    .iter()
+                    .find(|(known, _)| known.value == *name)
+                    .map(|(known, value)| (known.referenced, value)),
+                (Shape::List(items), Step::Index(index)) => {
+                    items.get(*index).map(|item| (item.referenced, item))
                 }
-                (Shape::List(items), Step::Index(index)) => items.get(*index),
                 _ => None,
             };
-            let Some(next) = next else { break };
-            node = next;
+            let Some((at, next)) = next else { break };
+            (key, node) = (at, next);
         }
-        let line = u32::try_from(node.referenced.line()).ok()?;
-        Some(self.first.saturating_add(line.saturating_sub(1)))
+        let line = |at: serde_saphyr::Location| {
+            let line = u32::try_from(at.line()).ok()?;
+            Some(self.first.saturating_add(line.saturating_sub(1)))
+        };
+        Some((line(key)?, line(node.referenced)?))
     }
 
     /// The file's line for a line inside a text value: block scalars begin
     /// below their key, other values on its line.
     pub(crate) fn line_inside(&self, path: &[Step], inner: u32) -> Option<u32> {
-        let line = self.line_of(path)?;
+        let (_, line) = self.lines_of(path)?;
         let index = usize::try_from(line.saturating_sub(self.first)).ok()?;
         let text = self.text.lines().nth(index).unwrap_or_default();
         let (_, value) = text.split_once(':').unwrap_or(("", text));
@@ -73,7 +86,7 @@ impl Text {
 /// A YAML value without its scalars.
 #[derive(Debug)]
 enum Shape {
-    Map(Vec<(String, Spanned<Shape>)>),
+    Map(Vec<(Spanned<String>, Spanned<Shape>)>),
     List(Vec<Spanned<Shape>>),
     Leaf,
 }

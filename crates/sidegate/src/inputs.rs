@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use clap::ValueEnum as _;
 use resources::{Cluster, LoadErrors};
 
@@ -73,10 +72,16 @@ impl Inputs {
                 {
                     return Ok(Self::Example(example_named(name)?));
                 }
-                let wanted = paths.iter().any(|path| path.as_os_str() == "-");
-                let stdin = wanted.then(|| std::io::read_to_string(std::io::stdin()));
-                let stdin = stdin.transpose().context("standard input cannot be read")?;
-                Ok(Self::Paths { paths, stdin })
+                let wanted = paths.iter().find(|path| path.as_os_str() == "-");
+                let stdin = wanted.map(|path| resources::read_files(std::slice::from_ref(path)));
+                let stdin = stdin.transpose().map_err(|errors| {
+                    BadInput(errors.errors.iter().map(ToString::to_string).collect())
+                })?;
+                let stdin = stdin.and_then(|files| files.into_iter().next());
+                Ok(Self::Paths {
+                    paths,
+                    stdin: stdin.map(|(_, text)| text),
+                })
             }
         }
     }

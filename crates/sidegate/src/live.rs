@@ -13,7 +13,7 @@ use policy::{
     ServiceAccount, Settings, Snapshot, Workload,
 };
 use resources::mesh::ExtAuthzHttp;
-use resources::{Cluster, ServiceName};
+use resources::{Cluster, Places, ServiceName};
 use serving::{DesiredModel, Models};
 
 use crate::backends::{Backends, Inside, Override};
@@ -184,7 +184,7 @@ impl World {
 }
 
 fn wire(
-    cluster: Cluster,
+    mut cluster: Cluster,
     istio_version: Option<&str>,
     models: &Models,
     keeping: &Keeping,
@@ -194,6 +194,7 @@ fn wire(
 ) -> anyhow::Result<Live> {
     let settings = settings(&cluster, istio_version)?;
     let snapshot = compile(&cluster, &settings)?;
+    cluster.places = Places::default();
     let login = Login::open(&cluster, keeping, before)?;
     let inside = Inside {
         models: models.clone(),

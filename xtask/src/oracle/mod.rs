@@ -95,6 +95,10 @@ pub(crate) fn suite() -> Vec<Check> {
             Box::new(|| golden::record(true).map(|_| ())),
         ),
         (
+            "the recorded fields",
+            Box::new(|| crate::schemas::record(true).map(|_| ())),
+        ),
+        (
             "random clusters, the same every time",
             Box::new(random("1")),
         ),

@@ -61,9 +61,7 @@ fn our_own_object_is_strict() {
         "apiVersion: sidegate.dev/v1alpha1\nkind: Sidegate\nmetadata: {name: a, namespace: b}\n";
     check(
         &format!("{head}sepc: {{}}\n"),
-        &[
-            "f.yaml:1: Sidegate b/a: unknown field `sepc`, expected one of `apiVersion`, `kind`, `metadata`, `spec`, `status`",
-        ],
+        &["f.yaml:4: Sidegate b/a: sepc: unknown field `sepc`, did you mean `spec`?"],
     );
     check(
         &format!("{head}spec:\n  mode: strict\n"),

@@ -349,3 +349,144 @@ fn standard_input_is_a_layer() {
         .unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
 }
+
+/// A gateway with one route; what the rows below add comes behind it, from line 8 on.
+const AROUND: &str = "apiVersion: networking.istio.io/v1alpha3\nkind: Gateway\nmetadata: {name: g, namespace: ns}\n\
+spec: {selector: {istio: ingressgateway}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]}\n\
+---\napiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: ns, labels: {istio: ingressgateway}}\n---\n";
+
+fn policy(spec: &str) -> String {
+    format!(
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: a, namespace: ns}}\nspec:\n{spec}"
+    )
+}
+
+fn routes(spec: &str) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1beta1\nkind: VirtualService\nmetadata: {{name: v, namespace: ns}}\n\
+         spec:\n  hosts: [a.example.com]\n  gateways: [g]\n{spec}"
+    )
+}
+
+/// Errors (3), what is not decided for it (2), and warnings and findings.
+#[test]
+fn what_is_wrong_has_a_file_a_line_and_a_field() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.yaml");
+    let laughs: String = (0..9)
+        .map(|i| match i {
+            0 => "  a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned(),
+            i => format!(
+                "  a{i}: &a{i} [{}]\n",
+                vec![format!("*a{}", i - 1); 10].join(", ")
+            ),
+        })
+        .collect();
+    let regex = |regex: &str| {
+        routes(&format!(
+            "  http:\n  - match:\n    - uri:\n        regex: {regex}\n    route: [{{destination: {{host: b}}}}]\n"
+        ))
+    };
+    let mut failures = Vec::new();
+    for (yaml, code, expected) in [
+        (
+            policy("  action: DENNY\n  rules: [{}]\n"),
+            3,
+            "14: AuthorizationPolicy ns/a: spec.action: expected one of `ALLOW`, `DENY`, `AUDIT`, `CUSTOM`, found `DENNY`",
+        ),
+        (
+            policy("  action: DENY\n  rulez: [{}]\n"),
+            3,
+            "15: AuthorizationPolicy ns/a: spec.rulez: unknown field `rulez`, did you mean `rules`?",
+        ),
+        (
+            policy("  rules:\n  - from:\n    - source:\n        ipBlocks:\n        - 10.0.0.0/33\n"),
+            3,
+            "18: AuthorizationPolicy ns/a: spec.rules[0].from[0].source.ipBlocks[0]: expected an IP address or a network",
+        ),
+        (
+            policy("  rules:\n  - from:\n    - source: {remoteIpBlocks: [localhost]}\n"),
+            3,
+            "16: AuthorizationPolicy ns/a: spec.rules[0].from[0].source.remoteIpBlocks[0]: expected an IP address or a network",
+        ),
+        // RE2 takes it, the engine here does not.
+        (
+            regex("a\\Cb"),
+            2,
+            "19: VirtualService ns/v: spec.http[0].match[0].uri.regex: regex `a\\Cb`: `\\C`, any single byte, is RE2 but not understood here",
+        ),
+        // The engine here would take it, RE2 does not.
+        (
+            regex("a{1001}"),
+            2,
+            "19: VirtualService ns/v: spec.http[0].match[0].uri.regex: regex `a{1001}`: the repetition `{1001}`, which is more than 1000 times",
+        ),
+        (
+            policy("").replace("v1\n", "v1alpha9\n"),
+            0,
+            "10: AuthorizationPolicy ns/a: apiVersion: `security.istio.io/v1alpha9` is not a version that is read",
+        ),
+        (
+            policy("  selector: {matchLabels: {app: gone}}\n  action: DENY\n  rules: [{}]\n"),
+            0,
+            "AuthorizationPolicy ns/a (FILE:10), spec.selector.matchLabels",
+        ),
+        (
+            format!("{}---\n{}", policy("  rules: []\n"), policy("  action: DENY\n")),
+            3,
+            "16: AuthorizationPolicy ns/a: is already at FILE:10, expected it once",
+        ),
+        (
+            format!("kind: Any\napiVersion: x/v1\nspec: {}\n", "[".repeat(70) + &"]".repeat(70)),
+            3,
+            "12: not YAML: is nested deeper than 64 levels",
+        ),
+        (
+            format!("kind: Any\napiVersion: x/v1\nspec:\n{laughs}"),
+            3,
+            "not YAML: its anchors expand to too much",
+        ),
+        (
+            "apiVersion: networking.istio.io/v1alpha3\nkind: Gateway\nmetadata: {name: h, namespace: ns}\n\
+             spec:\n  servers:\n  - port: {number: 443, name: https, protocol: HTTPS}\n    hosts: ['*']\n    tls:\n      mode: SIMPEL\n"
+                .to_owned(),
+            3,
+            "18: Gateway ns/h: spec.servers[0].tls.mode: expected one of ",
+        ),
+    ] {
+        std::fs::write(&file, format!("{AROUND}{yaml}")).unwrap();
+        let name = file.display().to_string();
+        let output = sidegate(&["verify", &name]);
+        let told = stderr(&output) + &super::stdout(&output);
+        let expected = expected.replace("FILE", &name);
+        let expected = match expected.starts_with(|c: char| c.is_ascii_digit()) {
+            true => format!("{name}:{expected}"),
+            false => expected,
+        };
+        if !told.contains(&expected) || output.status.code() != Some(code) {
+            let found = output.status;
+            failures.push(format!("{expected}\n--- {code}, {found}:\n{told}"));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n====\n"));
+}
+
+/// A change that cannot be used leaves what was there in force, whole.
+#[test]
+fn nothing_of_a_wrong_change_is_applied() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.yaml");
+    let open = routes("  http: [{directResponse: {status: 418}}]\n");
+    std::fs::write(&file, format!("{AROUND}{open}")).unwrap();
+    let program = testkit::Start::new(SIDEGATE).arg(&file).start().unwrap();
+    let status = || super::outside(&program, "a.example.com", "/", &[]).status;
+    assert_eq!(status(), 418);
+    let closed = open.replace("418", "419");
+    let wrong = policy("  action: DENY\n  rulez: [{}]\n");
+    let new = folder.path().join("new");
+    std::fs::write(&new, format!("{AROUND}{closed}---\n{wrong}")).unwrap();
+    std::fs::rename(&new, &file).unwrap();
+    let expected = "c.yaml:23: AuthorizationPolicy ns/a: spec.rulez: unknown field `rulez`";
+    program.wait_for_stderr(expected).unwrap();
+    assert_eq!(status(), 418);
+}

@@ -161,10 +161,7 @@ impl Maker<'_> {
     }
 
     fn source(&mut self) -> Value {
-        let mut blocks = self.dice.some(BLOCKS, 2);
-        if self.features.on("odd-policies") && self.dice.percent(6) {
-            blocks.push("127.0.0.1/33".into());
-        }
+        let blocks = self.dice.some(BLOCKS, 2);
         let remote = self.features.on("proxies") && self.dice.percent(60);
         let field = self.negated(if remote { "remoteIpBlocks" } else { "ipBlocks" });
         json!({field: blocks})
