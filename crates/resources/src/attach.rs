@@ -162,7 +162,7 @@ fn deployment(cluster: &mut Cluster, gateway: &Object<KubeGateway>, services: &[
                 ports.push(ServicePort {
                     name: Some(listener.name.clone()),
                     port: listener.port,
-                    target_port: None,
+                    ..ServicePort::default()
                 });
             }
         }

@@ -6,7 +6,8 @@ use crate::core::{ConfigMap, Endpoints, Namespace, Secret, Service, ServiceAccou
 use crate::error::LoadError;
 use crate::gateway_api::{GatewayClass, KubeGateway, ReferenceGrant, Route};
 use crate::istio::{
-    AuthorizationPolicy, EnvoyFilter, Gateway, RequestAuthentication, VirtualService, WasmPlugin,
+    AuthorizationPolicy, EnvoyFilter, Gateway, PeerAuthentication, RequestAuthentication,
+    VirtualService, WasmPlugin,
 };
 use crate::kserve::{InferenceService, IngressConfig};
 use crate::mesh::MeshConfig;
@@ -40,6 +41,7 @@ pub struct Cluster {
     pub reference_grants: Vec<Object<ReferenceGrant>>,
     pub authorization_policies: Vec<Object<AuthorizationPolicy>>,
     pub request_authentications: Vec<Object<RequestAuthentication>>,
+    pub peer_authentications: Vec<Object<PeerAuthentication>>,
     pub destination_rules: Vec<Object<DestinationRule>>,
     pub envoy_filters: Vec<Object<EnvoyFilter>>,
     pub wasm_plugins: Vec<Object<WasmPlugin>>,
@@ -116,6 +118,7 @@ impl Cluster {
             + self.reference_grants.len()
             + self.authorization_policies.len()
             + self.request_authentications.len()
+            + self.peer_authentications.len()
             + self.destination_rules.len()
             + self.envoy_filters.len()
             + self.wasm_plugins.len()

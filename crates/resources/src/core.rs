@@ -15,8 +15,12 @@ pub struct Namespace {}
 pub struct Pod {
     /// ServiceAccount; Kubernetes fills in `default`.
     pub service_account_name: Option<String>,
+    /// It is in the network of its node, where no sidecar is put.
+    pub host_network: bool,
     /// Containers, for named ports.
     pub containers: Vec<Container>,
+    /// Containers that start before those, sidecars among them.
+    pub init_containers: Vec<Container>,
 }
 
 /// One container of a pod.
@@ -91,6 +95,8 @@ pub struct ServicePort {
     pub port: u16,
     /// Port of the pod; absent means `port`.
     pub target_port: Option<PortRef>,
+    /// What is spoken there; goes before what the name says.
+    pub app_protocol: Option<String>,
 }
 
 /// A port by number or by name.

@@ -437,6 +437,7 @@ fn http_port(target: Option<u16>) -> ServicePort {
         name: Some("http".into()),
         port: 80,
         target_port: target.map(PortRef::Number),
+        ..ServicePort::default()
     }
 }
 

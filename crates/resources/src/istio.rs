@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::l4::ConnectionRoute;
 use crate::meta::{Object, ServiceName};
+pub use crate::peer_authentication::{MutualTls, MutualTlsMode, PeerAuthentication};
 pub use crate::request_authentication::{ClaimToHeader, JwtHeader, JwtRule, RequestAuthentication};
 
 /// `networking.istio.io` Gateway.

@@ -116,6 +116,7 @@ fn read(cluster: &mut Cluster, document: &Document) -> Result<(), LoadError> {
         (SECURITY, "RequestAuthentication") => {
             cluster.request_authentications.push(spec(document)?);
         }
+        (SECURITY, "PeerAuthentication") => cluster.peer_authentications.push(spec(document)?),
         (GATEWAY_API, "GatewayClass") => cluster.gateway_classes.push(spec(document)?),
         (GATEWAY_API, "Gateway") => cluster.kube_gateways.push(spec(document)?),
         (GATEWAY_API, "HTTPRoute") => cluster.http_routes.push(spec(document)?),
@@ -135,7 +136,10 @@ fn is_read(group: &str, kind: &str) -> bool {
             kind,
             "Gateway" | "VirtualService" | "EnvoyFilter" | "ServiceEntry"
         ),
-        SECURITY => matches!(kind, "AuthorizationPolicy" | "RequestAuthentication"),
+        SECURITY => matches!(
+            kind,
+            "AuthorizationPolicy" | "RequestAuthentication" | "PeerAuthentication"
+        ),
         KSERVE => kind == "InferenceService",
         GATEWAY_API => matches!(
             kind,

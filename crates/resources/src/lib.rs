@@ -27,6 +27,7 @@ mod locate;
 pub mod mesh;
 pub mod meta;
 mod places;
+mod peer_authentication;
 pub mod proxy;
 mod request_authentication;
 mod schema;

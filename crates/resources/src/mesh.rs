@@ -20,6 +20,9 @@ pub struct MeshConfig {
     pub default_config: ProxyConfig,
     /// Path normalisation.
     pub path_normalization: PathNormalization,
+    /// Proxies speak mutual TLS with pods that have a sidecar; on unless
+    /// switched off.
+    pub enable_auto_mtls: Option<bool>,
     /// Default of `exportTo` for VirtualServices.
     pub default_virtual_service_export_to: Vec<String>,
 }

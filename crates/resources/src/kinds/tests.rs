@@ -157,6 +157,34 @@ fn null_fields_are_absent_but_null_conditions_are_not() {
 }
 
 #[test]
+fn mutual_tls_is_read_by_port() {
+    use crate::istio::MutualTlsMode::{Disable, Strict, Unset};
+    let peer = |spec: &str| {
+        load(&format!(
+            "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{name: a}}\nspec: {spec}\n"
+        ))
+    };
+    let cluster = peer("{mtls: {mode: STRICT}, portLevelMtls: {8080: {mode: DISABLE}, 9000: {}}}");
+    let cluster = cluster.unwrap();
+    let spec = &cluster.peer_authentications[0].spec;
+    assert_eq!(spec.mtls.unwrap().mode, Strict);
+    assert_eq!(spec.port_level_mtls[&8080].mode, Disable);
+    assert_eq!(spec.port_level_mtls[&9000].mode, Unset);
+    let errors = peer("{mtls: {mode: STRIKT}}").unwrap_err();
+    assert_eq!(errors.errors[0].field.as_deref(), Some("spec.mtls.mode"));
+}
+
+#[test]
+fn the_tls_of_a_port_goes_before_that_of_the_host() {
+    let rule = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a}\nspec: {host: a, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}, portLevelSettings: [{port: {number: 80}, tls: {}}]}}\n";
+    let cluster = load(rule).unwrap();
+    let policy = cluster.destination_rules[0].spec.traffic_policy.as_ref();
+    let policy = policy.unwrap();
+    assert_eq!(policy.tls_mode(80), Some("DISABLE"));
+    assert_eq!(policy.tls_mode(81), Some("ISTIO_MUTUAL"));
+}
+
+#[test]
 fn addresses_come_from_three_kinds() {
     let cluster = load(
         "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a-x1, namespace: team, labels: {kubernetes.io/service-name: a}}\nendpoints: [{addresses: [10.0.0.1]}, {addresses: [10.0.0.2], conditions: {ready: false}}]\nports: [{name: http, port: 8080}]\n---\napiVersion: v1\nkind: Endpoints\nmetadata: {name: b, namespace: team}\nsubsets: [{addresses: [{ip: 10.0.0.3}], ports: [{port: 80}]}]\n---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: c, namespace: team}\nspec: {hosts: [api.example.com], ports: [{name: https, number: 443}]}\n",
