@@ -33,7 +33,7 @@ type Batch struct {
 	Clusters   []Cluster `json:"clusters"`
 }
 
-// Cluster is one cluster and the gateway pod that is looked at.
+// Cluster is one cluster and the pod that is looked at.
 type Cluster struct {
 	Objects   []json.RawMessage `json:"objects"`
 	Mesh      json.RawMessage   `json:"mesh"`
@@ -44,6 +44,8 @@ type Cluster struct {
 	Proxy string `json:"proxy"`
 	// Address is the loopback address that stands for the pod.
 	Address string `json:"address"`
+	// Sidecar says that the pod is no gateway but has a sidecar, whose inbound side is looked at.
+	Sidecar bool `json:"sidecar"`
 }
 
 // Answer is what was written.
@@ -117,6 +119,9 @@ func translateBatch(batch Batch, authority *authority) (Answer, error) {
 	for index, config := range results {
 		if config == nil {
 			continue
+		}
+		if batch.Clusters[index].Sidecar {
+			config.listeners = inbound(config.listeners)
 		}
 		ports, err := files.add(index, batch.Clusters[index].Address, config)
 		answer.Clusters[index].Ports = ports

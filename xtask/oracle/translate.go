@@ -113,9 +113,13 @@ func generate(t test.Failer, options xds.FakeOptions, c Cluster) *Config {
 		}
 		own = (*model.NodeMetaProxyConfig)(merged)
 	}
+	kind := model.Router
+	if c.Sidecar {
+		kind = model.SidecarProxy
+	}
 	proxy := server.SetupProxy(&model.Proxy{
 		ID:              "gateway-under-test." + c.Namespace,
-		Type:            model.Router,
+		Type:            kind,
 		ConfigNamespace: c.Namespace,
 		DNSDomain:       c.Namespace + ".svc.cluster.local",
 		IPAddresses:     []string{c.Address},

@@ -27,6 +27,7 @@ pub(crate) fn own() -> Vec<PathBuf> {
         "filters.yaml",
         "routes.yaml",
         "tokens.yaml",
+        "workloads.yaml",
     ]
     .map(|name| folder.join(name))
     .to_vec()

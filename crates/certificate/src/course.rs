@@ -340,6 +340,9 @@ impl<'c, 's: 'c> Course<'c, 's> {
                 continue;
             };
             let Some(next) = self.snapshot.next_listener(destination) else {
+                if let Some(inside) = at.inside(destination) {
+                    self.sidecar(&inside.listener, route, cleaned);
+                }
                 self.may(End::Reaches, Some(route), cleaned);
                 continue;
             };
@@ -381,6 +384,26 @@ impl<'c, 's: 'c> Course<'c, 's> {
             for host in hosts {
                 self.crossing(&next, host, &there, Some(route), cleaned, hop + 1);
             }
+        }
+    }
+}
+
+impl<'s> Course<'_, 's> {
+    /// What a sidecar may do, which is not told apart: any request may be
+    /// refused there, and where somebody is asked nothing is known.
+    fn sidecar(&mut self, at: &ListenerView<'s>, route: RouteView<'s>, cleaned: bool) {
+        let asks = |step: &StepView<'_>| {
+            matches!(
+                step,
+                StepView::Gate { .. } | StepView::Custom { .. } | StepView::Authorizer(_)
+            )
+        };
+        self.may(End::Denied, Some(route), cleaned);
+        if self.snapshot.enforces() {
+            self.may(End::Token, Some(route), cleaned);
+        }
+        if !at.not_understood().is_empty() || at.steps().iter().any(asks) {
+            self.may(End::Unknown, Some(route), cleaned);
         }
     }
 }

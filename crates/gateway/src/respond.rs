@@ -146,6 +146,7 @@ pub(crate) fn denial(
         Refusal::Answer(answer) => reply(answer.clone()),
         Refusal::CheckFailed(status) => status_only(*status),
         Refusal::Closed => status_only(StatusCode::MISDIRECTED_REQUEST),
+        Refusal::Unreachable => status_only(StatusCode::SERVICE_UNAVAILABLE),
         Refusal::Loop => json(
             StatusCode::LOOP_DETECTED,
             "the routes lead in a circle",
@@ -194,7 +195,7 @@ fn grpc_denial(refusal: &Refusal) -> Response<Body> {
         }
         Refusal::CheckFailed(status) => grpc_status(from_http(*status), ""),
         Refusal::Loop => grpc_status(2, "the routes lead in a circle"),
-        Refusal::Closed => grpc_status(14, ""),
+        Refusal::Closed | Refusal::Unreachable => grpc_status(14, ""),
     }
 }
 

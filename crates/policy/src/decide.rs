@@ -149,6 +149,7 @@ impl<'a, T: Trace> Decision<'a, T> {
                 listener,
                 vhost,
                 route,
+                sender: None,
             };
             let route = match self.filters(at, &mut head, &mut caller)? {
                 Through::Answered(permit) => return Ok(*permit),
@@ -172,6 +173,7 @@ impl<'a, T: Trace> Decision<'a, T> {
             let draw = self.answers.draw();
             let (destination, next) = self.changes.follow(self.snapshot, route, &mut head, draw);
             if let Destination::Service { service, port } = &destination
+                && listener.sidecar.is_none()
                 && let Some(next) = next
             {
                 self.say(hop, Stage::Forward, || {
@@ -195,6 +197,10 @@ impl<'a, T: Trace> Decision<'a, T> {
                 let text = self.changes.describe(&destination, &head);
                 Step::new(hop, Stage::Forward, text, of(route))
             });
+            let answered = self.inside(hop + 1, listener, &destination, &mut head, &mut caller)?;
+            if let Some(permit) = answered {
+                return Ok(*permit);
+            }
             let cors = self.cors(route, &head);
             let mut permit = self.changes.permit(destination, caller, route);
             permit.cors = cors;

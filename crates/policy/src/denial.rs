@@ -39,6 +39,8 @@ pub enum Refusal {
     /// The connection is closed without an answer: no server for it, or one
     /// that does not take it.
     Closed,
+    /// A gateway gets no connection to where its route leads (503).
+    Unreachable,
 }
 
 impl Refusal {
@@ -52,6 +54,7 @@ impl Refusal {
             Self::CheckFailed(status) => *status,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::Closed => StatusCode::MISDIRECTED_REQUEST,
+            Self::Unreachable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }

@@ -194,7 +194,10 @@ fn root_namespace(cluster: &Cluster) -> &str {
 }
 
 /// The EnvoyFilters of these pods, in the order they are applied.
-fn applicable<'c>(cluster: &'c Cluster, pods: &GatewayPods) -> Vec<&'c Object<EnvoyFilter>> {
+pub(crate) fn applicable<'c>(
+    cluster: &'c Cluster,
+    pods: &GatewayPods,
+) -> Vec<&'c Object<EnvoyFilter>> {
     let root = root_namespace(cluster);
     let gateway = pods.labels.get("gateway.networking.k8s.io/gateway-name");
     let mut filters: Vec<&Object<EnvoyFilter>> = cluster

@@ -57,6 +57,8 @@ impl Changes {
             Destination::Service { service, port } => snapshot.own_listener(service, *port),
             _ => None,
         };
+        // Somebody on the way looks at the request again.
+        let goes_on = next.is_some() || snapshot.sidecar_of(&destination).is_some();
         // The most specific first: what the route sets wins.
         let levels = weighted.map(|w| (&w.request_headers, &w.response_headers));
         let levels = levels
@@ -65,13 +67,13 @@ impl Changes {
         for (request, response) in levels {
             self.request.extend(request);
             self.response.extend(response);
-            for change in request.iter().filter(|_| next.is_some()) {
+            for change in request.iter().filter(|_| goes_on) {
                 change.apply(&mut head.to_mut().headers);
             }
         }
         let of_weighted = weighted.and_then(|weighted| weighted.authority.as_ref());
         if let Some(authority) = of_weighted.or(route.authority.as_ref()) {
-            if next.is_some() {
+            if goes_on {
                 authority.as_ref().clone_into(&mut head.to_mut().authority);
             }
             self.authority = Some(Arc::clone(authority));
@@ -82,7 +84,7 @@ impl Changes {
                 Some(query) => format!("{path}?{query}"),
                 None => path.clone(),
             });
-            if next.is_some() {
+            if goes_on {
                 head.to_mut().path = path;
             }
         }

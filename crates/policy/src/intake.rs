@@ -21,6 +21,8 @@ pub(crate) struct Intake {
     /// Trusted proxies before the gateway.
     pub(crate) proxies: u32,
     certificates: Forwarded,
+    /// A sidecar's: where a request comes from is what its headers say.
+    pub(crate) inside: bool,
 }
 
 /// What becomes of headers with `_` in their names.
@@ -85,16 +87,37 @@ impl Intake {
                 Some("ALWAYS_FORWARD_ONLY") => Forwarded::Always,
                 _ => Forwarded::SanitizeSet,
             },
+            inside: false,
         };
         // The API server drops fields that the version does not have.
         if version >= IstioVersion::CONNECTION_SETTINGS {
-            intake.connections(&proxy.connection_settings);
+            let edge = proxy.connection_settings.profile.as_deref() == Some("EDGE");
+            intake.connections(&proxy.connection_settings, edge);
         }
         intake
     }
 
-    fn connections(&mut self, settings: &ConnectionSettings) {
-        let edge = settings.profile.as_deref() == Some("EDGE");
+    /// Of a sidecar: it is no edge, takes what came before it at its word and
+    /// knows clients by what they show.
+    pub(crate) fn of_sidecar(
+        proxy: &ProxyConfig,
+        normalization: Normalization,
+        version: IstioVersion,
+    ) -> Self {
+        let mut intake = Self {
+            paths: PathRules::of(normalization, version.dots_with_parameters()),
+            underscores: Underscores::Allow,
+            proxies: 0,
+            certificates: Forwarded::AppendForward,
+            inside: true,
+        };
+        if version >= IstioVersion::CONNECTION_SETTINGS {
+            intake.connections(&proxy.connection_settings, false);
+        }
+        intake
+    }
+
+    fn connections(&mut self, settings: &ConnectionSettings, edge: bool) {
         let or = |written: &Option<String>, default: &str| match written.as_deref() {
             None if edge => default.to_owned(),
             written => written.unwrap_or_default().to_owned(),
@@ -150,16 +173,19 @@ impl Intake {
     fn origin(&self, head: &mut RequestHead) {
         const FOR: &str = "x-forwarded-for";
         const PROTO: &str = "x-forwarded-proto";
-        let peer = head.peer.ip().to_canonical().to_string();
-        let before = head.headers.get_all(FOR).iter();
-        let before = before.map(|line| String::from_utf8_lossy(line.as_bytes()).into_owned());
-        let all: Vec<String> = before.chain([peer]).collect();
-        if let Ok(all) = HeaderValue::from_str(&all.join(",")) {
-            head.headers.insert(FOR, all);
+        if !self.inside {
+            let peer = head.peer.ip().to_canonical().to_string();
+            let before = head.headers.get_all(FOR).iter();
+            let before = before.map(|line| String::from_utf8_lossy(line.as_bytes()).into_owned());
+            let all: Vec<String> = before.chain([peer]).collect();
+            if let Ok(all) = HeaderValue::from_str(&all.join(",")) {
+                head.headers.insert(FOR, all);
+            }
         }
         let tls = head.connection.tls.is_some();
         let own = HeaderValue::from_static(if tls { "https" } else { "http" });
-        if self.proxies == 0 || !head.headers.contains_key(PROTO) {
+        let trusts = self.inside || self.proxies > 0;
+        if !trusts || !head.headers.contains_key(PROTO) {
             head.headers.insert(PROTO, own);
         }
         head.scheme = match head.header(PROTO) {
@@ -255,7 +281,9 @@ impl ListenerView<'_> {
             }
         }
         intake.origin(head);
-        Intake::internal(&mut head.headers);
+        if !intake.inside {
+            Intake::internal(&mut head.headers);
+        }
         let tls = self.listener.tls.as_ref().filter(|tls| tls.asks());
         let shown = tls
             .and(head.connection.tls.as_ref())

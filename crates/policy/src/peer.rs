@@ -63,6 +63,15 @@ impl<'a> Peer<'a> {
         }
     }
 
+    /// The same as a sidecar sees it, which takes what came before it at its
+    /// word (envoy without `use_remote_address`).
+    pub(crate) fn told_by(self, head: &RequestHead) -> Self {
+        Self {
+            remote: forwarded(head, 0).unwrap_or(self.direct),
+            ..self
+        }
+    }
+
     /// Whether any name of the certificate matches: every URI, every DNS name
     /// and the subject are tried (envoy `AuthenticatedMatcher`).
     pub(crate) fn is_called(&self, matcher: &Matcher) -> bool {
@@ -81,12 +90,17 @@ fn remote(head: &RequestHead, proxies: u32) -> Option<IpAddr> {
     if proxies == 0 {
         return None;
     }
+    forwarded(head, usize::try_from(proxies).ok()?)
+}
+
+/// The address that came before so many others in `x-forwarded-for`.
+fn forwarded(head: &RequestHead, before: usize) -> Option<IpAddr> {
     let lines = head.headers.get_all("x-forwarded-for").iter();
     let lines: Vec<String> = lines
         .map(|line| String::from_utf8_lossy(line.as_bytes()).into_owned())
         .collect();
     let all = lines.join(",");
-    let entry = all.rsplit(',').nth(usize::try_from(proxies).ok()?)?;
+    let entry = all.rsplit(',').nth(before)?;
     entry.trim_matches([' ', '\t']).parse().ok()
 }
 
@@ -100,6 +114,12 @@ impl TrustDomains {
         let mut all = vec![own.unwrap_or("cluster.local").to_owned()];
         all.extend(mesh.trust_domain_aliases.iter().cloned());
         Self(all)
+    }
+
+    /// What identities of the mesh begin with.
+    pub(crate) fn prefixes(&self) -> Vec<String> {
+        let all = self.0.iter();
+        all.map(|domain| format!("spiffe://{domain}/")).collect()
     }
 
     /// A principal of one of the domains, or of `cluster.local`, means all of

@@ -49,6 +49,16 @@ pub enum Destination {
     Reply(Reply),
 }
 
+impl Destination {
+    /// The Service and its port, where it is one.
+    pub(crate) fn service_port(&self) -> Option<(ServiceName, u16)> {
+        match self {
+            Self::Service { service, port } => Some((service.clone(), *port)),
+            Self::Host { .. } | Self::Login | Self::Reply(_) => None,
+        }
+    }
+}
+
 /// A ready answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {

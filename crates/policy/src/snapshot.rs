@@ -11,7 +11,7 @@ use resources::{Cluster, LoadError, ObjectRef, ServiceName, Source};
 use crate::access::{Owner, RouteAccess};
 use crate::authorization::{Authorization, authorization};
 use crate::chain::Chain;
-use crate::connection::ListenerId;
+use crate::connection::{Certificate, ListenerId};
 use crate::envoyfilter::Patches;
 use crate::index::Indexes;
 use crate::intake::Intake;
@@ -23,6 +23,7 @@ use crate::request::{Entrance, RequestHead};
 use crate::routepatch;
 use crate::rules::Action;
 use crate::settings::{IstioVersion, Problem, Settings};
+use crate::sidecars::{Account, Sidecar, SidecarWay};
 use crate::tables::Builder;
 use crate::tls::TlsServer;
 use crate::tokenrules::{TokenRule, token_rules};
@@ -44,6 +45,9 @@ pub struct Snapshot {
     local: Option<usize>,
     /// Services that are our own listeners: a route to one is followed in process.
     own: HashMap<(ServiceName, u16), usize>,
+    /// How many of the listeners are gateways'; sidecars follow.
+    pub(crate) gateway_listeners: usize,
+    pub(crate) sidecars: HashMap<(ServiceName, u16), SidecarWay>,
     pub(crate) settings: Settings,
     warnings: Vec<Problem>,
 }
@@ -72,6 +76,10 @@ pub(crate) struct Listener {
     pub(crate) indexes: Arc<Indexes>,
     /// Rules of RequestAuthentications, in the order in which they are tried.
     pub(crate) token_rules: Arc<[TokenRule]>,
+    /// Whom sidecars take these pods for.
+    pub(crate) account: Account,
+    /// Set where it is a sidecar's.
+    pub(crate) sidecar: Option<Sidecar>,
 }
 
 impl Snapshot {
@@ -118,6 +126,7 @@ impl Snapshot {
             snapshot.external = other.map(|(index, _)| index);
         }
         snapshot.take_sides(names.local.as_deref());
+        snapshot.add_sidecars(cluster, version, &mut warnings);
         for problems in [&mut errors, &mut warnings] {
             let found = std::mem::take(problems).into_iter();
             *problems = found.map(|p| p.located(&cluster.places)).collect();
@@ -145,6 +154,7 @@ impl Snapshot {
         let gateways = pods.gateways(cluster);
         let planned = planned(&gateways, &builder, warnings);
         let unmodelled = unmodelled(&gateways, pods);
+        let account = Account::of(cluster, pods);
         let connections = Arc::new(authorization.for_connections());
         let indexes = Arc::new(Indexes::new(&authorization.policies, &authorization.custom));
         let of_connections = Arc::new(Indexes::new(&connections.policies, &connections.custom));
@@ -235,6 +245,8 @@ impl Snapshot {
                 opaque,
                 indexes: Arc::clone(if opaque { &of_connections } else { &indexes }),
                 token_rules: Arc::clone(&token_rules),
+                account: account.clone(),
+                sidecar: None,
             });
         }
         patches.finish(&mut filter_warnings);
@@ -295,8 +307,8 @@ impl Snapshot {
 
     /// How many routes there are, over all listeners.
     pub fn route_count(&self) -> usize {
-        self.listeners
-            .iter()
+        let gateways = self.listeners.iter().take(self.gateway_listeners);
+        gateways
             .flat_map(|l| l.hosts.all())
             .map(|vh| vh.routes.len())
             .sum()
@@ -339,12 +351,16 @@ impl Snapshot {
         };
         Some(match (&listener.tls, tls) {
             (None, None) => Ok(listener),
+            (Some(_), None) if listener.takes_plain() => Ok(listener),
             // Whatever is not read passes.
             (None, Some(_)) if listener.opaque => Ok(listener),
             (Some(server), None) if !server.terminates => Ok(listener),
             (None, Some(_)) => Err(format!("{} speaks plain text", listener.describe())),
             (Some(_), None) => Err(format!("{} speaks TLS only", listener.describe())),
-            (Some(server), Some(client)) => match server.refuses(client) {
+            (Some(server), Some(client)) => match server.refuses(client).or_else(|| {
+                let sidecar = listener.sidecar.as_ref();
+                sidecar.and_then(|sidecar| sidecar.refuses(client))
+            }) {
                 None => Ok(listener),
                 Some(why) => Err(format!("{}: {why}", listener.describe())),
             },
@@ -483,12 +499,24 @@ impl Listener {
     }
 
     /// The other end of the connection of a request on its hop to here.
-    pub(crate) fn peer<'h>(&self, hop: u8, head: &'h RequestHead) -> Peer<'h> {
+    pub(crate) fn peer<'h>(
+        &self,
+        hop: u8,
+        head: &'h RequestHead,
+        sender: Option<&'h Certificate>,
+    ) -> Peer<'h> {
         if hop > 0 {
-            return Peer::behind(head, hop, self.intake.proxies);
+            return Peer {
+                certificate: sender,
+                ..Peer::behind(head, hop, self.intake.proxies)
+            };
         }
         let proxies = if self.opaque { 0 } else { self.intake.proxies };
-        Peer::of(head, self.tls.as_ref(), proxies)
+        let peer = Peer::of(head, self.tls.as_ref(), proxies);
+        match self.intake.inside && !self.opaque {
+            true => peer.told_by(head),
+            false => peer,
+        }
     }
 
     /// The object a step about this listener names.
@@ -496,8 +524,17 @@ impl Listener {
         self.gateways.first().cloned()
     }
 
+    /// Whether it is a sidecar's that takes plain text besides mutual TLS.
+    fn takes_plain(&self) -> bool {
+        let sidecar = self.sidecar.as_ref();
+        sidecar.is_some_and(|sidecar| sidecar.takes_plain)
+    }
+
     /// Names of the Gateways merged here.
     pub(crate) fn describe(&self) -> Arc<str> {
+        if self.sidecar.is_some() {
+            return format!("port {} of the sidecar of {}", self.port, self.id.gateway).into();
+        }
         let names: Vec<String> = self
             .gateways
             .iter()

@@ -66,11 +66,12 @@ pub enum RouteStep<'a> {
 }
 
 impl Snapshot {
-    /// What of the configuration is not understood and may change answers, with
-    /// the index of the listener.
+    /// What of the configuration is not understood and may change answers of
+    /// gateways, with the index of the listener.
     pub fn not_understood(&self) -> impl Iterator<Item = (usize, &NotUnderstood)> {
         self.listeners
             .iter()
+            .take(self.gateway_listeners)
             .enumerate()
             .flat_map(|(index, listener)| listener.not_understood.iter().map(move |n| (index, n)))
     }

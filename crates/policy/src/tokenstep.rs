@@ -36,7 +36,8 @@ impl<'a, T: Trace> Decision<'a, T> {
     ) -> Result<(Option<Verified>, Through<'a>), Stop> {
         let before = at.route;
         let tokens = self.check_tokens(at.hop, at.listener, head, caller)?;
-        if tokens.find_again {
+        // A sidecar has one route.
+        if tokens.find_again && at.listener.sidecar.is_none() {
             let claims = tokens.verified.as_ref().map(|v| &v.claims);
             let route = self.find_route(at.hop, at.vhost, head, claims);
             if let Some(answered) = self.entered(at.hop, before, route, head, caller)? {

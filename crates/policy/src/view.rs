@@ -105,8 +105,26 @@ pub struct Way<'a> {
 }
 
 impl Snapshot {
-    /// All listeners.
+    /// All listeners of gateways.
     pub fn listeners(&self) -> impl Iterator<Item = ListenerView<'_>> {
+        self.all_listeners().take(self.gateway_listeners)
+    }
+
+    /// The listeners of sidecars, which come after those.
+    pub fn sidecars(&self) -> impl Iterator<Item = ListenerView<'_>> {
+        self.all_listeners().skip(self.gateway_listeners)
+    }
+
+    pub(crate) fn view(&self, index: usize) -> Option<ListenerView<'_>> {
+        let listener = self.listeners.get(index)?;
+        Some(ListenerView {
+            snapshot: self,
+            listener,
+            index,
+        })
+    }
+
+    fn all_listeners(&self) -> impl Iterator<Item = ListenerView<'_>> {
         let all = self.listeners.iter().enumerate();
         all.map(|(index, listener)| ListenerView {
             snapshot: self,
@@ -148,7 +166,7 @@ impl Snapshot {
     /// Which of the servers of a listener takes connections that ask for a
     /// server name; `""` for none, as in plain text.
     pub fn listener_for(&self, id: &ListenerId, sni: &str) -> Option<ListenerView<'_>> {
-        let ranked = self.listeners().filter(|view| view.id() == id);
+        let ranked = self.all_listeners().filter(|view| view.id() == id);
         let ranked = ranked.filter_map(|view| {
             let rank = view.tls().map_or(Some(0), |tls| tls.is_for(sni))?;
             Some((rank, view))

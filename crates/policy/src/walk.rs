@@ -6,6 +6,7 @@ use crate::answers::{CheckId, Question};
 use crate::authorization::{Authorization, Custom};
 use crate::caller::Caller;
 use crate::chain::{Filter, FilterStep, Override};
+use crate::connection::Certificate;
 use crate::decide::{Decision, Granted, Stop, object, of};
 use crate::denial::Refusal;
 use crate::permit::{Destination, Permit};
@@ -24,6 +25,8 @@ pub(crate) struct Crossing<'a> {
     pub(crate) listener: &'a Listener,
     pub(crate) vhost: Option<&'a VirtualHost>,
     pub(crate) route: Option<&'a Route>,
+    /// Whom a sidecar takes the gateway for that sent the request on.
+    pub(crate) sender: Option<&'a Certificate>,
 }
 
 /// How a request leaves the filters of a listener.
@@ -48,6 +51,7 @@ impl<'a, T: Trace> Decision<'a, T> {
             listener,
             vhost,
             mut route,
+            sender,
         } = at;
         // A redirect to HTTPS stands in for the route, without its settings.
         let redirects = vhost.is_some_and(|vhost| vhost.require_tls) && head.scheme == Scheme::Http;
@@ -67,7 +71,7 @@ impl<'a, T: Trace> Decision<'a, T> {
             let facts = Facts {
                 head,
                 port: listener.port,
-                peer: listener.peer(hop, head),
+                peer: listener.peer(hop, head, sender),
                 verified: verified.as_ref(),
             };
             if let Some(Override::Rules(policy)) = here {
@@ -95,7 +99,7 @@ impl<'a, T: Trace> Decision<'a, T> {
                     let Some(custom) = listener.authorization.custom.get(*number) else {
                         continue;
                     };
-                    if self.gate(hop, listener, (*number, custom), head)? {
+                    if self.gate(at, (*number, custom), head)? {
                         gates |= gate_bit(*number);
                     }
                 }
@@ -186,17 +190,17 @@ impl<'a, T: Trace> Decision<'a, T> {
     /// what matches.
     fn gate(
         &mut self,
-        hop: u8,
-        listener: &Listener,
+        at: Crossing<'_>,
         (number, custom): (usize, &Custom),
         head: &RequestHead,
     ) -> Result<bool, Stop> {
+        let Crossing { hop, listener, .. } = at;
         let authorizer = &custom.authorizer;
         // CUSTOM runs before tokens are checked.
         let facts = Facts {
             head,
             port: listener.port,
-            peer: listener.peer(hop, head),
+            peer: listener.peer(hop, head, at.sender),
             verified: None,
         };
         for policy in &custom.denying {

@@ -146,7 +146,7 @@ impl GatewayPods {
         }
     }
 
-    fn of(cluster: &Cluster, workload: &Object<Workload>, scoped: bool) -> Self {
+    pub(crate) fn of(cluster: &Cluster, workload: &Object<Workload>, scoped: bool) -> Self {
         Self::new(
             cluster,
             format!("{}/{}", workload.meta.namespace, workload.meta.name).into(),
@@ -157,7 +157,7 @@ impl GatewayPods {
         )
     }
 
-    fn unnamed(
+    pub(crate) fn unnamed(
         cluster: &Cluster,
         namespace: &str,
         labels: BTreeMap<String, String>,

@@ -64,9 +64,7 @@ impl TrafficPolicy {
     pub fn tls_mode(&self, port: u16) -> Option<&str> {
         let mut ports = self.port_level_settings.iter();
         let of_port = ports.find(|p| p.port.number == port && p.tls.is_some());
-        let tls = of_port
-            .and_then(|p| p.tls.as_ref())
-            .or(self.tls.as_ref())?;
+        let tls = of_port.and_then(|p| p.tls.as_ref()).or(self.tls.as_ref())?;
         Some(tls.mode.as_deref().unwrap_or("DISABLE"))
     }
 }

@@ -1,7 +1,7 @@
 //! All requests of a configuration: which go where, and which do not.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use policy::{
@@ -44,6 +44,26 @@ pub enum Outcome<'s> {
     NoRoute,
     /// Not known: a path is rewritten by a regular expression.
     Unknown,
+    /// Not known: it depends on something about a sidecar.
+    Inside(Doubt),
+}
+
+/// What is not known about a sidecar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// Whether there is one.
+    Injection,
+    /// Who sends requests on to it, as its policies see that.
+    Sender,
+    /// What something that is not understood does there.
+    NotUnderstood,
+}
+
+impl Outcome<'_> {
+    /// Whether it is not known.
+    pub(crate) fn is_open(self) -> bool {
+        matches!(self, Self::Unknown | Self::Inside(_))
+    }
 }
 
 /// Requests that are treated alike.
@@ -61,6 +81,8 @@ pub(crate) struct Flow<'s> {
 pub(crate) struct Analysis<'s> {
     pub(crate) snapshot: &'s Snapshot,
     pub(crate) listeners: Vec<ListenerPart<'s>>,
+    /// Their indexes follow.
+    sidecars: Vec<ListenerPart<'s>>,
     /// What intents name: hosts and paths that divide the others.
     pub(crate) intents: Vec<Intent>,
     pub(crate) parts: RefCell<FxHashMap<PartKey, Rc<HostPart<'s>>>>,
@@ -90,9 +112,14 @@ impl<'s> Analysis<'s> {
             .listeners()
             .map(|view| ListenerPart::new(engine, snapshot, view))
             .collect();
+        let sidecars = snapshot
+            .sidecars()
+            .map(|view| ListenerPart::new(engine, snapshot, view))
+            .collect();
         Self {
             snapshot,
             listeners,
+            sidecars,
             intents: intents.to_vec(),
             parts: RefCell::default(),
             globals: RefCell::default(),
@@ -112,7 +139,10 @@ impl<'s> Analysis<'s> {
     }
 
     pub(crate) fn listener(&self, index: usize) -> Option<&ListenerPart<'s>> {
-        self.listeners.get(index)
+        match index.checked_sub(self.listeners.len()) {
+            None => self.listeners.get(index),
+            Some(index) => self.sidecars.get(index),
+        }
     }
 
     /// The virtual host with the classes of its authorities.
@@ -223,19 +253,18 @@ impl<'s> Analysis<'s> {
     /// Listeners that routes of a host lead to with the authority unchanged,
     /// and those that these lead to.
     pub(crate) fn next_listeners(&self, host: HostView<'s>) -> Vec<usize> {
-        let leads_on = host.routes().any(|route| {
-            let ways = route.ways();
-            ways.into_iter().any(|way| {
-                way.authority.is_none()
-                    && way
-                        .destination
-                        .is_some_and(|d| self.snapshot.next_listener(d).is_some())
-            })
-        });
+        let ways = host.routes().flat_map(|route| route.ways());
+        let kept = ways.filter(|way| way.authority.is_none());
+        let mut leads_on = false;
+        let mut sidecars = BTreeSet::new();
+        for destination in kept.filter_map(|way| way.destination) {
+            leads_on |= self.snapshot.next_listener(destination).is_some();
+            sidecars.extend(self.snapshot.next_sidecar(destination));
+        }
         if leads_on {
-            (0..self.listeners.len()).collect()
+            (0..self.listeners.len() + self.sidecars.len()).collect()
         } else {
-            Vec::new()
+            sidecars.into_iter().collect()
         }
     }
 
@@ -303,6 +332,7 @@ impl<'s> Analysis<'s> {
             cleaned: self.snapshot.enforces(),
             routes_only: false,
             cause: 0,
+            inside: None,
             seen,
         };
         walk.crossing(at, part, cell, side, at.domain, &mut Vec::new(), 0);
@@ -325,6 +355,7 @@ impl<'s> Analysis<'s> {
             routes_only: true,
             opaque: false,
             cause: 0,
+            inside: None,
             seen: &mut |_, seen| out.push(seen.flow(&part.authorities)),
         };
         walk.crossing(at, part, cell, side, at.domain, &mut Vec::new(), 0);
@@ -344,7 +375,7 @@ impl<'s> Analysis<'s> {
             out.push(seen.flow(&placed.1.authorities));
         });
         // What is not known overlaps what is.
-        out.sort_by_key(|flow| flow.outcome == Outcome::Unknown);
+        out.sort_by_key(|flow| flow.outcome.is_open());
         out
     }
 }

@@ -241,7 +241,7 @@ impl<'s> Comparison<'_, 's> {
         was: &Flow<'s>,
         flow: &Flow<'s>,
     ) {
-        if flow.outcome == Outcome::Unknown || was.outcome == Outcome::Unknown {
+        if flow.outcome.is_open() || was.outcome.is_open() {
             let unknown = [flow, was].into_iter();
             let unknown = unknown.filter_map(|f| not_followed(&f.trail, f.outcome));
             self.undecided.extend(unknown);

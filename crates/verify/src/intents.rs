@@ -228,7 +228,7 @@ impl Intent {
         let reaches = matches!(outcome, Outcome::Reaches(_));
         match (self.expect, outcome) {
             // What nobody knows breaks nothing; it is told apart.
-            (_, Outcome::Authorizer | Outcome::Unknown) => false,
+            (_, Outcome::Authorizer | Outcome::Unknown | Outcome::Inside(_)) => false,
             (Expect::Allow, outcome) => !reaches && outcome != Outcome::Answered,
             (Expect::Deny, _) => reaches,
             // A route, or the login itself, may answer in between.

@@ -21,6 +21,7 @@ mod engine;
 mod fix;
 mod fronts;
 mod globals;
+mod inside;
 mod intents;
 mod language;
 mod listener;
@@ -44,7 +45,7 @@ mod walk;
 mod witness;
 
 pub use alike::Contrast;
-pub use analysis::Outcome;
+pub use analysis::{Doubt, Outcome};
 pub use callers::Asker;
 pub use certify::certify;
 pub use claims::Claim;

@@ -70,7 +70,7 @@ impl Fate {
             Outcome::Authorizer => Self::Authorizer,
             Outcome::Denied => Self::Denied,
             Outcome::NoRoute => Self::NoRoute,
-            Outcome::Unknown => Self::Unknown,
+            Outcome::Unknown | Outcome::Inside(_) => Self::Unknown,
         }
     }
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use policy::{
-    Destination, HostView, Owner, RewriteView, RouteStep, RouteView, RuleAction, TestValue,
+    Destination, HostView, InsideView, ListenerView, Owner, RewriteView, RouteStep, RouteView,
+    RuleAction, TestValue,
 };
 
 use crate::analysis::{Analysis, MAX_HOPS, PROBED, compile};
@@ -64,6 +65,8 @@ pub(crate) struct WayPart<'s> {
     /// Where it goes on, by classes of the authority.
     pub(crate) next: Vec<(Set, Option<Rc<HostPart<'s>>>)>,
     pub(crate) next_listener: Option<usize>,
+    /// Where that is a sidecar: how it meets the gateway.
+    pub(crate) inside: Option<InsideView<'s>>,
     pub(crate) headers: Vec<(Dim, Vec<u16>)>,
     /// It puts a value of its own into the identity header.
     pub(crate) sets_identity: bool,
@@ -137,7 +140,8 @@ impl<'s> Analysis<'s> {
                     strings.add(path);
                 }
             }
-            let ways = self.ways(engine, view, &authorities, depth, &mut strings);
+            let from = &part.view;
+            let ways = self.ways(engine, (from, view), &authorities, depth, &mut strings);
             looks_further |= ways.iter().flat_map(|way| &way.next).any(|(_, next)| {
                 next.as_ref()
                     .is_some_and(|next| next.looks_at_paths(engine))
@@ -182,7 +186,7 @@ impl<'s> Analysis<'s> {
     fn ways(
         &self,
         engine: &mut Engine,
-        view: RouteView<'s>,
+        (from, view): (&ListenerView<'s>, RouteView<'s>),
         authorities: &Rc<[String]>,
         depth: usize,
         strings: &mut Strings,
@@ -191,10 +195,19 @@ impl<'s> Analysis<'s> {
         for way in view.ways() {
             // A Service that is not there is answered with an error.
             let destination = way.destination.filter(|_| !way.missing);
-            let next_listener = destination.and_then(|d| self.snapshot.next_listener(d));
+            let leads_on = |to| {
+                self.snapshot
+                    .next_listener(to)
+                    .filter(|_| !from.is_sidecar())
+            };
+            let gateway = destination.and_then(leads_on);
+            let inside = destination
+                .filter(|_| gateway.is_none())
+                .and_then(|to| from.inside(to));
+            let next_listener = gateway.or(inside.map(|inside| inside.listener.index()));
             let mut next: Vec<(Set, Option<Rc<HostPart<'s>>>)> = Vec::new();
             if let Some(listener) = next_listener
-                && depth + 1 < MAX_HOPS
+                && (inside.is_some() || depth + 1 < MAX_HOPS)
             {
                 next = self.next_parts(engine, listener, way.authority, authorities, depth);
                 for (_, part) in &next {
@@ -210,8 +223,10 @@ impl<'s> Analysis<'s> {
             let mut headers: Vec<(Dim, Vec<u16>)> = headers
                 .flat_map(|h| engine.universe.header_maps(h))
                 .collect();
-            if next_listener.is_some() {
-                headers.extend(engine.universe.sent_on());
+            match inside {
+                Some(inside) => headers.extend(engine.universe.known_as(inside.sender)),
+                None if gateway.is_some() => headers.extend(engine.universe.sent_on()),
+                None => {}
             }
             let sets_identity = way.headers.iter().any(|change| {
                 let (policy::HeaderChange::Set(name, _) | policy::HeaderChange::Remove(name)) =
@@ -226,6 +241,7 @@ impl<'s> Analysis<'s> {
                 destination,
                 next,
                 next_listener,
+                inside,
                 headers,
             });
         }

@@ -61,6 +61,6 @@ fn one(engine: &mut Engine, analysis: &Analysis<'_>, head: &RequestHead) -> Opti
         Outcome::Authorizer => Decided::Authorizer,
         Outcome::Denied => Decided::Denied,
         Outcome::NoRoute => Decided::NoRoute,
-        Outcome::Unknown => return None,
+        Outcome::Unknown | Outcome::Inside(_) => return None,
     })
 }

@@ -7,7 +7,7 @@ use policy::{Condition, Destination, HostView, RouteView, Snapshot, StepView};
 use rustc_hash::FxHashMap;
 
 use crate::alike::Alike;
-use crate::analysis::{Analysis, Outcome};
+use crate::analysis::{Analysis, Doubt, Outcome};
 use crate::cells::Partition;
 use crate::claims::{Claim, Place, ordinary_authorities};
 use crate::engine::Engine;
@@ -455,6 +455,15 @@ pub(crate) fn not_followed(trail: &[RouteView<'_>], outcome: Outcome<'_>) -> Opt
     let why = match outcome {
         Outcome::Unknown => {
             "what becomes of its rewritten paths at the next crossing is not followed"
+        }
+        Outcome::Inside(Doubt::Injection) => {
+            "whether the pods it leads to have a sidecar is not known, and policies would be asked there"
+        }
+        Outcome::Inside(Doubt::Sender) => {
+            "policies of the pods it leads to look at what is not known of the gateway: its address, its ServiceAccount, or whether requests come straight from it"
+        }
+        Outcome::Inside(Doubt::NotUnderstood) => {
+            "something in the sidecar of the pods it leads to is not understood"
         }
         Outcome::Authorizer => "what an external authorizer answers decides, and is not known",
         _ => return None,

@@ -100,7 +100,7 @@ pub(crate) fn gather(
     let claim = |name: &str| Attribute::Claim([name.to_owned()].into());
     for rule in snapshots
         .iter()
-        .flat_map(|s| s.listeners())
+        .flat_map(|s| s.listeners().chain(s.sidecars()))
         .flat_map(|listener| listener.token_rules())
     {
         let issuer = rule.keys().issuer.as_str();

@@ -144,7 +144,10 @@ impl Universe {
     /// be compared.
     pub(crate) fn of(snapshots: &[&Snapshot], callers: Callers) -> Self {
         let mut gathered = Gathered::default();
-        for listener in snapshots.iter().flat_map(|s| s.listeners()) {
+        for listener in snapshots
+            .iter()
+            .flat_map(|s| s.listeners().chain(s.sidecars()))
+        {
             gathered.servers(&listener);
             for rule in listener.rules() {
                 gathered.condition(&rule.condition);

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use policy::{Entrance, RewriteView, RouteView};
+use policy::{Destination, Entrance, RewriteView, RouteView};
 
 use crate::analysis::{Analysis, Flow, MAX_HOPS, Outcome};
 use crate::cells::Side;
@@ -51,25 +51,43 @@ pub(crate) struct Walk<'a, 's> {
     pub(crate) routes_only: bool,
     /// The rules that decided at the crossings before.
     pub(crate) cause: u64,
+    /// At a sidecar: where the gateway's route led.
+    pub(crate) inside: Option<&'s Destination>,
     pub(crate) seen: &'a mut dyn FnMut(&mut Engine, Seen<'_, 's>),
 }
 
 /// Where a set of requests is: one cell at one crossing of a listener.
 #[derive(Clone, Copy)]
-struct Crossing<'a, 's> {
+pub(crate) struct Crossing<'a, 's> {
     part: &'a HostPart<'s>,
-    at: At<'a, 's>,
+    pub(crate) at: At<'a, 's>,
 }
 
 impl<'s> Walk<'_, 's> {
-    fn emit(&mut self, trail: &[RouteView<'s>], outcome: Outcome<'s>, set: Set, front: FrontId) {
+    pub(crate) fn emit(
+        &mut self,
+        trail: &[RouteView<'s>],
+        outcome: Outcome<'s>,
+        set: Set,
+        front: FrontId,
+    ) {
         if set.is_none() {
             return;
         }
         let outcome = match outcome {
-            Outcome::Reaches(_) | Outcome::Authorizer | Outcome::Unknown => outcome,
+            Outcome::Reaches(_) | Outcome::Authorizer | Outcome::Unknown | Outcome::Inside(_) => {
+                outcome
+            }
             _ if self.opaque => Outcome::Denied,
             _ => outcome,
+        };
+        // The route of a sidecar is nothing that is written somewhere.
+        let (trail, outcome) = match (self.inside, trail) {
+            (Some(to), [before @ .., _]) => match outcome {
+                Outcome::Reaches(_) => (before, Outcome::Reaches(to)),
+                _ => (before, outcome),
+            },
+            _ => (trail, outcome),
         };
         let seen = Seen {
             trail,
@@ -356,33 +374,26 @@ impl<'s> Walk<'_, 's> {
             self.emit(trail, Outcome::Reaches(destination), set, front);
             return;
         };
+        if let Some(inside) = way.inside {
+            self.sidecar(
+                here,
+                (route, way),
+                (inside, destination),
+                branch,
+                set,
+                trail,
+            );
+            return;
+        }
         if hop + 1 == MAX_HOPS {
             // The routes lead in a circle.
             self.emit(trail, Outcome::Denied, set, front);
             return;
         }
-        let rewritten;
-        let next_cell = match route.view.rewrite() {
-            RewriteView::None => cell,
-            RewriteView::Prefix { from, to } => {
-                let Some(rest) = cell.text.strip_prefix(from) else {
-                    self.emit(trail, Outcome::Unknown, set, front);
-                    return;
-                };
-                rewritten = format!("{to}{rest}");
-                Cell {
-                    text: &rewritten,
-                    region: cell.region,
-                }
-            }
-            RewriteView::Whole(to) => Cell {
-                text: to,
-                region: false,
-            },
-            RewriteView::Regex => {
-                self.emit(trail, Outcome::Unknown, set, front);
-                return;
-            }
+        let mut rewritten = String::new();
+        let Some(next_cell) = rewrite(cell, route.view.rewrite(), &mut rewritten) else {
+            self.emit(trail, Outcome::Unknown, set, front);
+            return;
         };
         let Some(at) = self.analysis.listener(listener) else {
             return;
@@ -425,6 +436,7 @@ impl<'s> Walk<'_, 's> {
                 cleaned: self.cleaned,
                 routes_only: self.routes_only,
                 cause: cause(self.cause, front),
+                inside: None,
                 seen: &mut back,
             };
             walk.crossing(at, part, next_cell, &side, Set::ALL, trail, hop + 1);
@@ -432,13 +444,39 @@ impl<'s> Walk<'_, 's> {
     }
 }
 
+/// The cell as the next crossing sees it, where that is known.
+pub(crate) fn rewrite<'c>(
+    cell: Cell<'c>,
+    rewrite: RewriteView<'c>,
+    rewritten: &'c mut String,
+) -> Option<Cell<'c>> {
+    match rewrite {
+        RewriteView::None => Some(cell),
+        RewriteView::Prefix { from, to } => {
+            let rest = cell.text.strip_prefix(from)?;
+            *rewritten = format!("{to}{rest}");
+            Some(Cell {
+                text: rewritten,
+                region: cell.region,
+            })
+        }
+        RewriteView::Whole(to) => Some(Cell {
+            text: to,
+            region: false,
+        }),
+        RewriteView::Regex => None,
+    }
+}
+
 /// How the steps of a listener change headers.
-fn header_maps<'l>(listener: &'l ListenerPart<'_>) -> impl Iterator<Item = &'l (Dim, Vec<u16>)> {
+pub(crate) fn header_maps<'l>(
+    listener: &'l ListenerPart<'_>,
+) -> impl Iterator<Item = &'l (Dim, Vec<u16>)> {
     listener.steps.iter().flat_map(StepPart::header_maps)
 }
 
 /// The rules that decided so far, and those here.
-fn cause(before: u64, front: FrontId) -> u64 {
+pub(crate) fn cause(before: u64, front: FrontId) -> u64 {
     use std::hash::{Hash, Hasher};
     let mut hasher = rustc_hash::FxHasher::default();
     (before, front).hash(&mut hasher);

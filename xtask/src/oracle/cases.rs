@@ -193,6 +193,7 @@ fn job(suite: &Value, case: &Value) -> Result<Job> {
         proxy: text_of(request, "proxyConfig")
             .unwrap_or_default()
             .to_owned(),
+        sidecar: request.get("sidecar").and_then(Value::as_bool) == Some(true),
     };
     let mut sent = sent(request)?;
     let says = case.get("extAuthzBehaviour").unwrap_or(&Value::Null);
@@ -333,6 +334,9 @@ pub(crate) fn write(name: &str, job: &Job, observed: &Observed) -> String {
         }
         if let Some(tls) = &sent.tls {
             request["tls"] = json!({"sni": tls.sni, "clientUriSan": tls.identity});
+        }
+        if job.world.sidecar {
+            request["sidecar"] = json!(true);
         }
         if !job.world.proxy.is_empty() {
             request["proxyConfig"] = json!(job.world.proxy);

@@ -18,6 +18,7 @@ use super::world::{
 pub(crate) struct Decider {
     cluster: Cluster,
     snapshot: Snapshot,
+    sidecar: bool,
 }
 
 impl Decider {
@@ -31,7 +32,11 @@ impl Decider {
         if let Some(problem) = snapshot.warnings().iter().find(unclear) {
             return Err(problem.to_string());
         }
-        Ok(Self { cluster, snapshot })
+        Ok(Self {
+            cluster,
+            snapshot,
+            sidecar: world.sidecar,
+        })
     }
 
     /// Listener ports that are looked at.
@@ -70,9 +75,13 @@ impl Decider {
     }
 
     fn listener(&self, sent: &Sent) -> Option<ListenerView<'_>> {
-        self.snapshot.listeners().find(|listener| {
+        let is_it = |listener: &ListenerView<'_>| {
             listener.port() == sent.port && listener.id().gateway.ends_with(GATEWAY_UNDER_TEST)
-        })
+        };
+        match self.sidecar {
+            true => self.snapshot.sidecars().find(is_it),
+            false => self.snapshot.listeners().find(is_it),
+        }
     }
 
     fn decide(&self, sent: &Sent) -> Result<Observed, String> {
@@ -209,8 +218,12 @@ impl Decider {
             return;
         }
         observed.status = Some(200);
+        let inside = head.connection.listener.filter(|_| self.sidecar);
         observed.upstream = Some(Arrived {
-            at: format!("{}:{}", at.0, at.1),
+            at: match inside {
+                Some(listener) => Arrived::inside(listener.port),
+                None => format!("{}:{}", at.0, at.1),
+            },
             method: head.method.to_string(),
             target,
             host,

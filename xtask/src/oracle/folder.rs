@@ -122,6 +122,7 @@ pub(super) fn world(layers: &[Vec<File>]) -> Result<World> {
         namespace: namespace.unwrap_or("istio-system").to_owned(),
         env: std::collections::BTreeMap::new(),
         proxy: String::new(),
+        sidecar: false,
         objects: objects.into_iter().filter(seen_by_istio).collect(),
     })
 }

@@ -282,6 +282,7 @@ fn job(policies: Vec<Value>, domains: Value) -> Result<Job> {
         namespace: "foo".into(),
         env: BTreeMap::new(),
         proxy: String::new(),
+        sidecar: false,
     };
     world.objects.extend(policies);
     let ports: Vec<u16> = ports.into_iter().collect();

@@ -303,6 +303,7 @@ impl Manifests {
             namespace: namespace.to_owned(),
             env: BTreeMap::new(),
             proxy: String::new(),
+            sidecar: false,
         };
         super::folder::generated(&world.cluster()?, &mut world.objects)?;
         Ok(world)

@@ -111,13 +111,14 @@ impl Oracle {
         if let Some(line) = envoy.cannot_bind() {
             return Ok(Served::Taken(line));
         }
-        let clients = Clients::new(&folder, identities);
+        let mut clients = Clients::new(&folder, identities);
         let mut outcomes = Vec::new();
         let clusters = translated.clusters.into_iter().zip(translated.rejected);
         for (index, (job, (ports, rejected))) in jobs.iter().zip(clusters).enumerate() {
             let answers = ports.map(|_| {
                 let gateway = address(index);
                 self.peers.lead_back(job.world.ways_back(gateway));
+                clients.in_mesh(job.world.sidecar);
                 let requests = job.requests.iter();
                 requests
                     .map(|sent| send(&self.peers, &clients, gateway, sent))

@@ -17,14 +17,25 @@ use super::world::Tls;
 pub(crate) struct Clients {
     folder: std::path::PathBuf,
     identities: Vec<String>,
+    /// They speak as proxies of the mesh do.
+    in_mesh: bool,
 }
+
+/// What proxies of the mesh offer for HTTP, by which sidecars know them.
+const MESH: [&str; 3] = ["istio-http/1.1", "istio", "http/1.1"];
 
 impl Clients {
     pub(crate) fn new(folder: &Path, identities: Vec<String>) -> Self {
         Self {
             folder: folder.to_owned(),
             identities,
+            in_mesh: false,
         }
+    }
+
+    /// From now on they are proxies of the mesh, or are not.
+    pub(crate) fn in_mesh(&mut self, in_mesh: bool) {
+        self.in_mesh = in_mesh;
     }
 
     pub(crate) fn connect(
@@ -56,6 +67,9 @@ impl Clients {
                 )?
             }
         };
+        if self.in_mesh {
+            config.alpn_protocols = MESH.map(Vec::from).to_vec();
+        }
         config.enable_sni = tls.sni.is_some();
         let name = ServerName::try_from(tls.sni.clone().unwrap_or_else(|| "gateway".into()))?;
         let connection = ClientConnection::new(Arc::new(config), name)?;

@@ -29,6 +29,8 @@ pub(crate) struct World {
     pub(crate) env: BTreeMap<String, String>,
     /// The pod's annotation `proxy.istio.io/config`; empty for none.
     pub(crate) proxy: String,
+    /// The pod is no gateway but has a sidecar, whose inbound side is looked at.
+    pub(crate) sidecar: bool,
 }
 
 /// One request, as it is written to the socket.
@@ -276,6 +278,13 @@ impl World {
         for object in [mesh, pod, serving, istiod] {
             text.push_str(&format!("{object}\n---\n"));
         }
+        if self.sidecar {
+            let namespace = json!({
+                "apiVersion": "v1", "kind": "Namespace",
+                "metadata": {"name": self.namespace, "labels": {"istio-injection": "enabled"}},
+            });
+            text.push_str(&format!("{namespace}\n---\n"));
+        }
         text
     }
 
@@ -333,6 +342,7 @@ impl World {
             "namespace": self.namespace,
             "env": self.env,
             "proxy": self.proxy,
+            "sidecar": self.sidecar,
             "address": address.to_string(),
         })
     }
@@ -359,8 +369,14 @@ impl Arrived {
         let parts: Vec<&str> = cluster.split('|').collect();
         match parts.as_slice() {
             [.., "outbound", port, _, host] => format!("{host}:{port}"),
+            [.., "inbound", port, _, ""] => Self::inside(port),
             _ => cluster.to_owned(),
         }
+    }
+
+    /// A port of the pod itself.
+    pub(crate) fn inside(port: impl std::fmt::Display) -> String {
+        format!("the pod:{port}")
     }
 
     fn describe(&self) -> Value {

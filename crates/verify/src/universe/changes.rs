@@ -5,7 +5,7 @@ use policy::{Attribute, HeaderChange};
 use super::Universe;
 use crate::classes::Example;
 use crate::language::holds_for;
-use crate::mdd::Dim;
+use crate::mdd::{Dim, Set, Sets};
 
 impl Universe {
     /// How a fixed header value maps the classes of its dimension: for a
@@ -51,5 +51,46 @@ impl Universe {
         let plain = [Attribute::Sni, Attribute::Identity, Attribute::Scheme];
         let dims = plain.iter().filter_map(|a| self.by_attribute.get(a));
         dims.map(|dim| (*dim, vec![0; self.width(*dim)])).collect()
+    }
+
+    /// What a sidecar makes of the connection of a gateway: one of the name
+    /// that it knows the gateway by.
+    pub(crate) fn known_as(&self, sender: Result<Option<&str>, &str>) -> Vec<(Dim, Vec<u16>)> {
+        let name = sender.ok().flatten();
+        let mut all = Vec::new();
+        let plain = self.by_attribute.get(&Attribute::Sni);
+        all.extend(plain.map(|dim| (*dim, vec![0; self.width(*dim)])));
+        if let Some(dim) = self.by_attribute.get(&Attribute::Identity)
+            && let Some(info) = self.dimension(*dim)
+        {
+            let shown = match name {
+                Some(name) => Example::Lines(vec![name.to_owned()]),
+                None => Example::Absent,
+            };
+            let same = |example: &Example| {
+                (*example == Example::Absent) == name.is_none()
+                    && info
+                        .tests
+                        .iter()
+                        .all(|t| example.satisfies(t) == shown.satisfies(t))
+            };
+            let class = info.examples.iter().position(same);
+            let class = class.and_then(|class| u16::try_from(class).ok());
+            all.push((*dim, vec![class.unwrap_or(0); self.width(*dim)]));
+        }
+        all
+    }
+
+    /// Whether what a sidecar makes of requests depends on something that is
+    /// not known of the gateway: its address, the server name it asks for, and
+    /// its name, where that is a guess.
+    pub(crate) fn depends_on_sender(&self, sets: &Sets, set: Set, is_guess: bool) -> bool {
+        let unknown = [Attribute::PeerIp, Attribute::RemoteIp, Attribute::Sni];
+        let named = is_guess.then_some(Attribute::Identity);
+        let all = unknown.into_iter().chain(named);
+        let dims: Vec<Dim> = all
+            .filter_map(|a| self.by_attribute.get(&a).copied())
+            .collect();
+        sets.support(set).iter().any(|dim| dims.contains(dim))
     }
 }

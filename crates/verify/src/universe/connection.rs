@@ -46,7 +46,9 @@ impl Universe {
         };
         self.by_attribute.insert(Attribute::RemoteIp, remote);
         self.server_names(gathered.of(&Attribute::Sni));
-        let mut listeners = snapshots.iter().flat_map(|s| s.listeners());
+        let mut listeners = snapshots
+            .iter()
+            .flat_map(|s| s.listeners().chain(s.sidecars()));
         let asks = listeners.any(|listener| listener.tls().is_some_and(|tls| tls.asks()));
         self.identities(gathered.of(&Attribute::Identity), asks);
     }

@@ -15,6 +15,7 @@ mod connections;
 mod intents;
 mod reading;
 mod seed;
+mod sidecars;
 mod tokens;
 mod unused;
 

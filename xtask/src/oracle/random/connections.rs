@@ -11,7 +11,7 @@ use crate::oracle::world::Tls;
 pub(super) const SECURE: &str = "istio-system/secure";
 
 /// URIs in certificates of clients.
-const IDENTITIES: &[&str] = &[
+pub(super) const IDENTITIES: &[&str] = &[
     "spiffe://cluster.local/ns/foo/sa/bar",
     "spiffe://td2/ns/foo/sa/bar",
     "spiffe://cluster.local/ns/ns1/sa/sa",

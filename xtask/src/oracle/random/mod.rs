@@ -12,6 +12,7 @@ mod gateway_api;
 mod policies;
 mod requests;
 mod routes;
+mod sidecars;
 mod tokens;
 mod words;
 
@@ -25,7 +26,7 @@ use super::run::Job;
 use super::world::World;
 
 /// What clusters may be made of.
-pub(crate) const FEATURES: [&str; 27] = [
+pub(crate) const FEATURES: [&str; 28] = [
     "gateways",      // several Gateways, hosts with namespaces, upper case, httpsRedirect
     "routes",        // matches on everything, rewrite, redirect, direct response
     "headers",       // header operations of routes
@@ -53,6 +54,7 @@ pub(crate) const FEATURES: [&str; 27] = [
     "services",      // ports of several Services in front of the gateway
     "normalization", // path normalisation other than the default
     "odd-requests",  // odd targets, hosts, repeated headers
+    "sidecars",      // every fourth cluster: a pod with a sidecar instead, PeerAuthentications
 ];
 
 /// The features that are on.
@@ -96,6 +98,9 @@ impl Features {
 /// The cluster of that number, with its requests.
 pub(crate) fn job(seed: u64, number: u64, requests: usize, features: &Features) -> Job {
     let mut dice = Dice::new(seed, number);
+    if features.on("sidecars") && number % 4 == 3 {
+        return sidecars::job(dice, requests, features);
+    }
     let mut maker = Maker {
         dice: &mut dice,
         features,
@@ -134,6 +139,7 @@ pub(crate) fn job(seed: u64, number: u64, requests: usize, features: &Features) 
         namespace: "istio-system".into(),
         env,
         proxy,
+        sidecar: false,
     };
     let requests = (0..requests)
         .map(|_| requests::sent(&mut dice, features))

@@ -1,0 +1,133 @@
+//! The crossing of a sidecar, behind the gateway that sends a request on.
+
+use std::borrow::Cow;
+
+use http::StatusCode;
+use http::header::{HeaderValue, LOCATION};
+
+use crate::caller::Caller;
+use crate::decide::{Decision, Stop};
+use crate::denial::Refusal;
+use crate::path::{BadPath, Normalised};
+use crate::permit::{Destination, Permit, Reply};
+use crate::request::RequestHead;
+use crate::sidecars::Meeting;
+use crate::snapshot::Listener;
+use crate::trace::{Stage, Trace};
+use crate::walk::{Crossing, Through};
+
+impl<'a, T: Trace> Decision<'a, T> {
+    /// What the sidecar of a destination says, where there is one: nothing,
+    /// where the request gets through.
+    pub(crate) fn inside(
+        &mut self,
+        hop: u8,
+        from: &'a Listener,
+        destination: &Destination,
+        head: &mut Cow<'_, RequestHead>,
+        caller: &mut Caller,
+    ) -> Result<Option<Box<Permit>>, Stop> {
+        if from.sidecar.is_some() {
+            return Ok(None);
+        }
+        let Some((way, listener)) = self.snapshot.sidecar_of(destination) else {
+            return Ok(None);
+        };
+        let Some(sidecar) = &listener.sidecar else {
+            return Ok(None);
+        };
+        let object = || listener.object();
+        if let Some(why) = &sidecar.uncertain {
+            self.say(hop, Stage::Listener, || {
+                let text = format!(
+                    "whether {} has a sidecar is not known ({why}): none is assumed, and its policies are not asked",
+                    listener.id.gateway
+                );
+                (text, object())
+            });
+            return Ok(None);
+        }
+        self.say(hop, Stage::Listener, || {
+            (listener.describe().to_string(), object())
+        });
+        let sender = match way.meet(from, listener) {
+            Meeting::Takes(sender) => sender,
+            Meeting::Refuses(why) => return Err(Stop::deny(Refusal::Unreachable, why)),
+        };
+        self.say(hop, Stage::Listener, || {
+            let name = sender.and_then(|sender| sender.uris.first());
+            let text = match name {
+                Some(name) => format!("the gateway comes over mutual TLS, as `{name}`"),
+                None => "the gateway comes over plain text, as nobody".to_owned(),
+            };
+            (text, None)
+        });
+        let notes = listener.not_understood.iter();
+        let notes = notes.map(|note| format!("{}: {} is not understood", note.place, note.why));
+        let guesses = [&sidecar.sender_unclear, &from.account.guessed];
+        let guesses = guesses.into_iter().flatten().cloned();
+        for doubt in notes
+            .chain(guesses)
+            .chain(way.unclear(from).map(str::to_owned))
+        {
+            self.say(hop, Stage::Listener, || (doubt, object()));
+        }
+        if let Some(permit) = self.path_inside(listener, head)? {
+            return Ok(Some(permit));
+        }
+        let vhost = listener.hosts.select("");
+        let at = Crossing {
+            hop,
+            listener,
+            vhost,
+            route: vhost.and_then(|vhost| vhost.routes.first().map(|route| &**route)),
+            sender,
+        };
+        let through = self.filters(at, head, caller);
+        match through {
+            Ok(Through::Answered(permit)) => Ok(Some(permit)),
+            Ok(Through::Route(_)) => Ok(None),
+            // What closes a connection leaves the gateway without an answer.
+            Err(Stop::Denied(denial)) if listener.opaque => {
+                Err(Stop::deny(Refusal::Unreachable, denial.reason))
+            }
+            Err(stop) => Err(stop),
+        }
+    }
+
+    /// The path as the sidecar reads it, after the routes of the gateway.
+    fn path_inside(
+        &mut self,
+        listener: &Listener,
+        head: &mut Cow<'_, RequestHead>,
+    ) -> Result<Option<Box<Permit>>, Stop> {
+        if listener.opaque {
+            return Ok(None);
+        }
+        match listener.intake.paths.apply(&head.path) {
+            Ok(Normalised::Path(path)) => {
+                if path != head.path {
+                    head.to_mut().path = path;
+                    self.changes.target_is(head);
+                }
+                Ok(None)
+            }
+            Ok(Normalised::Redirect(path)) => {
+                head.to_mut().path = path;
+                let to = HeaderValue::from_str(&head.path_and_query());
+                let reply = Destination::Reply(Reply {
+                    status: StatusCode::TEMPORARY_REDIRECT,
+                    headers: to.into_iter().map(|to| (LOCATION, to)).collect(),
+                    body: bytes::Bytes::new(),
+                });
+                let response = std::mem::take(&mut self.changes.response);
+                let permit = Permit::reply(reply, response, listener.describe());
+                Ok(Some(Box::new(permit)))
+            }
+            Err(BadPath(why)) => Err(Stop::deny(
+                Refusal::CheckFailed(StatusCode::BAD_REQUEST),
+                why,
+            )),
+        }
+    }
+}

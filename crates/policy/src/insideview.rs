@@ -1,0 +1,83 @@
+//! What a sidecar makes of requests that a gateway sends on, to read.
+
+use crate::chain::FilterStep;
+use crate::permit::Destination;
+use crate::rules::Action;
+use crate::sidecars::Meeting;
+use crate::snapshot::{Listener, Snapshot};
+use crate::view::ListenerView;
+
+/// A sidecar, as requests of one gateway meet it.
+#[derive(Clone, Copy, Debug)]
+pub struct InsideView<'a> {
+    /// Its listener.
+    pub listener: ListenerView<'a>,
+    /// The name that it knows the gateway by, none over plain text; or why the
+    /// connection comes to nothing.
+    pub sender: Result<Option<&'a str>, &'static str>,
+    /// Whether that name is a guess.
+    pub is_guess: bool,
+    /// Whether it is not known that the pods have a sidecar: the decision
+    /// assumes none.
+    pub is_uncertain: bool,
+    /// Whether something there is not understood and may change answers.
+    pub is_unclear: bool,
+}
+
+impl Snapshot {
+    /// The sidecar that a destination is behind, by its index.
+    pub fn next_sidecar(&self, destination: &Destination) -> Option<usize> {
+        self.sidecars
+            .get(&destination.service_port()?)
+            .map(|way| way.listener)
+    }
+}
+
+impl<'a> ListenerView<'a> {
+    /// Whether it is a sidecar's.
+    pub fn is_sidecar(&self) -> bool {
+        self.listener.sidecar.is_some()
+    }
+
+    /// The sidecar that a destination is behind, where it can change what
+    /// becomes of requests of this gateway.
+    pub fn inside(&self, destination: &Destination) -> Option<InsideView<'a>> {
+        if self.is_sidecar() {
+            return None;
+        }
+        let (way, listener) = self.snapshot.sidecar_of(destination)?;
+        let sidecar = listener.sidecar.as_ref()?;
+        let sender = match way.meet(self.listener, listener) {
+            Meeting::Takes(shown) => {
+                let uri = shown.and_then(|shown| shown.uris.first());
+                Ok(uri.map(|uri| &**uri))
+            }
+            Meeting::Refuses(why) => Err(why),
+        };
+        let view = InsideView {
+            listener: self.snapshot.view(way.listener)?,
+            sender,
+            is_guess: sidecar.sender_unclear.is_some() || self.listener.account.guessed.is_some(),
+            is_uncertain: sidecar.uncertain.is_some(),
+            is_unclear: !listener.not_understood.is_empty() || way.unclear(self.listener).is_some(),
+        };
+        let matters = view.is_unclear || view.sender.is_err() || listener.decides();
+        matters.then_some(view)
+    }
+}
+
+impl Listener {
+    /// Whether some of its steps may end a request.
+    fn decides(&self) -> bool {
+        self.chain.filters.iter().any(|filter| match &filter.step {
+            FilterStep::Gate(_)
+            | FilterStep::Custom(_)
+            | FilterStep::Authorizer(_)
+            | FilterStep::Jwt
+            | FilterStep::Rules(_)
+            | FilterStep::Headers(_) => true,
+            FilterStep::Policies(action) => *action != Action::Audit && self.enforces(*action),
+            FilterStep::Access | FilterStep::Cors | FilterStep::Other | FilterStep::Router => false,
+        })
+    }
+}

@@ -1,0 +1,222 @@
+//! Policies of pods behind sidecars: the engine against the decision on random
+//! clusters, and claims that depend on what is not known.
+
+use verify::{Decided, Verdict};
+
+use crate::agreement::{BASE, Dice, policy, request, service};
+use crate::compile;
+
+const GATEWAY: &str = "cluster.local/ns/istio-system/sa/gateway";
+
+/// Two applications with a sidecar, and the gateway's own account.
+const PODS: &str = r#"
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: apps, labels: {istio-injection: enabled}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: gateway, namespace: istio-system}
+spec: {template: {metadata: {labels: {istio: gw}}, spec: {serviceAccountName: gateway}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: one, namespace: apps}
+spec: {template: {metadata: {labels: {app: one}}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: two, namespace: apps}
+spec: {template: {metadata: {labels: {app: two}}}}
+"#;
+
+fn with_pods() -> String {
+    let mut text = BASE.to_owned();
+    for (name, port) in [
+        ("one", "name: http, port: 80, targetPort: 8080"),
+        ("two", "name: tcp, port: 80, targetPort: 8081"),
+    ] {
+        text = text.replace(
+            &format!("metadata: {{name: {name}, namespace: apps}}\nspec: {{ports: [{{port: 80}}]}}"),
+            &format!("metadata: {{name: {name}, namespace: apps}}\nspec: {{selector: {{app: {name}}}, ports: [{{{port}}}]}}"),
+        );
+    }
+    text + PODS
+}
+
+/// A policy of the applications, about whom requests come from too.
+fn inner(dice: &mut Dice, index: usize) -> String {
+    let mut text = policy(dice, index).replace(
+        &format!("name: p{index}, namespace: istio-system"),
+        &format!("name: inner{index}, namespace: apps"),
+    );
+    let from = match dice.roll(6) {
+        0 => format!("principals: [{GATEWAY}]"),
+        1 => "principals: [cluster.local/ns/istio-system/sa/other]".to_owned(),
+        2 => "namespaces: [istio-system]".to_owned(),
+        3 => "notNamespaces: [istio-system]".to_owned(),
+        4 => "principals: ['*']".to_owned(),
+        _ => return text,
+    };
+    let source = format!("\n  - {{from: [{{source: {{{from}}}}}], ");
+    text = text.replacen("\n  - {", &source, 1);
+    text.replace(", }", "}")
+}
+
+fn cluster(seed: u64) -> (String, Dice) {
+    let mut dice = Dice(seed);
+    let mut text = with_pods();
+    if seed.is_multiple_of(5) {
+        text = text.replace(
+            "mode: as-written",
+            "mode: enforce, platform: {namespaces: [platform]}",
+        );
+    }
+    for index in 0..1 + dice.roll(4) {
+        text.push_str(&service(&mut dice, index));
+    }
+    for index in 0..dice.roll(3) {
+        text.push_str(&policy(&mut dice, index));
+    }
+    for index in 0..1 + dice.roll(3) {
+        text.push_str(&inner(&mut dice, index));
+    }
+    if dice.roll(2) == 0 {
+        let mode = dice.pick(&["STRICT", "DISABLE", "PERMISSIVE"]);
+        text.push_str(&format!("---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{name: all, namespace: apps}}\nspec: {{mtls: {{mode: {mode}}}}}\n"));
+    }
+    if dice.roll(4) == 0 {
+        let mode = dice.pick(&["DISABLE", "ISTIO_MUTUAL"]);
+        text.push_str(&format!("---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: one, namespace: apps}}\nspec: {{host: one, trafficPolicy: {{tls: {{mode: {mode}}}}}}}\n"));
+    }
+    (text, dice)
+}
+
+#[test]
+fn the_engine_says_what_the_decision_says_of_sidecars() {
+    let (mut compared, mut refused) = (0, 0);
+    for seed in 0..200 {
+        let (text, mut dice) = cluster(seed);
+        let snapshot = compile(&[&text]);
+        let heads: Vec<_> = (0..60).map(|_| request(&mut dice)).collect();
+        for (head, predicted) in heads.iter().zip(verify::predict(&snapshot, &heads)) {
+            let decided = verify::decision(&snapshot, head);
+            let Some(predicted) = predicted else {
+                continue;
+            };
+            compared += 1;
+            let inside = decided.steps.iter().any(|s| s.text.contains("sidecar of"));
+            refused += usize::from(inside && decided.verdict == Decided::Denied);
+            assert_eq!(
+                predicted, decided.verdict,
+                "seed {seed}: {head:?}\n{text}\n{:#?}",
+                decided.steps
+            );
+        }
+    }
+    assert!(compared > 7_000, "only {compared} were compared");
+    assert!(refused > 300, "only {refused} were refused inside");
+}
+
+const MODEL: &str = r#"
+apiVersion: v1
+kind: Service
+metadata: {name: gw, namespace: istio-system}
+spec: {selector: {istio: gw}, ports: [{port: 80, targetPort: 8081}]}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: in, namespace: istio-system}
+spec: {selector: {istio: gw}, servers: [{hosts: ["*"], port: {number: 8081, name: http, protocol: HTTP}}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: gateway, namespace: istio-system}
+spec: {template: {metadata: {labels: {istio: gw}}, spec: {serviceAccountName: gateway}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: m, namespace: team}
+spec: {selector: {app: m}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: m, namespace: team}
+spec: {template: {metadata: {labels: {app: m}}}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: m, namespace: team, labels: {serving.kserve.io/inferenceservice: m}}
+spec: {hosts: [m.test], gateways: [istio-system/in], http: [{route: [{destination: {host: m, port: {number: 80}}}]}]}
+---
+apiVersion: sidegate.dev/v1alpha1
+kind: Sidegate
+metadata: {name: sidegate, namespace: istio-system}
+spec: {mode: as-written, entrances: {local: istio-system/in}}
+"#;
+
+const ENABLED: &str = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: team, labels: {istio-injection: enabled}}\n";
+const PLAIN: &str = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: team}\n";
+
+fn policy_of(rules: &str) -> String {
+    format!(
+        "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: only, namespace: team}}\nspec: {{rules: [{rules}]}}\n"
+    )
+}
+
+/// Whether everybody inside reaches the model.
+fn workloads_are_answered(more: &[&str]) -> Verdict {
+    answered(&format!("{MODEL}{}", more.concat()))
+}
+
+fn answered(text: &str) -> Verdict {
+    let intents = "- {from: inside, to: {service: team/m}, expect: allow}\n";
+    let (_, verdicts) = crate::intents::ask(&[text], intents);
+    verdicts[0]
+}
+
+#[test]
+fn a_model_behind_a_policy_answers_whom_the_policy_lets_through() {
+    let gateways = policy_of("{from: [{source: {namespaces: [istio-system]}}]}");
+    let others = policy_of("{from: [{source: {namespaces: [other]}}]}");
+    for (more, expected) in [
+        (vec![ENABLED], Verdict::Holds),
+        (vec![ENABLED, &gateways], Verdict::Holds),
+        (vec![ENABLED, &others], Verdict::Violated),
+        // Without a sidecar nobody looks at the policy.
+        (vec![PLAIN, &others], Verdict::Holds),
+        // Without the namespace it is not known who would.
+        (vec![&others], Verdict::NotDecided),
+        (vec![&gateways], Verdict::Holds),
+    ] {
+        assert_eq!(workloads_are_answered(&more), expected, "{more:?}");
+    }
+}
+
+#[test]
+fn what_is_not_known_of_the_sender_proves_nothing() {
+    let account = format!("{{from: [{{source: {{principals: [{GATEWAY}]}}}}]}}");
+    let account = policy_of(&account);
+    assert_eq!(workloads_are_answered(&[ENABLED, &account]), Verdict::Holds);
+    // The gateway's own address is in no manifest.
+    let address = policy_of("{from: [{source: {ipBlocks: [10.0.0.0/8]}}]}");
+    let found = workloads_are_answered(&[ENABLED, &address]);
+    assert_eq!(found, Verdict::NotDecided);
+    // Nor is its account, where the YAML has no pods of it.
+    let without = MODEL.replace(
+        "kind: Deployment\nmetadata: {name: gateway",
+        "kind: Other\nmetadata: {name: gateway",
+    );
+    let found = answered(&format!("{without}{ENABLED}{account}"));
+    assert_eq!(found, Verdict::NotDecided);
+}
+
+#[test]
+fn plain_text_to_strict_pods_comes_to_nothing() {
+    let strict = "---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: all, namespace: team}\nspec: {mtls: {mode: STRICT}}\n";
+    let plain = "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: m, namespace: team}\nspec: {host: m, trafficPolicy: {tls: {mode: DISABLE}}}\n";
+    assert_eq!(workloads_are_answered(&[ENABLED, strict]), Verdict::Holds);
+    let found = workloads_are_answered(&[ENABLED, strict, plain]);
+    assert_eq!(found, Verdict::Violated);
+}
