@@ -116,6 +116,11 @@ impl<'c, 's: 'c> Course<'c, 's> {
         hop: usize,
     ) {
         let requires_tls = host.is_some_and(|host| host.requires_tls()) && at.tls().is_none();
+        if host.is_some_and(|host| at.may_choose_another(host)) {
+            // Which route it is in the end is not followed.
+            self.may(End::Unknown, last, cleaned);
+            return;
+        }
         for route in host.iter().flat_map(HostView::routes) {
             if self.broken {
                 return;
@@ -245,11 +250,16 @@ impl<'c, 's: 'c> Course<'c, 's> {
                     };
                     self.ends(refused, End::Denied, route, *cleaned)
                 }
-                StepView::Headers(changes) => {
+                StepView::Headers { changes, .. } => {
                     point.changes.extend(changes);
                     *cleaned |= changes.iter().any(cleans);
                     true
                 }
+                StepView::Fault if settled.is_some_and(|route| route.aborts()) => {
+                    self.may(End::Answered, route, *cleaned);
+                    false
+                }
+                StepView::Fault => true,
                 StepView::Cors => {
                     if settled.is_some_and(|route| route.answers_preflights()) {
                         self.may(End::Answered, route, *cleaned);
@@ -411,7 +421,7 @@ impl<'s> Course<'_, 's> {
 fn cleans(change: &policy::HeaderChange) -> bool {
     match change {
         policy::HeaderChange::Set(name, _) | policy::HeaderChange::Remove(name) => name == IDENTITY,
-        policy::HeaderChange::Add(..) => false,
+        policy::HeaderChange::Add(..) | policy::HeaderChange::AddIfAbsent(..) => false,
     }
 }
 

@@ -224,6 +224,13 @@ impl Point<'_> {
                     let text = String::from_utf8_lossy(v.as_bytes());
                     added = added.or(Truth::of(text_satisfies(value, &text)));
                 }
+                // Whether it was there before is not followed.
+                HeaderChange::AddIfAbsent(n, values) if *n == *name => {
+                    let mut texts = values.iter().map(|v| String::from_utf8_lossy(v.as_bytes()));
+                    if texts.any(|text| text_satisfies(value, &text)) {
+                        added = added.or(Truth::Maybe);
+                    }
+                }
                 HeaderChange::Remove(n) if *n == *name => return added,
                 _ => {}
             }
@@ -238,7 +245,12 @@ impl Point<'_> {
         if assumed.get(&absent) == Some(&false) {
             return added;
         }
-        look(Atom::new(&attribute, value, None), value, assumed, wanted)
+        added.or(look(
+            Atom::new(&attribute, value, None),
+            value,
+            assumed,
+            wanted,
+        ))
     }
 }
 

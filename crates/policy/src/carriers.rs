@@ -96,14 +96,9 @@ impl Carrier {
 
 fn header_values(headers: &HeaderMap, name: &str) -> Vec<String> {
     let values = headers.get_all(name).iter();
-    let values: Vec<String> = values
-        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-        .collect();
-    // Envoy keeps the values of this header as one.
-    if values.len() > 1 && name == "authorization" {
-        return vec![values.join(",")];
-    }
     values
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        .collect()
 }
 
 /// From the first character after the prefix that a token can have, to the

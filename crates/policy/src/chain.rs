@@ -51,7 +51,13 @@ pub(crate) enum FilterStep {
     /// Rules that an EnvoyFilter inserted.
     Rules(Arc<Policy>),
     /// Headers are changed.
-    Headers(Arc<[HeaderChange]>),
+    Headers {
+        changes: Arc<[HeaderChange]>,
+        /// Then the route is chosen anew.
+        chooses_again: bool,
+    },
+    /// Faults of routes are answered.
+    Fault,
     /// CORS preflights are answered.
     Cors,
     /// Nothing that concerns a decision, or nothing that is understood: that
@@ -114,7 +120,7 @@ impl Chain {
         filters.extend([
             Filter::new("envoy.filters.http.grpc_stats", FilterStep::Other),
             Filter::new("istio.alpn", FilterStep::Other),
-            Filter::new("envoy.filters.http.fault", FilterStep::Other),
+            Filter::new("envoy.filters.http.fault", FilterStep::Fault),
             Filter::new(CORS, FilterStep::Cors),
             Filter::new("istio.stats", FilterStep::Other),
             Filter::new(ROUTER, FilterStep::Router),
@@ -134,6 +140,7 @@ impl Chain {
                 FilterStep::Jwt
                     | FilterStep::Policies(_)
                     | FilterStep::Rules(_)
+                    | FilterStep::Fault
                     | FilterStep::Cors
                     | FilterStep::Router
             )
@@ -211,6 +218,17 @@ impl Overrides {
 }
 
 impl Filter {
+    /// Whether it changes headers before it asks for the route.
+    pub(crate) fn changes_headers_first(&self) -> bool {
+        matches!(
+            self.step,
+            FilterStep::Headers {
+                chooses_again: false,
+                ..
+            }
+        )
+    }
+
     /// Whether a request does not meet this filter.
     pub(crate) fn is_off(&self, here: Option<&Override>) -> bool {
         match here {

@@ -84,6 +84,15 @@ pub enum Attribute {
 }
 
 impl Condition {
+    /// Whether a test looks at such an attribute.
+    pub fn looks_at(&self, such: &dyn Fn(&Attribute) -> bool) -> bool {
+        match self {
+            Self::All(all) | Self::Any(all) => all.iter().any(|inner| inner.looks_at(such)),
+            Self::Not(inner) => inner.looks_at(such),
+            Self::Test(test) => such(&test.attribute),
+        }
+    }
+
     /// Always holds.
     pub fn always() -> Self {
         Self::All(Vec::new())

@@ -12,6 +12,8 @@ use crate::claims::Claims;
 use crate::denial::{Denial, Refusal};
 use crate::enforce::{self, Access};
 use crate::forward;
+use crate::inline;
+use crate::intake;
 use crate::opaque::Scope;
 use crate::permit::{Cors, Destination, HeaderChange, Permit};
 use crate::providers::Authorizer;
@@ -126,6 +128,9 @@ impl<'a, T: Trace> Decision<'a, T> {
             }
         };
         let mut head = Cow::Borrowed(head);
+        if inline::repeats(&head.headers) {
+            inline::join(&mut head.to_mut().headers);
+        }
         let mut caller = Caller::Anonymous;
         for hop in 0..MAX_HOPS {
             self.say(hop, Stage::Listener, || {
@@ -155,7 +160,7 @@ impl<'a, T: Trace> Decision<'a, T> {
                 Through::Answered(permit) => return Ok(*permit),
                 Through::Route(route) => route,
             };
-            if vhost.is_some_and(|vhost| vhost.require_tls) && head.scheme == Scheme::Http {
+            if vhost.is_some_and(|vhost| vhost.require_tls) && !head.came_by_https() {
                 return Ok(Permit::reply(
                     redirect::to_https(&head),
                     std::mem::take(&mut self.changes.response),
@@ -188,8 +193,8 @@ impl<'a, T: Trace> Decision<'a, T> {
                 listener = next;
                 // The next gateway is asked in plain text, and says so unless it
                 // trusts this one.
-                if head.scheme == Scheme::Https && next.intake.proxies == 0 {
-                    head.to_mut().scheme = Scheme::Http;
+                if head.scheme == Scheme::Https || head.came_by_https() {
+                    intake::sent_on(head.to_mut(), next.intake.proxies);
                 }
                 continue;
             }

@@ -109,6 +109,21 @@ impl Changes {
         }
     }
 
+    /// The answer of a fault, with the response headers of the route.
+    pub(crate) fn abort(&mut self, route: &Route, status: StatusCode, draw: u32) -> Destination {
+        if let RouteAction::Forward(all) = &route.action
+            && let Some(weighted) = choose(all, draw)
+        {
+            self.response.extend(&weighted.response_headers);
+        }
+        self.response.extend(&route.response_headers);
+        Destination::Reply(Reply {
+            status,
+            headers: vec![(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"))],
+            body: bytes::Bytes::from_static(b"fault filter abort"),
+        })
+    }
+
     /// The path and query are now those of the request.
     pub(crate) fn target_is(&mut self, head: &RequestHead) {
         self.path_and_query = Some(head.path_and_query());

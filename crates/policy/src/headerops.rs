@@ -102,6 +102,40 @@ impl Level {
     }
 }
 
+/// Changes of one level in the order that Envoy takes them (`HeaderParser`
+/// evaluateHeaders), with the names of headers of which that order is not
+/// known: whether a header is absent is looked at before others overwrite it.
+pub(crate) fn in_order(changes: Vec<HeaderChange>) -> (Vec<HeaderChange>, Vec<HeaderName>) {
+    let mut out: Vec<HeaderChange> = Vec::new();
+    for change in changes {
+        let same = |known: &&mut HeaderChange| match (&**known, &change) {
+            (HeaderChange::AddIfAbsent(a, _), HeaderChange::AddIfAbsent(b, _)) => a == b,
+            _ => false,
+        };
+        match (out.iter_mut().find(same), change) {
+            (Some(HeaderChange::AddIfAbsent(_, all)), HeaderChange::AddIfAbsent(_, more)) => {
+                all.extend(more);
+            }
+            (_, change) => out.push(change),
+        }
+    }
+    out.sort_by_key(|change| match change {
+        HeaderChange::Remove(_) => 0,
+        HeaderChange::AddIfAbsent(..) => 1,
+        HeaderChange::Set(..) => 2,
+        HeaderChange::Add(..) => 3,
+    });
+    let unclear = out.iter().filter_map(|change| match change {
+        HeaderChange::AddIfAbsent(name, _) => {
+            let sets = |c: &HeaderChange| matches!(c, HeaderChange::Set(n, _) if n == name);
+            out.iter().any(sets).then(|| name.clone())
+        }
+        _ => None,
+    });
+    let unclear = unclear.collect();
+    (out, unclear)
+}
+
 fn is_authority(name: &str) -> bool {
     name.eq_ignore_ascii_case("host") || name.eq_ignore_ascii_case(":authority")
 }
@@ -117,7 +151,7 @@ fn header_name(text: &str) -> Result<HeaderName, String> {
 
 /// The value, unless it is made of the request: values are format strings, in
 /// which `%%` is a percent sign.
-fn literal(text: &str) -> Option<String> {
+pub(crate) fn literal(text: &str) -> Option<String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('%') {
@@ -163,6 +197,7 @@ mod tests {
             .map(|change| match change {
                 HeaderChange::Set(name, _) => format!("set {name}"),
                 HeaderChange::Add(name, _) => format!("add {name}"),
+                HeaderChange::AddIfAbsent(name, _) => format!("default {name}"),
                 HeaderChange::Remove(name) => format!("remove {name}"),
             })
             .collect();

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::chain::{self, Filter, FilterStep};
 use crate::envoyrbac;
+use crate::headerops;
 use crate::lua;
 use crate::permit::HeaderChange;
 use crate::proto::{at, field, flag, items, names, number, text, type_name};
@@ -217,11 +218,11 @@ fn of_type(name: &str, config: &Value, context: &Context<'_>) -> (String, Kind) 
             Err(why) => opaque(why),
         },
         "lua" => match lua(config) {
-            Ok(changes) => headers(changes),
+            Ok(changes) => headers(changes, chooses_again(config)),
             Err(why) => opaque(why),
         },
         "header_mutation" => match header_mutation(config) {
-            Ok(changes) => headers(changes),
+            Ok(changes) => headers(changes, false),
             Err(why) => opaque(why),
         },
         "rbac" => match envoyrbac::read(config, context.object, context.source, context.version) {
@@ -242,19 +243,30 @@ fn of_type(name: &str, config: &Value, context: &Context<'_>) -> (String, Kind) 
     (canonical, kind)
 }
 
-fn headers(changes: Vec<HeaderChange>) -> Kind {
+fn headers(changes: Vec<HeaderChange>, chooses_again: bool) -> Kind {
     Kind::Step(if changes.is_empty() {
         FilterStep::Other
     } else {
-        FilterStep::Headers(changes.into())
+        FilterStep::Headers {
+            changes: changes.into(),
+            chooses_again,
+        }
     })
+}
+
+/// A script that changes headers makes Envoy forget the route, unless it is told
+/// not to (`lua_filter.cc` onHeadersModified, `clear_route_cache`).
+fn chooses_again(config: &Value) -> bool {
+    field(config, "clear_route_cache")
+        .and_then(Value::as_bool)
+        .unwrap_or(true)
 }
 
 fn lua(config: &Value) -> Result<Vec<HeaderChange>, String> {
     for name in names(config) {
         if !matches!(
             name.as_ref(),
-            "@type" | "inline_code" | "default_source_code" | "stat_prefix"
+            "@type" | "inline_code" | "default_source_code" | "stat_prefix" | "clear_route_cache"
         ) {
             return Err(format!("`{name}` of a Lua filter"));
         }
@@ -279,7 +291,7 @@ fn header_mutation(config: &Value) -> Result<Vec<HeaderChange>, String> {
         let Some(append) = field(mutation, "append") else {
             return Err("a header mutation".to_owned());
         };
-        changes.push(header_option(append)?);
+        changes.extend(header_option(append)?);
     }
     let odd = names(config).find(|name| !matches!(name.as_ref(), "@type" | "mutations"));
     if let Some(name) = odd {
@@ -288,20 +300,29 @@ fn header_mutation(config: &Value) -> Result<Vec<HeaderChange>, String> {
     Ok(changes)
 }
 
-/// `envoy.config.core.v3.HeaderValueOption` with a constant value.
-pub(crate) fn header_option(option: &Value) -> Result<HeaderChange, String> {
+/// `envoy.config.core.v3.HeaderValueOption` with a constant value; nothing where
+/// that is empty and so not put in.
+pub(crate) fn header_option(option: &Value) -> Result<Option<HeaderChange>, String> {
     let name = text(option, &["header", "key"]);
     let value = text(option, &["header", "value"]);
-    if value.contains('%') {
+    let Some(value) = headerops::literal(value) else {
         return Err(format!("a computed value of `{name}`"));
-    }
-    let append = match (text(option, &["append_action"]), field(option, "append")) {
-        ("APPEND_IF_EXISTS_OR_ADD", _) => true,
+    };
+    let action = text(option, &["append_action"]);
+    let append = match (action, field(option, "append")) {
+        ("APPEND_IF_EXISTS_OR_ADD" | "ADD_IF_ABSENT", _) => true,
         ("OVERWRITE_IF_EXISTS_OR_ADD", _) => false,
         ("", append) => append.and_then(Value::as_bool).unwrap_or(true),
         (other, _) => return Err(format!("`{other}` of `{name}`")),
     };
-    lua::change(if append { "add" } else { "replace" }, name, Some(value))
+    let change = match lua::change(if append { "add" } else { "replace" }, name, Some(&value))? {
+        HeaderChange::Add(name, value) if action == "ADD_IF_ABSENT" => {
+            HeaderChange::AddIfAbsent(name, vec![value])
+        }
+        change => change,
+    };
+    let kept = !value.is_empty() || flag(option, &["keep_empty_value"]);
+    Ok(kept.then_some(change))
 }
 
 /// Fields of `ExtAuthz` that are read, or that cannot change an answer.

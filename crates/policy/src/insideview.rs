@@ -75,9 +75,13 @@ impl Listener {
             | FilterStep::Authorizer(_)
             | FilterStep::Jwt
             | FilterStep::Rules(_)
-            | FilterStep::Headers(_) => true,
+            | FilterStep::Headers { .. } => true,
             FilterStep::Policies(action) => *action != Action::Audit && self.enforces(*action),
-            FilterStep::Access | FilterStep::Cors | FilterStep::Other | FilterStep::Router => false,
+            FilterStep::Access
+            | FilterStep::Fault
+            | FilterStep::Cors
+            | FilterStep::Other
+            | FilterStep::Router => false,
         })
     }
 }

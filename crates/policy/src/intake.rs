@@ -8,8 +8,9 @@ use resources::mesh::Normalization;
 use resources::proxy::{ConnectionSettings, ProxyConfig};
 
 use crate::connection::Certificate;
+use crate::inline;
 use crate::path::{BadPath, EscapedSlashes, Normalised, PathRules};
-use crate::request::{RequestHead, Scheme, split};
+use crate::request::{RequestHead, Scheme, absolute, split};
 use crate::settings::IstioVersion;
 use crate::view::ListenerView;
 
@@ -56,6 +57,8 @@ pub enum Unfit {
     Bad(&'static str),
     /// 400 before there is a request: in plain HTTP, to gRPC clients too.
     Unread(&'static str),
+    /// 403.
+    Forbidden(&'static str),
     /// 307 to this path, with its query.
     Redirect(String),
     /// The connection comes to nothing: no server for it, or one that does not
@@ -251,8 +254,9 @@ impl Intake {
 
 impl ListenerView<'_> {
     /// Lets a request arrive here as a client sent it, and makes of it what the
-    /// filters see: the target is split and normalised, headers about the
-    /// client are added, those that clients may not send are gone.
+    /// filters see: the target, in origin or absolute form, is split and
+    /// normalised, headers about the client are added, those that clients may
+    /// not send are gone.
     ///
     /// # Errors
     /// [`Unfit`] for requests that are answered before that.
@@ -267,8 +271,19 @@ impl ListenerView<'_> {
         }
         let intake = &self.listener.intake;
         intake.names(&mut head.headers)?;
+        inline::join(&mut head.headers);
+        let absolute = absolute(target);
+        let target = absolute.as_ref().map_or(target, |(.., path)| path);
         let (path, query) = split(target);
         head.query = query;
+        if let Some((scheme, authority, _)) = &absolute {
+            if *scheme == Scheme::Https && head.connection.tls.is_none() {
+                return Err(Unfit::Forbidden(
+                    "the target says https, the connection is plain",
+                ));
+            }
+            head.authority = (*authority).to_owned();
+        }
         match intake.paths.apply(path)? {
             Normalised::Path(path) => head.path = path,
             // Envoy redirects no gRPC client.
@@ -281,6 +296,9 @@ impl ListenerView<'_> {
             }
         }
         intake.origin(head);
+        if let Some((scheme, ..)) = absolute {
+            head.scheme = scheme;
+        }
         if !intake.inside {
             Intake::internal(&mut head.headers);
         }
@@ -291,6 +309,19 @@ impl ListenerView<'_> {
         intake.certificate(&mut head.headers, shown);
         Ok(())
     }
+}
+
+/// A request that one gateway sends to the next, in plain text and in origin
+/// form.
+pub(crate) fn sent_on(head: &mut RequestHead, proxies: u32) {
+    if proxies == 0 {
+        head.headers
+            .insert("x-forwarded-proto", HeaderValue::from_static("http"));
+    }
+    head.scheme = match head.came_by_https() {
+        true => Scheme::Https,
+        false => Scheme::Http,
+    };
 }
 
 /// Envoy `Grpc::Common::hasGrpcContentType`.

@@ -42,6 +42,7 @@ mod headerops;
 mod httpfilter;
 mod index;
 mod injection;
+mod inline;
 mod inside;
 mod insideview;
 mod intake;

@@ -246,6 +246,7 @@ mod tests {
                         HeaderChange::Add(name, value) => {
                             format!("{name}+{}", value.to_str().unwrap())
                         }
+                        HeaderChange::AddIfAbsent(name, _) => format!("?{name}"),
                         HeaderChange::Remove(name) => format!("-{name}"),
                     })
                     .collect();

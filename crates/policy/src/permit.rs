@@ -8,6 +8,7 @@ use resources::ServiceName;
 use smallvec::SmallVec;
 
 use crate::caller::Caller;
+use crate::inline;
 
 /// Leave to forward one request. There is no public constructor: whoever holds
 /// one got it from [`decide`](crate::decide).
@@ -77,6 +78,8 @@ pub enum HeaderChange {
     Set(HeaderName, HeaderValue),
     /// Add a value.
     Add(HeaderName, HeaderValue),
+    /// Add these values where there is none.
+    AddIfAbsent(HeaderName, Vec<HeaderValue>),
     /// Remove all values.
     Remove(HeaderName),
 }
@@ -118,14 +121,29 @@ pub struct Cors {
 }
 
 impl HeaderChange {
+    /// The header that changes.
+    pub fn name(&self) -> &HeaderName {
+        match self {
+            Self::Set(name, _)
+            | Self::Add(name, _)
+            | Self::AddIfAbsent(name, _)
+            | Self::Remove(name) => name,
+        }
+    }
+
     /// Applies the change.
     pub fn apply(&self, headers: &mut http::HeaderMap) {
         match self {
             Self::Set(name, value) => {
                 headers.insert(name.clone(), value.clone());
             }
-            Self::Add(name, value) => {
-                headers.append(name.clone(), value.clone());
+            Self::Add(name, value) => inline::append(headers, name, value),
+            Self::AddIfAbsent(name, values) => {
+                if !headers.contains_key(name) {
+                    for value in values {
+                        inline::append(headers, name, value);
+                    }
+                }
             }
             Self::Remove(name) => {
                 headers.remove(name);

@@ -110,8 +110,8 @@ pub(crate) fn check(
 }
 
 /// Header lists of a provider: exact, `x*` or `*x`, names in any case.
-fn is_listed(list: &[String], name: &str) -> bool {
-    list.iter().any(|entry| {
+pub(crate) fn is_listed<'l>(list: impl IntoIterator<Item = &'l String>, name: &str) -> bool {
+    list.into_iter().any(|entry| {
         let entry = entry.to_ascii_lowercase();
         match (entry.strip_suffix('*'), entry.strip_prefix('*')) {
             (Some(prefix), _) => name.starts_with(prefix),

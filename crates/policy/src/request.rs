@@ -71,6 +71,23 @@ impl Snapshot {
     }
 }
 
+/// Scheme, authority, and the rest of a target in absolute form.
+pub(crate) fn absolute(target: &str) -> Option<(Scheme, &str, Cow<'_, str>)> {
+    let (scheme, rest) = target.split_once("://")?;
+    let scheme = match scheme {
+        _ if scheme.eq_ignore_ascii_case("http") => Scheme::Http,
+        _ if scheme.eq_ignore_ascii_case("https") => Scheme::Https,
+        _ => return None,
+    };
+    let at = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(at)?;
+    let path = match path.starts_with('/') {
+        true => Cow::Borrowed(path),
+        false => Cow::Owned(format!("/{path}")),
+    };
+    Some((scheme, authority, path))
+}
+
 /// Path and query, without the fragment.
 pub(crate) fn split(target: &str) -> (&str, Option<String>) {
     let target = target.split_once('#').map_or(target, |(before, _)| before);
@@ -123,6 +140,16 @@ impl RequestHead {
     /// The first value of a header as text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Whether the client spoke TLS, by what `x-forwarded-proto` says: the scheme
+    /// of a target in absolute form may be another (envoy `config_impl.cc`
+    /// getRouteFromEntries).
+    pub(crate) fn came_by_https(&self) -> bool {
+        match self.header("x-forwarded-proto") {
+            Some(proto) if !proto.is_empty() => proto.eq_ignore_ascii_case("https"),
+            _ => self.scheme == Scheme::Https,
+        }
     }
 
     /// A person's browser opening a page: the only client a login redirect helps.

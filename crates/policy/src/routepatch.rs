@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::chain::{Chain, Overrides};
+use crate::chain::{Chain, FilterStep, Override, Overrides};
 use crate::envoyfilter::{Patch, Patches};
+use crate::headerops;
 use crate::httpfilter;
 use crate::lua;
 use crate::opaque::{NotUnderstood, Scope};
@@ -31,6 +32,15 @@ pub(crate) fn apply(
     problems: &mut Vec<Problem>,
 ) {
     let version = patches.version();
+    let fault = chain
+        .filters
+        .iter()
+        .position(|filter| filter.step == FilterStep::Fault);
+    if fault.is_none() {
+        for route in hosts.all_mut().flat_map(|host| &mut host.routes) {
+            Arc::make_mut(route).abort = None;
+        }
+    }
     let mut all: Vec<&mut Patch> = patches.routes().collect();
     let mut meant = Vec::new();
     for (index, patch) in all.iter_mut().enumerate() {
@@ -50,6 +60,7 @@ pub(crate) fn apply(
             patches: list,
             meant,
             chain,
+            fault,
             version,
             opaque,
             problems,
@@ -75,6 +86,8 @@ struct Table<'a, 'p> {
     /// Those that mean this route configuration.
     meant: Vec<usize>,
     chain: &'a Chain,
+    /// Its filter for faults.
+    fault: Option<usize>,
     version: IstioVersion,
     opaque: &'a mut Vec<NotUnderstood>,
     problems: &'a mut Vec<Problem>,
@@ -88,7 +101,8 @@ struct Table<'a, 'p> {
 struct Level<'p> {
     /// Key, configuration, and the patch it comes from.
     configs: Vec<(&'p str, &'p Value, usize)>,
-    headers: Vec<HeaderChange>,
+    /// With the patch they come from.
+    headers: Vec<(HeaderChange, usize)>,
 }
 
 impl<'p> Table<'_, 'p> {
@@ -220,11 +234,18 @@ impl<'p> Table<'_, 'p> {
             } else {
                 self.overrides(&own, level, whole, &host_name, scope)
             };
+            let is_off = |index: usize| matches!(route.overrides.get(index), Some(Override::Off));
+            if self.fault.is_some_and(is_off) {
+                route.abort = None;
+            }
             let levels = [&own, level, whole];
             if levels.iter().any(|changes| !changes.headers.is_empty()) {
-                let more = levels.iter().flat_map(|changes| &changes.headers);
-                let all = route.request_headers.iter().chain(more);
-                route.request_headers = all.cloned().collect();
+                // The route's own are of one level with what patches add to it.
+                let mut all = self.ordered(route.request_headers.to_vec(), &own, &host_name);
+                for level in [level, whole] {
+                    all.extend(self.ordered(Vec::new(), level, &host_name));
+                }
+                route.request_headers = all.into();
             }
             kept.push(shared_route);
         }
@@ -246,6 +267,25 @@ impl<'p> Table<'_, 'p> {
             }
         }
         host.routes = kept;
+    }
+
+    /// The header changes of one level, in Envoy's order.
+    fn ordered(
+        &mut self,
+        mut before: Vec<HeaderChange>,
+        level: &Level<'p>,
+        host: &str,
+    ) -> Vec<HeaderChange> {
+        before.extend(level.headers.iter().map(|(change, _)| change.clone()));
+        let (changes, unclear) = headerops::in_order(before);
+        for name in unclear {
+            let about = |(change, _): &&(HeaderChange, usize)| change.name() == name;
+            if let Some((_, index)) = level.headers.iter().rfind(about) {
+                let why = format!("a default and another value of `{name}` together");
+                self.not_understood(*index, &why, Scope::Host(host.to_owned()));
+            }
+        }
+        changes
     }
 
     fn not_understood(&mut self, index: usize, why: &str, scope: Scope) {
@@ -282,7 +322,9 @@ impl<'p> Table<'_, 'p> {
                 "request_headers_to_add" => {
                     for option in inner.as_array().into_iter().flatten() {
                         match httpfilter::header_option(option) {
-                            Ok(change) => level.headers.push(change),
+                            Ok(change) => {
+                                level.headers.extend(change.map(|change| (change, index)));
+                            }
                             Err(why) => self.not_understood(index, &why, scope.clone()),
                         }
                     }
@@ -290,7 +332,7 @@ impl<'p> Table<'_, 'p> {
                 "request_headers_to_remove" => {
                     for name in inner.as_array().into_iter().flatten() {
                         match lua::change("remove", name.as_str().unwrap_or_default(), None) {
-                            Ok(change) => level.headers.push(change),
+                            Ok(change) => level.headers.push((change, index)),
                             Err(why) => self.not_understood(index, &why, scope.clone()),
                         }
                     }

@@ -23,6 +23,8 @@ pub(crate) use crate::routematch::RouteCondition;
 pub(crate) struct Route {
     pub(crate) condition: RouteCondition,
     pub(crate) action: RouteAction,
+    /// The status that its fault answers every request with.
+    pub(crate) abort: Option<StatusCode>,
     pub(crate) request_headers: Arc<[HeaderChange]>,
     pub(crate) response_headers: Arc<[HeaderChange]>,
     /// Authority set by a rewrite or by a `Host` header operation.
@@ -118,7 +120,7 @@ impl Route {
             );
         }
         let mut operations = Operations::compile(http.headers.as_ref(), notes)?;
-        let mut action = RouteAction::compile(http, &condition, around, &mut operations, notes)?;
+        let action = RouteAction::compile(http, &condition, around, &mut operations, notes)?;
         let rewrite = http.rewrite.as_ref();
         if let Some(rewritten) = rewrite
             .and_then(|r| r.authority.clone())
@@ -126,15 +128,10 @@ impl Route {
         {
             operations.authority = Some(rewritten);
         }
-        let mut cors = match &http.cors_policy {
+        let cors = match &http.cors_policy {
             Some(policy) => Some(Arc::new(RouteCors::compile(policy)?)),
             None => None,
         };
-        if let Some(abort) = http.fault.as_ref().and_then(|fault| abort(fault, notes)) {
-            action = abort;
-            // Faults come before CORS.
-            cors = None;
-        }
         Ok(Self {
             rewrite: rewrite
                 .map(|r| PathRewrite::compile(r, &condition, http.gateway_api))
@@ -142,6 +139,7 @@ impl Route {
                 .flatten(),
             condition,
             action,
+            abort: http.fault.as_ref().and_then(|fault| abort(fault, notes)),
             request_headers: operations.request.changes().into(),
             response_headers: operations.response.changes().into(),
             authority: operations.authority.map(Into::into),
@@ -236,7 +234,7 @@ fn direct_response(direct: &DirectResponse) -> Result<RouteAction, String> {
 
 /// A fault that meets every request is an answer; one that meets some is a
 /// matter of chance and left out.
-fn abort(fault: &Fault, notes: &mut Vec<String>) -> Option<RouteAction> {
+fn abort(fault: &Fault, notes: &mut Vec<String>) -> Option<StatusCode> {
     let abort = fault.abort.as_ref()?;
     let share = abort.percentage.as_ref().map_or(0.0, |p| p.value);
     if share <= 0.0 {
@@ -244,10 +242,7 @@ fn abort(fault: &Fault, notes: &mut Vec<String>) -> Option<RouteAction> {
     }
     let status = abort.http_status.and_then(|s| StatusCode::from_u16(s).ok());
     match status {
-        Some(status) if share >= 100.0 => Some(RouteAction::Direct {
-            status,
-            body: "fault filter abort".to_owned(),
-        }),
+        Some(status) if share >= 100.0 => Some(status),
         _ => {
             notes.push("`fault.abort` is not understood and left out".into());
             None

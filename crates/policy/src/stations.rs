@@ -59,7 +59,8 @@ impl Listener {
                 )
             }
             FilterStep::Rules(policy) => format!("rules that {}", verb(policy.action)),
-            FilterStep::Headers(_) => "changes headers of the request".to_owned(),
+            FilterStep::Headers { .. } => "changes headers of the request".to_owned(),
+            FilterStep::Fault => "answers with the faults of routes".to_owned(),
             FilterStep::Cors => "answers CORS preflights".to_owned(),
             FilterStep::Other if filter.inserted_by.is_some() => {
                 "decides nothing that is understood".to_owned()

@@ -1,11 +1,14 @@
 //! The order in which a request meets what decides about it, to read.
 
 use crate::chain::{Filter, FilterStep, Override};
+use crate::conditions::Attribute;
 use crate::opaque::NotUnderstood;
 use crate::permit::HeaderChange;
+use crate::providers::is_listed;
+use crate::request::IDENTITY_HEADERS;
 use crate::rules::{Action, Policy};
 use crate::snapshot::Snapshot;
-use crate::view::{AuthorizerView, ListenerView, RuleAction, RuleView, rules};
+use crate::view::{AuthorizerView, HostView, ListenerView, RuleAction, RuleView, rules};
 
 /// One step of a listener, in the order in which a request meets them.
 #[derive(Clone, Debug)]
@@ -38,7 +41,14 @@ pub enum StepView<'a> {
         rules: Vec<RuleView<'a>>,
     },
     /// Request headers are changed.
-    Headers(&'a [HeaderChange]),
+    Headers {
+        /// How, in order.
+        changes: &'a [HeaderChange],
+        /// Then the route is chosen anew, by the headers as they are by then.
+        chooses_again: bool,
+    },
+    /// Requests of routes whose fault meets all of them are answered.
+    Fault,
     /// CORS preflights are answered.
     Cors,
     /// Nothing that concerns a decision.
@@ -96,6 +106,42 @@ impl<'a> ListenerView<'a> {
         filter.is_some_and(|filter| filter.disabled)
     }
 
+    /// Whether a request can have another route of this virtual host after a step
+    /// that has it chosen anew: a route looks at a header that may have changed
+    /// by then.
+    pub fn may_choose_another(&self, host: HostView<'a>) -> bool {
+        let changing = self.steps().into_iter().filter_map(|step| match step {
+            StepView::Headers {
+                changes,
+                chooses_again,
+            } => Some((changes, chooses_again)),
+            _ => None,
+        });
+        let changing: Vec<_> = changing.collect();
+        if !changing.iter().any(|(_, chooses_again)| *chooses_again) {
+            return false;
+        }
+        let authorizers = self.authorizers();
+        // Tokens are taken off, and who is no login service may change anything.
+        let any = self.token_rules().next().is_some() || authorizers.iter().any(|a| !a.is_login());
+        let enforces = self.snapshot.enforces();
+        let changed = |name: &str| {
+            let by_filter = changing.iter().flat_map(|(changes, _)| changes.iter());
+            let by_login = authorizers.iter().flat_map(|a| a.headers_to_upstream());
+            any || by_filter.into_iter().any(|change| change.name() == name)
+                || is_listed(by_login, name)
+                || enforces && IDENTITY_HEADERS.contains(&name)
+        };
+        let mut routes = host.routes();
+        routes.any(|route| {
+            route.condition().looks_at(&|attribute| match attribute {
+                Attribute::Header(name) => changed(name),
+                Attribute::Query(_) | Attribute::PathAndQuery | Attribute::Claim(_) => any,
+                _ => false,
+            })
+        })
+    }
+
     /// What a step is called in Envoy's configuration; empty for access levels.
     pub fn step_name(&self, step: usize) -> &'a str {
         let filter = self.listener.chain.filters.get(step);
@@ -148,7 +194,14 @@ impl<'a> ListenerView<'a> {
                 None => StepView::Other,
                 Some((action, rules)) => StepView::Rules { action, rules },
             },
-            FilterStep::Headers(changes) => StepView::Headers(changes),
+            FilterStep::Headers {
+                changes,
+                chooses_again,
+            } => StepView::Headers {
+                changes,
+                chooses_again: *chooses_again,
+            },
+            FilterStep::Fault => StepView::Fault,
             FilterStep::Cors => StepView::Cors,
             FilterStep::Other | FilterStep::Router => StepView::Other,
         }

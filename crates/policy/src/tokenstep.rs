@@ -15,7 +15,7 @@ use crate::settings::IstioVersion;
 use crate::snapshot::Listener;
 use crate::tokens::{self, Fault, Outcome, Said, Verified};
 use crate::trace::{Stage, Trace};
-use crate::walk::{Crossing, Through};
+use crate::walk::{Crossing, Through, same};
 
 /// What the tokens of a request say.
 #[derive(Default)]
@@ -56,7 +56,7 @@ impl<'a, T: Trace> Decision<'a, T> {
     /// With enforcement, what the access level of the new route says, and the
     /// identity that belongs to it: nobody gets by a claim to what the first
     /// route was not.
-    fn entered(
+    pub(crate) fn entered(
         &mut self,
         hop: u8,
         before: Option<&Route>,
@@ -67,18 +67,15 @@ impl<'a, T: Trace> Decision<'a, T> {
         if !self.snapshot.enforce {
             return Ok(None);
         }
-        let same = match (before, route) {
-            (Some(before), Some(route)) => std::ptr::eq(before, route),
-            (None, None) => true,
-            _ => false,
-        };
-        if !same {
+        if !same(before, route) {
             if let Some(before) = before {
                 let given = enforce::identity_headers(before.access.owner, caller);
                 let given = given.iter().flat_map(|given| given.iter());
                 let taken = given.filter_map(|change| match change {
                     HeaderChange::Set(name, _) => Some(HeaderChange::Remove(name.clone())),
-                    HeaderChange::Add(..) | HeaderChange::Remove(_) => None,
+                    HeaderChange::Add(..)
+                    | HeaderChange::AddIfAbsent(..)
+                    | HeaderChange::Remove(_) => None,
                 });
                 self.apply(head, &taken.collect());
             }

@@ -484,18 +484,26 @@ impl<'a> RouteView<'a> {
 
     /// Whether a CORS policy answers preflights here.
     pub fn answers_preflights(&self) -> bool {
-        self.0.cors.is_some()
+        self.0.cors.is_some() && !self.aborts()
+    }
+
+    /// Whether a fault answers every request, before CORS and what comes later.
+    pub fn aborts(&self) -> bool {
+        self.0.abort.is_some()
     }
 
     /// Where it leads; one way for each destination with a weight.
     pub fn ways(&self) -> Vec<Way<'a>> {
-        let RouteAction::Forward(all) = &self.0.action else {
-            return vec![Way {
-                destination: None,
-                missing: false,
-                authority: None,
-                headers: Vec::new(),
-            }];
+        let all = match &self.0.action {
+            RouteAction::Forward(all) if !self.aborts() => all,
+            _ => {
+                return vec![Way {
+                    destination: None,
+                    missing: false,
+                    authority: None,
+                    headers: Vec::new(),
+                }];
+            }
         };
         let with_weight = all.iter().filter(|w| w.weight > 0);
         with_weight

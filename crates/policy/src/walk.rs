@@ -11,10 +11,11 @@ use crate::decide::{Decision, Granted, Stop, object, of};
 use crate::denial::Refusal;
 use crate::permit::{Destination, Permit};
 use crate::providers::{self, Authorizer, AuthorizerKind, Outcome};
-use crate::request::{RequestHead, Scheme};
+use crate::request::RequestHead;
 use crate::routes::Route;
 use crate::rules::Facts;
 use crate::snapshot::Listener;
+use crate::tokens::Verified;
 use crate::trace::{Stage, Step, Trace};
 use crate::vhosts::VirtualHost;
 
@@ -54,10 +55,23 @@ impl<'a, T: Trace> Decision<'a, T> {
             sender,
         } = at;
         // A redirect to HTTPS stands in for the route, without its settings.
-        let redirects = vhost.is_some_and(|vhost| vhost.require_tls) && head.scheme == Scheme::Http;
+        let redirects = vhost.is_some_and(|vhost| vhost.require_tls) && !head.came_by_https();
         let mut verified = None;
         let mut gates = 0_u64;
+        // Whether access levels were asked about the route.
+        let mut accessed = false;
+        // Whether Envoy has forgotten the route: the next filter that asks for it
+        // has it chosen anew.
+        let mut forgotten = false;
         for (index, filter) in listener.chain.filters.iter().enumerate() {
+            if forgotten && !filter.changes_headers_first() {
+                forgotten = false;
+                let now = Crossing { route, ..at };
+                match self.choose_again(now, head, verified.as_ref(), accessed, caller)? {
+                    Through::Answered(permit) => return Ok(Through::Answered(permit)),
+                    Through::Route(found) => route = found,
+                }
+            }
             let settled = route.filter(|_| !redirects);
             let here = settled.and_then(|route| route.overrides.get(index));
             self.say_looked(|| listener.step(hop, index, filter, here));
@@ -80,6 +94,7 @@ impl<'a, T: Trace> Decision<'a, T> {
             }
             match &filter.step {
                 FilterStep::Access => {
+                    accessed = true;
                     let Some(route) = route.filter(|_| self.snapshot.enforce) else {
                         continue;
                     };
@@ -148,11 +163,26 @@ impl<'a, T: Trace> Decision<'a, T> {
                 FilterStep::Rules(policy) => {
                     self.policies(hop, std::iter::once(&**policy), facts)?;
                 }
-                FilterStep::Headers(changes) => {
+                FilterStep::Headers {
+                    changes,
+                    chooses_again,
+                } => {
                     self.say(hop, Stage::Policy, || {
                         (format!("filter `{}` changes headers", filter.name), None)
                     });
                     self.apply(head, changes);
+                    forgotten |= chooses_again;
+                }
+                FilterStep::Fault => {
+                    if let Some(route) = settled
+                        && let Some(status) = route.abort
+                    {
+                        let draw = self.answers.draw();
+                        let reply = self.changes.abort(route, status, draw);
+                        let caller = std::mem::replace(caller, Caller::Anonymous);
+                        let permit = self.changes.permit(reply, caller, route);
+                        return Ok(Through::Answered(Box::new(permit)));
+                    }
                 }
                 FilterStep::Cors => {
                     if let Some(route) = settled
@@ -168,6 +198,26 @@ impl<'a, T: Trace> Decision<'a, T> {
             }
         }
         Ok(Through::Route(route))
+    }
+
+    /// The route of a request whose headers have changed. With enforcement it is
+    /// asked about as the first one was.
+    fn choose_again(
+        &mut self,
+        at: Crossing<'a>,
+        head: &mut Cow<'_, RequestHead>,
+        verified: Option<&Verified>,
+        accessed: bool,
+        caller: &mut Caller,
+    ) -> Result<Through<'a>, Stop> {
+        let found = self.find_route(at.hop, at.vhost, head, verified.map(|v| &v.claims));
+        if accessed
+            && !same(at.route, found)
+            && let Some(answered) = self.entered(at.hop, at.route, found, head, caller)?
+        {
+            return Ok(answered);
+        }
+        Ok(Through::Route(found))
     }
 
     /// Only what would have decided something is worth a word.
@@ -342,6 +392,15 @@ impl<'a, T: Trace> Decision<'a, T> {
                 ))
             }
         }
+    }
+}
+
+/// Whether two routes are one.
+pub(crate) fn same(a: Option<&Route>, b: Option<&Route>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => std::ptr::eq(a, b),
+        (None, None) => true,
+        _ => false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What analyses share: the classes of requests, and sets of them.
 
-use policy::{ListenerView, Snapshot};
+use policy::{HeaderChange, ListenerView, Snapshot};
 use rustc_hash::FxHashMap;
 
 use crate::callers::{Callers, HELD_GOOD, HELD_NONE};
@@ -104,6 +104,18 @@ impl Engine {
             let kind = self.universe.dimension(*dim).map(|d| &d.kind);
             matches!(kind, Some(Kind::Claim(_) | Kind::Known))
         })
+    }
+
+    /// How a change of a header maps the classes of requests.
+    pub(crate) fn header_maps(&mut self, change: &HeaderChange) -> Vec<(Dim, Vec<u16>)> {
+        if let HeaderChange::AddIfAbsent(name, _) = change
+            && self.universe.tokens.are_in(name)
+        {
+            self.give_up(format!(
+                "a default for header `{name}`, which tokens are looked for in"
+            ));
+        }
+        self.universe.header_maps(change)
     }
 
     /// What the rules of a listener say about tokens.

@@ -144,6 +144,8 @@ pub(crate) enum StepKind {
         /// The identity header of the client is gone after it.
         cleans: bool,
     },
+    /// Requests of routes with a fault are answered.
+    Fault,
     /// CORS preflights are answered.
     Cors,
     /// Nothing that concerns an answer.
@@ -166,7 +168,7 @@ fn is_sent_to(snapshot: &Snapshot, view: ListenerView<'_>) -> bool {
 fn cleans(change: &HeaderChange) -> bool {
     match change {
         HeaderChange::Set(name, _) | HeaderChange::Remove(name) => name == IDENTITY,
-        HeaderChange::Add(..) => false,
+        HeaderChange::Add(..) | HeaderChange::AddIfAbsent(..) => false,
     }
 }
 
@@ -238,13 +240,11 @@ impl<'s> ListenerPart<'s> {
                         RuleAction::Custom => StepKind::Other,
                     }
                 }
-                StepView::Headers(changes) => StepKind::Headers {
-                    maps: changes
-                        .iter()
-                        .flat_map(|c| engine.universe.header_maps(c))
-                        .collect(),
+                StepView::Headers { changes, .. } => StepKind::Headers {
+                    maps: changes.iter().flat_map(|c| engine.header_maps(c)).collect(),
                     cleans: changes.iter().any(cleans),
                 },
+                StepView::Fault => StepKind::Fault,
                 StepView::Cors => StepKind::Cors,
                 StepView::Other => StepKind::Other,
             };

@@ -88,6 +88,12 @@ impl<'s> Analysis<'s> {
             return Some(known.clone());
         }
         let part = self.listener(listener)?;
+        if host.is_some_and(|host| part.view.may_choose_another(host)) {
+            engine.give_up(format!(
+                "a filter on {} changes headers and has the route chosen anew, and routes of `{name}` look at headers that may have changed by then",
+                part.view.describe()
+            ));
+        }
         let mut scope = Scope::default();
         let here = Here::of(&part.view);
         let rules = match host {
@@ -220,9 +226,8 @@ impl<'s> Analysis<'s> {
                 }
             }
             let headers = way.headers.iter();
-            let mut headers: Vec<(Dim, Vec<u16>)> = headers
-                .flat_map(|h| engine.universe.header_maps(h))
-                .collect();
+            let mut headers: Vec<(Dim, Vec<u16>)> =
+                headers.flat_map(|h| engine.header_maps(h)).collect();
             match inside {
                 Some(inside) => headers.extend(engine.universe.known_as(inside.sender)),
                 None if gateway.is_some() => headers.extend(engine.universe.sent_on()),

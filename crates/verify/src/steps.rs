@@ -37,6 +37,7 @@ pub(crate) struct StepsKey {
     routed: bool,
     settled: bool,
     answers_preflights: bool,
+    aborts: bool,
     entry: Entry,
 }
 
@@ -115,6 +116,7 @@ impl<'s> Analysis<'s> {
             routed: route.is_some(),
             settled: settled.is_some(),
             answers_preflights: settled.is_some_and(|route| route.view.answers_preflights()),
+            aborts: settled.is_some_and(|route| route.view.aborts()),
             entry,
         };
         let changed = settled.is_some_and(|route| !route.changes.is_empty());
@@ -300,6 +302,11 @@ impl<'s> Course<'_, 's> {
                 StepKind::Headers { maps: more, cleans } => {
                     maps.extend(more);
                     self.cleaned |= cleans;
+                }
+                StepKind::Fault => {
+                    if key.aborts {
+                        self.end(Outcome::Answered, self.left);
+                    }
                 }
                 StepKind::Cors => {
                     if key.answers_preflights {

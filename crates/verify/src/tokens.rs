@@ -507,10 +507,17 @@ impl TokenSpace {
         maps
     }
 
+    /// Whether tokens are looked for in that header.
+    pub(crate) fn are_in(&self, header: &http::HeaderName) -> bool {
+        let mut carriers = self.carriers.iter();
+        carriers.any(|(carrier, _)| {
+            matches!(carrier, Carrier::Header { name, .. } if header == name.as_str())
+        })
+    }
+
     /// What a change of a header does to the tokens in it.
     pub(crate) fn header_maps(&self, change: &policy::HeaderChange) -> Maps {
         use policy::HeaderChange as C;
-        let (C::Set(changed, _) | C::Add(changed, _) | C::Remove(changed)) = change;
         let mut maps = Vec::new();
         for (carrier, dim) in &self.carriers {
             let Carrier::Header { name, prefix } = carrier else {
@@ -520,9 +527,9 @@ impl TokenSpace {
                 String::from_utf8_lossy(value.as_bytes()).contains(prefix.as_str())
             };
             let map = match change {
-                _ if changed != name.as_str() => continue,
+                _ if change.name() != name.as_str() => continue,
                 C::Set(_, value) | C::Add(_, value) if holds(value) => vec![BAD; 3],
-                C::Add(..) => continue,
+                C::Add(..) | C::AddIfAbsent(..) => continue,
                 C::Set(..) | C::Remove(_) => vec![NONE; 3],
             };
             maps.push((*dim, map));

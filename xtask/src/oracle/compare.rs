@@ -75,7 +75,7 @@ pub(crate) fn kind(what: &str) -> String {
     let mut words = what.splitn(3, ": ");
     let first = words.next().unwrap_or_default();
     match first {
-        "status" => what.to_owned(),
+        "status" | "authorizers asked" => what.to_owned(),
         "check" | "upstream" => format!("{first} {}", words.next().unwrap_or_default()),
         _ => first.to_owned(),
     }

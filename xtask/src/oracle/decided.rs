@@ -78,10 +78,18 @@ impl Decider {
         let is_it = |listener: &ListenerView<'_>| {
             listener.port() == sent.port && listener.id().gateway.ends_with(GATEWAY_UNDER_TEST)
         };
-        match self.sidecar {
-            true => self.snapshot.sidecars().find(is_it),
-            false => self.snapshot.listeners().find(is_it),
+        if self.sidecar {
+            return self.snapshot.sidecars().find(is_it);
         }
+        let first = self.snapshot.listeners().find(is_it)?;
+        // Of the servers of a port, the one that takes the connection.
+        let sni = sent.tls.as_ref().and_then(|tls| tls.sni.as_deref());
+        let sni = sni.unwrap_or_default().to_ascii_lowercase();
+        Some(
+            self.snapshot
+                .listener_for(first.id(), &sni)
+                .unwrap_or(first),
+        )
     }
 
     fn decide(&self, sent: &Sent) -> Result<Observed, String> {
@@ -104,6 +112,10 @@ impl Decider {
         let head = match head(&listener, sent) {
             Ok(head) => head,
             Err(Unfit::Bad(_) | Unfit::Unread(_)) => return Ok(observed),
+            Err(Unfit::Forbidden(_)) => {
+                observed.status = Some(403);
+                return Ok(observed);
+            }
             Err(Unfit::Closed(_)) => {
                 observed.status = None;
                 return Ok(observed);
@@ -342,17 +354,6 @@ fn pair(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
 
 /// The request as it reaches the filters of the listener.
 fn head(listener: &ListenerView<'_>, sent: &Sent) -> Result<RequestHead, Unfit> {
-    // In absolute form the target's authority takes the place of Host.
-    let read = (!listener.is_opaque()).then_some(sent.target.as_str());
-    let absolute = read.and_then(|t| t.strip_prefix("http://")).map(|rest| {
-        rest.find(['/', '?', '#'])
-            .map_or((rest, ""), |at| rest.split_at(at))
-    });
-    let (authority, target) = match absolute {
-        Some((authority, path)) if path.starts_with('/') => (authority, path.to_owned()),
-        Some((authority, path)) => (authority, format!("/{path}")),
-        None => (sent.authority.as_str(), sent.target.clone()),
-    };
     let bad = || Unfit::Bad("no head of a request");
     let mut headers = HeaderMap::new();
     for (name, value) in &sent.headers {
@@ -373,7 +374,7 @@ fn head(listener: &ListenerView<'_>, sent: &Sent) -> Result<RequestHead, Unfit> 
         entrance: Entrance::External,
         method: Method::from_bytes(sent.method.as_bytes()).map_err(|_| bad())?,
         scheme: Scheme::Http,
-        authority: authority.to_owned(),
+        authority: sent.authority.clone(),
         path: String::new(),
         query: None,
         headers,
@@ -384,6 +385,6 @@ fn head(listener: &ListenerView<'_>, sent: &Sent) -> Result<RequestHead, Unfit> 
         },
         workload: None,
     };
-    listener.receive(&mut head, &target)?;
+    listener.receive(&mut head, &sent.target)?;
     Ok(head)
 }

@@ -172,18 +172,9 @@ pub(crate) fn is_transport_header(name: &str) -> bool {
 pub(crate) fn joined(mut headers: Vec<(String, String)>) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = Vec::new();
     headers.sort_by(|(a, _), (b, _)| a.cmp(b));
-    for (name, mut value) in headers {
-        if name == "authorization" {
-            // What Envoy keeps in one line gets nothing from an empty one.
-            let parts: Vec<&str> = value.split(',').filter(|part| !part.is_empty()).collect();
-            value = parts.join(",");
-        }
+    for (name, value) in headers {
         match found.last_mut() {
             Some((known, all)) if *known == name => {
-                if name == "authorization" && (all.is_empty() || value.is_empty()) {
-                    all.push_str(&value);
-                    continue;
-                }
                 all.push_str(if name == "cookie" { "; " } else { "," });
                 all.push_str(&value);
             }

@@ -1,5 +1,6 @@
 //! How gateways change a request on its way, in classes.
 
+use http::HeaderValue;
 use policy::{Attribute, HeaderChange};
 
 use super::Universe;
@@ -18,8 +19,7 @@ impl Universe {
 
     fn header_map(&self, change: &HeaderChange) -> Option<(Dim, Vec<u16>)> {
         use HeaderChange as C;
-        let (C::Set(name, _) | C::Add(name, _) | C::Remove(name)) = change;
-        let dim = self.header_dim(name.as_str())?;
+        let dim = self.header_dim(change.name().as_str())?;
         let info = self.dimension(dim)?;
         let holds_of = |lines: &[String]| -> Vec<bool> {
             let holds = |t| lines.iter().any(|line| holds_for(t, line));
@@ -33,13 +33,18 @@ impl Universe {
             });
             found.map_or(0, |i| u16::try_from(i).unwrap_or(0))
         };
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let map = info.examples.iter().map(|example| match change {
-            C::Set(_, value) => class_of(&[String::from_utf8_lossy(value.as_bytes()).into_owned()]),
+            C::Set(_, value) => class_of(&[text(value)]),
             C::Add(_, value) => {
                 let mut lines = example.lines().to_vec();
-                lines.push(String::from_utf8_lossy(value.as_bytes()).into_owned());
+                lines.push(text(value));
                 class_of(&lines)
             }
+            C::AddIfAbsent(_, values) => match example.lines() {
+                [] => class_of(&values.iter().map(text).collect::<Vec<_>>()),
+                lines => class_of(lines),
+            },
             C::Remove(_) => class_of(&[]),
         });
         Some((dim, map.collect()))

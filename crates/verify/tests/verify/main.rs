@@ -14,6 +14,7 @@ mod certificates;
 mod connections;
 mod intents;
 mod reading;
+mod scripts;
 mod seed;
 mod sidecars;
 mod tokens;
