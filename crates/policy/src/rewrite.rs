@@ -99,7 +99,11 @@ impl PathRewrite {
             Self::Regex {
                 pattern,
                 replacement,
-            } => pattern.replace_all(path, replacement.as_str()).into_owned(),
+            } => match pattern.replace_all(path, replacement.as_str()) {
+                // A new path that is empty is none.
+                new if new.is_empty() => path.to_owned(),
+                new => new.into_owned(),
+            },
         }
     }
 }
