@@ -150,6 +150,13 @@ impl<'c> Backings<'c> {
         found.into_iter().map(backing).collect()
     }
 
+    /// Whether pods of a workload have a sidecar.
+    pub(crate) fn of_workload(&self, workload: &Object<Workload>) -> Injected {
+        let spec = &workload.spec;
+        let namespace = &workload.meta.namespace;
+        self.injected(namespace, &spec.labels, &spec.annotations, Some(&spec.pod))
+    }
+
     fn found(&self, service: &Object<Service>, name: &ServiceName) -> Vec<Found<'c>> {
         let namespace = service.meta.namespace.as_str();
         let selector = &service.spec.selector;
@@ -163,18 +170,10 @@ impl<'c> Backings<'c> {
         let all = self.workloads.get(namespace).into_iter().flatten();
         let behind = all.filter(|w| !selector.is_empty() && selects(selector, &w.spec.labels));
         let found: Vec<Found<'c>> = behind
-            .map(|workload| {
-                let spec = &workload.spec;
-                Found {
-                    workload: Some(workload),
-                    labels: spec.labels.clone(),
-                    injected: self.injected(
-                        namespace,
-                        &spec.labels,
-                        &spec.annotations,
-                        Some(&spec.pod),
-                    ),
-                }
+            .map(|workload| Found {
+                workload: Some(workload),
+                labels: workload.spec.labels.clone(),
+                injected: self.of_workload(workload),
             })
             .collect();
         if !found.is_empty() {

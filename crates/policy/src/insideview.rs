@@ -1,6 +1,7 @@
 //! What a sidecar makes of requests that a gateway sends on, to read.
 
 use crate::chain::FilterStep;
+use crate::connection::{Certificate, ClientTls};
 use crate::permit::Destination;
 use crate::rules::Action;
 use crate::sidecars::Meeting;
@@ -37,6 +38,33 @@ impl<'a> ListenerView<'a> {
     /// Whether it is a sidecar's.
     pub fn is_sidecar(&self) -> bool {
         self.listener.sidecar.is_some()
+    }
+
+    /// Whether it is not known that the pods have it.
+    pub fn is_uncertain(&self) -> bool {
+        let sidecar = self.listener.sidecar.as_ref();
+        sidecar.is_some_and(|sidecar| sidecar.uncertain.is_some())
+    }
+
+    /// Whether plain text is taken: where nothing else is spoken, and by
+    /// sidecars beside mutual TLS.
+    pub fn takes_plain_text(&self) -> bool {
+        self.listener.tls.is_none() || self.listener.takes_plain()
+    }
+
+    /// Whether a sidecar takes no connection of a client that shows this name,
+    /// or of one that speaks plain text.
+    pub fn refuses(&self, name: Option<&str>) -> bool {
+        let Some(name) = name else {
+            return !self.takes_plain_text();
+        };
+        let client = ClientTls {
+            sni: None,
+            certificate: Some(Certificate::of(name)),
+        };
+        let sidecar = self.listener.sidecar.as_ref();
+        let foreign = sidecar.and_then(|sidecar| sidecar.refuses(&client));
+        self.listener.tls.is_none() || foreign.is_some()
     }
 
     /// The sidecar that a destination is behind, where it can change what

@@ -25,6 +25,7 @@ mod caller;
 mod carriers;
 mod chain;
 mod chainmerge;
+mod channel;
 mod claims;
 mod conditions;
 mod connection;
@@ -100,6 +101,7 @@ pub use answers::{
 };
 pub use caller::{Caller, Person, ServiceAccount, TokenError, TokenHolder, Workload};
 pub use carriers::Carrier;
+pub use channel::{Channel, Channels};
 pub use claims::{ClaimPath, Claims};
 pub use conditions::{Attribute, Condition, Test, TestValue};
 pub use connection::{Certificate, ClientTls, Connection, ListenerId};

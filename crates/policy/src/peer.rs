@@ -116,6 +116,12 @@ impl TrustDomains {
         Self(all)
     }
 
+    /// What a ServiceAccount is called in certificates of the mesh.
+    pub(crate) fn identity(&self, namespace: &str, account: &str) -> String {
+        let own = self.0.first().map_or("cluster.local", String::as_str);
+        format!("spiffe://{own}/ns/{namespace}/sa/{account}")
+    }
+
     /// What identities of the mesh begin with.
     pub(crate) fn prefixes(&self) -> Vec<String> {
         let all = self.0.iter();

@@ -99,14 +99,9 @@ impl Account {
             )),
         };
         let name = names.first().copied().unwrap_or(INGRESS);
-        let domain = cluster.mesh.trust_domain.as_deref();
-        let domain = domain.filter(|domain| !domain.is_empty());
+        let identity = TrustDomains::of(&cluster.mesh).identity(&pods.namespace, name);
         Self {
-            certificate: Certificate::of(&format!(
-                "spiffe://{}/ns/{}/sa/{name}",
-                domain.unwrap_or("cluster.local"),
-                pods.namespace
-            )),
+            certificate: Certificate::of(&identity),
             guessed,
         }
     }

@@ -525,7 +525,7 @@ impl Listener {
     }
 
     /// Whether it is a sidecar's that takes plain text besides mutual TLS.
-    fn takes_plain(&self) -> bool {
+    pub(crate) fn takes_plain(&self) -> bool {
         let sidecar = self.sidecar.as_ref();
         sidecar.is_some_and(|sidecar| sidecar.takes_plain)
     }

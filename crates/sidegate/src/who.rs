@@ -10,10 +10,13 @@ use serde::Deserialize as _;
 use serde::de::value::{Error, StrDeserializer};
 use serde_json::json;
 
+use self::straight::Straight;
 use crate::cli::{Output, WhoArgs};
 use crate::inputs::Inputs;
 use crate::live;
 use crate::output::{self, BadInput};
+
+mod straight;
 
 /// One caller, and what becomes of requests of theirs.
 struct Row {
@@ -85,23 +88,29 @@ pub(crate) fn run(args: WhoArgs) -> anyhow::Result<ExitCode> {
     };
     let report = ::verify::verify_with(&snapshot, &asked_all);
     fill(&mut rows, &report);
+    let straight = straight::ask(&cluster, &snapshot, &target);
     let nothing = |a: &Option<Answer>| matches!(a, None | Some(Answer::Nothing));
-    if rows.iter().all(|row| row.answers.iter().all(nothing)) {
+    if straight.is_empty() && rows.iter().all(|row| row.answers.iter().all(nothing)) {
         let why = format!("no route leads to `{}`", args.target);
         return Err(BadInput(vec![why]).into());
     }
     match args.output {
         Output::Json => {
-            let all: Vec<_> = rows
-                .iter()
-                .map(|row| {
-                    let [none, login, token] = row.answers.map(|a| a.map(Answer::word));
-                    json!({ "from": row.from, "nobody": none, "loggedIn": login, "token": token })
-                })
-                .collect();
+            let through = rows.iter().map(|row| {
+                let [none, login, token] = row.answers.map(|a| a.map(Answer::word));
+                json!({ "from": row.from, "nobody": none, "loggedIn": login, "token": token })
+            });
+            let straight = straight.iter().flat_map(Straight::as_json);
+            let all: Vec<_> = through.chain(straight).collect();
             output::data(&serde_json::to_string_pretty(&all)?)?;
         }
-        Output::Text => output::data(as_text(&args.target, &rows).trim_end())?,
+        Output::Text => {
+            let mut text = as_text(&args.target, &rows);
+            straight
+                .iter()
+                .for_each(|straight| text.push_str(&straight.as_text()));
+            output::data(text.trim_end())?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

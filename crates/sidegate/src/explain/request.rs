@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use policy::{
-    Caller, Certificate, ClientTls, Connection, Entrance, ListenerView, Person, RequestHead,
-    Scheme, ServiceAccount, Snapshot, TokenHolder, Workload,
+    Caller, Certificate, Channel, Channels, ClientTls, Connection, Entrance, ListenerView, Person,
+    RequestHead, Scheme, ServiceAccount, Snapshot, TokenHolder, Workload,
 };
-use resources::Cluster;
+use resources::{Cluster, ServiceName};
 
 use crate::cli::ExplainArgs;
 use crate::live;
@@ -93,7 +93,15 @@ pub(super) fn head(
         workload,
     };
     match &args.port {
-        Some(wanted) => head.arrive_at(&listener(snapshot, wanted)?),
+        Some(wanted) => {
+            let listener = listener(snapshot, wanted)?;
+            head.arrive_at(&listener);
+            if let Some(from) = args.from.as_deref().filter(|_| listener.is_sidecar())
+                && head.connection.tls.is_none()
+            {
+                head.connection.tls = channel(cluster, from, &listener)?;
+            }
+        }
         // A client that speaks TLS comes to where TLS is spoken.
         None if head.connection.tls.is_some() || scheme == Scheme::Https => {
             let mut secure = snapshot.listeners().filter(|l| l.tls().is_some());
@@ -160,7 +168,7 @@ fn listener<'s>(snapshot: &'s Snapshot, wanted: &str) -> anyhow::Result<Listener
             "`--port {wanted}`: expected a port, or NAMESPACE/WORKLOAD:PORT"
         ))
     })?;
-    let mut all: Vec<ListenerView<'_>> = snapshot.listeners().collect();
+    let mut all: Vec<ListenerView<'_>> = snapshot.listeners().chain(snapshot.sidecars()).collect();
     // Servers that share a port are told apart by the server name.
     all.dedup_by_key(|l| l.id().clone());
     let names = |listeners: &[&ListenerView<'_>]| -> String {
@@ -183,6 +191,47 @@ fn listener<'s>(snapshot: &'s Snapshot, wanted: &str) -> anyhow::Result<Listener
         several => Err(bad(format!(
             "`--port {wanted}`: several gateways listen there, name one: {}",
             names(several)
+        ))),
+    }
+}
+
+/// What a pod shows that calls another one straight, past the gateways.
+fn channel(
+    cluster: &Cluster,
+    from: &str,
+    to: &ListenerView<'_>,
+) -> anyhow::Result<Option<ClientTls>> {
+    let client = cluster.workloads.iter().find(|workload| {
+        let own = format!("pod/{}/{}", workload.meta.namespace, workload.meta.name);
+        own == from
+    });
+    let served = to.gateways().first().and_then(|(service, _)| {
+        let mut all = cluster.services.iter();
+        all.find(|s| *s.meta.namespace == *service.namespace && *s.meta.name == *service.name)
+    });
+    let (Some(client), Some(service)) = (client, served) else {
+        return Ok(None);
+    };
+    let mut ports = service.spec.ports.iter();
+    let leads_here = |port: u16| {
+        let name = ServiceName {
+            namespace: service.meta.namespace.as_str().into(),
+            name: service.meta.name.as_str().into(),
+        };
+        Channels::new(cluster).port(service, &name, port) == Some(to.port())
+    };
+    let Some(port) = ports.find(|port| leads_here(port.port)) else {
+        return Ok(None);
+    };
+    match Channels::new(cluster).of(client, service, port.port) {
+        Channel::Plain => Ok(None),
+        Channel::As(name) => Ok(Some(ClientTls {
+            sni: None,
+            certificate: Some(Certificate::of(&name)),
+        })),
+        Channel::Unknown => Err(bad(format!(
+            "`--from {from}`: whether it speaks mutual TLS to {} is not in the YAML; say it with `--cert`",
+            to.describe()
         ))),
     }
 }

@@ -62,28 +62,36 @@ impl Universe {
     /// that it knows the gateway by.
     pub(crate) fn known_as(&self, sender: Result<Option<&str>, &str>) -> Vec<(Dim, Vec<u16>)> {
         let name = sender.ok().flatten();
-        let mut all = Vec::new();
         let plain = self.by_attribute.get(&Attribute::Sni);
-        all.extend(plain.map(|dim| (*dim, vec![0; self.width(*dim)])));
-        if let Some(dim) = self.by_attribute.get(&Attribute::Identity)
-            && let Some(info) = self.dimension(*dim)
-        {
-            let shown = match name {
-                Some(name) => Example::Lines(vec![name.to_owned()]),
-                None => Example::Absent,
-            };
-            let same = |example: &Example| {
-                (*example == Example::Absent) == name.is_none()
-                    && info
-                        .tests
-                        .iter()
-                        .all(|t| example.satisfies(t) == shown.satisfies(t))
-            };
-            let class = info.examples.iter().position(same);
-            let class = class.and_then(|class| u16::try_from(class).ok());
-            all.push((*dim, vec![class.unwrap_or(0); self.width(*dim)]));
-        }
-        all
+        let plain = plain.map(|dim| (*dim, vec![0; self.width(*dim)]));
+        let known = self.class_of_identity(name);
+        let known = known.map(|(dim, class)| (dim, vec![class; self.width(dim)]));
+        plain.into_iter().chain(known).collect()
+    }
+
+    /// Requests of clients that show this name, or none.
+    pub(crate) fn shown_as(&self, sets: &mut Sets, name: Option<&str>) -> Set {
+        let Some((dim, class)) = self.class_of_identity(name) else {
+            return Set::ALL;
+        };
+        let classes = (0..self.width(dim)).map(|c| c == usize::from(class));
+        sets.classes(dim, classes)
+    }
+
+    fn class_of_identity(&self, name: Option<&str>) -> Option<(Dim, u16)> {
+        let dim = *self.by_attribute.get(&Attribute::Identity)?;
+        let info = self.dimension(dim)?;
+        let shown = match name {
+            Some(name) => Example::Lines(vec![name.to_owned()]),
+            None => Example::Absent,
+        };
+        let same = |example: &Example| {
+            let mut tests = info.tests.iter();
+            (*example == Example::Absent) == name.is_none()
+                && tests.all(|t| example.satisfies(t) == shown.satisfies(t))
+        };
+        let class = info.examples.iter().position(same)?;
+        Some((dim, u16::try_from(class).ok()?))
     }
 
     /// Whether what a sidecar makes of requests depends on something that is

@@ -118,7 +118,7 @@ impl Universe {
                 Example::Lines(lines) => {
                     accepted.is_empty() || lines.iter().any(|line| accepted.contains(line))
                 }
-                _ => clients == ClientCertificates::Asked,
+                _ => clients == ClientCertificates::Asked || listener.takes_plain_text(),
             },
         };
         let shown = self.examples(sets, &Attribute::Identity, shown);

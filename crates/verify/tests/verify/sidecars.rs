@@ -220,3 +220,31 @@ fn plain_text_to_strict_pods_comes_to_nothing() {
     let found = workloads_are_answered(&[ENABLED, strict, plain]);
     assert_eq!(found, Verdict::Violated);
 }
+
+#[test]
+fn pods_that_come_straight_are_known_by_their_name() {
+    use verify::Through::{All, None as Nobody, NotDecided, Some as Part};
+    let strict = "---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: all, namespace: team}\nspec: {mtls: {mode: STRICT}}\n";
+    let reads =
+        policy_of("{from: [{source: {namespaces: [batch]}}], to: [{operation: {methods: [GET]}}]}");
+    let batch = policy_of("{from: [{source: {namespaces: [batch]}}]}");
+    let callers = [
+        None,
+        Some("spiffe://cluster.local/ns/batch/sa/a"),
+        Some("spiffe://cluster.local/ns/other/sa/a"),
+        Some("spiffe://elsewhere/ns/batch/sa/a"),
+    ];
+    for (more, expected) in [
+        (vec![ENABLED], [All, All, All, Nobody]),
+        (vec![ENABLED, strict], [Nobody, All, All, Nobody]),
+        (vec![ENABLED, &batch], [Nobody, All, Nobody, Nobody]),
+        (vec![ENABLED, &reads], [Nobody, Part, Nobody, Nobody]),
+        (vec![&batch], [NotDecided; 4]),
+    ] {
+        let text = format!("{MODEL}{}", more.concat());
+        let snapshot = compile(&[&text]);
+        let view = snapshot.sidecars().next().unwrap();
+        let found = verify::straight(&snapshot, view.index(), &callers);
+        assert_eq!(found, expected, "{more:?}");
+    }
+}
