@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use policy::{AccessLevel, Entrance, HostView, ListenerView, Owner, RouteStep, Snapshot, StepView};
 
-use crate::course::{Course, End, IDENTITY, Possible};
+use crate::course::{Course, End, Here, IDENTITY, Possible};
 use crate::document::{
     CellProof, Certificate, ClaimProof, HostProof, VERSION, authorizer_name, listener_name,
     route_name, rule_name,
 };
-use crate::point::{Assumed, Atom, Authority, Listed, Paths, Point};
+use crate::point::{Assumed, Atom, Authority, Listed, Paths, Point, Who};
 
 /// Why a document is no proof.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -128,13 +128,17 @@ impl Claim {
         })
     }
 
-    /// Whether it speaks of those who bring neither session nor token, of
-    /// everybody, or of both in different ways.
-    fn about_strangers(self) -> &'static [bool] {
+    /// Of whom it speaks.
+    fn about(self) -> Who {
         match self {
-            Self::PlatformNeedsLogin | Self::ModelsClosedOutside | Self::LoginReachable => &[true],
-            Self::NoForgedIdentity => &[true, false],
-            Self::ModelsAnswerWorkloads | Self::ForeignUntouched | Self::ProbesAnswered => &[false],
+            Self::PlatformNeedsLogin | Self::ModelsClosedOutside | Self::LoginReachable => {
+                Who::Stranger
+            }
+            // Whoever gets there without a session does with one.
+            Self::NoForgedIdentity => Who::Session,
+            Self::ModelsAnswerWorkloads | Self::ForeignUntouched | Self::ProbesAnswered => {
+                Who::Anybody
+            }
         }
     }
 
@@ -299,23 +303,24 @@ impl<'a> At<'a> {
         named: &BTreeSet<&str>,
     ) -> Result<(), String> {
         for authority in self.authorities() {
-            for stranger in self.claim.about_strangers() {
-                let point = Point {
-                    listed,
-                    paths: Paths {
-                        text: cell.path.clone(),
-                        below: cell.below,
-                        rewritten: None,
-                    },
-                    authority: authority.clone(),
-                    port: self.listener.port(),
-                    stranger: *stranger,
-                    changes: Vec::new(),
-                };
-                let mut cases = 0;
-                let ordinary = self.is_ordinary(&point.authority);
-                self.closed(&point, ordinary, named, &self.claim.assumed(), &mut cases)?;
-            }
+            let point = Point {
+                listed,
+                paths: Paths {
+                    text: cell.path.clone(),
+                    below: cell.below,
+                    rewritten: None,
+                },
+                authority: authority.clone(),
+                port: self.listener.port(),
+                who: self.claim.about(),
+                claimed: false,
+                changes: Vec::new(),
+                queries_change: false,
+                sent_on: false,
+            };
+            let mut cases = 0;
+            let ordinary = self.is_ordinary(&point.authority);
+            self.closed(&point, ordinary, named, &self.claim.assumed(), &mut cases)?;
         }
         Ok(())
     }
@@ -397,7 +402,13 @@ impl<'a> At<'a> {
             broken: false,
         };
         let cleaned = self.snapshot.enforces();
-        course.crossing(&self.listener, Some(self.host), point, None, cleaned, 0);
+        let here = Here {
+            at: self.listener,
+            host: Some(self.host),
+            last: None,
+            hop: 0,
+        };
+        course.crossing(here, point.clone(), cleaned);
         if !course.broken {
             return Ok(());
         }
@@ -429,12 +440,9 @@ impl<'a> At<'a> {
         let owner = access.owner;
         match self.claim {
             Claim::PlatformNeedsLogin => owner == Owner::Platform && end == End::Reaches,
-            Claim::NoForgedIdentity if owner != Owner::Platform => false,
-            Claim::NoForgedIdentity => match end {
-                End::Reaches => point.stranger && !possible.cleaned,
-                End::Login => !point.stranger && !self.overwrites_identity(),
-                _ => false,
-            },
+            Claim::NoForgedIdentity => {
+                owner == Owner::Platform && end == End::Reaches && !possible.cleaned
+            }
             Claim::ModelsAnswerWorkloads => {
                 owner == Owner::Model && end == End::Login && self.entrance == Entrance::Local
             }
@@ -464,17 +472,6 @@ impl<'a> At<'a> {
     fn has_models(&self) -> bool {
         let mut routes = self.host.routes();
         routes.any(|route| route.access().owner == Owner::Model)
-    }
-
-    /// Whether who passes a login here has its identity header, not their own.
-    fn overwrites_identity(&self) -> bool {
-        let all = self.listener.authorizers();
-        let mut login = all.iter().filter(|authorizer| authorizer.is_login());
-        self.snapshot.enforces()
-            || login.any(|authorizer| {
-                let mut headers = authorizer.headers_to_upstream().iter();
-                headers.any(|name| name.eq_ignore_ascii_case(IDENTITY))
-            })
     }
 }
 

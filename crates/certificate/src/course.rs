@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use http::HeaderName;
 use policy::{
-    AccessLevel, Condition, Entrance, HostView, ListenerView, Owner, RewriteView, RouteStep,
-    RouteView, RuleAction, RuleView, Snapshot, StepView, host_name,
+    AccessLevel, Attribute, AuthorizerView, Carrier, Condition, Entrance, HostView, IstioVersion,
+    ListenerView, Matcher, Owner, RewriteView, RouteStep, RouteView, RuleAction, RuleView,
+    Snapshot, StepView, TestValue, host_name,
 };
 
 use crate::document::{authorizer_name, route_name, rule_name};
 use crate::logic::{Truth, holds};
-use crate::point::{Assumed, Atom, Authority, Paths, Point};
+use crate::point::{Assumed, Atom, Authority, Change, Paths, Point, Who};
 
 /// What may become of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +55,33 @@ pub(crate) struct Course<'c, 's> {
     /// Says whether what is possible breaks the claim.
     pub(crate) breaks: &'c dyn Fn(&Possible<'s>) -> bool,
     pub(crate) broken: bool,
+}
+
+/// A crossing of a listener.
+#[derive(Clone, Copy)]
+pub(crate) struct Here<'s> {
+    pub(crate) at: ListenerView<'s>,
+    pub(crate) host: Option<HostView<'s>>,
+    /// The last route on the way here.
+    pub(crate) last: Option<RouteView<'s>>,
+    pub(crate) hop: usize,
+}
+
+impl Here<'_> {
+    /// A redirect to HTTPS stands in for every route.
+    fn requires_tls(&self) -> bool {
+        self.host.is_some_and(|host| host.requires_tls()) && self.at.tls().is_none()
+    }
+}
+
+/// A request at a step.
+#[derive(Clone)]
+struct State<'c> {
+    point: Point<'c>,
+    /// No identity header of the client is left.
+    cleaned: bool,
+    /// Providers, and whether their rules match.
+    gates: Vec<(usize, Truth)>,
 }
 
 impl<'c, 's: 'c> Course<'c, 's> {
@@ -106,79 +135,91 @@ impl<'c, 's: 'c> Course<'c, 's> {
     }
 
     /// A crossing of a listener at one of its virtual hosts, or at none.
-    pub(crate) fn crossing(
-        &mut self,
-        at: &ListenerView<'s>,
-        host: Option<HostView<'s>>,
-        point: &Point<'c>,
-        last: Option<RouteView<'s>>,
-        cleaned: bool,
-        hop: usize,
-    ) {
-        let requires_tls = host.is_some_and(|host| host.requires_tls()) && at.tls().is_none();
-        if host.is_some_and(|host| at.may_choose_another(host)) {
+    pub(crate) fn crossing(&mut self, here: Here<'s>, point: Point<'c>, cleaned: bool) {
+        if here.host.is_some_and(|host| here.at.may_choose_another(host)) {
             // Which route it is in the end is not followed.
-            self.may(End::Unknown, last, cleaned);
+            self.may(End::Unknown, here.last, cleaned);
             return;
         }
-        for route in host.iter().flat_map(HostView::routes) {
+        let state = State {
+            point,
+            cleaned,
+            gates: Vec::new(),
+        };
+        self.routes(here, &state, 0);
+    }
+
+    /// The routes that may be found, and the steps from one on.
+    fn routes(&mut self, here: Here<'s>, state: &State<'c>, from: usize) {
+        for route in here.host.iter().flat_map(HostView::routes) {
             if self.broken {
                 return;
             }
-            let matches = self.condition(at, point, &route_name(route), &route.condition());
+            let condition = route.condition();
+            let matches = self.condition(&here.at, &state.point, &route_name(route), &condition);
             if matches == Truth::No {
                 continue;
             }
-            let mut point = point.clone();
-            let mut cleaned = cleaned;
-            if self.steps(at, Some(route), requires_tls, &mut point, &mut cleaned, hop) {
-                if requires_tls {
-                    self.may(End::Answered, Some(route), cleaned);
+            let mut state = state.clone();
+            // Found again, it may be another one, whose access levels count.
+            let entered = from == 0 || self.access(here, route, &state);
+            if entered && self.steps(here, Some(route), &mut state, from) {
+                if here.requires_tls() {
+                    self.may(End::Answered, Some(route), state.cleaned);
                 } else {
-                    self.ways(at, route, &point, cleaned, hop);
+                    self.ways(here, route, &state);
                 }
             }
             if matches == Truth::Yes {
                 return;
             }
         }
-        let mut point = point.clone();
-        let mut cleaned = cleaned;
-        if self.steps(at, None, requires_tls, &mut point, &mut cleaned, hop) {
-            let hidden =
-                self.snapshot.enforces() && hop == 0 && self.entrance == Entrance::External;
-            let end = if hidden { End::Login } else { End::NoRoute };
-            self.may(end, last, cleaned);
+        let mut state = state.clone();
+        if self.steps(here, None, &mut state, from) {
+            let outside = here.hop == 0 && self.entrance == Entrance::External;
+            let hidden = self.snapshot.enforces() && outside;
+            if hidden {
+                self.may(End::Login, here.last, state.cleaned);
+            }
+            if !hidden || state.point.who != Who::Stranger {
+                self.may(End::NoRoute, here.last, state.cleaned);
+            }
         }
     }
 
-    /// The steps of a listener; whether somebody may go on.
+    /// The steps of a listener from one on; whether somebody may go on.
     fn steps(
         &mut self,
-        at: &ListenerView<'s>,
+        here: Here<'s>,
         route: Option<RouteView<'s>>,
-        requires_tls: bool,
-        point: &mut Point<'c>,
-        cleaned: &mut bool,
-        hop: usize,
+        state: &mut State<'c>,
+        from: usize,
     ) -> bool {
-        let settled = route.filter(|_| !requires_tls);
-        let mut gates: Vec<(usize, Truth)> = Vec::new();
-        for (index, step) in at.steps().into_iter().enumerate() {
+        let at = &here.at;
+        let settled = route.filter(|_| !here.requires_tls());
+        for (index, step) in at.steps().into_iter().enumerate().skip(from) {
             match settled.map(|route| route.step(index)) {
                 Some(RouteStep::Off) => continue,
                 None | Some(RouteStep::AsListener) if at.is_disabled(index) => continue,
                 Some(RouteStep::Refused(_)) => {
-                    self.may(End::Denied, route, *cleaned);
+                    self.may(End::Denied, route, state.cleaned);
                     return false;
                 }
+                Some(RouteStep::Unread) => {
+                    let outputs = at.token_rules().flat_map(|rule| rule.outputs());
+                    for name in outputs {
+                        state.cleaned |= name == IDENTITY;
+                        state.point.changes.push(Change::Removed(name.clone()));
+                    }
+                    continue;
+                }
                 Some(RouteStep::Rules { action, rules }) => {
-                    let matched = self.rules(at, point, &rules);
+                    let matched = self.rules(at, &state.point, &rules);
                     let refused = match action {
                         RuleAction::Deny => matched,
                         RuleAction::Allow | RuleAction::Custom => matched.not(),
                     };
-                    if !self.ends(refused, End::Denied, route, *cleaned) {
+                    if !self.ends(refused, End::Denied, route, state.cleaned) {
                         return false;
                     }
                     continue;
@@ -186,26 +227,28 @@ impl<'c, 's: 'c> Course<'c, 's> {
                 _ => {}
             }
             let goes_on = match step {
-                StepView::Access => route.is_none_or(|r| self.access(r, point, *cleaned, hop)),
+                StepView::Access => route.is_none_or(|r| self.access(here, r, state)),
                 StepView::Gate {
                     provider,
                     authorizer,
                 } => {
                     // A dry run that denies is not followed.
                     if !authorizer.denying.is_empty() {
-                        self.may(End::Unknown, route, *cleaned);
+                        self.may(End::Unknown, route, state.cleaned);
                     }
                     if self.snapshot.enforces() && authorizer.is_login() {
                         continue;
                     }
                     let open = match &authorizer.rules {
-                        Some(rules) if !authorizer.denies_all => self.rules(at, point, rules),
+                        Some(rules) if !authorizer.denies_all => {
+                            self.rules(at, &state.point, rules)
+                        }
                         _ => Truth::Yes,
                     };
                     if authorizer.broken().is_some() {
-                        self.ends(open, End::Denied, route, *cleaned)
+                        self.ends(open, End::Denied, route, state.cleaned)
                     } else {
-                        gates.push((provider, open));
+                        state.gates.push((provider, open));
                         true
                     }
                 }
@@ -213,11 +256,10 @@ impl<'c, 's: 'c> Course<'c, 's> {
                     provider,
                     authorizer,
                 } => {
-                    let open = gates.iter().find(|(number, _)| *number == provider);
-                    let asked = open
-                        .filter(|_| route.is_some())
-                        .map_or(Truth::No, |(_, t)| *t);
-                    self.asked(asked, authorizer.is_login(), route, *cleaned)
+                    let mut open = state.gates.iter().filter(|_| route.is_some());
+                    let open = open.find(|(number, _)| *number == provider);
+                    let asked = open.map_or(Truth::No, |(_, truth)| *truth);
+                    self.asked(asked, &authorizer, route, state)
                 }
                 StepView::Authorizer(authorizer) => {
                     let taken = self.snapshot.enforces() && authorizer.is_login();
@@ -227,42 +269,41 @@ impl<'c, 's: 'c> Course<'c, 's> {
                         let named = self.named.contains(&*authorizer_name(&authorizer));
                         let asked = if named { Truth::Yes } else { Truth::Maybe };
                         if authorizer.broken().is_some() {
-                            self.ends(asked, End::Denied, route, *cleaned)
+                            self.ends(asked, End::Denied, route, state.cleaned)
                         } else {
-                            self.asked(asked, authorizer.is_login(), route, *cleaned)
+                            self.asked(asked, &authorizer, route, state)
                         }
                     }
                 }
                 StepView::Tokens => {
-                    if !point.stranger && at.token_rules().next().is_some() {
-                        self.may(End::Denied, route, *cleaned);
-                    }
+                    self.tokens(here, route, state, index);
                     true
                 }
                 StepView::Rules { action, rules } => {
                     let matched = match action {
                         RuleAction::Custom => Truth::No,
-                        _ => self.rules(at, point, &rules),
+                        _ => self.rules(at, &state.point, &rules),
                     };
                     let refused = match action {
                         RuleAction::Allow => matched.not(),
                         RuleAction::Deny | RuleAction::Custom => matched,
                     };
-                    self.ends(refused, End::Denied, route, *cleaned)
+                    self.ends(refused, End::Denied, route, state.cleaned)
                 }
                 StepView::Headers { changes, .. } => {
-                    point.changes.extend(changes);
-                    *cleaned |= changes.iter().any(cleans);
+                    let known = changes.iter().map(Change::Known);
+                    state.point.changes.extend(known);
+                    state.cleaned |= changes.iter().any(cleans);
                     true
                 }
                 StepView::Fault if settled.is_some_and(|route| route.aborts()) => {
-                    self.may(End::Answered, route, *cleaned);
+                    self.may(End::Answered, route, state.cleaned);
                     false
                 }
                 StepView::Fault => true,
                 StepView::Cors => {
                     if settled.is_some_and(|route| route.answers_preflights()) {
-                        self.may(End::Answered, route, *cleaned);
+                        self.may(End::Answered, route, state.cleaned);
                     }
                     true
                 }
@@ -275,6 +316,72 @@ impl<'c, 's: 'c> Course<'c, 's> {
         true
     }
 
+    /// Rules for tokens: a bad one is refused, a good one is followed to its
+    /// end, and the state is left as it is without one.
+    fn tokens(
+        &mut self,
+        here: Here<'s>,
+        route: Option<RouteView<'s>>,
+        state: &mut State<'c>,
+        index: usize,
+    ) {
+        let rules: Vec<_> = here.at.token_rules().collect();
+        let Some(first) = rules.first() else { return };
+        let version = self.snapshot.istio_version();
+        // What a rule sets is taken off every request first, or where the rule
+        // has its turn: of a good token that is sure of the first alone.
+        let first_alone = !version.outputs_sanitized();
+        let outputs: Vec<&HeaderName> = rules.iter().flat_map(|rule| rule.outputs()).collect();
+        let is_identity = |name: &HeaderName| name == IDENTITY;
+        let cleans = outputs.iter().any(|name| is_identity(name));
+        let unknown = |name: &str| Change::Unknown(name.into());
+        if state.point.who != Who::Stranger {
+            self.may(End::Denied, route, state.cleaned);
+            let mut good = state.clone();
+            good.point.claimed = true;
+            good.cleaned |= match first_alone {
+                true => first.outputs().any(is_identity),
+                false => cleans,
+            };
+            let changed = outputs.iter().map(|name| unknown(name.as_str()));
+            good.point.changes.extend(changed);
+            let taken = rules.iter().filter(|rule| !rule.forwards());
+            for carrier in taken.flat_map(|rule| rule.carriers()) {
+                match carrier {
+                    Carrier::Header { name, .. } => good.point.changes.push(unknown(name)),
+                    Carrier::Parameter(_) => good.point.queries_change = true,
+                    Carrier::Cookie(_) => {}
+                }
+            }
+            self.routes(here, &good, index + 1);
+            // Of callers whom enforcement knows something is known, too.
+            state.point.claimed = self.snapshot.enforces();
+        }
+        let passed_over = match first_alone && version >= IstioVersion::PREFLIGHT_WITHOUT_TOKENS {
+            true => self.is_options(here, &state.point),
+            false => Truth::No,
+        };
+        let gone = passed_over == Truth::No;
+        state.cleaned |= cleans && gone;
+        let changed = outputs.into_iter().map(|name| match gone {
+            true => Change::Removed(name.clone()),
+            false => unknown(name.as_str()),
+        });
+        state.point.changes.extend(changed);
+    }
+
+    /// Whether it may be a CORS preflight.
+    fn is_options(&mut self, here: Here<'s>, point: &Point<'c>) -> Truth {
+        let value = TestValue::Text(Matcher::Exact("OPTIONS".to_owned()));
+        point.test(
+            &here.at,
+            &Attribute::Method,
+            &value,
+            self.assumed,
+            &mut self.wanted,
+        )
+    }
+
     /// Something may end the way; whether somebody may go on.
     fn ends(&mut self, ends: Truth, end: End, route: Option<RouteView<'s>>, cleaned: bool) -> bool {
         if ends != Truth::No {
@@ -283,28 +390,37 @@ impl<'c, 's: 'c> Course<'c, 's> {
         ends != Truth::Yes
     }
 
+    /// An authorizer is asked; whether somebody may go on.
     fn asked(
         &mut self,
         asked: Truth,
-        login: bool,
+        authorizer: &AuthorizerView<'_>,
         route: Option<RouteView<'s>>,
-        cleaned: bool,
+        state: &mut State<'c>,
     ) -> bool {
-        let end = if login { End::Login } else { End::Unknown };
-        self.ends(asked, end, route, cleaned)
+        if !authorizer.is_login() {
+            return self.ends(asked, End::Unknown, route, state.cleaned);
+        }
+        if state.point.who != Who::Session {
+            return self.ends(asked, End::Login, route, state.cleaned);
+        }
+        if asked == Truth::No {
+            return true;
+        }
+        for name in authorizer.headers_to_upstream() {
+            let name = name.to_ascii_lowercase();
+            state.cleaned |= asked == Truth::Yes && name == IDENTITY;
+            state.point.changes.push(Change::Unknown(name.into()));
+        }
+        true
     }
 
     /// Access levels; whether somebody may go on.
-    fn access(
-        &mut self,
-        route: RouteView<'s>,
-        point: &Point<'c>,
-        cleaned: bool,
-        hop: usize,
-    ) -> bool {
+    fn access(&mut self, here: Here<'s>, route: RouteView<'s>, state: &State<'c>) -> bool {
         if !self.snapshot.enforces() {
             return true;
         }
+        let (point, cleaned, hop) = (&state.point, state.cleaned, here.hop);
         let access = route.access();
         let external = self.entrance == Entrance::External;
         let platform = matches!(access.owner, Owner::Platform | Owner::LoginMachinery);
@@ -332,19 +448,13 @@ impl<'c, 's: 'c> Course<'c, 's> {
             AccessLevel::Login => End::Login,
         };
         self.may(end, Some(route), cleaned);
-        false
+        point.who != Who::Stranger
     }
 
-    fn ways(
-        &mut self,
-        at: &ListenerView<'s>,
-        route: RouteView<'s>,
-        point: &Point<'c>,
-        cleaned: bool,
-        hop: usize,
-    ) {
+    fn ways(&mut self, here: Here<'s>, route: RouteView<'s>, state: &State<'c>) {
+        let (at, point) = (&here.at, &state.point);
         for way in route.ways() {
-            let cleaned = cleaned || way.headers.iter().any(|change| cleans(change));
+            let cleaned = state.cleaned || way.headers.iter().any(|change| cleans(change));
             let Some(destination) = way.destination.filter(|_| !way.missing) else {
                 self.may(End::Answered, Some(route), cleaned);
                 continue;
@@ -356,7 +466,7 @@ impl<'c, 's: 'c> Course<'c, 's> {
                 self.may(End::Reaches, Some(route), cleaned);
                 continue;
             };
-            if hop + 1 == MAX_HOPS {
+            if here.hop + 1 == MAX_HOPS {
                 self.may(End::Denied, Some(route), cleaned);
                 continue;
             }
@@ -388,11 +498,20 @@ impl<'c, 's: 'c> Course<'c, 's> {
                 paths,
                 authority,
                 port: next.port(),
+                claimed: false,
+                sent_on: true,
                 ..point.clone()
             };
-            there.changes.extend(way.headers);
+            let changes = way.headers.into_iter().map(Change::Known);
+            there.changes.extend(changes);
             for host in hosts {
-                self.crossing(&next, host, &there, Some(route), cleaned, hop + 1);
+                let next = Here {
+                    at: next,
+                    host,
+                    last: Some(route),
+                    hop: here.hop + 1,
+                };
+                self.crossing(next, there.clone(), cleaned);
             }
         }
     }

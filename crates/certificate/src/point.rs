@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use http::HeaderName;
 use policy::{Attribute, HeaderChange, ListenerView, Matcher, TestValue, host_name};
 
 use crate::logic::{Truth, beginning, matcher, only, text_satisfies};
@@ -49,10 +50,35 @@ pub(crate) struct Point<'c> {
     pub(crate) paths: Paths,
     pub(crate) authority: Authority,
     pub(crate) port: u16,
-    /// Nobody's token was verified.
-    pub(crate) stranger: bool,
+    pub(crate) who: Who,
+    /// A token may have been verified at this crossing.
+    pub(crate) claimed: bool,
     /// Header changes on the way, oldest first.
-    pub(crate) changes: Vec<&'c HeaderChange>,
+    pub(crate) changes: Vec<Change<'c>>,
+    /// A query parameter may be gone.
+    pub(crate) queries_change: bool,
+    /// Another gateway sent it on.
+    pub(crate) sent_on: bool,
+}
+
+/// Who sends a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// Somebody without session and token.
+    Stranger,
+    /// Anybody; logins keep whom they are asked about.
+    Anybody,
+    /// Anybody; logins let through whom they are asked about.
+    Session,
+}
+
+/// What happens to a header on the way.
+#[derive(Clone, Debug)]
+pub(crate) enum Change<'c> {
+    Known(&'c HeaderChange),
+    Removed(HeaderName),
+    /// It may have another value, or be there or gone.
+    Unknown(Box<str>),
 }
 
 impl Point<'_> {
@@ -73,7 +99,14 @@ impl Point<'_> {
                 _ => Truth::No,
             },
             Attribute::Absent => Truth::No,
-            Attribute::Claim(_) if self.stranger => Truth::No,
+            Attribute::Claim(_) if !self.claimed => Truth::No,
+            // Tests of the request as it came say nothing of these.
+            Attribute::Query(_) | Attribute::PathAndQuery if self.queries_change => {
+                return Truth::Maybe;
+            }
+            Attribute::Scheme | Attribute::Identity | Attribute::Sni if self.sent_on => {
+                return Truth::Maybe;
+            }
             Attribute::Header(name) => return self.header(name, value, assumed, wanted),
             _ => Truth::Maybe,
         };
@@ -215,6 +248,12 @@ impl Point<'_> {
     ) -> Truth {
         let mut added = Truth::No;
         for change in self.changes.iter().rev() {
+            let change = match change {
+                Change::Known(change) => change,
+                Change::Removed(n) if *n == *name => return added,
+                Change::Unknown(n) if **n == *name => return added.or(Truth::Maybe),
+                Change::Removed(_) | Change::Unknown(_) => continue,
+            };
             match change {
                 HeaderChange::Set(n, v) if *n == *name => {
                     let text = String::from_utf8_lossy(v.as_bytes());

@@ -199,6 +199,9 @@ pub(crate) enum Override {
     Rules(Arc<Policy>),
     /// Every request is refused, for this reason.
     Refuse(Arc<str>),
+    /// Tokens are not looked at, and what the listener's rules for them set is
+    /// taken off all the same.
+    Unread,
 }
 
 /// The per-route configuration of one route: by index of the filter.

@@ -32,6 +32,7 @@ pub(crate) fn planned<'c>(
     gateways: &[&'c Object<Gateway>],
     builder: &Builder<'_, '_>,
     warnings: &mut Vec<Problem>,
+    unserved: &mut Vec<Problem>,
 ) -> Vec<Planned<'c>> {
     let pods = builder.pods;
     let mut taken = Taken::default();
@@ -49,10 +50,11 @@ pub(crate) fn planned<'c>(
                 if let Err(why) = merge.add(port, gateway, server) {
                     note(format!("server `{}`: {why}", server.port.name));
                 } else if !is_http(&server.port.protocol) {
-                    note(format!(
+                    let message = format!(
                         "server `{}` ({}) is not served: only plain HTTP servers are",
                         server.port.name, server.port.protocol
-                    ));
+                    );
+                    unserved.push(Problem::of(gateway, message));
                 }
             }
         }

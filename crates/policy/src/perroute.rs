@@ -129,6 +129,9 @@ pub(crate) fn read(
                 Err(why) => Said::Opaque(why),
             },
         },
+        // Envoy takes off what rules set before it looks for its own
+        // configuration of the route (jwt_authn `filter.cc`).
+        "jwt_authn" if disabled && version.outputs_sanitized() => Said::Override(Override::Unread),
         "jwt_authn" if disabled => Said::Override(Override::Off),
         "jwt_authn" if matches!(filter.step, FilterStep::Jwt) => {
             let requirement = text(config, &["requirement_name"]);

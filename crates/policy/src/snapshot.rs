@@ -50,6 +50,7 @@ pub struct Snapshot {
     pub(crate) sidecars: HashMap<(ServiceName, u16), SidecarWay>,
     pub(crate) settings: Settings,
     warnings: Vec<Problem>,
+    unserved: Vec<Problem>,
 }
 
 /// One filter chain of one gateway deployment: all of a plain HTTP port, or one
@@ -127,7 +128,7 @@ impl Snapshot {
         }
         snapshot.take_sides(names.local.as_deref());
         snapshot.add_sidecars(cluster, version, &mut warnings);
-        for problems in [&mut errors, &mut warnings] {
+        for problems in [&mut errors, &mut warnings, &mut snapshot.unserved] {
             let found = std::mem::take(problems).into_iter();
             *problems = found.map(|p| p.located(&cluster.places)).collect();
             once(problems);
@@ -152,7 +153,7 @@ impl Snapshot {
         let builder = Builder::new(traffic, pods);
         let authorization = Arc::new(authorization(cluster, pods, version, warnings));
         let gateways = pods.gateways(cluster);
-        let planned = planned(&gateways, &builder, warnings);
+        let planned = planned(&gateways, &builder, warnings, &mut self.unserved);
         let unmodelled = unmodelled(&gateways, pods);
         let account = Account::of(cluster, pods);
         let connections = Arc::new(authorization.for_connections());
@@ -298,6 +299,12 @@ impl Snapshot {
     /// What deserves attention but does not keep the configuration from being used.
     pub fn warnings(&self) -> &[Problem] {
         &self.warnings
+    }
+
+    /// Servers whose requests are decided, but which a gateway for plain HTTP
+    /// alone does not open.
+    pub fn unserved(&self) -> &[Problem] {
+        &self.unserved
     }
 
     /// Whether an entrance has a listener in this configuration.

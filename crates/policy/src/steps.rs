@@ -73,6 +73,9 @@ pub enum RouteStep<'a> {
     },
     /// Every request is refused.
     Refused(&'a str),
+    /// Tokens are not looked at, and what the listener's rules for them set is
+    /// taken off all the same.
+    Unread,
 }
 
 impl Snapshot {
@@ -215,6 +218,7 @@ impl<'a> RouteStep<'a> {
             Some(Override::Off) => Self::Off,
             Some(Override::On) => Self::On,
             Some(Override::Refuse(why)) => Self::Refused(why),
+            Some(Override::Unread) => Self::Unread,
             Some(Override::Rules(policy)) => match of(policy) {
                 None => Self::Off,
                 Some((action, rules)) => Self::Rules { action, rules },

@@ -9,7 +9,7 @@ use crate::chain::{Filter, FilterStep, Override};
 use crate::connection::Certificate;
 use crate::decide::{Decision, Granted, Stop, object, of};
 use crate::denial::Refusal;
-use crate::permit::{Destination, Permit};
+use crate::permit::{Destination, HeaderChange, Permit};
 use crate::providers::{self, Authorizer, AuthorizerKind, Outcome};
 use crate::request::RequestHead;
 use crate::routes::Route;
@@ -81,6 +81,13 @@ impl<'a, T: Trace> Decision<'a, T> {
             }
             if let Some(Override::Refuse(why)) = here {
                 return Err(Stop::deny(Refusal::Rbac, why.to_string()));
+            }
+            if let Some(Override::Unread) = here {
+                self.say_off(hop, filter, settled);
+                let outputs = listener.token_rules.iter().flat_map(|rule| rule.outputs());
+                let removed = outputs.cloned().map(HeaderChange::Remove);
+                self.apply(head, &removed.collect());
+                continue;
             }
             let facts = Facts {
                 head,

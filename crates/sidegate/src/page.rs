@@ -65,12 +65,12 @@ impl Page {
                     .collect::<String>(),
             )
         });
-        let mut warnings: Vec<String> = live
+        let said = live
             .snapshot
             .warnings()
             .iter()
-            .map(ToString::to_string)
-            .collect();
+            .chain(live.snapshot.unserved());
+        let mut warnings: Vec<String> = said.map(ToString::to_string).collect();
         warnings.extend(live.login.warnings.iter().cloned());
         PageView {
             user,

@@ -72,12 +72,12 @@ pub(crate) fn print(summary: &Summary<'_>) {
 
 fn warnings(summary: &Summary<'_>) -> Vec<String> {
     let live = summary.world.live();
-    let mut all: Vec<String> = live
+    let said = live
         .snapshot
         .warnings()
         .iter()
-        .map(ToString::to_string)
-        .collect();
+        .chain(live.snapshot.unserved());
+    let mut all: Vec<String> = said.map(ToString::to_string).collect();
     all.extend(live.login.warnings.iter().cloned());
     for (entrance, name) in [
         (Entrance::External, "external"),

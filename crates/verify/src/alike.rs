@@ -11,6 +11,7 @@ use rustc_hash::FxHashMap;
 use crate::analysis::{Analysis, Flow, Outcome, compile};
 use crate::cells::{Partition, Side};
 use crate::claims::Claim;
+use crate::decided::decision_as;
 use crate::engine::Engine;
 use crate::language::holds_for;
 use crate::listener::ListenerPart;
@@ -269,7 +270,7 @@ impl<'a, 's> Alike<'a, 's> {
                 if by_rule(sent) == refuses || by_rule(target) != refuses {
                     continue;
                 }
-                let otherwise = witness::decision_as(snapshot, &head, &asker);
+                let otherwise = decision_as(snapshot, &head, &asker);
                 if !otherwise.verdict.is(refused.outcome) {
                     continue;
                 }

@@ -16,7 +16,7 @@ use crate::engine::Engine;
 use crate::globals::Globals;
 use crate::intents::Intent;
 use crate::language::holds_for;
-use crate::listener::ListenerPart;
+use crate::listener::{ListenerPart, puts_identity};
 use crate::mdd::Set;
 use crate::parts::HostPart;
 use crate::paths::Cell;
@@ -73,6 +73,10 @@ pub(crate) struct Flow<'s> {
     pub(crate) trail: Vec<RouteView<'s>>,
     pub(crate) outcome: Outcome<'s>,
     pub(crate) set: Set,
+    /// Everybody has a session.
+    pub(crate) session: bool,
+    /// The client's own identity header has to arrive.
+    pub(crate) forges: bool,
     /// Equal for flows that the same rules decide.
     pub(crate) cause: u64,
 }
@@ -83,6 +87,9 @@ pub(crate) struct Analysis<'s> {
     pub(crate) listeners: Vec<ListenerPart<'s>>,
     /// Their indexes follow.
     sidecars: Vec<ListenerPart<'s>>,
+    /// A login passes the client's own identity header on, unless something
+    /// else takes it off.
+    pub(crate) keeps_identity: bool,
     /// What intents name: hosts and paths that divide the others.
     pub(crate) intents: Vec<Intent>,
     pub(crate) parts: RefCell<FxHashMap<PartKey, Rc<HostPart<'s>>>>,
@@ -116,8 +123,12 @@ impl<'s> Analysis<'s> {
             .sidecars()
             .map(|view| ListenerPart::new(engine, snapshot, view))
             .collect();
+        let views = snapshot.listeners().chain(snapshot.sidecars());
+        let authorizers = views.flat_map(|view| view.authorizers());
+        let mut logins = authorizers.filter(|authorizer| authorizer.is_login());
         Self {
             snapshot,
+            keeps_identity: !snapshot.enforces() && logins.any(|login| !puts_identity(&login)),
             listeners,
             sidecars,
             intents: intents.to_vec(),
@@ -319,9 +330,23 @@ impl<'s> Analysis<'s> {
     pub(crate) fn walk(
         &self,
         engine: &mut Engine,
+        placed: Placed<'_, 's>,
+        cell: Cell<'_>,
+        side: &Side,
+        seen: &mut dyn FnMut(&mut Engine, Seen<'_, 's>),
+    ) {
+        self.walk_as(engine, placed, cell, side, false, seen);
+    }
+
+    /// The same where every login lets everybody through, if so wanted. What it
+    /// puts on requests is not known then, and sets overlap: no way is missing.
+    pub(crate) fn walk_as(
+        &self,
+        engine: &mut Engine,
         (at, part): Placed<'_, 's>,
         cell: Cell<'_>,
         side: &Side,
+        session: bool,
         seen: &mut dyn FnMut(&mut Engine, Seen<'_, 's>),
     ) {
         let mut walk = Walk {
@@ -331,6 +356,7 @@ impl<'s> Analysis<'s> {
             opaque: at.view.is_opaque(),
             cleaned: self.snapshot.enforces(),
             routes_only: false,
+            session,
             cause: 0,
             inside: None,
             seen,
@@ -353,6 +379,7 @@ impl<'s> Analysis<'s> {
             entrance: at.view.entrance(),
             cleaned: false,
             routes_only: true,
+            session: false,
             opaque: false,
             cause: 0,
             inside: None,

@@ -3,8 +3,8 @@
 
 use http::header::AUTHORIZATION;
 use policy::{
-    Attribute, Entrance, Limits, Matcher, Person, RequestHead, ServiceAccount, Snapshot, TestValue,
-    TokenHolder,
+    Attribute, Claims, Entrance, Limits, Matcher, Person, RequestHead, ServiceAccount, Snapshot,
+    TestValue, TokenHolder,
 };
 
 use crate::classes::Example;
@@ -22,12 +22,14 @@ pub(crate) const HELD_GOOD: u16 = 2;
 pub(crate) const BEARER: &str = "Bearer ";
 
 /// Who a request is from, beside what it says itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Asker {
     /// Has a session.
     pub session: Option<Person>,
     /// Holds a token that verifies.
     pub token: Option<TokenHolder>,
+    /// What a bearer token says that the login puts on requests with a session.
+    pub login_token: Option<Claims>,
 }
 
 /// The callers that are told apart. Nobody is, where nobody asks.
@@ -117,10 +119,9 @@ fn persons(users: &[&str], groups: &[&str]) -> Vec<Person> {
         subject: email.into(),
         groups: groups.iter().map(|g| (*g).into()).collect(),
     };
-    let anybody = "somebody@example.com";
-    let mut out = vec![person(anybody, &[])];
-    for user in std::iter::once(&anybody).chain(users) {
-        if user != &anybody {
+    let mut out = vec![somebody()];
+    for user in std::iter::once(&ANYBODY).chain(users) {
+        if user != &ANYBODY {
             out.push(person(user, &[]));
         }
         if !groups.is_empty() {
@@ -128,10 +129,22 @@ fn persons(users: &[&str], groups: &[&str]) -> Vec<Person> {
         }
     }
     if groups.len() > 1 {
-        out.extend(groups.iter().map(|group| person(anybody, &[group])));
+        out.extend(groups.iter().map(|group| person(ANYBODY, &[group])));
     }
     out
 }
+
+/// Somebody with a session.
+pub(crate) fn somebody() -> Person {
+    Person {
+        email: ANYBODY.into(),
+        subject: ANYBODY.into(),
+        groups: [].into(),
+    }
+}
+
+/// Whom nobody names.
+const ANYBODY: &str = "somebody@example.com";
 
 fn bearer() -> (Attribute, TestValue) {
     (

@@ -81,8 +81,7 @@ impl Claim {
         }
     }
 
-    /// The requests of a flow that it speaks of; of built-in claims all, and
-    /// `broken_by` knows which of them matter.
+    /// The requests of a flow that it speaks of.
     pub(crate) fn concerns(
         &self,
         engine: &mut Engine,
@@ -92,6 +91,11 @@ impl Claim {
     ) -> Set {
         match self {
             Self::Intent(intent) => intent.concerns(engine, at, flow, aims),
+            Self::NoForgedIdentity if flow.cleaned => Set::NONE,
+            Self::NoForgedIdentity => engine.sets.and(flow.set, at.forged),
+            Self::PlatformNeedsLogin | Self::ModelsClosedOutside => {
+                engine.sets.and(flow.set, at.stranger)
+            }
             _ => flow.set,
         }
     }
@@ -126,13 +130,9 @@ impl Claim {
         let owner = route.access().owner;
         let reaches = matches!(flow.outcome, Outcome::Reaches(_));
         let login = flow.outcome == Outcome::Login;
-        let all = flow.set;
-        let strangers = at.stranger;
         let broken = match self {
-            Self::PlatformNeedsLogin if owner == Owner::Platform && reaches => strangers,
-            Self::NoForgedIdentity if owner == Owner::Platform && reaches && !flow.cleaned => {
-                engine.sets.and(strangers, at.forged)
-            }
+            Self::PlatformNeedsLogin if owner == Owner::Platform && reaches => Set::ALL,
+            Self::NoForgedIdentity if owner == Owner::Platform && reaches => Set::ALL,
             Self::ModelsAnswerWorkloads
                 if owner == Owner::Model && login && entrance == Entrance::Local =>
             {
@@ -144,14 +144,9 @@ impl Claim {
                     && entrance == Entrance::External
                     && route.access().external != AccessLevel::Public =>
             {
-                strangers
+                Set::ALL
             }
             Self::ForeignUntouched if owner == Owner::Foreign && login => at.ordinary,
-            Self::NoForgedIdentity
-                if owner == Owner::Platform && login && !at.overwrites_identity =>
-            {
-                at.forged
-            }
             Self::LoginReachable
                 if owner == Owner::LoginMachinery && entrance == Entrance::External =>
             {
@@ -171,7 +166,7 @@ impl Claim {
             }
             _ => Set::NONE,
         };
-        engine.sets.and(all, broken)
+        engine.sets.and(concerned, broken)
     }
 }
 
@@ -211,6 +206,4 @@ pub(crate) struct Place<'a> {
     pub(crate) ordinary: Set,
     /// Requests with an identity header.
     pub(crate) forged: Set,
-    /// Nobody passes a login here with an identity header of their own.
-    pub(crate) overwrites_identity: bool,
 }

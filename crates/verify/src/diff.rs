@@ -10,6 +10,7 @@ use crate::analysis::{Analysis, Flow, Outcome, literal};
 use crate::callers::Asker;
 use crate::cells::{Partition, pieces};
 use crate::classes::authorities;
+use crate::decided::decision;
 use crate::engine::Engine;
 use crate::globals::Globals;
 use crate::listener::ListenerPart;
@@ -285,7 +286,7 @@ impl<'s> Comparison<'_, 's> {
             let tls = head.connection.tls.take();
             witness::arrive(&mut head, old.view);
             head.connection.tls = tls;
-            let earlier = witness::decision(self.before.snapshot, &head);
+            let earlier = decision(self.before.snapshot, &head);
             earlier.verdict.is(was.outcome)
         };
         if let Some(found) = found.map(|(head, _)| head).filter(agrees) {
@@ -302,7 +303,7 @@ impl<'s> Comparison<'_, 's> {
             match found {
                 Some(head) => out.changes.push(Change {
                     kind,
-                    before: witness::decision(self.before.snapshot, &head).answer,
+                    before: decision(self.before.snapshot, &head).answer,
                     witness: Witness::of(self.after.snapshot, (head, Asker::default())),
                     count,
                 }),

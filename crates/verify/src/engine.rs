@@ -178,6 +178,25 @@ impl Engine {
         )
     }
 
+    /// The requests that are in the set, or would be with another value of some
+    /// of these dimensions.
+    pub(crate) fn whatever(&mut self, set: Set, dims: &[Dim]) -> Set {
+        let mut out = set;
+        for dim in self.sets.support(set) {
+            if !dims.contains(&dim) {
+                continue;
+            }
+            let width = self.universe.width(dim);
+            let mut any = Set::NONE;
+            for class in (0..width).filter_map(|class| u16::try_from(class).ok()) {
+                let one = self.sets.remap(out, dim, &vec![class; width]);
+                any = self.sets.or(any, one);
+            }
+            out = any;
+        }
+        out
+    }
+
     /// Fixes what the cell already says about suffixes and path patterns.
     pub(crate) fn settle(&mut self, set: Set, cell: Cell<'_>) -> Set {
         if set == Set::NONE || set == Set::ALL {

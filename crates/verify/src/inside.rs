@@ -9,7 +9,7 @@ use crate::mdd::{Dim, Set};
 use crate::parts::{RoutePart, WayPart};
 use crate::paths::Cell;
 use crate::tokens::Branch;
-use crate::walk::{Crossing, Seen, Walk, cause, header_maps, rewrite};
+use crate::walk::{Crossing, Seen, Told, Walk, cause, header_maps, rewrite};
 
 impl<'s> Walk<'_, 's> {
     /// What the sidecar of a destination makes of requests.
@@ -57,6 +57,8 @@ impl<'s> Walk<'_, 's> {
             .chain(gone)
             .chain(&way.headers)
             .collect();
+        let told = Told::on(self, here.at.listener, &maps);
+        let session = self.session;
         for (group, part) in &way.next {
             let points = self.engine.sets.and(set, *group);
             let Some(part) = part.as_ref().filter(|_| !points.is_none()) else {
@@ -78,11 +80,7 @@ impl<'s> Walk<'_, 's> {
                 } else if inside.is_uncertain && !matches!(found.outcome, Outcome::Reaches(_)) {
                     found.outcome = Outcome::Inside(Doubt::Injection);
                 }
-                let set = engine.mapped(found.set, &maps);
-                found.set = engine.sets.and(set, points);
-                if !found.set.is_none() {
-                    seen(engine, found);
-                }
+                told.back(engine, found, points, seen);
             };
             let mut walk = Walk {
                 analysis: self.analysis,
@@ -91,6 +89,7 @@ impl<'s> Walk<'_, 's> {
                 opaque: self.opaque || inside.listener.is_opaque(),
                 cleaned: self.cleaned,
                 routes_only: false,
+                session,
                 cause: cause(self.cause, front),
                 inside: Some(destination),
                 seen: &mut back,

@@ -18,7 +18,7 @@ use crate::paths::{Cell, Strings};
 use crate::scope::Scope;
 use crate::terms::{Here, hosts_of, looks_at_headers};
 use crate::tokens::Judged;
-use crate::universe::{IDENTITY, looks_at_remote, tests_of};
+use crate::universe::{IDENTITY, Kind, looks_at_remote, tests_of};
 
 /// A listener.
 pub(crate) struct ListenerPart<'s> {
@@ -32,16 +32,15 @@ pub(crate) struct ListenerPart<'s> {
     roaming: Vec<usize>,
     /// Requests that there can be.
     pub(crate) domain: Set,
-    /// Nobody passes a login here with an identity header of their own.
-    pub(crate) overwrites_identity: bool,
     /// What its rules for tokens say.
     pub(crate) tokens: Judged,
     /// The step at which they do.
     pub(crate) tokens_at: usize,
     /// Requests whose claims are known.
     pub(crate) known: Set,
-    /// Headers that tokens are in.
-    pub(crate) token_headers: Vec<String>,
+    /// Headers that routes may see otherwise once tokens were looked at: those
+    /// that tokens are in, and those that filters change.
+    pub(crate) changing: Vec<String>,
 }
 
 /// Requests with a token that verifies.
@@ -84,6 +83,21 @@ pub(crate) struct StepPart {
 }
 
 impl StepPart {
+    /// A login service that is asked.
+    fn login(&self) -> Option<&Login> {
+        match &self.kind {
+            StepKind::Custom { login, .. } | StepKind::Asked { login } => login.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// What it changes of a request.
+    fn changes(&self) -> impl Iterator<Item = Dim> {
+        let maps = self.header_maps().iter().map(|(dim, _)| *dim);
+        let puts = self.login().into_iter().flat_map(|login| &login.puts);
+        maps.chain(puts.copied())
+    }
+
     /// How it changes headers.
     pub(crate) fn header_maps(&self) -> &[(Dim, Vec<u16>)] {
         match &self.kind {
@@ -98,6 +112,8 @@ impl StepPart {
 pub(crate) struct Login {
     /// What it puts there is not known to rules that come later.
     pub(crate) puts: Vec<Dim>,
+    /// Its own identity header takes the place of the client's.
+    pub(crate) cleans: bool,
 }
 
 impl Login {
@@ -112,7 +128,10 @@ impl Login {
             puts.extend(engine.universe.header_dim(&name));
             puts.extend(engine.universe.tokens.put_by(&name));
         }
-        Some(Self { puts })
+        Some(Self {
+            puts,
+            cleans: puts_identity(authorizer),
+        })
     }
 }
 
@@ -301,7 +320,14 @@ impl<'s> ListenerPart<'s> {
         let (universe, sets) = (&engine.universe, &mut engine.sets);
         let domain = universe.of_possible_callers(sets, domain, view.side());
         let domain = sets.and(domain, arriving);
-        let token_headers = engine.universe.tokens.headers();
+        let mut changing = engine.universe.tokens.headers();
+        let changed = steps.iter().flat_map(StepPart::changes);
+        changing.extend(
+            changed.filter_map(|dim| match &engine.universe.dimension(dim)?.kind {
+                Kind::Header(name) => Some(name.to_string()),
+                _ => None,
+            }),
+        );
         Self {
             view,
             rules,
@@ -313,9 +339,8 @@ impl<'s> ListenerPart<'s> {
             tokens,
             tokens_at,
             known,
-            token_headers,
+            changing,
             steps,
-            overwrites_identity: snapshot.enforces() || overwrites_identity(view),
         }
     }
 
@@ -350,6 +375,15 @@ impl<'s> ListenerPart<'s> {
             seen: sets.and(seen, subject),
             all: sets.minus(all, refused),
         }
+    }
+
+    /// What logins put on requests here and rules or routes look at.
+    pub(crate) fn puts(&self) -> Vec<Dim> {
+        let logins = self.steps.iter().filter_map(StepPart::login);
+        let mut all: Vec<Dim> = logins.flat_map(|login| &login.puts).copied().collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     /// Whether a good token is something here.
@@ -409,13 +443,8 @@ impl<'s> ListenerPart<'s> {
     }
 }
 
-/// Whether the login of a listener puts its own identity header on requests.
-fn overwrites_identity(view: ListenerView<'_>) -> bool {
-    let all = view.authorizers();
-    let mut login = all.iter().filter(|a| a.is_login());
-    login.any(|a| {
-        a.headers_to_upstream()
-            .iter()
-            .any(|h| h.eq_ignore_ascii_case(IDENTITY))
-    })
+/// Whether an authorizer puts its own identity header on requests.
+pub(crate) fn puts_identity(authorizer: &AuthorizerView<'_>) -> bool {
+    let mut names = authorizer.headers_to_upstream().iter();
+    names.any(|name| name.eq_ignore_ascii_case(IDENTITY))
 }

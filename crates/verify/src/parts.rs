@@ -53,6 +53,11 @@ pub(crate) enum Change {
     Off,
     On,
     Refused,
+    /// Tokens are not looked at.
+    Unread {
+        /// The identity header of the client is gone.
+        cleans: bool,
+    },
     /// Requests that match are denied, or those that do not.
     Rules {
         denies: bool,
@@ -122,7 +127,7 @@ impl<'s> Analysis<'s> {
             let condition = view.condition();
             let after = (part.has_good_tokens())
                 .then(|| compile(engine, here, &authorities, &condition, part.known));
-            let changed = after.is_some() && looks_at_tokens(&condition, &part.token_headers);
+            let changed = after.is_some() && looks_at_tokens(&condition, &part.changing);
             found_again |= changed;
             for term in after.flatten().into_iter().flatten() {
                 again.add(routes.len(), term);
@@ -159,7 +164,7 @@ impl<'s> Analysis<'s> {
             let changes = changes(engine, part, here, &authorities, view, &mut strings);
             looks_further |= changes.iter().any(|(_, change)| match change {
                 Change::Rules { terms, .. } => terms.iter().any(|t| engine.looks_at_path(t.rest)),
-                Change::Off | Change::On | Change::Refused => false,
+                Change::Off | Change::On | Change::Refused | Change::Unread { .. } => false,
             });
             routes.push(RoutePart {
                 view,
@@ -358,6 +363,12 @@ fn changes(
             RouteStep::Off => Change::Off,
             RouteStep::On => Change::On,
             RouteStep::Refused(_) => Change::Refused,
+            RouteStep::Unread => {
+                let mut outputs = part.view.token_rules().flat_map(|rule| rule.outputs());
+                Change::Unread {
+                    cleans: outputs.any(|name| name == IDENTITY),
+                }
+            }
             RouteStep::Rules { action, rules } => {
                 let mut all = Vec::new();
                 for rule in rules {

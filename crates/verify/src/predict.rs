@@ -4,9 +4,9 @@ use policy::{RequestHead, Snapshot};
 
 use crate::analysis::{Analysis, Outcome};
 use crate::cells::{Partition, Side};
+use crate::decided::Decided;
 use crate::engine::Engine;
 use crate::universe::AUTHORITY;
-use crate::witness::Decided;
 
 /// What the engine says becomes of concrete requests of strangers; `None` where
 /// it does not know. Its answers are those of [`decision`](crate::decision), or

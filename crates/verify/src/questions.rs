@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use policy::{Condition, Destination, HostView, RouteView, Snapshot, StepView};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::alike::Alike;
-use crate::analysis::{Analysis, Doubt, Outcome};
+use crate::analysis::{Analysis, Doubt, Flow, Outcome};
 use crate::cells::Partition;
 use crate::claims::{Claim, Place, ordinary_authorities};
 use crate::engine::Engine;
@@ -93,7 +93,8 @@ struct Group<'s> {
     not_modelled: Vec<String>,
 }
 
-type Key<'s> = (Claim, Vec<(&'s resources::ObjectRef, &'s str)>, u64);
+/// The claim, the routes on the way, whether everybody has a session, the cause.
+type Key<'s> = (Claim, Vec<(&'s resources::ObjectRef, &'s str)>, bool, u64);
 
 /// Witnesses that are built for one cause, to choose the plainest from.
 const MAX_TRIED: usize = 8;
@@ -144,7 +145,6 @@ impl HostAnswers {
             verified: listener.verified(engine, analysis.snapshot.enforces()),
             forged: engine.universe.with_header(&mut engine.sets, IDENTITY),
             ordinary: ordinary_authorities(engine, listener.view.port(), &part.authorities),
-            overwrites_identity: listener.overwrites_identity,
         };
         let mut groups: FxHashMap<Key<'s>, Group<'s>> = FxHashMap::default();
         let mut out = Self::default();
@@ -159,46 +159,54 @@ impl HostAnswers {
                 true => Vec::new(),
                 false => analysis.aims(engine, (listener, &part), piece.cell, side),
             };
-            analysis.walk(
-                engine,
-                (listener, &part),
-                piece.cell,
-                side,
-                &mut |engine, seen| {
-                    let unknown = not_followed(seen.trail, seen.outcome);
-                    for claim in claims {
-                        let concerned = claim.concerns(engine, &place, &seen, &aims);
-                        if concerned.is_none() {
-                            continue;
-                        }
-                        if let Claim::Intent(_) = claim
-                            && !out.concerned.contains(claim)
-                        {
-                            out.concerned.insert(claim.clone());
-                        }
-                        if let Some(why) = &unknown {
-                            out.not_decided(claim, why.clone());
-                            continue;
-                        }
-                        let set = claim.broken_by(engine, &place, &seen, concerned);
-                        if !set.is_none() {
-                            let broken = Broken {
-                                claim,
-                                place: &place,
-                                part: &part,
-                                partition,
-                                seen: Seen { set, ..seen },
-                            };
-                            broken.gather(engine, &mut groups);
-                        }
+            let mut look = |engine: &mut Engine, seen: Seen<'_, 's>| {
+                let unknown = not_followed(seen.trail, seen.outcome);
+                for claim in claims {
+                    if seen.session && *claim != Claim::NoForgedIdentity {
+                        continue;
                     }
-                },
-            );
+                    let concerned = claim.concerns(engine, &place, &seen, &aims);
+                    if concerned.is_none() {
+                        continue;
+                    }
+                    if let Claim::Intent(_) = claim
+                        && !out.concerned.contains(claim)
+                    {
+                        out.concerned.insert(claim.clone());
+                    }
+                    if let Some(why) = &unknown {
+                        out.not_decided(claim, why.clone());
+                        continue;
+                    }
+                    let set = claim.broken_by(engine, &place, &seen, concerned);
+                    if !set.is_none() {
+                        let broken = Broken {
+                            claim,
+                            place: &place,
+                            part: &part,
+                            partition,
+                            seen: Seen { set, ..seen },
+                        };
+                        broken.gather(engine, &mut groups);
+                    }
+                }
+            };
+            let placed = (listener, &*part);
+            analysis.walk(engine, placed, piece.cell, side, &mut look);
+            if analysis.keeps_identity {
+                analysis.walk_as(engine, placed, piece.cell, side, true, &mut look);
+            }
         }
         if engine.sets.exhausted() {
             engine.give_up(too_complex(listener, host));
         }
-        for ((claim, trail, _), group) in groups {
+        // Who needs no session for it needs no login that lets them through.
+        let shown = groups.iter().filter(|(_, group)| group.witness.is_some());
+        let shown: FxHashSet<Key<'s>> = shown.map(|(key, _)| key.clone()).collect();
+        for ((claim, trail, session, cause), group) in groups {
+            if session && shown.contains(&(claim.clone(), trail.clone(), false, cause)) {
+                continue;
+            }
             out.answer(
                 analysis.snapshot,
                 listener,
@@ -298,7 +306,7 @@ impl<'s> Broken<'_, 's> {
     fn gather(self, engine: &mut Engine, groups: &mut FxHashMap<Key<'s>, Group<'s>>) {
         let seen = self.seen;
         let trail = seen.trail.iter().map(|r| (r.object(), r.place())).collect();
-        let key = (self.claim.clone(), trail, seen.cause);
+        let key = (self.claim.clone(), trail, seen.session, seen.cause);
         let group = groups.entry(key).or_default();
         group.count += 1;
         group.route = seen.trail.last().copied();
@@ -313,11 +321,15 @@ impl<'s> Broken<'_, 's> {
                 group.not_modelled.push(name);
             }
         }
+        let flow = Flow {
+            forges: *self.claim == Claim::NoForgedIdentity,
+            ..seen.flow(&self.part.authorities)
+        };
         let found = witness::find(
             engine,
             self.place.snapshot,
             self.place.listener,
-            &seen.flow(&self.part.authorities),
+            &flow,
             self.place.cell,
             self.partition,
             group.witness.as_ref().map(|(head, _)| head),

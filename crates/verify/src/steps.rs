@@ -6,7 +6,6 @@ use std::rc::Rc;
 use policy::{AccessLevel, Owner};
 
 use crate::analysis::{Analysis, Outcome};
-use crate::callers::{HELD_BAD, HELD_GOOD};
 use crate::engine::Engine;
 use crate::fronts::FrontId;
 use crate::listener::{ListenerPart, Login, StepKind};
@@ -17,14 +16,14 @@ use crate::paths::Cell;
 /// Who ends at a step, and who goes on.
 #[derive(Debug)]
 pub(crate) struct Steps {
-    /// With whether the identity header of the client was gone by then.
-    pub(crate) ended: Vec<(Outcome<'static>, Set, bool)>,
+    pub(crate) ended: Vec<(Outcome<'static>, Set)>,
     /// Who passed the rules for tokens, by their branch: they go on with
-    /// [`Entry::Behind`].
+    /// [`Entry::Behind`]. With whether the identity header of the client is
+    /// gone.
     pub(crate) passed: Vec<(usize, Set, bool)>,
     pub(crate) left: Set,
-    /// The identity header of the client is gone for those who go on.
-    pub(crate) cleans: bool,
+    /// Those of them from whom the identity header of the client is gone.
+    pub(crate) cleaned: Set,
 }
 
 /// All that steps depend on, where no route changes them.
@@ -38,6 +37,7 @@ pub(crate) struct StepsKey {
     settled: bool,
     answers_preflights: bool,
     aborts: bool,
+    session: bool,
     entry: Entry,
 }
 
@@ -55,7 +55,7 @@ pub(crate) enum Entry {
 
 /// What the access levels of a route say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Access {
+pub(crate) enum Access {
     /// They are not enforced.
     None,
     /// The login answers itself.
@@ -69,7 +69,7 @@ enum Access {
 
 /// Who may go on by an access level, and what others are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Sent {
+pub(crate) enum Sent {
     /// People who are logged in and within limits.
     Login { within: Set },
     /// ServiceAccounts within limits, by channel or by token; whether those
@@ -92,6 +92,8 @@ pub(crate) struct At<'a, 's> {
     pub(crate) hop: usize,
     /// The request came in from outside.
     pub(crate) external: bool,
+    /// Logins let everybody through.
+    pub(crate) session: bool,
     /// A redirect to HTTPS stands in for the route, without its settings.
     pub(crate) requires_tls: bool,
 }
@@ -117,6 +119,7 @@ impl<'s> Analysis<'s> {
             settled: settled.is_some(),
             answers_preflights: settled.is_some_and(|route| route.view.answers_preflights()),
             aborts: settled.is_some_and(|route| route.view.aborts()),
+            session: at.session,
             entry,
         };
         let changed = settled.is_some_and(|route| !route.changes.is_empty());
@@ -130,7 +133,7 @@ impl<'s> Analysis<'s> {
             ended: Vec::new(),
             passed: Vec::new(),
             asked: Set::NONE,
-            cleaned: false,
+            cleaned: Set::NONE,
             told: Set::NONE,
             puts: Vec::new(),
             vouched: Set::NONE,
@@ -140,7 +143,7 @@ impl<'s> Analysis<'s> {
             ended: course.ended,
             passed: course.passed,
             left: course.left,
-            cleans: course.cleaned,
+            cleaned: course.cleaned,
         });
         if !changed {
             self.steps.borrow_mut().insert(key, Rc::clone(&made));
@@ -192,15 +195,15 @@ impl<'s> Analysis<'s> {
     }
 }
 
-struct Course<'a, 's> {
-    engine: &'a mut Engine,
+pub(crate) struct Course<'a, 's> {
+    pub(crate) engine: &'a mut Engine,
     at: At<'a, 's>,
-    left: Set,
-    ended: Vec<(Outcome<'static>, Set, bool)>,
+    pub(crate) left: Set,
+    ended: Vec<(Outcome<'static>, Set)>,
     passed: Vec<(usize, Set, bool)>,
     /// Asked authorizers that are no login: known only once nothing else refuses.
     asked: Set,
-    cleaned: bool,
+    cleaned: Set,
     /// Requests that a login service let through with headers of its own, and
     /// what these concern.
     told: Set,
@@ -210,9 +213,9 @@ struct Course<'a, 's> {
 }
 
 impl<'s> Course<'_, 's> {
-    fn end(&mut self, outcome: Outcome<'static>, set: Set) {
+    pub(crate) fn end(&mut self, outcome: Outcome<'static>, set: Set) {
         if !set.is_none() {
-            self.ended.push((outcome, set, self.cleaned));
+            self.ended.push((outcome, set));
         }
         self.left = self.engine.sets.minus(self.left, set);
     }
@@ -253,6 +256,12 @@ impl<'s> Course<'_, 's> {
             match change {
                 Some(Change::Off) => continue,
                 None if step.disabled => continue,
+                Some(Change::Unread { cleans }) => {
+                    if *cleans {
+                        self.cleaned = Set::ALL;
+                    }
+                    continue;
+                }
                 Some(Change::Refused) => {
                     self.end(Outcome::Denied, self.left);
                     return;
@@ -301,7 +310,9 @@ impl<'s> Course<'_, 's> {
                 StepKind::Allow => self.refuse(matched, false),
                 StepKind::Headers { maps: more, cleans } => {
                     maps.extend(more);
-                    self.cleaned |= cleans;
+                    if *cleans {
+                        self.cleaned = Set::ALL;
+                    }
                 }
                 StepKind::Fault => {
                     if key.aborts {
@@ -324,34 +335,69 @@ impl<'s> Course<'_, 's> {
     /// Refuses what matches, or what does not.
     fn refuse(&mut self, matched: Set, denies: bool) {
         self.leave_uncertain(matched);
-        let sets = &mut self.engine.sets;
-        let refused = if denies {
-            sets.and(self.left, matched)
-        } else {
-            sets.minus(self.left, matched)
+        let refused = match denies {
+            true => matched,
+            false => self.engine.sets.not(matched),
         };
+        let refused = self.certainly(refused);
+        let refused = self.engine.sets.and(self.left, refused);
         self.end(Outcome::Denied, refused);
     }
 
     /// Asks an authorizer about some requests; a login service sends strangers
     /// away, and lets through who has a session.
     fn ask(&mut self, about: Set, login: Option<&Login>) {
+        self.leave_uncertain(about);
         let here = self.engine.sets.and(self.left, about);
         self.asked_before(here, login);
-        if login.is_none() {
-            return;
+        let Some(login) = login else { return };
+        let people = self.people();
+        if login.cleans {
+            let surely = self.certainly(about);
+            let cleaned = self.engine.sets.and(surely, people);
+            self.cleaned = self.engine.sets.or(self.cleaned, cleaned);
         }
-        let (universe, sets) = (&self.engine.universe, &mut self.engine.sets);
-        let strangers = universe.persons(sets, |person| person.is_none());
+        let strangers = self.engine.sets.not(people);
+        let sets = &mut self.engine.sets;
         // What another authorizer was asked before is decided by that one.
         let sent = sets.and(here, strangers);
         let sent = sets.minus(sent, self.asked);
         self.end(Outcome::Login, sent);
     }
 
+    /// Requests of people who are logged in.
+    fn people(&mut self) -> Set {
+        let (universe, sets) = (&self.engine.universe, &mut self.engine.sets);
+        match self.at.session {
+            true => Set::ALL,
+            false => universe.persons(sets, |person| person.is_some()),
+        }
+    }
+
+    /// Of these requests, those that are among them whatever a login put there.
+    fn certainly(&mut self, set: Set) -> Set {
+        let others = self.engine.sets.not(set);
+        let others = self.possibly(others);
+        self.engine.sets.not(others)
+    }
+
+    /// The same with those that may be, by what a login put there.
+    fn possibly(&mut self, set: Set) -> Set {
+        if self.told.is_none() {
+            return set;
+        }
+        let may = self.engine.whatever(set, &self.puts);
+        let may = self.engine.sets.and(may, self.told);
+        self.engine.sets.or(set, may)
+    }
+
     /// Ends those whom a login service gave headers that decide here: what it
-    /// puts there is not known.
+    /// puts there is not known. Where everybody has a session, both ways are
+    /// looked at instead.
     fn leave_uncertain(&mut self, matched: Set) {
+        if self.at.session {
+            return;
+        }
         let told = self.engine.sets.and(self.left, self.told);
         if told.is_none() {
             return;
@@ -374,6 +420,15 @@ impl<'s> Course<'_, 's> {
     /// Refuses bad tokens; the others go on by branches.
     fn tokens(&mut self, maps: &[&(Dim, Vec<u16>)], enforces: bool) {
         let tokens = &self.at.listener.tokens;
+        if self.at.session {
+            for (number, branch) in tokens.branches.iter().enumerate() {
+                let set = self.engine.mapped(branch.set, maps);
+                let set = self.possibly(set);
+                self.pass(number, set, branch.cleans);
+            }
+            self.left = Set::NONE;
+            return;
+        }
         // With enforcement a 401 says that a token is wanted, whoever says it.
         let refused = match enforces {
             true => Outcome::Token,
@@ -407,13 +462,20 @@ impl<'s> Course<'_, 's> {
         }
         for (number, branch) in tokens.branches.iter().enumerate() {
             let set = self.engine.mapped(branch.set, maps);
-            let set = self.engine.sets.and(set, self.left);
-            if !set.is_none() {
-                self.passed
-                    .push((number, set, self.cleaned || branch.cleans));
-            }
+            self.pass(number, set, branch.cleans);
         }
         self.left = Set::NONE;
+    }
+
+    fn pass(&mut self, branch: usize, set: Set, cleans: bool) {
+        let sets = &mut self.engine.sets;
+        let set = sets.and(set, self.left);
+        let gone = if cleans { Set::ALL } else { self.cleaned };
+        for (part, cleaned) in [(sets.and(set, gone), true), (sets.minus(set, gone), false)] {
+            if !part.is_none() {
+                self.passed.push((branch, part, cleaned));
+            }
+        }
     }
 
     /// What the steps before the rules for tokens leave behind: open gates,
@@ -460,12 +522,13 @@ impl<'s> Course<'_, 's> {
 
     /// What is left of having asked an authorizer.
     fn asked_before(&mut self, about: Set, login: Option<&Login>) {
-        let (universe, sets) = (&self.engine.universe, &mut self.engine.sets);
+        let about = self.possibly(about);
         let Some(login) = login else {
-            self.asked = sets.or(self.asked, about);
+            self.asked = self.engine.sets.or(self.asked, about);
             return;
         };
-        let people = universe.persons(sets, |person| person.is_some());
+        let people = self.people();
+        let sets = &mut self.engine.sets;
         let people = sets.and(about, people);
         if !people.is_none() && !login.puts.is_empty() {
             self.told = sets.or(self.told, people);
@@ -473,76 +536,8 @@ impl<'s> Course<'_, 's> {
         }
     }
 
-    fn preflight(&mut self, set: Set) -> Set {
+    pub(crate) fn preflight(&mut self, set: Set) -> Set {
         let all = self.engine.universe.preflight(&mut self.engine.sets);
         self.engine.sets.and(set, all)
-    }
-
-    fn access(&mut self, access: Access) {
-        let (preflights, sent) = match access {
-            Access::None => return,
-            Access::Answered => return self.end(Outcome::Answered, self.left),
-            Access::Levels { preflights, sent } => (preflights, sent),
-        };
-        if preflights {
-            let preflight = self.preflight(self.left);
-            self.end(Outcome::Answered, preflight);
-        }
-        match sent {
-            None => {}
-            Some(Sent::Token) => self.end(Outcome::Token, self.left),
-            Some(Sent::Login { within }) => self.persons(within),
-            Some(Sent::Accounts {
-                within,
-                is_limited,
-                asks,
-            }) => self.accounts(within, is_limited, asks),
-        }
-    }
-
-    /// Leaves who calls as a ServiceAccount that may.
-    fn accounts(&mut self, within: Set, is_limited: bool, asks: bool) {
-        let (universe, sets) = (&self.engine.universe, &mut self.engine.sets);
-        let known = universe.accounts(sets, |account| account.is_some());
-        let valid = universe.held(sets, HELD_GOOD);
-        // Of another scheme too.
-        let invalid = universe.with_header(sets, "authorization");
-        let invalid = sets.minus(invalid, valid);
-        let unknown = sets.minus(self.left, known);
-        let by_token = sets.and(unknown, valid);
-        let bad = sets.and(unknown, invalid);
-        let others = sets.minus(unknown, valid);
-        let others = sets.minus(others, invalid);
-        let outside = sets.minus(known, within);
-        let mut refused = sets.and(self.left, outside);
-        if is_limited {
-            refused = sets.or(refused, by_token);
-        }
-        self.end(Outcome::Denied, refused);
-        self.end(Outcome::Token, bad);
-        let told = if asks {
-            Outcome::Token
-        } else {
-            Outcome::Denied
-        };
-        self.end(told, others);
-    }
-
-    /// Leaves people who are logged in and may.
-    fn persons(&mut self, within: Set) {
-        let (universe, sets) = (&self.engine.universe, &mut self.engine.sets);
-        let logged_in = universe.persons(sets, |person| person.is_some());
-        let valid = universe.held(sets, HELD_GOOD);
-        let invalid = universe.held(sets, HELD_BAD);
-        // A machine is no person.
-        let known = sets.or(logged_in, valid);
-        let refused = sets.and(self.left, known);
-        let refused = sets.minus(refused, within);
-        let bad = sets.and(self.left, invalid);
-        let others = sets.minus(self.left, known);
-        let others = sets.minus(others, invalid);
-        self.end(Outcome::Denied, refused);
-        self.end(Outcome::Token, bad);
-        self.end(Outcome::Login, others);
     }
 }

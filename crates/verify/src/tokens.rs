@@ -28,6 +28,9 @@ pub(crate) const GOOD: u16 = 2;
 /// What classes become, by dimension.
 type Maps = Vec<(Dim, Vec<u16>)>;
 
+/// What a client says of itself, and no token says.
+const FORGED: &str = "forged";
+
 /// More classes of tokens than this are not looked at.
 const MAX_CLASSES: usize = 4_096;
 
@@ -352,9 +355,6 @@ impl TokenSpace {
         }
         let is_identity = |name: &HeaderName| name == IDENTITY;
         let any = outputs.iter().any(|name| is_identity(name));
-        let first = rules
-            .first()
-            .is_some_and(|rule| rule.outputs().any(is_identity));
         let wide = version.outputs_sanitized();
         let bypassed = match version >= IstioVersion::PREFLIGHT_WITHOUT_TOKENS {
             true => universe.full_preflight(sets),
@@ -395,8 +395,10 @@ impl TokenSpace {
                     let mut maps = self.gone(universe, &head, &after);
                     maps.push((self.known, vec![1, 1]));
                     let dims: Vec<_> = maps.iter().map(|(dim, _)| *dim).collect();
+                    let kept = after.headers.get_all(IDENTITY).iter();
+                    let cleans = !kept.into_iter().any(|value| value == FORGED);
                     let entry = effects
-                        .entry((dims, head.query != after.query))
+                        .entry((dims, head.query != after.query, cleans))
                         .or_insert_with(|| (Set::NONE, maps));
                     entry.0 = sets.or(entry.0, set);
                 }
@@ -411,13 +413,13 @@ impl TokenSpace {
         };
         judged.branches.push(unknown(bypassed, any && wide));
         judged.branches.push(unknown(left, any));
-        for ((_, query), (set, maps)) in effects {
+        for ((_, query, cleans), (set, maps)) in effects {
             judged.branches.push(Branch {
                 set,
                 maps,
                 query,
                 again: true,
-                cleans: first || any && wide,
+                cleans,
             });
         }
         Ok(judged)
@@ -466,6 +468,10 @@ impl TokenSpace {
     }
 
     fn sample(&self, class: &Class) -> Result<RequestHead, String> {
+        let forged = (
+            HeaderName::from_static(IDENTITY),
+            HeaderValue::from_static(FORGED),
+        );
         let mut head = RequestHead {
             entrance: Entrance::External,
             method: Method::GET,
@@ -473,7 +479,7 @@ impl TokenSpace {
             authority: "sample".to_owned(),
             path: "/".to_owned(),
             query: None,
-            headers: HeaderMap::new(),
+            headers: HeaderMap::from_iter([forged]),
             peer: SocketAddr::from(([203, 0, 113, 7], 50_000)),
             connection: Connection::default(),
             workload: None,

@@ -23,6 +23,8 @@ pub(crate) struct Seen<'w, 's> {
     pub(crate) set: Set,
     /// No identity header of the client's is left on the request.
     pub(crate) cleaned: bool,
+    /// Everybody has a session.
+    pub(crate) session: bool,
     /// Equal for requests that the same rules decide.
     pub(crate) cause: u64,
 }
@@ -34,6 +36,8 @@ impl<'s> Seen<'_, 's> {
             trail: self.trail.to_vec(),
             outcome: self.outcome,
             set: self.set,
+            session: self.session,
+            forges: false,
             cause: self.cause,
         }
     }
@@ -49,6 +53,8 @@ pub(crate) struct Walk<'a, 's> {
     pub(crate) cleaned: bool,
     /// Filters are passed over.
     pub(crate) routes_only: bool,
+    /// Logins let everybody through.
+    pub(crate) session: bool,
     /// The rules that decided at the crossings before.
     pub(crate) cause: u64,
     /// At a sidecar: where the gateway's route led.
@@ -94,6 +100,7 @@ impl<'s> Walk<'_, 's> {
             outcome,
             set,
             cleaned: self.cleaned,
+            session: self.session,
             cause: cause(self.cause, front),
         };
         (self.seen)(self.engine, seen);
@@ -122,6 +129,7 @@ impl<'s> Walk<'_, 's> {
                 front: side.front,
                 hop,
                 external: self.entrance == Some(Entrance::External),
+                session: self.session,
                 requires_tls: part.requires_tls && listener.view.tls().is_none(),
             },
         };
@@ -198,7 +206,12 @@ impl<'s> Walk<'_, 's> {
         // What enforcement knows of a caller takes the place of claims.
         let unknown = self.engine.sets.and(set, vouched);
         self.emit(trail, Outcome::Unknown, unknown, here.at.front);
-        let set = self.engine.sets.minus(set, vouched);
+        let mut set = self.engine.sets.minus(set, vouched);
+        if !self.session {
+            let unsure = self.told_apart(here, set);
+            self.emit(trail, Outcome::Unknown, unsure, here.at.front);
+            set = self.engine.sets.minus(set, unsure);
+        }
         let reached = trail.len();
         if before.is_some() {
             trail.pop();
@@ -212,8 +225,12 @@ impl<'s> Walk<'_, 's> {
             };
             let condition = self.engine.settle(condition, here.at.cell);
             let condition = self.engine.mapped(condition, &maps);
-            let hit = self.engine.sets.and(left, condition);
-            left = self.engine.sets.minus(left, condition);
+            let (surely, maybe) = match self.session {
+                true => self.either_way(here.at.listener, condition),
+                false => (condition, condition),
+            };
+            let hit = self.engine.sets.and(left, maybe);
+            left = self.engine.sets.minus(left, surely);
             if hit.is_none() {
                 continue;
             }
@@ -227,6 +244,33 @@ impl<'s> Walk<'_, 's> {
             trail.push(before.view);
         }
         debug_assert_eq!(trail.len(), reached, "the trail is as before");
+    }
+
+    /// Requests of people whose route depends on what the login put there.
+    fn told_apart(&mut self, here: Crossing<'_, 's>, set: Set) -> Set {
+        let puts = here.at.listener.puts();
+        let again = here.part.again.as_ref().filter(|_| !puts.is_empty());
+        let conditions = again.map(|again| again.in_order(self.engine, here.at.cell));
+        let depends = conditions.into_iter().flatten().any(|(_, condition)| {
+            let support = self.engine.sets.support(condition);
+            support.iter().any(|dim| puts.contains(dim))
+        });
+        if !depends {
+            return Set::NONE;
+        }
+        let (universe, sets) = (&self.engine.universe, &mut self.engine.sets);
+        let people = universe.persons(sets, |person| person.is_some());
+        sets.and(set, people)
+    }
+
+    /// The requests that are in a set, and those that may be, whatever logins
+    /// put there.
+    fn either_way(&mut self, at: &ListenerPart<'s>, set: Set) -> (Set, Set) {
+        let puts = at.puts();
+        let maybe = self.engine.whatever(set, &puts);
+        let not = self.engine.sets.not(set);
+        let not = self.engine.whatever(not, &puts);
+        (self.engine.sets.not(not), maybe)
     }
 
     /// The steps of the listener: emits who ends there, lets those go on who
@@ -247,15 +291,20 @@ impl<'s> Walk<'_, 's> {
         }
         self.engine.sets.spend(1);
         let steps = self.analysis.steps(self.engine, here.at, route, entry);
-        let before = self.cleaned;
-        for (outcome, ended, cleaned) in &steps.ended {
+        for (outcome, ended) in &steps.ended {
             let ended = self.engine.sets.and(set, *ended);
-            self.cleaned = before || *cleaned;
             self.emit(trail, *outcome, ended, here.at.front);
         }
-        self.cleaned = before || steps.cleans;
         let left = self.engine.sets.and(set, steps.left);
-        self.leave(here, route, left, trail, entry);
+        let before = self.cleaned;
+        let kept = match before {
+            true => Set::NONE,
+            false => self.engine.sets.minus(left, steps.cleaned),
+        };
+        self.leave(here, route, kept, trail, entry);
+        self.cleaned = true;
+        let cleaned = self.engine.sets.minus(left, kept);
+        self.leave(here, route, cleaned, trail, entry);
         self.cleaned = before;
         let mut passed = Vec::new();
         for (number, of_branch, cleaned) in &steps.passed {
@@ -402,6 +451,8 @@ impl<'s> Walk<'_, 's> {
         let gone = branch.iter().flat_map(|branch| &branch.maps);
         let maps: Vec<&(Dim, Vec<u16>)> =
             header_maps(from).chain(gone).chain(&way.headers).collect();
+        let told = Told::on(self, from, &maps);
+        let session = self.session;
         for (group, part) in &way.next {
             let points = self.engine.sets.and(set, *group);
             if points.is_none() {
@@ -422,11 +473,7 @@ impl<'s> Walk<'_, 's> {
                     found.outcome = Outcome::Unknown;
                     found.set = Set::ALL;
                 }
-                let set = engine.mapped(found.set, &maps);
-                found.set = engine.sets.and(set, points);
-                if !found.set.is_none() {
-                    seen(engine, found);
-                }
+                told.back(engine, found, points, seen);
             };
             let mut walk = Walk {
                 analysis: self.analysis,
@@ -435,6 +482,7 @@ impl<'s> Walk<'_, 's> {
                 opaque: self.opaque,
                 cleaned: self.cleaned,
                 routes_only: self.routes_only,
+                session,
                 cause: cause(self.cause, front),
                 inside: None,
                 seen: &mut back,
@@ -465,6 +513,66 @@ pub(crate) fn rewrite<'c>(
             region: false,
         }),
         RewriteView::Regex => None,
+    }
+}
+
+/// What a crossing passes on to the next, whose sets it takes back.
+pub(crate) struct Told<'m> {
+    maps: &'m [&'m (Dim, Vec<u16>)],
+    /// What logins put on requests, which nobody knows.
+    puts: Vec<Dim>,
+    session: bool,
+}
+
+impl<'m> Told<'m> {
+    pub(crate) fn on(
+        walk: &Walk<'_, '_>,
+        from: &ListenerPart<'_>,
+        maps: &'m [&'m (Dim, Vec<u16>)],
+    ) -> Self {
+        Self {
+            maps,
+            puts: match walk.routes_only {
+                true => Vec::new(),
+                false => from.puts(),
+            },
+            session: walk.session,
+        }
+    }
+
+    /// Passes on what the next crossing found, in the classes of this one.
+    pub(crate) fn back<'s>(
+        &self,
+        engine: &mut Engine,
+        found: Seen<'_, 's>,
+        points: Set,
+        seen: &mut dyn FnMut(&mut Engine, Seen<'_, 's>),
+    ) {
+        let set = engine.mapped(found.set, self.maps);
+        let mut set = engine.sets.and(set, points);
+        if !self.puts.is_empty() {
+            let may = engine.whatever(found.set, &self.puts);
+            let may = engine.mapped(may, self.maps);
+            let may = engine.sets.and(may, points);
+            if self.session {
+                set = may;
+            } else if may != set {
+                // What the login put there decides.
+                let people = engine.universe.persons(&mut engine.sets, |p| p.is_some());
+                let unknown = Seen {
+                    outcome: Outcome::Unknown,
+                    set: engine.sets.and(may, people),
+                    ..found
+                };
+                set = engine.sets.minus(set, people);
+                if !unknown.set.is_none() {
+                    seen(engine, unknown);
+                }
+            }
+        }
+        if !set.is_none() {
+            seen(engine, Seen { set, ..found });
+        }
     }
 }
 

@@ -1,28 +1,27 @@
 //! From a set to one request that is in it, confirmed by the decision itself.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use policy::{
-    Answers, Caller, Carrier, Certificate, CheckAnswer, CheckResponse, ClientTls, Destination,
-    Entrance, Everything, ListenerView, NoTrace, Person, Question, Refusal, RequestHead, Scheme,
-    Snapshot, Step, TestValue, TokenError, TokenHolder, Tokens, Trace, Verdict, Workload, decide,
-    normalise,
+    Carrier, Certificate, Claims, ClientTls, Entrance, ListenerView, NoTrace, RequestHead, Scheme,
+    Snapshot, Step, TestValue, TokenHolder, Workload, normalise,
 };
-use resources::mesh::ExtAuthzHttp;
 
-use crate::analysis::{Flow, Outcome};
-use crate::callers::{Asker, BEARER, HELD_GOOD, HELD_NONE, account};
+use crate::analysis::Flow;
+use crate::callers::{Asker, BEARER, HELD_GOOD, HELD_NONE, account, somebody};
 use crate::cells::Partition;
 use crate::classes::Example;
 use crate::curl::cost;
+use crate::decided::{DecidedRequest, decided, decision_as};
 use crate::engine::Engine;
 use crate::language::{Patterns, as_set, holds_for};
 use crate::mdd::{Dim, Set};
 use crate::paths::Cell;
 use crate::standins;
 use crate::tokens;
-use crate::universe::{AUTHORITY, Kind};
+use crate::universe::{AUTHORITY, IDENTITY, Kind};
 
 /// A request, and what was decided about it.
 #[derive(Clone, Debug)]
@@ -93,7 +92,7 @@ fn search(
             if known.is_some_and(|known| cost(known) <= cost(&head)) {
                 return None;
             }
-            let confirmed = confirm(snapshot, head, asker, flow.outcome);
+            let confirmed = confirm(snapshot, head, asker, flow);
             if confirmed.is_some() {
                 return confirmed;
             }
@@ -390,15 +389,43 @@ fn path(
     candidates.into_iter().find(|candidate| fits(candidate))
 }
 
-/// The request, if the decision agrees with the outcome.
-fn confirm(
-    snapshot: &Snapshot,
-    head: RequestHead,
-    asker: Asker,
-    outcome: Outcome<'_>,
-) -> Option<Found> {
-    let decided = decided(snapshot, &head, &asker, || NoTrace, |_| Vec::new());
-    decided.verdict.is(outcome).then_some((head, asker))
+/// The request, if the decision agrees with the flow.
+fn confirm(snapshot: &Snapshot, head: RequestHead, asker: Asker, flow: &Flow<'_>) -> Option<Found> {
+    let agrees = |asker: &Asker| {
+        let decided = decided(snapshot, &head, asker, || NoTrace, |_| Vec::new());
+        decided.verdict.is(flow.outcome) && (!flow.forges || decided.keeps(&head, IDENTITY))
+    };
+    let mut asker = asker;
+    if flow.session {
+        asker.session.get_or_insert_with(somebody);
+        asker.login_token = login_tokens(snapshot).find(|token| {
+            let login_token = token.clone();
+            agrees(&Asker {
+                login_token,
+                ..asker.clone()
+            })
+        })?;
+        return Some((head, asker));
+    }
+    agrees(&asker).then_some((head, asker))
+}
+
+/// None, and tokens that a login may put on the requests of somebody.
+fn login_tokens(snapshot: &Snapshot) -> impl Iterator<Item = Option<Claims>> {
+    let rules = snapshot.listeners().flat_map(|listener| {
+        let rules = listener.token_rules();
+        let rules = rules.map(|rule| (rule.keys().issuer.as_str(), rule.audiences()));
+        rules.collect::<Vec<_>>()
+    });
+    let distinct: BTreeSet<_> = rules.collect();
+    let tokens = distinct.into_iter().map(|(issuer, audiences)| {
+        let person = somebody();
+        let claims = serde_json::json!({
+            "iss": issuer, "aud": audiences, "sub": &*person.subject, "email": &*person.email,
+        });
+        Claims::parse(claims.to_string().as_bytes())
+    });
+    std::iter::once(None).chain(tokens)
 }
 
 impl Witness {
@@ -411,182 +438,5 @@ impl Witness {
             steps,
             answer,
         }
-    }
-}
-
-/// What the decision says about a request of somebody without session or token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decided {
-    /// It reaches this destination.
-    Reaches(Destination),
-    /// Answered on the way.
-    Answered,
-    /// Asked to log in.
-    Login,
-    /// Asked for a token.
-    Token,
-    /// Another authorizer decides.
-    Authorizer,
-    /// 401 or 403.
-    Denied,
-    /// 404.
-    NoRoute,
-}
-
-impl Decided {
-    /// Whether it is what was expected.
-    pub(crate) fn is(&self, outcome: Outcome<'_>) -> bool {
-        match (self, outcome) {
-            (Self::Reaches(destination), Outcome::Reaches(expected)) => destination == expected,
-            (Self::Answered, Outcome::Answered)
-            | (Self::Login, Outcome::Login)
-            | (Self::Token, Outcome::Token)
-            | (Self::Authorizer, Outcome::Authorizer)
-            | (Self::Denied, Outcome::Denied)
-            | (Self::NoRoute, Outcome::NoRoute) => true,
-            _ => false,
-        }
-    }
-}
-
-/// A decision with its steps.
-#[derive(Clone, Debug)]
-pub struct DecidedRequest {
-    /// What it is.
-    pub verdict: Decided,
-    /// How it came about.
-    pub steps: Vec<Step>,
-    /// In one line.
-    pub answer: String,
-}
-
-/// Decides a request of somebody who has neither a session nor a valid token.
-/// Login services are taken to send strangers to the login.
-pub fn decision(snapshot: &Snapshot, head: &RequestHead) -> DecidedRequest {
-    decision_as(snapshot, head, &Asker::default())
-}
-
-/// Decides a request of somebody. Login services let through who has a
-/// session, and put the headers there that they may.
-pub fn decision_as(snapshot: &Snapshot, head: &RequestHead, asker: &Asker) -> DecidedRequest {
-    decided(snapshot, head, asker, Vec::new, |steps| steps)
-}
-
-/// The same, with everything that was looked at on the way.
-pub fn explained(snapshot: &Snapshot, head: &RequestHead, asker: &Asker) -> DecidedRequest {
-    decided(snapshot, head, asker, Everything::default, |trace| trace.0)
-}
-
-fn decided<T: Trace>(
-    snapshot: &Snapshot,
-    head: &RequestHead,
-    asker: &Asker,
-    begin: fn() -> T,
-    steps_of: fn(T) -> Vec<Step>,
-) -> DecidedRequest {
-    let mut answers = Answers::new();
-    let mut asked: Option<Decided> = None;
-    loop {
-        let mut trace = begin();
-        let (verdict, answer) = match decide(snapshot, head, &answers, &mut trace) {
-            Verdict::Ask(Question::Caller(tokens)) => {
-                let sent = || head.headers.get_all(http::header::AUTHORIZATION).iter();
-                let bearer = sent().any(|v| v.as_bytes().starts_with(BEARER.as_bytes()));
-                let other = tokens == Tokens::BearerOnly && sent().next().is_some();
-                let session = asker.session.as_ref();
-                let session = session.filter(|_| tokens == Tokens::SessionOrBearer);
-                answers.caller_is(match (&asker.token, session) {
-                    (Some(holder), _) => Caller::Token(holder.clone()),
-                    (None, Some(person)) => Caller::Session(person.clone()),
-                    (None, None) if bearer || other => {
-                        Caller::BadToken(TokenError("not a token".into()))
-                    }
-                    (None, None) => Caller::Anonymous,
-                });
-                continue;
-            }
-            Verdict::Ask(Question::Tokens { hop, checks }) => {
-                for check in &checks {
-                    answers.token_is(hop, check, standins::answer(&check.token));
-                }
-                continue;
-            }
-            Verdict::Ask(Question::Check(check)) => {
-                let login = snapshot.is_login(&check.provider);
-                if let Some(person) = asker.session.as_ref().filter(|_| login) {
-                    let answer = let_through(person, &check.settings);
-                    answers.check_is(check.id, CheckAnswer::Response(answer));
-                    continue;
-                }
-                asked = Some(if login {
-                    Decided::Login
-                } else {
-                    Decided::Authorizer
-                });
-                answers.check_is(check.id, CheckAnswer::Response(sent_away()));
-                continue;
-            }
-            Verdict::Permit(permit) => match permit.destination() {
-                Destination::Service { service, port } => (
-                    Decided::Reaches(permit.destination().clone()),
-                    format!("reaches {service}:{port}"),
-                ),
-                Destination::Host { host, port } => (
-                    Decided::Reaches(permit.destination().clone()),
-                    format!("reaches {host}:{port}"),
-                ),
-                Destination::Login => (Decided::Answered, "answered by the login".to_owned()),
-                Destination::Reply(reply) => (
-                    Decided::Answered,
-                    format!("answered by the route: {}", reply.status),
-                ),
-            },
-            Verdict::Denial(denial) => {
-                let verdict = match (&denial.refusal, asked.take()) {
-                    (Refusal::Answer(_), Some(asked)) => asked,
-                    (Refusal::Login, _) => Decided::Login,
-                    (Refusal::Token { .. }, _) if snapshot.enforces() => Decided::Token,
-                    (Refusal::NoRoute, _) => Decided::NoRoute,
-                    _ => Decided::Denied,
-                };
-                let status = match verdict {
-                    Decided::Login => "302 to the login".to_owned(),
-                    Decided::Authorizer => "decided by another authorizer".to_owned(),
-                    _ => denial.refusal.status().to_string(),
-                };
-                (verdict, format!("{status} ({})", denial.reason))
-            }
-        };
-        return DecidedRequest {
-            verdict,
-            steps: steps_of(trace),
-            answer,
-        };
-    }
-}
-
-/// What a login service says to somebody with a session.
-fn let_through(person: &Person, settings: &ExtAuthzHttp) -> CheckResponse {
-    let names = settings.headers_to_upstream_on_allow.iter();
-    let headers = names.filter_map(|name| {
-        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-        let value = HeaderValue::from_str(&person.email).ok()?;
-        (name != http::header::AUTHORIZATION).then_some((name, value))
-    });
-    CheckResponse {
-        status: StatusCode::OK,
-        headers: headers.collect(),
-        body: bytes::Bytes::new(),
-    }
-}
-
-fn sent_away() -> CheckResponse {
-    CheckResponse {
-        status: StatusCode::FOUND,
-        headers: vec![(
-            http::header::LOCATION,
-            HeaderValue::from_static("/dex/auth"),
-        )],
-        body: bytes::Bytes::new(),
     }
 }

@@ -198,6 +198,12 @@ fn a_connection_with_tls_has_a_server_name_and_a_certificate() {
             "{url} {more:?}: {expected}\n{text}\n{}",
             stderr(&output)
         );
+        // That `up` does not open this server is no word on the decision.
+        assert!(
+            !stderr(&output).contains("not served"),
+            "{}",
+            stderr(&output)
+        );
     }
     // An https URL comes to where TLS is spoken, without a port being named.
     let output = sidegate(&["explain", &file, "GET", "https://open.example.com/"]);

@@ -4,8 +4,9 @@ use certificate::{Certificate, check, is_checkable};
 use policy::Snapshot;
 use verify::{Claim, Report, Verdict, certify};
 
-use crate::agreement::random_cluster;
+use crate::agreement::{Dice, random_cluster};
 use crate::compile;
+use crate::identity::{DEMAND, OTHER, SETS, cluster, rules, without_tokens};
 
 const CLUSTER: &str = include_str!("../../../../examples/seed/cluster.yaml");
 const BLOG_FIX: &str = include_str!("../../../../examples/seed/blog-fix/blog-fix.yaml");
@@ -133,4 +134,89 @@ fn changed_proofs_are_rejected() {
     let mut newer = certificate;
     newer.istio_version = "1.9".to_owned();
     assert!(check(&newer, &snapshot).is_err());
+}
+
+fn proof_of(claim: &str, snapshot: &Snapshot) -> Certificate {
+    let mut all = forged(snapshot);
+    all.claims.retain(|proof| proof.claim == claim);
+    all
+}
+
+/// What a request looks like behind the rules for tokens decides: who brings a
+/// token and who does not.
+#[test]
+fn rules_for_tokens_take_headers_off() {
+    let closed = "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: closed, namespace: istio-system}\nspec: {action: DENY, rules: [{when: [{key: \"request.headers[authorization]\", values: [\"*\"]}]}]}\n";
+    let asked = cluster(
+        "kubeflow-userid",
+        "when: [{key: \"request.headers[authorization]\", notValues: [\"*\"]}]",
+    );
+    for (rule, expected) in [
+        ("forwardOriginalToken: true", Verdict::Holds),
+        ("forwardOriginalToken: false", Verdict::Violated),
+    ] {
+        let from = "fromHeaders: [{name: authorization, prefix: \"Bearer \"}]";
+        let tokens = rules(&[&format!(
+            "{{issuer: \"https://iss1\", jwks: k1, {from}, {rule}}}"
+        )]);
+        let snapshot = compile(&[&asked, &tokens, closed]);
+        let report = verify::verify(&snapshot);
+        assert_eq!(report.verdict(&Claim::NoForgedIdentity), expected, "{rule}");
+        let checked = check(&proof_of("no-forged-identity", &snapshot), &snapshot);
+        assert_eq!(
+            checked.is_ok(),
+            expected == Verdict::Holds,
+            "{rule}: {checked:?}"
+        );
+    }
+}
+
+#[test]
+fn proofs_about_identity_know_what_takes_it_off() {
+    let passes = cluster("x-auth-request-email", "");
+    let tokens = cluster("authorization", "");
+    let own = cluster("kubeflow-userid", "");
+    let filled = rules(&[SETS]);
+    let other = rules(&[OTHER]);
+    let off = without_tokens("open", "envoy.config.route.v3.FilterConfig");
+    for (texts, holds) in [
+        (vec![own.as_str()], true),
+        (vec![passes.as_str()], false),
+        (vec![passes.as_str(), filled.as_str()], true),
+        (vec![passes.as_str(), filled.as_str(), off.as_str()], false),
+        (vec![tokens.as_str(), filled.as_str(), DEMAND], true),
+        (vec![tokens.as_str(), other.as_str(), DEMAND], false),
+    ] {
+        let snapshot = compile(&texts);
+        let checked = check(&proof_of("no-forged-identity", &snapshot), &snapshot);
+        assert_eq!(checked.is_ok(), holds, "{texts:?}: {checked:?}");
+    }
+}
+
+/// The same with tokens and logins of all kinds.
+#[test]
+fn no_proof_with_tokens_is_accepted_of_what_does_not_hold() {
+    let mut accepted = 0;
+    let mut rejected = 0;
+    for seed in 9_100..9_108 {
+        let text = crate::identity::random_cluster(&mut Dice(seed));
+        let snapshot = compile(&[&text]);
+        let report = verify::verify(&snapshot);
+        let certificate = forged(&snapshot);
+        for index in 0..certificate.claims.len() {
+            let proof = only(&certificate, index);
+            let id = &proof.claims[0].claim;
+            let claim = Claim::BUILT_IN.into_iter().find(|claim| claim.id() == id);
+            match check(&proof, &snapshot) {
+                Ok(_) => {
+                    accepted += 1;
+                    let verdict = report.verdict(&claim.unwrap());
+                    assert_ne!(verdict, Verdict::Violated, "seed {seed}: {id}\n{text}");
+                }
+                Err(_) => rejected += 1,
+            }
+        }
+    }
+    assert!(accepted > 15, "only {accepted} were accepted");
+    assert!(rejected > 5, "only {rejected} were rejected");
 }

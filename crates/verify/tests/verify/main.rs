@@ -12,6 +12,7 @@ mod agreement;
 mod bounds;
 mod certificates;
 mod connections;
+mod identity;
 mod intents;
 mod reading;
 mod scripts;

@@ -11,7 +11,7 @@ use crate::intents::ask;
 
 const ISSUERS: [&str; 3] = ["https://iss1", "https://iss2", "plain"];
 
-fn authentication(dice: &mut Dice, index: usize) -> String {
+pub(crate) fn authentication(dice: &mut Dice, index: usize) -> String {
     let mut rules = Vec::new();
     for _ in 0..1 + dice.roll(2) {
         let issuer = dice.pick(&ISSUERS);
@@ -112,7 +112,7 @@ fn token(dice: &mut Dice) -> String {
     verify::stand_in(&Claims::parse(claims.as_bytes()).unwrap())
 }
 
-fn with_token(dice: &mut Dice, mut head: RequestHead) -> RequestHead {
+pub(crate) fn with_token(dice: &mut Dice, mut head: RequestHead) -> RequestHead {
     let text = token(dice);
     let (name, value) = match dice.roll(8) {
         0 => ("x-token", text),
