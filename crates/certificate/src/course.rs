@@ -136,7 +136,10 @@ impl<'c, 's: 'c> Course<'c, 's> {
 
     /// A crossing of a listener at one of its virtual hosts, or at none.
     pub(crate) fn crossing(&mut self, here: Here<'s>, point: Point<'c>, cleaned: bool) {
-        if here.host.is_some_and(|host| here.at.may_choose_another(host)) {
+        if here
+            .host
+            .is_some_and(|host| here.at.may_choose_another(host))
+        {
             // Which route it is in the end is not followed.
             self.may(End::Unknown, here.last, cleaned);
             return;

@@ -302,7 +302,7 @@ impl<'a, 's> Alike<'a, 's> {
         let all = self.rules.into_iter().filter_map(|rule| {
             let (witness, destination, contrast) = rule.escaped?;
             let place = format!("spec.rules[{}]", rule.index);
-            let key = format!("{} {place}", rule.object);
+            let key = format!("{destination:?} {} {place}", rule.object);
             let finding = Finding {
                 claim: Claim::OneReading,
                 witness,

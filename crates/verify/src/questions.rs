@@ -358,7 +358,12 @@ pub(crate) fn report<'a>(
             known.extend(reasons.iter().cloned());
         }
         for (key, finding) in &answers.findings {
-            let place = (&finding.claim, finding.listener.as_str(), key.as_str());
+            // A rule that holds on several listeners is read otherwise once.
+            let listener = match finding.claim {
+                Claim::OneReading => "",
+                _ => finding.listener.as_str(),
+            };
+            let place = (&finding.claim, listener, key.as_str());
             match by_rules.get_mut(&place) {
                 Some((count, known)) => {
                     *count += finding.count;

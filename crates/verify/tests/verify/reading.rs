@@ -36,8 +36,12 @@ spec: {entrances: {external: apps/gateway}}
 const MODES: [&str; 4] = ["NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"];
 
 fn ask(mode: &str, policy: &str, backends: &str) -> Report {
+    ask_of(BASE, mode, policy, backends)
+}
+
+fn ask_of(base: &str, mode: &str, policy: &str, backends: &str) -> Report {
     let text = format!(
-        "{BASE}apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata:\n  mesh: |\n    pathNormalization: {{normalization: {mode}}}\n    extensionProviders:\n    - {{name: login, envoyExtAuthzHttp: {{service: app.apps.svc.cluster.local, port: 80}}}}\n---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: rule, namespace: istio-system}}\nspec: {{{policy}}}\n"
+        "{base}apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata:\n  mesh: |\n    pathNormalization: {{normalization: {mode}}}\n    extensionProviders:\n    - {{name: login, envoyExtAuthzHttp: {{service: app.apps.svc.cluster.local, port: 80}}}}\n---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: rule, namespace: istio-system}}\nspec: {{{policy}}}\n"
     );
     let cluster = resources::parse(&[("test.yaml".into(), text)]).unwrap();
     let snapshot = policy::Snapshot::compile(&cluster, &settings()).unwrap();
@@ -135,6 +139,23 @@ fn what_nobody_declares_is_assumed_of_rules_that_refuse() {
     let listed = "action: ALLOW, rules: [{to: [{operation: {paths: [/a/*]}}]}]";
     let report = ask("BASE", listed, "[]");
     assert_eq!(report.verdict(&Claim::OneReading), Verdict::Holds);
+}
+
+#[test]
+fn a_rule_on_two_listeners_is_one_finding() {
+    let server = "{port: {number: 80, name: http, protocol: HTTP}, hosts: [\"*\"]}";
+    let other = "{port: {number: 9090, name: other, protocol: HTTP}, hosts: [\"*\"]}";
+    let two = BASE.replace(server, &format!("{server}, {other}"));
+    let admin = "action: DENY, rules: [{to: [{operation: {paths: [/admin]}}]}]";
+    for (base, count) in [(BASE, 1), (&*two, 2)] {
+        let report = ask_of(base, "BASE", admin, "[]");
+        let found = report.findings.iter();
+        let counts: Vec<usize> = found
+            .filter(|finding| finding.claim == Claim::OneReading)
+            .map(|finding| finding.count)
+            .collect();
+        assert_eq!(counts, [count]);
+    }
 }
 
 /// A backend that is not behind the route in question changes nothing.
