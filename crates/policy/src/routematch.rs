@@ -269,8 +269,8 @@ pub(crate) fn scheme(head: &RequestHead) -> &'static str {
 }
 
 /// Each value of a repeated header on its own (Envoy with the fix of
-/// CVE-2026-26308).
-fn header_matches(head: &RequestHead, name: &str, matcher: &Matcher) -> bool {
+/// CVE-2026-26308); pseudo headers work, `:path` with its query.
+pub(crate) fn header_matches(head: &RequestHead, name: &str, matcher: &Matcher) -> bool {
     match name {
         ":path" => matcher.matches(&head.path_and_query()),
         ":method" => matcher.matches(head.method.as_str()),

@@ -12,6 +12,7 @@ use crate::matcher::Matcher;
 use crate::peer::{self, Peer, Reading, TrustDomains};
 use crate::principal::PrincipalMatcher;
 use crate::request::RequestHead;
+use crate::routematch::header_matches;
 use crate::settings::{IstioVersion, Problem};
 use crate::tokens::Verified;
 use crate::trace::Trace;
@@ -347,23 +348,11 @@ impl Constraint {
     }
 }
 
-/// Each value of a repeated header on its own (Envoy with the fix of
-/// CVE-2026-26308); pseudo headers work, `:path` with its query.
-fn header_matches(head: &RequestHead, name: &str, matcher: &Matcher) -> bool {
-    match name {
-        ":path" => matcher.matches(&head.path_and_query()),
-        ":method" => matcher.matches(head.method.as_str()),
-        ":authority" | "host" => matcher.matches(&head.authority),
-        _ => head
-            .headers
-            .get_all(name)
-            .iter()
-            .any(|value| matcher.matches(&String::from_utf8_lossy(value.as_bytes()))),
-    }
-}
-
 /// All values of a header as one.
 fn joined_matches(head: &RequestHead, name: &str, matcher: &Matcher) -> bool {
+    if name.starts_with(':') || name == "host" {
+        return header_matches(head, name, matcher);
+    }
     let all = head.headers.get_all(name);
     let values: Vec<_> = all
         .iter()

@@ -1,6 +1,6 @@
 //! The same requests, decided by `policy::decide`.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use policy::{
@@ -10,6 +10,7 @@ use policy::{
 };
 use resources::{Cluster, ServiceName};
 
+use super::peers::WaysBack;
 use super::world::{
     Arrived, GATEWAY_UNDER_TEST, Observed, Sent, World, is_transport_header, joined,
 };
@@ -19,6 +20,8 @@ pub(crate) struct Decider {
     cluster: Cluster,
     snapshot: Snapshot,
     sidecar: bool,
+    /// Services that lead back to the gateway, with the ports of its listeners.
+    back: WaysBack,
 }
 
 impl Decider {
@@ -36,6 +39,10 @@ impl Decider {
             cluster,
             snapshot,
             sidecar: world.sidecar,
+            back: match world.sidecar {
+                true => WaysBack::new(),
+                false => world.ways_back(Ipv4Addr::LOCALHOST),
+            },
         })
     }
 
@@ -224,7 +231,7 @@ impl Decider {
             ),
             Destination::Host { host, port } => (host.to_string(), *port),
         };
-        if !self.exists(&at.0, at.1) {
+        if !self.exists(&at.0, at.1) || self.is_cut_off(&at) {
             observed.status = Some(503);
             response_changes(permit.response_headers(), observed);
             return;
@@ -242,6 +249,20 @@ impl Decider {
             headers: visible(&headers),
         });
         response_changes(permit.response_headers(), observed);
+    }
+
+    /// Whether a Service leads back to a port of the gateway where nobody takes
+    /// plain text.
+    fn is_cut_off(&self, (host, port): &(String, u16)) -> bool {
+        let Some(back) = self.back.get(&format!("{host}:{port}")) else {
+            return false;
+        };
+        let mut listeners = self.snapshot.listeners();
+        !listeners.any(|listener| {
+            listener.port() == back.port()
+                && listener.id().gateway.ends_with(GATEWAY_UNDER_TEST)
+                && listener.tls().is_none()
+        })
     }
 
     /// Whether Envoy would have a cluster of that name.

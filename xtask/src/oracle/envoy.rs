@@ -118,7 +118,7 @@ fn ready(admin: &Path) -> bool {
 
 /// Sends one request to the gateway at that address.
 pub(crate) fn send(peers: &Peers, clients: &Clients, gateway: Ipv4Addr, sent: &Sent) -> Observed {
-    peers.expect(&sent.checker);
+    peers.expect(sent);
     let head = exchange(clients, gateway, &sent.complete());
     let (checks, upstream) = peers.seen();
     let mut observed = Observed {
@@ -150,13 +150,18 @@ pub(crate) fn send(peers: &Peers, clients: &Clients, gateway: Ipv4Addr, sent: &S
     observed
 }
 
-fn exchange(clients: &Clients, gateway: Ipv4Addr, sent: &Sent) -> Option<String> {
+/// A connection from an address of ours.
+pub(crate) fn connect(from: Ipv4Addr, to: SocketAddr) -> Option<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).ok()?;
-    let from = SocketAddr::from((sent.source, 0));
-    socket.bind(&SockAddr::from(from)).ok()?;
-    let to = SocketAddr::from((gateway, sent.port));
+    socket
+        .bind(&SockAddr::from(SocketAddr::from((from, 0))))
+        .ok()?;
     socket.connect(&SockAddr::from(to)).ok()?;
-    let mut stream = TcpStream::from(socket);
+    Some(TcpStream::from(socket))
+}
+
+fn exchange(clients: &Clients, gateway: Ipv4Addr, sent: &Sent) -> Option<String> {
+    let mut stream = connect(sent.source, SocketAddr::from((gateway, sent.port)))?;
     stream.set_nodelay(true).ok()?;
     stream.set_read_timeout(Some(ANSWER)).ok()?;
     match &sent.tls {

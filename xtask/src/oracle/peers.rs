@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, Result};
 
 use super::grpc;
-use super::world::{Arrived, Reply, is_transport_header, joined};
+use super::world::{Arrived, Reply, Sent, is_transport_header, joined};
 
 /// A request head longer than this is cut off.
 const MAX_HEAD: usize = 256 * 1024;
@@ -35,6 +35,8 @@ struct State {
     /// Envoy's names, by number.
     names: Vec<String>,
     reply: Reply,
+    /// Where the client is.
+    client: Option<Ipv4Addr>,
     checks: Vec<Arrived>,
     upstream: Option<Arrived>,
     back: WaysBack,
@@ -44,8 +46,9 @@ struct State {
 /// What becomes of a request that arrived.
 enum Next {
     Answer(String),
-    /// It goes on to the gateway itself.
-    Again(SocketAddr),
+    /// It goes on to the gateway itself, from the client's address: the
+    /// decision does not know the pod's own either.
+    Again(SocketAddr, Ipv4Addr),
 }
 
 impl Peers {
@@ -76,10 +79,11 @@ impl Peers {
         self.lock().back = back;
     }
 
-    /// Forgets what was seen, and answers checks like this from now on.
-    pub(crate) fn expect(&self, reply: &Reply) {
+    /// Forgets what was seen, and answers checks as this request says from now on.
+    pub(crate) fn expect(&self, sent: &Sent) {
         let mut state = self.lock();
-        state.reply = reply.clone();
+        state.reply = sent.checker.clone();
+        state.client = Some(sent.source);
         state.rounds = 0;
         state.checks.clear();
         state.upstream = None;
@@ -125,7 +129,7 @@ impl Peers {
             }
             let answer = match self.record(number, arrived) {
                 Next::Answer(answer) => answer,
-                Next::Again(gateway) => match relay(gateway, &head) {
+                Next::Again(gateway, client) => match relay(client, gateway, &head) {
                     Some(answer) => answer,
                     None => return,
                 },
@@ -146,7 +150,8 @@ impl Peers {
                 return if state.rounds > MAX_ROUNDS {
                     Next::Answer("HTTP/1.1 508 Loop\r\ncontent-length: 0\r\n\r\n".into())
                 } else {
-                    Next::Again(gateway)
+                    let client = state.client.unwrap_or(Ipv4Addr::LOCALHOST);
+                    Next::Again(gateway, client)
                 };
             }
             state.upstream = Some(arrived);
@@ -165,8 +170,8 @@ impl Peers {
 }
 
 /// Sends a head on as it came; the head of the answer. No request has a body.
-fn relay(gateway: SocketAddr, head: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(gateway).ok()?;
+fn relay(client: Ipv4Addr, gateway: SocketAddr, head: &str) -> Option<String> {
+    let mut stream = super::envoy::connect(client, gateway)?;
     stream.set_read_timeout(Some(super::envoy::ANSWER)).ok()?;
     stream
         .write_all(format!("{head}\r\n\r\n").as_bytes())

@@ -255,7 +255,11 @@ impl Maker<'_> {
         };
         let mut condition = json!({"key": key, field: values});
         if self.dice.percent(10) {
-            condition["notValues"] = json!(["1"]);
+            // Istio's validation takes nothing but addresses there.
+            let of_address = condition["key"]
+                .as_str()
+                .is_some_and(|key| key.ends_with(".ip"));
+            condition["notValues"] = json!([if of_address { "10.0.0.1" } else { "1" }]);
         }
         condition
     }
