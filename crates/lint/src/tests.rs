@@ -46,6 +46,17 @@ fn findings(yaml: &str) -> Vec<Finding> {
     lint(&cluster, &snapshot)
 }
 
+/// What Kubeflow's profile controller writes nobody can change.
+#[test]
+fn policies_of_controllers_are_not_reported() {
+    let profile = "apiVersion: kubeflow.org/v1\nkind: Profile\nmetadata: {name: team-a}\nspec: {owner: {kind: User, name: a@example.com}}\n";
+    let route = "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v, namespace: infra}\nspec: {hosts: [a.example.com], gateways: [gw], http: [{directResponse: {status: 200}}]}\n";
+    let cluster = resources::parse(&[("t".into(), format!("{BASE}{profile}{route}"))]).unwrap();
+    assert_eq!(cluster.authorization_policies.len(), 1);
+    let found = findings(&format!("{profile}{route}"));
+    assert_eq!(found.len(), findings(route).len(), "{found:?}");
+}
+
 /// A policy on the gateway.
 fn policy(spec: &str) -> String {
     object(

@@ -53,7 +53,7 @@ impl Redirect {
             scheme,
             host: given(&spec.authority),
             port,
-            path: match (&spec.prefix_rewrite, given(&spec.uri)) {
+            path: match (spec.prefix_rewrite.as_ref(), given(&spec.uri)) {
                 (Some(to), _) => NewPath::Prefix {
                     length: match condition.path.as_ref().map(|path| &path.matcher) {
                         Some(Matcher::Prefix(from) | Matcher::PathPrefix(from)) => from.len(),

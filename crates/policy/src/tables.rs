@@ -232,7 +232,8 @@ impl<'a, 'c> Builder<'a, 'c> {
             resolve: &resolve,
         };
         let mut notes = Vec::new();
-        let made = Route::compile(http, spec, &around, &mut notes);
+        let http = self.traffic.kept(http);
+        let made = Route::compile(&http, spec, &around, &mut notes);
         let place = format!("spec.{}", origin.place);
         let problem = |place: &str, message: &str| Problem {
             object: Some(origin.object.clone()),

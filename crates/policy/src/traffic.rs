@@ -62,6 +62,22 @@ impl<'c> Traffic<'c> {
         traffic
     }
 
+    /// A route as the API server of this version keeps it.
+    pub(crate) fn kept<'h>(&self, http: &'h HttpRoute) -> Cow<'h, HttpRoute> {
+        let redirect = http.redirect.as_ref();
+        let to = redirect.and_then(|redirect| redirect.prefix_rewrite.as_deref());
+        let dropped =
+            to.is_some_and(|to| to.is_empty() || self.version < IstioVersion::PREFIX_REWRITE);
+        if !dropped || http.gateway_api {
+            return Cow::Borrowed(http);
+        }
+        let mut kept = http.clone();
+        if let Some(redirect) = &mut kept.redirect {
+            redirect.prefix_rewrite = None;
+        }
+        Cow::Owned(kept)
+    }
+
     fn bind(&mut self, problems: &mut Vec<Problem>) {
         let delegates: Delegates<'c> = self
             .cluster

@@ -101,6 +101,10 @@ impl IstioVersion {
     /// First version with `connectionSettings` of proxies.
     pub const CONNECTION_SETTINGS: Self = Self::first(31);
 
+    /// Redirects of VirtualServices replace prefixes from here on; before, the
+    /// API server drops the field.
+    pub const PREFIX_REWRITE: Self = Self::first(31);
+
     /// The newest patch of 1.`minor`.
     pub const fn minor(minor: u16) -> Self {
         Self {

@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 
-use crate::core::{ConfigMap, Endpoints, Namespace, Secret, Service, ServiceAccount, Workload};
+use crate::core::{
+    ConfigMap, Endpoints, Namespace, Profile, Secret, Service, ServiceAccount, Workload,
+};
 use crate::error::LoadError;
 use crate::gateway_api::{GatewayClass, KubeGateway, ReferenceGrant, Route};
 use crate::istio::{
     AuthorizationPolicy, EnvoyFilter, Gateway, PeerAuthentication, RequestAuthentication,
     VirtualService, WasmPlugin,
 };
-use crate::kserve::{InferenceService, IngressConfig};
+use crate::kserve::{DeployConfig, InferenceService, IngressConfig};
 use crate::mesh::MeshConfig;
 use crate::meta::{Object, ObjectRef, ServiceName, Source};
 use crate::places::Places;
@@ -46,8 +48,11 @@ pub struct Cluster {
     pub envoy_filters: Vec<Object<EnvoyFilter>>,
     pub wasm_plugins: Vec<Object<WasmPlugin>>,
     pub inference_services: Vec<Object<InferenceService>>,
-    /// Kubeflow's Profiles; the namespace of each is generated.
-    pub profiles: Vec<Object<()>>,
+    /// Kubeflow's Profiles; namespace and policy of each are generated.
+    pub profiles: Vec<Object<Profile>>,
+    /// RoleBindings that Kubeflow's access management made for contributors;
+    /// the policy of each is generated.
+    pub contributors: Vec<Object<()>>,
     pub sidegate: Option<Object<Sidegate>>,
     /// `mesh` of ConfigMap `istio` in the root namespace.
     pub mesh: MeshConfig,
@@ -55,6 +60,8 @@ pub struct Cluster {
     pub mesh_istio_version: Option<String>,
     /// `ingress` of ConfigMap `inferenceservice-config`.
     pub ingress: IngressConfig,
+    /// `deploy` of the same.
+    pub deploy: DeployConfig,
     /// Services that stand for the predictor of an InferenceService.
     pub predictors: Vec<PredictorService>,
     /// Objects that were read, known or not.
@@ -124,6 +131,7 @@ impl Cluster {
             + self.wasm_plugins.len()
             + self.inference_services.len()
             + self.profiles.len()
+            + self.contributors.len()
             + usize::from(self.sidegate.is_some())
     }
 

@@ -9,6 +9,22 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Namespace {}
 
+/// A Profile of Kubeflow: a namespace for a person.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Profile {
+    /// Whose it is.
+    pub owner: Owner,
+}
+
+/// The owner of a Profile.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Owner {
+    /// Name, as the login provider writes it.
+    pub name: String,
+}
+
 /// A Pod, or the pod template of a Deployment, StatefulSet or DaemonSet.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -29,6 +45,8 @@ pub struct Pod {
 pub struct Container {
     /// Container name.
     pub name: String,
+    /// Image with its tag.
+    pub image: String,
     /// Ports it declares.
     pub ports: Vec<ContainerPort>,
     /// Environment with literal values.

@@ -1,24 +1,26 @@
 //! What KServe's and Knative's controllers make of an InferenceService, for
-//! YAML that does not hold it (KServe `ingress_reconciler.go`, net-istio
-//! `virtual_service.go`).
+//! YAML that does not hold it (KServe `ingress_reconciler.go`, 0.7 to 0.20;
+//! net-istio `virtual_service.go`, the same since 0.26).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::cluster::{Cluster, PredictorService};
-use crate::core::{Namespace, PortRef, Service, ServicePort};
+use crate::core::{PortRef, Service, ServicePort};
 use crate::error::LoadError;
 use crate::istio::{
-    Destination, HeaderOperations, Headers, HttpMatch, HttpRoute, PortSelector, Rewrite,
-    RouteDestination, StringMatch, VirtualService,
+    Destination, HeaderOperations, Headers, HttpMatch, HttpRoute, PortSelector, RegexRewrite,
+    Rewrite, RouteDestination, StringMatch, VirtualService,
 };
 use crate::kserve::{InferenceService, IngressConfig};
 use crate::meta::{Metadata, Object, ServiceName, Source};
+use crate::releases::{self, Release};
 use crate::urls::{ModelUrls, urls};
 
 /// Adds what is missing for every InferenceService.
 pub(crate) fn generate(cluster: &mut Cluster, errors: &mut Vec<LoadError>) {
-    profile_namespaces(cluster);
+    crate::profiles::generate(cluster);
+    let release = releases::kserve(cluster);
     for service in cluster.inference_services.clone() {
         let urls = match urls(&cluster.ingress, &service) {
             Ok(urls) => urls,
@@ -35,12 +37,17 @@ pub(crate) fn generate(cluster: &mut Cluster, errors: &mut Vec<LoadError>) {
             config: cluster.ingress.clone(),
             service: &service,
             urls,
+            release,
+            raw: is_raw(&service, cluster),
+            suffix: suffix(&service, cluster, release),
         };
-        if is_raw(&service) {
+        if generator.raw {
             generator.raw_services(cluster);
         } else {
             generator.services(cluster);
-            generator.add(cluster, generator.kserve_route());
+            if !cluster.ingress.disable_istio_virtual_host {
+                generator.add(cluster, generator.kserve_route());
+            }
             for component in generator.components() {
                 generator.add(cluster, generator.knative_route(component, cluster));
             }
@@ -51,51 +58,53 @@ pub(crate) fn generate(cluster: &mut Cluster, errors: &mut Vec<LoadError>) {
     crate::kuberoutes::routes(cluster, &parents);
 }
 
-/// The namespace that Kubeflow's profile controller makes of each Profile
-/// (`profile_controller.go`, `Reconcile`). Its policies are for sidecars.
-fn profile_namespaces(cluster: &mut Cluster) {
-    for profile in cluster.profiles.clone() {
-        let name = &profile.meta.name;
-        if cluster.namespaces.iter().any(|n| n.meta.name == *name) {
-            continue;
-        }
-        let labels = [
-            ("app.kubernetes.io/part-of", "kubeflow-profile"),
-            ("istio-injection", "enabled"),
-        ];
-        cluster.namespaces.push(Object {
-            kind: Arc::from("Namespace"),
-            meta: Metadata {
-                name: name.clone(),
-                labels: labels
-                    .iter()
-                    .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                    .collect(),
-                creation_timestamp: profile.meta.creation_timestamp.clone(),
-                ..Metadata::default()
-            },
-            spec: Namespace::default(),
-            source: Source {
-                generated_from: Some(profile.reference()),
-                ..profile.source.clone()
-            },
-        });
+/// Without Knative: `serving.kserve.io/deploymentMode` or the mode of those that
+/// name none, both of its spellings.
+fn is_raw(service: &Object<InferenceService>, cluster: &Cluster) -> bool {
+    let own = service
+        .meta
+        .annotations
+        .get("serving.kserve.io/deploymentMode");
+    let mode = own.or(cluster.deploy.default_deployment_mode.as_ref());
+    mode.is_some_and(|mode| mode == "RawDeployment" || mode == "Standard")
+}
+
+/// What the names of components end with: always `-default` at first, later
+/// where it is there already.
+fn suffix(service: &Object<InferenceService>, cluster: &Cluster, release: Release) -> &'static str {
+    let old = format!("{}-predictor-default", service.meta.name);
+    let mut services = cluster.services.iter();
+    let there = services
+        .any(|other| other.meta.name == old && other.meta.namespace == service.meta.namespace);
+    if release < PLAIN_NAMES || (there && release < NEVER_DEFAULT) {
+        "-default"
+    } else {
+        ""
     }
 }
 
-/// Without Knative: `serving.kserve.io/deploymentMode`, both of its spellings.
-fn is_raw(service: &Object<InferenceService>) -> bool {
-    service
-        .meta
-        .annotations
-        .get("serving.kserve.io/deploymentMode")
-        .is_some_and(|mode| mode == "RawDeployment" || mode == "Standard")
-}
+/// From here on components are called `<name>-predictor`.
+const PLAIN_NAMES: Release = Release::new(0, 11);
+/// From here on there are routes by path.
+const PATHS: Release = Release::new(0, 11);
+/// From here on there may be more than one outside domain.
+const DOMAINS: Release = Release::new(0, 13);
+/// From here on the mesh is routed too, models are named in headers, explainers
+/// are reached by path, and Knative's local gateway may be another one.
+const MESH: Release = Release::new(0, 14);
+/// From here on an old name is not kept.
+const NEVER_DEFAULT: Release = Release::new(0, 16);
+/// From here on a predictor may have a name.
+const NAMED_PREDICTORS: Release = Release::new(0, 20);
 
 struct Generator<'a> {
     config: IngressConfig,
     service: &'a Object<InferenceService>,
     urls: ModelUrls,
+    release: Release,
+    /// Without Knative.
+    raw: bool,
+    suffix: &'static str,
 }
 
 impl Generator<'_> {
@@ -130,7 +139,7 @@ impl Generator<'_> {
 
     fn local_gateway_service(&self) -> &str {
         let knative = &self.config.knative_local_gateway_service;
-        if knative.is_empty() {
+        if knative.is_empty() || self.release < MESH {
             &self.config.local_gateway_service
         } else {
             knative
@@ -157,17 +166,27 @@ impl Generator<'_> {
         }
     }
 
+    /// Name of a component's Service.
+    fn component(&self, component: &str) -> String {
+        let own = self.service.spec.predictor.name.as_deref();
+        let own = own.filter(|_| component == "predictor" && self.release >= NAMED_PREDICTORS);
+        match own.filter(|own| !own.is_empty()) {
+            Some(own) => format!("{}-{own}-{component}", self.name()),
+            None => format!("{}-{component}{}", self.name(), self.suffix),
+        }
+    }
+
     fn host(&self, component: &str) -> String {
         format!(
-            "{}-{component}.{}.svc.cluster.local",
-            self.name(),
+            "{}.{}.svc.cluster.local",
+            self.component(component),
             self.namespace()
         )
     }
 
     /// The newest revision that the YAML holds a Service of, or the first.
     fn revision(&self, component: &str, cluster: &Cluster) -> String {
-        let route = format!("{}-{component}", self.name());
+        let route = self.component(component);
         cluster
             .services
             .iter()
@@ -200,12 +219,13 @@ impl Generator<'_> {
             external_name: Some(target.to_owned()),
             ..Service::default()
         };
-        let front = external(&self.config.local_gateway_service);
-        self.service_unless_there(cluster, self.name().to_owned(), front);
+        if !self.config.disable_istio_virtual_host {
+            let front = external(&self.config.local_gateway_service);
+            self.service_unless_there(cluster, self.name().to_owned(), front);
+        }
         for component in self.components() {
             let route = external(self.local_gateway_service());
-            let name = format!("{}-{component}", self.name());
-            self.service_unless_there(cluster, name, route);
+            self.service_unless_there(cluster, self.component(component), route);
             let revision = Service {
                 ports: vec![http_port(None)],
                 ..Service::default()
@@ -220,10 +240,10 @@ impl Generator<'_> {
         let mut names = vec![(self.name().to_owned(), self.front())];
         names.extend(
             self.components()
-                .map(|component| (format!("{}-{component}", self.name()), component)),
+                .map(|component| (self.component(component), component)),
         );
         for (name, component) in names {
-            let app = format!("isvc.{}-{component}", self.name());
+            let app = format!("isvc.{}", self.component(component));
             let spec = Service {
                 kind: Some("ClusterIP".into()),
                 selector: BTreeMap::from([("app".to_owned(), app)]),
@@ -246,18 +266,25 @@ impl Generator<'_> {
     /// KServe's VirtualService: host and path routes, all sent to the
     /// cluster-local gateway under the component's host.
     fn kserve_route(&self) -> Object<VirtualService> {
+        let mut external = self.urls.external_hosts.as_slice();
+        if self.release < DOMAINS {
+            external = external.get(..1).unwrap_or_default();
+        }
         let mut hosts = vec![self.urls.local_host.clone()];
-        hosts.extend(self.urls.external_hosts.iter().cloned());
-        let mut gateways = vec![self.config.local_gateway.clone(), "mesh".to_owned()];
+        hosts.extend(external.iter().cloned());
+        let mut gateways = vec![self.config.local_gateway.clone()];
+        if self.release >= MESH {
+            gateways.push("mesh".to_owned());
+        }
         let mut matches = vec![HttpMatch {
-            authority: Some(host_regex(&self.urls.local_host)),
+            authority: Some(self.local_host_regex()),
             gateways: gateways.clone(),
             ..HttpMatch::default()
         }];
-        if !self.urls.external_hosts.is_empty() {
+        if !external.is_empty() {
             gateways.push(self.config.ingress_gateway.clone());
         }
-        matches.extend(self.urls.external_hosts.iter().map(|host| HttpMatch {
+        matches.extend(external.iter().map(|host| HttpMatch {
             authority: Some(host_regex(host)),
             gateways: vec![self.config.ingress_gateway.clone()],
             ..HttpMatch::default()
@@ -274,7 +301,8 @@ impl Generator<'_> {
             http.push(self.to_local_gateway("explainer", explain, None));
         }
         http.push(self.to_local_gateway(self.front(), matches, None));
-        if let Some((host, path)) = &self.urls.external_path {
+        let by_path = self.urls.external_path.as_ref();
+        if let Some((host, path)) = by_path.filter(|_| self.release >= PATHS) {
             if !hosts.contains(host) {
                 hosts.push(host.clone());
             }
@@ -284,6 +312,22 @@ impl Generator<'_> {
                 gateways: vec![self.config.ingress_gateway.clone()],
                 ..HttpMatch::default()
             };
+            if self.service.spec.explainer.is_some() && self.release >= MESH {
+                let pattern = format!("{path}{EXPLAIN_BELOW}");
+                let explain = at(StringMatch {
+                    regex: Some(pattern.clone()),
+                    ..StringMatch::default()
+                });
+                let mut route = self.to_local_gateway("explainer", vec![explain], None);
+                route.rewrite = Some(Rewrite {
+                    uri_regex_rewrite: Some(RegexRewrite {
+                        pattern,
+                        rewrite: r"\1".to_owned(),
+                    }),
+                    ..Rewrite::default()
+                });
+                http.push(route);
+            }
             let below = StringMatch {
                 prefix: Some(format!("{path}/")),
                 ..StringMatch::default()
@@ -305,19 +349,35 @@ impl Generator<'_> {
         self.object("VirtualService", self.name().to_owned(), &[], spec)
     }
 
+    /// Before the mesh was routed, the short names of the host too.
+    fn local_host_regex(&self) -> StringMatch {
+        let host = &self.urls.local_host;
+        match host.strip_suffix(".svc.cluster.local") {
+            Some(short) if self.release < MESH => {
+                with_port(&format!(r"{}(\.svc(\.cluster\.local)?)?", escaped(short)))
+            }
+            _ => host_regex(host),
+        }
+    }
+
     fn to_local_gateway(
         &self,
         component: &str,
         matches: Vec<HttpMatch>,
         rewrite: Option<&str>,
     ) -> HttpRoute {
-        HttpRoute {
-            matches,
-            headers: Some(set([
-                ("Host", self.host(component)),
+        let host = ("Host", self.host(component));
+        let headers = match self.release >= MESH {
+            true => set([
+                host,
                 ("KServe-Isvc-Name", self.name().to_owned()),
                 ("KServe-Isvc-Namespace", self.namespace().to_owned()),
-            ])),
+            ]),
+            false => set([host]),
+        };
+        HttpRoute {
+            matches,
+            headers: Some(headers),
             rewrite: rewrite.map(|uri| Rewrite {
                 uri: Some(uri.to_owned()),
                 ..Rewrite::default()
@@ -330,7 +390,7 @@ impl Generator<'_> {
     /// Knative's VirtualService of a component's Route. Its further routes for
     /// the prober (`K-Network-Hash: override`) go to the same place.
     fn knative_route(&self, component: &str, cluster: &Cluster) -> Object<VirtualService> {
-        let route = format!("{}-{component}", self.name());
+        let route = self.component(component);
         let revision = self.revision(component, cluster);
         let short = format!("{route}.{}", self.namespace());
         let outside = format!("{short}.{}", self.config.ingress_domain);
@@ -404,7 +464,7 @@ impl Generator<'_> {
     /// twin, in raw mode `<name>`) or by KServe's labels.
     fn is_predictor(&self, meta: &Metadata) -> bool {
         if meta.name == self.name() {
-            return is_raw(self.service) && self.front() == "predictor";
+            return self.raw && self.front() == "predictor";
         }
         let label = |name: &str| meta.labels.get(name).map(String::as_str);
         if label("serving.kserve.io/inferenceservice") == Some(self.name())
@@ -412,11 +472,12 @@ impl Generator<'_> {
         {
             return true;
         }
-        let rest = meta
-            .name
-            .strip_prefix(self.name())
-            .and_then(|rest| rest.strip_prefix("-predictor"));
-        let Some(rest) = rest else { return false };
+        let component = self.component("predictor");
+        let plain = format!("{}-predictor", self.name());
+        let rest = meta.name.strip_prefix(&component);
+        let Some(rest) = rest.or_else(|| meta.name.strip_prefix(&plain)) else {
+            return false;
+        };
         let rest = rest.strip_suffix("-private").unwrap_or(rest);
         rest.is_empty()
             || rest
@@ -427,6 +488,9 @@ impl Generator<'_> {
 
 /// KServe's `ExplainPrefix`.
 const EXPLAIN: &str = r"^/v1/models/[\w-]+:explain$";
+
+/// KServe's `PathBasedExplainPrefix`.
+const EXPLAIN_BELOW: &str = r"(/v1/models/[\w-]+:explain)$";
 
 fn is_revision(number: &str) -> bool {
     number.len() == 5 && number.bytes().all(|b| b.is_ascii_digit())
@@ -443,17 +507,26 @@ fn http_port(target: Option<u16>) -> ServicePort {
 
 /// KServe's `HostRegExp`: the host, with or without a port.
 fn host_regex(host: &str) -> StringMatch {
-    let mut escaped = String::with_capacity(host.len() + 8);
-    for c in host.chars() {
+    with_port(&escaped(host))
+}
+
+fn with_port(host: &str) -> StringMatch {
+    StringMatch {
+        regex: Some(format!(r"^{host}(?::\d{{1,5}})?$")),
+        ..StringMatch::default()
+    }
+}
+
+/// Go's `regexp.QuoteMeta`.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
         if r"\.+*?()|[]{}^$".contains(c) {
             escaped.push('\\');
         }
         escaped.push(c);
     }
-    StringMatch {
-        regex: Some(format!(r"^{escaped}(?::\d{{1,5}})?$")),
-        ..StringMatch::default()
-    }
+    escaped
 }
 
 fn set<const N: usize>(headers: [(&str, String); N]) -> Headers {

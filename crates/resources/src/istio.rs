@@ -268,8 +268,7 @@ pub struct Redirect {
     pub port: Option<u16>,
     /// `FROM_REQUEST_PORT` or `FROM_PROTOCOL_DEFAULT`.
     pub derive_port: Option<String>,
-    /// Replaces the matched prefix (Gateway API only): not read from YAML.
-    #[serde(skip)]
+    /// Replaces the matched prefix; in a VirtualService from Istio 1.31 on.
     pub prefix_rewrite: Option<String>,
     /// Status, 301 by default.
     pub redirect_code: Option<u16>,

@@ -16,6 +16,7 @@ use crate::error::LoadError;
 use crate::intents;
 use crate::locate::{Step, Text};
 use crate::meta::{Metadata, Object, Source};
+use crate::profiles;
 use crate::schema;
 use crate::sidegate::Sidegate;
 
@@ -122,7 +123,14 @@ fn read(cluster: &mut Cluster, document: &Document) -> Result<(), LoadError> {
         (GATEWAY_API, "HTTPRoute") => cluster.http_routes.push(spec(document)?),
         (GATEWAY_API, "GRPCRoute") => cluster.grpc_routes.push(spec(document)?),
         (GATEWAY_API, "ReferenceGrant") => cluster.reference_grants.push(spec(document)?),
-        ("kubeflow.org", "Profile") => cluster.profiles.push(object(document, ())?),
+        ("kubeflow.org", "Profile") => cluster.profiles.push(spec(document)?),
+        ("rbac.authorization.k8s.io", "RoleBinding") => {
+            let binding = object(document, ())?;
+            match profiles::is_contributor(&binding.meta) {
+                true => cluster.contributors.push(binding),
+                false => unknown(cluster, document),
+            }
+        }
         (KSERVE, "InferenceService") => cluster.inference_services.push(spec(document)?),
         _ => unknown(cluster, document),
     }
@@ -367,6 +375,9 @@ fn config_map(cluster: &mut Cluster, document: &Document) -> Result<(), LoadErro
         }
         if let Some(text) = text("ingress") {
             cluster.ingress = inner(document, "ingress", text)?;
+        }
+        if let Some(text) = text("deploy") {
+            cluster.deploy = inner(document, "deploy", text)?;
         }
     }
     cluster.config_maps.push(map);

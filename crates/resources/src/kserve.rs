@@ -14,6 +14,14 @@ pub struct InferenceService {
     pub explainer: Option<serde_json::Value>,
 }
 
+/// The `deploy` key of ConfigMap `inferenceservice-config` (DeployConfig).
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DeployConfig {
+    /// Mode of an InferenceService that names none.
+    pub default_deployment_mode: Option<String>,
+}
+
 /// The predictor, old form (`sklearn: {…}`) or new form (`model: {…}`).
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -28,6 +36,8 @@ pub struct Predictor {
     pub lightgbm: Option<ModelSpec>,
     /// Old form.
     pub onnx: Option<ModelSpec>,
+    /// Part of the name of its Service, from KServe 0.20 on.
+    pub name: Option<String>,
     /// ServiceAccount of the predictor pod.
     pub service_account_name: Option<String>,
 }
@@ -105,6 +115,8 @@ pub struct IngressConfig {
     pub additional_ingress_domains: Vec<String>,
     /// `http` or `https`.
     pub url_scheme: String,
+    /// Models answer under the names of their components alone.
+    pub disable_istio_virtual_host: bool,
 }
 
 impl Default for IngressConfig {
@@ -119,6 +131,7 @@ impl Default for IngressConfig {
             path_template: String::new(),
             additional_ingress_domains: Vec::new(),
             url_scheme: "http".into(),
+            disable_istio_virtual_host: false,
         }
     }
 }

@@ -5,6 +5,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::intents::{Backend, Intent};
+use crate::releases::Release;
 
 /// Spec of the Sidegate object.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -17,6 +18,11 @@ pub struct Sidegate {
     /// Istio version whose semantics apply, `1.16` form; the mesh annotation
     /// or the newest if absent.
     pub istio_version: Option<String>,
+    /// KServe's release, `0.14` form, whose generated objects the YAML may leave
+    /// out; that of the controller's image, or the newest, if absent.
+    pub kserve_version: Option<Release>,
+    /// Kubeflow's release, `1.8` form, in the same way.
+    pub kubeflow_version: Option<Release>,
     /// Where model files come from.
     pub storage: Storage,
     /// The Gateways of the two entrances, when they cannot be told from

@@ -24,7 +24,16 @@ pub fn urls(
     config: &IngressConfig,
     service: &Object<InferenceService>,
 ) -> Result<ModelUrls, String> {
-    let (name, namespace) = (&service.meta.name, &service.meta.namespace);
+    let (mut name, namespace) = (service.meta.name.clone(), &service.meta.namespace);
+    if config.disable_istio_virtual_host {
+        // What requests would be sent on to answers itself.
+        let front = match service.spec.transformer {
+            Some(_) => "transformer",
+            None => "predictor",
+        };
+        name = format!("{name}-{front}");
+    }
+    let name = name.as_str();
     let mut urls = ModelUrls {
         local_host: format!("{name}.{namespace}.svc.cluster.local"),
         ..ModelUrls::default()

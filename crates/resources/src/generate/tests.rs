@@ -169,6 +169,8 @@ fn a_transformer_comes_first() {
         [
             "a-explainer.b.svc.cluster.local",
             "a-transformer.b.svc.cluster.local",
+            // By path.
+            "a-explainer.b.svc.cluster.local",
             "a-transformer.b.svc.cluster.local",
         ]
     );

@@ -97,8 +97,6 @@ const VIRTUAL_SERVICE: &[&str] = &[
     "http.mirrorPercentage",
     "http.mirror_percent",
     "http.mirrors.percentage",
-    // New in 1.31.
-    "http.redirect.prefixRewrite",
     "http.retries",
     "tcp.match.destinationSubnets",
     "tcp.match.sourceLabels",

@@ -85,6 +85,23 @@ fn found_requests_do_what_was_decided() {
     }
 }
 
+/// What the profile controller makes selects the pods of the profile, and no
+/// gateway among them.
+#[test]
+fn a_profile_changes_no_answer_of_a_gateway() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, more: &str| {
+        let cluster = include_str!("../../../../examples/seed/cluster.yaml");
+        let file = folder.path().join(name);
+        std::fs::write(&file, format!("{cluster}{more}")).unwrap();
+        file.display().to_string()
+    };
+    let profile = "---\napiVersion: kubeflow.org/v1\nkind: Profile\nmetadata: {name: team-a}\nspec: {owner: {kind: User, name: a@example.com}}\n";
+    let (before, after) = (write("before.yaml", ""), write("after.yaml", profile));
+    let output = sidegate(&["diff", &before, &after]);
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+}
+
 #[test]
 fn diff_says_what_was_opened() {
     let output = sidegate(&["diff", "example:seed-broken", "example:seed-blog-fix"]);
