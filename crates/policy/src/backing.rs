@@ -61,7 +61,16 @@ impl<'c> Backings<'c> {
             of_namespace.push(workload);
         }
         let mut selections: HashMap<&str, Vec<Selection<'_>>> = HashMap::new();
+        let gateways = GatewayPods::all(cluster);
         let mut add = |meta: &'c Metadata, object, source, selector: Option<&'c Selector>| {
+            // What names gateways by their labels is for those: it is not taken
+            // to mean pods that the YAML does not have.
+            let wanted = selector.map(|s| &s.match_labels).filter(|w| !w.is_empty());
+            let of_gateway =
+                |wanted: &Labels| gateways.iter().any(|pods| selects(wanted, &pods.labels));
+            if wanted.is_some_and(of_gateway) {
+                return;
+            }
             let list = selections.entry(meta.namespace.as_str()).or_default();
             list.push(Selection {
                 object,

@@ -41,7 +41,7 @@ pub enum Verdict {
     Ask(Question),
 }
 
-const NOT_ALLOWED: &str = "there are ALLOW policies and none of their rules matches";
+pub(crate) const NOT_ALLOWED: &str = "there are ALLOW policies and none of their rules matches";
 
 /// A route that sends to our own listeners more often than this goes in a circle.
 const MAX_HOPS: u8 = 6;

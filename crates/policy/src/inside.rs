@@ -6,11 +6,12 @@ use http::StatusCode;
 use http::header::{HeaderValue, LOCATION};
 
 use crate::caller::Caller;
-use crate::decide::{Decision, Stop};
+use crate::decide::{Decision, NOT_ALLOWED, Stop};
 use crate::denial::Refusal;
 use crate::path::{BadPath, Normalised};
 use crate::permit::{Destination, Permit, Reply};
 use crate::request::RequestHead;
+use crate::rules::Action;
 use crate::sidecars::Meeting;
 use crate::snapshot::Listener;
 use crate::trace::{Stage, Trace};
@@ -87,11 +88,21 @@ impl<'a, T: Trace> Decision<'a, T> {
         match through {
             Ok(Through::Answered(permit)) => Ok(Some(permit)),
             Ok(Through::Route(_)) => Ok(None),
-            // What closes a connection leaves the gateway without an answer.
-            Err(Stop::Denied(denial)) if listener.opaque => {
-                Err(Stop::deny(Refusal::Unreachable, denial.reason))
+            Err(Stop::Denied(denial)) => {
+                let reason = format!(
+                    "{}: {}{}",
+                    listener.describe(),
+                    denial.reason,
+                    allowing(listener, &denial.reason)
+                );
+                // What closes a connection leaves the gateway without an answer.
+                let refusal = match listener.opaque {
+                    true => Refusal::Unreachable,
+                    false => denial.refusal,
+                };
+                Err(Stop::deny(refusal, reason))
             }
-            Err(stop) => Err(stop),
+            Err(Stop::Ask(question)) => Err(Stop::Ask(question)),
         }
     }
 
@@ -131,3 +142,24 @@ impl<'a, T: Trace> Decision<'a, T> {
         }
     }
 }
+
+/// The ALLOW policies of a sidecar, where one of them had to match.
+fn allowing(listener: &Listener, reason: &str) -> String {
+    let policies = listener.authorization.policies.iter();
+    let mut names: Vec<String> = policies
+        .filter(|policy| policy.action == Action::Allow)
+        .map(|policy| policy.object.to_string())
+        .collect();
+    if reason != NOT_ALLOWED {
+        return String::new();
+    }
+    let more = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    match more {
+        0 => format!(" ({})", names.join(", ")),
+        more => format!(" ({} and {more} more)", names.join(", ")),
+    }
+}
+
+/// Policies that are named.
+const NAMED: usize = 3;

@@ -27,8 +27,15 @@ pub(crate) struct Decider {
 impl Decider {
     /// Compiles, or says what of the cluster is not decided here.
     pub(crate) fn new(world: &World) -> Result<Self, String> {
-        let cluster = resources::parse(&[("cluster.yaml".into(), world.manifests())])
+        let mut cluster = resources::parse(&[("cluster.yaml".into(), world.manifests())])
             .map_err(|errors| format!("does not load: {errors}"))?;
+        if !world.sidecar {
+            // The upstreams here have none.
+            for namespace in &mut cluster.namespaces {
+                let labels = &mut namespace.meta.labels;
+                labels.insert("istio-injection".to_owned(), "disabled".to_owned());
+            }
+        }
         let snapshot = Snapshot::compile(&cluster, &Settings::default())
             .map_err(|problems| format!("does not compile: {problems:?}"))?;
         let unclear = |p: &&policy::Problem| p.message.contains("not understood");

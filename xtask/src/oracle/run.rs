@@ -128,10 +128,13 @@ impl Oracle {
                 !answers.is_empty() && answers.iter().all(|answer| answer.status.is_none())
             };
             let answers = match answers {
-                Ok(answers) if silent(&answers) => match envoy.complaint(index) {
-                    Some(complaint) => Err(format!("Envoy refuses the listener: {complaint}")),
-                    None => Ok(answers),
-                },
+                // Of a sidecar the ports that are read may be refused, and others not.
+                Ok(answers) if silent(&answers) || job.world.sidecar => {
+                    match envoy.complaint(index) {
+                        Some(complaint) => Err(format!("Envoy refuses the listener: {complaint}")),
+                        None => Ok(answers),
+                    }
+                }
                 other => other,
             };
             outcomes.push(Outcome { answers, rejected });

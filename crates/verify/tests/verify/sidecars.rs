@@ -3,7 +3,7 @@
 
 use verify::{Decided, Verdict};
 
-use crate::agreement::{BASE, Dice, policy, request, service};
+use crate::agreement::{self, BASE, Dice, request, service};
 use crate::compile;
 
 const GATEWAY: &str = "cluster.local/ns/istio-system/sa/gateway";
@@ -47,7 +47,7 @@ fn with_pods() -> String {
 
 /// A policy of the applications, about whom requests come from too.
 fn inner(dice: &mut Dice, index: usize) -> String {
-    let mut text = policy(dice, index).replace(
+    let mut text = agreement::policy(dice, index).replace(
         &format!("name: p{index}, namespace: istio-system"),
         &format!("name: inner{index}, namespace: apps"),
     );
@@ -77,7 +77,7 @@ fn cluster(seed: u64) -> (String, Dice) {
         text.push_str(&service(&mut dice, index));
     }
     for index in 0..dice.roll(3) {
-        text.push_str(&policy(&mut dice, index));
+        text.push_str(&agreement::policy(&mut dice, index));
     }
     for index in 0..1 + dice.roll(3) {
         text.push_str(&inner(&mut dice, index));
@@ -165,6 +165,8 @@ fn policy_of(rules: &str) -> String {
     )
 }
 
+const GATEWAYS: &str = "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: gateways, namespace: istio-system}\nspec: {action: DENY, selector: {matchLabels: {istio: gw}}, rules: [{to: [{operation: {ports: ['1']}}]}]}\n";
+
 /// Whether everybody inside reaches the model.
 fn workloads_are_answered(more: &[&str]) -> Verdict {
     answered(&format!("{MODEL}{}", more.concat()))
@@ -191,6 +193,42 @@ fn a_model_behind_a_policy_answers_whom_the_policy_lets_through() {
         (vec![&gateways], Verdict::Holds),
     ] {
         assert_eq!(workloads_are_answered(&more), expected, "{more:?}");
+    }
+}
+
+#[test]
+fn pods_that_the_yaml_does_not_have() {
+    let deployment = "kind: Deployment\nmetadata: {name: m,";
+    let without = MODEL.replace(deployment, "kind: Other\nmetadata: {name: m,");
+    // A policy that names gateways is for nobody else.
+    for more in ["", ENABLED] {
+        let found = answered(&format!("{without}{more}{GATEWAYS}"));
+        assert_eq!(found, Verdict::Holds, "{more}");
+    }
+    let some = "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: some, namespace: team}\nspec: {selector: {matchLabels: {version: v1}}}\n";
+    let found = answered(&format!("{without}{ENABLED}{some}"));
+    assert_eq!(found, Verdict::NotDecided);
+    assert_eq!(answered(&format!("{MODEL}{ENABLED}{some}")), Verdict::Holds);
+}
+
+#[test]
+fn a_refusal_names_the_sidecar_and_its_policies() {
+    let others = policy_of("{from: [{source: {namespaces: [other]}}]}");
+    let snapshot = compile(&[&format!("{MODEL}{ENABLED}{others}")]);
+    let mut head = request(&mut Dice(1));
+    head.authority = "m.test".to_owned();
+    head.entrance = policy::Entrance::Local;
+    let answers = policy::Answers::new();
+    let verdict = policy::decide(&snapshot, &head, &answers, &mut policy::NoTrace);
+    let policy::Verdict::Denial(denial) = verdict else {
+        panic!("{verdict:?}");
+    };
+    assert_eq!(denial.refusal, policy::Refusal::Rbac);
+    for part in [
+        "port 8080 of the sidecar of team/m",
+        "AuthorizationPolicy team/only",
+    ] {
+        assert!(denial.reason.contains(part), "{}", denial.reason);
     }
 }
 

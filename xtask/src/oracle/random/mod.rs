@@ -54,7 +54,7 @@ pub(crate) const FEATURES: [&str; 28] = [
     "services",      // ports of several Services in front of the gateway
     "normalization", // path normalisation other than the default
     "odd-requests",  // odd targets, hosts, repeated headers
-    "sidecars",      // every fourth cluster: a pod with a sidecar instead, PeerAuthentications
+    "sidecars", // a pod with a sidecar, PeerAuthentications: every fourth cluster, all without `routes`
 ];
 
 /// The features that are on.
@@ -98,7 +98,8 @@ impl Features {
 /// The cluster of that number, with its requests.
 pub(crate) fn job(seed: u64, number: u64, requests: usize, features: &Features) -> Job {
     let mut dice = Dice::new(seed, number);
-    if features.on("sidecars") && number % 4 == 3 {
+    let every = if features.on("routes") { 4 } else { 1 };
+    if features.on("sidecars") && number % every == every - 1 {
         return sidecars::job(dice, requests, features);
     }
     let mut maker = Maker {
