@@ -9,7 +9,7 @@ use super::random::Features;
 const USAGE: &str = "\
 expected one of
   oracle --cases FILE
-  oracle --random [--clusters N] [--requests M] [--seed S] [--features LIST] [--find N]
+  oracle --random [--clusters N] [--from N] [--requests M] [--seed S] [--features LIST] [--find N]
   oracle --dir DIR --request 'GET http://host/path' [--port 8080] …
   oracle --fixtures DIR [--requests M]
   oracle --seed
@@ -30,6 +30,8 @@ pub(crate) enum Task {
 /// A random run.
 pub(crate) struct Plan {
     pub(crate) clusters: u64,
+    /// The number of the first one.
+    pub(crate) from: u64,
     pub(crate) requests: usize,
     pub(crate) seeds: Vec<u64>,
     pub(crate) features: Features,
@@ -55,6 +57,7 @@ impl Plan {
     fn new() -> Self {
         Self {
             clusters: 60,
+            from: 0,
             requests: 50,
             seeds: Vec::new(),
             features: Features::all(),
@@ -96,6 +99,7 @@ pub(crate) fn parse(args: &[&str]) -> Result<Task> {
             "--fixtures" => fixtures = Some(PathBuf::from(value)),
             "--cases" => cases = Some(PathBuf::from(value)),
             "--clusters" => plan.clusters = number()?,
+            "--from" => plan.from = number()?,
             "--requests" => plan.requests = usize::try_from(number()?)?,
             "--seed" => plan.seeds.push(seed_of(value)?),
             "--features" => plan.features = Features::parse(value)?,

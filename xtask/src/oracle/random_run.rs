@@ -27,8 +27,8 @@ struct Tally {
     /// What the requests met, so that a run that only sees 404s is noticed.
     met: BTreeMap<&'static str, u64>,
     checked: u64,
-    /// The first of every kind of disagreement, and how many there were.
-    found: BTreeMap<String, (u64, Disagreement)>,
+    /// How many disagreements of every kind, and the first with its cluster.
+    found: BTreeMap<String, (u64, u64, Disagreement)>,
 }
 
 pub(crate) fn run(plan: &Plan) -> Result<()> {
@@ -39,11 +39,11 @@ pub(crate) fn run(plan: &Plan) -> Result<()> {
         let tally = one_seed(&mut oracle, plan, *seed)?;
         report(&tally, *seed, start.elapsed().as_secs());
         failed += tally.differed;
-        for (count, first) in tally.found.values() {
-            println!("{count} × {}", first.what);
+        for (count, cluster, first) in tally.found.values() {
+            println!("{count} × {} (first in cluster {cluster})", first.what);
         }
         let found = tally.found.into_values();
-        for (count, disagreement) in found.take(plan.find) {
+        for (count, _, disagreement) in found.take(plan.find) {
             println!("\n# {count} like this: {}", disagreement.what);
             let small = shrink(&mut oracle, disagreement)?;
             println!("# {}", small.what);
@@ -58,21 +58,25 @@ pub(crate) fn run(plan: &Plan) -> Result<()> {
 
 fn one_seed(oracle: &mut Oracle, plan: &Plan, seed: u64) -> Result<Tally> {
     let mut tally = Tally::default();
-    let mut number = 0;
-    while number < plan.clusters {
-        let until = plan.clusters.min(number + u64::try_from(BATCH)?);
+    let mut number = plan.from;
+    let end = plan.from + plan.clusters;
+    while number < end {
+        let until = end.min(number + u64::try_from(BATCH)?);
         let jobs: Vec<Job> = (number..until)
             .map(|number| random::job(seed, number, plan.requests, &plan.features))
             .collect();
         let mut outcomes = oracle.run(&jobs)?;
         confirm(oracle, &jobs, &mut outcomes)?;
-        for (job, outcome) in jobs.iter().zip(outcomes) {
-            tally.add(job, outcome);
+        for ((job, outcome), number) in jobs.iter().zip(outcomes).zip(number..) {
+            tally.add(number, job, outcome);
         }
         number = until;
         eprintln!(
-            "seed {seed}: {number} of {} clusters, {} requests agree, {} differ",
-            plan.clusters, tally.agreed, tally.differed
+            "seed {seed}: {} of {} clusters, {} requests agree, {} differ",
+            number - plan.from,
+            plan.clusters,
+            tally.agreed,
+            tally.differed
         );
     }
     Ok(tally)
@@ -103,17 +107,20 @@ fn differs(job: &Job, outcome: &Outcome) -> bool {
 }
 
 impl Tally {
-    fn add(&mut self, job: &Job, outcome: Outcome) {
+    fn add(&mut self, number: u64, job: &Job, outcome: Outcome) {
         self.clusters += 1;
         let rejected = outcome.rejected.len();
         self.rejected += u64::try_from(rejected).unwrap_or(0);
         let answers = match outcome.answers {
             Ok(answers) => answers,
-            Err(why) => return self.open(format!("not served: {why}"), job.requests.len()),
+            Err(why) => {
+                let why = format!("cluster {number} is not served: {why}");
+                return self.open(why, job.requests.len());
+            }
         };
         let decider = match Decider::new(&job.world) {
             Ok(decider) => decider,
-            Err(why) => return self.open(why, job.requests.len()),
+            Err(why) => return self.open(format!("cluster {number}: {why}"), job.requests.len()),
         };
         for (sent, envoy) in job.requests.iter().zip(answers) {
             self.requests += 1;
@@ -141,7 +148,7 @@ impl Tally {
                         what,
                         rejected,
                     };
-                    self.found.entry(kind).or_insert((0, first)).0 += 1;
+                    self.found.entry(kind).or_insert((0, number, first)).0 += 1;
                 }
             }
         }

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::routes::alone;
 use super::words::{BLOCKS, HOST_PATTERNS, HOSTS, SERVICES};
 use super::{Dice, Features, Maker};
 use crate::oracle::world::Tls;
@@ -50,6 +51,7 @@ impl Maker<'_> {
                 _ => {}
             }
         }
+        alone(&mut hosts);
         let mut tls = match self.dice.below(8) {
             0..=2 => json!({"mode": "SIMPLE", "credentialName": "cert"}),
             3 => json!({"mode": "MUTUAL", "credentialName": "cert"}),

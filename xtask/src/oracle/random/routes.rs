@@ -51,10 +51,7 @@ impl Maker<'_> {
                 }
             }
         }
-        // Istio's own code panics at what comes after `*/*` with a namespace.
-        if hosts.iter().any(|host| host == "*/*") {
-            hosts = vec!["*/*".to_owned()];
-        }
+        alone(&mut hosts);
         let mut server = json!({"port": {"number": port, "name": format!("p{port}"), "protocol": "HTTP"}, "hosts": hosts});
         if self.features.on("gateways") && self.dice.percent(8) {
             server["tls"] = json!({"httpsRedirect": true});
@@ -389,5 +386,12 @@ impl Maker<'_> {
             json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
             "metadata": metadata, "spec": {"http": routes}}),
         );
+    }
+}
+
+/// Istio's own code panics at what comes after `*/*` with a namespace.
+pub(super) fn alone(hosts: &mut Vec<String>) {
+    if hosts.iter().any(|host| host == "*/*") {
+        *hosts = vec!["*/*".to_owned()];
     }
 }
