@@ -216,7 +216,10 @@ impl Snapshot {
             warnings,
         };
         let gateways = GatewayPods::all(cluster);
-        for service in &cluster.services {
+        // Of several Services that lead to one port the oldest says what is spoken.
+        let mut services: Vec<&Object<Service>> = cluster.services.iter().collect();
+        services.sort_by(|a, b| a.age_order().cmp(&b.age_order()));
+        for service in services {
             let selector = &service.spec.selector;
             let is_gateway = |pods: &GatewayPods| {
                 *pods.namespace == *service.meta.namespace && selects(selector, &pods.labels)
@@ -364,6 +367,10 @@ impl Compiler<'_, '_> {
             self.modes.of_port(&pods.namespace, &pods.labels, number)
         };
         let policies = self.policies(backing);
+        if backing.injected == Injected::Yes {
+            let opaque = policies.opaque.iter();
+            self.warnings.extend(opaque.map(NotUnderstood::problem));
+        }
         let matters = backing.injected == Injected::Yes
             || !policies.is_none()
             || matches!(mode, Mode::Strict | Mode::Disable);
@@ -502,9 +509,15 @@ fn is_http(port: &ServicePort) -> bool {
             name.split('-').next().unwrap_or_default()
         }
     };
-    let named = named.to_ascii_lowercase();
-    !matches!(
-        named.as_str(),
-        "tcp" | "tls" | "https" | "mongo" | "mysql" | "redis" | "udp"
-    )
+    match named.to_ascii_lowercase().as_str() {
+        "http" | "http2" | "http_proxy" | "grpc" | "kubernetes.io/h2c" | "kubernetes.io/ws" => true,
+        "tcp" | "tls" | "https" | "mongo" | "mysql" | "redis" | "udp" | "kubernetes.io/wss" => {
+            false
+        }
+        _ => !NOT_LOOKED_AT.contains(&port.port),
+    }
 }
+
+/// Ports of a Service where it is not found out by looking: SMTP, DNS, MySQL,
+/// MongoDB.
+const NOT_LOOKED_AT: [u16; 4] = [25, 53, 3306, 27017];
