@@ -334,6 +334,27 @@ fn limits_are_kept_with_a_body_that_says_so() {
 }
 
 #[test]
+fn standard_input_is_bounded() {
+    let mut command = std::process::Command::new(SIDEGATE);
+    command.args(["verify", "-"]);
+    command.stdin(std::process::Stdio::piped());
+    command.stdout(std::process::Stdio::null());
+    command.stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    let line = "# more of the same\n".repeat(1 << 16);
+    // Until nobody reads any more: far more than is read.
+    let written =
+        (0..1000).take_while(|_| std::io::Write::write_all(&mut pipe, line.as_bytes()).is_ok());
+    assert!(written.count() < 100);
+    drop(pipe);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let expected = "-: cannot be read: is too long, expected 50 MiB at most";
+    assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+}
+
+#[test]
 fn standard_input_is_a_layer() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("empty.yaml");
