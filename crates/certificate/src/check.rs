@@ -1,15 +1,19 @@
 //! Whether a document is a proof.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use policy::{AccessLevel, Entrance, HostView, ListenerView, Owner, RouteStep, Snapshot, StepView};
+use resources::intents::Intent;
 
 use crate::course::{Course, End, Here, IDENTITY, Possible};
 use crate::document::{
-    CellProof, Certificate, ClaimProof, HostProof, VERSION, authorizer_name, listener_name,
+    About, CellProof, Certificate, ClaimProof, HostProof, VERSION, authorizer_name, listener_name,
     route_name, rule_name,
 };
+use crate::logic::Truth;
 use crate::point::{Assumed, Atom, Authority, Listed, Paths, Point, Who};
+use crate::statement::Statement;
 
 /// Why a document is no proof.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,12 +31,17 @@ const PROBED: &str = "/healthz";
 /// Assumptions that are tried for one cell.
 const MAX_CASES: usize = 4_096;
 
-/// Checks every proof of a document against a configuration; returns the names
-/// of the claims that are proved.
+/// Checks every proof of a document against a configuration, and that each
+/// statement in it is one of these, by name and content; returns the names of
+/// the claims that are proved.
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn check(certificate: &Certificate, snapshot: &Snapshot) -> Result<Vec<String>, Rejected> {
+pub fn check(
+    certificate: &Certificate,
+    snapshot: &Snapshot,
+    statements: &[(String, Intent)],
+) -> Result<Vec<String>, Rejected> {
     let whole = |why: String| Rejected {
         place: "certificate".to_owned(),
         why,
@@ -57,22 +66,43 @@ pub fn check(certificate: &Certificate, snapshot: &Snapshot) -> Result<Vec<Strin
     let names = names(snapshot);
     let mut proved: Vec<String> = Vec::new();
     for proof in &certificate.claims {
-        let claim = Claim::named(&proof.claim).ok_or_else(|| Rejected {
+        let rejected = |why: &str| Rejected {
             place: proof.claim.clone(),
-            why: "no such claim".to_owned(),
-        })?;
+            why: why.to_owned(),
+        };
+        let is_stated = |intent: &Intent| {
+            let mut all = statements.iter();
+            all.any(|(name, one)| *name == proof.claim && is_same(one, intent))
+        };
+        if proof
+            .intent
+            .as_ref()
+            .is_some_and(|intent| !is_stated(intent))
+        {
+            return Err(rejected("nobody makes this statement here"));
+        }
+        let claim = Claim::of(proof.about(), snapshot).ok_or_else(|| rejected("no such claim"))?;
         if proved.contains(&proof.claim) {
             return Err(whole(format!("two proofs of {}", proof.claim)));
         }
-        claim_holds(claim, proof, snapshot, &names)?;
+        claim_holds(&claim, proof, snapshot, &names)?;
         proved.push(proof.claim.clone());
     }
     Ok(proved)
 }
 
 /// Whether proofs of a claim can be checked.
-pub fn is_checkable(claim: &str) -> bool {
-    Claim::named(claim).is_some()
+pub fn is_checkable(claim: About<'_>, snapshot: &Snapshot) -> bool {
+    Claim::of(claim, snapshot).is_some()
+}
+
+/// Whether two statements say the same, wherever they are written.
+fn is_same(one: &Intent, other: &Intent) -> bool {
+    let place = |intent: &Intent| Intent {
+        source: None,
+        ..intent.clone()
+    };
+    place(one) == place(other)
 }
 
 /// All rules and routes there are.
@@ -103,7 +133,7 @@ fn names(snapshot: &Snapshot) -> BTreeSet<String> {
     out
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Claim {
     PlatformNeedsLogin,
     NoForgedIdentity,
@@ -112,10 +142,20 @@ enum Claim {
     ForeignUntouched,
     LoginReachable,
     ProbesAnswered,
+    Intent(Rc<Statement>),
 }
 
 impl Claim {
-    fn named(name: &str) -> Option<Self> {
+    fn of(about: About<'_>, snapshot: &Snapshot) -> Option<Self> {
+        match (Self::built_in(about.claim), about.intent) {
+            (None, Some(intent)) => Some(Self::Intent(Rc::new(Statement::of(intent, snapshot)?))),
+            // A statement that is called like a built-in claim proves nothing of that.
+            (Some(_), Some(_)) => None,
+            (built_in, None) => built_in,
+        }
+    }
+
+    fn built_in(name: &str) -> Option<Self> {
         Some(match name {
             "platform-needs-login" => Self::PlatformNeedsLogin,
             "no-forged-identity" => Self::NoForgedIdentity,
@@ -129,7 +169,7 @@ impl Claim {
     }
 
     /// Of whom it speaks.
-    fn about(self) -> Who {
+    fn about(&self) -> Who {
         match self {
             Self::PlatformNeedsLogin | Self::ModelsClosedOutside | Self::LoginReachable => {
                 Who::Stranger
@@ -139,11 +179,19 @@ impl Claim {
             Self::ModelsAnswerWorkloads | Self::ForeignUntouched | Self::ProbesAnswered => {
                 Who::Anybody
             }
+            Self::Intent(statement) => statement.who,
+        }
+    }
+
+    fn statement(&self) -> Option<&Statement> {
+        match self {
+            Self::Intent(statement) => Some(statement),
+            _ => None,
         }
     }
 
     /// What is true of every request that it speaks of.
-    fn assumed(self) -> Assumed {
+    fn assumed(&self) -> Assumed {
         match self {
             Self::NoForgedIdentity => Assumed::from([(Atom::with_header(IDENTITY), true)]),
             Self::ProbesAnswered => Assumed::from([(Atom::method("GET"), true)]),
@@ -153,7 +201,7 @@ impl Claim {
 }
 
 fn claim_holds(
-    claim: Claim,
+    claim: &Claim,
     proof: &ClaimProof,
     snapshot: &Snapshot,
     names: &BTreeSet<String>,
@@ -182,7 +230,7 @@ fn claim_holds(
                 });
             };
             let at = At {
-                claim,
+                claim: claim.clone(),
                 snapshot,
                 listener: *listener,
                 host,
@@ -202,7 +250,7 @@ fn claim_holds(
 }
 
 /// Whether each cell of a virtual host is closed by what is named there.
-pub fn closes(proof: &HostProof, claim: &str, snapshot: &Snapshot) -> bool {
+pub fn closes(proof: &HostProof, claim: About<'_>, snapshot: &Snapshot) -> bool {
     let Some(at) = At::of(proof, claim, snapshot) else {
         return false;
     };
@@ -216,7 +264,7 @@ pub fn closes(proof: &HostProof, claim: &str, snapshot: &Snapshot) -> bool {
 
 /// Leaves out of a proof of one virtual host what is not needed: rules and
 /// routes that are named and close nothing.
-pub fn shorten(proof: &mut HostProof, claim: &str, snapshot: &Snapshot) {
+pub fn shorten(proof: &mut HostProof, claim: About<'_>, snapshot: &Snapshot) {
     let Some(at) = At::of(proof, claim, snapshot) else {
         return;
     };
@@ -255,13 +303,13 @@ struct At<'a> {
 
 impl<'a> At<'a> {
     /// What a proof is about.
-    fn of(proof: &HostProof, claim: &str, snapshot: &'a Snapshot) -> Option<Self> {
-        let claim = Claim::named(claim)?;
+    fn of(proof: &HostProof, claim: About<'_>, snapshot: &'a Snapshot) -> Option<Self> {
+        let claim = Claim::of(claim, snapshot)?;
         snapshot.listeners().find_map(|listener| {
             let here = listener_name(&listener) == proof.listener;
             let host = listener.named(&proof.host).filter(|_| here)?;
             Some(Self {
-                claim,
+                claim: claim.clone(),
                 snapshot,
                 listener,
                 host,
@@ -302,6 +350,9 @@ impl<'a> At<'a> {
         cell: &CellProof,
         named: &BTreeSet<&str>,
     ) -> Result<(), String> {
+        if !self.is_concerned() {
+            return Ok(());
+        }
         for authority in self.authorities() {
             let point = Point {
                 listed,
@@ -318,6 +369,10 @@ impl<'a> At<'a> {
                 queries_change: false,
                 sent_on: false,
             };
+            let path = self.claim.statement().and_then(|own| own.path.as_ref());
+            if path.is_some_and(|path| point.path(path) == Truth::No) {
+                continue;
+            }
             let mut cases = 0;
             let ordinary = self.is_ordinary(&point.authority);
             self.closed(&point, ordinary, named, &self.claim.assumed(), &mut cases)?;
@@ -350,9 +405,52 @@ impl<'a> At<'a> {
         Ok(at)
     }
 
-    /// Authorities that lead to the virtual host, in groups.
+    /// Whether the claim speaks of anything that arrives here.
+    fn is_concerned(&self) -> bool {
+        let Some(statement) = self.claim.statement() else {
+            return true;
+        };
+        // Where there are no rules for tokens, no token verifies.
+        let verifies = !matches!(statement.who, Who::Token { .. })
+            || self.listener.token_rules().next().is_some();
+        statement.is_about(self.entrance) && verifies
+    }
+
+    /// Authorities that lead to the virtual host and that the claim speaks of,
+    /// in groups.
     fn authorities(&self) -> Vec<Authority> {
-        let name = self.host.name();
+        let wanted = self.claim.statement().and_then(|own| own.host.as_deref());
+        let mut all = match wanted {
+            None => self.authorities_of(self.host.name()),
+            Some(wanted) => match wanted.strip_prefix('*') {
+                None => match self.listener.host(wanted) {
+                    Some(host) if host.name() == self.host.name() => self.authorities_of(wanted),
+                    _ => Vec::new(),
+                },
+                Some(suffix) => {
+                    let name = self.host.name();
+                    match name.starts_with('*') || name.ends_with(suffix) {
+                        true => self.authorities_of(name),
+                        false => Vec::new(),
+                    }
+                }
+            },
+        };
+        let odd = self.claim.statement();
+        if odd.is_some_and(Statement::leaves_out_odd_authorities) {
+            all.retain(|authority| self.is_ordinary(authority));
+            all = all
+                .into_iter()
+                .map(|authority| match authority {
+                    Authority::One(text) => Authority::Exactly(text),
+                    other => other,
+                })
+                .collect();
+        }
+        all
+    }
+
+    fn authorities_of(&self, name: &str) -> Vec<Authority> {
         if name.starts_with('*') {
             return vec![Authority::Any {
                 listener: self.listener.index(),
@@ -400,6 +498,7 @@ impl<'a> At<'a> {
             wanted: Vec::new(),
             breaks: &breaks,
             broken: false,
+            target: self.claim.statement().and_then(|own| own.target.as_ref()),
         };
         let cleaned = self.snapshot.enforces();
         let here = Here {
@@ -429,7 +528,10 @@ impl<'a> At<'a> {
     /// Whether what may happen breaks the claim.
     fn breaks(&self, point: &Point<'_>, ordinary: bool, possible: &Possible<'_>) -> bool {
         let end = possible.end;
-        if self.claim == Claim::ProbesAnswered {
+        if let Claim::Intent(statement) = &self.claim {
+            return possible.leads && statement.is_broken_by(end);
+        }
+        if matches!(self.claim, Claim::ProbesAnswered) {
             let probed = !point.paths.below && point.paths.text == PROBED;
             return probed && self.has_models() && end == End::NoRoute;
         }
@@ -438,7 +540,7 @@ impl<'a> At<'a> {
         };
         let access = route.access();
         let owner = access.owner;
-        match self.claim {
+        match &self.claim {
             Claim::PlatformNeedsLogin => owner == Owner::Platform && end == End::Reaches,
             Claim::NoForgedIdentity => {
                 owner == Owner::Platform && end == End::Reaches && !possible.cleaned
@@ -465,7 +567,7 @@ impl<'a> At<'a> {
                         _ => false,
                     }
             }
-            Claim::ProbesAnswered => false,
+            Claim::ProbesAnswered | Claim::Intent(_) => false,
         }
     }
 

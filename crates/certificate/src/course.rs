@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 
 use http::HeaderName;
 use policy::{
-    AccessLevel, Attribute, AuthorizerView, Carrier, Condition, Entrance, HostView, IstioVersion,
-    ListenerView, Matcher, Owner, RewriteView, RouteStep, RouteView, RuleAction, RuleView,
-    Snapshot, StepView, TestValue, host_name,
+    Attribute, AuthorizerView, Carrier, Condition, Entrance, HostView, IstioVersion, ListenerView,
+    Matcher, RouteStep, RouteView, RuleAction, RuleView, Snapshot, StepView, TestValue,
+    TokenRuleView,
 };
 
 use crate::document::{authorizer_name, route_name, rule_name};
 use crate::logic::{Truth, holds};
-use crate::point::{Assumed, Atom, Authority, Change, Paths, Point, Who};
+use crate::onward::Onward;
+use crate::point::{Assumed, Atom, Change, Point, Who};
+use crate::statement::Target;
 
 /// What may become of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,16 +29,19 @@ pub(crate) enum End {
 }
 
 /// Something that may happen.
+#[derive(Clone, Copy)]
 pub(crate) struct Possible<'s> {
     pub(crate) end: End,
     /// The last route on the way.
     pub(crate) route: Option<RouteView<'s>>,
     /// No identity header of the client is left.
     pub(crate) cleaned: bool,
+    /// It may be on its way to what the claim speaks of.
+    pub(crate) leads: bool,
 }
 
 /// Crossings that are followed, as many as the decision follows.
-const MAX_HOPS: usize = 6;
+pub(crate) const MAX_HOPS: usize = 6;
 
 /// The header that speaks of who is logged in.
 pub(crate) const IDENTITY: &str = "kubeflow-userid";
@@ -55,6 +60,8 @@ pub(crate) struct Course<'c, 's> {
     /// Says whether what is possible breaks the claim.
     pub(crate) breaks: &'c dyn Fn(&Possible<'s>) -> bool,
     pub(crate) broken: bool,
+    /// Where requests go that the claim speaks of, if it says.
+    pub(crate) target: Option<&'c Target>,
 }
 
 /// A crossing of a listener.
@@ -76,30 +83,75 @@ impl Here<'_> {
 
 /// A request at a step.
 #[derive(Clone)]
-struct State<'c> {
-    point: Point<'c>,
+pub(crate) struct State<'c> {
+    pub(crate) point: Point<'c>,
     /// No identity header of the client is left.
-    cleaned: bool,
+    pub(crate) cleaned: bool,
     /// Providers, and whether their rules match.
     gates: Vec<(usize, Truth)>,
 }
 
-impl<'c, 's: 'c> Course<'c, 's> {
-    fn may(&mut self, end: End, route: Option<RouteView<'s>>, cleaned: bool) {
-        let end = match end {
-            End::Reaches | End::Unknown => end,
-            _ if self.opaque => End::Denied,
-            _ => end,
+/// What a request may bring to rules for tokens.
+struct Brings {
+    none: bool,
+    bad: bool,
+    good: bool,
+}
+
+impl Brings {
+    fn of(here: Here<'_>, state: &State<'_>, rules: &[TokenRuleView<'_>]) -> Self {
+        let (bad, good, none) = match state.point.who {
+            Who::Stranger | Who::Tokenless => (false, false, true),
+            Who::Anybody | Who::Session => (true, true, true),
+            Who::Person => {
+                let mut carriers = rules.iter().flat_map(|rule| rule.carriers());
+                let put = carriers.any(|carrier| match carrier {
+                    Carrier::Header { name, .. } => state.point.is_unknown(name.as_str()),
+                    Carrier::Cookie(_) => state.point.is_unknown("cookie"),
+                    Carrier::Parameter(_) => false,
+                });
+                (put, put, true)
+            }
+            Who::Token { seen } if here.hop == 0 => (false, true, !seen),
+            Who::Token { .. } => (true, true, true),
         };
-        let possible = Possible {
+        Self { none, bad, good }
+    }
+}
+
+impl<'c, 's: 'c> Course<'c, 's> {
+    pub(crate) fn may(
+        &mut self,
+        here: Here<'s>,
+        state: &State<'c>,
+        end: End,
+        route: Option<RouteView<'s>>,
+    ) {
+        if self.broken {
+            return;
+        }
+        let leads = self.target.is_none_or(|target| match end {
+            End::NoRoute => target.is_nothing_of(route),
+            _ => self.aims(here, &state.point, route, target),
+        });
+        self.ends_there(Possible {
             end,
             route,
-            cleaned,
-        };
-        self.broken |= end == End::Unknown || (self.breaks)(&possible);
+            cleaned: state.cleaned,
+            leads,
+        });
     }
 
-    fn condition(
+    fn ends_there(&mut self, mut possible: Possible<'s>) {
+        possible.end = match possible.end {
+            End::Reaches | End::Unknown => possible.end,
+            _ if self.opaque => End::Denied,
+            _ => possible.end,
+        };
+        self.broken |= possible.end == End::Unknown || (self.breaks)(&possible);
+    }
+
+    pub(crate) fn condition(
         &mut self,
         at: &ListenerView<'s>,
         point: &Point<'c>,
@@ -141,7 +193,7 @@ impl<'c, 's: 'c> Course<'c, 's> {
             .is_some_and(|host| here.at.may_choose_another(host))
         {
             // Which route it is in the end is not followed.
-            self.may(End::Unknown, here.last, cleaned);
+            self.broken = true;
             return;
         }
         let state = State {
@@ -168,7 +220,7 @@ impl<'c, 's: 'c> Course<'c, 's> {
             let entered = from == 0 || self.access(here, route, &state);
             if entered && self.steps(here, Some(route), &mut state, from) {
                 if here.requires_tls() {
-                    self.may(End::Answered, Some(route), state.cleaned);
+                    self.may(here, &state, End::Answered, Some(route));
                 } else {
                     self.ways(here, route, &state);
                 }
@@ -181,11 +233,12 @@ impl<'c, 's: 'c> Course<'c, 's> {
         if self.steps(here, None, &mut state, from) {
             let outside = here.hop == 0 && self.entrance == Entrance::External;
             let hidden = self.snapshot.enforces() && outside;
-            if hidden {
-                self.may(End::Login, here.last, state.cleaned);
+            let who = state.point.who;
+            if hidden && who != Who::Person {
+                self.may(here, &state, End::Login, here.last);
             }
-            if !hidden || state.point.who != Who::Stranger {
-                self.may(End::NoRoute, here.last, state.cleaned);
+            if !hidden || !who.brings_nothing() {
+                self.may(here, &state, End::NoRoute, here.last);
             }
         }
     }
@@ -205,7 +258,7 @@ impl<'c, 's: 'c> Course<'c, 's> {
                 Some(RouteStep::Off) => continue,
                 None | Some(RouteStep::AsListener) if at.is_disabled(index) => continue,
                 Some(RouteStep::Refused(_)) => {
-                    self.may(End::Denied, route, state.cleaned);
+                    self.may(here, state, End::Denied, route);
                     return false;
                 }
                 Some(RouteStep::Unread) => {
@@ -222,7 +275,7 @@ impl<'c, 's: 'c> Course<'c, 's> {
                         RuleAction::Deny => matched,
                         RuleAction::Allow | RuleAction::Custom => matched.not(),
                     };
-                    if !self.ends(refused, End::Denied, route, state.cleaned) {
+                    if !self.ends(here, state, refused, End::Denied, route) {
                         return false;
                     }
                     continue;
@@ -237,7 +290,7 @@ impl<'c, 's: 'c> Course<'c, 's> {
                 } => {
                     // A dry run that denies is not followed.
                     if !authorizer.denying.is_empty() {
-                        self.may(End::Unknown, route, state.cleaned);
+                        self.may(here, state, End::Unknown, route);
                     }
                     if self.snapshot.enforces() && authorizer.is_login() {
                         continue;
@@ -249,7 +302,7 @@ impl<'c, 's: 'c> Course<'c, 's> {
                         _ => Truth::Yes,
                     };
                     if authorizer.broken().is_some() {
-                        self.ends(open, End::Denied, route, state.cleaned)
+                        self.ends(here, state, open, End::Denied, route)
                     } else {
                         state.gates.push((provider, open));
                         true
@@ -262,7 +315,7 @@ impl<'c, 's: 'c> Course<'c, 's> {
                     let mut open = state.gates.iter().filter(|_| route.is_some());
                     let open = open.find(|(number, _)| *number == provider);
                     let asked = open.map_or(Truth::No, |(_, truth)| *truth);
-                    self.asked(asked, &authorizer, route, state)
+                    self.asked(here, asked, &authorizer, route, state)
                 }
                 StepView::Authorizer(authorizer) => {
                     let taken = self.snapshot.enforces() && authorizer.is_login();
@@ -272,16 +325,13 @@ impl<'c, 's: 'c> Course<'c, 's> {
                         let named = self.named.contains(&*authorizer_name(&authorizer));
                         let asked = if named { Truth::Yes } else { Truth::Maybe };
                         if authorizer.broken().is_some() {
-                            self.ends(asked, End::Denied, route, state.cleaned)
+                            self.ends(here, state, asked, End::Denied, route)
                         } else {
-                            self.asked(asked, &authorizer, route, state)
+                            self.asked(here, asked, &authorizer, route, state)
                         }
                     }
                 }
-                StepView::Tokens => {
-                    self.tokens(here, route, state, index);
-                    true
-                }
+                StepView::Tokens => self.tokens(here, route, state, index),
                 StepView::Rules { action, rules } => {
                     let matched = match action {
                         RuleAction::Custom => Truth::No,
@@ -291,7 +341,7 @@ impl<'c, 's: 'c> Course<'c, 's> {
                         RuleAction::Allow => matched.not(),
                         RuleAction::Deny | RuleAction::Custom => matched,
                     };
-                    self.ends(refused, End::Denied, route, state.cleaned)
+                    self.ends(here, state, refused, End::Denied, route)
                 }
                 StepView::Headers { changes, .. } => {
                     let known = changes.iter().map(Change::Known);
@@ -300,13 +350,13 @@ impl<'c, 's: 'c> Course<'c, 's> {
                     true
                 }
                 StepView::Fault if settled.is_some_and(|route| route.aborts()) => {
-                    self.may(End::Answered, route, state.cleaned);
+                    self.may(here, state, End::Answered, route);
                     false
                 }
                 StepView::Fault => true,
                 StepView::Cors => {
                     if settled.is_some_and(|route| route.answers_preflights()) {
-                        self.may(End::Answered, route, state.cleaned);
+                        self.may(here, state, End::Answered, route);
                     }
                     true
                 }
@@ -320,16 +370,20 @@ impl<'c, 's: 'c> Course<'c, 's> {
     }
 
     /// Rules for tokens: a bad one is refused, a good one is followed to its
-    /// end, and the state is left as it is without one.
+    /// end, and the state is left as it is without one; whether there may be
+    /// none.
     fn tokens(
         &mut self,
         here: Here<'s>,
         route: Option<RouteView<'s>>,
         state: &mut State<'c>,
         index: usize,
-    ) {
+    ) -> bool {
         let rules: Vec<_> = here.at.token_rules().collect();
-        let Some(first) = rules.first() else { return };
+        let Some(first) = rules.first() else {
+            return true;
+        };
+        let brings = Brings::of(here, state, &rules);
         let version = self.snapshot.istio_version();
         // What a rule sets is taken off every request first, or where the rule
         // has its turn: of a good token that is sure of the first alone.
@@ -338,8 +392,10 @@ impl<'c, 's: 'c> Course<'c, 's> {
         let is_identity = |name: &HeaderName| name == IDENTITY;
         let cleans = outputs.iter().any(|name| is_identity(name));
         let unknown = |name: &str| Change::Unknown(name.into());
-        if state.point.who != Who::Stranger {
-            self.may(End::Denied, route, state.cleaned);
+        if brings.bad {
+            self.may(here, state, End::Denied, route);
+        }
+        if brings.good {
             let mut good = state.clone();
             good.point.claimed = true;
             good.cleaned |= match first_alone {
@@ -357,9 +413,12 @@ impl<'c, 's: 'c> Course<'c, 's> {
                 }
             }
             self.routes(here, &good, index + 1);
-            // Of callers whom enforcement knows something is known, too.
-            state.point.claimed = self.snapshot.enforces();
         }
+        if !brings.none {
+            return false;
+        }
+        // Of callers whom enforcement knows something is known, too.
+        state.point.claimed = self.snapshot.enforces() && !state.point.who.brings_nothing();
         let passed_over = match first_alone && version >= IstioVersion::PREFLIGHT_WITHOUT_TOKENS {
             true => self.is_options(here, &state.point),
             false => Truth::No,
@@ -371,6 +430,7 @@ impl<'c, 's: 'c> Course<'c, 's> {
             false => unknown(name.as_str()),
         });
         state.point.changes.extend(changed);
+        true
     }
 
     /// Whether it may be a CORS preflight.
@@ -386,9 +446,16 @@ impl<'c, 's: 'c> Course<'c, 's> {
     }
 
     /// Something may end the way; whether somebody may go on.
-    fn ends(&mut self, ends: Truth, end: End, route: Option<RouteView<'s>>, cleaned: bool) -> bool {
+    fn ends(
+        &mut self,
+        here: Here<'s>,
+        state: &State<'c>,
+        ends: Truth,
+        end: End,
+        route: Option<RouteView<'s>>,
+    ) -> bool {
         if ends != Truth::No {
-            self.may(end, route, cleaned);
+            self.may(here, state, end, route);
         }
         ends != Truth::Yes
     }
@@ -396,16 +463,17 @@ impl<'c, 's: 'c> Course<'c, 's> {
     /// An authorizer is asked; whether somebody may go on.
     fn asked(
         &mut self,
+        here: Here<'s>,
         asked: Truth,
         authorizer: &AuthorizerView<'_>,
         route: Option<RouteView<'s>>,
         state: &mut State<'c>,
     ) -> bool {
         if !authorizer.is_login() {
-            return self.ends(asked, End::Unknown, route, state.cleaned);
+            return self.ends(here, state, asked, End::Unknown, route);
         }
-        if state.point.who != Who::Session {
-            return self.ends(asked, End::Login, route, state.cleaned);
+        if !matches!(state.point.who, Who::Session | Who::Person) {
+            return self.ends(here, state, asked, End::Login, route);
         }
         if asked == Truth::No {
             return true;
@@ -418,103 +486,32 @@ impl<'c, 's: 'c> Course<'c, 's> {
         true
     }
 
-    /// Access levels; whether somebody may go on.
-    fn access(&mut self, here: Here<'s>, route: RouteView<'s>, state: &State<'c>) -> bool {
-        if !self.snapshot.enforces() {
-            return true;
-        }
-        let (point, cleaned, hop) = (&state.point, state.cleaned, here.hop);
-        let access = route.access();
-        let external = self.entrance == Entrance::External;
-        let platform = matches!(access.owner, Owner::Platform | Owner::LoginMachinery);
-        let is = |list: &[String]| !point.paths.below && list.contains(&point.paths.text);
-        if platform && external && hop == 0 && is(self.snapshot.login_paths()) {
-            self.may(End::Answered, Some(route), cleaned);
-            return false;
-        }
-        let mut level = if external {
-            access.external
-        } else {
-            access.local
-        };
-        let closed = access.owner == Owner::LoginMachinery && external;
-        if closed && !is(self.snapshot.provider_paths()) {
-            level = AccessLevel::Login;
-        }
-        if access.owner == Owner::Model && !route.answers_preflights() {
-            self.may(End::Answered, Some(route), cleaned);
-        }
-        let end = match level {
-            AccessLevel::Public | AccessLevel::AsWritten => return true,
-            AccessLevel::Cluster if !external && access.limits.is_empty() => return true,
-            AccessLevel::Cluster | AccessLevel::Token => End::Token,
-            AccessLevel::Login => End::Login,
-        };
-        self.may(end, Some(route), cleaned);
-        point.who != Who::Stranger
-    }
-
     fn ways(&mut self, here: Here<'s>, route: RouteView<'s>, state: &State<'c>) {
-        let (at, point) = (&here.at, &state.point);
         for way in route.ways() {
             let cleaned = state.cleaned || way.headers.iter().any(|change| cleans(change));
-            let Some(destination) = way.destination.filter(|_| !way.missing) else {
-                self.may(End::Answered, Some(route), cleaned);
-                continue;
-            };
-            let Some(next) = self.snapshot.next_listener(destination) else {
-                if let Some(inside) = at.inside(destination) {
-                    self.sidecar(&inside.listener, route, cleaned);
+            match self.onward(here, route, &way, &state.point) {
+                Onward::Ends(end) => {
+                    let leads = self.target.is_none_or(|target| match end {
+                        End::Reaches => target.is(route, way.destination),
+                        _ => target.is_nothing_of(Some(route)),
+                    });
+                    let possible = Possible {
+                        end,
+                        route: Some(route),
+                        cleaned,
+                        leads,
+                    };
+                    let reached = way.destination.filter(|_| end == End::Reaches);
+                    if let Some(inside) = reached.and_then(|to| here.at.inside(to)) {
+                        self.sidecar(&inside.listener, possible);
+                    }
+                    self.ends_there(possible);
                 }
-                self.may(End::Reaches, Some(route), cleaned);
-                continue;
-            };
-            if here.hop + 1 == MAX_HOPS {
-                self.may(End::Denied, Some(route), cleaned);
-                continue;
-            }
-            let Some(next) = self.snapshot.listeners().nth(next) else {
-                self.may(End::Unknown, Some(route), cleaned);
-                continue;
-            };
-            let Some(paths) = rewritten(&point.paths, route.rewrite()) else {
-                self.may(End::Unknown, Some(route), cleaned);
-                continue;
-            };
-            let authority = match way.authority {
-                Some(text) => Authority::One(text.to_owned()),
-                None => point.authority.clone(),
-            };
-            let hosts: Vec<Option<HostView<'s>>> = match &authority {
-                Authority::One(text) => vec![next.host(&host_name(text))],
-                Authority::OtherPort(host) => vec![next.host(host)],
-                Authority::Any { listener, host } if at.index() == *listener => {
-                    let exact = Some(host).filter(|host| !host.starts_with('*'));
-                    match exact {
-                        Some(host) => vec![next.host(host)],
-                        None => next.hosts().map(Some).chain([None]).collect(),
+                Onward::Goes(next, point) => {
+                    for next in next {
+                        self.crossing(next, point.clone(), cleaned);
                     }
                 }
-                Authority::Any { .. } => next.hosts().map(Some).chain([None]).collect(),
-            };
-            let mut there = Point {
-                paths,
-                authority,
-                port: next.port(),
-                claimed: false,
-                sent_on: true,
-                ..point.clone()
-            };
-            let changes = way.headers.into_iter().map(Change::Known);
-            there.changes.extend(changes);
-            for host in hosts {
-                let next = Here {
-                    at: next,
-                    host,
-                    last: Some(route),
-                    hop: here.hop + 1,
-                };
-                self.crossing(next, there.clone(), cleaned);
             }
         }
     }
@@ -523,19 +520,22 @@ impl<'c, 's: 'c> Course<'c, 's> {
 impl<'s> Course<'_, 's> {
     /// What a sidecar may do, which is not told apart: any request may be
     /// refused there, and where somebody is asked nothing is known.
-    fn sidecar(&mut self, at: &ListenerView<'s>, route: RouteView<'s>, cleaned: bool) {
+    fn sidecar(&mut self, at: &ListenerView<'s>, possible: Possible<'s>) {
         let asks = |step: &StepView<'_>| {
             matches!(
                 step,
                 StepView::Gate { .. } | StepView::Custom { .. } | StepView::Authorizer(_)
             )
         };
-        self.may(End::Denied, Some(route), cleaned);
+        let mut ends = vec![End::Denied];
         if self.snapshot.enforces() {
-            self.may(End::Token, Some(route), cleaned);
+            ends.push(End::Token);
         }
         if !at.not_understood().is_empty() || at.steps().iter().any(asks) {
-            self.may(End::Unknown, Some(route), cleaned);
+            ends.push(End::Unknown);
+        }
+        for end in ends {
+            self.ends_there(Possible { end, ..possible });
         }
     }
 }
@@ -544,31 +544,5 @@ fn cleans(change: &policy::HeaderChange) -> bool {
     match change {
         policy::HeaderChange::Set(name, _) | policy::HeaderChange::Remove(name) => name == IDENTITY,
         policy::HeaderChange::Add(..) | policy::HeaderChange::AddIfAbsent(..) => false,
-    }
-}
-
-/// The paths after a rewrite; `None` when that is not known.
-fn rewritten(paths: &Paths, rewrite: RewriteView<'_>) -> Option<Paths> {
-    match rewrite {
-        RewriteView::None => Some(paths.clone()),
-        RewriteView::Whole(to) => Some(Paths {
-            text: to.to_owned(),
-            below: false,
-            rewritten: None,
-        }),
-        RewriteView::Prefix { from, to } => {
-            let rest = paths.text.strip_prefix(from)?;
-            Some(Paths {
-                text: format!("{to}{rest}"),
-                below: paths.below,
-                rewritten: match (&paths.rewritten, paths.below) {
-                    (_, false) => None,
-                    (None, true) => Some((from.to_owned(), to.to_owned())),
-                    // Rewritten twice.
-                    (Some(_), true) => return None,
-                },
-            })
-        }
-        RewriteView::Regex => None,
     }
 }

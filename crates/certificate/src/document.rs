@@ -1,6 +1,7 @@
 //! The document.
 
 use policy::{AuthorizerView, ListenerView, RouteView, RuleView};
+use resources::intents::Intent;
 use serde::{Deserialize, Serialize};
 
 /// The version of the document's form.
@@ -24,8 +25,30 @@ pub struct Certificate {
 pub struct ClaimProof {
     /// Its name, for example `platform-needs-login`.
     pub claim: String,
+    /// The statement, where it is one of somebody's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intent: Option<Intent>,
     /// Every virtual host of every listener that requests arrive at.
     pub hosts: Vec<HostProof>,
+}
+
+/// What a proof is about.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    /// Name of the claim.
+    pub claim: &'a str,
+    /// The statement, where it is one of somebody's own.
+    pub intent: Option<&'a Intent>,
+}
+
+impl ClaimProof {
+    /// What it is about.
+    pub fn about(&self) -> About<'_> {
+        About {
+            claim: &self.claim,
+            intent: self.intent.as_ref(),
+        }
+    }
 }
 
 /// The proof for one virtual host.

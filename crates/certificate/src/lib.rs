@@ -11,11 +11,14 @@
 mod check;
 mod course;
 mod document;
+mod levels;
 mod logic;
+mod onward;
 mod point;
+mod statement;
 
 pub use check::{Rejected, check, closes, is_checkable, shorten};
 pub use document::{
-    CellProof, Certificate, ClaimProof, HostProof, VERSION, authorizer_name, listener_name,
+    About, CellProof, Certificate, ClaimProof, HostProof, VERSION, authorizer_name, listener_name,
     route_name, rule_name,
 };

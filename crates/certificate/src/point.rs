@@ -24,6 +24,8 @@ pub(crate) struct Paths {
 pub(crate) enum Authority {
     /// This one, in any case.
     One(String),
+    /// This one, as it is written.
+    Exactly(String),
     /// This host with another port.
     OtherPort(String),
     /// Anything that leads there.
@@ -70,6 +72,23 @@ pub(crate) enum Who {
     Anybody,
     /// Anybody; logins let through whom they are asked about.
     Session,
+    /// Somebody without session and token, perhaps a workload whose account is
+    /// known.
+    Tokenless,
+    /// Somebody with a session and nothing else.
+    Person,
+    /// Somebody without session, whose token the first listener takes.
+    Token {
+        /// Somebody looks at it there.
+        seen: bool,
+    },
+}
+
+impl Who {
+    /// Neither a session nor a token.
+    pub(crate) fn brings_nothing(self) -> bool {
+        matches!(self, Self::Stranger | Self::Tokenless)
+    }
 }
 
 /// What happens to a header on the way.
@@ -82,6 +101,12 @@ pub(crate) enum Change<'c> {
 }
 
 impl Point<'_> {
+    /// Whether a header may be another one than the client sent.
+    pub(crate) fn is_unknown(&self, header: &str) -> bool {
+        let mut all = self.changes.iter();
+        all.any(|change| matches!(change, Change::Unknown(name) if **name == *header))
+    }
+
     /// Whether a test holds; what is neither settled nor assumed is `wanted`.
     pub(crate) fn test(
         &self,
@@ -120,7 +145,7 @@ impl Point<'_> {
         look(Atom::new(attribute, value, path), value, assumed, wanted)
     }
 
-    fn path(&self, value: &TestValue) -> Truth {
+    pub(crate) fn path(&self, value: &TestValue) -> Truth {
         let text = self.paths.text.as_str();
         if !self.paths.below {
             return Truth::of(text_satisfies(value, text));
@@ -189,6 +214,7 @@ impl Point<'_> {
             return Truth::Yes;
         }
         match &self.authority {
+            Authority::Exactly(text) => Truth::of(text_satisfies(value, text)),
             Authority::One(text) => {
                 let holds = written.matches_ignoring_case(text);
                 match (value, written) {

@@ -34,11 +34,11 @@ pub(crate) fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let cluster = inputs.read_some()?;
     let settings = live::settings(&cluster, args.cluster.istio_version.as_deref())?;
     let snapshot = live::compile(&cluster, &settings)?;
+    let own = intents::of(&cluster, &intents::read(&args.own)?);
     if let Some(file) = &args.check {
-        return proof::check(file, &snapshot);
+        return proof::check(file, &snapshot, &own);
     }
     output::progress(snapshot.route_count());
-    let own = intents::of(&cluster, &intents::read(&args.own)?);
     let report = ::verify::verify_with(&snapshot, &own);
     if let Some(file) = &args.certificate {
         proof::write(file, &snapshot, &report)?;

@@ -1,6 +1,7 @@
 //! Writes down why claims hold, for a checker that knows nothing of sets.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use certificate::{
     CellProof, Certificate, ClaimProof, HostProof, VERSION, authorizer_name, closes, is_checkable,
@@ -12,25 +13,37 @@ use crate::analysis::{Analysis, MAX_HOPS, compile};
 use crate::cells::{Partition, Placed, Side};
 use crate::claims::Claim;
 use crate::engine::Engine;
+use crate::intents::Intent;
 use crate::mdd::Set;
 use crate::parts::HostPart;
 use crate::paths::Cell;
 use crate::report::{Report, Verdict};
 use crate::terms::{Here, Term, hosts_of};
 
-/// The proofs of the built-in claims that hold.
+/// The proofs of the claims that hold, of the built-in ones first.
 pub fn certify(snapshot: &Snapshot, report: &Report) -> Certificate {
-    let holding = Claim::BUILT_IN
+    let own = report.claims.iter().filter_map(|claim| match claim {
+        Claim::Intent(intent) => Some(Intent::clone(intent)),
+        _ => None,
+    });
+    let own: Vec<Intent> = own.collect();
+    let stated = own.iter().map(|own| Claim::Intent(Arc::new(own.clone())));
+    let mut claims: Vec<ClaimProof> = Claim::BUILT_IN
         .into_iter()
-        .filter(|claim| is_checkable(claim.id()) && report.verdict(claim) == Verdict::Holds);
-    let mut claims: Vec<ClaimProof> = holding
+        .chain(stated)
+        .filter(|claim| report.verdict(claim) == Verdict::Holds)
         .map(|claim| ClaimProof {
             claim: claim.id().to_owned(),
+            intent: match &claim {
+                Claim::Intent(intent) => Some(intent.written().clone()),
+                _ => None,
+            },
             hosts: Vec::new(),
         })
         .collect();
-    let mut engine = Engine::new(&[snapshot]);
-    let analysis = Analysis::new(&mut engine, snapshot);
+    claims.retain(|claim| is_checkable(claim.about(), snapshot));
+    let mut engine = Engine::asked(&[snapshot], &own);
+    let analysis = Analysis::asked(&mut engine, snapshot, &own);
     for listener in &analysis.listeners {
         let globals = analysis.globals(&mut engine, listener);
         for host in listener.hosts() {
@@ -49,7 +62,7 @@ pub fn certify(snapshot: &Snapshot, report: &Report) -> Certificate {
                     cells: cells(&whole, |_| Vec::new()),
                 };
                 // Where nothing of the host concerns the claim, two cells do.
-                if closes(&proof, &claim.claim, snapshot) {
+                if closes(&proof, claim.about(), snapshot) {
                     claim.hosts.push(proof);
                     continue;
                 }
@@ -59,18 +72,19 @@ pub fn certify(snapshot: &Snapshot, report: &Report) -> Certificate {
                     let side = Side::of(&mut engine, (listener, &part), cell);
                     named.at(&part, &side, cell)
                 });
-                shorten(&mut proof, &claim.claim, snapshot);
+                shorten(&mut proof, claim.about(), snapshot);
                 claim.hosts.push(proof);
             }
         }
     }
-    if snapshot.sidecars().next().is_some() {
-        // What sidecars do is not told apart by the checker.
-        claims.retain(|claim| {
-            let mut hosts = claim.hosts.iter();
-            hosts.all(|proof| closes(proof, &claim.claim, snapshot))
-        });
-    }
+    // What sidecars do is not told apart by the checker, and of statements it
+    // cannot follow all.
+    let sidecars = snapshot.sidecars().next().is_some();
+    claims.retain(|claim| {
+        let mut hosts = claim.hosts.iter();
+        let unsure = sidecars || claim.intent.is_some();
+        !unsure || hosts.all(|proof| closes(proof, claim.about(), snapshot))
+    });
     Certificate {
         version: VERSION,
         istio_version: snapshot.istio_version().to_string(),

@@ -22,6 +22,7 @@ use crate::walk::Seen;
 #[derive(Clone, Debug)]
 pub struct Intent {
     index: usize,
+    written: written::Intent,
     id: String,
     statement: String,
     source: Option<Source>,
@@ -110,6 +111,10 @@ impl Intent {
         let phrase = phrase(written);
         Self {
             index,
+            written: written::Intent {
+                source: None,
+                ..written.clone()
+            },
             id: match &written.name {
                 Some(name) => slug(name),
                 None => format!("intent-{}", index + 1),
@@ -128,6 +133,11 @@ impl Intent {
             expect: written.expect,
             void,
         }
+    }
+
+    /// As it is written.
+    pub fn written(&self) -> &written::Intent {
+        &self.written
     }
 
     /// Short name, for machine-readable output.

@@ -266,3 +266,37 @@ fn wrong_intents_are_named_with_line_and_field() {
     );
     assert!(stderr(&output).contains(&expected), "{}", stderr(&output));
 }
+
+#[test]
+fn statements_are_proved_and_their_proofs_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("proof.json").display().to_string();
+    let own = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../examples/seed/intents.yaml"
+    );
+    let verify = |more: &[&str]| {
+        let output = sidegate(&[&["verify", "--example", "seed"][..], more].concat());
+        (output.status.code(), stdout(&output), stderr(&output))
+    };
+    let (code, _, said) = verify(&["--intents", own, "--certificate", &file]);
+    assert_eq!(code, Some(0), "{said}");
+    // A search and tokens of access levels: held, and without a proof.
+    assert!(
+        said.contains("no proof is written of: one-reading, machines-outside-bring-a-token"),
+        "{said}"
+    );
+    let (code, text, said) = verify(&["--intents", own, "--check", &file]);
+    assert_eq!(code, Some(0), "{text}{said}");
+    for claim in [
+        "✓ platform-needs-login",
+        "✓ people-log-in-to-the-dashboard",
+        "✓ the-shop-stays-open",
+    ] {
+        assert!(text.contains(claim), "{claim}: {text}");
+    }
+    // Without the statements the proofs of them are of nothing.
+    let (code, text, _) = verify(&["--check", &file]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("nobody makes this statement here"), "{text}");
+}
