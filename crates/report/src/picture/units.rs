@@ -111,10 +111,13 @@ fn shorten(units: &mut [Unit<'_>], column: usize, group: &dyn Fn(&Unit<'_>) -> S
     };
     for unit in units.iter_mut() {
         let key = key(unit, column);
+        let together = left(&key.0);
+        // One that is left alone keeps its name.
         if !kept.contains(&key)
+            && together > 1
             && let Some(place) = unit.labels.get_mut(column)
         {
-            *place = format!("{} smaller groups", left(&key.0));
+            *place = format!("{together} smaller groups");
         }
     }
 }

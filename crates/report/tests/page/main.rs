@@ -265,6 +265,42 @@ fn many_routes_are_still_a_page() {
     assert!((10..=80).contains(&drawn), "{drawn}");
 }
 
+/// What is left beyond the largest groups is drawn together, unless it is one.
+#[test]
+fn a_group_that_is_left_alone_keeps_its_name() {
+    let gateway = |name: &str, port: u16| {
+        format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {{name: {name}, namespace: istio-system}}\nspec: {{selector: {{istio: gw}}, servers: [{{hosts: [\"*\"], port: {{number: {port}, name: http, protocol: HTTP}}}}]}}\n"
+        )
+    };
+    let service = |name: &str, host: &str, gateway: &str| {
+        format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: {name}, namespace: apps}}\nspec: {{hosts: [{host}], gateways: [istio-system/{gateway}], http: [{{route: [{{destination: {{host: app.apps.svc.cluster.local}}}}]}}]}}\n"
+        )
+    };
+    let mut text = "apiVersion: v1\nkind: Service\nmetadata: {name: gw, namespace: istio-system}\nspec: {selector: {istio: gw}, ports: [{port: 80, targetPort: 8080}]}\n".to_owned();
+    text.push_str("---\napiVersion: v1\nkind: Service\nmetadata: {name: app, namespace: apps}\nspec: {ports: [{port: 80}]}\n");
+    text.push_str(&gateway("many", 80));
+    text.push_str(&gateway("one", 9000));
+    for domain in 0..20 {
+        for host in ["a", "b"] {
+            let name = format!("{host}{domain}");
+            text.push_str(&service(&name, &format!("{host}.d{domain}.test"), "many"));
+        }
+    }
+    text.push_str(&service("alone", "alone.other.test", "one"));
+    let (html, _) = page(&[&text]);
+    let drawn: Vec<&str> = html
+        .split('>')
+        .filter(|text| text.contains("smaller groups"))
+        .collect();
+    assert!(!drawn.is_empty(), "nothing is drawn together");
+    assert!(
+        !drawn.iter().any(|text| text.starts_with("1 smaller")),
+        "{drawn:?}"
+    );
+}
+
 /// However many routes there are, the page ends.
 #[test]
 fn a_page_has_a_bound() {
