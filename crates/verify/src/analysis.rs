@@ -279,6 +279,15 @@ impl<'s> Analysis<'s> {
         }
     }
 
+    /// Whether a route of a host leads to another listener, or to a sidecar.
+    pub(crate) fn leads_on(&self, host: HostView<'s>) -> bool {
+        let ways = host.routes().flat_map(|route| route.ways());
+        let mut destinations = ways.filter_map(|way| way.destination);
+        destinations.any(|to| {
+            self.snapshot.next_listener(to).is_some() || self.snapshot.next_sidecar(to).is_some()
+        })
+    }
+
     pub(crate) fn selected(&self, listeners: &[usize], authority: &str) -> Vec<Option<&'s str>> {
         let selected = listeners
             .iter()

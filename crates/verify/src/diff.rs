@@ -225,13 +225,14 @@ impl<'s> Comparison<'_, 's> {
     }
 
     /// Whether a virtual host has the same routes and rules of its own in both,
-    /// and leads to no other listener.
+    /// and leads to no other listener, under whatever authority, nor to a sidecar.
     fn is_same_host(&self, [old, new]: [&ListenerPart<'s>; 2], name: &str) -> bool {
         let (Some(was), Some(is)) = (old.view.named(name), new.view.named(name)) else {
             return false;
         };
         was.is_like(is)
-            && self.before.next_listeners(was).is_empty()
+            && !self.before.leads_on(was)
+            && !self.after.leads_on(is)
             && old.rules_for(name) == new.rules_for(name)
     }
 

@@ -286,3 +286,47 @@ fn pods_that_come_straight_are_known_by_their_name() {
         assert_eq!(found, expected, "{more:?}");
     }
 }
+
+/// How many changes there are from one configuration to another.
+fn changes(old: &str, new: &str) -> usize {
+    let difference = verify::diff(&compile(&[old]), &compile(&[new]));
+    assert!(
+        difference.undecided.is_empty(),
+        "{:?}",
+        difference.undecided
+    );
+    difference.changes.len()
+}
+
+#[test]
+fn a_change_behind_the_gateway_is_a_change() {
+    let others = policy_of("{from: [{source: {namespaces: [other]}}]}");
+    let renamed = MODEL.replace(
+        "http: [{route:",
+        "http: [{rewrite: {authority: x.test}, route:",
+    );
+    for base in [MODEL, &renamed] {
+        let with = |more: &[&str]| format!("{base}{}", more.concat());
+        let open = with(&[ENABLED]);
+        let closed = with(&[ENABLED, &others]);
+        assert_eq!(changes(&open, &open), 0);
+        assert_eq!(changes(&open, &closed), 1);
+        assert_eq!(changes(&closed, &open), 1);
+        // The label alone brings the policy into force.
+        assert_eq!(changes(&with(&[PLAIN, &others]), &closed), 1);
+    }
+}
+
+#[test]
+fn a_change_behind_another_gateway_is_a_change() {
+    let first = "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: first, namespace: apps}\nspec: {hosts: [a.test], gateways: [istio-system/out], http: [{rewrite: {authority: b.test}, route: [{destination: {host: local.istio-system.svc.cluster.local, port: {number: 80}}}]}]}\n";
+    let second = |to: &str| {
+        format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: second, namespace: apps}}\nspec: {{hosts: [b.test], gateways: [istio-system/in], http: [{{route: [{{destination: {{host: {to}.apps.svc.cluster.local, port: {{number: 80}}}}}}]}}]}}\n"
+        )
+    };
+    let [one, two] = ["one", "two"].map(|to| format!("{BASE}{first}{}", second(to)));
+    let difference = verify::diff(&compile(&[&one]), &compile(&[&two]));
+    let outside = |change: &verify::Change| change.witness.head.authority.starts_with("a.test");
+    assert!(difference.changes.iter().any(outside), "{difference:?}");
+}
