@@ -18,6 +18,11 @@ pub(crate) fn unmodelled(gateways: &[&Object<Gateway>], pods: &GatewayPods) -> V
     };
     let mut found = Vec::new();
     for gateway in gateways {
+        let attached = gateway.spec.attached.as_ref();
+        if let Some(place) = attached.and_then(|attached| attached.client_certificates.clone()) {
+            let why = "how clients are asked for certificates";
+            found.push(note(gateway, place, why));
+        }
         for (index, server) in gateway.spec.servers.iter().enumerate() {
             let tls = server.tls.as_ref();
             if tls.and_then(|tls| tls.mode.as_deref()) == Some("AUTO_PASSTHROUGH") {
@@ -34,4 +39,38 @@ pub(crate) fn unmodelled(gateways: &[&Object<Gateway>], pods: &GatewayPods) -> V
         found.push(note(first, place, "a client's address in a PROXY header"));
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Settings, Snapshot};
+
+    /// A Kubernetes Gateway that asks clients for certificates proves nothing.
+    #[test]
+    fn certificates_of_clients_of_a_kubernetes_gateway() {
+        let gateway = |tls: &str, all: &str| {
+            let yaml = format!(
+                "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: g, namespace: infra}}\n\
+                 spec:\n  gatewayClassName: istio\n  listeners:\n  - name: https\n    port: 443\n    protocol: HTTPS\n    tls: {{certificateRefs: [{{name: c}}]{tls}}}\n{all}"
+            );
+            let cluster = resources::parse(&[("g.yaml".into(), yaml)]).unwrap();
+            let snapshot = Snapshot::compile(&cluster, &Settings::default()).unwrap();
+            let found = snapshot.not_understood();
+            found
+                .map(|(_, found)| found.to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(gateway("", ""), [""; 0]);
+        for (tls, all, place) in [
+            (
+                ", options: {gateway.istio.io/tls-terminate-mode: MUTUAL}",
+                "",
+                "spec.listeners[0].tls.options: ",
+            ),
+            ("", "  tls: {frontend: {default: {}}}\n", "spec.tls: "),
+        ] {
+            let found = gateway(tls, all);
+            assert!(found.len() == 1 && found[0].contains(place), "{found:?}");
+        }
+    }
 }

@@ -44,7 +44,7 @@ pub(crate) fn gateways(cluster: &mut Cluster) -> Vec<Parent> {
             deployment(cluster, &gateway, &services);
         }
         let mut accepted: Vec<&Listener> = Vec::new();
-        for listener in &gateway.spec.listeners {
+        for (index, listener) in gateway.spec.listeners.iter().enumerate() {
             if accepted.iter().any(|prior| !are_distinct(listener, prior)) {
                 continue;
             }
@@ -83,6 +83,7 @@ pub(crate) fn gateways(cluster: &mut Cluster) -> Vec<Parent> {
                     attached: Some(Attached {
                         internal_name,
                         services: services.clone(),
+                        client_certificates: client_certificates(&gateway.spec, index),
                     }),
                 },
                 source: made_for(&gateway),
@@ -90,6 +91,16 @@ pub(crate) fn gateways(cluster: &mut Cluster) -> Vec<Parent> {
         }
     }
     parents
+}
+
+/// Istio's option and the Gateway's own `tls.frontend`.
+fn client_certificates(gateway: &KubeGateway, index: usize) -> Option<String> {
+    let listener = gateway.listeners.get(index)?;
+    let options = &listener.tls.as_ref()?.options;
+    if options.contains_key("gateway.istio.io/tls-terminate-mode") {
+        return Some(format!("spec.listeners[{index}].tls.options"));
+    }
+    gateway.tls.is_some().then(|| "spec.tls".to_owned())
 }
 
 fn made_for<T>(object: &Object<T>) -> Source {

@@ -23,6 +23,8 @@ pub struct KubeGateway {
     pub addresses: Vec<Address>,
     /// Listeners.
     pub listeners: Vec<Listener>,
+    /// TLS of all listeners, not read.
+    pub tls: Option<serde_json::Value>,
 }
 
 /// Address of a Gateway.
@@ -60,6 +62,8 @@ pub struct Listener {
 pub struct ListenerTls {
     /// `Terminate` (default) or `Passthrough`.
     pub mode: Option<String>,
+    /// Settings of the implementation by name.
+    pub options: BTreeMap<String, String>,
 }
 
 /// Which routes may attach.

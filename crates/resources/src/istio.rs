@@ -32,6 +32,8 @@ pub struct Attached {
     pub internal_name: String,
     /// Services whose pods it is served by.
     pub services: Vec<ServiceName>,
+    /// Field that asks clients for certificates in a way that is not read.
+    pub client_certificates: Option<String>,
 }
 
 /// One server of a Gateway.

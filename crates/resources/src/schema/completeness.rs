@@ -107,7 +107,7 @@ const VIRTUAL_SERVICE: &[&str] = &[
     "tls.match.sourceNamespace",
 ];
 
-/// Not read by Istio, or certificates; those of clients are not modelled.
+/// Not read by Istio, or certificates of the server.
 const KUBE_GATEWAY: &[&str] = &[
     "allowedListeners",
     "backendTLS",
@@ -115,8 +115,6 @@ const KUBE_GATEWAY: &[&str] = &[
     "infrastructure",
     "listeners.tls.certificateRefs",
     "listeners.tls.frontendValidation",
-    "listeners.tls.options",
-    "tls",
 ];
 
 /// A filter of a type that is not read makes Istio refuse the route, whatever
