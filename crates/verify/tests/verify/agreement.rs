@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use policy::{Answers, Entrance, Everything, NoTrace, RequestHead, Scheme, decide};
 
+use crate::clusters::BASE;
 use crate::compile;
 
 /// A small generator: the same seed, the same clusters.
@@ -210,57 +211,6 @@ pub(crate) fn service(dice: &mut Dice, index: usize) -> String {
         dice.some(&HOSTS),
     )
 }
-
-pub(crate) const BASE: &str = r#"
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: istio, namespace: istio-system}
-data:
-  mesh: |
-    extensionProviders:
-    - name: login
-      envoyExtAuthzHttp: {service: authservice.istio-system.svc.cluster.local, port: 8080}
----
-apiVersion: v1
-kind: Service
-metadata: {name: authservice, namespace: istio-system}
-spec: {ports: [{port: 8080}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: one, namespace: apps}
-spec: {ports: [{port: 80}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: two, namespace: apps}
-spec: {ports: [{port: 80}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: ingress, namespace: istio-system}
-spec: {selector: {istio: gw}, ports: [{port: 80, targetPort: 8080}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: local, namespace: istio-system, labels: {experimental.istio.io/disable-gateway-port-translation: "true"}}
-spec: {selector: {istio: gw}, ports: [{port: 80, targetPort: 8081}]}
----
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: out, namespace: istio-system}
-spec: {selector: {istio: gw}, servers: [{hosts: ["*"], port: {number: 80, name: http, protocol: HTTP}}]}
----
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: in, namespace: istio-system}
-spec: {selector: {istio: gw}, servers: [{hosts: ["*"], port: {number: 8081, name: http, protocol: HTTP}}]}
----
-apiVersion: sidegate.dev/v1alpha1
-kind: Sidegate
-metadata: {name: sidegate, namespace: istio-system}
-spec: {mode: as-written, entrances: {external: istio-system/out, local: istio-system/in}}
-"#;
 
 pub(crate) fn request(dice: &mut Dice) -> RequestHead {
     let mut headers = HeaderMap::new();

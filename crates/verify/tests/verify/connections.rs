@@ -4,7 +4,8 @@
 use policy::{Certificate, ClientTls, RequestHead, Scheme, Snapshot};
 use verify::Claim;
 
-use crate::agreement::{BASE, Dice, policy, request, service};
+use crate::agreement::{Dice, policy, request, service};
+use crate::clusters::BASE;
 use crate::compile;
 
 const SECURE: &str = r#"---

@@ -5,7 +5,8 @@ use http::{HeaderName, HeaderValue};
 use policy::{Claims, Person, RequestHead, Snapshot};
 use verify::{Asker, Claim, Decided, Verdict};
 
-use crate::agreement::{BASE, Dice, policy, request, service};
+use crate::agreement::{Dice, policy, request, service};
+use crate::clusters::{at_version, with_platform};
 use crate::compile;
 use crate::tokens::{authentication, with_token};
 
@@ -35,11 +36,7 @@ spec: {action: CUSTOM, provider: {name: login}, rules: [WHEN]}
 /// A cluster whose login puts these headers on requests, and asks about those
 /// that `when` says.
 pub(crate) fn cluster(puts: &str, when: &str) -> String {
-    let base = BASE.replace(
-        "mode: as-written",
-        "mode: as-written, platform: {namespaces: [platform]}",
-    );
-    let base = base.replace(
+    let base = with_platform().replace(
         "port: 8080}\n---",
         &format!("port: 8080, headersToUpstreamOnAllow: [{puts}]}}\n---"),
     );
@@ -65,15 +62,6 @@ pub(crate) fn without_tokens(route: &str, message: &str) -> String {
 pub(crate) const SETS: &str = "{issuer: \"https://iss1\", jwks: k1, outputClaimToHeaders: [{header: kubeflow-userid, claim: email}]}";
 pub(crate) const OTHER: &str = "{issuer: \"https://iss0\", jwks: k0}";
 pub(crate) const DEMAND: &str = "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: demand, namespace: istio-system}\nspec: {action: DENY, rules: [{from: [{source: {notRequestPrincipals: [\"*\"]}}]}]}\n";
-
-fn at_version(text: &str, version: &str) -> String {
-    let name = "metadata: {name: istio, namespace: istio-system";
-    text.replacen(
-        &format!("{name}}}"),
-        &format!("{name}, annotations: {{sidegate.dev/istio-version: \"{version}\"}}}}"),
-        1,
-    )
-}
 
 /// Each finding is a request that reaches the platform with the client's header.
 fn verdict(texts: &[&str]) -> (Verdict, Vec<Option<Person>>) {

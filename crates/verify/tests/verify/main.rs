@@ -11,6 +11,7 @@
 mod agreement;
 mod bounds;
 mod certificates;
+mod clusters;
 mod connections;
 mod identity;
 mod intents;

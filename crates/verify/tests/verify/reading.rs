@@ -3,25 +3,11 @@
 
 use verify::{Asked, Claim, Readings, Report, Verdict};
 
+use crate::clusters::APP;
 use crate::settings;
 
-const BASE: &str = r#"
-apiVersion: v1
-kind: Service
-metadata: {name: gw, namespace: istio-system}
-spec: {selector: {app: gw}, ports: [{port: 80, targetPort: 8080}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: app, namespace: apps}
-spec: {ports: [{port: 80}]}
----
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: gateway, namespace: apps}
-spec: {selector: {app: gw}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]}
----
-apiVersion: networking.istio.io/v1
+/// What goes on top of [`APP`]: one route for all.
+const ROUTE: &str = r#"apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: {name: app, namespace: apps}
 spec: {hosts: ["*"], gateways: [gateway], http: [{route: [{destination: {host: app.apps.svc.cluster.local, port: {number: 80}}}]}]}
@@ -36,12 +22,12 @@ spec: {entrances: {external: apps/gateway}}
 const MODES: [&str; 4] = ["NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"];
 
 fn ask(mode: &str, policy: &str, backends: &str) -> Report {
-    ask_of(BASE, mode, policy, backends)
+    ask_of(APP, mode, policy, backends)
 }
 
 fn ask_of(base: &str, mode: &str, policy: &str, backends: &str) -> Report {
     let text = format!(
-        "{base}apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata:\n  mesh: |\n    pathNormalization: {{normalization: {mode}}}\n    extensionProviders:\n    - {{name: login, envoyExtAuthzHttp: {{service: app.apps.svc.cluster.local, port: 80}}}}\n---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: rule, namespace: istio-system}}\nspec: {{{policy}}}\n"
+        "{base}{ROUTE}apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata:\n  mesh: |\n    pathNormalization: {{normalization: {mode}}}\n    extensionProviders:\n    - {{name: login, envoyExtAuthzHttp: {{service: app.apps.svc.cluster.local, port: 80}}}}\n---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: rule, namespace: istio-system}}\nspec: {{{policy}}}\n"
     );
     let cluster = resources::parse(&[("test.yaml".into(), text)]).unwrap();
     let snapshot = policy::Snapshot::compile(&cluster, &settings()).unwrap();
@@ -145,9 +131,9 @@ fn what_nobody_declares_is_assumed_of_rules_that_refuse() {
 fn a_rule_on_two_listeners_is_one_finding() {
     let server = "{port: {number: 80, name: http, protocol: HTTP}, hosts: [\"*\"]}";
     let other = "{port: {number: 9090, name: other, protocol: HTTP}, hosts: [\"*\"]}";
-    let two = BASE.replace(server, &format!("{server}, {other}"));
+    let two = APP.replace(server, &format!("{server}, {other}"));
     let admin = "action: DENY, rules: [{to: [{operation: {paths: [/admin]}}]}]";
-    for (base, count) in [(BASE, 1), (&*two, 2)] {
+    for (base, count) in [(APP, 1), (&*two, 2)] {
         let report = ask_of(base, "BASE", admin, "[]");
         let found = report.findings.iter();
         let counts: Vec<usize> = found

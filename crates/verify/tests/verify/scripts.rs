@@ -3,7 +3,7 @@
 use certificate::{check, is_checkable};
 use verify::{Claim, Report, Verdict, certify};
 
-use crate::agreement::BASE;
+use crate::clusters::BASE;
 use crate::compile;
 
 /// Two routes that a header tells apart, and a script that takes a header off.

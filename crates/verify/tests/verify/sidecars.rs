@@ -3,7 +3,8 @@
 
 use verify::{Decided, Verdict};
 
-use crate::agreement::{self, BASE, Dice, request, service};
+use crate::agreement::{self, Dice, request, service};
+use crate::clusters::BASE;
 use crate::compile;
 
 const GATEWAY: &str = "cluster.local/ns/istio-system/sa/gateway";

@@ -5,7 +5,8 @@
 use http::{HeaderName, HeaderValue};
 use policy::{Claims, RequestHead};
 
-use crate::agreement::{BASE, Dice, policy, request, service};
+use crate::agreement::{Dice, policy, request, service};
+use crate::clusters::{BASE, with_platform};
 use crate::compile;
 use crate::intents::ask;
 
@@ -215,10 +216,7 @@ spec:
             "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: demand, namespace: istio-system}}\nspec: {{action: DENY, rules: [{{{rule}}}]}}\n"
         )
     };
-    let platform = BASE.replace(
-        "mode: as-written",
-        "mode: as-written, platform: {namespaces: [platform]}",
-    );
+    let platform = with_platform();
     for (rule, expected) in [
         (
             "from: [{source: {notRequestPrincipals: [\"*\"]}}]",

@@ -2,25 +2,8 @@
 
 use verify::{Why, unused};
 
+use crate::clusters::APP;
 use crate::compile;
-
-const BASE: &str = r#"
-apiVersion: v1
-kind: Service
-metadata: {name: gw, namespace: istio-system}
-spec: {selector: {app: gw}, ports: [{port: 80, targetPort: 8080}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: app, namespace: apps}
-spec: {ports: [{port: 80}]}
----
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: gateway, namespace: apps}
-spec: {selector: {app: gw}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]}
----
-"#;
 
 const TO: &str = "route: [{destination: {host: app.apps.svc.cluster.local, port: {number: 80}}}]";
 
@@ -41,7 +24,7 @@ fn rules(name: &str, action: &str, rules: &str) -> String {
 
 /// Place and reason of everything without effect.
 fn found(yaml: &str) -> Vec<String> {
-    let all = unused(&compile(&[&format!("{BASE}{yaml}")])).unwrap();
+    let all = unused(&compile(&[&format!("{APP}{yaml}")])).unwrap();
     all.into_iter()
         .map(|u| {
             let why = match u.why {
