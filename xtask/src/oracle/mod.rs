@@ -58,22 +58,25 @@ type Check = (&'static str, Box<dyn FnOnce() -> Result<()>>);
 const CLUSTERS: u64 = 60;
 const REQUESTS: usize = 50;
 /// What random clusters are made of here: everything but pods with a sidecar,
-/// of which some answer nothing and are waited for.
+/// which are clusters of their own.
 const FEATURES: &str = "-sidecars";
+const PODS: u64 = 20;
+const OF_PODS: &str =
+    "sidecars,policies,odd-policies,templates,addresses,custom,tokens,certificates,normalization";
 
 /// What a test run compares: minutes, not hours. The random part has a fixed
 /// seed, and a fresh one that is printed first.
 pub(crate) fn suite() -> Vec<Check> {
-    let random = |word: &'static str| {
+    let random = |word: &'static str, clusters: u64, features: &'static str| {
         move || {
             let mut plan = arguments::plan(word)?;
-            plan.clusters = CLUSTERS;
+            plan.clusters = clusters;
             plan.requests = REQUESTS;
             plan.find = 2;
-            plan.features = random::Features::parse(FEATURES)?;
+            plan.features = random::Features::parse(features)?;
             for seed in &plan.seeds {
                 println!(
-                    "random clusters: cargo xtask oracle --random --clusters {CLUSTERS} --requests {REQUESTS} --features {FEATURES} --seed {seed}"
+                    "random clusters: cargo xtask oracle --random --clusters {clusters} --requests {REQUESTS} --features {features} --seed {seed}"
                 );
             }
             random_run::run(&plan)
@@ -99,11 +102,15 @@ pub(crate) fn suite() -> Vec<Check> {
         ),
         (
             "random clusters, the same every time",
-            Box::new(random("1")),
+            Box::new(random("1", CLUSTERS, FEATURES)),
         ),
         (
             "random clusters, others every time",
-            Box::new(random("fresh")),
+            Box::new(random("fresh", CLUSTERS, FEATURES)),
+        ),
+        (
+            "random pods with a sidecar, others every time",
+            Box::new(random("fresh", PODS, OF_PODS)),
         ),
     ];
     if let Some(folder) = std::env::var_os("SIDEGATE_FIXTURES") {

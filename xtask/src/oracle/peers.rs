@@ -187,6 +187,9 @@ fn relay(client: Ipv4Addr, gateway: SocketAddr, head: &str) -> Option<String> {
     Some(passed + "content-length: 0\r\n\r\n")
 }
 
+/// What a TLS handshake begins with, and no head.
+const HANDSHAKE: u8 = 0x16;
+
 /// A head up to its empty line; what follows stays in `rest`.
 pub(crate) fn read_head(stream: &mut impl Read, rest: &mut Vec<u8>) -> Option<String> {
     loop {
@@ -195,7 +198,9 @@ pub(crate) fn read_head(stream: &mut impl Read, rest: &mut Vec<u8>) -> Option<St
             rest.drain(..end + 4);
             return Some(head);
         }
-        if rest.len() > MAX_HEAD || !more(stream, rest) {
+        // A TLS handshake that nobody ended on the way waits for an answer.
+        let handshake = rest.first() == Some(&HANDSHAKE);
+        if handshake || rest.len() > MAX_HEAD || !more(stream, rest) {
             return None;
         }
     }

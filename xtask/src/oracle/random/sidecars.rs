@@ -13,7 +13,8 @@ const NAMESPACE: &str = "ns1";
 
 /// Ports of the pod: one for HTTP, one of which nothing is said, one that is
 /// not read.
-const PORTS: &[u16] = &[8080, 8080, 8080, 8081, 9000];
+const PORTS: &[u16] = &[8080, 8080, 8080, UNSAID, 9000];
+const UNSAID: u16 = 8081;
 
 /// What the gateways of the mesh show.
 const GATEWAY: &str =
@@ -50,7 +51,18 @@ pub(super) fn job(mut dice: Dice, requests: usize, features: &Features) -> Job {
         proxy,
         sidecar: true,
     };
-    let requests = (0..requests).map(|_| sent(&mut dice, features)).collect();
+    // Where nothing is said of a port and mutual TLS is off, TLS passes unread:
+    // not decided here.
+    let disables = |object: &Value| object.to_string().contains("DISABLE");
+    let passes = world.objects.iter().any(disables);
+    let sent = |_| {
+        let mut sent = sent(&mut dice, features);
+        if passes && sent.port == UNSAID {
+            sent.tls = None;
+        }
+        sent
+    };
+    let requests = (0..requests).map(sent).collect();
     Job { world, requests }
 }
 
