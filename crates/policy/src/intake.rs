@@ -15,7 +15,7 @@ use crate::settings::IstioVersion;
 use crate::view::ListenerView;
 
 /// How the connection managers of some pods are set up.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Intake {
     pub(crate) paths: PathRules,
     underscores: Underscores,

@@ -85,6 +85,7 @@ mod tokenstep;
 mod tokenview;
 mod trace;
 mod traffic;
+mod unchanged;
 mod unmodelled;
 mod versions;
 mod vhosts;

@@ -32,7 +32,7 @@ use crate::vhosts::{VirtualHost, VirtualHosts};
 use crate::workloads::{GatewayPods, selects};
 
 /// What makes a listener that of a sidecar.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Sidecar {
     /// Why it is not known whether the pods have one: then none is assumed.
     pub(crate) uncertain: Option<String>,
@@ -56,7 +56,7 @@ impl Sidecar {
 }
 
 /// A port of a Service whose pods have a sidecar.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct SidecarWay {
     /// Its listener.
     pub(crate) listener: usize,
@@ -65,7 +65,7 @@ pub(crate) struct SidecarWay {
 }
 
 /// Whom a sidecar takes a gateway for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Account {
     pub(crate) certificate: Certificate,
     /// Why it is a guess.

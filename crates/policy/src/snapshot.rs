@@ -280,6 +280,34 @@ impl Snapshot {
         }
     }
 
+    /// Whether all but listeners and warnings is the same.
+    pub(crate) fn same_but_for_listeners(&self, other: &Self) -> bool {
+        // Whoever adds a field decides here whether it may differ.
+        let Self {
+            normalization,
+            enforce,
+            istio_version,
+            listeners: _,
+            mesh: _,
+            external,
+            local,
+            own,
+            gateway_listeners,
+            sidecars,
+            settings,
+            warnings: _,
+        } = self;
+        *normalization == other.normalization
+            && *enforce == other.enforce
+            && *istio_version == other.istio_version
+            && *external == other.external
+            && *local == other.local
+            && *own == other.own
+            && *gateway_listeners == other.gateway_listeners
+            && *sidecars == other.sidecars
+            && *settings == other.settings
+    }
+
     /// How paths are normalised before anything looks at them.
     pub fn normalization(&self) -> Normalization {
         self.normalization

@@ -103,6 +103,11 @@ impl<'a> ListenerView<'a> {
         filters.map(|filter| self.step(filter)).collect()
     }
 
+    /// How many steps there are.
+    pub fn step_count(&self) -> usize {
+        self.listener.chain.filters.len()
+    }
+
     /// Whether a step is skipped on routes that say nothing about it.
     pub fn is_disabled(&self, step: usize) -> bool {
         let filter = self.listener.chain.filters.get(step);

@@ -14,7 +14,7 @@ use crate::settings::{IstioVersion, Problem};
 use crate::workloads::GatewayPods;
 
 /// One rule: an issuer, its keys, and where its tokens are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TokenRule {
     pub(crate) keys: Arc<TokenKeys>,
     pub(crate) carriers: Vec<Carrier>,

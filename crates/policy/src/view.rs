@@ -50,7 +50,7 @@ pub struct AuthorizerView<'a> {
 }
 
 /// One rule of an AuthorizationPolicy.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RuleView<'a> {
     /// ALLOW, DENY or CUSTOM.
     pub action: RuleAction,

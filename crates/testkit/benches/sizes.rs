@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a tool that is read by another one")]
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -10,6 +11,7 @@ use policy::{Answers, Entrance, NoTrace, RequestHead, Scheme, Settings, Snapshot
 use resources::Cluster;
 use serde_json::json;
 use testkit::Synthetic;
+use verify::{Asked, Verifier};
 
 /// What is whose: the claims are about owners.
 const PLATFORM: &str = "
@@ -48,7 +50,18 @@ fn one_size(routes: usize) -> Result<()> {
     let snapshot = snapshot?;
     let (report, questions) = time(|| verify::verify(&snapshot));
     let mebibytes = peak()?;
-    let changed = compiled(&two_hosts_changed(&cluster))?;
+    let changed = Arc::new(compiled(&two_hosts_changed(&cluster))?);
+    let asked = Asked::default();
+    let mut verifier = Verifier::new();
+    let snapshot = Arc::new(snapshot);
+    verifier.verify(&snapshot, &asked);
+    let (kept, again) = time(|| verifier.verify(&changed, &asked));
+    let looked_at = verifier.looked_at();
+    let anew = verify::verify(&changed);
+    ensure!(
+        kept.findings.len() == anew.findings.len() && kept.cells == anew.cells,
+        "what was kept is not what is found anew"
+    );
     let (difference, diff) = time(|| verify::diff(&snapshot, &changed));
     ensure!(
         difference.undecided.is_empty(),
@@ -65,6 +78,8 @@ fn one_size(routes: usize) -> Result<()> {
         "parse": parse,
         "compile": compile,
         "questions": questions,
+        "again": again,
+        "lookedAt": looked_at,
         "diff": diff,
         "decideP50": p50,
         "decideP99": p99,

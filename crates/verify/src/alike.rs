@@ -55,6 +55,17 @@ pub struct Contrast {
 /// Requests that are looked at for this question: more take too long.
 const BUDGET: usize = 6_000;
 
+/// What was tried at one virtual host.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tried {
+    /// Rules that nothing had escaped before.
+    open: Vec<usize>,
+    /// How much of the budget it took.
+    spent: usize,
+    /// What escaped them here.
+    escaped: Vec<(usize, Escaped)>,
+}
+
 /// All rules of a listener that decide by path, and what escapes them.
 pub(crate) struct Alike<'a, 's> {
     analysis: &'a Analysis<'s>,
@@ -140,20 +151,52 @@ impl<'a, 's> Alike<'a, 's> {
         all
     }
 
-    /// Looks at one virtual host.
-    pub(crate) fn host(&mut self, engine: &mut Engine, host: HostView<'s>) {
-        let name = host.name();
+    /// Rules of a virtual host that nothing escaped so far.
+    fn open(&self, name: &str) -> Vec<usize> {
         let mut open = self.rules_of(name);
         open.retain(|number| {
             let rule = self.rules.get(*number);
             rule.is_some_and(|rule| rule.escaped.is_none())
         });
+        open
+    }
+
+    /// What was tried at a virtual host before counts again, if it would be
+    /// the same now.
+    pub(crate) fn again(&mut self, host: HostView<'s>, tried: &mut Tried) -> bool {
+        let open = self.open(host.name());
         if self.budget == 0 || open.is_empty() {
-            return;
+            *tried = Tried::default();
+            return true;
         }
+        // What ran out of budget then or would now was not all tried.
+        if open != tried.open || tried.spent >= self.budget {
+            return false;
+        }
+        self.budget -= tried.spent;
+        for (number, escaped) in &tried.escaped {
+            if let Some(rule) = self.rules.get_mut(*number) {
+                rule.escaped = Some(escaped.clone());
+            }
+        }
+        true
+    }
+
+    /// Looks at one virtual host.
+    pub(crate) fn host(&mut self, engine: &mut Engine, host: HostView<'s>) -> Tried {
+        let name = host.name();
+        let open = self.open(name);
+        if self.budget == 0 || open.is_empty() {
+            return Tried::default();
+        }
+        let before = self.budget;
+        let mut tried = Tried {
+            open: open.clone(),
+            ..Tried::default()
+        };
         let index = self.listener.view.index();
         let Some(part) = self.analysis.host(engine, index, host) else {
-            return;
+            return tried;
         };
         let globals = self.analysis.globals(engine, self.listener);
         let partition = Partition {
@@ -189,12 +232,18 @@ impl<'a, 's> Alike<'a, 's> {
                 let here = (&*part, partition);
                 let found = self.escaped(engine, here, &mut seen, escape, terms, refuses);
                 if let Some(found) = found {
+                    tried.escaped.push((number, found.clone()));
                     rule.escaped = Some(found);
                     break;
                 }
             }
         }
         self.rules = rules;
+        tried.spent = match self.budget {
+            0 => usize::MAX,
+            left => before - left,
+        };
+        tried
     }
 
     fn escaped(

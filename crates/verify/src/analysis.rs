@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use policy::{
-    Attribute, Condition, Destination, Entrance, HostView, RouteView, Snapshot, TestValue,
+    Attribute, Condition, Destination, Entrance, HostView, RouteView, Snapshot, TestValue, Way,
     host_name,
 };
 use rustc_hash::FxHashMap;
@@ -264,18 +264,11 @@ impl<'s> Analysis<'s> {
     /// Listeners that routes of a host lead to with the authority unchanged,
     /// and those that these lead to.
     pub(crate) fn next_listeners(&self, host: HostView<'s>) -> Vec<usize> {
-        let ways = host.routes().flat_map(|route| route.ways());
-        let kept = ways.filter(|way| way.authority.is_none());
-        let mut leads_on = false;
-        let mut sidecars = BTreeSet::new();
-        for destination in kept.filter_map(|way| way.destination) {
-            leads_on |= self.snapshot.next_listener(destination).is_some();
-            sidecars.extend(self.snapshot.next_sidecar(destination));
-        }
-        if leads_on {
+        let leads = Leads::of(self.snapshot, host, |way| way.authority.is_none());
+        if leads.to_gateways {
             (0..self.listeners.len() + self.sidecars.len()).collect()
         } else {
-            sidecars.into_iter().collect()
+            leads.to_sidecars.into_iter().collect()
         }
     }
 
@@ -412,6 +405,32 @@ impl<'s> Analysis<'s> {
         });
         // What is not known overlaps what is.
         out.sort_by_key(|flow| flow.outcome.is_open());
+        out
+    }
+}
+
+/// Where the routes of a virtual host lead on to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Leads {
+    /// To a listener of a gateway.
+    pub(crate) to_gateways: bool,
+    /// To these of sidecars.
+    pub(crate) to_sidecars: BTreeSet<usize>,
+}
+
+impl Leads {
+    /// By those ways that are wanted.
+    pub(crate) fn of(
+        snapshot: &Snapshot,
+        host: HostView<'_>,
+        wanted: impl Fn(&Way<'_>) -> bool,
+    ) -> Self {
+        let mut out = Self::default();
+        let ways = host.routes().flat_map(|route| route.ways()).filter(wanted);
+        for destination in ways.filter_map(|way| way.destination) {
+            out.to_gateways |= snapshot.next_listener(destination).is_some();
+            out.to_sidecars.extend(snapshot.next_sidecar(destination));
+        }
         out
     }
 }

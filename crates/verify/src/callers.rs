@@ -33,7 +33,7 @@ pub struct Asker {
 }
 
 /// The callers that are told apart. Nobody is, where nobody asks.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Callers {
     pub(crate) accounts: Vec<ServiceAccount>,
     /// People who are logged in; empty where no intent speaks of them.
@@ -66,6 +66,9 @@ impl Callers {
             users.extend(limits.users.iter().map(|u| &**u));
             groups.extend(limits.groups.iter().map(|g| &**g));
         }
+        // Virtual hosts come in no order.
+        out.accounts
+            .sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         for intent in intents {
             match &intent.from {
                 Origin::Accounts(accounts) => accounts.iter().for_each(|a| out.add(a.clone())),

@@ -39,7 +39,11 @@ impl Engine {
 
     /// With the classes that intents tell apart.
     pub(crate) fn asked(snapshots: &[&Snapshot], intents: &[Intent]) -> Self {
-        let universe = Universe::of(snapshots, Callers::of(snapshots, intents));
+        Self::over(Universe::of(snapshots, Callers::of(snapshots, intents)))
+    }
+
+    /// With these classes.
+    pub(crate) fn over(universe: Universe) -> Self {
         let too_many = universe.too_many.iter();
         let given_up = too_many
             .map(|name| format!("rules and routes tell too many values of header `{name}` apart"))

@@ -10,6 +10,7 @@
 
 mod alike;
 mod analysis;
+mod byhost;
 mod callers;
 mod cells;
 mod certify;
@@ -44,6 +45,7 @@ mod terms;
 mod tokens;
 mod universe;
 mod unused;
+mod verifier;
 mod walk;
 mod witness;
 
@@ -65,4 +67,5 @@ pub use report::{Finding, Report, Verdict};
 pub use standins::stand_in;
 pub use straight::{Through, straight};
 pub use unused::{Unused, Why, unused};
+pub use verifier::Verifier;
 pub use witness::Witness;

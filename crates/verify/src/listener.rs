@@ -7,16 +7,16 @@ use policy::{
     Attribute, AuthorizerView, Condition, HeaderChange, HostView, ListenerView, RuleAction,
     Snapshot, StepView, host_name,
 };
-use rustc_hash::FxHashMap;
 
 use crate::analysis::compile;
+use crate::byhost::ByHost;
 use crate::callers::HELD_GOOD;
 use crate::engine::Engine;
 use crate::fronts::FrontId;
 use crate::mdd::{Dim, Set};
 use crate::paths::{Cell, Strings};
 use crate::scope::Scope;
-use crate::terms::{Here, hosts_of, looks_at_headers};
+use crate::terms::{Here, looks_at_headers};
 use crate::tokens::Judged;
 use crate::universe::{IDENTITY, Kind, looks_at_remote, tests_of};
 
@@ -27,9 +27,7 @@ pub(crate) struct ListenerPart<'s> {
     pub(crate) global: RefCell<Scope>,
     pub(crate) global_strings: Strings,
     pub(crate) steps: Vec<StepPart>,
-    by_host: FxHashMap<String, Vec<usize>>,
-    /// Rules about hosts that could be any.
-    roaming: Vec<usize>,
+    by_host: ByHost,
     /// Requests that there can be.
     pub(crate) domain: Set,
     /// What its rules for tokens say.
@@ -291,8 +289,7 @@ impl<'s> ListenerPart<'s> {
             ));
         }
         let mut global = Scope::default();
-        let mut by_host: FxHashMap<String, Vec<usize>> = FxHashMap::default();
-        let mut roaming = Vec::new();
+        let mut by_host = ByHost::default();
         for (index, rule) in rules.iter().enumerate() {
             if !rule.is_local {
                 match compile(engine, Here::of(&view), &[], &rule.condition, rule.known) {
@@ -301,17 +298,7 @@ impl<'s> ListenerPart<'s> {
                 }
                 continue;
             }
-            match hosts_of(&rule.condition) {
-                Some(hosts) => {
-                    for host in hosts {
-                        let list = by_host.entry(host).or_default();
-                        if list.last() != Some(&index) {
-                            list.push(index);
-                        }
-                    }
-                }
-                None => roaming.push(index),
-            }
+            by_host.add(index, &rule.condition);
         }
         let mut global_strings: Strings = std::iter::empty().collect();
         global.strings(&mut global_strings);
@@ -334,7 +321,6 @@ impl<'s> ListenerPart<'s> {
             global: RefCell::new(global),
             global_strings,
             by_host,
-            roaming,
             domain,
             tokens,
             tokens_at,
@@ -423,23 +409,8 @@ impl<'s> ListenerPart<'s> {
 
     /// Rules about hosts that can matter for a virtual host.
     pub(crate) fn rules_for(&self, name: &str) -> Vec<&RulePart> {
-        let mut indexes: Vec<usize> = self.roaming.clone();
-        match name.strip_prefix('*') {
-            None => indexes.extend(self.by_host.get(name).into_iter().flatten()),
-            Some(suffix) => {
-                for (host, list) in &self.by_host {
-                    if host.ends_with(suffix) {
-                        indexes.extend(list);
-                    }
-                }
-            }
-        }
-        indexes.sort_unstable();
-        indexes.dedup();
-        indexes
-            .into_iter()
-            .filter_map(|i| self.rules.get(i))
-            .collect()
+        let numbers = self.by_host.of(name).into_iter();
+        numbers.filter_map(|i| self.rules.get(i)).collect()
     }
 }
 

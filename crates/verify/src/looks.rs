@@ -13,6 +13,14 @@ pub(crate) fn head_of(test: &TestValue) -> Option<Head> {
     }
 }
 
+/// Whether the partition by strings settles a path test.
+pub(crate) fn is_head(test: &TestValue) -> bool {
+    matches!(
+        test,
+        TestValue::Text(Matcher::Exact(_) | Matcher::Prefix(_))
+    )
+}
+
 /// A path test that every path satisfies: none is empty.
 pub(crate) fn always(test: &TestValue) -> bool {
     match test {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use policy::{Condition, Destination, HostView, RouteView, Snapshot, StepView};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::alike::Alike;
 use crate::analysis::{Analysis, Doubt, Flow, Outcome};
 use crate::cells::Partition;
 use crate::claims::{Claim, Place, ordinary_authorities};
@@ -18,6 +17,7 @@ use crate::parts::HostPart;
 use crate::reading::Readings;
 use crate::report::{Finding, Report};
 use crate::universe::IDENTITY;
+use crate::verifier::Work;
 use crate::walk::Seen;
 use crate::witness::{self, Found, Witness};
 
@@ -32,7 +32,7 @@ pub struct Asked {
 
 impl Asked {
     /// The built-in claims, then the intents.
-    fn claims(&self) -> Vec<Claim> {
+    pub(crate) fn claims(&self) -> Vec<Claim> {
         let own = self
             .intents
             .iter()
@@ -48,29 +48,7 @@ pub fn verify(snapshot: &Snapshot) -> Report {
 
 /// Answers the built-in questions, and whether intents hold.
 pub fn verify_with(snapshot: &Snapshot, asked: &Asked) -> Report {
-    let mut engine = Engine::asked(&[snapshot], &asked.intents);
-    let analysis = Analysis::asked(&mut engine, snapshot, &asked.intents);
-    let claims = asked.claims();
-    let mut all = Vec::new();
-    for listener in &analysis.listeners {
-        let mut alike = Alike::new(&analysis, &asked.readings, listener);
-        for host in listener.hosts() {
-            if engine.sets.exhausted() {
-                break;
-            }
-            all.extend(HostAnswers::of(
-                &mut engine,
-                &analysis,
-                &claims,
-                listener,
-                host,
-            ));
-            alike.host(&mut engine, host);
-        }
-        all.push(alike.answers());
-    }
-    let given_up = given_up(&engine, snapshot);
-    report(claims, all.iter(), &given_up)
+    Work::new(snapshot, asked, None).answers(asked).0
 }
 
 /// What was found at one virtual host of a listener.
@@ -86,6 +64,8 @@ pub(crate) struct HostAnswers {
 /// Requests that break a claim for the same reason.
 #[derive(Default)]
 struct Group<'s> {
+    /// How many groups were met before.
+    order: usize,
     witness: Option<Found>,
     count: usize,
     destination: Option<&'s Destination>,
@@ -203,6 +183,8 @@ impl HostAnswers {
         // Who needs no session for it needs no login that lets them through.
         let shown = groups.iter().filter(|(_, group)| group.witness.is_some());
         let shown: FxHashSet<Key<'s>> = shown.map(|(key, _)| key.clone()).collect();
+        let mut groups: Vec<_> = groups.into_iter().collect();
+        groups.sort_by_key(|(_, group)| group.order);
         for ((claim, trail, session, cause), group) in groups {
             if session && shown.contains(&(claim.clone(), trail.clone(), false, cause)) {
                 continue;
@@ -307,7 +289,11 @@ impl<'s> Broken<'_, 's> {
         let seen = self.seen;
         let trail = seen.trail.iter().map(|r| (r.object(), r.place())).collect();
         let key = (self.claim.clone(), trail, seen.session, seen.cause);
-        let group = groups.entry(key).or_default();
+        let order = groups.len();
+        let group = groups.entry(key).or_insert_with(|| Group {
+            order,
+            ..Group::default()
+        });
         group.count += 1;
         group.route = seen.trail.last().copied();
         if let Outcome::Reaches(destination) = seen.outcome {

@@ -4,11 +4,12 @@
 
 mod changes;
 mod connection;
+mod gathered;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use policy::{Attribute, Carrier, ClaimPath, Condition, Matcher, RequestHead, Snapshot, TestValue};
+use policy::{Attribute, Carrier, ClaimPath, Matcher, RequestHead, Snapshot, TestValue};
 
 use crate::callers::Callers;
 use crate::classes::{
@@ -20,6 +21,7 @@ pub(crate) use crate::looks::{always, head_of, tests_of};
 use crate::mdd::{Dim, Set, Sets};
 use crate::tokens::{self, TokenSpace};
 pub(crate) use connection::looks_at_remote;
+pub(crate) use gathered::Gathered;
 
 /// What a dimension speaks of.
 #[derive(Clone, Debug)]
@@ -89,52 +91,8 @@ pub(crate) struct Universe {
     pub(crate) suffixes: Vec<String>,
 }
 
-/// Tests by attribute, each once.
-#[derive(Default)]
-pub(crate) struct Gathered {
-    pub(crate) tests: BTreeMap<Attribute, BTreeMap<String, TestValue>>,
-    /// Access levels look at bearer tokens.
-    pub(crate) is_held: bool,
-}
-
-impl Gathered {
-    fn condition(&mut self, condition: &Condition) {
-        match condition {
-            Condition::All(all) | Condition::Any(all) => all.iter().for_each(|c| self.condition(c)),
-            Condition::Not(inner) => self.condition(inner),
-            Condition::Test(test) => self.test(test.attribute.clone(), test.value.clone()),
-        }
-    }
-
-    fn headers(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.tests.keys().filter_map(|attribute| match attribute {
-            Attribute::Header(name) => Some(name),
-            _ => None,
-        })
-    }
-
-    pub(crate) fn test(&mut self, attribute: Attribute, value: TestValue) {
-        self.tests
-            .entry(attribute)
-            .or_default()
-            .insert(key(&value), value);
-    }
-
-    fn present(&mut self, header: &str) {
-        let present = TestValue::Text(Matcher::Present);
-        self.test(Attribute::Header(header.into()), present);
-    }
-
-    fn of(&self, attribute: &Attribute) -> Vec<TestValue> {
-        self.tests
-            .get(attribute)
-            .map(|tests| tests.values().cloned().collect())
-            .unwrap_or_default()
-    }
-}
-
 /// Headers that make a request with `OPTIONS` a CORS preflight.
-const PREFLIGHT: [&str; 2] = ["origin", "access-control-request-method"];
+pub(crate) const PREFLIGHT: [&str; 2] = ["origin", "access-control-request-method"];
 
 /// Headers whose presence the questions ask about.
 pub(crate) const IDENTITY: &str = "kubeflow-userid";
@@ -148,21 +106,21 @@ impl Universe {
             .iter()
             .flat_map(|s| s.listeners().chain(s.sidecars()))
         {
-            gathered.servers(&listener);
-            for rule in listener.rules() {
-                gathered.condition(&rule.condition);
-            }
-            for rule in listener
-                .authorizers()
-                .iter()
-                .flat_map(|a| a.rules.iter().flatten())
-            {
-                gathered.condition(&rule.condition);
-            }
-            for route in listener.hosts().flat_map(|h| h.routes()) {
-                gathered.condition(&route.condition());
+            gathered.rules(&listener);
+            for host in listener.hosts() {
+                gathered.host(host, listener.step_count());
             }
         }
+        Self::of_tests(gathered, snapshots, callers)
+    }
+
+    /// The dimensions by which these tests tell requests apart, and what the
+    /// configurations ask by themselves.
+    pub(crate) fn of_tests(
+        mut gathered: Gathered,
+        snapshots: &[&Snapshot],
+        callers: Callers,
+    ) -> Self {
         let named = gathered.headers().map(|name| name.to_string()).collect();
         let (carriers, problems) = tokens::gather(snapshots, |a, value| gathered.test(a, value));
         gathered.present(IDENTITY);
@@ -321,7 +279,7 @@ impl Universe {
         examples.extend(self.suffixes.iter().map(|s| Example::Text(s.clone())));
         self.tail = self.push(Kind::Tail, examples, Vec::new());
         for test in tests {
-            if head_of(&test).is_some() || always(&test) || is_suffix(&test) {
+            if is_suffix(&test) {
                 continue;
             }
             let name = key(&test);
