@@ -41,16 +41,16 @@ pub struct Snapshot {
     pub(crate) listeners: Vec<Listener>,
     /// Routes of callers inside the mesh.
     pub(crate) mesh: VirtualHosts,
-    external: Option<usize>,
-    local: Option<usize>,
+    pub(crate) external: Option<usize>,
+    pub(crate) local: Option<usize>,
     /// Services that are our own listeners: a route to one is followed in process.
-    own: HashMap<(ServiceName, u16), usize>,
+    pub(crate) own: HashMap<(ServiceName, u16), usize>,
     /// How many of the listeners are gateways'; sidecars follow.
     pub(crate) gateway_listeners: usize,
     pub(crate) sidecars: HashMap<(ServiceName, u16), SidecarWay>,
     pub(crate) settings: Settings,
-    warnings: Vec<Problem>,
-    unserved: Vec<Problem>,
+    pub(crate) warnings: Vec<Problem>,
+    pub(crate) unserved: Vec<Problem>,
 }
 
 /// One filter chain of one gateway deployment: all of a plain HTTP port, or one
@@ -278,34 +278,6 @@ impl Snapshot {
                 listener.side = Entrance::Local;
             }
         }
-    }
-
-    /// Whether all but listeners and warnings is the same.
-    pub(crate) fn same_but_for_listeners(&self, other: &Self) -> bool {
-        // Whoever adds a field decides here whether it may differ.
-        let Self {
-            normalization,
-            enforce,
-            istio_version,
-            listeners: _,
-            mesh: _,
-            external,
-            local,
-            own,
-            gateway_listeners,
-            sidecars,
-            settings,
-            warnings: _,
-        } = self;
-        *normalization == other.normalization
-            && *enforce == other.enforce
-            && *istio_version == other.istio_version
-            && *external == other.external
-            && *local == other.local
-            && *own == other.own
-            && *gateway_listeners == other.gateway_listeners
-            && *sidecars == other.sidecars
-            && *settings == other.settings
     }
 
     /// How paths are normalised before anything looks at them.

@@ -100,7 +100,13 @@ impl<'a> ListenerView<'a> {
     /// says what a route changes about one, by its position here.
     pub fn steps(&self) -> Vec<StepView<'a>> {
         let filters = self.listener.chain.filters.iter();
-        filters.map(|filter| self.step(filter)).collect()
+        filters.map(|filter| self.step(filter, true)).collect()
+    }
+
+    /// The same without the rules of AuthorizationPolicies, which are many.
+    pub fn bare_steps(&self) -> Vec<StepView<'a>> {
+        let filters = self.listener.chain.filters.iter();
+        filters.map(|filter| self.step(filter, false)).collect()
     }
 
     /// How many steps there are.
@@ -118,7 +124,7 @@ impl<'a> ListenerView<'a> {
     /// that has it chosen anew: a route looks at a header that may have changed
     /// by then.
     pub fn may_choose_another(&self, host: HostView<'a>) -> bool {
-        let changing = self.steps().into_iter().filter_map(|step| match step {
+        let changing = self.bare_steps().into_iter().filter_map(|step| match step {
             StepView::Headers {
                 changes,
                 chooses_again,
@@ -129,7 +135,7 @@ impl<'a> ListenerView<'a> {
         if !changing.iter().any(|(_, chooses_again)| *chooses_again) {
             return false;
         }
-        let authorizers = self.authorizers();
+        let authorizers = self.bare_authorizers();
         // Tokens are taken off, and who is no login service may change anything.
         let any = self.token_rules().next().is_some() || authorizers.iter().any(|a| !a.is_login());
         let enforces = self.snapshot.enforces();
@@ -156,13 +162,13 @@ impl<'a> ListenerView<'a> {
         filter.map_or("", |filter| &filter.name)
     }
 
-    fn step(&self, filter: &'a Filter) -> StepView<'a> {
+    fn step(&self, filter: &'a Filter, with_rules: bool) -> StepView<'a> {
         let custom = |number: &usize| {
-            self.listener
-                .authorization
-                .custom
-                .get(*number)
-                .map(AuthorizerView::custom)
+            let custom = self.listener.authorization.custom.get(*number)?;
+            Some(match with_rules {
+                true => AuthorizerView::custom(custom),
+                false => AuthorizerView::bare(custom),
+            })
         };
         match &filter.step {
             FilterStep::Access => StepView::Access,
@@ -191,7 +197,7 @@ impl<'a> ListenerView<'a> {
                 Some(_) if !self.listener.enforces(*action) => StepView::Other,
                 Some(named) => {
                     let policies = self.listener.authorization.policies.iter();
-                    let policies = policies.filter(|policy| policy.action == *action);
+                    let policies = policies.filter(|policy| with_rules && policy.action == *action);
                     StepView::Rules {
                         action: named,
                         rules: policies.flat_map(|policy| rules(policy, named)).collect(),

@@ -21,6 +21,35 @@ impl Snapshot {
                 .zip(&other.listeners)
                 .all(|(a, b)| a.is_framed_like(b))
     }
+
+    /// Whether all but listeners and warnings is the same.
+    fn same_but_for_listeners(&self, other: &Self) -> bool {
+        // Whoever adds a field decides here whether it may differ.
+        let Self {
+            normalization,
+            enforce,
+            istio_version,
+            listeners: _,
+            mesh: _,
+            external,
+            local,
+            own,
+            gateway_listeners,
+            sidecars,
+            settings,
+            warnings: _,
+            unserved: _,
+        } = self;
+        *normalization == other.normalization
+            && *enforce == other.enforce
+            && *istio_version == other.istio_version
+            && *external == other.external
+            && *local == other.local
+            && *own == other.own
+            && *gateway_listeners == other.gateway_listeners
+            && *sidecars == other.sidecars
+            && *settings == other.settings
+    }
 }
 
 impl Listener {
@@ -87,6 +116,13 @@ impl Authorization {
 }
 
 impl ListenerView<'_> {
+    /// Whether another listener of the same configuration has the same steps
+    /// with the same rules: of the same pods many have.
+    pub fn has_steps_of(&self, other: &ListenerView<'_>) -> bool {
+        let (a, b) = (self.listener, other.listener);
+        Arc::ptr_eq(&a.authorization, &b.authorization) && a.chain == b.chain
+    }
+
     /// Whether the listener of another configuration that is framed like this
     /// one has the same rules.
     pub fn has_rules_of(&self, other: &ListenerView<'_>) -> bool {

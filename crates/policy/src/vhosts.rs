@@ -124,6 +124,23 @@ impl VirtualHosts {
 }
 
 impl VirtualHost {
+    /// Whether another one is the same; its index follows from its routes.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let Self {
+            name,
+            server_port,
+            routes,
+            require_tls,
+            written,
+            index: _,
+        } = self;
+        *name == other.name
+            && *server_port == other.server_port
+            && *routes == other.routes
+            && *require_tls == other.require_tls
+            && *written == other.written
+    }
+
     /// The first route that matches; those that were tried are told.
     pub(crate) fn route<T: Trace>(
         &self,

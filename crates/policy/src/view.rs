@@ -16,7 +16,7 @@ use crate::request::{Entrance, RequestHead};
 use crate::routes::{PathRewrite, Route, RouteAction};
 use crate::rules::{Action, Policy};
 use crate::snapshot::{Listener, Snapshot};
-use crate::steps::RouteStep;
+use crate::steps::{RouteStep, StepView};
 use crate::tls::TlsServer;
 use crate::vhosts::VirtualHost;
 
@@ -308,6 +308,18 @@ impl<'a> ListenerView<'a> {
             .collect()
     }
 
+    /// The same without the rules of CUSTOM policies, which are many.
+    pub fn bare_authorizers(&self) -> Vec<AuthorizerView<'a>> {
+        let steps = self.bare_steps().into_iter();
+        let authorizers = steps.filter_map(|step| match step {
+            StepView::Gate { authorizer, .. } | StepView::Authorizer(authorizer) => {
+                Some(authorizer)
+            }
+            _ => None,
+        });
+        authorizers.collect()
+    }
+
     /// Its DENY and ALLOW rules.
     pub fn rules(&self) -> Vec<RuleView<'a>> {
         let of = |policy: &'a Policy| match policy.action {
@@ -356,12 +368,20 @@ impl<'a> AuthorizerView<'a> {
     pub(crate) fn custom(custom: &'a Custom) -> Self {
         let policies = custom.policies.iter();
         Self {
-            authorizer: &custom.authorizer,
             rules: Some(
                 policies
                     .flat_map(|p| rules(p, RuleAction::Custom))
                     .collect(),
             ),
+            ..Self::bare(custom)
+        }
+    }
+
+    /// The same without the rules that make it asked.
+    pub(crate) fn bare(custom: &'a Custom) -> Self {
+        Self {
+            authorizer: &custom.authorizer,
+            rules: Some(Vec::new()),
             denies_all: custom.denies_all,
             denying: custom
                 .denying
@@ -422,7 +442,7 @@ impl<'a> HostView<'a> {
 
     /// Whether another configuration has just the same at this name.
     pub fn is_like(&self, other: HostView<'_>) -> bool {
-        self.0 == other.0
+        self.0.is_like(other.0)
     }
 
     /// Plain HTTP is redirected to HTTPS after authorization.

@@ -2,8 +2,11 @@
 //! the gateway: asked rule by rule, shown once per rule.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use policy::{Attribute, Condition, Destination, HostView, RuleAction, Test};
+use policy::{
+    Attribute, Condition, Destination, HostView, ListenerView, RuleAction, Snapshot, Test,
+};
 use resources::intents::Reading;
 use resources::{ObjectRef, Source};
 use rustc_hash::FxHashMap;
@@ -26,18 +29,27 @@ use crate::universe::{AUTHORITY, tests_of};
 use crate::witness::{self, Witness};
 
 /// A rule that decides by path.
-pub(crate) struct PathRule<'s> {
-    object: &'s ObjectRef,
-    source: &'s Source,
+#[derive(Debug)]
+struct PathRule {
+    object: ObjectRef,
+    source: Source,
     index: usize,
     action: RuleAction,
     condition: Condition,
     disguises: Vec<Escape>,
-    escaped: Option<Escaped>,
+}
+
+/// All rules of a listener that decide by path.
+#[derive(Debug)]
+pub(crate) struct PathRules {
+    all: Vec<PathRule>,
+    /// Rules by the hosts that they name, and those that name none.
+    by_host: FxHashMap<String, Vec<usize>>,
+    anywhere: Vec<usize>,
 }
 
 /// A request that escapes a rule, where to, and what it would get otherwise.
-type Escaped = (Witness, Destination, Contrast);
+type Escaped = (Arc<Witness>, Destination, Contrast);
 
 /// What a backend makes of a request that a rule lets through.
 #[derive(Clone, Debug)]
@@ -66,37 +78,33 @@ pub(crate) struct Tried {
     escaped: Vec<(usize, Escaped)>,
 }
 
-/// All rules of a listener that decide by path, and what escapes them.
+/// What escapes the rules of a listener that decide by path.
 pub(crate) struct Alike<'a, 's> {
     analysis: &'a Analysis<'s>,
     readings: &'a Readings,
     listener: &'a ListenerPart<'s>,
-    rules: Vec<PathRule<'s>>,
-    /// Rules by the hosts that they name, and those that name none.
-    by_host: FxHashMap<String, Vec<usize>>,
-    anywhere: Vec<usize>,
+    rules: &'a PathRules,
+    /// By rule.
+    escaped: Vec<Option<Escaped>>,
     budget: usize,
 }
 
-impl<'a, 's> Alike<'a, 's> {
-    pub(crate) fn new(
-        analysis: &'a Analysis<'s>,
-        readings: &'a Readings,
-        at: &'a ListenerPart<'s>,
-    ) -> Self {
-        let mut rules = Vec::new();
-        let mut by_host: FxHashMap<String, Vec<usize>> = FxHashMap::default();
-        let mut anywhere = Vec::new();
-        let enforces = analysis.snapshot.enforces();
-        let authorizers = at.view.authorizers();
+impl PathRules {
+    pub(crate) fn of(snapshot: &Snapshot, readings: &Readings, view: ListenerView<'_>) -> Self {
+        let mut out = Self {
+            all: Vec::new(),
+            by_host: FxHashMap::default(),
+            anywhere: Vec::new(),
+        };
+        let enforces = snapshot.enforces();
+        let authorizers = view.authorizers();
         let asked = authorizers
             .into_iter()
             .filter(|a| !(a.denies_all || enforces && a.is_login()))
             .flat_map(|a| a.rules.unwrap_or_default());
         // An ALLOW rule lists what is open: only a declared backend makes
         // something else of it.
-        let listed = at
-            .view
+        let listed = view
             .rules()
             .into_iter()
             .filter(|r| r.action == RuleAction::Deny || !readings.is_empty());
@@ -107,42 +115,33 @@ impl<'a, 's> Alike<'a, 's> {
                 continue;
             }
             let refuses = rule.action != RuleAction::Allow;
-            let mut disguises = disguises_of(analysis.snapshot, &rule.condition);
+            let mut disguises = disguises_of(snapshot, &rule.condition);
             disguises.retain(|e| may_escape(&rule.condition, e, refuses));
-            let number = rules.len();
+            let number = out.all.len();
             match hosts_of(&rule.condition) {
                 Some(hosts) => {
                     for host in hosts {
-                        by_host.entry(host).or_default().push(number);
+                        out.by_host.entry(host).or_default().push(number);
                     }
                 }
-                None => anywhere.push(number),
+                None => out.anywhere.push(number),
             }
-            rules.push(PathRule {
-                object: rule.object,
-                source: rule.source,
+            out.all.push(PathRule {
+                object: rule.object.clone(),
+                source: rule.source.clone(),
                 index: rule.index,
                 action: rule.action,
                 disguises,
                 condition: rule.condition,
-                escaped: None,
             });
         }
-        Self {
-            analysis,
-            readings,
-            listener: at,
-            rules,
-            by_host,
-            anywhere,
-            budget: BUDGET,
-        }
+        out
     }
 
     /// Rules that can hold for requests of a virtual host, in their order.
-    fn rules_of(&self, host: &str) -> Vec<usize> {
+    fn of_host(&self, host: &str) -> Vec<usize> {
         if host.starts_with('*') {
-            return (0..self.rules.len()).collect();
+            return (0..self.all.len()).collect();
         }
         let own = self.by_host.get(host).into_iter().flatten();
         let mut all: Vec<usize> = self.anywhere.iter().chain(own).copied().collect();
@@ -150,24 +149,38 @@ impl<'a, 's> Alike<'a, 's> {
         all.dedup();
         all
     }
+}
+
+impl<'a, 's> Alike<'a, 's> {
+    pub(crate) fn new(
+        analysis: &'a Analysis<'s>,
+        readings: &'a Readings,
+        listener: &'a ListenerPart<'s>,
+        rules: &'a PathRules,
+    ) -> Self {
+        Self {
+            analysis,
+            readings,
+            listener,
+            escaped: vec![None; rules.all.len()],
+            rules,
+            budget: BUDGET,
+        }
+    }
 
     /// Rules of a virtual host that nothing escaped so far.
     fn open(&self, name: &str) -> Vec<usize> {
-        let mut open = self.rules_of(name);
-        open.retain(|number| {
-            let rule = self.rules.get(*number);
-            rule.is_some_and(|rule| rule.escaped.is_none())
-        });
+        let mut open = self.rules.of_host(name);
+        open.retain(|number| self.escaped.get(*number).is_some_and(Option::is_none));
         open
     }
 
     /// What was tried at a virtual host before counts again, if it would be
     /// the same now.
-    pub(crate) fn again(&mut self, host: HostView<'s>, tried: &mut Tried) -> bool {
+    pub(crate) fn again(&mut self, host: HostView<'s>, tried: &Tried) -> bool {
         let open = self.open(host.name());
         if self.budget == 0 || open.is_empty() {
-            *tried = Tried::default();
-            return true;
+            return false;
         }
         // What ran out of budget then or would now was not all tried.
         if open != tried.open || tried.spent >= self.budget {
@@ -175,8 +188,8 @@ impl<'a, 's> Alike<'a, 's> {
         }
         self.budget -= tried.spent;
         for (number, escaped) in &tried.escaped {
-            if let Some(rule) = self.rules.get_mut(*number) {
-                rule.escaped = Some(escaped.clone());
+            if let Some(place) = self.escaped.get_mut(*number) {
+                *place = Some(escaped.clone());
             }
         }
         true
@@ -207,9 +220,9 @@ impl<'a, 's> Alike<'a, 's> {
         let own = part.strings.iter().map(str::to_owned);
         let mut targets: Vec<String> = own.chain(["/x".to_owned()]).collect();
         targets.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
-        let mut rules = std::mem::take(&mut self.rules);
+        let rules = self.rules;
         for number in open {
-            let Some(rule) = rules.get_mut(number) else {
+            let Some(rule) = rules.all.get(number) else {
                 continue;
             };
             let exempt = exemptions_of(self.analysis.snapshot, &rule.condition, &targets);
@@ -233,12 +246,13 @@ impl<'a, 's> Alike<'a, 's> {
                 let found = self.escaped(engine, here, &mut seen, escape, terms, refuses);
                 if let Some(found) = found {
                     tried.escaped.push((number, found.clone()));
-                    rule.escaped = Some(found);
+                    if let Some(place) = self.escaped.get_mut(number) {
+                        *place = Some(found);
+                    }
                     break;
                 }
             }
         }
-        self.rules = rules;
         tried.spent = match self.budget {
             0 => usize::MAX,
             left => before - left,
@@ -330,7 +344,7 @@ impl<'a, 's> Alike<'a, 's> {
                     answer: otherwise.answer,
                 };
                 let witness = Witness::of(snapshot, (found, asker));
-                return Some((witness, destination.clone(), contrast));
+                return Some((Arc::new(witness), destination.clone(), contrast));
             }
         }
         None
@@ -338,7 +352,7 @@ impl<'a, 's> Alike<'a, 's> {
 
     /// What was found, one for each rule.
     pub(crate) fn answers(self) -> HostAnswers {
-        let open = self.rules.iter().filter(|rule| rule.escaped.is_none());
+        let open = self.escaped.iter().filter(|escaped| escaped.is_none());
         let open = open.count();
         let listener = self.listener.view.describe().to_string();
         let mut undecided = BTreeMap::new();
@@ -348,8 +362,9 @@ impl<'a, 's> Alike<'a, 's> {
             );
             undecided.insert(Claim::OneReading, vec![why]);
         }
-        let all = self.rules.into_iter().filter_map(|rule| {
-            let (witness, destination, contrast) = rule.escaped?;
+        let all = self.rules.all.iter().zip(self.escaped);
+        let all = all.filter_map(|(rule, escaped)| {
+            let (witness, destination, contrast) = escaped?;
             let place = format!("spec.rules[{}]", rule.index);
             let key = format!("{destination:?} {} {place}", rule.object);
             let finding = Finding {

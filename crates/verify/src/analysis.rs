@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use policy::{
     Attribute, Condition, Destination, Entrance, HostView, RouteView, Snapshot, TestValue, Way,
@@ -17,12 +18,13 @@ use crate::globals::Globals;
 use crate::intents::Intent;
 use crate::language::holds_for;
 use crate::listener::{ListenerPart, puts_identity};
+use crate::looks::tests_of;
 use crate::mdd::Set;
 use crate::parts::HostPart;
 use crate::paths::Cell;
+use crate::ruleset::RuleSet;
 use crate::steps::{Steps, StepsKey};
 use crate::terms::{Context, Here, Term, terms};
-use crate::universe::tests_of;
 use crate::walk::{Seen, Walk};
 
 /// What becomes of requests.
@@ -93,6 +95,8 @@ pub(crate) struct Analysis<'s> {
     /// What intents name: hosts and paths that divide the others.
     pub(crate) intents: Vec<Intent>,
     pub(crate) parts: RefCell<FxHashMap<PartKey, Rc<HostPart<'s>>>>,
+    /// The virtual host that was looked at last.
+    last: RefCell<Option<(usize, String, Rc<HostPart<'s>>)>>,
     /// The host-independent cells of each listener.
     globals: RefCell<FxHashMap<usize, Rc<Globals>>>,
     /// What the steps of a listener make of all requests.
@@ -115,16 +119,23 @@ impl<'s> Analysis<'s> {
 
     /// With the hosts and paths that intents tell apart.
     pub(crate) fn asked(engine: &mut Engine, snapshot: &'s Snapshot, intents: &[Intent]) -> Self {
-        let listeners = snapshot
-            .listeners()
-            .map(|view| ListenerPart::new(engine, snapshot, view))
+        Self::with(engine, snapshot, intents, &RuleSet::all(snapshot))
+    }
+
+    /// With the rules of each listener, those of sidecars last, which are known.
+    pub(crate) fn with(
+        engine: &mut Engine,
+        snapshot: &'s Snapshot,
+        intents: &[Intent],
+        rules: &[Arc<RuleSet>],
+    ) -> Self {
+        let all = snapshot.listeners().chain(snapshot.sidecars()).zip(rules);
+        let mut listeners: Vec<_> = all
+            .map(|(view, rules)| ListenerPart::new(engine, snapshot, view, Arc::clone(rules)))
             .collect();
-        let sidecars = snapshot
-            .sidecars()
-            .map(|view| ListenerPart::new(engine, snapshot, view))
-            .collect();
+        let sidecars = listeners.split_off(snapshot.listeners().count().min(listeners.len()));
         let views = snapshot.listeners().chain(snapshot.sidecars());
-        let authorizers = views.flat_map(|view| view.authorizers());
+        let authorizers = views.flat_map(|view| view.bare_authorizers());
         let mut logins = authorizers.filter(|authorizer| authorizer.is_login());
         Self {
             snapshot,
@@ -133,6 +144,7 @@ impl<'s> Analysis<'s> {
             sidecars,
             intents: intents.to_vec(),
             parts: RefCell::default(),
+            last: RefCell::default(),
             globals: RefCell::default(),
             steps: RefCell::default(),
         }
@@ -163,17 +175,43 @@ impl<'s> Analysis<'s> {
         listener: usize,
         host: HostView<'s>,
     ) -> Option<Rc<HostPart<'s>>> {
+        if let Some((index, name, part)) = &*self.last.borrow()
+            && (*index, name.as_str()) == (listener, host.name())
+        {
+            return Some(Rc::clone(part));
+        }
+        let part = self.divided(engine, listener, host)?;
+        let last = (listener, host.name().to_owned(), Rc::clone(&part));
+        self.last.replace(Some(last));
+        Some(part)
+    }
+
+    /// Forgets the virtual host that was looked at last, to which nobody else
+    /// leads.
+    pub(crate) fn done_with_last(&self) {
+        if let Some((listener, name, part)) = self.last.take() {
+            let key = (listener, name, Rc::clone(&part.authorities), 0);
+            self.parts.borrow_mut().remove(&key);
+        }
+    }
+
+    fn divided(
+        &self,
+        engine: &mut Engine,
+        listener: usize,
+        host: HostView<'s>,
+    ) -> Option<Rc<HostPart<'s>>> {
         let part = self.listener(listener)?;
         let next = self.next_listeners(host);
         let tests = self.authority_tests(listener, host, &next);
-        let borrowed: Vec<&TestValue> = tests.iter().collect();
+        let borrowed: Vec<&TestValue> = tests.iter().map(|test| &**test).collect();
         let belongs = |authority: &str| {
             part.select(authority)
                 .is_some_and(|found| found.name() == host.name())
                 && is_authority(authority)
         };
         let mut named = part.examples(host.name());
-        named.extend(tests.iter().filter_map(literal));
+        named.extend(tests.iter().filter_map(|test| literal(test)));
         // Where a route goes on to another listener under the same authority,
         // that listener's virtual hosts divide authorities too.
         for listener in next.iter().filter_map(|i| self.listener(*i)) {
@@ -209,32 +247,31 @@ impl<'s> Analysis<'s> {
         listener: usize,
         host: HostView<'s>,
         next: &[usize],
-    ) -> Vec<TestValue> {
-        let mut conditions: Vec<Condition> = host.routes().map(|r| r.condition()).collect();
-        let further = next.iter().filter_map(|i| self.listener(*i));
-        for route in further
-            .clone()
-            .flat_map(|l| l.hosts())
-            .flat_map(|h| h.routes())
-        {
-            conditions.push(route.condition());
+    ) -> Vec<Arc<TestValue>> {
+        let further = || next.iter().filter_map(|i| self.listener(*i));
+        let hosts = further().flat_map(|l| l.hosts()).chain([host]);
+        let mut distinct: BTreeMap<Arc<str>, Arc<TestValue>> = BTreeMap::new();
+        for route in hosts.flat_map(|host| host.routes()) {
+            let condition = route.condition();
+            let mut tests = Vec::new();
+            tests_of(&condition, &Attribute::Authority, &mut tests);
+            for test in tests {
+                let key = crate::language::key(test).into();
+                distinct
+                    .entry(key)
+                    .or_insert_with(|| Arc::new(test.clone()));
+            }
         }
-        let mut tests = Vec::new();
-        for condition in &conditions {
-            tests_of(condition, &Attribute::Authority, &mut tests);
+        let here = self.listener(listener).into_iter();
+        let here = here.flat_map(|l| l.rules.of_host(host.name()));
+        for rule in here.chain(further().flat_map(|l| &l.rules.all)) {
+            for (key, test) in &rule.authority {
+                distinct
+                    .entry(Arc::clone(key))
+                    .or_insert_with(|| Arc::clone(test));
+            }
         }
-        let here = self
-            .listener(listener)
-            .into_iter()
-            .flat_map(|l| l.rules_for(host.name()));
-        for rule in here.chain(further.flat_map(|l| &l.rules)) {
-            tests_of(&rule.condition, &Attribute::Authority, &mut tests);
-        }
-        let distinct: BTreeMap<String, &TestValue> = tests
-            .into_iter()
-            .map(|t| (crate::language::key(t), t))
-            .collect();
-        distinct.into_values().cloned().collect()
+        distinct.into_values().collect()
     }
 
     /// The listener of an entrance.
@@ -245,7 +282,7 @@ impl<'s> Analysis<'s> {
     }
 
     /// What divides the authorities of a virtual host.
-    pub(crate) fn tests(&self, listener: usize, host: HostView<'s>) -> Vec<TestValue> {
+    pub(crate) fn tests(&self, listener: usize, host: HostView<'s>) -> Vec<Arc<TestValue>> {
         self.authority_tests(listener, host, &self.next_listeners(host))
     }
 
@@ -256,7 +293,7 @@ impl<'s> Analysis<'s> {
         listener: usize,
         host: Option<HostView<'s>>,
         classes: &Rc<[String]>,
-        tests: &[TestValue],
+        tests: &[Arc<TestValue>],
     ) -> Option<Rc<HostPart<'s>>> {
         self.part(engine, listener, host, classes.clone(), tests, 0)
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use policy::{Entrance, HostView, RequestHead, RouteView, Snapshot, TestValue};
 use rustc_hash::FxHashMap;
@@ -233,7 +234,7 @@ impl<'s> Comparison<'_, 's> {
         was.is_like(is)
             && !self.before.leads_on(was)
             && !self.after.leads_on(is)
-            && old.rules_for(name) == new.rules_for(name)
+            && old.rules.of_host(name) == new.rules.of_host(name)
     }
 
     fn compare(
@@ -388,7 +389,7 @@ impl<'s> Pair<'s> {
         };
         let example = old.examples(name).into_iter().find(|e| belongs(e))?;
         let (was, is) = (old.select(&example), new.select(&example));
-        let mut tests: Vec<TestValue> = Vec::new();
+        let mut tests: Vec<Arc<TestValue>> = Vec::new();
         for (analysis, index, host) in [(before, a, was), (after, b, is)] {
             if let Some(host) = host {
                 tests.extend(analysis.tests(index, host));
@@ -419,10 +420,10 @@ impl<'s> Analysis<'s> {
         other: &Self,
         at: [(usize, Option<HostView<'s>>); 2],
         name: &str,
-        tests: &[TestValue],
+        tests: &[Arc<TestValue>],
         belongs: impl Fn(&str) -> bool,
     ) -> Rc<[String]> {
-        let borrowed: Vec<&TestValue> = tests.iter().collect();
+        let borrowed: Vec<&TestValue> = tests.iter().map(|test| &**test).collect();
         let [(a, was), (b, is)] = at;
         let next = |side: &Self, host: Option<HostView<'s>>| {
             host.map(|host| side.next_listeners(host))
@@ -433,7 +434,7 @@ impl<'s> Analysis<'s> {
             .iter()
             .find_map(|(side, index, _)| Some(side.listener(*index)?.examples(name)))
             .unwrap_or_default();
-        named.extend(tests.iter().filter_map(literal));
+        named.extend(tests.iter().filter_map(|test| literal(test)));
         for (side, index, next) in &sides {
             let listener = side.listener(*index);
             named.extend(listener.map(|l| l.view.port()).iter().flat_map(|port| {

@@ -236,7 +236,7 @@ impl Engine {
             return None;
         };
         if !cell.region {
-            let holds = holds_for(test, cell.text);
+            let holds = holds_for(&test.value, cell.text);
             return Some((!holds, holds));
         }
         let beginning = self.universe.beginning_of(dim).unwrap_or_default();
@@ -245,7 +245,7 @@ impl Engine {
         }
         let patterns = self.path_tests.entry(dim).or_insert_with(|| {
             let room = self.automata < MAX_AUTOMATA;
-            let pattern = as_set(test).filter(|_| room)?;
+            let pattern = as_set(&test.value).filter(|_| room)?;
             let made = Patterns::new(&[pattern]).ok()?;
             self.automata += made.bytes();
             Some(made)

@@ -37,6 +37,7 @@ mod predict;
 mod questions;
 mod reading;
 mod report;
+mod ruleset;
 mod scope;
 mod standins;
 mod steps;

@@ -1,33 +1,32 @@
 //! One listener: its rules by step, its virtual hosts by name.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
 use policy::{
-    Attribute, AuthorizerView, Condition, HeaderChange, HostView, ListenerView, RuleAction,
-    Snapshot, StepView, host_name,
+    AuthorizerView, HeaderChange, HostView, ListenerView, RuleAction, Snapshot, StepView, host_name,
 };
 
 use crate::analysis::compile;
-use crate::byhost::ByHost;
 use crate::callers::HELD_GOOD;
 use crate::engine::Engine;
 use crate::fronts::FrontId;
 use crate::mdd::{Dim, Set};
 use crate::paths::{Cell, Strings};
+use crate::ruleset::RuleSet;
 use crate::scope::Scope;
 use crate::terms::{Here, looks_at_headers};
 use crate::tokens::Judged;
-use crate::universe::{IDENTITY, Kind, looks_at_remote, tests_of};
+use crate::universe::{IDENTITY, Kind, looks_at_remote};
 
 /// A listener.
 pub(crate) struct ListenerPart<'s> {
     pub(crate) view: ListenerView<'s>,
-    pub(crate) rules: Vec<RulePart>,
+    pub(crate) rules: Arc<RuleSet>,
     pub(crate) global: RefCell<Scope>,
     pub(crate) global_strings: Strings,
     pub(crate) steps: Vec<StepPart>,
-    by_host: ByHost,
     /// Requests that there can be.
     pub(crate) domain: Set,
     /// What its rules for tokens say.
@@ -47,29 +46,6 @@ pub(crate) struct Verified {
     /// Where somebody looks at it, and it says whom it is about.
     pub(crate) seen: Set,
     pub(crate) all: Set,
-}
-
-#[derive(Debug, PartialEq)]
-pub(crate) struct RulePart {
-    pub(crate) step: usize,
-    pub(crate) condition: Condition,
-    /// It looks at the authority.
-    pub(crate) is_local: bool,
-    /// Requests whose claims are known when it is looked at.
-    pub(crate) known: Set,
-}
-
-impl RulePart {
-    fn new(step: usize, condition: Condition, known: Set) -> Self {
-        let mut tests = Vec::new();
-        tests_of(&condition, &Attribute::Authority, &mut tests);
-        Self {
-            step,
-            is_local: !tests.is_empty(),
-            condition,
-            known,
-        }
-    }
 }
 
 /// A step that a request meets.
@@ -190,22 +166,21 @@ fn cleans(change: &HeaderChange) -> bool {
 }
 
 impl<'s> ListenerPart<'s> {
-    pub(crate) fn new(engine: &mut Engine, snapshot: &Snapshot, view: ListenerView<'s>) -> Self {
+    pub(crate) fn new(
+        engine: &mut Engine,
+        snapshot: &Snapshot,
+        view: ListenerView<'s>,
+        rules: Arc<RuleSet>,
+    ) -> Self {
         let tokens = engine.judge(snapshot, &view);
-        let tokens_at = view
-            .steps()
+        let bare = view.bare_steps();
+        let tokens_at = bare
             .iter()
             .position(|step| matches!(step, StepView::Tokens))
             .unwrap_or(usize::MAX);
         let known = engine.universe.tokens.known(&mut engine.sets);
-        let mut rules = Vec::new();
         let mut steps = Vec::new();
-        for (index, step) in view.steps().into_iter().enumerate() {
-            let here = if index > tokens_at { known } else { Set::NONE };
-            let mut add = |list: Vec<policy::RuleView<'_>>| {
-                let list = list.into_iter();
-                rules.extend(list.map(|r| RulePart::new(index, r.condition, here)));
-            };
+        for (index, step) in bare.into_iter().enumerate() {
             let kind = match step {
                 StepView::Access => StepKind::Access,
                 StepView::Gate { authorizer, .. }
@@ -223,10 +198,6 @@ impl<'s> ListenerPart<'s> {
                             "{} rule {}: a dry run of a CUSTOM policy, which denies what it matches",
                             rule.object, rule.index
                         ));
-                    }
-                    match authorizer.rules {
-                        Some(list) if !authorizer.denies_all => add(list),
-                        _ => rules.push(RulePart::new(index, Condition::always(), here)),
                     }
                     StepKind::Gate { provider, broken }
                 }
@@ -249,14 +220,11 @@ impl<'s> ListenerPart<'s> {
                     },
                 },
                 StepView::Tokens => StepKind::Tokens,
-                StepView::Rules { action, rules } => {
-                    add(rules);
-                    match action {
-                        RuleAction::Deny => StepKind::Deny,
-                        RuleAction::Allow => StepKind::Allow,
-                        RuleAction::Custom => StepKind::Other,
-                    }
-                }
+                StepView::Rules { action, .. } => match action {
+                    RuleAction::Deny => StepKind::Deny,
+                    RuleAction::Allow => StepKind::Allow,
+                    RuleAction::Custom => StepKind::Other,
+                },
                 StepView::Headers { changes, .. } => StepKind::Headers {
                     maps: changes.iter().flat_map(|c| engine.header_maps(c)).collect(),
                     cleans: changes.iter().any(cleans),
@@ -271,7 +239,10 @@ impl<'s> ListenerPart<'s> {
             });
         }
         if !snapshot.istio_version().headers_individually()
-            && rules.iter().any(|rule| looks_at_headers(&rule.condition))
+            && rules
+                .all
+                .iter()
+                .any(|rule| looks_at_headers(&rule.condition))
         {
             engine.give_up(format!(
                 "Istio {} joins the lines of a repeated header before rules look at it, and rules on {} look at headers",
@@ -281,7 +252,10 @@ impl<'s> ListenerPart<'s> {
         }
         if view.trusted_proxies() > 0
             && is_sent_to(snapshot, view)
-            && rules.iter().any(|rule| looks_at_remote(&rule.condition))
+            && rules
+                .all
+                .iter()
+                .any(|rule| looks_at_remote(&rule.condition))
         {
             engine.give_up(format!(
                 "rules on {} look at the client's address, which another gateway before it and trusted proxies tell",
@@ -289,16 +263,16 @@ impl<'s> ListenerPart<'s> {
             ));
         }
         let mut global = Scope::default();
-        let mut by_host = ByHost::default();
-        for (index, rule) in rules.iter().enumerate() {
-            if !rule.is_local {
-                match compile(engine, Here::of(&view), &[], &rule.condition, rule.known) {
-                    Some(terms) => terms.into_iter().for_each(|t| global.add(rule.step, t)),
-                    None => engine.give_up("a rule has too many combinations".to_owned()),
-                }
-                continue;
+        for rule in rules.anywhere() {
+            let here = if rule.step > tokens_at {
+                known
+            } else {
+                Set::NONE
+            };
+            match compile(engine, Here::of(&view), &[], &rule.condition, here) {
+                Some(terms) => terms.into_iter().for_each(|t| global.add(rule.step, t)),
+                None => engine.give_up("a rule has too many combinations".to_owned()),
             }
-            by_host.add(index, &rule.condition);
         }
         let mut global_strings: Strings = std::iter::empty().collect();
         global.strings(&mut global_strings);
@@ -320,7 +294,6 @@ impl<'s> ListenerPart<'s> {
             rules,
             global: RefCell::new(global),
             global_strings,
-            by_host,
             domain,
             tokens,
             tokens_at,
@@ -405,12 +378,6 @@ impl<'s> ListenerPart<'s> {
             Some("") => vec!["anything.example".to_owned(), "other.test".to_owned()],
             Some(suffix) => vec![format!("x{suffix}"), format!("q7z.x{suffix}")],
         }
-    }
-
-    /// Rules about hosts that can matter for a virtual host.
-    pub(crate) fn rules_for(&self, name: &str) -> Vec<&RulePart> {
-        let numbers = self.by_host.of(name).into_iter();
-        numbers.filter_map(|i| self.rules.get(i)).collect()
     }
 }
 

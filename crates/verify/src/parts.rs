@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use policy::{
     Destination, HostView, InsideView, ListenerView, Owner, RewriteView, RouteStep, RouteView,
@@ -26,7 +27,7 @@ pub(crate) struct HostPart<'s> {
     pub(crate) name: String,
     pub(crate) authorities: Rc<[String]>,
     /// What divides them.
-    pub(crate) authority_tests: Vec<TestValue>,
+    pub(crate) authority_tests: Vec<Arc<TestValue>>,
     pub(crate) scope: RefCell<Scope>,
     pub(crate) routes: Vec<RoutePart<'s>>,
     /// What the routes match, by their position.
@@ -84,7 +85,7 @@ impl<'s> Analysis<'s> {
         listener: usize,
         host: Option<HostView<'s>>,
         authorities: Rc<[String]>,
-        tests: &[TestValue],
+        tests: &[Arc<TestValue>],
         depth: usize,
     ) -> Option<Rc<HostPart<'s>>> {
         let name = host.map_or("", |host| host.name());
@@ -102,12 +103,18 @@ impl<'s> Analysis<'s> {
         let mut scope = Scope::default();
         let here = Here::of(&part.view);
         let rules = match host {
-            Some(host) => part.rules_for(host.name()),
+            Some(host) => part.rules.of_host(host.name()),
             // Without a virtual host there is no route, and rules still deny.
-            None => part.rules.iter().filter(|r| r.is_local).collect(),
+            None => part.rules.local().collect(),
         };
         for rule in &rules {
-            let compiled = compile(engine, here, &authorities, &rule.condition, rule.known);
+            let compiled = compile(
+                engine,
+                here,
+                &authorities,
+                &rule.condition,
+                part.known_at(rule.step),
+            );
             match compiled {
                 Some(terms) => terms.into_iter().for_each(|t| scope.add(rule.step, t)),
                 None => engine.give_up("a rule has too many combinations".to_owned()),

@@ -268,7 +268,7 @@ impl HostAnswers {
             destination: group.destination.cloned(),
             route,
             count: group.count,
-            witness,
+            witness: Arc::new(witness),
             contrast: None,
         };
         self.findings.push((key, finding));

@@ -1,6 +1,7 @@
 //! Answers to the built-in questions.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use policy::Destination;
 use resources::{ObjectRef, Source};
@@ -28,7 +29,7 @@ pub struct Finding {
     /// The claim.
     pub claim: Claim,
     /// The shortest request that shows it.
-    pub witness: Witness,
+    pub witness: Arc<Witness>,
     /// Listener, as people call it.
     pub listener: String,
     /// Where the request ends up.

@@ -176,7 +176,7 @@ impl Universe {
             let Attribute::Claim(path) = attribute else {
                 continue;
             };
-            let tests: Vec<TestValue> = tests.values().cloned().collect();
+            let tests: Vec<TestValue> = tests.values().map(|test| test.value.clone()).collect();
             let borrowed: Vec<&TestValue> = tests.iter().collect();
             let Ok(single) = classes(&borrowed, |_| true) else {
                 self.opaque_tests(attribute, &tests);

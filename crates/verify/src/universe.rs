@@ -15,13 +15,13 @@ use crate::callers::Callers;
 use crate::classes::{
     Example, close_under_repetition, distinct, is_before_token, is_header_value, is_query_value,
 };
-use crate::language::{beginning, classes, holds_for, key};
+use crate::language::{classes, holds_for, key};
 use crate::looks::is_suffix;
 pub(crate) use crate::looks::{always, head_of, tests_of};
 use crate::mdd::{Dim, Set, Sets};
 use crate::tokens::{self, TokenSpace};
 pub(crate) use connection::looks_at_remote;
-pub(crate) use gathered::Gathered;
+pub(crate) use gathered::{Compared, Gathered};
 
 /// What a dimension speaks of.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ pub(crate) enum Kind {
     /// The longest suffix condition that a path satisfies.
     Tail,
     /// A path condition that is neither exact, prefix nor suffix: no, yes.
-    Path(TestValue),
+    Path(Arc<Compared>),
     /// A condition that is not modelled: no, yes, and nobody knows.
     Opaque(String),
 }
@@ -74,9 +74,7 @@ pub(crate) const AUTHORITY: Dim = 0;
 pub(crate) struct Universe {
     pub(crate) dimensions: Vec<Dimension>,
     pub(crate) by_attribute: BTreeMap<Attribute, Dim>,
-    by_path_test: BTreeMap<String, Dim>,
-    /// What paths begin with that satisfy a path condition.
-    beginnings: BTreeMap<Dim, String>,
+    by_path_test: BTreeMap<Arc<str>, Dim>,
     by_opaque: BTreeMap<String, Dim>,
     pub(crate) tokens: TokenSpace,
     tail: Dim,
@@ -168,18 +166,22 @@ impl Universe {
         all.add_tokens(gathered, carriers);
         all.add_callers(gathered.is_held);
         for (attribute, tests) in &gathered.tests {
-            let tests: Vec<TestValue> = tests.values().cloned().collect();
+            let values = || tests.values().map(|test| test.value.clone()).collect();
             match attribute {
-                Attribute::Header(name) => all.header(name, tests),
-                Attribute::Query(name) => all.query(name, tests),
+                Attribute::Header(name) => all.header(name, values()),
+                Attribute::Query(name) => all.query(name, values()),
                 _ => {}
             }
         }
-        all.paths(gathered.of(&Attribute::Path));
+        if let Some(tests) = gathered.tests.get(&Attribute::Path) {
+            all.paths(tests);
+        } else {
+            all.paths(&BTreeMap::new());
+        }
         for (attribute, tests) in &gathered.tests {
             if let Attribute::PathAndQuery | Attribute::Other(_) = attribute {
-                for test in tests.values() {
-                    all.opaque(&format!("{attribute:?} {}", key(test)));
+                for key in tests.keys() {
+                    all.opaque(&format!("{attribute:?} {key}"));
                 }
             }
         }
@@ -262,9 +264,9 @@ impl Universe {
         self.by_attribute.insert(attribute, dim);
     }
 
-    fn paths(&mut self, tests: Vec<TestValue>) {
-        for test in &tests {
-            if let TestValue::Text(Matcher::Suffix(suffix)) = test
+    fn paths(&mut self, tests: &BTreeMap<Arc<str>, Arc<Compared>>) {
+        for test in tests.values() {
+            if let TestValue::Text(Matcher::Suffix(suffix)) = &test.value
                 && !suffix.is_empty()
             {
                 self.suffixes.push(suffix.clone());
@@ -278,18 +280,13 @@ impl Universe {
         let mut examples = vec![Example::Absent];
         examples.extend(self.suffixes.iter().map(|s| Example::Text(s.clone())));
         self.tail = self.push(Kind::Tail, examples, Vec::new());
-        for test in tests {
-            if is_suffix(&test) {
+        for (key, test) in tests {
+            if is_suffix(&test.value) {
                 continue;
             }
-            let name = key(&test);
-            let beginning = beginning(&test);
             let no_yes = vec![Example::Text("no".into()), Example::Text("yes".into())];
-            let dim = self.push(Kind::Path(test), no_yes, Vec::new());
-            self.by_path_test.insert(name, dim);
-            if beginning.len() > 1 {
-                self.beginnings.insert(dim, beginning);
-            }
+            let dim = self.push(Kind::Path(Arc::clone(test)), no_yes, Vec::new());
+            self.by_path_test.insert(Arc::clone(key), dim);
         }
     }
 
@@ -424,7 +421,7 @@ impl Universe {
                 .chain(self.suffixes.iter().map(|s| s.ends_with(suffix.as_str())));
             return sets.classes(self.tail, classes);
         }
-        match self.by_path_test.get(&key(test)) {
+        match self.by_path_test.get(&*key(test)) {
             Some(dim) => sets.classes(*dim, [false, true]),
             None => Set::NONE,
         }
@@ -433,11 +430,14 @@ impl Universe {
     /// What every path begins with that satisfies a condition, if that is more
     /// than a slash.
     pub(crate) fn beginning(&self, test: &TestValue) -> Option<&str> {
-        self.beginning_of(*self.by_path_test.get(&key(test))?)
+        self.beginning_of(*self.by_path_test.get(&*key(test))?)
     }
 
     pub(crate) fn beginning_of(&self, dim: Dim) -> Option<&str> {
-        self.beginnings.get(&dim).map(String::as_str)
+        let Kind::Path(test) = &self.dimension(dim)?.kind else {
+            return None;
+        };
+        Some(test.beginning()).filter(|beginning| beginning.len() > 1)
     }
 
     /// The class of a request in a dimension other than the authority's.
@@ -528,7 +528,7 @@ impl Universe {
                 }
             }
             Kind::Tail => Some(self.tail_class(&head.path)),
-            Kind::Path(test) => Some(u16::from(holds_for(test, &head.path))),
+            Kind::Path(test) => Some(u16::from(holds_for(&test.value, &head.path))),
             Kind::Authority | Kind::Remote | Kind::Opaque(_) => None,
         }
     }

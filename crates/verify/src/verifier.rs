@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use policy::{Attribute, HostView, ListenerView, RuleView, Snapshot, StepView};
 
-use crate::alike::{Alike, Tried};
+use crate::alike::{Alike, PathRules, Tried};
 use crate::analysis::{Analysis, Leads};
 use crate::byhost::ByHost;
 use crate::callers::Callers;
@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::looks::tests_of;
 use crate::questions::{Asked, HostAnswers, given_up, report};
 use crate::report::Report;
+use crate::ruleset::RuleSet;
 use crate::universe::{Gathered, IDENTITY, PREFLIGHT, Universe};
 
 /// Answers the questions again and again, as the configuration changes: the
@@ -32,9 +33,10 @@ pub(crate) struct Kept {
     callers: Callers,
     /// What rules compare requests with.
     rules: Gathered,
-    /// What all do, but for conditions on paths that one virtual host has for
-    /// itself.
+    /// What rules and routes do.
     tests: Gathered,
+    sets: Vec<Arc<RuleSet>>,
+    by_path: Vec<Arc<PathRules>>,
     listeners: Vec<BTreeMap<String, HostKept>>,
 }
 
@@ -50,12 +52,6 @@ struct HostKept {
 struct Found {
     answers: Option<HostAnswers>,
     tried: Option<Tried>,
-}
-
-impl Found {
-    fn is_whole(&self) -> bool {
-        self.answers.is_some() && self.tried.is_some()
-    }
 }
 
 impl Verifier {
@@ -89,6 +85,8 @@ pub(crate) struct Work<'s> {
     callers: Callers,
     rules: Gathered,
     tests: Gathered,
+    sets: Vec<Arc<RuleSet>>,
+    by_path: Vec<Arc<PathRules>>,
     listeners: Vec<Vec<HostWork<'s>>>,
     looked_at: usize,
 }
@@ -98,22 +96,6 @@ struct HostWork<'s> {
     asks: Gathered,
     leads: Leads,
     found: Found,
-}
-
-/// Whose conditions on paths divide requests.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Scope {
-    /// Those of virtual hosts that there is something to do for.
-    ToDo,
-    All,
-}
-
-/// Why a pass has to be made once more.
-enum Again {
-    /// Something has to be tried at a virtual host of which all seemed known.
-    WithAll,
-    /// What is known does not count.
-    FromNothing,
 }
 
 impl<'s> Work<'s> {
@@ -127,18 +109,20 @@ impl<'s> Work<'s> {
             callers,
             rules: Gathered::default(),
             tests: Gathered::default(),
+            sets: Vec::new(),
+            by_path: Vec::new(),
             listeners: Vec::new(),
             looked_at: 0,
         };
         match before {
-            None => work.start(),
-            Some(kept) => work.take_up(kept),
+            None => work.start(asked),
+            Some(kept) => work.take_up(kept, asked),
         }
         work
     }
 
-    fn start(&mut self) {
-        self.gather_rules();
+    fn start(&mut self, asked: &Asked) {
+        self.gather_rules(asked);
         for listener in self.snapshot.listeners() {
             let hosts = in_order(listener).into_iter();
             let hosts = hosts.map(|host| self.host(listener, host, None));
@@ -147,20 +131,25 @@ impl<'s> Work<'s> {
         self.gather();
     }
 
-    fn take_up(&mut self, kept: Kept) {
+    fn take_up(&mut self, kept: Kept, asked: &Asked) {
         let old = Arc::clone(&kept.snapshot);
         let pairs: Vec<_> = old.listeners().zip(self.snapshot.listeners()).collect();
         let same_rules = |(was, is): &(ListenerView<'_>, ListenerView<'_>)| is.has_rules_of(was);
+        let have_same = same_rules_of(&pairs);
         let sidecars: Vec<_> = old.sidecars().zip(self.snapshot.sidecars()).collect();
         let others: BTreeSet<usize> = sidecars
             .iter()
             .filter(|pair| !same_rules(pair) || !has_like_hosts(pair))
             .map(|(_, is)| is.index())
             .collect();
-        let mut changed = !pairs.iter().all(same_rules) || !others.is_empty();
+        let mut changed = !have_same.iter().all(|same| *same) || !others.is_empty();
         match changed {
-            false => self.rules = kept.rules.clone(),
-            true => self.gather_rules(),
+            false => {
+                self.rules = kept.rules.clone();
+                self.sets = kept.sets.clone();
+                self.by_path = kept.by_path.clone();
+            }
+            true => self.gather_rules(asked),
         }
         let mut renamed = Vec::new();
         for ((was, is), mut hosts) in pairs.iter().zip(kept.listeners) {
@@ -192,8 +181,9 @@ impl<'s> Work<'s> {
                 .iter()
                 .any(|attribute| concerns_all(attribute) || by_rules(attribute));
         let mut listeners = std::mem::take(&mut self.listeners);
-        for (((was, is), hosts), renamed) in pairs.iter().zip(&mut listeners).zip(renamed) {
-            let rules = match is.has_rules_of(was) {
+        let states = renamed.into_iter().zip(have_same);
+        for (((was, is), hosts), (renamed, same)) in pairs.iter().zip(&mut listeners).zip(states) {
+            let rules = match same {
                 true => None,
                 false => Some([Rules::of(*was), Rules::of(*is)]),
             };
@@ -214,25 +204,33 @@ impl<'s> Work<'s> {
         self.listeners = listeners;
     }
 
-    fn gather_rules(&mut self) {
-        self.rules = Gathered::default();
-        for listener in self.snapshot.listeners() {
-            self.rules.rules(&listener);
-        }
-        for listener in self.snapshot.sidecars() {
-            self.rules.rules(&listener);
-            for host in listener.hosts() {
-                self.rules.host(host, listener.step_count());
+    fn gather_rules(&mut self, asked: &Asked) {
+        self.sets = RuleSet::all(self.snapshot);
+        let mut before: Option<Arc<RuleSet>> = None;
+        let gateways = self.snapshot.listeners().count();
+        let all = self.snapshot.listeners().chain(self.snapshot.sidecars());
+        for (listener, set) in all.zip(&self.sets) {
+            let same = before.is_some_and(|before| Arc::ptr_eq(&before, set));
+            self.rules.known_rules(&listener, set);
+            if listener.index() < gateways {
+                let known = self.by_path.last().filter(|_| same).cloned();
+                self.by_path.push(known.unwrap_or_else(|| {
+                    Arc::new(PathRules::of(self.snapshot, &asked.readings, listener))
+                }));
+            } else {
+                for host in listener.hosts() {
+                    self.rules.host(host, listener.step_count());
+                }
             }
+            before = Some(Arc::clone(set));
         }
     }
 
-    /// All tests but those of paths that a virtual host has for itself.
+    /// What rules and routes compare requests with.
     fn gather(&mut self) {
-        let mut tests = Gathered::default();
-        tests.add(&self.rules, false);
+        let mut tests = self.rules.clone();
         for host in self.listeners.iter().flatten() {
-            tests.add(&host.asks, false);
+            tests.add(&host.asks);
         }
         self.tests = tests;
     }
@@ -262,33 +260,31 @@ impl<'s> Work<'s> {
 
     /// The answers, and whether nothing had to be given up.
     pub(crate) fn answers(&mut self, asked: &Asked) -> (Report, bool) {
-        let mut scope = match self.listeners.iter().flatten().any(|h| h.found.is_whole()) {
-            true => Scope::ToDo,
-            false => Scope::All,
-        };
-        loop {
-            match self.pass(asked, scope) {
-                Ok(found) => return found,
-                Err(Again::WithAll) => scope = Scope::All,
-                Err(Again::FromNothing) => {
-                    scope = Scope::All;
-                    for host in self.listeners.iter_mut().flatten() {
-                        host.found = Found::default();
-                    }
-                }
-            }
+        let mut hosts = self.listeners.iter().flatten();
+        let is_new = hosts.all(|host| host.found.answers.is_none());
+        let found = self.pass(asked);
+        if found.1 || is_new {
+            return found;
         }
+        // What was given up may concern those that are known, too.
+        for host in self.listeners.iter_mut().flatten() {
+            host.found = Found::default();
+        }
+        self.pass(asked)
     }
 
-    fn pass(&mut self, asked: &Asked, scope: Scope) -> Result<(Report, bool), Again> {
-        let mut hosts = self.listeners.iter().flatten();
-        let from_nothing = hosts.all(|host| host.found.answers.is_none());
-        let mut engine = self.engine(scope);
-        let analysis = Analysis::asked(&mut engine, self.snapshot, &asked.intents);
+    fn pass(&mut self, asked: &Asked) -> (Report, bool) {
+        let mut engine = Engine::over(Universe::of_tests(
+            self.tests.clone(),
+            &[self.snapshot],
+            self.callers.clone(),
+        ));
+        let analysis = Analysis::with(&mut engine, self.snapshot, &asked.intents, &self.sets);
         let claims = asked.claims();
         let mut all_alike = Vec::new();
-        for (listener, hosts) in analysis.listeners.iter().zip(&mut self.listeners) {
-            let mut alike = Alike::new(&analysis, &asked.readings, listener);
+        let listeners = analysis.listeners.iter().zip(&self.by_path);
+        for ((listener, by_path), hosts) in listeners.zip(&mut self.listeners) {
+            let mut alike = Alike::new(&analysis, &asked.readings, listener, by_path);
             for HostWork { view, found, .. } in hosts {
                 if engine.sets.exhausted() {
                     break;
@@ -298,47 +294,24 @@ impl<'s> Work<'s> {
                     let answers = HostAnswers::of(&mut engine, &analysis, &claims, listener, *view);
                     found.answers = Some(answers.unwrap_or_default());
                 }
-                if let Some(tried) = &mut found.tried {
-                    if alike.again(*view, tried) {
-                        continue;
-                    }
-                    if scope == Scope::ToDo {
-                        return Err(Again::WithAll);
-                    }
-                }
-                found.tried = Some(alike.host(&mut engine, *view));
+                let mut tried = found.tried.take();
+                tried = tried.filter(|tried| alike.again(*view, tried));
+                found.tried = Some(match tried {
+                    Some(tried) => tried,
+                    None => alike.host(&mut engine, *view),
+                });
+                analysis.done_with_last();
             }
             all_alike.push(alike.answers());
         }
         let is_whole = engine.given_up.is_empty() && !engine.sets.exhausted();
-        if !is_whole && !from_nothing {
-            // What was given up may concern those that are known, too.
-            return Err(Again::FromNothing);
-        }
         let given_up = given_up(&engine, self.snapshot);
         let hosts = self.listeners.iter().zip(&all_alike);
         let all = hosts.flat_map(|(hosts, alike)| {
             let answers = hosts.iter().filter_map(|host| host.found.answers.as_ref());
             answers.chain([alike])
         });
-        Ok((report(claims, all, &given_up), is_whole))
-    }
-
-    fn engine(&self, scope: Scope) -> Engine {
-        let mut gathered = self.tests.clone();
-        gathered.add(&self.rules, true);
-        let hosts = || self.listeners.iter().flatten();
-        let further = hosts().any(|host| !host.found.is_whole() && host.leads.to_gateways);
-        for host in hosts() {
-            if scope == Scope::All || further || !host.found.is_whole() {
-                gathered.add(&host.asks, true);
-            }
-        }
-        Engine::over(Universe::of_tests(
-            gathered,
-            &[self.snapshot],
-            self.callers.clone(),
-        ))
+        (report(claims, all, &given_up), is_whole)
     }
 
     fn kept(self, snapshot: &Arc<Snapshot>, asked: String) -> Kept {
@@ -358,6 +331,8 @@ impl<'s> Work<'s> {
             callers: self.callers,
             rules: self.rules,
             tests: self.tests,
+            sets: self.sets,
+            by_path: self.by_path,
             listeners: listeners
                 .map(|hosts| hosts.into_iter().map(host).collect())
                 .collect(),
@@ -369,6 +344,20 @@ fn in_order(listener: ListenerView<'_>) -> Vec<HostView<'_>> {
     let mut all: Vec<HostView<'_>> = listener.hosts().collect();
     all.sort_by_key(|host| host.name());
     all
+}
+
+/// Which listeners have the same rules; those of the same pods are compared once.
+fn same_rules_of(pairs: &[(ListenerView<'_>, ListenerView<'_>)]) -> Vec<bool> {
+    let mut out: Vec<bool> = Vec::new();
+    let mut before: Option<&(ListenerView<'_>, ListenerView<'_>)> = None;
+    for pair in pairs {
+        let (was, is) = pair;
+        let alike = before.filter(|(a, b)| was.has_steps_of(a) && is.has_steps_of(b));
+        let known = alike.and_then(|_| out.last().copied());
+        out.push(known.unwrap_or_else(|| is.has_rules_of(was)));
+        before = Some(pair);
+    }
+    out
 }
 
 /// Whether two listeners have the same virtual hosts.

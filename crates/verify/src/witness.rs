@@ -211,7 +211,7 @@ fn request(
                 query.push(format!("{name}={value}"))
             }
             (Kind::Tail, _) => tail = *class,
-            (Kind::Path(test), _) => tests.push((test.clone(), *class == 1)),
+            (Kind::Path(test), _) => tests.push((test.value.clone(), *class == 1)),
             _ => {}
         }
     }

@@ -1,19 +1,36 @@
 //! What rules and routes compare requests with.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use policy::{
     Attribute, Condition, HostView, ListenerView, Matcher, RouteStep, StepView, TestValue,
 };
 
-use crate::language::key;
+use crate::language::{beginning, key};
 use crate::looks::{always, is_head, is_suffix};
+use crate::ruleset::RuleSet;
+
+/// What something is compared with, shared by all who compare it so.
+#[derive(Debug)]
+pub(crate) struct Compared {
+    pub(crate) value: TestValue,
+    beginning: OnceLock<String>,
+}
+
+impl Compared {
+    /// What every path begins with that satisfies it.
+    pub(crate) fn beginning(&self) -> &str {
+        self.beginning.get_or_init(|| beginning(&self.value))
+    }
+}
+
+type Tests = BTreeMap<Arc<str>, Arc<Compared>>;
 
 /// Tests by attribute, each once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Gathered {
-    pub(crate) tests: BTreeMap<Attribute, BTreeMap<String, TestValue>>,
+    pub(crate) tests: BTreeMap<Attribute, Tests>,
     /// Access levels look at bearer tokens.
     pub(crate) is_held: bool,
 }
@@ -34,6 +51,14 @@ impl Gathered {
         }
     }
 
+    /// The same of rules that are known.
+    pub(crate) fn known_rules(&mut self, listener: &ListenerView<'_>, rules: &RuleSet) {
+        self.servers(listener);
+        for rule in &rules.all {
+            self.condition(&rule.condition);
+        }
+    }
+
     /// What the routes of a virtual host ask, on a listener of so many steps.
     pub(crate) fn host(&mut self, host: HostView<'_>, steps: usize) {
         for route in host.routes() {
@@ -48,29 +73,32 @@ impl Gathered {
         }
     }
 
-    /// Adds tests that were gathered elsewhere; those of paths, which concern
-    /// nobody else, only if they are wanted.
-    pub(crate) fn add(&mut self, other: &Self, paths: bool) {
+    /// Adds tests that were gathered elsewhere.
+    pub(crate) fn add(&mut self, other: &Self) {
         for (attribute, tests) in &other.tests {
-            for (key, value) in tests {
-                let is_own = *attribute == Attribute::Path && !is_suffix(value);
-                if !is_own || paths {
-                    let known = self.tests.entry(attribute.clone()).or_default();
-                    known.entry(key.clone()).or_insert_with(|| value.clone());
+            let known = match self.tests.get_mut(attribute) {
+                Some(known) => known,
+                None => self.tests.entry(attribute.clone()).or_default(),
+            };
+            for (key, test) in tests {
+                if !known.contains_key(key) {
+                    known.insert(Arc::clone(key), Arc::clone(test));
                 }
             }
         }
     }
 
-    /// Attributes of which others are asked otherwise.
+    /// Attributes that are compared otherwise elsewhere. Conditions on paths
+    /// divide nothing for those who do not have them, but for suffixes.
     pub(crate) fn differing<'g>(&'g self, other: &'g Self) -> Vec<&'g Attribute> {
         let differs = |a: &Self, b: &Self, attribute: &Attribute| {
-            let (a, b) = (a.tests.get(attribute), b.tests.get(attribute));
-            match (a, b) {
-                (Some(a), Some(b)) => !a.keys().eq(b.keys()),
-                (None, None) => false,
-                _ => true,
-            }
+            let shared = |all: &'_ Self| -> Vec<Arc<str>> {
+                let tests = all.tests.get(attribute).into_iter().flatten();
+                let is_path = *attribute == Attribute::Path;
+                let shared = tests.filter(|(_, test)| !is_path || is_suffix(&test.value));
+                shared.map(|(key, _)| Arc::clone(key)).collect()
+            };
+            shared(a) != shared(b)
         };
         let mut all: Vec<&Attribute> = self.tests.keys().chain(other.tests.keys()).collect();
         all.sort_unstable();
@@ -102,7 +130,12 @@ impl Gathered {
 
     pub(crate) fn test(&mut self, attribute: Attribute, value: TestValue) {
         let tests = self.tests.entry(attribute).or_default();
-        tests.entry(key(&value)).or_insert(value);
+        tests.entry(key(&value).into()).or_insert_with(|| {
+            Arc::new(Compared {
+                value,
+                beginning: OnceLock::new(),
+            })
+        });
     }
 
     pub(super) fn present(&mut self, header: &str) {
@@ -112,8 +145,7 @@ impl Gathered {
 
     pub(super) fn of(&self, attribute: &Attribute) -> Vec<TestValue> {
         let tests = self.tests.get(attribute);
-        tests
-            .map(|tests| tests.values().cloned().collect())
-            .unwrap_or_default()
+        let values = tests.into_iter().flat_map(|tests| tests.values());
+        values.map(|test| test.value.clone()).collect()
     }
 }

@@ -7,7 +7,8 @@ use resources::Cluster;
 use testkit::Synthetic;
 use verify::{Asked, Verifier, verify};
 
-use crate::agreement::{BASE, Dice, policy, service};
+use crate::agreement::{Dice, policy, service};
+use crate::clusters::BASE;
 use crate::compile;
 
 /// Makes one object.
