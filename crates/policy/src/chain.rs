@@ -193,6 +193,8 @@ pub(crate) enum Position<'n> {
 pub(crate) enum Override {
     /// Skipped.
     Off,
+    /// Not there for requests that have this route at first.
+    Absent,
     /// As on the listener, also if it is disabled there.
     On,
     /// These rules instead of the listener's.
@@ -218,6 +220,11 @@ impl Overrides {
         let list = self.0.as_deref()?;
         list.iter().find(|(i, _)| *i == index).map(|(_, o)| o)
     }
+
+    /// Whether a filter does nothing here.
+    pub(crate) fn skips(&self, index: usize) -> bool {
+        matches!(self.get(index), Some(Override::Off | Override::Absent))
+    }
 }
 
 impl Filter {
@@ -232,12 +239,15 @@ impl Filter {
         )
     }
 
-    /// Whether a request does not meet this filter.
-    pub(crate) fn is_off(&self, here: Option<&Override>) -> bool {
-        match here {
-            Some(Override::Off) => true,
-            Some(_) => false,
+    /// Whether a request does not meet this filter, by what its first route and
+    /// its present one say: the filters of a request are chosen once (envoy
+    /// `filter_chain_helper.cc`, `FilterChainOptions`), what each does is asked
+    /// for when it is met.
+    pub(crate) fn is_off(&self, first: Option<&Override>, here: Option<&Override>) -> bool {
+        let absent = match first {
+            Some(first) => *first == Override::Absent,
             None => self.disabled,
-        }
+        };
+        absent || here == Some(&Override::Off)
     }
 }

@@ -96,7 +96,7 @@ pub(crate) fn read(
     let message = type_name(config);
     if message == "envoy.config.route.v3.FilterConfig" {
         if flag(config, &["disabled"]) {
-            return Said::Override(Override::Off);
+            return Said::Override(Override::Absent);
         }
         return match field(config, "config") {
             Some(inner) => read(inner, filter, object, source, version),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::chain::{Chain, FilterStep, Override, Overrides};
+use crate::chain::{Chain, FilterStep, Overrides};
 use crate::envoyfilter::{Patch, Patches};
 use crate::headerops;
 use crate::httpfilter;
@@ -234,8 +234,7 @@ impl<'p> Table<'_, 'p> {
             } else {
                 self.overrides(&own, level, whole, &host_name, scope)
             };
-            let is_off = |index: usize| matches!(route.overrides.get(index), Some(Override::Off));
-            if self.fault.is_some_and(is_off) {
+            if self.fault.is_some_and(|fault| route.overrides.skips(fault)) {
                 route.abort = None;
             }
             let levels = [&own, level, whole];

@@ -12,14 +12,14 @@ impl Listener {
         hop: u8,
         index: usize,
         filter: &Filter,
-        here: Option<&Override>,
+        (first, here): (Option<&Override>, Option<&Override>),
     ) -> Step {
         let name = if filter.name.is_empty() {
             "access levels"
         } else {
             &filter.name
         };
-        let off = if filter.is_off(here) {
+        let off = if filter.is_off(first, here) {
             ", switched off here"
         } else {
             ""

@@ -226,7 +226,7 @@ impl<'a> RouteStep<'a> {
     pub(crate) fn of(here: Option<&'a Override>) -> Self {
         match here {
             None => Self::AsListener,
-            Some(Override::Off) => Self::Off,
+            Some(Override::Off | Override::Absent) => Self::Off,
             Some(Override::On) => Self::On,
             Some(Override::Refuse(why)) => Self::Refused(why),
             Some(Override::Unread) => Self::Unread,

@@ -7,7 +7,7 @@ use resources::{ObjectRef, Source};
 
 use crate::access::RouteAccess;
 use crate::authorization::Custom;
-use crate::chain::FilterStep;
+use crate::chain::{FilterStep, Override};
 use crate::conditions::Condition;
 use crate::connection::ListenerId;
 use crate::permit::{Destination, HeaderChange};
@@ -475,6 +475,19 @@ impl<'a> RouteView<'a> {
     /// What EnvoyFilters configure here for a step of the listener.
     pub fn step(&self, step: usize) -> RouteStep<'a> {
         RouteStep::of(self.0.overrides.get(step))
+    }
+
+    /// Whether requests that have this route at first have other filters than
+    /// those of other routes, also if they have another later.
+    pub fn has_filters_of_its_own(&self, listener: &ListenerView<'_>) -> bool {
+        let filters = listener.listener.chain.filters.iter();
+        let said = filters.map(|filter| filter.disabled).enumerate();
+        said.map(|(index, disabled)| (self.0.overrides.get(index), disabled))
+            .any(|(said, disabled)| match said {
+                Some(Override::Absent) => !disabled,
+                Some(_) => disabled,
+                None => false,
+            })
     }
 
     /// The object it comes from.

@@ -74,8 +74,10 @@ impl<'a, T: Trace> Decision<'a, T> {
             }
             let settled = route.filter(|_| !redirects);
             let here = settled.and_then(|route| route.overrides.get(index));
-            self.say_looked(|| listener.step(hop, index, filter, here));
-            if filter.is_off(here) {
+            let first = at.route.filter(|_| !redirects);
+            let first = first.and_then(|route| route.overrides.get(index));
+            self.say_looked(|| listener.step(hop, index, filter, (first, here)));
+            if filter.is_off(first, here) {
                 self.say_off(hop, filter, settled);
                 continue;
             }

@@ -181,6 +181,15 @@ impl<'s> Analysis<'s> {
         }
         matches.strings(&mut strings);
         again.strings(&mut strings);
+        if found_again
+            && routes
+                .iter()
+                .any(|route| route.view.has_filters_of_its_own(&part.view))
+        {
+            engine.give_up(format!(
+                "routes of `{name}` look at tokens, and some switch filters off for requests that have another route at last"
+            ));
+        }
         let again = found_again.then_some(again);
         looks_further |= again
             .as_ref()

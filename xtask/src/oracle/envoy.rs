@@ -94,7 +94,8 @@ impl Envoy {
         let line = text
             .lines()
             .find(|line| line.split([' ', '\'', '"']).any(|w| w.starts_with(&name)))?;
-        Some(line.chars().take(400).collect())
+        let said = line.split_once("lds: ").map_or(line, |(_, said)| said);
+        Some(said.chars().take(400).collect())
     }
 }
 

@@ -155,7 +155,7 @@ impl Tally {
     }
 
     fn open(&mut self, why: String, requests: usize) {
-        let why = why.chars().take(150).collect();
+        let why = why.chars().take(300).collect();
         *self.open.entry(why).or_default() += u64::try_from(requests).unwrap_or(0);
     }
 }
