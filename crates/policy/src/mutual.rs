@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use resources::istio::{MutualTls, MutualTlsMode as Mode, PeerAuthentication};
-use resources::subsets::DestinationRule;
+use resources::subsets::{DestinationRule, Subset};
 use resources::{Cluster, Object, ServiceName};
 
 use crate::traffic::full_host;
@@ -102,7 +102,7 @@ impl PeerModes<'_> {
     /// What gateways of a namespace speak to pods with a sidecar.
     pub(crate) fn link(&self, client: &str, target: &Target<'_>) -> Link {
         let rule = self.destination_rule(client, target.service);
-        let policy = rule.and_then(|rule| rule.traffic_policy.as_ref());
+        let policy = rule.and_then(|rule| rule.spec.traffic_policy.as_ref());
         if let Some(mode) = policy.and_then(|policy| policy.tls_mode(target.port)) {
             return match mode {
                 "DISABLE" => Link::Plain,
@@ -118,11 +118,30 @@ impl PeerModes<'_> {
         if plain { Link::Plain } else { Link::Mutual }
     }
 
+    /// The DestinationRule that gives subsets of a Service TLS of their own.
+    pub(crate) fn subset_tls(
+        &self,
+        client: &str,
+        service: &ServiceName,
+        port: u16,
+    ) -> Option<&Object<DestinationRule>> {
+        let has_own = |subset: &Subset| {
+            let policy = subset.traffic_policy.as_ref();
+            policy.is_some_and(|policy| policy.tls_mode(port).is_some())
+        };
+        self.destination_rule(client, service)
+            .filter(|rule| rule.spec.subsets.iter().any(has_own))
+    }
+
     /// The DestinationRule that clients of a namespace follow: one of their own
     /// namespace, else of the Service's, else of the root (istio
     /// `PushContext.destinationRule`); of several for a host the oldest that
     /// says something.
-    fn destination_rule(&self, client: &str, service: &ServiceName) -> Option<&DestinationRule> {
+    fn destination_rule(
+        &self,
+        client: &str,
+        service: &ServiceName,
+    ) -> Option<&Object<DestinationRule>> {
         let host = service.host();
         let namespaces = [client, &*service.namespace, self.root];
         namespaces.into_iter().find_map(|namespace| {
@@ -146,7 +165,7 @@ impl PeerModes<'_> {
             let (rank, first) = *found.first()?;
             let mut same = found.iter().take_while(|(other, _)| *other == rank);
             let says = same.find(|(_, rule)| rule.spec.traffic_policy.is_some());
-            Some(&says.map_or(first, |(_, rule)| rule).spec)
+            Some(says.map_or(first, |(_, rule)| rule))
         })
     }
 }

@@ -1,5 +1,5 @@
-//! What EnvoyFilters and WebAssembly modules do to sidecars: nothing that can
-//! change an answer, or something that is not understood.
+//! What EnvoyFilters, WebAssembly modules and Sidecar objects do to sidecars:
+//! nothing that can change an answer, or something that is not understood.
 
 use resources::Cluster;
 use resources::istio::EnvoyFilter;
@@ -48,6 +48,24 @@ pub(crate) fn of_sidecar(
                 source: plugin.source.clone(),
                 place: "spec.url".to_owned(),
                 why: "a WebAssembly module".to_owned(),
+                scope: Scope::Listener,
+            });
+        }
+    }
+    for sidecar in cluster
+        .sidecars
+        .iter()
+        .filter(|s| !s.spec.ingress.is_empty())
+    {
+        let selector = sidecar.spec.workload_selector.as_ref();
+        if sidecar.meta.namespace == *pods.namespace
+            && selector.is_none_or(|s| selects(&s.labels, &pods.labels))
+        {
+            found.push(NotUnderstood {
+                object: sidecar.reference(),
+                source: sidecar.source.clone(),
+                place: "spec.ingress".to_owned(),
+                why: "a listener in place of the pods' port".to_owned(),
                 scope: Scope::Listener,
             });
         }

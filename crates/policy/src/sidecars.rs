@@ -272,6 +272,20 @@ impl Compiler<'_, '_> {
                     },
                 );
             }
+            let mut clients = self.clients.iter();
+            if let Some(rule) = clients.find_map(|c| self.modes.subset_tls(c, &name, port.port)) {
+                note(
+                    snapshot,
+                    listener,
+                    NotUnderstood {
+                        object: rule.reference(),
+                        source: rule.source.clone(),
+                        place: "spec.subsets".to_owned(),
+                        why: "TLS of single subsets".to_owned(),
+                        scope: crate::opaque::Scope::Listener,
+                    },
+                );
+            }
             let links = self.links(first, &name, port.port, number);
             let way = SidecarWay { listener, links };
             snapshot.sidecars.insert((name.clone(), port.port), way);

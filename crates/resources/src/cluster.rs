@@ -8,7 +8,7 @@ use crate::core::{
 use crate::error::LoadError;
 use crate::gateway_api::{GatewayClass, KubeGateway, ReferenceGrant, Route};
 use crate::istio::{
-    AuthorizationPolicy, EnvoyFilter, Gateway, PeerAuthentication, RequestAuthentication,
+    AuthorizationPolicy, EnvoyFilter, Gateway, PeerAuthentication, RequestAuthentication, Sidecar,
     VirtualService, WasmPlugin,
 };
 use crate::kserve::{DeployConfig, InferenceService, IngressConfig};
@@ -47,6 +47,8 @@ pub struct Cluster {
     pub destination_rules: Vec<Object<DestinationRule>>,
     pub envoy_filters: Vec<Object<EnvoyFilter>>,
     pub wasm_plugins: Vec<Object<WasmPlugin>>,
+    /// Sidecars.
+    pub sidecars: Vec<Object<Sidecar>>,
     pub inference_services: Vec<Object<InferenceService>>,
     /// Kubeflow's Profiles; namespace and policy of each are generated.
     pub profiles: Vec<Object<Profile>>,

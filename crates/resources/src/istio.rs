@@ -528,6 +528,16 @@ pub struct WorkloadSelector {
     pub labels: BTreeMap<String, String>,
 }
 
+/// `networking.istio.io` Sidecar, as far as what it makes of requests to pods.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Sidecar {
+    /// Workloads; absent selects all in the namespace.
+    pub workload_selector: Option<WorkloadSelector>,
+    /// Listeners in place of those of the pods' ports.
+    pub ingress: Vec<serde_json::Value>,
+}
+
 /// `extensions.istio.io` WasmPlugin, as far as where it runs.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]

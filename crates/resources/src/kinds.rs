@@ -117,6 +117,7 @@ fn read(cluster: &mut Cluster, document: &Document) -> Result<(), LoadError> {
         (SECURITY, "RequestAuthentication") => {
             cluster.request_authentications.push(spec(document)?);
         }
+        (NETWORKING, "Sidecar") => cluster.sidecars.push(spec(document)?),
         (SECURITY, "PeerAuthentication") => cluster.peer_authentications.push(spec(document)?),
         (GATEWAY_API, "GatewayClass") => cluster.gateway_classes.push(spec(document)?),
         (GATEWAY_API, "Gateway") => cluster.kube_gateways.push(spec(document)?),

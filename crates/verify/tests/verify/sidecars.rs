@@ -252,6 +252,41 @@ fn what_is_not_known_of_the_sender_proves_nothing() {
 }
 
 #[test]
+fn what_is_not_followed_before_a_sidecar_proves_nothing() {
+    let sidecar = |spec: &str| {
+        format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {{name: s, namespace: team}}\nspec: {spec}\n"
+        )
+    };
+    let subset = |policy: &str| {
+        format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: m, namespace: team}}\nspec: {{host: m, subsets: [{{name: v1{policy}}}]}}\n"
+        )
+    };
+    let ingress = "ingress: [{port: {number: 8080, protocol: HTTP, name: http}, defaultEndpoint: '127.0.0.1:80'}]";
+    let elsewhere = "workloadSelector: {labels: {app: other}}";
+    for (more, expected) in [
+        (sidecar("{}"), Verdict::Holds),
+        (sidecar(&format!("{{{ingress}}}")), Verdict::NotDecided),
+        (
+            sidecar(&format!("{{{elsewhere}, {ingress}}}")),
+            Verdict::Holds,
+        ),
+        (subset(""), Verdict::Holds),
+        (
+            subset(", trafficPolicy: {tls: {mode: DISABLE}}"),
+            Verdict::NotDecided,
+        ),
+    ] {
+        assert_eq!(
+            workloads_are_answered(&[ENABLED, &more]),
+            expected,
+            "{more}"
+        );
+    }
+}
+
+#[test]
 fn plain_text_to_strict_pods_comes_to_nothing() {
     let strict = "---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: all, namespace: team}\nspec: {mtls: {mode: STRICT}}\n";
     let plain = "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: m, namespace: team}\nspec: {host: m, trafficPolicy: {tls: {mode: DISABLE}}}\n";
