@@ -44,6 +44,9 @@ Commands:
                docs/benchmarks.md (--quick: shorter, writes nothing)
   bench verify Time parsing, compiling, deciding and all questions, from 100 to
                50,000 routes, and write docs/benchmarks.md and docs/growth.svg
+  bench solvers
+               Put questions about small clusters to z3 and cvc5 too, compare the
+               answers, and write docs/benchmarks.md
 
 Peers and tools are installed below $XDG_CACHE_HOME/sidegate or ~/.cache/sidegate.
 Exit codes: 0 all is well, 1 it is not, 2 the command is not understood.";
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         ["bench"] => bench::run(bench::Length::Full),
         ["bench", "--quick"] => bench::run(bench::Length::Quick),
         ["bench", "verify"] => bench::verify::run(),
+        ["bench", "solvers"] => bench::solvers::run(),
         ["help" | "-h" | "--help"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;

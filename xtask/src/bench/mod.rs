@@ -6,6 +6,7 @@ mod growth;
 mod load;
 mod report;
 mod server;
+pub(crate) mod solvers;
 pub(crate) mod verify;
 
 use std::path::Path;

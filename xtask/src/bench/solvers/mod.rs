@@ -1,0 +1,374 @@
+//! `cargo xtask bench solvers`: one question put to `verify`, z3 and cvc5, from
+//! the same policy views: is there a request that reaches a Service without a
+//! login or a denial? Another answer than ours is an error.
+
+mod ask;
+mod smt;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use policy::{
+    Answers, Destination, Entrance, ListenerView, NoTrace, RequestHead, Scheme, Settings, Snapshot,
+};
+use resources::{Cluster, ServiceName};
+use testkit::Synthetic;
+use verify::{Asked, Claim, Intent, Verdict};
+
+use super::{Scratch, report};
+use crate::shell;
+use ask::{Answer, Solver};
+
+/// Policies, and as many routes; a fifth as many hosts.
+const SIZES: [usize; 3] = [10, 30, 100];
+const SEEDS: std::ops::RangeInclusive<u64> = 1..=3;
+/// Questions of a cluster with a witness, and as many without one.
+const OF_A_KIND: usize = 2;
+/// What a solver has for one question.
+const LIMIT: Duration = Duration::from_secs(20);
+/// After that no more is asked of a size.
+const OF_A_SIZE: Duration = Duration::from_secs(60);
+
+/// Who is outside: requests of nobody, on the listener of the Gateway `outside`.
+const ENTRANCES: &str = "
+---
+apiVersion: sidegate.dev/v1alpha1
+kind: Sidegate
+metadata: {name: sidegate, namespace: istio-system}
+spec: {mode: as-written, entrances: {external: istio-system/outside, local: istio-system/inside}}
+";
+
+/// A cluster that questions are about.
+struct World {
+    cluster: Cluster,
+    snapshot: Snapshot,
+}
+
+/// How long each needed; `None` is no answer in time.
+#[derive(Debug)]
+struct Times {
+    witness: bool,
+    ours: Duration,
+    theirs: Vec<Option<Duration>>,
+}
+
+/// Asks everything, prints the table and writes it down.
+pub(crate) fn run() -> Result<()> {
+    let solvers = ask::solvers()?;
+    let scratch = Scratch::new()?;
+    let mut rows = Vec::new();
+    let mut left_out = 0;
+    for size in SIZES {
+        let began = Instant::now();
+        let mut row = Vec::new();
+        for seed in SEEDS {
+            let world = World::new(size, seed)?;
+            for (service, witness) in world.services()? {
+                if began.elapsed() > OF_A_SIZE {
+                    left_out += 1;
+                    continue;
+                }
+                let file = scratch.path().join("question.smt2");
+                let times = world
+                    .compare(&service, witness, &solvers, &file)
+                    .with_context(|| format!("{size} policies, seed {seed}, Service {service}"))?;
+                eprintln!("{size} policies, seed {seed}, {service}: {times:?}");
+                row.push(times);
+            }
+        }
+        rows.push((size, row));
+    }
+    let table = table(&rows, &solvers, left_out);
+    println!("{table}");
+    report::write_section(&shell::root().join("docs/benchmarks.md"), "solvers", &table)
+}
+
+impl World {
+    fn new(size: usize, seed: u64) -> Result<Self> {
+        let synthetic = Synthetic {
+            hosts: size / 5,
+            routes: size,
+            policies: size,
+            percent_wildcard: 20,
+            seed,
+            ..Synthetic::default()
+        };
+        Self::of(&format!("{}{ENTRANCES}", synthetic.yaml()))
+    }
+
+    fn of(yaml: &str) -> Result<Self> {
+        let files = [vec![("synthetic.yaml".into(), yaml.to_owned())]];
+        let cluster = resources::parse_layers(&files).map_err(|errors| anyhow!("{errors}"))?;
+        let snapshot = Snapshot::compile(&cluster, &Settings::default())
+            .map_err(|problems| anyhow!("{problems:?}"))?;
+        Ok(Self { cluster, snapshot })
+    }
+
+    /// Services to ask about, with our answer: of each answer as many.
+    fn services(&self) -> Result<Vec<(ServiceName, bool)>> {
+        let mut found = BTreeMap::from([(true, Vec::new()), (false, Vec::new())]);
+        for route in self.cluster.virtual_services.iter() {
+            let service = ServiceName {
+                namespace: route.meta.namespace.as_str().into(),
+                name: route.meta.name.as_str().into(),
+            };
+            let witness = self.ours(&service)?;
+            let of_a_kind = found.entry(witness).or_default();
+            if of_a_kind.len() < OF_A_KIND {
+                of_a_kind.push((service, witness));
+            }
+        }
+        Ok(found.into_values().flatten().collect())
+    }
+
+    /// Whether `verify` finds a request that gets through.
+    fn ours(&self, service: &ServiceName) -> Result<bool> {
+        let text = format!("- {{from: outside, to: {{service: {service}}}, expect: deny}}");
+        let statements = resources::parse_statements(&"intents.yaml".into(), &text)
+            .map_err(|errors| anyhow!("{errors}"))?;
+        let asked = Asked {
+            intents: Intent::resolve(&self.cluster, &statements.intents),
+            ..Asked::default()
+        };
+        let report = verify::verify_with(&self.snapshot, &asked);
+        let intent = report.claims.iter().find(|c| matches!(c, Claim::Intent(_)));
+        match report.verdict(intent.context("the intent is not among the claims")?) {
+            Verdict::Holds => Ok(false),
+            Verdict::Violated => Ok(true),
+            other => bail!("{other:?}: {:?} {:?}", report.undecided, report.vacuous),
+        }
+    }
+
+    fn listener(&self) -> Result<ListenerView<'_>> {
+        let mut all = self.snapshot.listeners();
+        all.find(|listener| listener.entrance() == Some(Entrance::External))
+            .context("there is no listener of the external entrance")
+    }
+
+    /// Puts the question to everybody; another answer than ours is an error.
+    fn compare(
+        &self,
+        service: &ServiceName,
+        witness: bool,
+        solvers: &[Solver],
+        file: &Path,
+    ) -> Result<Times> {
+        let start = Instant::now();
+        if self.ours(service)? != witness {
+            bail!("verify answers the same question in two ways");
+        }
+        let ours = start.elapsed();
+        let destination = Destination::Service {
+            service: service.clone(),
+            port: 80,
+        };
+        let question = smt::question(self.listener()?, &destination)?;
+        std::fs::write(file, &question.text)?;
+        let mut theirs = Vec::new();
+        for solver in solvers {
+            let (answer, took) = solver.ask(file, LIMIT)?;
+            theirs.push((answer != Answer::Unknown).then_some(took));
+            self.agrees(&answer, witness, &destination, &question.headers)
+                .with_context(|| format!("{}, asked:\n{}", solver.name, question.text))?;
+        }
+        Ok(Times {
+            witness,
+            ours,
+            theirs,
+        })
+    }
+
+    /// A solver's answer is ours, and its model gets through.
+    fn agrees(
+        &self,
+        answer: &Answer,
+        witness: bool,
+        to: &Destination,
+        headers: &[String],
+    ) -> Result<()> {
+        match answer {
+            Answer::Unknown => Ok(()),
+            Answer::Unsat if witness => bail!("no request gets through; verify shows one"),
+            Answer::Unsat => Ok(()),
+            Answer::Sat(model) => {
+                let head = request(model, headers)?;
+                let verdict = policy::decide(&self.snapshot, &head, &Answers::new(), &mut NoTrace);
+                let reaches = matches!(&verdict, policy::Verdict::Permit(permit)
+                    if permit.destination() == to);
+                if !reaches {
+                    bail!("its request does not get through: {model:?}: {verdict:?}");
+                }
+                if !witness {
+                    bail!("its request gets through, which verify rules out: {model:?}");
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The request that a model describes.
+fn request(model: &BTreeMap<String, String>, headers: &[String]) -> Result<RequestHead> {
+    let of = |name: &str| {
+        let value = model.get(name).map(String::as_str);
+        value.with_context(|| format!("the model has no `{name}`: {model:?}"))
+    };
+    let mut map = HeaderMap::new();
+    for name in headers {
+        if of(&format!("has {name}"))? == "true" {
+            let value = of(&format!("value {name}"))?;
+            map.insert(
+                HeaderName::from_bytes(name.as_bytes())?,
+                HeaderValue::from_str(value)?,
+            );
+        }
+    }
+    Ok(RequestHead {
+        entrance: Entrance::External,
+        method: Method::from_bytes(of("method")?.as_bytes())?,
+        scheme: Scheme::Http,
+        authority: format!("{}{}", of("host")?, of("port")?),
+        path: of("path")?.to_owned(),
+        query: None,
+        headers: map,
+        peer: SocketAddr::from(([203, 0, 113, 7], 50_000)),
+        connection: policy::Connection::default(),
+        workload: None,
+    })
+}
+
+fn table(rows: &[(usize, Vec<Times>)], solvers: &[Solver], left_out: usize) -> String {
+    let names: Vec<String> = solvers
+        .iter()
+        .map(|s| format!("{} {}", s.name, s.version))
+        .collect();
+    let mut out = format!(
+        "Is there a request from outside that reaches this Service without a login or a denial? Synthetic \
+         gateways, a fifth as many hosts as routes, {} seeds, at most {OF_A_KIND} Services of each answer a cluster. \
+         Milliseconds of wall time, median and longest. Ours is `verify` in a development build with that one intent, which answers all \
+         built-in claims too and shows a request; theirs is a process from start to end, with a limit of {} s. \
+         No answer differs from ours, and every request of theirs gets through in `decide`.\n\n\
+         | policies × routes | questions with, without a witness | verify | {} |\n|---|---:|---:|---:|---:|\n",
+        SEEDS.count(),
+        LIMIT.as_secs(),
+        names.join(" | "),
+    );
+    for (size, row) in rows {
+        let with = row.iter().filter(|times| times.witness).count();
+        let mut cells = vec![
+            format!("{size} × {size}"),
+            format!("{with}, {}", row.len() - with),
+            cell(row.iter().map(|times| Some(times.ours)).collect()),
+        ];
+        for solver in 0..solvers.len() {
+            let of = |times: &Times| times.theirs.get(solver).copied().flatten();
+            cells.push(cell(row.iter().map(of).collect()));
+        }
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "| {} |", cells.join(" | "));
+    }
+    if left_out > 0 {
+        let _ = writeln!(
+            out,
+            "\n{left_out} questions were not asked: the {} s for a size were over.",
+            OF_A_SIZE.as_secs()
+        );
+    }
+    out.trim_end().to_owned()
+}
+
+/// Median and longest, and how many there was no answer to.
+fn cell(times: Vec<Option<Duration>>) -> String {
+    let asked = times.len();
+    let mut known: Vec<Duration> = times.into_iter().flatten().collect();
+    known.sort_unstable();
+    let show = |time: Option<&Duration>| {
+        time.map_or("–".to_owned(), |t| {
+            format!("{:.1}", t.as_secs_f64() * 1e3)
+        })
+    };
+    let mut out = format!(
+        "{}, {}",
+        show(known.get(known.len() / 2)),
+        show(known.last())
+    );
+    if known.len() < asked {
+        let _ = write!(out, " ({} without an answer)", asked - known.len());
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(method: &str, host: &str) -> Answer {
+        let values = [
+            ("host", host),
+            ("port", ""),
+            ("path", "/hub/q0"),
+            ("method", method),
+            ("has x-tenant", "false"),
+            ("value x-tenant", "a"),
+        ];
+        Answer::Sat(values.map(|(n, v)| (n.to_owned(), v.to_owned())).into())
+    }
+
+    #[test]
+    fn another_answer_than_ours_is_an_error() {
+        let world = World::new(10, 1).unwrap();
+        let service = ServiceName {
+            namespace: "team0".into(),
+            name: "app0".into(),
+        };
+        assert!(world.ours(&service).unwrap());
+        let to = Destination::Service { service, port: 80 };
+        let headers = ["x-tenant".to_owned()];
+        let agrees = |answer, witness| world.agrees(&answer, witness, &to, &headers);
+        let through = || model("A", "app0.example.com");
+        agrees(through(), true).unwrap();
+        agrees(Answer::Unsat, false).unwrap();
+        agrees(Answer::Unknown, true).unwrap();
+        for (answer, witness, expected) in [
+            (Answer::Unsat, true, "verify shows one"),
+            (through(), false, "verify rules out"),
+            (model("A", "app1.example.com"), true, "does not get through"),
+        ] {
+            let error = agrees(answer, witness).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_question_is_asked_in_strings() {
+        let world = World::new(10, 1).unwrap();
+        let service = ServiceName {
+            namespace: "team0".into(),
+            name: "app0".into(),
+        };
+        let to = Destination::Service { service, port: 80 };
+        let question = smt::question(world.listener().unwrap(), &to).unwrap();
+        assert_eq!(question.headers, ["x-tenant"]);
+        assert!(question.text.contains("(set-logic QF_SLIA)"));
+        let last = question
+            .text
+            .lines()
+            .rfind(|line| line.starts_with("(assert"));
+        assert!(
+            last.unwrap()
+                .starts_with("(assert (and (= host \"app0.example.com\")")
+        );
+    }
+
+    #[test]
+    fn what_was_not_answered_is_counted() {
+        let times = vec![Some(Duration::from_millis(3)), None];
+        assert_eq!(cell(times), "3.0, 3.0 (1 without an answer)");
+        assert_eq!(cell(vec![None]), "–, – (1 without an answer)");
+    }
+}
