@@ -50,7 +50,13 @@ const NAMES: [&str; 39] = [
 ];
 
 fn is_inline(name: &HeaderName) -> bool {
-    NAMES.contains(&name.as_str())
+    is_one_line(name.as_str())
+}
+
+/// Whether Envoy keeps this header (its name in lower case) in one line,
+/// whatever a request has: further lines are joined to it, empty ones add nothing.
+pub fn is_one_line(name: &str) -> bool {
+    NAMES.contains(&name)
 }
 
 /// Adds a value: as a line of its own, or to the one that is there.

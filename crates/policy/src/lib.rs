@@ -109,6 +109,7 @@ pub use connection::{Certificate, ClientTls, Connection, ListenerId};
 pub use decide::{Verdict, decide};
 pub use denial::{Denial, Refusal};
 pub use duration::duration;
+pub use inline::is_one_line;
 pub use insideview::InsideView;
 pub use intake::Unfit;
 pub use looked::{Alternative, Clause, Comparison, Looked};

@@ -119,6 +119,13 @@ impl Engine {
                 "a default for header `{name}`, which tokens are looked for in"
             ));
         }
+        if let HeaderChange::Add(name, _) = change
+            && self.universe.joined.contains(name.as_str())
+        {
+            self.give_up(format!(
+                "a line that is added to header `{name}`, whose lines are joined before rules look at them"
+            ));
+        }
         self.universe.header_maps(change)
     }
 

@@ -16,7 +16,7 @@ use crate::mdd::{Dim, Set};
 use crate::paths::{Cell, Strings};
 use crate::ruleset::RuleSet;
 use crate::scope::Scope;
-use crate::terms::{Here, looks_at_headers};
+use crate::terms::Here;
 use crate::tokens::Judged;
 use crate::universe::{IDENTITY, Kind, looks_at_remote};
 
@@ -237,18 +237,6 @@ impl<'s> ListenerPart<'s> {
                 kind,
                 disabled: view.is_disabled(index),
             });
-        }
-        if !snapshot.istio_version().headers_individually()
-            && rules
-                .all
-                .iter()
-                .any(|rule| looks_at_headers(&rule.condition))
-        {
-            engine.give_up(format!(
-                "Istio {} joins the lines of a repeated header before rules look at it, and rules on {} look at headers",
-                snapshot.istio_version(),
-                view.describe()
-            ));
         }
         if view.trusted_proxies() > 0
             && is_sent_to(snapshot, view)

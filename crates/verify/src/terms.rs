@@ -265,12 +265,3 @@ fn host_of(test: &Test) -> Option<Vec<String>> {
     };
     Some(vec![host_name(text).into_owned()])
 }
-
-/// Whether a condition looks at a header.
-pub(crate) fn looks_at_headers(condition: &Condition) -> bool {
-    match condition {
-        Condition::All(all) | Condition::Any(all) => all.iter().any(looks_at_headers),
-        Condition::Not(inner) => looks_at_headers(inner),
-        Condition::Test(test) => matches!(test.attribute, Attribute::Header(_)),
-    }
-}

@@ -5,11 +5,14 @@
 mod changes;
 mod connection;
 mod gathered;
+mod joined;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use policy::{Attribute, Carrier, ClaimPath, Matcher, RequestHead, Snapshot, TestValue};
+use policy::{
+    Attribute, Carrier, ClaimPath, Matcher, RequestHead, Snapshot, TestValue, is_one_line,
+};
 
 use crate::callers::Callers;
 use crate::classes::{
@@ -86,6 +89,8 @@ pub(crate) struct Universe {
     pub(crate) too_many: Vec<String>,
     /// What else is not modelled.
     pub(crate) problems: Vec<String>,
+    /// Headers whose lines are one to all who look at them.
+    pub(crate) joined: BTreeSet<Arc<str>>,
     pub(crate) suffixes: Vec<String>,
 }
 
@@ -135,7 +140,7 @@ impl Universe {
         );
         gathered.bearer(snapshots, &callers);
         let mut all = Self::build(&gathered, carriers, snapshots, callers);
-        all.problems = problems;
+        all.problems.extend(problems);
         all.tokens.named = named;
         all
     }
@@ -150,6 +155,7 @@ impl Universe {
             callers,
             ..Self::default()
         };
+        all.join_lines(snapshots, &carriers);
         all.push(Kind::Authority, Vec::new(), Vec::new());
         all.by_attribute.insert(Attribute::Authority, AUTHORITY);
         all.methods(gathered.of(&Attribute::Method));
@@ -242,7 +248,7 @@ impl Universe {
                 .into_iter()
                 .map(|c| (c.holds, Example::Lines(vec![c.example]))),
         );
-        if !close_under_repetition(&mut all) {
+        if !self.joined.contains(name) && !close_under_repetition(&mut all) {
             self.too_many.push(name.to_string());
         }
         // A line that satisfies nothing still is a line: presence is a test.
@@ -502,12 +508,15 @@ impl Universe {
             Kind::Account => Some(self.callers.class_of(head)),
             Kind::Person => Some(0),
             Kind::Header(name) => {
-                let lines: Vec<String> = head
-                    .headers
-                    .get_all(&**name)
-                    .iter()
+                let lines = head.headers.get_all(&**name).iter();
+                let mut lines: Vec<String> = lines
                     .map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned())
                     .collect();
+                if lines.len() > 1 && self.joined.contains(name) {
+                    // Of those that every Envoy keeps in one line empty ones add nothing.
+                    lines.retain(|line| !line.is_empty() || !is_one_line(name));
+                    lines = vec![lines.join(",")];
+                }
                 if lines.is_empty() {
                     return Some(0);
                 }

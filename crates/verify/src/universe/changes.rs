@@ -41,8 +41,14 @@ impl Universe {
                 lines.push(text(value));
                 class_of(&lines)
             }
-            C::AddIfAbsent(_, values) => match example.lines() {
-                [] => class_of(&values.iter().map(text).collect::<Vec<_>>()),
+            C::AddIfAbsent(name, values) => match example.lines() {
+                [] => {
+                    let lines: Vec<String> = values.iter().map(text).collect();
+                    match self.joined.contains(name.as_str()) {
+                        true => class_of(&[lines.join(",")]),
+                        false => class_of(&lines),
+                    }
+                }
                 lines => class_of(lines),
             },
             C::Remove(_) => class_of(&[]),

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use policy::{
-    Attribute, Condition, HostView, ListenerView, Matcher, RouteStep, StepView, TestValue,
+    Attribute, Condition, HostView, ListenerView, Matcher, RouteStep, RouteView, StepView,
+    TestValue,
 };
 
 use crate::language::{beginning, key};
@@ -39,16 +40,7 @@ impl Gathered {
     /// What the rules of a listener ask, and which names its server is for.
     pub(crate) fn rules(&mut self, listener: &ListenerView<'_>) {
         self.servers(listener);
-        for step in listener.steps() {
-            let rules = match step {
-                StepView::Rules { rules, .. } => rules,
-                StepView::Gate { authorizer, .. } => authorizer.rules.unwrap_or_default(),
-                _ => continue,
-            };
-            rules
-                .iter()
-                .for_each(|rule| self.condition(&rule.condition));
-        }
+        each_rule(listener, &mut |condition| self.condition(condition));
     }
 
     /// The same of rules that are known.
@@ -63,13 +55,7 @@ impl Gathered {
     pub(crate) fn host(&mut self, host: HostView<'_>, steps: usize) {
         for route in host.routes() {
             self.condition(&route.condition());
-            for step in 0..steps {
-                if let RouteStep::Rules { rules, .. } = route.step(step) {
-                    rules
-                        .iter()
-                        .for_each(|rule| self.condition(&rule.condition));
-                }
-            }
+            each_rule_of(&route, steps, &mut |condition| self.condition(condition));
         }
     }
 
@@ -147,5 +133,27 @@ impl Gathered {
         let tests = self.tests.get(attribute);
         let values = tests.into_iter().flat_map(|tests| tests.values());
         values.map(|test| test.value.clone()).collect()
+    }
+}
+
+/// Conditions of the rules of a listener.
+pub(super) fn each_rule(listener: &ListenerView<'_>, found: &mut dyn FnMut(&Condition)) {
+    for step in listener.steps() {
+        let rules = match step {
+            StepView::Rules { rules, .. } => rules,
+            StepView::Gate { authorizer, .. } => authorizer.rules.unwrap_or_default(),
+            _ => continue,
+        };
+        rules.iter().for_each(|rule| found(&rule.condition));
+    }
+}
+
+/// Conditions of the rules that a route has in place of those of a listener of
+/// so many steps.
+pub(super) fn each_rule_of(route: &RouteView<'_>, steps: usize, found: &mut dyn FnMut(&Condition)) {
+    for step in 0..steps {
+        if let RouteStep::Rules { rules, .. } = route.step(step) {
+            rules.iter().for_each(|rule| found(&rule.condition));
+        }
     }
 }

@@ -15,6 +15,7 @@ mod clusters;
 mod connections;
 mod identity;
 mod intents;
+mod joined;
 mod kept;
 mod reading;
 mod scripts;
