@@ -119,7 +119,8 @@ fn ask_until(port: u16, request: &Request<'_>, end: Instant) -> Result<Vec<Durat
     let mut connection = Connection::open(port)?;
     let mut latencies = Vec::new();
     let mut now = Instant::now();
-    while now < end {
+    // Once at least: no answer at all would pass for a right one.
+    while latencies.is_empty() || now < end {
         connection.exchange(&wire)?;
         if !request.is_right(&connection.body) {
             bail!(
