@@ -206,9 +206,14 @@ impl<'s> Analysis<'s> {
         let tests = self.authority_tests(listener, host, &next);
         let borrowed: Vec<&TestValue> = tests.iter().map(|test| &**test).collect();
         let belongs = |authority: &str| {
-            part.select(authority)
-                .is_some_and(|found| found.name() == host.name())
-                && is_authority(authority)
+            let is_own = match host.name().starts_with('*') {
+                true => part
+                    .select(authority)
+                    .is_some_and(|found| found.name() == host.name()),
+                // Nothing is narrower.
+                false => host_name(authority) == host.name(),
+            };
+            is_own && is_authority(authority)
         };
         let mut named = part.examples(host.name());
         named.extend(tests.iter().filter_map(|test| literal(test)));

@@ -125,12 +125,14 @@ pub(crate) fn authorities<S: PartialEq>(
     belongs: impl Fn(&str) -> bool,
     signature: impl Fn(&str) -> S,
 ) -> Result<Vec<String>, language::TooComplex> {
-    let mut candidates: Vec<String> = Vec::new();
     let named: Vec<String> = named.collect();
-    candidates.extend(named.iter().cloned());
+    let mut candidates: Vec<String> = named.iter().filter(|name| belongs(name)).cloned().collect();
+    // What belongs with one port does with any.
+    let with_port = named.iter().filter(|name| belongs(&format!("{name}:80")));
+    let with_port: Vec<&String> = with_port.collect();
     // Ordinary ports before odd ones: the first of a class is its example.
     for port in ["80", "443", "1"] {
-        candidates.extend(named.iter().map(|name| format!("{name}:{port}")));
+        candidates.extend(with_port.iter().map(|name| format!("{name}:{port}")));
     }
     let mut seen: Vec<(Vec<bool>, S)> = Vec::new();
     let mut out = Vec::new();

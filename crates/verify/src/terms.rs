@@ -98,6 +98,9 @@ fn raw(
             for condition in all {
                 let next = raw(sets, context, condition, wanted)?;
                 out = meet(sets, &out, &next)?;
+                if out.is_empty() {
+                    break;
+                }
             }
             Some(out)
         }
