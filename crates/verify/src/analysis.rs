@@ -233,7 +233,12 @@ impl<'s> Analysis<'s> {
             .collect::<Vec<_>>();
         let named = named.into_iter().chain(with_port);
         let classes = match authorities(&borrowed, named, belongs, |a| self.signature(&next, a)) {
-            Ok(classes) => classes,
+            Ok(classes) => {
+                if !classes.complete {
+                    engine.give_up(ODD_PORTS.to_owned());
+                }
+                classes.examples
+            }
             Err(_) => {
                 engine.give_up(format!(
                     "conditions on the authority of `{}` are too complex together",
@@ -502,6 +507,9 @@ pub(crate) fn literal(test: &policy::TestValue) -> Option<String> {
         _ => None,
     }
 }
+
+/// Said where not all classes of authorities are looked at.
+pub(crate) const ODD_PORTS: &str = "rules and routes ask about too many ends of hosts, which what stands in place of a port can satisfy";
 
 fn is_authority(text: &str) -> bool {
     !text.is_empty()

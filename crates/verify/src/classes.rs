@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use policy::TestValue;
+use policy::{Matcher, TestValue};
 
 use crate::language::{self, classes, holds_for};
 
@@ -117,6 +117,17 @@ pub(crate) fn close_under_repetition(all: &mut Vec<(Vec<bool>, Example)>) -> boo
     at >= all.len()
 }
 
+/// The classes of authorities of one virtual host, each by an example.
+pub(crate) struct Authorities {
+    pub(crate) examples: Vec<String>,
+    /// Whether those are all: what stands behind the colon is left out where
+    /// more ends are asked about than are tried.
+    pub(crate) complete: bool,
+}
+
+/// Ends of authorities that are tried behind a colon.
+const MAX_ENDS: usize = 32;
+
 /// The classes of authorities of one virtual host: those that no test and no
 /// `signature` tells apart.
 pub(crate) fn authorities<S: PartialEq>(
@@ -124,7 +135,7 @@ pub(crate) fn authorities<S: PartialEq>(
     named: impl Iterator<Item = String>,
     belongs: impl Fn(&str) -> bool,
     signature: impl Fn(&str) -> S,
-) -> Result<Vec<String>, language::TooComplex> {
+) -> Result<Authorities, language::TooComplex> {
     let named: Vec<String> = named.collect();
     let mut candidates: Vec<String> = named.iter().filter(|name| belongs(name)).cloned().collect();
     // What belongs with one port does with any.
@@ -133,6 +144,19 @@ pub(crate) fn authorities<S: PartialEq>(
     // Ordinary ports before odd ones: the first of a class is its example.
     for port in ["80", "443", "1"] {
         candidates.extend(with_port.iter().map(|name| format!("{name}:{port}")));
+    }
+    let ends = ends(tests);
+    let complete = ends.len() <= MAX_ENDS;
+    if complete && !ends.is_empty() {
+        for beginning in beginnings(tests, &with_port, &signature) {
+            for end in &ends {
+                let (filler, behind) = match end.rsplit_once(':') {
+                    Some((_, behind)) => ("", behind),
+                    None => ("x", *end),
+                };
+                candidates.push(format!("{beginning}{filler}{behind}"));
+            }
+        }
     }
     let mut seen: Vec<(Vec<bool>, S)> = Vec::new();
     let mut out = Vec::new();
@@ -150,5 +174,52 @@ pub(crate) fn authorities<S: PartialEq>(
             out.push(text);
         }
     }
-    Ok(out)
+    Ok(Authorities {
+        examples: out,
+        complete,
+    })
+}
+
+/// The ends that tests ask about.
+fn ends<'t>(tests: &[&'t TestValue]) -> Vec<&'t str> {
+    let ends = tests.iter().filter_map(|test| match test {
+        TestValue::Text(Matcher::Suffix(end))
+        | TestValue::TextIgnoringCase(Matcher::Suffix(end)) => Some(end.as_str()),
+        _ => None,
+    });
+    ends.collect()
+}
+
+/// What an authority can begin with up to its colon and beyond, each kind
+/// once. Routers cut off whatever stands behind the last colon, rules do not.
+fn beginnings<S: PartialEq>(
+    tests: &[&TestValue],
+    names: &[&String],
+    signature: impl Fn(&str) -> S,
+) -> Vec<String> {
+    let asked = tests.iter().filter_map(|test| match test {
+        TestValue::Text(Matcher::Prefix(start))
+        | TestValue::TextIgnoringCase(Matcher::Prefix(start)) => Some(start),
+        _ => None,
+    });
+    let asked: Vec<&String> = asked.collect();
+    let mut seen = Vec::new();
+    let mut out: Vec<String> = Vec::new();
+    let own = names.iter().map(|name| format!("{name}:"));
+    let longer = asked.iter().filter(|start| start.contains(':'));
+    for beginning in own.chain(longer.map(|start| (*start).clone())) {
+        let folded = beginning.to_ascii_lowercase();
+        let holds = asked
+            .iter()
+            .map(|start| folded.starts_with(&start.to_ascii_lowercase()));
+        let kind = (
+            holds.collect::<Vec<bool>>(),
+            signature(&format!("{beginning}80")),
+        );
+        if !seen.contains(&kind) {
+            seen.push(kind);
+            out.push(beginning);
+        }
+    }
+    out
 }

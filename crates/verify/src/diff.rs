@@ -7,7 +7,7 @@ use std::sync::Arc;
 use policy::{Entrance, HostView, RequestHead, RouteView, Snapshot, TestValue};
 use rustc_hash::FxHashMap;
 
-use crate::analysis::{Analysis, Flow, Outcome, literal};
+use crate::analysis::{Analysis, Flow, ODD_PORTS, Outcome, literal};
 use crate::callers::Asker;
 use crate::cells::{Partition, pieces};
 use crate::classes::authorities;
@@ -453,7 +453,12 @@ impl<'s> Analysis<'s> {
             all.collect()
         };
         match authorities(&borrowed, named.into_iter(), belongs, signature) {
-            Ok(classes) => classes.into(),
+            Ok(classes) => {
+                if !classes.complete {
+                    engine.give_up(ODD_PORTS.to_owned());
+                }
+                classes.examples.into()
+            }
             Err(_) => {
                 engine.give_up(format!(
                     "conditions on the authority of `{name}` are too complex together"

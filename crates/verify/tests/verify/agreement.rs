@@ -231,7 +231,7 @@ pub(crate) fn request(dice: &mut Dice) -> RequestHead {
         "other.org",
         "A.test",
     ]);
-    let port = dice.pick(&["", "", ":8080", ":1"]);
+    let port = dice.pick(&["", "", ":8080", ":1", ":x.b.test"]);
     let tail = dice.pick(&["", "", "x", "/healthz", "/y", "[z]"]);
     RequestHead {
         entrance: if dice.roll(2) == 0 {

@@ -152,6 +152,20 @@ spec:
 }
 
 #[test]
+fn an_exemption_by_the_end_of_hosts_is_a_hole() {
+    let route = "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: own, namespace: platform}\nspec: {hosts: [own.test], gateways: [istio-system/out], http: [{route: [{destination: {host: one.apps.svc.cluster.local, port: {number: 80}}}]}]}\n";
+    let login = "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: login, namespace: istio-system}\nspec: {action: CUSTOM, provider: {name: login}, rules: [{to: [{operation: {notHosts: ['*.shop.test']}}]}]}\n";
+    let text = format!("{}{route}{login}", crate::clusters::with_platform());
+    let report = verify::verify(&compile(&[&text]));
+    let mut found = report.findings.iter();
+    let found = found
+        .find(|f| f.claim == Claim::PlatformNeedsLogin)
+        .unwrap();
+    // The router cuts the port off, the rule does not.
+    assert_eq!(found.witness.head.authority, "own.test:x.shop.test");
+}
+
+#[test]
 fn an_authorizer_that_nobody_knows_leaves_claims_undecided() {
     let policy = r#"
 apiVersion: v1
