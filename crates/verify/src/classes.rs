@@ -126,7 +126,7 @@ pub(crate) struct Authorities {
 }
 
 /// Ends of authorities that are tried behind a colon.
-const MAX_ENDS: usize = 32;
+const MAX_ENDS: usize = 256;
 
 /// The classes of authorities of one virtual host: those that no test and no
 /// `signature` tells apart.
