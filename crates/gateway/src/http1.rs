@@ -37,11 +37,12 @@ pub(crate) async fn serve(
         );
         let served = tokio::select! {
             biased;
-            served = &mut *http => Some(served),
+            // Before the connection: a response that is ready by then says `close`.
             () = leaving(&mut phases) => {
                 std::pin::Pin::new(&mut *http).graceful_shutdown();
                 Some((&mut *http).await)
             }
+            served = &mut *http => Some(served),
             () = quiet(connection, &state), if may_park => None,
         };
         let ended = served
