@@ -57,7 +57,7 @@ impl Banner {
         let broken = report.count(Verdict::Violated);
         let (sign, _, class) = sign(report.overall());
         let text = match (broken, open) {
-            (0, 0) => "Every claim holds, for every request.".to_owned(),
+            (0, 0) => "Every claim holds.".to_owned(),
             (0, 1) => format!("1 of {all} claims is not decided, the others hold."),
             (0, open) => format!("{open} of {all} claims are not decided, the others hold."),
             (1, 0) => format!("1 of {all} claims does not hold."),

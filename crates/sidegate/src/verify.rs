@@ -153,7 +153,7 @@ fn summary(report: &Report) -> String {
         })
         .collect();
     match said.is_empty() {
-        true => "Everything holds, for every request.".to_owned(),
+        true => "Every claim holds.".to_owned(),
         false => format!("Of {all} claims, {}.", said.join(", ")),
     }
 }
