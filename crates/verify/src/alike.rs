@@ -211,7 +211,7 @@ impl<'a, 's> Alike<'a, 's> {
         let Some(part) = self.analysis.host(engine, index, host) else {
             return tried;
         };
-        let globals = self.analysis.globals(engine, self.listener);
+        let globals = part.ground.globals(engine);
         let partition = Partition {
             own: &part.strings,
             globals: &globals,

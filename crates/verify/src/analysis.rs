@@ -11,10 +11,9 @@ use policy::{
 };
 use rustc_hash::FxHashMap;
 
-use crate::cells::{Partition, Piece, Placed, Side, pieces};
+use crate::cells::{Partition, Piece, Placed, Side, Wanted, pieces};
 use crate::classes::authorities;
 use crate::engine::Engine;
-use crate::globals::Globals;
 use crate::intents::Intent;
 use crate::language::holds_for;
 use crate::listener::{ListenerPart, puts_identity};
@@ -22,6 +21,7 @@ use crate::looks::tests_of;
 use crate::mdd::Set;
 use crate::parts::HostPart;
 use crate::paths::Cell;
+use crate::roaming::{Kindred, Likeness};
 use crate::ruleset::RuleSet;
 use crate::steps::{Steps, StepsKey};
 use crate::terms::{Context, Here, Term, terms};
@@ -97,8 +97,8 @@ pub(crate) struct Analysis<'s> {
     pub(crate) parts: RefCell<FxHashMap<PartKey, Rc<HostPart<'s>>>>,
     /// The virtual host that was looked at last.
     last: RefCell<Option<(usize, String, Rc<HostPart<'s>>)>>,
-    /// The host-independent cells of each listener.
-    globals: RefCell<FxHashMap<usize, Rc<Globals>>>,
+    /// What virtual hosts share that are alike.
+    kindred: RefCell<FxHashMap<Likeness, Rc<Kindred>>>,
     /// What the steps of a listener make of all requests.
     pub(crate) steps: RefCell<FxHashMap<StepsKey, Rc<Steps>>>,
 }
@@ -108,6 +108,9 @@ pub(crate) type PartKey = (usize, String, Rc<[String]>, usize);
 
 /// Path that Knative probes.
 pub(crate) const PROBED: &str = "/healthz";
+
+/// Kinds of virtual hosts that share: for each there are cells to find.
+const MAX_KINDRED: usize = 64;
 
 /// Crossings of the gateway that are followed, as many as the decision follows.
 pub(crate) const MAX_HOPS: usize = 6;
@@ -145,20 +148,9 @@ impl<'s> Analysis<'s> {
             intents: intents.to_vec(),
             parts: RefCell::default(),
             last: RefCell::default(),
-            globals: RefCell::default(),
+            kindred: RefCell::default(),
             steps: RefCell::default(),
         }
-    }
-
-    /// The host-independent cells of a listener.
-    pub(crate) fn globals(&self, engine: &mut Engine, listener: &ListenerPart<'s>) -> Rc<Globals> {
-        let index = listener.view.index();
-        if let Some(known) = self.globals.borrow().get(&index) {
-            return Rc::clone(known);
-        }
-        let made = Rc::new(Globals::new(engine, [listener, listener]));
-        self.globals.borrow_mut().insert(index, Rc::clone(&made));
-        made
     }
 
     pub(crate) fn listener(&self, index: usize) -> Option<&ListenerPart<'s>> {
@@ -203,6 +195,17 @@ impl<'s> Analysis<'s> {
     ) -> Option<Rc<HostPart<'s>>> {
         let part = self.listener(listener)?;
         let next = self.next_listeners(host);
+        let likeness = match next.is_empty() {
+            true => Likeness::of(part, host),
+            false => None,
+        };
+        let known = likeness.as_ref();
+        let known = known.and_then(|likeness| self.kindred.borrow().get(likeness).cloned());
+        if let Some(known) = known {
+            let authorities = known.authorities(host.name());
+            let ground = Some(Rc::clone(&known.ground));
+            return self.part(engine, listener, Some(host), authorities, ground, 0);
+        }
         let tests = self.authority_tests(listener, host, &next);
         let borrowed: Vec<&TestValue> = tests.iter().map(|test| &**test).collect();
         let belongs = |authority: &str| {
@@ -232,6 +235,7 @@ impl<'s> Analysis<'s> {
             .map(|n| format!("{n}:{port}"))
             .collect::<Vec<_>>();
         let named = named.into_iter().chain(with_port);
+        let mut likeness = likeness.filter(|_| self.kindred.borrow().len() < MAX_KINDRED);
         let classes = match authorities(&borrowed, named, belongs, |a| self.signature(&next, a)) {
             Ok(classes) => {
                 if !classes.complete {
@@ -244,10 +248,18 @@ impl<'s> Analysis<'s> {
                     "conditions on the authority of `{}` are too complex together",
                     host.name()
                 ));
+                likeness = None;
                 part.examples(host.name())
             }
         };
-        self.part(engine, listener, Some(host), classes.into(), &tests, 0)
+        let mut ground = None;
+        if let Some(likeness) = likeness
+            && let Some(made) = Kindred::new(engine, part, host.name(), &classes)
+        {
+            ground = Some(Rc::clone(&made.ground));
+            self.kindred.borrow_mut().insert(likeness, Rc::new(made));
+        }
+        self.part(engine, listener, Some(host), classes.into(), ground, 0)
     }
 
     /// What divides the authorities of a virtual host, there and at the
@@ -303,9 +315,8 @@ impl<'s> Analysis<'s> {
         listener: usize,
         host: Option<HostView<'s>>,
         classes: &Rc<[String]>,
-        tests: &[Arc<TestValue>],
     ) -> Option<Rc<HostPart<'s>>> {
-        self.part(engine, listener, host, classes.clone(), tests, 0)
+        self.part(engine, listener, host, classes.clone(), None, 0)
     }
 
     /// Listeners that routes of a host lead to with the authority unchanged,
@@ -347,15 +358,15 @@ impl<'s> Analysis<'s> {
     /// The class of an authority among those of a virtual host.
     pub(crate) fn class_of(
         &self,
-        part: &HostPart<'s>,
+        (at, part): Placed<'_, 's>,
         host: HostView<'s>,
         authority: &str,
     ) -> Option<u16> {
         let next = self.next_listeners(host);
+        let tests = self.authority_tests(at.view.index(), host, &next);
         let class = |text: &str| -> (Vec<bool>, Vec<Option<&'s str>>) {
-            let tests = part.authority_tests.iter();
             (
-                tests.map(|t| holds_for(t, text)).collect(),
+                tests.iter().map(|t| holds_for(t, text)).collect(),
                 self.selected(&next, text),
             )
         };
@@ -370,8 +381,9 @@ impl<'s> Analysis<'s> {
         engine: &mut Engine,
         (listener, part): Placed<'_, 's>,
         partition: Partition<'p>,
+        wanted: Wanted,
     ) -> Vec<Piece<'p>> {
-        pieces(engine, partition, [(listener, part); 2])
+        pieces(engine, partition, [(listener, part); 2], wanted)
     }
 
     /// What becomes of the requests of a cell: disjoint sets that together are

@@ -29,7 +29,21 @@ impl ByHost {
 
     /// Those that can matter for a virtual host of this name, in their order.
     pub(crate) fn of(&self, name: &str) -> Vec<usize> {
-        let mut numbers: Vec<usize> = self.roaming.clone();
+        let mut numbers = self.naming(name);
+        numbers.extend(&self.roaming);
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
+    }
+
+    /// Those about hosts that could be any.
+    pub(crate) fn roaming(&self) -> &[usize] {
+        &self.roaming
+    }
+
+    /// Those that name a host of a virtual host of this name.
+    pub(crate) fn naming(&self, name: &str) -> Vec<usize> {
+        let mut numbers: Vec<usize> = Vec::new();
         match name.strip_prefix('*') {
             None => numbers.extend(self.named.get(name).into_iter().flatten()),
             Some(suffix) => {

@@ -1,5 +1,5 @@
 //! The cells of a virtual host that have to be looked at: those of its own
-//! strings, and of the host-independent ones in between one of each kind.
+//! strings, and of those in between that it shares with others one of each kind.
 
 use std::rc::Rc;
 
@@ -60,12 +60,22 @@ impl<'p> Partition<'p> {
 /// A virtual host on its listener.
 pub(crate) type Placed<'a, 's> = (&'a ListenerPart<'s>, &'a HostPart<'s>);
 
+/// Which cells are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    All,
+    /// All of a virtual host's own strings, and of those in between where a
+    /// route matches.
+    Routed,
+}
+
 /// All cells that differ in something; `partition` knows the strings of all
 /// sides.
 pub(crate) fn pieces<'p>(
     engine: &mut Engine,
     partition: Partition<'p>,
     sides: [Placed<'_, '_>; 2],
+    wanted: Wanted,
 ) -> Vec<Piece<'p>> {
     let texts: Vec<&str> = partition.own.iter().collect();
     let mut children: Vec<Vec<&str>> = vec![Vec::new(); texts.len()];
@@ -92,7 +102,7 @@ pub(crate) fn pieces<'p>(
             let local = both(engine, cell);
             let grounds = match partition.globals.at(cell) {
                 Some(grounds) => grounds,
-                None => sides.map(|(listener, _)| listener.ground(engine, cell)),
+                None => sides.map(|(_, part)| part.ground.front(engine, cell)),
             };
             let [a, b] = &local;
             let [x, y] = grounds;
@@ -106,7 +116,8 @@ pub(crate) fn pieces<'p>(
                 cell,
                 sides: [first, second],
             });
-            if !region {
+            let is_routed = a.is_routed || b.is_routed;
+            if !region || wanted == Wanted::Routed && !is_routed {
                 continue;
             }
             let further = sides.iter().any(|(_, part)| part.looks_further);
@@ -133,6 +144,8 @@ pub(crate) fn pieces<'p>(
 struct Local {
     front: FrontId,
     routes: Rc<[(usize, Set)]>,
+    /// A route matches there, perhaps only once tokens were looked at.
+    is_routed: bool,
     routes_about_paths: bool,
     about_paths: bool,
 }
@@ -143,15 +156,17 @@ impl Local {
         let front = part.scope.borrow_mut().front(engine, steps, cell);
         let routes: Rc<[(usize, Set)]> = part.matches.in_order(engine, cell).into();
         let routes_about_paths = routes.iter().any(|(_, set)| engine.looks_at_path(*set));
+        let again = part.again.as_ref();
         Self {
             front,
+            is_routed: !routes.is_empty() || again.is_some_and(|again| !again.is_empty_at(cell)),
             routes,
             routes_about_paths,
             about_paths: routes_about_paths || engine.fronts.is_about_paths(front),
         }
     }
 
-    /// The same in a cell inside it, where rules without a host do `ground`.
+    /// The same in a cell inside it, where rules that are shared do `ground`.
     fn at(&self, engine: &mut Engine, ground: FrontId, cell: Cell<'_>) -> Side {
         let ground = engine.settle_front(ground, cell);
         let own = engine.settle_front(self.front, cell);
@@ -172,7 +187,7 @@ impl Side {
     /// their strings.
     pub(crate) fn of(engine: &mut Engine, placed: Placed<'_, '_>, cell: Cell<'_>) -> Self {
         let local = Local::of(engine, placed, cell);
-        let ground = placed.0.ground(engine, cell);
+        let ground = placed.1.ground.front(engine, cell);
         local.at(engine, ground, cell)
     }
 }

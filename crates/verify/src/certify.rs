@@ -45,11 +45,11 @@ pub fn certify(snapshot: &Snapshot, report: &Report) -> Certificate {
     let mut engine = Engine::asked(&[snapshot], &own);
     let analysis = Analysis::asked(&mut engine, snapshot, &own);
     for listener in &analysis.listeners {
-        let globals = analysis.globals(&mut engine, listener);
         for host in listener.hosts() {
             let Some(part) = analysis.host(&mut engine, listener.view.index(), host) else {
                 continue;
             };
+            let globals = part.ground.globals(&mut engine);
             let partition = Partition {
                 own: &part.strings,
                 globals: &globals,

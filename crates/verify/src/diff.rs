@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use crate::analysis::{Analysis, Flow, ODD_PORTS, Outcome, literal};
 use crate::callers::Asker;
-use crate::cells::{Partition, pieces};
+use crate::cells::{Partition, Wanted, pieces};
 use crate::classes::authorities;
 use crate::decided::decision;
 use crate::engine::Engine;
@@ -183,7 +183,7 @@ impl<'s> Comparison<'_, 's> {
     /// All virtual hosts of a listener; those are passed over for which nothing
     /// changed.
     fn listener(&mut self, engine: &mut Engine, sides: [&ListenerPart<'s>; 2]) {
-        let globals = Globals::new(engine, sides);
+        let globals = Globals::new(engine, sides.map(|side| &*side.ground));
         let [old, new] = sides;
         let same_steps = old.steps == new.steps
             && old.domain == new.domain
@@ -206,7 +206,7 @@ impl<'s> Comparison<'_, 's> {
                 globals: &globals,
             };
             let placed = [(old, &*pair.old), (new, &*pair.new)];
-            for piece in pieces(engine, partition, placed) {
+            for piece in pieces(engine, partition, placed, Wanted::All) {
                 if engine.sets.exhausted() {
                     return;
                 }
@@ -397,8 +397,8 @@ impl<'s> Pair<'s> {
         }
         let classes =
             before.joint_classes(engine, after, [(a, was), (b, is)], name, &tests, belongs);
-        let old = before.part_of(engine, a, was, &classes, &tests)?;
-        let new = after.part_of(engine, b, is, &classes, &tests)?;
+        let old = before.part_of(engine, a, was, &classes)?;
+        let new = after.part_of(engine, b, is, &classes)?;
         Some(Self { old, new })
     }
 }

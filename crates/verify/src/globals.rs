@@ -1,6 +1,6 @@
-//! The host-independent part of the partition of paths: strings of rules that
-//! name no host. There are many, and they are the same for every virtual host
-//! of a listener, so what rules do there is computed once, and a virtual host
+//! The part of the partition of paths that virtual hosts share: strings of rules
+//! that name no host, or any. There are many, and they are the same for many
+//! virtual hosts, so what rules do there is computed once, and a virtual host
 //! looks at one cell of each kind.
 
 use std::collections::BTreeSet;
@@ -9,14 +9,14 @@ use rustc_hash::FxHashMap;
 
 use crate::engine::Engine;
 use crate::fronts::FrontId;
-use crate::listener::ListenerPart;
+use crate::ground::Ground;
 use crate::paths::{Cell, Strings};
 
-/// What the rules without a host do at a cell, on one listener or, where two
-/// configurations are compared, on two.
+/// What the rules that are shared do at a cell, in one configuration or, where
+/// two are compared, in two.
 pub(crate) type Grounds = [FrontId; 2];
 
-/// The partition by host-independent strings.
+/// The partition by the strings of rules that are shared.
 #[derive(Debug)]
 pub(crate) struct Globals {
     texts: Vec<String>,
@@ -32,10 +32,10 @@ pub(crate) struct Globals {
 }
 
 impl Globals {
-    pub(crate) fn new(engine: &mut Engine, listeners: [&ListenerPart<'_>; 2]) -> Self {
+    pub(crate) fn new(engine: &mut Engine, grounds: [&Ground; 2]) -> Self {
         let mut strings: Strings = std::iter::empty().collect();
-        for listener in listeners {
-            strings.extend(&listener.global_strings);
+        for ground in grounds {
+            strings.extend(&ground.strings);
         }
         let texts: Vec<String> = strings.iter().map(str::to_owned).collect();
         let parents = parents(texts.iter().map(String::as_str));
@@ -44,7 +44,7 @@ impl Globals {
         let mut kinds: FxHashMap<Grounds, Vec<(usize, bool)>> = FxHashMap::default();
         for (index, text) in texts.iter().enumerate() {
             let cells = [false, true].map(|region| Cell { text, region });
-            let found = cells.map(|cell| listeners.map(|listener| listener.ground(engine, cell)));
+            let found = cells.map(|cell| grounds.map(|ground| ground.front(engine, cell)));
             let [exact, below] = cells;
             let [at, under] = found;
             let fixed = [

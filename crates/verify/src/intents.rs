@@ -177,6 +177,14 @@ impl Intent {
         }
     }
 
+    /// Whether it may speak of requests to a virtual host of this name that no
+    /// route matches. No built-in claim does, but that of probes, of a path
+    /// that is a string of its own wherever they are looked at.
+    pub(crate) fn is_about_unrouted(&self, name: &str) -> bool {
+        let here = name.starts_with('*') || self.is_about(name);
+        here && self.owner.is_none() && self.service.is_none()
+    }
+
     /// The requests of a flow that it speaks of. `aims` is where the routes
     /// alone lead the same requests.
     pub(crate) fn concerns(

@@ -1,6 +1,6 @@
 //! One listener: its rules by step, its virtual hosts by name.
 
-use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
@@ -11,9 +11,8 @@ use policy::{
 use crate::analysis::compile;
 use crate::callers::HELD_GOOD;
 use crate::engine::Engine;
-use crate::fronts::FrontId;
+use crate::ground::Ground;
 use crate::mdd::{Dim, Set};
-use crate::paths::{Cell, Strings};
 use crate::ruleset::RuleSet;
 use crate::scope::Scope;
 use crate::terms::Here;
@@ -24,8 +23,8 @@ use crate::universe::{IDENTITY, Kind, looks_at_remote};
 pub(crate) struct ListenerPart<'s> {
     pub(crate) view: ListenerView<'s>,
     pub(crate) rules: Arc<RuleSet>,
-    pub(crate) global: RefCell<Scope>,
-    pub(crate) global_strings: Strings,
+    /// The rules that name no host.
+    pub(crate) ground: Rc<Ground>,
     pub(crate) steps: Vec<StepPart>,
     /// Requests that there can be.
     pub(crate) domain: Set,
@@ -262,8 +261,7 @@ impl<'s> ListenerPart<'s> {
                 None => engine.give_up("a rule has too many combinations".to_owned()),
             }
         }
-        let mut global_strings: Strings = std::iter::empty().collect();
-        global.strings(&mut global_strings);
+        let ground = Rc::new(Ground::new(steps.len(), global));
         let arriving = engine.universe.arriving(&mut engine.sets, snapshot, &view);
         let domain = engine.domain();
         let (universe, sets) = (&engine.universe, &mut engine.sets);
@@ -280,8 +278,7 @@ impl<'s> ListenerPart<'s> {
         Self {
             view,
             rules,
-            global: RefCell::new(global),
-            global_strings,
+            ground,
             domain,
             tokens,
             tokens_at,
@@ -289,13 +286,6 @@ impl<'s> ListenerPart<'s> {
             changing,
             steps,
         }
-    }
-
-    /// What rules without a host do on a cell of a partition that knows all
-    /// their strings.
-    pub(crate) fn ground(&self, engine: &mut Engine, cell: Cell<'_>) -> FrontId {
-        let steps = self.steps.len();
-        self.global.borrow_mut().front(engine, steps, cell)
     }
 
     /// Requests with a token that verifies here, and is refused by nobody.

@@ -7,7 +7,7 @@ use resources::{ObjectRef, Source};
 use rustc_hash::FxHashMap;
 
 use crate::analysis::{Analysis, Outcome};
-use crate::cells::Partition;
+use crate::cells::{Partition, Wanted};
 use crate::engine::Engine;
 
 /// What becomes of some requests of a stranger: no session, no token.
@@ -84,7 +84,6 @@ pub fn map(snapshot: &Snapshot) -> Vec<RouteFates> {
     for at in &analysis.listeners {
         let entrance = at.view.side();
         let listener = at.view.index();
-        let globals = analysis.globals(&mut engine, at);
         for host in at.hosts() {
             let Some(part) = analysis.host(&mut engine, listener, host) else {
                 continue;
@@ -98,12 +97,13 @@ pub fn map(snapshot: &Snapshot) -> Vec<RouteFates> {
                     None => out.push(RouteFates::new(listener, entrance, host.name(), view)),
                 }
             }
+            let globals = part.ground.globals(&mut engine);
             let partition = Partition {
                 own: &part.strings,
                 globals: &globals,
             };
             let placed = (at, &*part);
-            for piece in analysis.pieces(&mut engine, placed, partition) {
+            for piece in analysis.pieces(&mut engine, placed, partition, Wanted::Routed) {
                 let [side, _] = &piece.sides;
                 analysis.walk(
                     &mut engine,

@@ -3,15 +3,15 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use policy::{
     Destination, HostView, InsideView, ListenerView, Owner, RewriteView, RouteStep, RouteView,
-    RuleAction, TestValue,
+    RuleAction,
 };
 
 use crate::analysis::{Analysis, MAX_HOPS, PROBED, compile};
 use crate::engine::Engine;
+use crate::ground::Ground;
 use crate::intents::Intent;
 use crate::listener::ListenerPart;
 use crate::looks::looks_at_tokens;
@@ -26,8 +26,9 @@ pub(crate) struct HostPart<'s> {
     /// Empty where there is no virtual host.
     pub(crate) name: String,
     pub(crate) authorities: Rc<[String]>,
-    /// What divides them.
-    pub(crate) authority_tests: Vec<Arc<TestValue>>,
+    /// Rules that are compiled for others, too.
+    pub(crate) ground: Rc<Ground>,
+    /// The other ones.
     pub(crate) scope: RefCell<Scope>,
     pub(crate) routes: Vec<RoutePart<'s>>,
     /// What the routes match, by their position.
@@ -85,7 +86,7 @@ impl<'s> Analysis<'s> {
         listener: usize,
         host: Option<HostView<'s>>,
         authorities: Rc<[String]>,
-        tests: &[Arc<TestValue>],
+        shared: Option<Rc<Ground>>,
         depth: usize,
     ) -> Option<Rc<HostPart<'s>>> {
         let name = host.map_or("", |host| host.name());
@@ -103,6 +104,7 @@ impl<'s> Analysis<'s> {
         let mut scope = Scope::default();
         let here = Here::of(&part.view);
         let rules = match host {
+            Some(host) if shared.is_some() => part.rules.naming(host.name()),
             Some(host) => part.rules.of_host(host.name()),
             // Without a virtual host there is no route, and rules still deny.
             None => part.rules.local().collect(),
@@ -166,7 +168,7 @@ impl<'s> Analysis<'s> {
             });
             looks_further |= ways.iter().filter_map(|way| way.next_listener).any(|next| {
                 self.listener(next)
-                    .is_some_and(|next| next.global.borrow().looks_at_paths(engine))
+                    .is_some_and(|next| next.ground.looks_at_paths(engine))
             });
             let changes = changes(engine, part, here, &authorities, view, &mut strings);
             looks_further |= changes.iter().any(|(_, change)| match change {
@@ -197,7 +199,7 @@ impl<'s> Analysis<'s> {
         let made = Rc::new(HostPart {
             name: name.to_owned(),
             authorities,
-            authority_tests: tests.to_vec(),
+            ground: shared.unwrap_or_else(|| Rc::clone(&part.ground)),
             scope: RefCell::new(scope),
             routes,
             matches,
@@ -243,7 +245,7 @@ impl<'s> Analysis<'s> {
                     }
                 }
                 if let Some(listener) = self.listener(listener) {
-                    map_back(listener.global_strings.iter(), view.rewrite(), strings);
+                    map_back(listener.ground.strings.iter(), view.rewrite(), strings);
                 }
             }
             let headers = way.headers.iter();
@@ -289,7 +291,7 @@ impl<'s> Analysis<'s> {
         if let Some(authority) = authority {
             let fixed: Rc<[String]> = vec![authority.to_owned()].into();
             let host = part.select(authority);
-            let next = self.part(engine, listener, host, fixed, &[], depth + 1);
+            let next = self.part(engine, listener, host, fixed, None, depth + 1);
             return vec![(Set::ALL, next)];
         }
         let mut groups: BTreeMap<Option<&str>, (Option<HostView<'s>>, Vec<bool>)> = BTreeMap::new();
@@ -305,7 +307,7 @@ impl<'s> Analysis<'s> {
         let mut out = Vec::new();
         for (host, members) in groups.into_values() {
             let set = engine.sets.classes(AUTHORITY, members);
-            let next = self.part(engine, listener, host, authorities.clone(), &[], depth + 1);
+            let next = self.part(engine, listener, host, authorities.clone(), None, depth + 1);
             out.push((set, next));
         }
         out
@@ -319,6 +321,7 @@ impl HostPart<'_> {
         self.looks_further
             || self.matches.looks_at_paths(engine)
             || self.scope.borrow().looks_at_paths(engine)
+            || self.ground.looks_at_paths(engine)
     }
 
     /// Whether a model is behind one of its routes.

@@ -3,7 +3,7 @@
 use policy::{RequestHead, Snapshot};
 
 use crate::analysis::{Analysis, Outcome};
-use crate::cells::{Partition, Side};
+use crate::cells::{Partition, Side, Wanted};
 use crate::decided::Decided;
 use crate::engine::Engine;
 use crate::universe::AUTHORITY;
@@ -28,7 +28,7 @@ fn one(engine: &mut Engine, analysis: &Analysis<'_>, head: &RequestHead) -> Opti
     // Without a virtual host nothing is reached: not looked at further.
     let host = listener.select(&head.authority)?;
     let part = analysis.host(engine, listener.view.index(), host)?;
-    let globals = analysis.globals(engine, listener);
+    let globals = part.ground.globals(engine);
     let partition = Partition {
         own: &part.strings,
         globals: &globals,
@@ -38,7 +38,7 @@ fn one(engine: &mut Engine, analysis: &Analysis<'_>, head: &RequestHead) -> Opti
     // As the questions are answered: by the piece that stands for the cell.
     let side = Side::of(engine, placed, cell);
     let own = |text| partition.own.cell_of(text).map(|own| own.text);
-    let pieces = analysis.pieces(engine, placed, partition);
+    let pieces = analysis.pieces(engine, placed, partition, Wanted::All);
     let mut pieces = pieces.iter().filter(|p| p.sides.contains(&side));
     let piece = pieces
         .clone()
@@ -48,7 +48,7 @@ fn one(engine: &mut Engine, analysis: &Analysis<'_>, head: &RequestHead) -> Opti
     let flows = analysis.flows(engine, placed, piece?.cell, &side);
     let flow = flows.into_iter().find(|flow| {
         let class = |dim| match dim {
-            AUTHORITY => analysis.class_of(&part, host, &head.authority),
+            AUTHORITY => analysis.class_of(placed, host, &head.authority),
             dim => engine.universe.class_of(dim, head),
         };
         engine.sets.contains(flow.set, class) == Some(true)

@@ -7,7 +7,7 @@ use policy::{Condition, Destination, HostView, RouteView, Snapshot, StepView};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::analysis::{Analysis, Doubt, Flow, Outcome};
-use crate::cells::Partition;
+use crate::cells::{Partition, Wanted};
 use crate::claims::{Claim, Place, ordinary_authorities};
 use crate::engine::Engine;
 use crate::intents::Intent;
@@ -102,7 +102,7 @@ impl HostAnswers {
     ) -> Option<Self> {
         let entrance = listener.view.side();
         let part = analysis.host(engine, listener.view.index(), host)?;
-        let globals = analysis.globals(engine, listener);
+        let globals = part.ground.globals(engine);
         let partition = Partition {
             own: &part.strings,
             globals: &globals,
@@ -126,9 +126,14 @@ impl HostAnswers {
             forged: engine.universe.with_header(&mut engine.sets, IDENTITY),
             ordinary: ordinary_authorities(engine, listener.view.port(), &part.authorities),
         };
+        let mut intents = analysis.intents.iter();
+        let wanted = match intents.any(|intent| intent.is_about_unrouted(host.name())) {
+            true => Wanted::All,
+            false => Wanted::Routed,
+        };
         let mut groups: FxHashMap<Key<'s>, Group<'s>> = FxHashMap::default();
         let mut out = Self::default();
-        for piece in analysis.pieces(engine, (listener, &part), partition) {
+        for piece in analysis.pieces(engine, (listener, &part), partition, wanted) {
             if engine.sets.exhausted() {
                 break;
             }

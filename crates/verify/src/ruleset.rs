@@ -1,6 +1,7 @@
 //! The rules of a listener's steps, as they are written: what of them does not
 //! depend on how requests are divided.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use policy::{
@@ -16,6 +17,8 @@ use crate::looks::tests_of;
 pub(crate) struct RuleSet {
     pub(crate) all: Vec<RulePart>,
     by_host: ByHost,
+    /// What rules about hosts that could be any compare the authority with.
+    roaming_tests: Vec<Arc<TestValue>>,
     /// Those that do not look at the authority.
     anywhere: Vec<usize>,
 }
@@ -55,6 +58,9 @@ impl RuleSet {
                 _ => {}
             }
         }
+        let tests = out.roaming().flat_map(|rule| &rule.authority);
+        let distinct: BTreeMap<_, _> = tests.map(|(key, test)| (key, test)).collect();
+        out.roaming_tests = distinct.into_values().cloned().collect();
         out
     }
 
@@ -94,6 +100,23 @@ impl RuleSet {
     pub(crate) fn of_host(&self, name: &str) -> Vec<&RulePart> {
         let numbers = self.by_host.of(name).into_iter();
         numbers.filter_map(|i| self.all.get(i)).collect()
+    }
+
+    /// Those of them that name one of its hosts.
+    pub(crate) fn naming(&self, name: &str) -> Vec<&RulePart> {
+        let numbers = self.by_host.naming(name).into_iter();
+        numbers.filter_map(|i| self.all.get(i)).collect()
+    }
+
+    /// Rules about hosts that could be any.
+    pub(crate) fn roaming(&self) -> impl Iterator<Item = &RulePart> {
+        let numbers = self.by_host.roaming().iter();
+        numbers.filter_map(|i| self.all.get(*i))
+    }
+
+    /// What those compare the authority with.
+    pub(crate) fn roaming_tests(&self) -> &[Arc<TestValue>] {
+        &self.roaming_tests
     }
 
     /// Rules about hosts.

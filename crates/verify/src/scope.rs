@@ -10,7 +10,7 @@ use crate::terms::Term;
 
 /// Terms, each with a number: the rules of a whole listener or of one virtual
 /// host by step, or the routes of one by position.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Scope {
     /// Terms that hold below one string only: the sets to add there.
     exact: FxHashMap<String, Vec<(usize, Set)>>,
@@ -42,6 +42,14 @@ impl Scope {
                 self.lengths.insert(at, text.len());
             }
             map.entry(text).or_default().push((number, term.rest));
+        }
+    }
+
+    /// The same, to add more to it.
+    pub(crate) fn more(&self) -> Self {
+        Self {
+            always_front: None,
+            ..self.clone()
         }
     }
 
@@ -94,6 +102,11 @@ impl Scope {
         let others = self.others.iter().filter(|(_, term)| term.covers(cell));
         out.extend(others.map(|(number, term)| (*number, term.rest)));
         out
+    }
+
+    /// Whether nothing holds there.
+    pub(crate) fn is_empty_at(&self, cell: Cell<'_>) -> bool {
+        self.always.is_empty() && self.covering(cell).is_empty()
     }
 
     /// What the rules do there, by step of the listener.

@@ -3,7 +3,7 @@
 use policy::Snapshot;
 
 use crate::analysis::{Analysis, Outcome};
-use crate::cells::Partition;
+use crate::cells::{Partition, Wanted};
 use crate::engine::Engine;
 use crate::mdd::Set;
 
@@ -38,12 +38,12 @@ pub fn straight(snapshot: &Snapshot, sidecar: usize, callers: &[Option<&str>]) -
         let Some(part) = analysis.host(&mut engine, sidecar, host) else {
             return undecided();
         };
-        let globals = analysis.globals(&mut engine, at);
+        let globals = part.ground.globals(&mut engine);
         let partition = Partition {
             own: &part.strings,
             globals: &globals,
         };
-        for piece in analysis.pieces(&mut engine, (at, &part), partition) {
+        for piece in analysis.pieces(&mut engine, (at, &part), partition, Wanted::All) {
             let [side, _] = &piece.sides;
             analysis.walk(
                 &mut engine,

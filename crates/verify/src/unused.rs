@@ -54,7 +54,7 @@ pub fn unused(snapshot: &Snapshot) -> Option<Vec<Unused>> {
             let part = analysis.host(&mut engine, at.view.index(), host)?;
             let mut compiled: Vec<Vec<Term>> = Vec::new();
             let mut strings = part.strings.clone();
-            strings.extend(&at.global_strings);
+            strings.extend(&at.ground.strings);
             for rule in &rules {
                 let here = Here::of(&at.view);
                 let terms = compile(

@@ -18,6 +18,7 @@ mod intents;
 mod joined;
 mod kept;
 mod reading;
+mod roaming;
 mod scripts;
 mod seed;
 mod sidecars;
