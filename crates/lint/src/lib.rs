@@ -18,7 +18,7 @@ mod sources;
 mod tokens;
 
 pub use finding::{Finding, Severity, Witness};
-pub use sarif::sarif;
+pub use sarif::{sarif, sarif_of_failure};
 
 use context::Context;
 use policy::Snapshot;

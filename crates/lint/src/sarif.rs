@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use crate::finding::{Finding, Severity};
 
+const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
+
 /// A SARIF 2.1.0 log of one run.
 pub fn sarif(findings: &[Finding]) -> Value {
     let mut rules: Vec<&Finding> = Vec::new();
@@ -14,7 +16,7 @@ pub fn sarif(findings: &[Finding]) -> Value {
     }
     let index = |id: &str| rules.iter().position(|rule| rule.id == id);
     json!({
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "$schema": SCHEMA,
         "version": "2.1.0",
         "runs": [{
             "tool": { "driver": {
@@ -30,6 +32,24 @@ pub fn sarif(findings: &[Finding]) -> Value {
             }},
             "columnKind": "utf16CodeUnits",
             "results": findings.iter().map(|f| result(f, index(&f.id))).collect::<Vec<_>>(),
+        }],
+    })
+}
+
+/// A SARIF 2.1.0 log of a run that found nothing because of these errors.
+pub fn sarif_of_failure(errors: &[&str]) -> Value {
+    let told = errors.iter();
+    let told = told.map(|error| json!({ "level": "error", "message": { "text": error } }));
+    json!({
+        "$schema": SCHEMA,
+        "version": "2.1.0",
+        "runs": [{
+            "tool": { "driver": { "name": "sidegate", "version": env!("CARGO_PKG_VERSION") } },
+            "invocations": [{
+                "executionSuccessful": false,
+                "toolConfigurationNotifications": told.collect::<Vec<_>>(),
+            }],
+            "results": [],
         }],
     })
 }

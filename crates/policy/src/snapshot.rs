@@ -28,7 +28,7 @@ use crate::tables::Builder;
 use crate::tls::TlsServer;
 use crate::tokenrules::{TokenRule, token_rules};
 use crate::traffic::{Traffic, gateway_key};
-use crate::unmodelled::unmodelled;
+use crate::unmodelled::{self, unmodelled};
 use crate::vhosts::VirtualHosts;
 use crate::workloads::{ExposedPort, GatewayPods};
 
@@ -217,6 +217,7 @@ impl Snapshot {
             filter_warnings.extend(not_understood.iter().map(NotUnderstood::problem));
             // Told already, with the object it is in.
             not_understood.extend(builder.refused.take());
+            not_understood.extend(unmodelled::unread(cluster));
             let plain = chain_plan.tls.is_none() && chain_plan.bind.is_empty() && !opaque;
             let leads_here = |exposed: &&ExposedPort| plain && exposed.listener == port;
             for exposed in pods.ports.iter().filter(leads_here) {

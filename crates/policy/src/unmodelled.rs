@@ -1,8 +1,8 @@
 //! What Gateways and the settings of their proxies do to connections that is
-//! not decided here.
+//! not decided here, and objects in versions that are not read.
 
-use resources::Object;
 use resources::istio::Gateway;
+use resources::{Cluster, Object};
 
 use crate::opaque::{NotUnderstood, Scope};
 use crate::workloads::GatewayPods;
@@ -41,9 +41,48 @@ pub(crate) fn unmodelled(gateways: &[&Object<Gateway>], pods: &GatewayPods) -> V
     found
 }
 
+/// Objects in versions that are not read: a cluster that knows the version has a
+/// policy or a route more, for any listener.
+pub(crate) fn unread(cluster: &Cluster) -> Vec<NotUnderstood> {
+    let all = cluster.unread.iter().map(|unread| NotUnderstood {
+        object: unread.object.clone(),
+        source: unread.source.clone(),
+        place: "apiVersion".to_owned(),
+        why: format!("`{}`", unread.version),
+        scope: Scope::Listener,
+    });
+    all.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use crate::{Settings, Snapshot};
+
+    /// What is not read proves nothing, whichever pods it is for.
+    #[test]
+    fn versions_that_are_not_read() {
+        for (version, kind) in [
+            ("security.istio.io/v1alpha1", "AuthorizationPolicy"),
+            ("gateway.networking.k8s.io/v1alpha2", "HTTPRoute"),
+            ("networking.k8s.io/v1beta1", "Ingress"),
+            ("extensions/v1beta1", "Ingress"),
+        ] {
+            let yaml = format!(
+                "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {{name: g, namespace: a}}\n\
+                 spec: {{selector: {{istio: ingressgateway}}, servers: [{{port: {{number: 80, protocol: HTTP, name: http}}, hosts: ['*']}}]}}\n---\n\
+                 apiVersion: {version}\nkind: {kind}\nmetadata: {{name: x, namespace: b}}\n"
+            );
+            let cluster = resources::parse(&[("g.yaml".into(), yaml)]).unwrap();
+            let snapshot = Snapshot::compile(&cluster, &Settings::default()).unwrap();
+            let found: Vec<String> = snapshot
+                .not_understood()
+                .map(|(_, found)| found.to_string())
+                .collect();
+            let start = format!("g.yaml:6: {kind} b/x: apiVersion: `{version}`");
+            assert!(!found.is_empty(), "{kind}");
+            assert!(found.iter().all(|one| one.starts_with(&start)), "{found:?}");
+        }
+    }
 
     /// A Kubernetes Gateway that asks clients for certificates proves nothing.
     #[test]

@@ -7,6 +7,7 @@ use crate::core::{
 };
 use crate::error::LoadError;
 use crate::gateway_api::{GatewayClass, KubeGateway, ReferenceGrant, Route};
+use crate::ingress::{Ingress, IngressClass};
 use crate::istio::{
     AuthorizationPolicy, EnvoyFilter, Gateway, PeerAuthentication, RequestAuthentication, Sidecar,
     VirtualService, WasmPlugin,
@@ -41,6 +42,8 @@ pub struct Cluster {
     pub http_routes: Vec<Object<Route>>,
     pub grpc_routes: Vec<Object<Route>>,
     pub reference_grants: Vec<Object<ReferenceGrant>>,
+    pub ingress_classes: Vec<Object<IngressClass>>,
+    pub ingresses: Vec<Object<Ingress>>,
     pub authorization_policies: Vec<Object<AuthorizationPolicy>>,
     pub request_authentications: Vec<Object<RequestAuthentication>>,
     pub peer_authentications: Vec<Object<PeerAuthentication>>,
@@ -125,6 +128,8 @@ impl Cluster {
             + self.http_routes.len()
             + self.grpc_routes.len()
             + self.reference_grants.len()
+            + self.ingress_classes.len()
+            + self.ingresses.len()
             + self.authorization_policies.len()
             + self.request_authentications.len()
             + self.peer_authentications.len()

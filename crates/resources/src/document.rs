@@ -61,6 +61,7 @@ fn is_cluster_scoped(kind: &str) -> bool {
             | "ClusterServingRuntime"
             | "Profile"
             | "GatewayClass"
+            | "IngressClass"
             | "PersistentVolume"
             | "StorageClass"
     )

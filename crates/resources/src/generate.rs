@@ -1,6 +1,9 @@
 //! What KServe's and Knative's controllers make of an InferenceService, for
 //! YAML that does not hold it (KServe `ingress_reconciler.go`, 0.7 to 0.20;
-//! net-istio `virtual_service.go`, the same since 0.26).
+//! net-istio `virtual_service.go`, the same since 0.26). What Ingresses and
+//! routes of the Gateway API become is added last.
+
+mod standard;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,7 +45,10 @@ pub(crate) fn generate(cluster: &mut Cluster, errors: &mut Vec<LoadError>) {
             suffix: suffix(&service, cluster, release),
         };
         if generator.raw {
-            generator.raw_services(cluster);
+            if let Err(message) = generator.standard(cluster) {
+                let reference = service.reference();
+                errors.push(LoadError::new(&service.source, Some(&reference), message));
+            }
         } else {
             generator.services(cluster);
             if !cluster.ingress.disable_istio_virtual_host {
@@ -54,6 +60,7 @@ pub(crate) fn generate(cluster: &mut Cluster, errors: &mut Vec<LoadError>) {
         }
         generator.predictors(cluster);
     }
+    crate::ingress::ingresses(cluster);
     let parents = crate::attach::gateways(cluster);
     crate::kuberoutes::routes(cluster, &parents);
 }
@@ -232,25 +239,6 @@ impl Generator<'_> {
             };
             let name = self.revision(component, cluster);
             self.service_unless_there(cluster, name, revision);
-        }
-    }
-
-    /// Plain Services, around every gateway.
-    fn raw_services(&self, cluster: &mut Cluster) {
-        let mut names = vec![(self.name().to_owned(), self.front())];
-        names.extend(
-            self.components()
-                .map(|component| (self.component(component), component)),
-        );
-        for (name, component) in names {
-            let app = format!("isvc.{}", self.component(component));
-            let spec = Service {
-                kind: Some("ClusterIP".into()),
-                selector: BTreeMap::from([("app".to_owned(), app)]),
-                ports: vec![http_port(Some(8080))],
-                ..Service::default()
-            };
-            self.service_unless_there(cluster, name, spec);
         }
     }
 

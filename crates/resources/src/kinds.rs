@@ -25,6 +25,7 @@ const NETWORKING: &str = "networking.istio.io";
 const SECURITY: &str = "security.istio.io";
 const KSERVE: &str = "serving.kserve.io";
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
+const INGRESS: &str = "networking.k8s.io";
 const SIDEGATE: &str = "sidegate.dev";
 
 /// Adds one object to the cluster.
@@ -49,7 +50,8 @@ fn is_served(document: &Document) -> bool {
         NETWORKING => matches!(version, "v1alpha3" | "v1beta1" | "v1"),
         SECURITY => matches!(version, "v1beta1" | "v1"),
         KSERVE => version == "v1beta1",
-        "apps" => version == "v1",
+        "apps" | INGRESS => version == "v1",
+        "extensions" => document.kind != "Ingress",
         "discovery.k8s.io" => matches!(version, "v1" | "v1beta1"),
         "extensions.istio.io" => version == "v1alpha1",
         GATEWAY_API => match document.kind.as_str() {
@@ -124,6 +126,8 @@ fn read(cluster: &mut Cluster, document: &Document) -> Result<(), LoadError> {
         (GATEWAY_API, "HTTPRoute") => cluster.http_routes.push(spec(document)?),
         (GATEWAY_API, "GRPCRoute") => cluster.grpc_routes.push(spec(document)?),
         (GATEWAY_API, "ReferenceGrant") => cluster.reference_grants.push(spec(document)?),
+        (INGRESS, "IngressClass") => cluster.ingress_classes.push(spec(document)?),
+        (INGRESS, "Ingress") => cluster.ingresses.push(spec(document)?),
         ("kubeflow.org", "Profile") => cluster.profiles.push(spec(document)?),
         ("rbac.authorization.k8s.io", "RoleBinding") => {
             let binding = object(document, ())?;
@@ -150,6 +154,7 @@ fn is_read(group: &str, kind: &str) -> bool {
             "AuthorizationPolicy" | "RequestAuthentication" | "PeerAuthentication"
         ),
         KSERVE => kind == "InferenceService",
+        INGRESS | "extensions" => kind == "Ingress",
         GATEWAY_API => matches!(
             kind,
             "Gateway" | "HTTPRoute" | "GRPCRoute" | "ReferenceGrant"

@@ -40,6 +40,8 @@ pub struct Predictor {
     pub name: Option<String>,
     /// ServiceAccount of the predictor pod.
     pub service_account_name: Option<String>,
+    /// Time limit of a request, in seconds.
+    pub timeout: Option<i64>,
 }
 
 /// Model location and format.
@@ -117,6 +119,17 @@ pub struct IngressConfig {
     pub url_scheme: String,
     /// Models answer under the names of their components alone.
     pub disable_istio_virtual_host: bool,
+    /// Without Knative: HTTPRoutes instead of an Ingress.
+    pub enable_gateway_api: bool,
+    /// Gateway of those, `ns/name`.
+    pub kserve_ingress_gateway: String,
+    /// Class of Ingresses.
+    pub ingress_class_name: Option<String>,
+    /// Without Knative: neither Ingress nor HTTPRoute.
+    pub disable_ingress_creation: bool,
+    /// HTTPRoutes without time limits.
+    #[serde(rename = "disableHTTPRouteTimeout")]
+    pub disable_http_route_timeout: bool,
 }
 
 impl Default for IngressConfig {
@@ -132,6 +145,11 @@ impl Default for IngressConfig {
             additional_ingress_domains: Vec::new(),
             url_scheme: "http".into(),
             disable_istio_virtual_host: false,
+            enable_gateway_api: false,
+            kserve_ingress_gateway: String::new(),
+            ingress_class_name: None,
+            disable_ingress_creation: false,
+            disable_http_route_timeout: false,
         }
     }
 }

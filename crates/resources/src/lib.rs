@@ -14,6 +14,7 @@ mod endpoints;
 mod error;
 pub mod gateway_api;
 mod generate;
+pub mod ingress;
 pub mod intents;
 pub mod istio;
 mod kinds;

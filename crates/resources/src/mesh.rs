@@ -25,6 +25,30 @@ pub struct MeshConfig {
     pub enable_auto_mtls: Option<bool>,
     /// Default of `exportTo` for VirtualServices.
     pub default_virtual_service_export_to: Vec<String>,
+    /// Which Ingresses are read.
+    pub ingress_controller_mode: IngressControllerMode,
+    /// Class of Istio's Ingresses; `istio` if absent.
+    pub ingress_class: Option<String>,
+    /// Value of the label `istio` of the pods that serve Ingresses.
+    pub ingress_selector: String,
+    /// Their Service; the same value where the former is empty, unless it is
+    /// `istio-ingressgateway`.
+    pub ingress_service: String,
+}
+
+/// `meshConfig.ingressControllerMode`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum IngressControllerMode {
+    /// None; Istio takes it so.
+    Unspecified,
+    /// None.
+    Off,
+    /// Those of Istio's class, and those without a class.
+    Default,
+    /// Those of Istio's class.
+    #[default]
+    Strict,
 }
 
 /// `meshConfig.pathNormalization`.

@@ -59,7 +59,7 @@ pub fn urls(
     Ok(urls)
 }
 
-fn is_cluster_local(service: &Object<InferenceService>) -> bool {
+pub(crate) fn is_cluster_local(service: &Object<InferenceService>) -> bool {
     service
         .meta
         .labels
@@ -68,7 +68,12 @@ fn is_cluster_local(service: &Object<InferenceService>) -> bool {
 }
 
 /// The Go templates of `inferenceservice-config`: three fields, no functions.
-fn evaluate(template: &str, name: &str, namespace: &str, domain: &str) -> Result<String, String> {
+pub(crate) fn evaluate(
+    template: &str,
+    name: &str,
+    namespace: &str,
+    domain: &str,
+) -> Result<String, String> {
     let mut out = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once("{{") {

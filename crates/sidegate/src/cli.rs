@@ -55,6 +55,26 @@ pub(crate) enum Command {
     Report(ReportArgs),
 }
 
+impl Command {
+    /// The form of what it prints.
+    pub(crate) fn output(&self) -> VerifyOutput {
+        let output = match self {
+            Self::Verify(args) => return args.output,
+            Self::Up(args) => args.output,
+            Self::Explain(args) => args.output,
+            Self::Diff(args) => args.output,
+            Self::WhoReaches(args) => args.output,
+            Self::Fix(args) => args.output,
+            Self::Report(args) => args.output,
+            Self::Exec(_) | Self::Token(_) => Output::Text,
+        };
+        match output {
+            Output::Text => VerifyOutput::Text,
+            Output::Json => VerifyOutput::Json,
+        }
+    }
+}
+
 const REPORT_EXAMPLES: &str = "\
 Examples:
   sidegate report --example seed-blog-fix -o report.html
@@ -398,8 +418,11 @@ pub(crate) struct ReportArgs {
 pub(crate) struct DiffArgs {
     /// The configuration as it is, and as it will be (a file, a folder, several joined by commas,
     /// or `example:NAME`); one alone with a range of versions
-    #[arg(required = true, num_args = 1..=2, value_name = "OLD [NEW]")]
+    #[arg(required_unless_present = "example", num_args = 1..=2, value_name = "OLD [NEW]")]
     pub(crate) paths: Vec<PathBuf>,
+    /// A built-in example as the configuration that is, instead of OLD
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub(crate) example: Option<Example>,
     /// Istio version of both, or a range for an upgrade: 1.18..1.31
     #[arg(long, value_name = "VERSION[..VERSION]")]
     pub(crate) istio_version: Option<String>,

@@ -1,5 +1,6 @@
 //! `sidegate diff`: the requests that another configuration answers otherwise.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use ::verify::{Claim, Difference, Kind, Report, Verdict};
@@ -8,6 +9,7 @@ use resources::Cluster;
 use serde_json::{Value, json};
 
 use crate::cli::{DiffArgs, Output};
+use crate::inputs::example_name;
 use crate::intents;
 use crate::output::{self, BadInput};
 use crate::side::Side;
@@ -23,7 +25,15 @@ pub(crate) fn run(args: DiffArgs) -> anyhow::Result<ExitCode> {
         .istio_version
         .as_deref()
         .and_then(|v| v.split_once(".."));
-    let (old, new) = match (&*args.paths, range) {
+    let example = args
+        .example
+        .map(|name| format!("example:{}", example_name(name)));
+    let sides: Vec<PathBuf> = example
+        .map(PathBuf::from)
+        .into_iter()
+        .chain(args.paths)
+        .collect();
+    let (old, new) = match (&*sides, range) {
         ([one], Some((from, to))) => (Side::read(one, Some(from))?, Side::read(one, Some(to))?),
         ([old, new], Some((from, to))) => {
             (Side::read(old, Some(from))?, Side::read(new, Some(to))?)
@@ -31,6 +41,10 @@ pub(crate) fn run(args: DiffArgs) -> anyhow::Result<ExitCode> {
         ([old, new], None) => {
             let version = args.istio_version.as_deref();
             (Side::read(old, version)?, Side::read(new, version)?)
+        }
+        ([_, _, ..], _) => {
+            let why = "three configurations: expected one beside `--example`";
+            return Err(BadInput(vec![why.into()]).into());
         }
         _ => {
             return Err(BadInput(vec![

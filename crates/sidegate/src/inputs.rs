@@ -283,7 +283,7 @@ fn meant(file: &str) -> String {
     }
 }
 
-fn example_name(example: Example) -> &'static str {
+pub(crate) fn example_name(example: Example) -> &'static str {
     match example {
         Example::Seed => "seed",
         Example::SeedBroken => "seed-broken",

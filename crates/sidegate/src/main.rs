@@ -46,6 +46,7 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 3 } else { 0 });
         }
     };
+    let form = cli.command.output();
     let outcome = match cli.command {
         cli::Command::Up(args) => up::run(args),
         cli::Command::Exec(args) => exec::run(args),
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
     };
     outcome.unwrap_or_else(|error| {
         output::error(&error);
+        output::refused(&error, form);
         ExitCode::from(output::code(&error))
     })
 }

@@ -3,6 +3,10 @@
 use std::fmt;
 use std::io::{IsTerminal, Write};
 
+use serde_json::json;
+
+use crate::cli::VerifyOutput;
+
 /// Input that cannot be used: exit code 3.
 #[derive(Debug)]
 pub(crate) struct BadInput(pub(crate) Vec<String>);
@@ -46,6 +50,19 @@ pub(crate) fn error(error: &anyhow::Error) {
         }
         note(&Style::Error, last);
     }
+}
+
+/// Says the same on standard output to programs that wait for a document there.
+pub(crate) fn refused(error: &anyhow::Error, form: VerifyOutput) {
+    let text = format!("{error:#}");
+    let lines: Vec<&str> = text.lines().collect();
+    let value = match form {
+        VerifyOutput::Text => return,
+        VerifyOutput::Json => json!({ "errors": lines }),
+        VerifyOutput::Sarif => lint::sarif_of_failure(&lines),
+    };
+    // Nobody is left to tell when standard output is gone.
+    drop(data(&format!("{value:#}")));
 }
 
 /// Tone of a line on standard error.

@@ -221,3 +221,215 @@ fn the_namespace_of_a_profile() {
     let found = namespaces(format!("{profile}{own}"));
     assert_eq!(found, [("team-a".to_owned(), Default::default(), false)]);
 }
+
+const STANDARD: &str =
+    "metadata: {name: a, namespace: b, annotations: {serving.kserve.io/deploymentMode: Standard}}";
+
+fn with_ingress(settings: &str) -> String {
+    CONFIG.replace(
+        "\"ingressDomain\"",
+        &format!("{settings}, \"ingressDomain\""),
+    )
+}
+
+fn standard(config: &str, spec: &str, more: &str) -> Cluster {
+    let text = format!(
+        "{config}---\napiVersion: serving.kserve.io/v1beta1\nkind: InferenceService\n{STANDARD}\nspec: {spec}\n---\n{more}"
+    );
+    parse(&[("f".into(), text)]).unwrap()
+}
+
+/// `kube_ingress_reconciler.go`, whose hosts of transformer, predictor and
+/// explainer are mixed up from 0.11 on.
+#[test]
+fn the_ingress_of_a_standard_model() {
+    let all =
+        "{predictor: {sklearn: {}}, transformer: {containers: []}, explainer: {containers: []}}";
+    let explained = "{predictor: {sklearn: {}}, explainer: {containers: []}}";
+    let plain = "{predictor: {sklearn: {}}}";
+    for (version, spec, expected) in [
+        (
+            "0.20",
+            plain,
+            &[
+                "a.b.example.com → a-predictor",
+                "a-predictor.b.example.com → a-predictor",
+            ][..],
+        ),
+        (
+            "0.8",
+            plain,
+            &[
+                "a-b.example.com → a-predictor-default",
+                "a-predictor-default-b.example.com → a-predictor-default",
+            ],
+        ),
+        (
+            "0.20",
+            explained,
+            &[
+                "a.b.example.com → a-predictor",
+                "a-explainer.b.example.com → a-explainer",
+                "a-predictor.b.example.com → a-predictor",
+            ],
+        ),
+        (
+            "0.20",
+            all,
+            &[
+                "a-transformer.b.example.com → a-explainer",
+                "a.b.example.com → a-transformer",
+                "a-transformer.b.example.com → a-predictor",
+                "a-predictor.b.example.com → a-predictor",
+            ],
+        ),
+        (
+            "0.10",
+            all,
+            &[
+                "a-explainer-default.b.example.com → a-explainer-default",
+                "a.b.example.com → a-transformer-default",
+                "a-transformer-default.b.example.com → a-transformer-default",
+                "a-predictor-default.b.example.com → a-predictor-default",
+            ],
+        ),
+    ] {
+        let sidegate = format!(
+            "apiVersion: sidegate.dev/v1alpha1\nkind: Sidegate\nmetadata: {{name: s}}\nspec: {{kserveVersion: \"{version}\"}}\n"
+        );
+        let cluster = standard(
+            &with_ingress("\"ingressClassName\": \"istio\""),
+            spec,
+            &sidegate,
+        );
+        let [ingress] = &cluster.ingresses[..] else {
+            panic!("{:?}", cluster.ingresses)
+        };
+        let found: Vec<String> = ingress
+            .spec
+            .rules
+            .iter()
+            .map(|rule| {
+                let path = &rule.http.as_ref().unwrap().paths[0];
+                let to = path.backend.service.as_ref().unwrap();
+                assert_eq!((path.path.as_str(), to.port.number), ("/", 80));
+                format!("{} → {}", rule.host, to.name)
+            })
+            .collect();
+        assert_eq!(found, expected, "{version} {spec}");
+        assert!(cluster.http_routes.is_empty());
+        // The class came with 0.9.
+        assert_eq!(cluster.gateways.len(), usize::from(version != "0.8"));
+    }
+}
+
+#[test]
+fn what_keeps_a_standard_model_inside() {
+    let class = "\"ingressClassName\": \"istio\"";
+    let plain = "{predictor: {sklearn: {}}}";
+    let made = |config: &str, stop: &str| {
+        let text = format!(
+            "{config}---\napiVersion: serving.kserve.io/v1beta1\nkind: InferenceService\n{STANDARD}\nspec: {plain}\n"
+        );
+        let text = text.replace("annotations: {", &format!("{stop}annotations: {{"));
+        parse(&[("f".into(), text)]).unwrap().ingresses.len()
+    };
+    assert_eq!(made(&with_ingress(class), ""), 1);
+    assert_eq!(
+        made(
+            &with_ingress(&format!("{class}, \"disableIngressCreation\": true")),
+            ""
+        ),
+        0
+    );
+    assert_eq!(
+        made(
+            &with_ingress(class),
+            "labels: {networking.knative.dev/visibility: cluster-local}, "
+        ),
+        0
+    );
+    let domain = with_ingress(class).replace("\"example.com\"", "\"svc.cluster.local\"");
+    assert_eq!(made(&domain, ""), 0);
+    let stopped = format!("{CONFIG}---\napiVersion: serving.kserve.io/v1beta1\nkind: InferenceService\n{STANDARD}\nspec: {plain}\n")
+        .replace("annotations: {", "annotations: {serving.kserve.io/stop: \"true\", ");
+    assert!(
+        parse(&[("f".into(), stopped)])
+            .unwrap()
+            .ingresses
+            .is_empty()
+    );
+}
+
+/// `httproute_reconciler.go`.
+#[test]
+fn the_http_routes_of_a_standard_model() {
+    let config = with_ingress(
+        "\"enableGatewayApi\": true, \"kserveIngressGateway\": \"kserve/gw\", \"additionalIngressDomains\": [\"example.org\"]",
+    );
+    let spec = "{predictor: {timeout: 5, sklearn: {}}, explainer: {containers: []}}";
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: a-predictor, namespace: b}\nspec: {ports: [{name: http, port: 80}, {name: grpc-port, port: 9000}]}\n";
+    let cluster = standard(&config, spec, service);
+    assert!(cluster.ingresses.is_empty());
+    let found: Vec<(String, String, Vec<String>)> = cluster
+        .http_routes
+        .iter()
+        .map(|route| {
+            assert_eq!(
+                route.spec.parent_refs[0].namespace.as_deref(),
+                Some("kserve")
+            );
+            let rules = route.spec.rules.iter().flatten().map(|rule| {
+                let path = rule.matches[0].path.as_ref().unwrap();
+                let to = &rule.backend_refs[0];
+                format!(
+                    "{} → {}:{} {}",
+                    path.value.as_ref().unwrap(),
+                    to.name,
+                    to.port.unwrap(),
+                    rule.timeouts.request.as_ref().unwrap()
+                )
+            });
+            (
+                route.meta.name.clone(),
+                route.spec.hostnames.join(" "),
+                rules.collect(),
+            )
+        })
+        .collect();
+    let texts = |all: &[&str]| all.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+    let predict = [
+        r"^/inference\.GRPCInferenceService/.*$ → a-predictor:9000 5s",
+        "^/.*$ → a-predictor:80 5s",
+    ];
+    let expected = [
+        ("a-predictor", "a-predictor.b.example.com", texts(&predict)),
+        (
+            "a-explainer",
+            "a-explainer.b.example.com",
+            texts(&["^/.*$ → a-explainer:80 60s"]),
+        ),
+        (
+            "a",
+            "a.b.example.com a.b.example.org example.com",
+            texts(&[
+                r"^/v1/models/[\w-]+:explain$ → a-explainer:80 60s",
+                predict[0],
+                predict[1],
+                r"/serving/b/a(/v1/models/[\w-]+:explain)$ → a-explainer:80 60s",
+                "/serving/b/a/ → a-predictor:80 5s",
+            ]),
+        ),
+    ]
+    .map(|(name, hosts, rules)| (name.to_owned(), hosts.to_owned(), rules));
+    assert_eq!(found, expected);
+    let text = format!(
+        "{}---\napiVersion: serving.kserve.io/v1beta1\nkind: InferenceService\n{STANDARD}\nspec: {spec}\n",
+        with_ingress("\"enableGatewayApi\": true")
+    );
+    let errors = parse(&[("f".into(), text)]).unwrap_err().to_string();
+    assert!(
+        errors.contains("kserveIngressGateway: expected `namespace/name`, found ``"),
+        "{errors}"
+    );
+}

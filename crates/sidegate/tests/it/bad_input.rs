@@ -191,6 +191,40 @@ fn wrong_arguments_are_explained() {
     }
 }
 
+/// A program that reads standard output gets a document in any case.
+#[test]
+fn programs_are_told_what_is_wrong_in_their_form() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.yaml").display().to_string();
+    std::fs::write(&file, policy("  action: DENNY\n")).unwrap();
+    let twice = format!("{file},{file}");
+    for args in [
+        &["verify", &file][..],
+        &["fix", &file],
+        &["report", &file, "-o", "-"],
+        &["who-reaches", "platform", &file],
+        &["explain", &file, "GET", "http://a/"],
+        &["diff", &file, &twice],
+    ] {
+        let output = sidegate(&[args, &["--output", "json"]].concat());
+        assert_eq!(output.status.code(), Some(3), "{args:?}");
+        let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let told = value["errors"][0].as_str().unwrap();
+        assert!(
+            told.contains("spec.action: expected one of"),
+            "{args:?}: {told}"
+        );
+        assert!(stderr(&output).contains(told), "{args:?}");
+    }
+    let output = sidegate(&["verify", &file, "--output", "sarif"]);
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let run = &value["runs"][0];
+    assert_eq!(run["invocations"][0]["executionSuccessful"], false);
+    let told = &run["invocations"][0]["toolConfigurationNotifications"][0]["message"]["text"];
+    assert!(told.as_str().unwrap().contains("c.yaml:"), "{told}");
+    assert_eq!(run["results"], serde_json::json!([]));
+}
+
 /// What somebody who has just installed it may type.
 #[test]
 fn first_steps_that_go_wrong_say_where_to_go() {
@@ -444,7 +478,7 @@ fn what_is_wrong_has_a_file_a_line_and_a_field() {
         ),
         (
             policy("").replace("v1\n", "v1alpha9\n"),
-            0,
+            2,
             "10: AuthorizationPolicy ns/a: apiVersion: `security.istio.io/v1alpha9` is not a version that is read",
         ),
         (

@@ -125,7 +125,8 @@ fn diff_says_what_was_opened() {
     // The upgrade that lost the login filter.
     let upgrade = sidegate(&[
         "diff",
-        "example:seed-broken",
+        "--example",
+        "seed-broken",
         "--istio-version",
         "1.18..1.19",
     ]);
@@ -169,6 +170,44 @@ fn a_proposal_put_on_top_holds() {
                 stderr(&verified)
             );
         }
+    }
+}
+
+/// Clusters for which there is no whole answer get an honest one.
+#[test]
+fn what_cannot_be_mended_is_said() {
+    let platform = include_str!("../../../../examples/seed/cluster.yaml");
+    let (gateway, _) = platform.split_once("kind: EnvoyFilter").unwrap();
+    let (without_login, _) = gateway.rsplit_once("---").unwrap();
+    let on_gateway = |kind: &str, spec: &str| {
+        format!("---\n{kind}\nmetadata: {{name: x, namespace: istio-system}}\nspec: {spec}\n")
+    };
+    let lua = on_gateway(
+        "apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter",
+        "{workloadSelector: {labels: {istio: ingressgateway}}, configPatches: [{applyTo: HTTP_FILTER, match: {context: GATEWAY}, \
+         patch: {operation: INSERT_FIRST, value: {name: l, typed_config: {'@type': type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua, \
+         inlineCode: \"function envoy_on_request(h) h:headers():replace('kubeflow-userid', os.time()) end\"}}}}]}",
+    );
+    let missing = on_gateway(
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy",
+        "{action: CUSTOM, provider: {name: gone}, rules: [{}]}",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    for (more, code, expected) in [
+        ("", 0, "# With Istio alone: nothing to propose"),
+        (
+            &*lua,
+            2,
+            "# With Sidegate: nothing is broken, but not everything is proved.\n# These are not decided:",
+        ),
+        (&*missing, 0, "But critical C4: "),
+    ] {
+        let file = folder.path().join("c.yaml");
+        std::fs::write(&file, format!("{without_login}\n{more}")).unwrap();
+        let output = sidegate(&["fix", &file.display().to_string()]);
+        let text = stdout(&output);
+        assert!(text.contains(expected), "{text}{}", stderr(&output));
+        assert_eq!(output.status.code(), Some(code), "{text}");
     }
 }
 
