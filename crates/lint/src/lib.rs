@@ -4,6 +4,7 @@
 //! Pure: resources in, findings out. Each lint is one small function.
 
 mod context;
+mod destinations;
 mod filters;
 mod finding;
 mod hosts;
@@ -38,6 +39,7 @@ pub fn lint(cluster: &Cluster, snapshot: &Snapshot) -> Vec<Finding> {
         sources::lints,
         tokens::lints,
         routes::lints,
+        destinations::lints,
         secrets::lints,
     ] {
         lints(&context, &mut found);

@@ -350,6 +350,25 @@ fn virtual_services() {
         &two("prefix: /", "prefix: /a"),
         &two("prefix: /a", "prefix: /"),
     );
+    let leads = |host: &str| {
+        route(&format!(
+            "{on}, http: [{{route: [{{destination: {{host: {host}}}}}]}}]"
+        ))
+    };
+    let there = object("Service", "", "apps", "ports: [{port: 80}]").replace("/v1\n", "v1\n");
+    for host in ["x", "x.apps.svc.cluster.local", "x.apps", "x.example.com"] {
+        // A short name with a namespace is none to Istio.
+        let near = match host {
+            "x" | "x.apps.svc.cluster.local" => leads(host) + &there,
+            other => {
+                let hosts = format!(
+                    "hosts: [{other}], ports: [{{number: 80, name: http, protocol: HTTP}}], resolution: DNS"
+                );
+                leads(host) + &object("ServiceEntry", "networking.istio.io", "apps", &hosts)
+            }
+        };
+        check("R7", &leads(host), &near);
+    }
     check(
         "R2",
         &two("prefix: /a", "prefix: /a/b"),
