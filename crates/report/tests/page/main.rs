@@ -256,10 +256,25 @@ fn many_routes_are_still_a_page() {
         policies: 60,
         ..testkit::Synthetic::default()
     };
-    let (html, _) = page(&[&size.yaml()]);
+    let (html, report) = page(&[&size.yaml()]);
     assert!(html.len() < 2_000_000, "{}", html.len());
     let document = check(&html);
     assert!(document.all("tr").count() >= 500);
+    // Three ways of each claim at a glance, the others on demand.
+    let ways = |claim| {
+        report
+            .findings
+            .iter()
+            .filter(move |f| f.claim == claim)
+            .count()
+    };
+    let many = report
+        .claims
+        .iter()
+        .filter(|claim| ways((*claim).clone()) > 4)
+        .count();
+    assert!(many > 0);
+    assert_eq!(html.matches("<details class=\"rest\">").count(), many);
     // Drawn by group: a picture, not a list.
     let drawn = document.all("rect").count();
     assert!((10..=80).contains(&drawn), "{drawn}");
