@@ -1,5 +1,6 @@
 //! One listener: its rules by step, its virtual hosts by name.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -37,6 +38,9 @@ pub(crate) struct ListenerPart<'s> {
     /// Headers that routes may see otherwise once tokens were looked at: those
     /// that tokens are in, and those that filters change.
     pub(crate) changing: Vec<String>,
+    /// A step has the route chosen anew.
+    pub(crate) chooses_again: bool,
+    verified: OnceCell<Verified>,
 }
 
 /// Requests with a token that verifies.
@@ -177,6 +181,11 @@ impl<'s> ListenerPart<'s> {
             .iter()
             .position(|step| matches!(step, StepView::Tokens))
             .unwrap_or(usize::MAX);
+        let chooses_again = |step: &StepView<'_>| match step {
+            StepView::Headers { chooses_again, .. } => *chooses_again,
+            _ => false,
+        };
+        let chooses_again = bare.iter().any(chooses_again);
         let known = engine.universe.tokens.known(&mut engine.sets);
         let mut steps = Vec::new();
         for (index, step) in bare.into_iter().enumerate() {
@@ -285,11 +294,20 @@ impl<'s> ListenerPart<'s> {
             known,
             changing,
             steps,
+            chooses_again,
+            verified: OnceCell::new(),
         }
     }
 
     /// Requests with a token that verifies here, and is refused by nobody.
     pub(crate) fn verified(&self, engine: &mut Engine, enforces: bool) -> Verified {
+        let known = self
+            .verified
+            .get_or_init(|| self.verifying(engine, enforces));
+        *known
+    }
+
+    fn verifying(&self, engine: &mut Engine, enforces: bool) -> Verified {
         let (universe, sets) = (&engine.universe, &mut engine.sets);
         let refused = sets.or(self.tokens.refused, self.tokens.forbidden);
         if enforces && universe.callers.tokens {

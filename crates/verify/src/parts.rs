@@ -95,7 +95,7 @@ impl<'s> Analysis<'s> {
             return Some(known.clone());
         }
         let part = self.listener(listener)?;
-        if host.is_some_and(|host| part.view.may_choose_another(host)) {
+        if part.chooses_again && host.is_some_and(|host| part.view.may_choose_another(host)) {
             engine.give_up(format!(
                 "a filter on {} changes headers and has the route chosen anew, and routes of `{name}` look at headers that may have changed by then",
                 part.view.describe()

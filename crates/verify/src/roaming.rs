@@ -54,7 +54,7 @@ impl Sight {
                 if before.is_empty() {
                     return Some(Self::Behind);
                 }
-                match (name.ends_with(&before.to_ascii_lowercase()), has_colon) {
+                match (ends_with(name, before), has_colon) {
                     (true, _) => Self::Ending,
                     (false, true) => Self::Never,
                     (false, false) => Self::Behind,
@@ -80,6 +80,13 @@ impl Sight {
         let spelled = matches!(found, Self::Ending | Self::Exact(_) | Self::Prefix(_));
         (fold || !spelled).then_some(found)
     }
+}
+
+/// Whether a text ends so, in any case.
+fn ends_with(text: &str, end: &str) -> bool {
+    let start = text.len().checked_sub(end.len());
+    let rest = start.and_then(|start| text.as_bytes().get(start..));
+    rest.is_some_and(|rest| rest.eq_ignore_ascii_case(end.as_bytes()))
 }
 
 /// What virtual hosts of a listener have in common that share classes of
@@ -174,7 +181,92 @@ impl Kindred {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::Analysis;
     use crate::language::holds_for;
+
+    /// Two hosts with a rule on `host:8080`, one of each kind that is seen
+    /// otherwise by a rule about any host, and the rest.
+    #[test]
+    fn hosts_share_that_are_seen_alike_and_no_others() {
+        let hosts = [
+            "a.test",
+            "b.test",
+            "c.test",
+            "d.test",
+            "app.test",
+            "x.team.test",
+            "e.test",
+            "*.w.test",
+        ];
+        let rules = [
+            "hosts: ['*.team.test']",
+            "hosts: ['app*']",
+            "notHosts: ['e.test']",
+            "hosts: ['c.test:8080', 'd.test:8080'], paths: ['/own']",
+        ];
+        let mut text = "
+apiVersion: v1
+kind: Service
+metadata: {name: gw, namespace: istio-system}
+spec: {selector: {app: gw}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: app, namespace: istio-system}
+spec: {selector: {app: app}, ports: [{port: 80}]}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: gw, namespace: istio-system}
+spec: {selector: {app: gw}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]}
+"
+        .to_owned();
+        for (number, host) in hosts.iter().enumerate() {
+            text.push_str(&format!(
+                "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: v{number}, namespace: istio-system}}\n\
+                 spec: {{hosts: ['{host}'], gateways: [gw], http: [{{route: [{{destination: {{host: app}}}}]}}]}}\n"
+            ));
+        }
+        for (number, rule) in rules.iter().enumerate() {
+            text.push_str(&format!(
+                "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: p{number}, namespace: istio-system}}\n\
+                 spec: {{selector: {{matchLabels: {{app: gw}}}}, action: DENY, rules: [{{to: [{{operation: {{{rule}}}}}]}}]}}\n"
+            ));
+        }
+        let cluster = resources::parse_layers(&[vec![("test.yaml".into(), text)]]).unwrap();
+        let snapshot = policy::Snapshot::compile(&cluster, &policy::Settings::default()).unwrap();
+        let mut engine = Engine::new(&[&snapshot]);
+        let analysis = Analysis::new(&mut engine, &snapshot);
+        let at = &analysis.listeners[0];
+        let likeness = |name: &str| {
+            let host = at.hosts().into_iter().find(|host| host.name() == name);
+            Likeness::of(at, host.unwrap())
+        };
+        let alike = |one: &str, other: &str| likeness(one) == likeness(other);
+        assert!(likeness("*.w.test").is_none());
+        assert!(alike("a.test", "b.test") && alike("c.test", "d.test"));
+        let different = ["a.test", "c.test", "app.test", "x.team.test", "e.test"];
+        for (index, one) in different.iter().enumerate() {
+            assert!(likeness(one).is_some(), "{one}");
+            for other in &different[index + 1..] {
+                assert!(!alike(one, other), "{one} and {other}");
+            }
+        }
+        let mut ground = |name: &str| {
+            let host = at.hosts().into_iter().find(|host| host.name() == name);
+            let part = analysis.host(&mut engine, 0, host.unwrap()).unwrap();
+            let ordinary = part.authorities.first().cloned();
+            assert_eq!(ordinary.as_deref(), Some(name));
+            Rc::clone(&part.ground)
+        };
+        let (a, b, c, d) = (
+            ground("a.test"),
+            ground("b.test"),
+            ground("c.test"),
+            ground("d.test"),
+        );
+        assert!(Rc::ptr_eq(&a, &b) && Rc::ptr_eq(&c, &d) && !Rc::ptr_eq(&a, &c));
+    }
 
     /// What is said of a test is what it says of authorities: those with the
     /// same behind the name are treated alike, and as other names that are seen
