@@ -10,6 +10,7 @@ mod cache;
 mod conformance;
 mod deny;
 mod fuzz;
+mod models;
 mod oracle;
 mod schemas;
 mod shell;
@@ -37,7 +38,8 @@ Commands:
                Compare with Istio's control plane and Envoy (docs/conformance.md)
   record       Write down anew what Istio and Envoy answer under the policies of
                Istio's own test data, and which fields its objects have
-               (--check: compare with what is written; --schemas: the fields alone)
+               (--check: compare with what is written; --schemas: the fields alone;
+               --models: instead, models by real scikit-learn, docs/models.md)
   fuzz TARGET  Throw made-up input at `configuration` (YAML to Snapshot), `decide`
                or `matchers` (--minutes N, --seed S, --only NUMBER)
   bench        Measure beside KServe's Python server, and write
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         }
         ["record"] => record(false),
         ["record", "--check"] => record(true),
+        ["record", "--models"] => models::record().map(|_| ()),
         ["record", "--schemas"] => schemas::record(false).map(|_| ()),
         ["oracle", rest @ ..] => oracle::run(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),

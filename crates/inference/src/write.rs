@@ -104,11 +104,11 @@ impl Style {
     /// Appends what a model said, tables as lists of rows.
     pub(crate) fn nested(self, output: &Output, labels: Option<&Labels>, out: &mut Vec<u8>) {
         match output {
-            Output::Table { values, columns } => {
-                self.list(values.chunks_exact((*columns).max(1)), out, |row, out| {
-                    self.list(row, out, |value, out| self.float(*value, out));
-                })
-            }
+            Output::Table {
+                values, columns, ..
+            } => self.list(values.chunks_exact((*columns).max(1)), out, |row, out| {
+                self.list(row, out, |value, out| self.float(*value, out));
+            }),
             _ => self.flat(output, labels, out),
         }
     }
@@ -124,7 +124,7 @@ impl Style {
                     out.extend_from_slice(itoa::Buffer::new().format(*class).as_bytes())
                 });
             }
-            (Output::Values(values) | Output::Table { values, .. }, _) => {
+            (Output::Values(values, _) | Output::Table { values, .. }, _) => {
                 self.list(values, out, |value, out| self.float(*value, out));
             }
         }

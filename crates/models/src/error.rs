@@ -18,7 +18,9 @@ pub enum LoadError {
         what: String,
     },
     /// A compression that is not supported.
-    #[error("the file is compressed with {name}: expected no compression, zlib, gzip or bz2")]
+    #[error(
+        "the file is compressed with {name}: expected no compression, zlib, gzip, bz2, xz, lzma or lz4"
+    )]
     Compression {
         /// The compression found.
         name: &'static str,
@@ -109,6 +111,52 @@ pub enum InputError {
         /// numpy's name of the estimator's arithmetic.
         dtype: &'static str,
     },
+    /// Text where a number is expected.
+    #[error("could not convert string to float: '{text}'")]
+    Text {
+        /// The beginning of the text.
+        text: String,
+    },
+    /// A category that the encoder was not fitted with and is not to ignore.
+    #[error("Found unknown categories [{category}] in column {column} during transform")]
+    Category {
+        /// The category, as Python shows it.
+        category: String,
+        /// Column, from 0.
+        column: usize,
+    },
+    /// A column that the model knows by name is not there.
+    #[error("columns are missing: {{'{column}'}}")]
+    Column {
+        /// Its name.
+        column: String,
+    },
+    /// Numbers or a table where a text for each row is expected.
+    #[error("{estimator} expects one text for each row")]
+    NotTexts {
+        /// Short class name of the estimator that checks.
+        estimator: String,
+    },
+    /// The result of steps is no table of numbers.
+    #[error("the result of {estimator} is not of numbers alone")]
+    NotNumbers {
+        /// Short class name.
+        estimator: String,
+    },
+    /// A value outside of what an estimator is defined for.
+    #[error("{estimator} does not take {what}")]
+    Domain {
+        /// Short class name.
+        estimator: String,
+        /// The value.
+        what: String,
+    },
+    /// Sparse rows that would not fit in memory when spread out.
+    #[error("the rows are too many to be spread out in memory: send fewer at once")]
+    TooLarge,
+    /// A prediction was asked of a model that only transforms.
+    #[error("the model ends in a transformer: it has no predict")]
+    NoPrediction,
     /// Probabilities were asked of a model that has none.
     #[error("{estimator} has no predict_proba")]
     NoProbabilities {

@@ -60,3 +60,28 @@ impl Labels {
         }
     }
 }
+
+impl Labels {
+    /// Where the class at `index` of `other` is among these.
+    pub(crate) fn position(&self, other: &Self, index: usize) -> Option<usize> {
+        match (self, other) {
+            (Self::Strings(these), Self::Strings(those)) => {
+                let wanted = those.get(index)?;
+                these.iter().position(|label| label == wanted)
+            }
+            _ => {
+                let wanted = other.number(index)?;
+                (0..self.len()).find(|place| self.number(*place) == Some(wanted))
+            }
+        }
+    }
+
+    fn number(&self, index: usize) -> Option<f64> {
+        match self {
+            Self::Integers(values, _) => values.get(index).map(|value| *value as f64),
+            Self::Floats(values) => values.get(index).copied(),
+            Self::Booleans(values) => values.get(index).map(|truth| f64::from(u8::from(*truth))),
+            Self::Strings(_) => None,
+        }
+    }
+}

@@ -8,7 +8,9 @@
 //! There is no input or output here beyond bytes in.
 
 mod container;
+mod data;
 mod error;
+mod flow;
 mod kernels;
 mod labels;
 mod limits;
@@ -16,12 +18,16 @@ mod matrix;
 mod pickle;
 mod predictor;
 mod sklearn;
+mod sparse;
+mod table;
 
+pub use data::Input;
 pub use error::{InputError, LoadError};
 pub use labels::{IntegerType, Labels};
 pub use limits::Limits;
 pub use matrix::{Matrix, Precision};
 pub use predictor::{About, Output, Predictor};
+pub use table::{Cell, Column, Table};
 
 /// Reads a pickle or joblib file, compressed or not, and compiles the estimator in it.
 ///

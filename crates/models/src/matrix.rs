@@ -61,3 +61,11 @@ impl Matrix {
         self.data.chunks_exact(self.columns.max(1))
     }
 }
+
+/// A value as an array of this precision stores it.
+pub(crate) fn round(value: f64, precision: Precision) -> f64 {
+    match precision {
+        Precision::Double => value,
+        Precision::Single => f64::from(value as f32),
+    }
+}

@@ -1,9 +1,9 @@
 //! A compiled model.
 
-use crate::kernels::{Model, Scaler};
+use crate::data::{Data, Input};
+use crate::flow::Flow;
 use crate::labels::Labels;
 use crate::{InputError, Matrix, Precision};
-use std::borrow::Cow;
 
 /// What a model file says about its model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct About {
     pub estimator: String,
     /// The version of scikit-learn that wrote the file.
     pub sklearn_version: Option<String>,
-    /// The number of columns that the model expects.
+    /// The number of columns that the model expects; 1 for a model of texts.
     pub features: usize,
     /// The names of the columns, if the model was fitted on named ones.
     pub feature_names: Option<Vec<String>>,
@@ -26,13 +26,15 @@ pub enum Output {
     /// The class of each row, as an index into [`Predictor::classes`].
     Classes(Vec<u32>),
     /// One number for each row.
-    Values(Vec<f64>),
+    Values(Vec<f64>, Precision),
     /// A matrix with one row for each row, such as one probability for each class.
     Table {
         /// The values in row-major order.
         values: Vec<f64>,
         /// Values in a row.
         columns: usize,
+        /// Whether the values are of single precision.
+        precision: Precision,
     },
 }
 
@@ -41,24 +43,12 @@ pub enum Output {
 #[derive(Debug, Clone)]
 pub struct Predictor {
     about: About,
-    steps: Vec<Scaler>,
-    model: Model,
-    classes: Option<Labels>,
+    flow: Flow,
 }
 
 impl Predictor {
-    pub(crate) fn new(
-        about: About,
-        steps: Vec<Scaler>,
-        model: Model,
-        classes: Option<Labels>,
-    ) -> Self {
-        Self {
-            about,
-            steps,
-            model,
-            classes,
-        }
+    pub(crate) fn new(about: About, flow: Flow) -> Self {
+        Self { about, flow }
     }
 
     /// What the file says about the model.
@@ -71,41 +61,39 @@ impl Predictor {
         self.about.features
     }
 
-    /// The classes of a classifier.
+    /// The classes of a classifier, the numbers of clusters.
     pub fn classes(&self) -> Option<&Labels> {
-        self.classes.as_ref()
+        self.flow.classes()
     }
 
-    /// The class (of a classifier) or value (of a regressor) of each row.
+    /// Whether the model predicts: a pipeline may end in a transformer.
+    pub fn predicts(&self) -> bool {
+        self.flow.last.is_some()
+    }
+
+    /// The class (of a classifier) or values (of a regressor) of each row.
     ///
     /// # Errors
-    /// Rows that the model does not take.
-    pub fn predict(&self, rows: &Matrix) -> Result<Output, InputError> {
-        let rows = self.prepare(rows)?;
-        Ok(match self.classes {
-            Some(_) => Output::Classes(self.model.classify(&rows)),
-            None => Output::Values(self.model.regress(&rows)),
-        })
+    /// Rows that the model does not take, or a model that only transforms.
+    pub fn predict<'i>(&self, rows: impl Into<Input<'i>>) -> Result<Output, InputError> {
+        self.flow.predict(rows.into().into())
     }
 
     /// Whether the model has probabilities: an SVC only has them if it was fitted with `probability=True`.
     pub fn has_probabilities(&self) -> bool {
-        self.classes.is_some() && self.model.has_probabilities()
+        self.classes().is_some() && self.flow.has_probabilities()
     }
 
     /// The probability of each class for each row.
     ///
     /// # Errors
     /// Rows that the model does not take, or a model without probabilities.
-    pub fn predict_proba(&self, rows: &Matrix) -> Result<Output, InputError> {
-        match &self.classes {
-            Some(classes) if self.model.has_probabilities() => {
-                let values = self.model.probabilities(self.prepare(rows)?.as_ref());
-                Ok(Output::Table {
-                    values,
-                    columns: classes.len(),
-                })
-            }
+    pub fn predict_proba<'i>(&self, rows: impl Into<Input<'i>>) -> Result<Output, InputError> {
+        match self.classes() {
+            Some(_) if self.flow.has_probabilities() => self
+                .flow
+                .probabilities(rows.into().into())
+                .map(Output::from),
             _ => Err(InputError::NoProbabilities {
                 estimator: self.about.estimator.clone(),
             }),
@@ -117,81 +105,27 @@ impl Predictor {
     ///
     /// # Errors
     /// Rows that the model does not take.
-    pub fn decision_function(&self, rows: &Matrix) -> Result<Option<Output>, InputError> {
-        let rows = self.prepare(rows)?;
-        Ok(self
-            .model
-            .decisions(&rows)
-            .map(|(values, columns)| match columns {
-                1 => Output::Values(values),
-                _ => Output::Table { values, columns },
-            }))
+    pub fn decision_function<'i>(
+        &self,
+        rows: impl Into<Input<'i>>,
+    ) -> Result<Option<Output>, InputError> {
+        let decisions = self.flow.decisions(rows.into().into())?;
+        Ok(decisions.map(|decisions| match decisions.columns {
+            1 => Output::Values(decisions.values, decisions.precision),
+            _ => decisions.into(),
+        }))
     }
 
-    /// Checks the rows and takes them through the steps before the model.
-    fn prepare<'m>(&self, rows: &'m Matrix) -> Result<Cow<'m, Matrix>, InputError> {
-        let estimator = || self.about.estimator.clone();
-        if rows.rows() == 0 {
-            return Err(InputError::Empty {
-                columns: rows.columns(),
-                estimator: estimator(),
-            });
-        }
-        if rows.columns() != self.about.features {
-            return Err(InputError::Features {
-                found: rows.columns(),
-                expected: self.about.features,
-                estimator: estimator(),
-            });
-        }
-        let mut rows = Cow::Borrowed(rows);
-        for step in &self.steps {
-            check(&rows, rows.precision() == Precision::Single, |_, _| None)?;
-            step.apply(rows.to_mut());
-        }
-        let domain = self.model.domain();
-        check(&rows, domain.single, |row, column| {
-            (!domain.missing).then(|| InputError::Missing {
-                row,
-                column,
-                estimator: estimator(),
-            })
-        })?;
-        Ok(rows)
-    }
-}
-
-/// Refuses values that are infinite, in single precision if that is what the estimator computes in, and missing ones as
-/// `missing` says.
-fn check(
-    rows: &Matrix,
-    single: bool,
-    missing: impl Fn(usize, usize) -> Option<InputError>,
-) -> Result<(), InputError> {
-    let finite = |value: f64| {
-        if single {
-            (value as f32).is_finite()
-        } else {
-            value.is_finite()
-        }
-    };
-    if rows.values().iter().all(|value| finite(*value)) {
-        return Ok(());
-    }
-    for (row, values) in rows.iter().enumerate() {
-        for (column, value) in values.iter().enumerate() {
-            if value.is_nan() {
-                if let Some(error) = missing(row, column) {
-                    return Err(error);
-                }
-            } else if !finite(*value) {
-                return Err(InputError::Infinite {
-                    row,
-                    column,
-                    dtype: if single { "float32" } else { "float64" },
-                });
-            }
+    /// What the steps make of rows, for a pipeline that ends in a transformer.
+    ///
+    /// # Errors
+    /// Rows that a step does not take, or a result that is too large or holds text.
+    pub fn transform<'i>(&self, rows: impl Into<Input<'i>>) -> Result<Matrix, InputError> {
+        match self.flow.run(rows.into().into())? {
+            Data::Rows(rows) => rows.dense().map(std::borrow::Cow::into_owned),
+            Data::Table(_) => Err(InputError::NotNumbers {
+                estimator: self.about.estimator.clone(),
+            }),
         }
     }
-    Ok(())
 }

@@ -9,7 +9,7 @@ use crate::write::Style;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
-use models::{IntegerType, Labels, Output};
+use models::{IntegerType, Labels, Output, Precision};
 
 /// The name of the only output, as KServe has it.
 const OUTPUT: &str = "output-0";
@@ -150,14 +150,23 @@ impl Writer<'_> {
 fn shape(output: &Output) -> Vec<usize> {
     match output {
         Output::Classes(classes) => vec![classes.len()],
-        Output::Values(values) => vec![values.len()],
-        Output::Table { values, columns } => vec![values.len() / (*columns).max(1), *columns],
+        Output::Values(values, _) => vec![values.len()],
+        Output::Table {
+            values, columns, ..
+        } => vec![values.len() / (*columns).max(1), *columns],
     }
 }
 
 fn datatype(output: &Output, labels: Option<&Labels>) -> &'static str {
     let (Output::Classes(_), Some(labels)) = (output, labels) else {
-        return "FP64";
+        return match output {
+            Output::Values(_, Precision::Single)
+            | Output::Table {
+                precision: Precision::Single,
+                ..
+            } => "FP32",
+            _ => "FP64",
+        };
     };
     match labels {
         Labels::Integers(_, kind) => match kind {
@@ -179,10 +188,21 @@ fn datatype(output: &Output, labels: Option<&Labels>) -> &'static str {
 /// Little-endian values; text is preceded by its length in four bytes.
 fn raw(output: &Output, labels: Option<&Labels>, out: &mut Vec<u8>) {
     let (classes, labels) = match (output, labels) {
-        (Output::Values(values) | Output::Table { values, .. }, _) => {
-            values
-                .iter()
-                .for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
+        (
+            Output::Values(values, precision)
+            | Output::Table {
+                values, precision, ..
+            },
+            _,
+        ) => {
+            match precision {
+                Precision::Double => values
+                    .iter()
+                    .for_each(|value| out.extend_from_slice(&value.to_le_bytes())),
+                Precision::Single => values
+                    .iter()
+                    .for_each(|value| out.extend_from_slice(&(*value as f32).to_le_bytes())),
+            }
             return;
         }
         (Output::Classes(_), None) => return,

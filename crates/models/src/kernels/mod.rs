@@ -1,92 +1,18 @@
 //! Compiled estimators. Everything was validated when they were made, so that predicting cannot fail.
 
+mod distance;
 mod dot;
-mod logistic;
-mod scaler;
+mod histogram;
+mod linear;
 mod svc;
 mod trees;
 
+pub(crate) use distance::Metric;
 pub(crate) use dot::Rounding;
-pub(crate) use logistic::{Link, Logistic};
-pub(crate) use scaler::Scaler;
-pub(crate) use svc::{Kernel, Platt, Svc, SvcParts};
-pub(crate) use trees::{RawTree, Trees, TreesKind};
-
-use crate::Matrix;
-
-/// The estimator at the end of a pipeline.
-#[derive(Debug, Clone)]
-pub(crate) enum Model {
-    Svc(Svc),
-    Logistic(Logistic),
-    Trees(Trees),
-}
-
-/// Which values an estimator takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Domain {
-    pub(crate) missing: bool,
-    /// Whether the estimator rounds its input to single precision.
-    pub(crate) single: bool,
-}
-
-impl Model {
-    pub(crate) fn domain(&self) -> Domain {
-        match self {
-            Self::Svc(_) | Self::Logistic(_) => Domain {
-                missing: false,
-                single: false,
-            },
-            Self::Trees(trees) => Domain {
-                missing: trees.takes_missing(),
-                single: true,
-            },
-        }
-    }
-
-    /// The index of the class of each row; empty for a regressor.
-    pub(crate) fn classify(&self, rows: &Matrix) -> Vec<u32> {
-        match self {
-            Self::Svc(svc) => svc.classify(rows),
-            Self::Logistic(logistic) => logistic.classify(rows),
-            Self::Trees(trees) => trees.classify(rows),
-        }
-    }
-
-    /// The value of each row; empty for a classifier.
-    pub(crate) fn regress(&self, rows: &Matrix) -> Vec<f64> {
-        match self {
-            Self::Svc(_) | Self::Logistic(_) => Vec::new(),
-            Self::Trees(trees) => trees.regress(rows),
-        }
-    }
-
-    pub(crate) fn has_probabilities(&self) -> bool {
-        match self {
-            Self::Svc(svc) => svc.has_probabilities(),
-            Self::Logistic(_) => true,
-            Self::Trees(trees) => trees.is_classifier(),
-        }
-    }
-
-    /// One probability for each class, row by row.
-    pub(crate) fn probabilities(&self, rows: &Matrix) -> Vec<f64> {
-        match self {
-            Self::Svc(svc) => svc.probabilities(rows),
-            Self::Logistic(logistic) => logistic.probabilities(rows),
-            Self::Trees(trees) => trees.probabilities(rows),
-        }
-    }
-
-    /// The decision function and its columns; `None` where scikit-learn has none.
-    pub(crate) fn decisions(&self, rows: &Matrix) -> Option<(Vec<f64>, usize)> {
-        match self {
-            Self::Svc(svc) => Some(svc.decision_function(rows)),
-            Self::Logistic(logistic) => Some(logistic.decision_function(rows)),
-            Self::Trees(_) => None,
-        }
-    }
-}
+pub(crate) use histogram::{Categories, HistogramNode, HistogramTree, Test};
+pub(crate) use linear::Linear;
+pub(crate) use svc::{Kernel, KernelFunction, Platt, Svc, SvcParts};
+pub(crate) use trees::{RawTree, Trees, to_single};
 
 /// The index of the first largest value, as numpy's `argmax` on values without NaN.
 pub(crate) fn argmax(values: impl IntoIterator<Item = f64>) -> u32 {
@@ -99,8 +25,14 @@ pub(crate) fn argmax(values: impl IntoIterator<Item = f64>) -> u32 {
     best.0
 }
 
-/// `ndarray.sum` of a short row: in turn below 8 values, else in 8 running sums (numpy's pairwise sum up to 128).
+/// `ndarray.sum` of a row: in turn below 8 values, in 8 running sums up to 128, else the sum of two halves (numpy's
+/// `pairwise_sum`).
 pub(crate) fn sum(values: &[f64]) -> f64 {
+    if values.len() > 128 {
+        let half = values.len() / 2;
+        let (low, high) = values.split_at(half - half % 8);
+        return sum(low) + sum(high);
+    }
     let (lanes, rest) = values.as_chunks::<8>();
     let Some((first, others)) = lanes.split_first() else {
         return values.iter().sum();
@@ -116,4 +48,55 @@ pub(crate) fn sum(values: &[f64]) -> f64 {
         .fold(((a + b) + (c + d)) + ((e + f) + (g + h)), |sum, value| {
             sum + value
         })
+}
+
+/// `scipy.special.logsumexp` of a row.
+pub(crate) fn log_sum_exp(values: &[f64]) -> f64 {
+    let largest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let exponentials: Vec<f64> = values.iter().map(|value| (value - largest).exp()).collect();
+    sum(&exponentials).ln() + largest
+}
+
+/// `scipy.special.expit`.
+pub(crate) fn expit(value: f64) -> f64 {
+    1.0 / (1.0 + (-value).exp())
+}
+
+/// `sklearn.utils.extmath.softmax` of one row.
+pub(crate) fn softmax(values: &mut [f64]) {
+    let largest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    values
+        .iter_mut()
+        .for_each(|value| *value = (*value - largest).exp());
+    let total = sum(values);
+    values.iter_mut().for_each(|value| *value /= total);
+}
+
+/// Divides the values of a row by their sum.
+pub(crate) fn normalise(values: &mut [f64]) {
+    let total = sum(values);
+    values.iter_mut().for_each(|value| *value /= total);
+}
+
+/// `numpy.interp` at one value, over growing `x`.
+pub(crate) fn interpolate(value: f64, x: &[f64], y: &[f64]) -> f64 {
+    if value.is_nan() {
+        return value;
+    }
+    let above = x.partition_point(|x| *x <= value);
+    let at = |values: &[f64], index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+    let Some(below) = above.checked_sub(1) else {
+        return at(y, 0);
+    };
+    let (x0, y0) = (at(x, below), at(y, below));
+    if above >= x.len() || x0 == value {
+        return y0;
+    }
+    let slope = (at(y, above) - y0) / (at(x, above) - x0);
+    let result = slope * (value - x0) + y0;
+    if result.is_nan() {
+        slope * (value - at(x, above)) + at(y, above)
+    } else {
+        result
+    }
 }

@@ -3,7 +3,7 @@
 
 use super::argmax;
 use super::dot::{Rounding, Vectors};
-use crate::Matrix;
+use crate::data::Rows;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Kernel {
@@ -11,6 +11,49 @@ pub(crate) enum Kernel {
     Polynomial { gamma: f64, coef0: f64, degree: u32 },
     Rbf { gamma: f64 },
     Sigmoid { gamma: f64, coef0: f64 },
+}
+
+/// A kernel with the vectors that it is applied to.
+#[derive(Debug, Clone)]
+pub(crate) struct KernelFunction {
+    pub(crate) kernel: Kernel,
+    /// Row by row.
+    pub(crate) vectors: Vec<f64>,
+    /// Above zero.
+    pub(crate) features: usize,
+    pub(crate) rounding: Rounding,
+}
+
+impl KernelFunction {
+    /// Writes the kernel of `row` with each vector to `out`.
+    pub(crate) fn apply(&self, row: &[f64], out: &mut Vec<f64>) {
+        let vectors = Vectors {
+            values: &self.vectors,
+            length: self.features,
+        };
+        match self.kernel {
+            Kernel::Rbf { gamma } => {
+                vectors.square_distances(row, self.rounding, out);
+                out.iter_mut()
+                    .for_each(|value| *value = (-gamma * *value).exp());
+            }
+            Kernel::Linear => vectors.products(row, self.rounding, out),
+            Kernel::Polynomial {
+                gamma,
+                coef0,
+                degree,
+            } => {
+                vectors.products(row, self.rounding, out);
+                out.iter_mut()
+                    .for_each(|value| *value = power(gamma * *value + coef0, degree));
+            }
+            Kernel::Sigmoid { gamma, coef0 } => {
+                vectors.products(row, self.rounding, out);
+                out.iter_mut()
+                    .for_each(|value| *value = (gamma * *value + coef0).tanh());
+            }
+        }
+    }
 }
 
 /// The sigmoids that turn decisions into probabilities, one for each pair of classes.
@@ -23,11 +66,9 @@ pub(crate) struct Platt {
 /// What an [`Svc`] is made of.
 #[derive(Debug, Clone)]
 pub(crate) struct SvcParts {
-    pub(crate) kernel: Kernel,
+    /// With the support vectors, those of one class together.
+    pub(crate) kernel: KernelFunction,
     pub(crate) classes: usize,
-    pub(crate) features: usize,
-    /// Row by row, those of one class together.
-    pub(crate) vectors: Vec<f64>,
     /// Support vectors of each class.
     pub(crate) counts: Vec<usize>,
     /// `classes - 1` rows of one value for each support vector, in libsvm's signs.
@@ -37,7 +78,6 @@ pub(crate) struct SvcParts {
     pub(crate) platt: Option<Platt>,
     pub(crate) break_ties: bool,
     pub(crate) one_vs_rest: bool,
-    pub(crate) rounding: Rounding,
 }
 
 #[derive(Debug, Clone)]
@@ -65,10 +105,10 @@ impl Svc {
             .iter()
             .try_fold(0_usize, |sum, count| sum.checked_add(*count))?;
         let pairs = parts.classes.checked_mul(parts.classes.checked_sub(1)?)? / 2;
-        let fits = parts.features > 0
+        let fits = parts.kernel.features > 0
             && parts.classes >= 2
             && parts.counts.len() == parts.classes
-            && vectors.checked_mul(parts.features) == Some(parts.vectors.len())
+            && vectors.checked_mul(parts.kernel.features) == Some(parts.kernel.vectors.len())
             && vectors.checked_mul(parts.classes - 1) == Some(parts.coefficients.len())
             && parts.intercepts.len() == pairs
             && parts
@@ -110,13 +150,17 @@ impl Svc {
         Some(Self { pairs: made, parts })
     }
 
+    pub(crate) fn classes(&self) -> usize {
+        self.parts.classes
+    }
+
     pub(crate) fn has_probabilities(&self) -> bool {
         self.parts.platt.is_some()
     }
 
-    pub(crate) fn classify(&self, rows: &Matrix) -> Vec<u32> {
+    pub(crate) fn classify(&self, rows: &Rows<'_>) -> Vec<u32> {
         let mut work = Work::default();
-        let class = |row: &[f64]| {
+        let mut class = |row: &[f64]| {
             self.decide(row, &mut work);
             if self.parts.break_ties {
                 argmax(self.against_rest(&work.decisions))
@@ -136,21 +180,23 @@ impl Svc {
                 argmax(work.votes.iter().copied())
             }
         };
-        rows.iter().map(class).collect()
+        let mut out = Vec::with_capacity(rows.count());
+        rows.each(|row| out.push(class(row)));
+        out
     }
 
     /// scikit-learn's `decision_function`: one column for two classes, else by `decision_function_shape`.
-    pub(crate) fn decision_function(&self, rows: &Matrix) -> (Vec<f64>, usize) {
+    pub(crate) fn decision_function(&self, rows: &Rows<'_>) -> (Vec<f64>, usize) {
         let mut work = Work::default();
         let mut out = Vec::new();
-        for row in rows.iter() {
+        rows.each(|row| {
             self.decide(row, &mut work);
             match work.decisions.as_slice() {
                 [decision] => out.push(-decision),
                 decisions if self.parts.one_vs_rest => out.extend(self.against_rest(decisions)),
                 decisions => out.extend_from_slice(decisions),
             }
-        }
+        });
         let columns = match self.pairs.len() {
             1 => 1,
             _ if self.parts.one_vs_rest => self.parts.classes,
@@ -159,14 +205,14 @@ impl Svc {
         (out, columns)
     }
 
-    pub(crate) fn probabilities(&self, rows: &Matrix) -> Vec<f64> {
+    pub(crate) fn probabilities(&self, rows: &Rows<'_>) -> Vec<f64> {
         let Some(platt) = &self.parts.platt else {
             return Vec::new();
         };
         let k = self.parts.classes;
         let mut work = Work::default();
-        let mut out = Vec::with_capacity(rows.rows() * k);
-        for row in rows.iter() {
+        let mut out = Vec::with_capacity(rows.count() * k);
+        rows.each(|row| {
             self.decide(row, &mut work);
             let mut pairwise = vec![0.0; k * k];
             for (((pair, decision), a), b) in self
@@ -185,42 +231,13 @@ impl Svc {
                 }
             }
             out.extend(couple(&pairwise, k));
-        }
+        });
         out
     }
 
     /// The decision of each pair, above zero for the first class.
     fn decide(&self, row: &[f64], work: &mut Work) {
-        let vectors = Vectors {
-            values: &self.parts.vectors,
-            length: self.parts.features,
-        };
-        let rounding = self.parts.rounding;
-        match self.parts.kernel {
-            Kernel::Rbf { gamma } => {
-                vectors.square_distances(row, rounding, &mut work.kernel);
-                work.kernel
-                    .iter_mut()
-                    .for_each(|value| *value = (-gamma * *value).exp());
-            }
-            Kernel::Linear => vectors.products(row, rounding, &mut work.kernel),
-            Kernel::Polynomial {
-                gamma,
-                coef0,
-                degree,
-            } => {
-                vectors.products(row, rounding, &mut work.kernel);
-                work.kernel
-                    .iter_mut()
-                    .for_each(|value| *value = power(gamma * *value + coef0, degree));
-            }
-            Kernel::Sigmoid { gamma, coef0 } => {
-                vectors.products(row, rounding, &mut work.kernel);
-                work.kernel
-                    .iter_mut()
-                    .for_each(|value| *value = (gamma * *value + coef0).tanh());
-            }
-        }
+        self.parts.kernel.apply(row, &mut work.kernel);
         work.decisions.clear();
         for pair in &self.pairs {
             let mut sum = 0.0;

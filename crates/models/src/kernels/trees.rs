@@ -3,27 +3,6 @@
 //! scikit-learn rounds the input to single precision and compares it with a double precision threshold. Rounding each
 //! threshold down to single precision keeps every comparison: no single precision number lies between the two.
 
-use super::{argmax, sum};
-use crate::Matrix;
-
-/// Whether the trees vote for classes or give numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TreesKind {
-    Classifier,
-    Regressor,
-    ForestClassifier,
-    ForestRegressor,
-}
-
-impl TreesKind {
-    pub(crate) fn of_forest(self) -> Self {
-        match self {
-            Self::Classifier | Self::ForestClassifier => Self::ForestClassifier,
-            Self::Regressor | Self::ForestRegressor => Self::ForestRegressor,
-        }
-    }
-}
-
 /// The columns of one fitted tree, not validated.
 #[derive(Debug)]
 pub(crate) struct RawTree {
@@ -34,8 +13,6 @@ pub(crate) struct RawTree {
     pub(crate) missing_left: Option<Vec<i64>>,
     /// One row of values for each node.
     pub(crate) values: Vec<f64>,
-    /// Whether the values of a classifier are counts, not fractions.
-    pub(crate) counts: bool,
 }
 
 /// A node. The right child lies after the left one.
@@ -55,44 +32,30 @@ const MISSING_LEFT: u32 = 0x8000_0000;
 pub(crate) struct Trees {
     features: usize,
     width: usize,
-    kind: TreesKind,
-    takes_missing: bool,
     nodes: Vec<Node>,
     roots: Vec<u32>,
     /// A row of `width` values for each leaf.
     leaves: Vec<f64>,
-    /// The class of each leaf, where one tree decides alone.
-    winners: Vec<u32>,
 }
 
 impl Trees {
-    pub(crate) fn new(features: usize, width: usize, kind: TreesKind, takes_missing: bool) -> Self {
-        let (nodes, roots, leaves, winners) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    /// No trees yet, of so many features, with `width` values in a leaf.
+    pub(crate) fn new(features: usize, width: usize) -> Self {
         Self {
             features,
             width: width.max(1),
-            kind,
-            takes_missing,
-            nodes,
-            roots,
-            leaves,
-            winners,
+            nodes: Vec::new(),
+            roots: Vec::new(),
+            leaves: Vec::new(),
         }
     }
 
-    pub(crate) fn allow_missing(&mut self, allow: bool) {
-        self.takes_missing = allow;
+    pub(crate) fn count(&self) -> usize {
+        self.roots.len()
     }
 
-    pub(crate) fn takes_missing(&self) -> bool {
-        self.takes_missing
-    }
-
-    pub(crate) fn is_classifier(&self) -> bool {
-        matches!(
-            self.kind,
-            TreesKind::Classifier | TreesKind::ForestClassifier
-        )
+    pub(crate) fn width(&self) -> usize {
+        self.width
     }
 
     /// Adds a tree, breadth first, after checking that it is one: every child exists, comes after its parent and has no
@@ -188,17 +151,7 @@ impl Trees {
             .and_then(|start| tree.values.get(start..)?.get(..self.width));
         let row = row.filter(|row| row.iter().all(|value| value.is_finite()));
         let row = row.ok_or_else(|| format!("the leaf {index} has no values"))?;
-        if self.kind == TreesKind::Classifier {
-            self.winners.push(argmax(row.iter().copied()));
-        }
-        // scikit-learn divides by the sum on every call; the result is the same.
-        let total = if self.is_classifier() && tree.counts {
-            sum(row)
-        } else {
-            1.0
-        };
-        let total = if total == 0.0 { 1.0 } else { total };
-        self.leaves.extend(row.iter().map(|value| value / total));
+        self.leaves.extend_from_slice(row);
         Ok(number)
     }
 
@@ -229,64 +182,16 @@ impl Trees {
             .unwrap_or_default()
     }
 
-    /// The mean of the leaves of all trees, summed in their order.
-    fn mean(&self, row: &[f64], single: &mut Vec<f32>, out: &mut Vec<f64>) {
-        round(row, single);
-        out.clear();
-        out.resize(self.width, 0.0);
-        for root in &self.roots {
-            let values = self.values(self.descend(*root, single));
-            out.iter_mut()
-                .zip(values)
-                .for_each(|(sum, value)| *sum += value);
-        }
-        if matches!(
-            self.kind,
-            TreesKind::ForestClassifier | TreesKind::ForestRegressor
-        ) {
-            let trees = self.roots.len() as f64;
-            out.iter_mut().for_each(|sum| *sum /= trees);
-        }
-    }
-
-    pub(crate) fn classify(&self, rows: &Matrix) -> Vec<u32> {
-        let (mut single, mut mean) = (Vec::new(), Vec::new());
-        let class = |row: &[f64]| match (self.kind, self.roots.as_slice()) {
-            (TreesKind::Classifier, [root]) => {
-                round(row, &mut single);
-                self.winners
-                    .get(self.descend(*root, &single))
-                    .copied()
-                    .unwrap_or(0)
-            }
-            _ => {
-                self.mean(row, &mut single, &mut mean);
-                argmax(mean.iter().copied())
-            }
-        };
-        rows.iter().map(class).collect()
-    }
-
-    pub(crate) fn regress(&self, rows: &Matrix) -> Vec<f64> {
-        if self.is_classifier() {
-            Vec::new()
-        } else {
-            self.probabilities(rows)
-        }
-    }
-
-    pub(crate) fn probabilities(&self, rows: &Matrix) -> Vec<f64> {
-        let (mut single, mut mean) = (Vec::new(), Vec::new());
-        let mut out = Vec::with_capacity(rows.rows() * self.width);
-        for row in rows.iter() {
-            self.mean(row, &mut single, &mut mean);
-            out.extend_from_slice(&mean);
-        }
-        out
+    /// The values of the leaf of each tree, in the order of the trees.
+    pub(crate) fn leaves<'t>(&'t self, row: &'t [f32]) -> impl Iterator<Item = &'t [f64]> {
+        self.roots
+            .iter()
+            .map(|root| self.values(self.descend(*root, row)))
     }
 }
 
-fn round(row: &[f64], single: &mut Vec<f32>) {
+/// Rounds a row to single precision, as scikit-learn's trees do.
+pub(crate) fn to_single(row: &[f64], single: &mut Vec<f32>) {
     single.clear();
     single.extend(row.iter().map(|value| *value as f32));
 }

@@ -11,6 +11,7 @@ const MODULES: &[&str] = &[
     "numpy._core.multiarray",
     "numpy.core.numeric",
     "numpy._core.numeric",
+    "numpy.ma",
     "numpy.ma.core",
     "numpy.dtypes",
     "joblib.numpy_pickle",
@@ -18,7 +19,13 @@ const MODULES: &[&str] = &[
     "_loss",
     "sklearn.externals.joblib.numpy_pickle",
 ];
-const PACKAGES: &[&str] = &["sklearn.", "numpy.random.", "scipy.sparse."];
+const PACKAGES: &[&str] = &[
+    "sklearn.",
+    "numpy.random.",
+    "numpy.core.",
+    "numpy._core.",
+    "scipy.sparse.",
+];
 const BUILTINS: &[&str] = &[
     "object",
     "slice",
@@ -43,6 +50,8 @@ fn allowed(module: &str, name: &str) -> bool {
         "copyreg" | "copy_reg" => matches!(name, "_reconstructor" | "__newobj__" | "__newobj_ex__"),
         "collections" => matches!(name, "OrderedDict" | "defaultdict"),
         "_codecs" => name == "encode",
+        // HistGradientBoosting checks its input by one.
+        "functools" => name == "partial",
         _ => {
             MODULES.contains(&module) || PACKAGES.iter().any(|package| module.starts_with(package))
         }

@@ -1,8 +1,8 @@
 //! One estimator while it is read: attributes with their errors, and the budget of all together.
 
-use crate::labels::{IntegerType, Labels};
+use crate::data::Intake;
 use crate::pickle::{Array, Graph, Id, Kind, Node, Object};
-use crate::{Limits, LoadError};
+use crate::{Limits, LoadError, Precision};
 use std::cell::Cell;
 
 /// What the reading of all parts shares.
@@ -43,11 +43,29 @@ pub(super) struct Part<'r, 'a> {
     object: &'r Object,
     class: String,
     place: String,
+    /// Estimators that this one is inside of.
+    depth: usize,
 }
 
 impl<'r, 'a> Part<'r, 'a> {
+    /// The whole model.
+    pub(super) fn top(reader: &'r Reader<'r, 'a>, id: Id) -> Result<Self, LoadError> {
+        Self::new(reader, id, "model", 0)
+    }
+
     /// The object at `id`, found at `place` in the model.
-    pub(super) fn new(reader: &'r Reader<'r, 'a>, id: Id, place: &str) -> Result<Self, LoadError> {
+    fn new(
+        reader: &'r Reader<'r, 'a>,
+        id: Id,
+        place: &str,
+        depth: usize,
+    ) -> Result<Self, LoadError> {
+        if depth > reader.depth {
+            return Err(LoadError::Limit {
+                what: "estimators inside estimators",
+                limit: reader.depth,
+            });
+        }
         // What a part costs beyond its arrays, so that repeating one part is bounded too.
         reader.pay(256)?;
         let graph = reader.graph;
@@ -61,6 +79,7 @@ impl<'r, 'a> Part<'r, 'a> {
                 object,
                 class: format!("{}.{}", class.module, class.name),
                 place: place.to_owned(),
+                depth,
             }),
             None => Err(LoadError::State {
                 class: kind_of(graph.node(id)).to_owned(),
@@ -77,7 +96,7 @@ impl<'r, 'a> Part<'r, 'a> {
         } else {
             format!("{}.{step}", self.place)
         };
-        Part::new(self.reader, id, &place)
+        Part::new(self.reader, id, &place, self.depth + 1)
     }
 
     /// The full dotted name of the class as the file has it.
@@ -124,14 +143,6 @@ impl<'r, 'a> Part<'r, 'a> {
             class: self.class.clone(),
             place: self.place.clone(),
             what: what.into(),
-        }
-    }
-
-    /// The error of estimators too deep inside each other.
-    pub(super) fn too_deep(&self) -> LoadError {
-        LoadError::Limit {
-            what: "pipelines inside pipelines",
-            limit: self.reader.depth,
         }
     }
 
@@ -213,11 +224,188 @@ impl<'r, 'a> Part<'r, 'a> {
         let values = array
             .floats(self.graph(), None)
             .map_err(|what| self.damaged(format!("`{name}` is {what}")))?;
+        self.finite(name, values)
+    }
+
+    /// The numbers of an array of any shape, in C order; they may be missing or infinite.
+    pub(super) fn numbers(&self, name: &str) -> Result<Vec<f64>, LoadError> {
+        self.numbers_at(self.required(name)?, name)
+    }
+
+    pub(super) fn numbers_at(&self, id: Id, name: &str) -> Result<Vec<f64>, LoadError> {
+        let array = self.array_at(id, name)?;
+        self.pay(array.count())?;
+        array
+            .floats(self.graph(), None)
+            .map_err(|what| self.damaged(format!("`{name}` is {what}")))
+    }
+
+    /// The finite numbers of an array of `count` values, whatever its shape.
+    pub(super) fn vector(&self, name: &str, count: usize) -> Result<Vec<f64>, LoadError> {
+        let values = self.numbers(name)?;
+        if values.len() != count {
+            return Err(self.damaged(format!(
+                "expected {count} values in `{name}`, found {}",
+                values.len()
+            )));
+        }
+        self.finite(name, values)
+    }
+
+    fn finite(&self, name: &str, values: Vec<f64>) -> Result<Vec<f64>, LoadError> {
         if values.iter().all(|value| value.is_finite()) {
             Ok(values)
         } else {
             Err(self.damaged(format!("`{name}` has a value that is not finite")))
         }
+    }
+
+    /// The finite numbers of a matrix, and its columns.
+    pub(super) fn matrix(&self, name: &str) -> Result<(Vec<f64>, usize), LoadError> {
+        match self.array(name)?.shape.as_slice() {
+            [rows, columns] if *rows > 0 && *columns > 0 => {
+                Ok((self.floats(name, &[*rows, *columns])?, *columns))
+            }
+            shape => Err(self.damaged(format!(
+                "expected a matrix in `{name}`, found the shape {shape:?}"
+            ))),
+        }
+    }
+
+    /// Indices below `bound`.
+    pub(super) fn indices_at(
+        &self,
+        id: Id,
+        name: &str,
+        bound: usize,
+    ) -> Result<Vec<usize>, LoadError> {
+        let bad = || self.damaged(format!("expected numbers below {bound} in `{name}`"));
+        let integers = match self.graph().node(id) {
+            Node::Array(array) if array.elements(self.graph()).is_none() => {
+                self.pay(array.count())?;
+                array.integers(self.graph(), None).map_err(|_| bad())?
+            }
+            _ => {
+                let list = self.list_at(id, name)?;
+                let integers = list.iter().map(|id| self.graph().integer(*id));
+                integers.collect::<Option<_>>().ok_or_else(bad)?
+            }
+        };
+        let index = |value: i64| usize::try_from(value).ok().filter(|index| *index < bound);
+        integers
+            .into_iter()
+            .map(index)
+            .collect::<Option<_>>()
+            .ok_or_else(bad)
+    }
+
+    /// One finite number, alone or as an array of one.
+    pub(super) fn scalar(&self, name: &str) -> Result<f64, LoadError> {
+        let id = self.required(name)?;
+        let value = match self.graph().node(id) {
+            Node::Array(array) if array.count() == 1 => self.numbers_at(id, name)?.first().copied(),
+            _ => self.graph().float(id),
+        };
+        value
+            .filter(|value| value.is_finite())
+            .ok_or_else(|| self.damaged(format!("expected a number in `{name}`")))
+    }
+
+    /// The precision of an array.
+    pub(super) fn precision(&self, name: &str) -> Precision {
+        let single = self
+            .array(name)
+            .is_ok_and(|array| array.dtype.kind == Kind::Float && array.dtype.size == 4);
+        if single {
+            Precision::Single
+        } else {
+            Precision::Double
+        }
+    }
+
+    /// The elements of a list, a tuple or an array of objects.
+    pub(super) fn list(&self, name: &str) -> Result<&'r [Id], LoadError> {
+        self.list_at(self.required(name)?, name)
+    }
+
+    pub(super) fn list_at(&self, id: Id, name: &str) -> Result<&'r [Id], LoadError> {
+        let graph = self.graph();
+        let found = match graph.node(id) {
+            Node::Array(array) => array.elements(graph),
+            _ => graph.sequence(id),
+        };
+        let found = found.ok_or_else(|| self.damaged(format!("expected a list in `{name}`")))?;
+        self.pay(found.len())?;
+        Ok(found)
+    }
+
+    /// The text of an array or list.
+    pub(super) fn strings(&self, name: &str) -> Result<Vec<String>, LoadError> {
+        let id = self.required(name)?;
+        let graph = self.graph();
+        let bad = || self.damaged(format!("expected text in `{name}`"));
+        if let Node::Array(array) = graph.node(id)
+            && array.elements(graph).is_none()
+        {
+            let words = array.dtype.size.div_ceil(8).saturating_add(3);
+            self.pay(array.count().saturating_mul(words))?;
+            return array.strings(graph).map_err(|_| bad());
+        }
+        let texts = self.list_at(id, name)?.iter().map(|id| graph.text(*id));
+        // Shared text is copied here.
+        self.pay(texts.clone().flatten().map(|text| text.len() / 8 + 3).sum())?;
+        texts
+            .map(|text| text.map(str::to_owned))
+            .collect::<Option<_>>()
+            .ok_or_else(bad)
+    }
+
+    /// The estimator in that attribute.
+    pub(super) fn part(&self, name: &str) -> Result<Part<'r, 'a>, LoadError> {
+        self.inner(self.required(name)?, name)
+    }
+
+    /// Short class name.
+    pub(super) fn name(&self) -> &str {
+        self.class.rsplit('.').next().unwrap_or_default()
+    }
+
+    /// The columns that the estimator was fitted on; `n_features_` in trees until 0.24.
+    pub(super) fn features(&self) -> Option<usize> {
+        self.count("n_features_in_")
+            .or_else(|| self.count("n_features_"))
+            .filter(|features| *features > 0)
+    }
+
+    /// What an estimator that takes no missing values checks of its input.
+    pub(super) fn intake(&self) -> Intake {
+        Intake {
+            estimator: self.name().to_owned(),
+            features: self.features(),
+            missing: false,
+            infinite: false,
+            single: false,
+        }
+    }
+
+    /// What an estimator that takes missing values checks of its input.
+    pub(super) fn lenient_intake(&self) -> Intake {
+        Intake {
+            missing: true,
+            ..self.intake()
+        }
+    }
+
+    /// The error of an attribute whose value is not supported.
+    pub(super) fn unknown(&self, name: &str) -> LoadError {
+        let value = match self.attribute(name).map(|id| self.graph().node(id)) {
+            Some(Node::Str(text)) => {
+                format!("'{}'", text.chars().take(64).collect::<String>())
+            }
+            Some(node) => format!("a {}", kind_of(node)),
+            None => "nothing".to_owned(),
+        };
+        self.setting(format!("`{name}` = {value}"))
     }
 
     /// The integers of an array of one dimension.
@@ -227,85 +415,6 @@ impl<'r, 'a> Part<'r, 'a> {
         array
             .integers(self.graph(), None)
             .map_err(|what| self.damaged(format!("`{name}` is {what}")))
-    }
-
-    /// The classes of a classifier with one output.
-    pub(super) fn labels(&self) -> Result<Labels, LoadError> {
-        let id = self.required("classes_")?;
-        if matches!(self.graph().node(id), Node::List(_)) {
-            return Err(self.setting("several outputs"));
-        }
-        let array = self.array_at(id, "classes_")?;
-        if array.shape.len() != 1 || array.count() == 0 {
-            return Err(self.damaged("expected classes in a row in `classes_`"));
-        }
-        self.pay(
-            array
-                .count()
-                .saturating_mul(array.dtype.size.div_ceil(8).saturating_add(3)),
-        )?;
-        let graph = self.graph();
-        let what = |what: String| self.damaged(format!("`classes_` is {what}"));
-        let integers = |kind| {
-            array
-                .integers(graph, None)
-                .map(|values| Labels::Integers(values, kind))
-                .map_err(what)
-        };
-        match (array.dtype.kind, array.dtype.size) {
-            (Kind::Signed, 1) => integers(IntegerType::Int8),
-            (Kind::Signed, 2) => integers(IntegerType::Int16),
-            (Kind::Signed, 4) => integers(IntegerType::Int32),
-            (Kind::Signed, _) => integers(IntegerType::Int64),
-            (Kind::Unsigned, 1) => integers(IntegerType::Uint8),
-            (Kind::Unsigned, 2) => integers(IntegerType::Uint16),
-            (Kind::Unsigned, 4) => integers(IntegerType::Uint32),
-            (Kind::Unsigned, _) => integers(IntegerType::Uint64),
-            (Kind::Float, _) => array.floats(graph, None).map(Labels::Floats).map_err(what),
-            (Kind::Text, _) => array.strings(graph).map(Labels::Strings).map_err(what),
-            (Kind::Boolean, _) => {
-                let values = array.integers(graph, None).map_err(what)?;
-                Ok(Labels::Booleans(
-                    values.into_iter().map(|value| value != 0).collect(),
-                ))
-            }
-            (Kind::Object, _) => self.object_labels(array.elements(graph).unwrap_or_default()),
-            _ => Err(self.setting("classes that are neither numbers, text nor truth values")),
-        }
-    }
-
-    fn object_labels(&self, elements: &[Id]) -> Result<Labels, LoadError> {
-        let graph = self.graph();
-        let strings = elements.iter().map(|id| graph.text(*id));
-        // Shared strings are copied here.
-        self.pay(
-            strings
-                .clone()
-                .flatten()
-                .map(|text| text.len() / 8 + 1)
-                .sum(),
-        )?;
-        if let Some(strings) = strings
-            .map(|text| text.map(str::to_owned))
-            .collect::<Option<Vec<_>>>()
-        {
-            return Ok(Labels::Strings(strings));
-        }
-        if let Some(truths) = elements
-            .iter()
-            .map(|id| graph.truth(*id))
-            .collect::<Option<Vec<_>>>()
-        {
-            return Ok(Labels::Booleans(truths));
-        }
-        if let Some(integers) = elements
-            .iter()
-            .map(|id| graph.integer(*id))
-            .collect::<Option<Vec<_>>>()
-        {
-            return Ok(Labels::Integers(integers, IntegerType::Int64));
-        }
-        Err(self.setting("classes that are neither numbers, text nor truth values"))
     }
 }
 

@@ -1,65 +1,181 @@
-//! `sklearn.svm.SVC`, fitted by libsvm.
+//! Support vector machines, fitted by libsvm.
 
-use super::Fitted;
 use super::part::Part;
 use crate::LoadError;
-use crate::kernels::{Kernel, Model, Platt, Rounding, Svc, SvcParts};
+use crate::data::{Data, Intake};
+use crate::flow::{Fitted, Grid, Predict};
+use crate::kernels::{Kernel, KernelFunction, Platt, Rounding, Svc, SvcParts};
+use crate::labels::{IntegerType, Labels};
 use crate::pickle::Node;
+use crate::predictor::Output;
+use crate::{InputError, Precision};
 
-pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
+/// `SVC` and `NuSVC`.
+pub(super) fn read_classifier(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
     let classes = part.labels()?;
     let k = classes.len();
     if k < 2 {
         return Err(part.damaged("expected at least two classes"));
     }
-    if part.truth("_sparse") == Some(true) {
-        return Err(part.setting("`_sparse` = True (fitted on a sparse matrix)"));
-    }
-    let vectors = part.array("support_vectors_")?;
-    let [rows, features] = vectors.shape.as_slice() else {
-        return Err(part.damaged("expected a matrix in `support_vectors_`"));
-    };
-    let (rows, features) = (*rows, *features);
+    let kernel = kernel_function(part)?;
+    let (rows, features) = (kernel.vectors.len() / kernel.features, kernel.features);
     let pairs = k * (k - 1) / 2;
-    // The underscored copies have the signs of libsvm; the public ones are flipped for two classes.
-    let coefficients = part.floats("_dual_coef_", &[k - 1, rows])?;
-    let intercepts = part.floats("_intercept_", &[pairs])?;
+    let several = part.text("decision_function_shape") == Some("ovo");
     let parts = SvcParts {
-        kernel: kernel(part)?,
+        kernel,
         classes: k,
-        features,
-        vectors: part.floats("support_vectors_", &[rows, features])?,
         counts: counts(part)?,
-        coefficients,
-        intercepts,
+        // The underscored copies have the signs of libsvm; the public ones are flipped for two classes.
+        coefficients: part.floats("_dual_coef_", &[k - 1, rows])?,
+        intercepts: part.floats("_intercept_", &[pairs])?,
         platt: platt(part, pairs)?,
         break_ties: part.truth("break_ties") == Some(true)
             && part.text("decision_function_shape") == Some("ovr")
             && k > 2,
-        // The BLAS in the scipy of the time: measured with scipy 1.10 under scikit-learn 1.1, and 1.17 under 1.5 and 1.9.
-        rounding: if part.version() < (1, 3) {
-            Rounding::EachStep
-        } else {
-            Rounding::Once
-        },
-        one_vs_rest: part.text("decision_function_shape") != Some("ovo"),
+        one_vs_rest: !several,
     };
     let svc = Svc::new(parts).ok_or_else(|| {
         part.damaged("expected `_n_support` to count the support vectors by class")
     })?;
-    if part
-        .count("n_features_in_")
-        .is_some_and(|count| count != features)
-    {
+    let classifier = Classifier {
+        intake: part.intake(),
+        svc,
+    };
+    Ok(Fitted::new(classifier, Some(features), Some(classes)))
+}
+
+/// `SVR` and `NuSVR`.
+pub(super) fn read_regressor(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
+    let sum = read_sum(part)?;
+    let features = sum.kernel.features;
+    let regressor = Regressor(sum);
+    Ok(Fitted::new(regressor, Some(features), None))
+}
+
+/// `OneClassSVM`: 1 for those inside, -1 for those outside.
+pub(super) fn read_one_class(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
+    let sum = read_sum(part)?;
+    let features = sum.kernel.features;
+    let classes = Labels::Integers(vec![-1, 1], IntegerType::Int64);
+    Ok(Fitted::new(OneClass(sum), Some(features), Some(classes)))
+}
+
+fn read_sum(part: &Part<'_, '_>) -> Result<Sum, LoadError> {
+    let kernel = kernel_function(part)?;
+    let rows = kernel.vectors.len() / kernel.features;
+    Ok(Sum {
+        intake: part.intake(),
+        kernel,
+        coefficients: part.floats("_dual_coef_", &[1, rows])?,
+        intercept: part.scalar("_intercept_")?,
+    })
+}
+
+fn kernel_function(part: &Part<'_, '_>) -> Result<KernelFunction, LoadError> {
+    if part.truth("_sparse") == Some(true) {
+        return Err(part.setting("`_sparse` = True (fitted on a sparse matrix)"));
+    }
+    let (vectors, features) = part.matrix("support_vectors_")?;
+    if part.features().is_some_and(|count| count != features) {
         return Err(
             part.damaged("expected as many columns in `support_vectors_` as `n_features_in_`")
         );
     }
-    Ok(Fitted {
-        model: Model::Svc(svc),
+    Ok(KernelFunction {
+        kernel: kernel(part)?,
+        vectors,
         features,
-        classes: Some(classes),
+        // As OpenBLAS below 32 values on most processors; on some it rounds once, which no file says.
+        rounding: Rounding::EachStep,
     })
+}
+
+#[derive(Debug)]
+struct Classifier {
+    intake: Intake,
+    svc: Svc,
+}
+
+impl Predict for Classifier {
+    fn predict(&self, data: Data<'_>) -> Result<Output, InputError> {
+        let rows = self.intake.numbers(data)?;
+        Ok(Output::Classes(self.svc.classify(&rows)))
+    }
+
+    fn has_probabilities(&self) -> bool {
+        self.svc.has_probabilities()
+    }
+
+    fn probabilities(&self, data: Data<'_>) -> Result<Grid, InputError> {
+        let rows = self.intake.numbers(data)?;
+        Ok(Grid::double(
+            self.svc.probabilities(&rows),
+            self.svc.classes(),
+        ))
+    }
+
+    fn has_decisions(&self) -> bool {
+        true
+    }
+
+    fn decisions(&self, data: Data<'_>) -> Result<Grid, InputError> {
+        let rows = self.intake.numbers(data)?;
+        let (values, columns) = self.svc.decision_function(&rows);
+        Ok(Grid::double(values, columns))
+    }
+}
+
+/// A weighted sum of the kernel with each support vector.
+#[derive(Debug)]
+struct Sum {
+    intake: Intake,
+    kernel: KernelFunction,
+    coefficients: Vec<f64>,
+    intercept: f64,
+}
+
+impl Sum {
+    fn of(&self, data: Data<'_>) -> Result<Vec<f64>, InputError> {
+        let rows = self.intake.numbers(data)?;
+        let mut kernel = Vec::new();
+        let mut out = Vec::with_capacity(rows.count());
+        rows.each(|row| {
+            self.kernel.apply(row, &mut kernel);
+            let products = self.coefficients.iter().zip(&kernel);
+            let sum = products.fold(0.0, |sum, (coefficient, value)| sum + coefficient * value);
+            out.push(sum + self.intercept);
+        });
+        Ok(out)
+    }
+}
+
+#[derive(Debug)]
+struct Regressor(Sum);
+
+impl Predict for Regressor {
+    fn predict(&self, data: Data<'_>) -> Result<Output, InputError> {
+        Ok(Output::Values(self.0.of(data)?, Precision::Double))
+    }
+}
+
+#[derive(Debug)]
+struct OneClass(Sum);
+
+impl Predict for OneClass {
+    fn predict(&self, data: Data<'_>) -> Result<Output, InputError> {
+        let sums = self.0.of(data)?;
+        Ok(Output::Classes(
+            sums.into_iter().map(|sum| u32::from(sum > 0.0)).collect(),
+        ))
+    }
+
+    fn has_decisions(&self) -> bool {
+        true
+    }
+
+    fn decisions(&self, data: Data<'_>) -> Result<Grid, InputError> {
+        Ok(Grid::double(self.0.of(data)?, 1))
+    }
 }
 
 fn kernel(part: &Part<'_, '_>) -> Result<Kernel, LoadError> {

@@ -1,93 +1,112 @@
 //! Decision trees and forests of them.
 
-use super::Fitted;
 use super::part::Part;
-use crate::LoadError;
-use crate::kernels::{Model, RawTree, Trees, TreesKind};
+use crate::data::{Data, Intake};
+use crate::flow::{Fitted, Grid, Predict};
+use crate::kernels::{RawTree, Trees, argmax, sum, to_single};
 use crate::labels::Labels;
 use crate::pickle::Id;
+use crate::predictor::Output;
+use crate::{InputError, LoadError, Precision};
+
+pub(super) fn is_tree(name: &str) -> bool {
+    matches!(
+        name,
+        "DecisionTreeClassifier"
+            | "DecisionTreeRegressor"
+            | "ExtraTreeClassifier"
+            | "ExtraTreeRegressor"
+    )
+}
 
 /// What trees and forests have in common.
 struct Task {
     features: usize,
     classes: Option<Labels>,
-    /// Values in a leaf.
-    width: usize,
+    /// Values of a regressor for one row.
+    outputs: usize,
 }
 
 pub(super) fn read_tree(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
     let task = task(part)?;
-    let mut trees = Trees::new(task.features, task.width, kind(&task), allows_missing(part));
-    add(part, part.required("tree_")?, &task, &mut trees)?;
-    Ok(Fitted {
-        features: task.features,
-        model: Model::Trees(trees),
-        classes: task.classes,
-    })
+    let mut trees = Trees::new(task.features, task.width());
+    add(part, &task, &mut trees)?;
+    let missing = allows_missing(part);
+    Ok(task.fitted(part, trees, missing, false))
 }
 
 pub(super) fn read_forest(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
     let task = task(part)?;
-    let graph = part.graph();
-    let estimators = graph
-        .sequence(part.required("estimators_")?)
-        .unwrap_or_default();
+    let estimators = part.list("estimators_")?;
     if estimators.is_empty() {
         return Err(part.damaged("expected at least one tree in `estimators_`"));
     }
-    let mut trees = Trees::new(task.features, task.width, kind(&task).of_forest(), false);
+    let mut trees = Trees::new(task.features, task.width());
+    let mut missing = false;
     for (index, id) in estimators.iter().enumerate() {
         let tree = part.inner(*id, &format!("estimators_[{index}]"))?;
         if tree.kind().0 != "sklearn.tree" {
             return Err(tree.unsupported());
         }
         if index == 0 {
-            trees.allow_missing(allows_missing(&tree));
+            missing = allows_missing(&tree);
         }
-        add(&tree, tree.required("tree_")?, &task, &mut trees)?;
+        add(&tree, &task, &mut trees)?;
     }
-    Ok(Fitted {
-        features: task.features,
-        model: Model::Trees(trees),
-        classes: task.classes,
-    })
+    Ok(task.fitted(part, trees, missing, true))
 }
 
 fn task(part: &Part<'_, '_>) -> Result<Task, LoadError> {
-    if part.count("n_outputs_").is_some_and(|outputs| outputs != 1) {
-        return Err(part.setting("several outputs"));
-    }
-    // `n_features_` until 0.24.
     let features = part
-        .count("n_features_in_")
-        .or_else(|| part.count("n_features_"));
-    let features = features
-        .filter(|features| *features > 0)
+        .features()
         .ok_or_else(|| part.damaged("expected `n_features_in_`"))?;
-    let classes = if part.kind().1.ends_with("Classifier") {
+    let outputs = part.count("n_outputs_").unwrap_or(1);
+    let classes = if part.name().ends_with("Classifier") {
+        if outputs != 1 {
+            return Err(part.setting("several outputs"));
+        }
         Some(part.labels()?)
     } else {
         None
     };
-    let width = classes.as_ref().map_or(1, Labels::len);
+    if outputs == 0 {
+        return Err(part.damaged("expected at least one output"));
+    }
     Ok(Task {
         features,
         classes,
-        width,
+        outputs,
     })
 }
 
-fn kind(task: &Task) -> TreesKind {
-    if task.classes.is_some() {
-        TreesKind::Classifier
-    } else {
-        TreesKind::Regressor
+impl Task {
+    /// Values in a leaf.
+    fn width(&self) -> usize {
+        self.classes.as_ref().map_or(self.outputs, Labels::len)
+    }
+
+    fn fitted(self, part: &Part<'_, '_>, trees: Trees, missing: bool, forest: bool) -> Fitted {
+        let model = Forest {
+            intake: tree_intake(part, missing),
+            mean: Mean { trees, forest },
+            classifies: self.classes.is_some(),
+        };
+        Fitted::new(model, Some(self.features), self.classes)
+    }
+}
+
+/// What trees check of their input, which they round to single precision.
+pub(super) fn tree_intake(part: &Part<'_, '_>, missing: bool) -> Intake {
+    Intake {
+        missing,
+        single: true,
+        ..part.intake()
     }
 }
 
 /// Which trees take missing values, by the tags of each version: 1.3 the trees with the best splitter and the usual
 /// criteria, forests from 1.4 on with the same criteria, and 1.6 the extremely randomised ones.
-fn allows_missing(part: &Part<'_, '_>) -> bool {
+pub(super) fn allows_missing(part: &Part<'_, '_>) -> bool {
     let criterion = matches!(
         part.text("criterion"),
         Some("gini" | "log_loss" | "entropy" | "squared_error" | "friedman_mse" | "poisson")
@@ -100,32 +119,59 @@ fn allows_missing(part: &Part<'_, '_>) -> bool {
     }
 }
 
-/// Adds one fitted tree, a `sklearn.tree._tree.Tree` with the state `node_count`, `nodes`, `values`.
-fn add(part: &Part<'_, '_>, id: Id, task: &Task, trees: &mut Trees) -> Result<(), LoadError> {
+fn add(part: &Part<'_, '_>, task: &Task, trees: &mut Trees) -> Result<(), LoadError> {
+    let width = task.width();
+    let shape = match task.classes {
+        Some(_) => [1, width],
+        None => [width, 1],
+    };
+    let (tree, mut raw) = raw_tree(part, task.features, shape)?;
+    // Leaves hold counts until 1.3 and fractions since. scikit-learn divides on every call; the result is the same.
+    if task.classes.is_some() && part.version() < (1, 4) {
+        for row in raw.values.chunks_exact_mut(width) {
+            let total = sum(row);
+            if total != 0.0 {
+                row.iter_mut().for_each(|value| *value /= total);
+            }
+        }
+    }
+    trees.add(&raw).map_err(|what| tree.damaged(what))
+}
+
+/// The columns of the `sklearn.tree._tree.Tree` of an estimator, whose state is `node_count`, `nodes` and `values`. The
+/// values of a node have the shape `[outputs, classes]`.
+pub(super) fn raw_tree<'r, 'a>(
+    part: &Part<'r, 'a>,
+    features: usize,
+    [outputs, classes]: [usize; 2],
+) -> Result<(Part<'r, 'a>, RawTree), LoadError> {
+    let id: Id = part.required("tree_")?;
     let tree = part.inner(id, "tree_")?;
-    if tree.kind().1 != "Tree" {
+    if tree.name() != "Tree" {
         return Err(tree.unsupported());
     }
     let graph = tree.graph();
     let nodes = tree.array("nodes")?;
     let values = tree.array("values")?;
     let count = nodes.count();
-    let columns = task.width.checked_mul(count);
-    if nodes.shape.len() != 1 || values.shape != [count, 1, task.width] || columns.is_none() {
+    let width = outputs.saturating_mul(classes);
+    if nodes.shape.len() != 1
+        || values.shape != [count, outputs, classes]
+        || width.checked_mul(count).is_none()
+    {
         return Err(tree.damaged(format!(
-            "expected `values` of the shape [{count}, 1, {}]",
-            task.width
+            "expected `values` of the shape [{count}, {outputs}, {classes}]"
         )));
     }
     if tree
         .arguments()
         .first()
         .and_then(|id| graph.integer(*id))
-        .is_none_or(|n| usize::try_from(n) != Ok(task.features))
+        .is_none_or(|n| usize::try_from(n) != Ok(features))
     {
-        return Err(tree.damaged(format!("expected a tree of {} features", task.features)));
+        return Err(tree.damaged(format!("expected a tree of {features} features")));
     }
-    tree.pay(count.saturating_mul(5 + task.width))?;
+    tree.pay(count.saturating_mul(width.saturating_add(5)))?;
     let bad = |what: String| tree.damaged(what);
     let integers = |field| nodes.integers(graph, Some(field)).map_err(bad);
     let raw = RawTree {
@@ -139,8 +185,73 @@ fn add(part: &Part<'_, '_>, id: Id, task: &Task, trees: &mut Trees) -> Result<()
             None
         },
         values: values.floats(graph, None).map_err(bad)?,
-        // Leaves hold counts until 1.3 and fractions since.
-        counts: part.version() < (1, 4),
     };
-    trees.add(&raw).map_err(|what| tree.damaged(what))
+    Ok((tree, raw))
+}
+
+/// The mean of the leaves of all trees.
+#[derive(Debug)]
+struct Mean {
+    trees: Trees,
+    /// Whether it is divided by the number of trees.
+    forest: bool,
+}
+
+impl Mean {
+    /// The leaves are summed in the order of the trees.
+    fn of(&self, row: &[f64], single: &mut Vec<f32>, out: &mut Vec<f64>) {
+        to_single(row, single);
+        let start = out.len();
+        out.resize(start + self.trees.width(), 0.0);
+        let sums = out.get_mut(start..).unwrap_or_default();
+        for leaf in self.trees.leaves(single) {
+            sums.iter_mut()
+                .zip(leaf)
+                .for_each(|(sum, value)| *sum += value);
+        }
+        if self.forest {
+            let trees = self.trees.count() as f64;
+            sums.iter_mut().for_each(|sum| *sum /= trees);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Forest {
+    intake: Intake,
+    mean: Mean,
+    classifies: bool,
+}
+
+impl Forest {
+    fn means(&self, data: Data<'_>) -> Result<Grid, InputError> {
+        let rows = self.intake.numbers(data)?;
+        let width = self.mean.trees.width();
+        let mut single = Vec::new();
+        let mut out = Vec::with_capacity(rows.count().saturating_mul(width));
+        rows.each(|row| self.mean.of(row, &mut single, &mut out));
+        Ok(Grid::double(out, width))
+    }
+}
+
+impl Predict for Forest {
+    fn predict(&self, data: Data<'_>) -> Result<Output, InputError> {
+        let means = self.means(data)?;
+        Ok(if self.classifies {
+            let classes = means.rows().map(|row| argmax(row.iter().copied()));
+            Output::Classes(classes.collect())
+        } else if means.columns == 1 {
+            Output::Values(means.values, Precision::Double)
+        } else {
+            means.into()
+        })
+    }
+
+    fn has_probabilities(&self) -> bool {
+        self.classifies
+    }
+
+    fn probabilities(&self, data: Data<'_>) -> Result<Grid, InputError> {
+        self.means(data)
+    }
 }

@@ -3,20 +3,20 @@
 use crate::corpus::{Case, Predicted, cases};
 use models::{Labels, Limits, Matrix, Output, Precision, Predictor, load};
 
-/// Units in the last place by which a float may differ.
+/// Units in the last place by which a float may differ, of the largest value in the case.
 ///
-/// Trees and support vectors are exact. Linear decisions are a product of matrices whose order of additions is chosen by
-/// BLAS for its shape, measured at most 1 ulp away; `np.exp` is numpy's own vector code, at most 2 ulp away. The
-/// differences are measured against the largest value in the case, because decisions near zero are sums of large parts
-/// that cancel.
+/// Trees are exact. These files were recorded on a processor for which OpenBLAS rounds once for each step of a product
+/// and not twice, which shows in support vector machines and linear models.
 fn tolerance(name: &str) -> f64 {
-    if ["lr", "pipe-lr", "pipe-pipe"]
+    if ["tree", "rf", "et"]
         .iter()
-        .any(|linear| name.contains(&format!("/{linear}")))
+        .any(|tree| name.contains(&format!("/{tree}")))
     {
-        4.0
-    } else {
         0.0
+    } else if name.contains("svc") {
+        16.0
+    } else {
+        4.0
     }
 }
 
@@ -83,7 +83,7 @@ fn check_prediction(case: &Case, model: &Predictor, rows: &Matrix) {
         (Predicted::Classes(expected), Output::Classes(found)) => {
             assert_eq!(*expected, found, "{}", case.name)
         }
-        (Predicted::Values(expected), Output::Values(found)) => {
+        (Predicted::Values(expected), Output::Values(found, _)) => {
             close(&case.name, &expected.0, &found)
         }
         (_, found) => panic!("{}: {found:?}", case.name),
@@ -107,7 +107,7 @@ fn check_prediction(case: &Case, model: &Predictor, rows: &Matrix) {
 
 fn numbers(output: &Output) -> &[f64] {
     match output {
-        Output::Values(values) | Output::Table { values, .. } => values,
+        Output::Values(values, _) | Output::Table { values, .. } => values,
         Output::Classes(_) => &[],
     }
 }

@@ -125,19 +125,19 @@ fn unknown_estimators_are_refused_with_their_place() {
         let head = b"\x80\x02csklearn.pipeline\nPipeline\n)\x81}X\x05\x00\x00\x00steps](\x8c\x01aN\x86\x8c\x01bc".as_slice();
         [head, step.as_bytes(), b"\n)\x81}b\x86esb."].concat()
     };
-    let found = refusal(&pipeline("sklearn.cluster._kmeans\nKMeans"));
+    let found = refusal(&pipeline("sklearn.cluster._dbscan\nDBSCAN"));
     assert_eq!(
         found,
         (
-            "sklearn.cluster._kmeans.KMeans".to_owned(),
+            "sklearn.cluster._dbscan.DBSCAN".to_owned(),
             "steps[1]".to_owned()
         )
     );
-    let error = load(&pipeline("sklearn.cluster._kmeans\nKMeans"), &limits())
+    let error = load(&pipeline("sklearn.cluster._dbscan\nDBSCAN"), &limits())
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("`sklearn.cluster._kmeans.KMeans` at `steps[1]`") && error.contains("ONNX"),
+        error.contains("`sklearn.cluster._dbscan.DBSCAN` at `steps[1]`") && error.contains("ONNX"),
         "{error}"
     );
     let losses = refusal(&pipeline("_loss\nCyHalfMultinomialLoss"));
@@ -177,20 +177,37 @@ fn limits_hold() {
         "decompressed bytes",
     );
     // A pipeline that contains itself.
-    check(b"\x80\x02csklearn.pipeline\nPipeline\n)\x81q\x00}X\x05\x00\x00\x00steps]\x8c\x01ah\x00\x86asb.", "pipelines inside pipelines");
+    check(b"\x80\x02csklearn.pipeline\nPipeline\n)\x81q\x00}X\x05\x00\x00\x00steps]\x8c\x01ah\x00\x86asb.", "estimators inside estimators");
 }
 
 #[test]
 fn compressions_out_of_reach_are_named() {
     for (head, name) in [
-        (b"\xfd7zXZ\x00".as_slice(), "xz"),
-        (b"]\x00\x00\x80", "lzma"),
-        (b"\x04\x22\x4d\x18", "lz4"),
+        (b"\x28\xb5\x2f\xfd".as_slice(), "zstd"),
+        (b"ZF", "the format of joblib before 0.10"),
     ] {
         let error = load(head, &limits()).unwrap_err().to_string();
         assert!(
             error.starts_with(&format!("the file is compressed with {name}")),
             "{error}"
         );
+    }
+}
+
+#[test]
+fn damaged_compressions_are_errors() {
+    for head in [
+        b"\xfd7zXZ\x00".as_slice(),
+        b"]\x00\x00\x80",
+        b"]\x00\xff\xff\xff\xff",
+        b"\x04\x22\x4d\x18",
+        b"\x1f\x8b\x08",
+        b"x\x9c",
+        b"BZh9",
+    ] {
+        for filling in [0, 0x41, 0xff] {
+            let bytes = [head, &[filling; 64]].concat();
+            assert!(load(&bytes, &limits()).is_err(), "{head:?}");
+        }
     }
 }

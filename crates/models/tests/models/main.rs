@@ -1,6 +1,8 @@
 //! Model files written by real scikit-learn, and files that mean harm.
 
 #[cfg(test)]
+mod archive;
+#[cfg(test)]
 mod corpus;
 #[cfg(test)]
 mod golden;
@@ -8,3 +10,5 @@ mod golden;
 mod hostile;
 #[cfg(test)]
 mod pickles;
+#[cfg(test)]
+mod replay;

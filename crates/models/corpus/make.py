@@ -1,0 +1,58 @@
+"""Makes the models that the tests compare with: real scikit-learn, random settings and data.
+
+    python make.py ../tests/corpus
+
+`cargo xtask record --models` runs this once for each requirements-VERSION.txt, each in a virtual environment of its own.
+"""
+
+import os
+import sys
+import warnings
+import zlib
+
+import numpy as np
+import sklearn
+
+import linear
+import meta
+import neighbours
+import preprocessing
+import tables
+import text
+import trees
+from archive import Archive
+from data import Problem
+
+warnings.simplefilter("ignore")
+
+FAMILIES = (linear, trees, neighbours, preprocessing, tables, text, meta)
+
+
+def main(folder):
+    version = sklearn.__version__
+    archive = Archive(version)
+    wanted = sys.argv[2:]
+    failed = []
+    for family in FAMILIES:
+        for name, make in family.CASES:
+            if wanted and not any(word in name for word in wanted):
+                continue
+            # A seed of its own for each case, so that a new one leaves the others as they are.
+            seed = zlib.crc32(f"{version} {name}".encode())
+            rng = np.random.default_rng(seed)
+            np.random.seed(seed % 2**32)
+            try:
+                made = make(Problem(rng))
+                if made is not None:
+                    archive.add(name, *made, rng)
+            except Exception as error:
+                failed.append(f"{name}: {error!r}")
+    path = os.path.join(folder, f"{version}.xz")
+    archive.save(path)
+    print(f"{archive.count} models, {os.path.getsize(path)} bytes: {path}")
+    if failed:
+        sys.exit("\n".join(failed))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,60 @@
+//! Distances of a row from fitted vectors.
+
+/// How far two vectors are from each other.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Metric {
+    Euclidean,
+    /// Euclidean, by the squares of both vectors and their product, as scikit-learn does it for many rows.
+    EuclideanByProduct,
+    Manhattan,
+    Chebyshev,
+    Minkowski(f64),
+    Cosine,
+}
+
+impl Metric {
+    /// The metric of that name, with `p` for those that have one.
+    pub(crate) fn find(name: &str, p: Option<f64>) -> Option<Self> {
+        Some(match (name, p) {
+            ("euclidean" | "l2", _) => Self::Euclidean,
+            ("manhattan" | "cityblock" | "l1", _) => Self::Manhattan,
+            ("chebyshev" | "infinity", _) => Self::Chebyshev,
+            ("cosine", _) => Self::Cosine,
+            ("minkowski" | "p", Some(1.0)) => Self::Manhattan,
+            ("minkowski" | "p", Some(2.0) | None) => Self::Euclidean,
+            ("minkowski" | "p", Some(p)) if p == f64::INFINITY => Self::Chebyshev,
+            ("minkowski" | "p", Some(p)) if p > 0.0 => Self::Minkowski(p),
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn between(self, a: &[f64], b: &[f64]) -> f64 {
+        let pairs = a.iter().zip(b);
+        let square = |values: &[f64]| values.iter().fold(0.0, |sum, value| sum + value * value);
+        let product = || a.iter().zip(b).fold(0.0, |sum, (x, y)| x.mul_add(*y, sum));
+        match self {
+            Self::Euclidean => pairs
+                .fold(0.0, |sum, (x, y)| sum + (x - y) * (x - y))
+                .sqrt(),
+            Self::EuclideanByProduct => {
+                let squared = square(a) - 2.0 * product() + square(b);
+                squared.max(0.0).sqrt()
+            }
+            Self::Manhattan => pairs.fold(0.0, |sum, (x, y)| sum + (x - y).abs()),
+            Self::Chebyshev => pairs.fold(0.0, |largest, (x, y)| (x - y).abs().max(largest)),
+            Self::Minkowski(p) => pairs
+                .fold(0.0, |sum, (x, y)| sum + (x - y).abs().powf(p))
+                .powf(1.0 / p),
+            Self::Cosine => {
+                let norm = |values: &[f64]| match square(values).sqrt() {
+                    0.0 => 1.0,
+                    norm => norm,
+                };
+                let (left, right) = (norm(a), norm(b));
+                let product = a.iter().zip(b);
+                let cosine = product.fold(0.0, |sum, (x, y)| (x / left).mul_add(y / right, sum));
+                (1.0 - cosine).clamp(0.0, 2.0)
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The archives below `tests/corpus`; `corpus/archive.py` writes them.
+
+use models::{Cell, Column, Matrix, Precision, Table};
+use serde::Deserialize;
+use serde_json::Value;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// A model file, what scikit-learn was asked with it, and what it answered.
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) writing: String,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) asked: Vec<(Given, Vec<(String, Answer)>)>,
+}
+
+pub(crate) enum Given {
+    Matrix(Matrix),
+    Table(Table),
+}
+
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Numbers(Vec<f64>, Vec<usize>, Precision),
+    Labels(Vec<Value>, String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    name: String,
+    writing: String,
+    asked: Vec<Asked>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    input: Input,
+    answers: serde_json::Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Input {
+    Matrix(Blob),
+    Texts(Vec<String>),
+    Table(Vec<Named>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    name: Option<String>,
+    numbers: Option<Blob>,
+    cells: Option<Vec<Value>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Blob {
+    at: usize,
+    shape: Vec<usize>,
+    single: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Labels {
+    labels: Vec<Value>,
+    dtype: String,
+    #[serde(rename = "shape")]
+    _shape: Vec<usize>,
+}
+
+/// The cases of every version, in the order of the files.
+pub(crate) fn cases() -> Vec<Case> {
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|ending| ending == "xz"))
+            .collect();
+    paths.sort_by_key(|path| numbers(path));
+    paths.iter().flat_map(|path| read(path)).collect()
+}
+
+fn numbers(path: &Path) -> Vec<u32> {
+    let stem = path.file_stem().unwrap().to_string_lossy();
+    stem.split('.').map(|part| part.parse().unwrap()).collect()
+}
+
+fn read(path: &Path) -> Vec<Case> {
+    let version = path.file_stem().unwrap().to_string_lossy().into_owned();
+    let mut bytes = Vec::new();
+    lzma_rust2::XzReader::new(std::fs::File::open(path).unwrap(), true)
+        .read_to_end(&mut bytes)
+        .unwrap();
+    let mut rest = bytes.as_slice();
+    let mut next = || {
+        let (length, after) = rest.split_at_checked(4)?;
+        let length = u32::from_le_bytes(length.try_into().unwrap());
+        let (part, after) = after.split_at(usize::try_from(length).unwrap());
+        rest = after;
+        Some(part)
+    };
+    let mut cases = Vec::new();
+    while let Some(header) = next() {
+        let header: Header = serde_json::from_slice(header).unwrap();
+        let file = next().unwrap().to_vec();
+        let numbers = next().unwrap();
+        cases.push(Case {
+            name: header.name,
+            version: version.clone(),
+            writing: header.writing,
+            bytes: file,
+            asked: header
+                .asked
+                .into_iter()
+                .map(|asked| {
+                    let answers = asked.answers.into_iter();
+                    (
+                        given(asked.input, numbers),
+                        answers
+                            .map(|(method, value)| (method, answer(value, numbers)))
+                            .collect(),
+                    )
+                })
+                .collect(),
+        });
+    }
+    cases
+}
+
+fn given(input: Input, numbers: &[u8]) -> Given {
+    match input {
+        Input::Matrix(blob) => {
+            let (rows, columns) = (blob.shape[0], blob.shape[1]);
+            let (values, precision) = blob.read(numbers);
+            Given::Matrix(Matrix::new(values, rows, columns, precision).unwrap())
+        }
+        Input::Texts(texts) => Given::Table(Table::of_texts(texts)),
+        Input::Table(columns) => {
+            let column = |named: Named| {
+                let column = match (named.numbers, named.cells) {
+                    (Some(blob), _) => {
+                        let (values, precision) = blob.read(numbers);
+                        Column::Numbers(values, precision)
+                    }
+                    (_, cells) => Column::Cells(cells.unwrap().iter().map(cell).collect()),
+                };
+                (named.name, column)
+            };
+            Given::Table(Table::new(columns.into_iter().map(column).collect()).unwrap())
+        }
+    }
+}
+
+fn cell(value: &Value) -> Cell {
+    match value {
+        Value::Null => Cell::None,
+        Value::String(text) => Cell::Text(text.clone()),
+        Value::Bool(truth) => Cell::Number(f64::from(u8::from(*truth))),
+        Value::Number(number) => Cell::Number(number.as_f64().unwrap()),
+        // NaN, which JSON has not.
+        _ => Cell::Number(f64::NAN),
+    }
+}
+
+fn answer(value: Value, numbers: &[u8]) -> Answer {
+    if let Some(blob) = value.get("numbers") {
+        let blob: Blob = serde_json::from_value(blob.clone()).unwrap();
+        let (values, precision) = blob.read(numbers);
+        return Answer::Numbers(values, blob.shape, precision);
+    }
+    let labels: Labels = serde_json::from_value(value).unwrap();
+    Answer::Labels(labels.labels, labels.dtype)
+}
+
+impl Blob {
+    fn read(&self, numbers: &[u8]) -> (Vec<f64>, Precision) {
+        let count: usize = self.shape.iter().product();
+        let bytes = &numbers[self.at..];
+        if self.single {
+            let values = bytes[..count * 4].as_chunks().0.iter();
+            let values = values.map(|bytes| f64::from(f32::from_le_bytes(*bytes)));
+            (values.collect(), Precision::Single)
+        } else {
+            let values = bytes[..count * 8].as_chunks().0.iter();
+            (
+                values.map(|bytes| f64::from_le_bytes(*bytes)).collect(),
+                Precision::Double,
+            )
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! The same answers as scikit-learn, over all estimators and versions, and the table of docs/models.md.
+
+use crate::archive::{Answer, Case, Given, cases};
+use models::{Input, Labels, Limits, Output, Precision, Predictor, load};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+/// Units in the last place by which a float may differ, of the largest value that a case has: decisions near zero are
+/// sums of large parts that cancel. BLAS chooses the order of additions by processor and shape, and numpy's exponential
+/// and logarithm are its own.
+const DOUBLE: f64 = 4.0;
+const SINGLE: f64 = 2.0;
+
+/// Estimators that are further away, by a word of the case's name. docs/models.md says why.
+const FURTHER: &[(&str, f64)] = &[
+    // Exponentials of logarithms: a difference in the last place of -1000 is one of 1000 places in what comes out.
+    ("NB", 1024.0),
+    ("QuadraticDiscriminantAnalysis", 1024.0),
+    ("GaussianMixture", 1024.0),
+    ("NearestCentroid", 1024.0),
+    ("GammaRegressor", 16.0),
+    ("PoissonRegressor", 16.0),
+    ("TweedieRegressor", 16.0),
+    // Sums of many products that cancel.
+    ("PolynomialFeatures", 16.0),
+    ("FeatureUnion", 16.0),
+];
+
+fn bound(case: &Case, precision: Precision) -> f64 {
+    let further = FURTHER.iter().find(|(word, _)| case.name.contains(word));
+    match (further, precision) {
+        (Some((_, bound)), _) => *bound,
+        (None, Precision::Double) => DOUBLE,
+        (None, Precision::Single) => SINGLE,
+    }
+}
+
+/// How far the answers for a case are from scikit-learn's, in units in the last place.
+#[derive(Default, Clone, Copy)]
+struct Distance {
+    double: f64,
+    single: f64,
+}
+
+/// What a difference is measured by, and the most that it may be.
+#[derive(Clone, Copy)]
+struct Scale {
+    largest: f64,
+    double: f64,
+    single: f64,
+}
+
+#[test]
+fn the_corpus_is_answered_as_by_scikit_learn() {
+    let mut failures = Vec::new();
+    // By the name of the case without its variant, then by version.
+    let mut table: BTreeMap<String, BTreeMap<String, (usize, Distance)>> = BTreeMap::new();
+    let mut versions: Vec<String> = Vec::new();
+    let cases = cases();
+    for case in &cases {
+        if !versions.contains(&case.version) {
+            versions.push(case.version.clone());
+        }
+        match replay(case) {
+            Ok(distance) => {
+                let estimator = case.name.split(' ').next().unwrap().to_owned();
+                let entry = table.entry(estimator).or_default();
+                let (count, worst) = entry.entry(case.version.clone()).or_default();
+                *count += 1;
+                worst.double = worst.double.max(distance.double);
+                worst.single = worst.single.max(distance.single);
+            }
+            Err(error) => failures.push(format!(
+                "{} {} ({}): {error}",
+                case.version, case.name, case.writing
+            )),
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{} of {} models failed:\n{}",
+        failures.len(),
+        cases.len(),
+        failures.join("\n")
+    );
+    assert!(cases.len() >= 400, "only {} models", cases.len());
+    document(&table, &versions, cases.len());
+}
+
+fn replay(case: &Case) -> Result<Distance, String> {
+    let model = load(&case.bytes, &Limits::default()).map_err(|error| error.to_string())?;
+    if model.about().sklearn_version.as_deref() != Some(&case.version) {
+        return Err(format!("{:?}", model.about()));
+    }
+    let mut worst = Distance::default();
+    for (number, (given, answers)) in case.asked.iter().enumerate() {
+        let input = || match given {
+            Given::Matrix(matrix) => Input::Matrix(matrix),
+            Given::Table(table) => Input::Table(table),
+        };
+        for (method, expected) in answers {
+            let place = format!("{method} of input {number}");
+            let found =
+                ask(&model, method, input()).map_err(|error| format!("{place}: {error}"))?;
+            let scale = Scale {
+                largest: largest(case, method),
+                double: bound(case, Precision::Double),
+                single: bound(case, Precision::Single),
+            };
+            compare(&model, expected, &found, scale, &mut worst)
+                .map_err(|error| format!("{place}: {error}"))?;
+        }
+        let methods: Vec<&str> = answers.iter().map(|(method, _)| method.as_str()).collect();
+        let probabilities = methods.contains(&"predict_proba");
+        if probabilities != model.has_probabilities() {
+            return Err(format!("probabilities: {probabilities} expected"));
+        }
+    }
+    Ok(worst)
+}
+
+/// The largest finite number that scikit-learn answered by that method.
+fn largest(case: &Case, method: &str) -> f64 {
+    let answers = case.asked.iter().flat_map(|(_, answers)| answers);
+    let numbers = answers.filter_map(|(name, answer)| match answer {
+        Answer::Numbers(values, ..) if name == method => Some(values),
+        _ => None,
+    });
+    let finite = numbers.flatten().filter(|value| value.is_finite());
+    finite.fold(0.0, |largest, value| largest.max(value.abs()))
+}
+
+fn ask(model: &Predictor, method: &str, input: Input<'_>) -> Result<Output, String> {
+    let found = match method {
+        "predict" => model.predict(input),
+        "predict_proba" => model.predict_proba(input),
+        "decision_function" => {
+            let decisions = model.decision_function(input).map_err(|e| e.to_string())?;
+            return decisions.ok_or_else(|| "none".to_owned());
+        }
+        "transform" => model.transform(input).map(|matrix| Output::Table {
+            values: matrix.values().to_vec(),
+            columns: matrix.columns(),
+            precision: matrix.precision(),
+        }),
+        _ => return Err("an unknown method".to_owned()),
+    };
+    found.map_err(|error| error.to_string())
+}
+
+fn compare(
+    model: &Predictor,
+    expected: &Answer,
+    found: &Output,
+    scale: Scale,
+    worst: &mut Distance,
+) -> Result<(), String> {
+    let (expected, shape, precision) = match expected {
+        Answer::Labels(expected, dtype) => return labels(model, expected, dtype, found),
+        Answer::Numbers(values, shape, precision) => (values, shape, *precision),
+    };
+    if let Output::Classes(_) = found {
+        let expected: Vec<Value> = expected.iter().map(|value| json!(value)).collect();
+        return labels(model, &expected, "float64", found);
+    }
+    let (found, found_shape, found_precision) = match found {
+        Output::Values(values, precision) => (values, vec![values.len()], *precision),
+        Output::Table {
+            values,
+            columns,
+            precision,
+        } => (
+            values,
+            vec![values.len() / (*columns).max(1), *columns],
+            *precision,
+        ),
+        Output::Classes(_) => return Err("classes".to_owned()),
+    };
+    if *shape != found_shape {
+        return Err(format!(
+            "the shape {shape:?} expected, {found_shape:?} found"
+        ));
+    }
+    if precision != found_precision {
+        return Err(format!(
+            "{precision:?} precision expected, {found_precision:?} found"
+        ));
+    }
+    let (unit, bound) = match precision {
+        Precision::Double => (scale.largest.next_up() - scale.largest, scale.double),
+        Precision::Single => {
+            let largest = scale.largest as f32;
+            (f64::from(largest.next_up() - largest), scale.single)
+        }
+    };
+    for (index, (expected, found)) in expected.iter().zip(found).enumerate() {
+        if expected.to_bits() == found.to_bits() || (expected.is_nan() && found.is_nan()) {
+            continue;
+        }
+        let distance = if expected == found {
+            0.0
+        } else {
+            (expected - found).abs() / unit
+        };
+        if distance.is_nan() || distance > bound {
+            return Err(format!(
+                "{expected} expected at {index}, {found} found, {distance} units"
+            ));
+        }
+        let worst = match precision {
+            Precision::Double => &mut worst.double,
+            Precision::Single => &mut worst.single,
+        };
+        *worst = worst.max(distance);
+    }
+    Ok(())
+}
+
+fn labels(
+    model: &Predictor,
+    expected: &[Value],
+    dtype: &str,
+    found: &Output,
+) -> Result<(), String> {
+    let Output::Classes(found) = found else {
+        return Err(format!("classes expected, {found:?} found"));
+    };
+    let classes = model.classes().ok_or("no classes")?;
+    let label = |index: &u32| {
+        let index = usize::try_from(*index).unwrap();
+        match classes {
+            Labels::Integers(values, _) => json!(values.get(index)),
+            Labels::Floats(values) => json!(values.get(index)),
+            Labels::Strings(values) => json!(values.get(index)),
+            Labels::Booleans(values) => json!(values.get(index)),
+        }
+    };
+    let found: Vec<Value> = found.iter().map(label).collect();
+    if found != expected {
+        return Err(format!("{expected:?} expected, {found:?} found"));
+    }
+    match classes {
+        Labels::Integers(_, kind) if format!("{kind:?}").to_lowercase() != dtype => {
+            Err(format!("{dtype} expected, {kind:?} found"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Compares the table in docs/models.md with what was measured, or writes it where `UPDATE_MODELS_TABLE` is set.
+fn document(
+    table: &BTreeMap<String, BTreeMap<String, (usize, Distance)>>,
+    versions: &[String],
+    models: usize,
+) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/models.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (begin, end) = ("<!-- measured -->\n", "<!-- end -->");
+    let (head, rest) = text.split_once(begin).unwrap();
+    let (old, tail) = rest.split_once(end).unwrap();
+    let mut new = format!(
+        "\n{models} models.\n\n| estimator | {} |\n|---|",
+        versions.join(" | ")
+    );
+    new.push_str(&"---|".repeat(versions.len()));
+    new.push('\n');
+    for (estimator, row) in table {
+        write!(new, "| {estimator} |").unwrap();
+        for version in versions {
+            let cell = row.get(version).map_or("–".to_owned(), |(_, worst)| {
+                match (worst.double.ceil(), worst.single.ceil()) {
+                    (0.0, 0.0) => "0".to_owned(),
+                    (double, 0.0) => format!("{double}"),
+                    (double, single) => format!("{double} / {single}"),
+                }
+            });
+            write!(new, " {cell} |").unwrap();
+        }
+        new.push('\n');
+    }
+    new.push('\n');
+    if std::env::var_os("UPDATE_MODELS_TABLE").is_some() {
+        std::fs::write(&path, format!("{head}{begin}{new}{end}{tail}")).unwrap();
+    } else {
+        assert_eq!(
+            old, new,
+            "docs/models.md is not what was measured: set UPDATE_MODELS_TABLE and run this test again"
+        );
+    }
+}
