@@ -48,7 +48,8 @@ Commands:
                50,000 routes, and write docs/benchmarks.md and docs/growth.svg
   bench solvers
                Put questions about small clusters to z3 and cvc5 too, compare the
-               answers, and write docs/benchmarks.md
+               answers, and write docs/benchmarks.md (--quick: a few, as `test`
+               asks them; writes nothing)
 
 Peers and tools are installed below $XDG_CACHE_HOME/sidegate or ~/.cache/sidegate.
 Exit codes: 0 all is well, 1 it is not, 2 the command is not understood.";
@@ -73,7 +74,8 @@ fn main() -> ExitCode {
         ["bench"] => bench::run(bench::Length::Full),
         ["bench", "--quick"] => bench::run(bench::Length::Quick),
         ["bench", "verify"] => bench::verify::run(),
-        ["bench", "solvers"] => bench::solvers::run(),
+        ["bench", "solvers"] => bench::solvers::run(bench::Length::Full),
+        ["bench", "solvers", "--quick"] => bench::solvers::run(bench::Length::Quick),
         ["help" | "-h" | "--help"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;

@@ -9,10 +9,10 @@ use resources::intents::Intent;
 use crate::course::{Course, End, Here, IDENTITY, Possible};
 use crate::document::{
     About, CellProof, Certificate, ClaimProof, HostProof, VERSION, authorizer_name, listener_name,
-    route_name, rule_name,
+    route_name, rule_name, sidecar_name,
 };
 use crate::logic::Truth;
-use crate::point::{Assumed, Atom, Authority, Listed, Paths, Point, Who};
+use crate::point::{Assumed, Atom, Authority, Listed, Paths, Point, Sender, Who};
 use crate::statement::Statement;
 
 /// Why a document is no proof.
@@ -105,10 +105,10 @@ fn is_same(one: &Intent, other: &Intent) -> bool {
     place(one) == place(other)
 }
 
-/// All rules and routes there are.
+/// All rules, routes and sidecars there are.
 fn names(snapshot: &Snapshot) -> BTreeSet<String> {
-    let mut out = BTreeSet::new();
-    for listener in snapshot.listeners() {
+    let mut out: BTreeSet<String> = snapshot.sidecars().map(|at| sidecar_name(&at)).collect();
+    for listener in snapshot.listeners().chain(snapshot.sidecars()) {
         let steps = listener.steps();
         for (index, step) in steps.iter().enumerate() {
             match step {
@@ -368,6 +368,7 @@ impl<'a> At<'a> {
                 changes: Vec::new(),
                 queries_change: false,
                 sent_on: false,
+                sender: Sender::Client,
             };
             let path = self.claim.statement().and_then(|own| own.path.as_ref());
             if path.is_some_and(|path| point.path(path) == Truth::No) {
@@ -506,6 +507,7 @@ impl<'a> At<'a> {
             host: Some(self.host),
             last: None,
             hop: 0,
+            sent: None,
         };
         course.crossing(here, point.clone(), cleaned);
         if !course.broken {

@@ -10,6 +10,7 @@ use policy::{
 };
 
 use crate::document::{authorizer_name, route_name, rule_name};
+use crate::inside::Sent;
 use crate::logic::{Truth, holds};
 use crate::onward::Onward;
 use crate::point::{Assumed, Atom, Change, Point, Who};
@@ -72,6 +73,8 @@ pub(crate) struct Here<'s> {
     /// The last route on the way here.
     pub(crate) last: Option<RouteView<'s>>,
     pub(crate) hop: usize,
+    /// At a sidecar: what it was sent on for.
+    pub(crate) sent: Option<Sent<'s>>,
 }
 
 impl Here<'_> {
@@ -91,6 +94,17 @@ pub(crate) struct State<'c> {
     gates: Vec<(usize, Truth)>,
 }
 
+impl<'c> State<'c> {
+    /// Before the first step of a listener.
+    pub(crate) fn of(point: Point<'c>, cleaned: bool) -> Self {
+        Self {
+            point,
+            cleaned,
+            gates: Vec::new(),
+        }
+    }
+}
+
 /// What a request may bring to rules for tokens.
 struct Brings {
     none: bool,
@@ -101,13 +115,12 @@ struct Brings {
 impl Brings {
     fn of(here: Here<'_>, state: &State<'_>, rules: &[TokenRuleView<'_>]) -> Self {
         let (bad, good, none) = match state.point.who {
-            Who::Stranger | Who::Tokenless => (false, false, true),
             Who::Anybody | Who::Session => (true, true, true),
-            Who::Person => {
+            Who::Stranger | Who::Tokenless | Who::Person => {
                 let mut carriers = rules.iter().flat_map(|rule| rule.carriers());
                 let put = carriers.any(|carrier| match carrier {
-                    Carrier::Header { name, .. } => state.point.is_unknown(name.as_str()),
-                    Carrier::Cookie(_) => state.point.is_unknown("cookie"),
+                    Carrier::Header { name, .. } => state.point.is_put(name.as_str()),
+                    Carrier::Cookie(_) => state.point.is_put("cookie"),
                     Carrier::Parameter(_) => false,
                 });
                 (put, put, true)
@@ -128,6 +141,10 @@ impl<'c, 's: 'c> Course<'c, 's> {
         route: Option<RouteView<'s>>,
     ) {
         if self.broken {
+            return;
+        }
+        if let Some(sent) = here.sent {
+            self.ends_there(sent.possible(here, end, state.cleaned));
             return;
         }
         let leads = self.target.is_none_or(|target| match end {
@@ -196,16 +213,15 @@ impl<'c, 's: 'c> Course<'c, 's> {
             self.broken = true;
             return;
         }
-        let state = State {
-            point,
-            cleaned,
-            gates: Vec::new(),
-        };
-        self.routes(here, &state, 0);
+        self.routes(here, &State::of(point, cleaned), 0);
     }
 
     /// The routes that may be found, and the steps from one on.
     fn routes(&mut self, here: Here<'s>, state: &State<'c>, from: usize) {
+        if here.sent.is_some() {
+            self.behind_gateway(here, state, from);
+            return;
+        }
         for route in here.host.iter().flat_map(HostView::routes) {
             if self.broken {
                 return;
@@ -244,7 +260,7 @@ impl<'c, 's: 'c> Course<'c, 's> {
     }
 
     /// The steps of a listener from one on; whether somebody may go on.
-    fn steps(
+    pub(crate) fn steps(
         &mut self,
         here: Here<'s>,
         route: Option<RouteView<'s>>,
@@ -495,17 +511,21 @@ impl<'c, 's: 'c> Course<'c, 's> {
                         End::Reaches => target.is(route, way.destination),
                         _ => target.is_nothing_of(Some(route)),
                     });
-                    let possible = Possible {
+                    let reached = way.destination.filter(|_| end == End::Reaches);
+                    if let Some(inside) = reached.and_then(|to| here.at.inside(to)) {
+                        let state = State {
+                            cleaned,
+                            ..state.clone()
+                        };
+                        self.sidecar(here, (route, &way), &inside, &state, leads);
+                        continue;
+                    }
+                    self.ends_there(Possible {
                         end,
                         route: Some(route),
                         cleaned,
                         leads,
-                    };
-                    let reached = way.destination.filter(|_| end == End::Reaches);
-                    if let Some(inside) = reached.and_then(|to| here.at.inside(to)) {
-                        self.sidecar(&inside.listener, possible);
-                    }
-                    self.ends_there(possible);
+                    });
                 }
                 Onward::Goes(next, point) => {
                     for next in next {
@@ -513,29 +533,6 @@ impl<'c, 's: 'c> Course<'c, 's> {
                     }
                 }
             }
-        }
-    }
-}
-
-impl<'s> Course<'_, 's> {
-    /// What a sidecar may do, which is not told apart: any request may be
-    /// refused there, and where somebody is asked nothing is known.
-    fn sidecar(&mut self, at: &ListenerView<'s>, possible: Possible<'s>) {
-        let asks = |step: &StepView<'_>| {
-            matches!(
-                step,
-                StepView::Gate { .. } | StepView::Custom { .. } | StepView::Authorizer(_)
-            )
-        };
-        let mut ends = vec![End::Denied];
-        if self.snapshot.enforces() {
-            ends.push(End::Token);
-        }
-        if !at.not_understood().is_empty() || at.steps().iter().any(asks) {
-            ends.push(End::Unknown);
-        }
-        for end in ends {
-            self.ends_there(Possible { end, ..possible });
         }
     }
 }

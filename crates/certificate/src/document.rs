@@ -93,6 +93,11 @@ pub fn route_name(route: RouteView<'_>) -> String {
     format!("{} {}", route.object(), route.place())
 }
 
+/// What a sidecar is called.
+pub fn sidecar_name(listener: &ListenerView<'_>) -> String {
+    listener.describe().to_string()
+}
+
 /// What an authorizer is called that is asked about every request.
 pub fn authorizer_name(authorizer: &AuthorizerView<'_>) -> String {
     authorizer.object().0.to_string()

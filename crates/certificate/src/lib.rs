@@ -11,6 +11,7 @@
 mod check;
 mod course;
 mod document;
+mod inside;
 mod levels;
 mod logic;
 mod onward;
@@ -20,5 +21,5 @@ mod statement;
 pub use check::{Rejected, check, closes, is_checkable, shorten};
 pub use document::{
     About, CellProof, Certificate, ClaimProof, HostProof, VERSION, authorizer_name, listener_name,
-    route_name, rule_name,
+    route_name, rule_name, sidecar_name,
 };

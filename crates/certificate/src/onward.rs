@@ -38,10 +38,7 @@ impl<'c, 's: 'c> Course<'c, 's> {
         let Some(paths) = rewritten(&point.paths, route.rewrite()) else {
             return Onward::Ends(End::Unknown);
         };
-        let authority = match way.authority {
-            Some(text) => Authority::Exactly(text.to_owned()),
-            None => point.authority.clone(),
-        };
+        let authority = authority(point, way);
         let hosts: Vec<Option<HostView<'s>>> = match &authority {
             Authority::One(text) | Authority::Exactly(text) => {
                 vec![next.host(&host_name(text))]
@@ -71,6 +68,7 @@ impl<'c, 's: 'c> Course<'c, 's> {
             host,
             last: Some(route),
             hop: here.hop + 1,
+            sent: None,
         });
         Onward::Goes(next.collect(), there)
     }
@@ -164,8 +162,16 @@ impl Target {
     }
 }
 
+/// The authority behind a route.
+pub(crate) fn authority(point: &Point<'_>, way: &Way<'_>) -> Authority {
+    match way.authority {
+        Some(text) => Authority::Exactly(text.to_owned()),
+        None => point.authority.clone(),
+    }
+}
+
 /// The paths after a rewrite; `None` when that is not known.
-fn rewritten(paths: &Paths, rewrite: RewriteView<'_>) -> Option<Paths> {
+pub(crate) fn rewritten(paths: &Paths, rewrite: RewriteView<'_>) -> Option<Paths> {
     match rewrite {
         RewriteView::None => Some(paths.clone()),
         RewriteView::Whole(to) => Some(Paths {

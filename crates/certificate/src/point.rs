@@ -61,6 +61,21 @@ pub(crate) struct Point<'c> {
     pub(crate) queries_change: bool,
     /// Another gateway sent it on.
     pub(crate) sent_on: bool,
+    /// Whom the listener takes the client for.
+    pub(crate) sender: Sender<'c>,
+}
+
+/// Whom a listener takes a client for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sender<'c> {
+    /// For whoever it is: what is assumed counts.
+    Client,
+    /// A sidecar, for nobody.
+    Nobody,
+    /// A sidecar, for a gateway of this name.
+    Named(&'c str),
+    /// A sidecar, for a gateway of which nothing is known.
+    Unknown,
 }
 
 /// Who sends a request.
@@ -101,10 +116,18 @@ pub(crate) enum Change<'c> {
 }
 
 impl Point<'_> {
-    /// Whether a header may be another one than the client sent.
-    pub(crate) fn is_unknown(&self, header: &str) -> bool {
+    /// Whether a header may be there that the client did not send.
+    pub(crate) fn is_put(&self, header: &str) -> bool {
         let mut all = self.changes.iter();
-        all.any(|change| matches!(change, Change::Unknown(name) if **name == *header))
+        all.any(|change| match change {
+            Change::Unknown(name) => **name == *header,
+            Change::Known(
+                HeaderChange::Set(name, _)
+                | HeaderChange::Add(name, _)
+                | HeaderChange::AddIfAbsent(name, _),
+            ) => *name == *header,
+            Change::Known(HeaderChange::Remove(_)) | Change::Removed(_) => false,
+        })
     }
 
     /// Whether a test holds; what is neither settled nor assumed is `wanted`.
@@ -127,6 +150,15 @@ impl Point<'_> {
             Attribute::Claim(_) if !self.claimed => Truth::No,
             // Tests of the request as it came say nothing of these.
             Attribute::Query(_) | Attribute::PathAndQuery if self.queries_change => {
+                return Truth::Maybe;
+            }
+            Attribute::Identity if self.sender != Sender::Client => match self.sender {
+                Sender::Nobody => Truth::No,
+                Sender::Named(name) => Truth::of(text_satisfies(value, name)),
+                Sender::Unknown | Sender::Client => return Truth::Maybe,
+            },
+            // The gateway's own address is written nowhere.
+            Attribute::PeerIp | Attribute::RemoteIp if self.sender != Sender::Client => {
                 return Truth::Maybe;
             }
             Attribute::Scheme | Attribute::Identity | Attribute::Sni if self.sent_on => {

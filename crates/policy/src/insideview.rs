@@ -23,6 +23,8 @@ pub struct InsideView<'a> {
     pub is_uncertain: bool,
     /// Whether something there is not understood and may change answers.
     pub is_unclear: bool,
+    /// Whether it leaves every path as the gateway has read it.
+    pub reads_alike: bool,
 }
 
 impl Snapshot {
@@ -88,6 +90,10 @@ impl<'a> ListenerView<'a> {
             is_guess: sidecar.sender_unclear.is_some() || self.listener.account.guessed.is_some(),
             is_uncertain: sidecar.uncertain.is_some(),
             is_unclear: !listener.not_understood.is_empty() || way.unclear(self.listener).is_some(),
+            reads_alike: listener
+                .intake
+                .paths
+                .leave_what(&self.listener.intake.paths),
         };
         let matters = view.is_unclear || view.sender.is_err() || listener.decides();
         matters.then_some(view)

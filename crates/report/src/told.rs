@@ -19,6 +19,8 @@ const SHOWN: usize = 6;
 pub(crate) struct ClaimView {
     pub(crate) id: String,
     pub(crate) statement: String,
+    /// Nothing is proved where nothing was found.
+    pub(crate) is_search: bool,
     pub(crate) verdict: &'static str,
     pub(crate) class: &'static str,
     pub(crate) sign: &'static str,
@@ -119,6 +121,7 @@ pub(crate) fn claims(input: &Input<'_>) -> Vec<ClaimView> {
         ClaimView {
             id: claim.id().to_owned(),
             statement: claim.statement().to_owned(),
+            is_search: claim.is_search(),
             verdict,
             class,
             sign: mark,

@@ -25,7 +25,7 @@ pub(crate) fn run(args: FixArgs) -> anyhow::Result<ExitCode> {
         match args.output {
             Output::Json => output::data("[]")?,
             Output::Text => {
-                let mut text = "Everything holds already, for every request.\n".to_owned();
+                let mut text = "Everything holds already.\n".to_owned();
                 text.push_str(&beside(&lint::lint(&cluster, &snapshot)));
                 output::data(text.trim_end())?;
             }
@@ -135,7 +135,7 @@ fn as_text(proposals: &[Proposal], wanted: Option<FixMeans>) -> String {
         let broken = left(proposal, |verdict| verdict == Verdict::Violated);
         let open = left(proposal, is_open);
         let said = match (broken.is_empty(), open.is_empty()) {
-            (true, true) => "every claim holds, for every request.",
+            (true, true) => "every claim holds.",
             (true, false) => "nothing is broken, but not everything is proved.",
             (false, _) => "not enough.",
         };

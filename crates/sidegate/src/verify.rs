@@ -1,4 +1,4 @@
-//! `sidegate verify`: every built-in claim, proved or refuted.
+//! `sidegate verify`: every claim, proved, refuted, or searched for what breaks it.
 
 use std::process::ExitCode;
 
@@ -106,6 +106,7 @@ fn as_text(what: &str, report: &Report, snapshot: &Snapshot, bases: &Bases) -> S
     );
     for claim in &report.claims {
         let (sign, word) = match report.verdict(claim) {
+            Verdict::Holds if claim.is_search() => ("✓", " (a search, no proof)"),
             Verdict::Holds => ("✓", ""),
             Verdict::Violated => ("✗", ""),
             Verdict::NotDecided => ("?", " (not decided)"),
@@ -233,6 +234,7 @@ fn as_json(report: &Report, snapshot: &Snapshot, bases: &Bases) -> Value {
                 "id": claim.id(),
                 "statement": claim.statement(),
                 "verdict": word(report.verdict(claim)),
+                "search": claim.is_search(),
                 "findings": findings,
                 "undecided": report.undecided.get(claim).cloned().unwrap_or_default(),
                 "speaksOfNothing": report.vacuous.get(claim),

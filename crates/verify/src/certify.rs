@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use certificate::{
     CellProof, Certificate, ClaimProof, HostProof, VERSION, authorizer_name, closes, is_checkable,
-    listener_name, route_name, rule_name, shorten,
+    listener_name, route_name, rule_name, shorten, sidecar_name,
 };
 use policy::{HostView, ListenerView, RouteStep, RuleView, Snapshot, StepView};
 
@@ -77,8 +77,8 @@ pub fn certify(snapshot: &Snapshot, report: &Report) -> Certificate {
             }
         }
     }
-    // What sidecars do is not told apart by the checker, and of statements it
-    // cannot follow all.
+    // Of sidecars and of statements the checker does not follow all that the
+    // engine does.
     let sidecars = snapshot.sidecars().next().is_some();
     claims.retain(|claim| {
         let mut hosts = claim.hosts.iter();
@@ -159,6 +159,14 @@ impl Named {
             let Some(listener) = way.next_listener.and_then(|next| analysis.listener(next)) else {
                 continue;
             };
+            if way.inside.is_some() {
+                // What it does to the requests of any host.
+                self.always.insert(sidecar_name(&listener.view));
+                let rules = rules(listener.view);
+                self.always.extend(rules.iter().map(rule_name));
+                self.authorizers(listener.view);
+                continue;
+            }
             for next in way.next.iter().filter_map(|(_, next)| next.as_ref()) {
                 let routes = next.routes.iter().map(|route| route_name(route.view));
                 self.always.extend(routes);

@@ -30,7 +30,8 @@ pub enum Claim {
     LoginReachable,
     /// Probes of Knative get an answer from the model, not a login page.
     ProbesAnswered,
-    /// No rule on paths is escaped by a path that the backend reads otherwise.
+    /// No rule on paths is escaped by a path that the backend reads otherwise,
+    /// among those that are tried.
     OneReading,
     /// One of one's own.
     Intent(Arc<Intent>),
@@ -79,6 +80,12 @@ impl Claim {
             }
             Self::Intent(intent) => intent.statement(),
         }
+    }
+
+    /// Whether requests that break it are only searched for: where none is found,
+    /// nothing is proved.
+    pub fn is_search(&self) -> bool {
+        *self == Self::OneReading
     }
 
     /// The requests of a flow that it speaks of.

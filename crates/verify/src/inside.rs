@@ -43,8 +43,9 @@ impl<'s> Walk<'_, 's> {
         }
         let mut rewritten = String::new();
         let next_cell = rewrite(cell, route.view.rewrite(), &mut rewritten);
-        let Some(next_cell) = next_cell.filter(|_| !is_read_anew(cell, route.view.rewrite()))
-        else {
+        let opaque = inside.listener.is_opaque();
+        let stays = inside.reads_alike && !is_read_anew(cell, route.view.rewrite());
+        let Some(next_cell) = next_cell.filter(|_| opaque || stays) else {
             self.emit(trail, Outcome::Unknown, set, front);
             return;
         };
@@ -86,7 +87,7 @@ impl<'s> Walk<'_, 's> {
                 analysis: self.analysis,
                 engine: self.engine,
                 entrance: self.entrance,
-                opaque: self.opaque || inside.listener.is_opaque(),
+                opaque: self.opaque || opaque,
                 cleaned: self.cleaned,
                 routes_only: false,
                 session,

@@ -52,7 +52,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
 }
 
 /// A part of the comparison that every test run makes.
-type Check = (&'static str, Box<dyn FnOnce() -> Result<()>>);
+pub(crate) type Check = (&'static str, Box<dyn FnOnce() -> Result<()>>);
 
 /// Clusters, and requests to each, of the random comparison of a test run.
 const CLUSTERS: u64 = 60;

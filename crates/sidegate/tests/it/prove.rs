@@ -46,6 +46,30 @@ fn verify_knows_the_three_stages_of_the_seed() {
 }
 
 #[test]
+fn what_is_only_searched_for_is_not_called_proved() {
+    let text = stdout(&sidegate(&["verify", "--example", "seed"]));
+    let searched: Vec<&str> = text.lines().filter(|l| l.contains("no proof")).collect();
+    let [line] = searched.as_slice() else {
+        panic!("{text}");
+    };
+    assert!(line.starts_with("✓ no path that was tried"), "{line}");
+    let json = stdout(&sidegate(&[
+        "verify",
+        "--example",
+        "seed",
+        "--output",
+        "json",
+    ]));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    for claim in json["claims"].as_array().unwrap() {
+        assert_eq!(claim["search"], claim["id"] == "one-reading", "{claim}");
+    }
+    let page = stdout(&sidegate(&["report", "--example", "seed", "--out", "-"]));
+    assert_eq!(page.matches("this is a search, no proof").count(), 1);
+    assert!(page.matches("It holds for every request").count() > 5);
+}
+
+#[test]
 fn found_requests_do_what_was_decided() {
     let program = example("seed-blog-fix").start().unwrap();
     let output = sidegate(&[
@@ -276,10 +300,7 @@ fn intents_are_claims_in_every_output() {
         "--intents",
         file,
     ]));
-    assert!(
-        fix.contains("# With Sidegate: every claim holds, for every request."),
-        "{fix}"
-    );
+    assert!(fix.contains("# With Sidegate: every claim holds."), "{fix}");
     let diff = sidegate(&[
         "diff",
         "example:seed",

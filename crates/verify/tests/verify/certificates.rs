@@ -48,11 +48,11 @@ fn what_holds_in_the_seeds_cluster_is_proved() {
 }
 
 /// A proof of every claim, whether it holds or not.
-fn forged(snapshot: &Snapshot) -> Certificate {
+pub(crate) fn forged(snapshot: &Snapshot) -> Certificate {
     certify(snapshot, &Report::default())
 }
 
-fn only(certificate: &Certificate, claim: usize) -> Certificate {
+pub(crate) fn only(certificate: &Certificate, claim: usize) -> Certificate {
     Certificate {
         claims: vec![certificate.claims[claim].clone()],
         ..certificate.clone()
@@ -230,11 +230,11 @@ fn no_proof_with_tokens_is_accepted_of_what_does_not_hold() {
     assert!(rejected > 5, "only {rejected} were rejected");
 }
 
-type Stated = (Snapshot, Vec<(Verdict, Certificate)>, Vec<(String, Intent)>);
+pub(crate) type Stated = (Snapshot, Vec<(Verdict, Certificate)>, Vec<(String, Intent)>);
 
 /// Intents, with what came out for each, and a proof of each, whether it holds
 /// or not.
-fn stated(texts: &[&str], intents: &str) -> Stated {
+pub(crate) fn stated(texts: &[&str], intents: &str) -> Stated {
     let (report, verdicts) = ask(texts, intents);
     let snapshot = compile(texts);
     let all = Report {

@@ -9,6 +9,7 @@
 )]
 
 mod agreement;
+mod behind_sidecars;
 mod bounds;
 mod certificates;
 mod clusters;

@@ -65,7 +65,7 @@ fn inner(dice: &mut Dice, index: usize) -> String {
     text.replace(", }", "}")
 }
 
-fn cluster(seed: u64) -> (String, Dice) {
+pub(crate) fn cluster(seed: u64) -> (String, Dice) {
     let mut dice = Dice(seed);
     let mut text = with_pods();
     if seed.is_multiple_of(5) {
@@ -120,7 +120,7 @@ fn the_engine_says_what_the_decision_says_of_sidecars() {
     assert!(refused > 300, "only {refused} were refused inside");
 }
 
-const MODEL: &str = r#"
+pub(crate) const MODEL: &str = r#"
 apiVersion: v1
 kind: Service
 metadata: {name: gw, namespace: istio-system}
@@ -157,10 +157,10 @@ metadata: {name: sidegate, namespace: istio-system}
 spec: {mode: as-written, entrances: {local: istio-system/in}}
 "#;
 
-const ENABLED: &str = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: team, labels: {istio-injection: enabled}}\n";
-const PLAIN: &str = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: team}\n";
+pub(crate) const ENABLED: &str = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: team, labels: {istio-injection: enabled}}\n";
+pub(crate) const PLAIN: &str = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: team}\n";
 
-fn policy_of(rules: &str) -> String {
+pub(crate) fn policy_of(rules: &str) -> String {
     format!(
         "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: only, namespace: team}}\nspec: {{rules: [{rules}]}}\n"
     )

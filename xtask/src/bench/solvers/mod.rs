@@ -8,6 +8,7 @@ mod smt;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -20,19 +21,41 @@ use resources::{Cluster, ServiceName};
 use testkit::Synthetic;
 use verify::{Asked, Claim, Intent, Verdict};
 
-use super::{Scratch, report};
+use super::{Length, Scratch, report};
 use crate::shell;
 use ask::{Answer, Solver};
 
-/// Policies, and as many routes; a fifth as many hosts.
-const SIZES: [usize; 3] = [10, 30, 100];
-const SEEDS: std::ops::RangeInclusive<u64> = 1..=3;
-/// Questions of a cluster with a witness, and as many without one.
-const OF_A_KIND: usize = 2;
-/// What a solver has for one question.
-const LIMIT: Duration = Duration::from_secs(10);
-/// What a solver has for all questions of a size: after that it is not asked.
-const OF_A_SIZE: Duration = Duration::from_secs(30);
+/// How much is asked, of clusters of which sizes.
+#[derive(Clone, Debug)]
+struct Plan {
+    /// Policies, and as many routes.
+    sizes: [usize; 3],
+    seeds: RangeInclusive<u64>,
+    /// Questions of a cluster with a witness, and as many without one.
+    of_a_kind: usize,
+    /// What a solver has for one question.
+    limit: Duration,
+    /// What a solver has for all questions of a size: after that it is not
+    /// asked.
+    of_a_size: Duration,
+}
+
+const FULL: Plan = Plan {
+    sizes: [10, 30, 100],
+    seeds: 1..=3,
+    of_a_kind: 2,
+    limit: Duration::from_secs(10),
+    of_a_size: Duration::from_secs(30),
+};
+
+/// What a test run asks.
+const SMALL: Plan = Plan {
+    sizes: FULL.sizes,
+    seeds: 2..=2,
+    of_a_kind: 1,
+    limit: Duration::from_secs(5),
+    of_a_size: Duration::from_secs(5),
+};
 
 /// Who is outside: requests of nobody, on the listener of the Gateway `outside`.
 const ENTRANCES: &str = "
@@ -42,6 +65,38 @@ kind: Sidegate
 metadata: {name: sidegate, namespace: istio-system}
 spec: {mode: as-written, entrances: {external: istio-system/outside, local: istio-system/inside}}
 ";
+
+/// What is in a cluster.
+#[derive(Clone, Copy, Debug)]
+enum Mix {
+    /// A fifth as many hosts as routes, some by their ends, and rules for all
+    /// hosts: nearly every Service has a witness.
+    Open,
+    /// Half as many hosts, each written out, and rules for one host each: many a
+    /// Service has no ALLOW rule that speaks of it.
+    Closed,
+}
+
+impl Mix {
+    const ALL: [Self; 2] = [Self::Closed, Self::Open];
+
+    fn of(self, size: usize) -> Synthetic {
+        let all = Synthetic::default();
+        match self {
+            Self::Open => Synthetic {
+                hosts: size / 5,
+                percent_wildcard: 20,
+                ..all
+            },
+            Self::Closed => Synthetic {
+                hosts: size / 2,
+                percent_without_host: 0,
+                percent_wildcard: 0,
+                ..all
+            },
+        }
+    }
+}
 
 /// A cluster that questions are about.
 struct World {
@@ -65,41 +120,91 @@ enum Reply {
     NotAsked,
 }
 
-/// Asks everything, prints the table and writes it down.
-pub(crate) fn run() -> Result<()> {
+/// The questions of a size, answered.
+type Row = (usize, Vec<Times>);
+
+/// Asks everything, prints the table and, in full length, writes it down. A few
+/// questions, as a test run asks them, have to be answered: with and without a
+/// witness at each size, and some by each solver.
+pub(crate) fn run(length: Length) -> Result<()> {
+    let plan = match length {
+        Length::Full => FULL,
+        Length::Quick => SMALL,
+    };
     let solvers = ask::solvers()?;
-    let scratch = Scratch::new()?;
-    let mut rows = Vec::new();
-    for size in SIZES {
-        let mut spent = [Duration::ZERO; 2];
-        let mut row = Vec::new();
-        for seed in SEEDS {
-            let world = World::new(size, seed)?;
-            for (service, witness) in world.services()? {
-                let file = scratch.path().join("question.smt2");
-                let times = world
-                    .compare(&service, witness, solvers.iter().zip(&mut spent), &file)
-                    .with_context(|| format!("{size} policies, seed {seed}, Service {service}"))?;
-                eprintln!("{size} policies, seed {seed}, {service}: {times:?}");
-                row.push(times);
+    let rows = plan.ask(&solvers)?;
+    let table = table(&plan, &rows, &solvers);
+    println!("{table}");
+    match length {
+        Length::Full => {
+            report::write_section(&shell::root().join("docs/benchmarks.md"), "solvers", &table)
+        }
+        Length::Quick => tells(&rows, &solvers.map(|solver| solver.name)),
+    }
+}
+
+/// Whether a comparison says anything: at each size a question of each kind was
+/// answered by a solver, and each solver answered one.
+fn tells(rows: &[Row], solvers: &[&str]) -> Result<()> {
+    let is_answer = |reply: &Reply| matches!(reply, Reply::After(_));
+    for (size, row) in rows {
+        for witness in [true, false] {
+            let mut of_kind = row.iter().filter(|times| times.witness == witness);
+            if !of_kind.any(|times| times.theirs.iter().any(is_answer)) {
+                let kind = if witness { "with" } else { "without" };
+                bail!("{size} policies: no solver answered a question {kind} a witness");
             }
         }
-        rows.push((size, row));
     }
-    let table = table(&rows, &solvers);
-    println!("{table}");
-    report::write_section(&shell::root().join("docs/benchmarks.md"), "solvers", &table)
+    for (number, name) in solvers.iter().enumerate() {
+        let mut all = rows.iter().flat_map(|(_, row)| row);
+        if !all.any(|times| times.theirs.get(number).is_some_and(is_answer)) {
+            bail!("{name} answered nothing in its time");
+        }
+    }
+    Ok(())
+}
+
+impl Plan {
+    /// What each size has clusters of.
+    fn clusters(&self) -> impl Iterator<Item = (Mix, u64)> {
+        let mixes = Mix::ALL.into_iter();
+        mixes.flat_map(|mix| self.seeds.clone().map(move |seed| (mix, seed)))
+    }
+
+    fn ask(&self, solvers: &[Solver]) -> Result<Vec<Row>> {
+        let scratch = Scratch::new()?;
+        let file = scratch.path().join("question.smt2");
+        let mut rows = Vec::new();
+        for size in self.sizes {
+            let mut spent = vec![Duration::ZERO; solvers.len()];
+            let mut row = Vec::new();
+            for (mix, seed) in self.clusters() {
+                let world = World::new(size, mix, seed)?;
+                for (service, witness) in world.services(self.of_a_kind)? {
+                    let solvers = solvers.iter().zip(&mut spent);
+                    let times = world
+                        .compare(self, &service, witness, solvers, &file)
+                        .with_context(|| {
+                            format!("{size} policies, {mix:?}, seed {seed}, Service {service}")
+                        })?;
+                    eprintln!("{size} policies, {mix:?}, seed {seed}, {service}: {times:?}");
+                    row.push(times);
+                }
+            }
+            rows.push((size, row));
+        }
+        Ok(rows)
+    }
 }
 
 impl World {
-    fn new(size: usize, seed: u64) -> Result<Self> {
+    fn new(size: usize, mix: Mix, seed: u64) -> Result<Self> {
         let synthetic = Synthetic {
-            hosts: size / 5,
             routes: size,
             policies: size,
-            percent_wildcard: 20,
             seed,
-            ..Synthetic::default()
+            ..mix.of(size)
         };
         Self::of(&format!("{}{ENTRANCES}", synthetic.yaml()))
     }
@@ -113,7 +218,7 @@ impl World {
     }
 
     /// Services to ask about, with our answer: of each answer as many.
-    fn services(&self) -> Result<Vec<(ServiceName, bool)>> {
+    fn services(&self, many: usize) -> Result<Vec<(ServiceName, bool)>> {
         let mut found = BTreeMap::from([(true, Vec::new()), (false, Vec::new())]);
         for route in self.cluster.virtual_services.iter() {
             let service = ServiceName {
@@ -122,8 +227,11 @@ impl World {
             };
             let witness = self.ours(&service)?;
             let of_a_kind = found.entry(witness).or_default();
-            if of_a_kind.len() < OF_A_KIND {
+            if of_a_kind.len() < many {
                 of_a_kind.push((service, witness));
+            }
+            if found.values().all(|of_a_kind| of_a_kind.len() == many) {
+                break;
             }
         }
         Ok(found.into_values().flatten().collect())
@@ -157,6 +265,7 @@ impl World {
     /// is an error.
     fn compare<'s>(
         &self,
+        plan: &Plan,
         service: &ServiceName,
         witness: bool,
         solvers: impl Iterator<Item = (&'s Solver, &'s mut Duration)>,
@@ -175,11 +284,11 @@ impl World {
         std::fs::write(file, &question.text)?;
         let mut theirs = Vec::new();
         for (solver, spent) in solvers {
-            if *spent > OF_A_SIZE {
+            if *spent > plan.of_a_size {
                 theirs.push(Reply::NotAsked);
                 continue;
             }
-            let (answer, took) = solver.ask(file, LIMIT)?;
+            let (answer, took) = solver.ask(file, plan.limit)?;
             *spent += took;
             theirs.push(match answer {
                 Answer::Unknown => Reply::NotInTime,
@@ -254,21 +363,23 @@ fn request(model: &BTreeMap<String, String>, headers: &[String]) -> Result<Reque
     })
 }
 
-fn table(rows: &[(usize, Vec<Times>)], solvers: &[Solver]) -> String {
+fn table(plan: &Plan, rows: &[Row], solvers: &[Solver]) -> String {
     let names: Vec<String> = solvers
         .iter()
         .map(|s| format!("{} {}", s.name, s.version))
         .collect();
     let mut out = format!(
         "Is there a request from outside that reaches this Service without a login or a denial? Synthetic \
-         gateways, a fifth as many hosts as routes, {} seeds, at most {OF_A_KIND} Services of each answer a cluster. \
+         gateways of two kinds (a fifth as many hosts as routes, some named by their ends, and rules for all hosts; half as many hosts, \
+         and each rule for one), {} seeds of each, at most {} Services of each answer a cluster. \
          Milliseconds of wall time, median and longest. Ours is `verify` in a development build with that one intent, which answers all \
          built-in claims too and shows a request; theirs is a process from start to end, with a limit of {} s, not begun when it had {} s for a size. \
          No answer differs from ours, and every request of theirs gets through in `decide`.\n\n\
          | policies × routes | questions with, without a witness | verify | {} |\n|---|---:|---:|---:|---:|\n",
-        SEEDS.count(),
-        LIMIT.as_secs(),
-        OF_A_SIZE.as_secs(),
+        plan.seeds.clone().count(),
+        plan.of_a_kind,
+        plan.limit.as_secs(),
+        plan.of_a_size.as_secs(),
         names.join(" | "),
     );
     for (size, row) in rows {
@@ -336,7 +447,7 @@ mod tests {
 
     #[test]
     fn another_answer_than_ours_is_an_error() {
-        let world = World::new(10, 1).unwrap();
+        let world = World::new(10, Mix::Open, 1).unwrap();
         let service = ServiceName {
             namespace: "team0".into(),
             name: "app0".into(),
@@ -360,8 +471,54 @@ mod tests {
     }
 
     #[test]
+    fn a_test_run_asks_questions_of_both_kinds_at_each_size() {
+        for size in SMALL.sizes {
+            let mut asked = Vec::new();
+            for (mix, seed) in SMALL.clusters() {
+                let world = World::new(size, mix, seed).unwrap();
+                let found = world.services(SMALL.of_a_kind).unwrap();
+                asked.extend(found.into_iter().map(|(_, witness)| witness));
+            }
+            assert!(asked.contains(&true), "{size}: {asked:?}");
+            assert!(asked.contains(&false), "{size}: {asked:?}");
+        }
+    }
+
+    #[test]
+    fn a_comparison_that_says_nothing_is_an_error() {
+        let row = |kinds: &[(bool, [bool; 2])]| -> Vec<Times> {
+            let reply = |answered: bool| match answered {
+                true => Reply::After(Duration::ZERO),
+                false => Reply::NotInTime,
+            };
+            let times = |&(witness, theirs): &(bool, [bool; 2])| Times {
+                witness,
+                ours: Duration::ZERO,
+                theirs: theirs.map(reply).to_vec(),
+            };
+            kinds.iter().map(times).collect()
+        };
+        let tells = |kinds: &[(bool, [bool; 2])]| tells(&[(10, row(kinds))], &["one", "two"]);
+        tells(&[(true, [true, false]), (false, [false, true])]).unwrap();
+        for (kinds, expected) in [
+            (vec![(true, [true, true])], "without a witness"),
+            (
+                vec![(true, [false, false]), (false, [true, true])],
+                "with a witness",
+            ),
+            (
+                vec![(true, [true, false]), (false, [true, false])],
+                "two answered nothing",
+            ),
+        ] {
+            let error = tells(&kinds).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
     fn the_question_is_asked_in_strings() {
-        let world = World::new(10, 1).unwrap();
+        let world = World::new(10, Mix::Open, 1).unwrap();
         let service = ServiceName {
             namespace: "team0".into(),
             name: "app0".into(),

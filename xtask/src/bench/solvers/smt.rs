@@ -15,7 +15,9 @@ use policy::{
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
 /// What paths, hosts and the rest are made of: nothing that normalisation
-/// changes, so that a model is a request as it stands.
+/// changes, so that a model is a request as it stands. In place of a port there
+/// may be anything: the virtual host is found without it, and rules that name
+/// hosts by their ends look at it.
 const DOMAIN: &str = r#"
 (define-fun authority () String (str.++ host port))
 (define-fun lower () RegLan (re.union (re.range "a" "z") (re.range "0" "9") (str.to_re "-")))
@@ -25,7 +27,7 @@ const DOMAIN: &str = r#"
   (str.to_re "'") (str.to_re "(") (str.to_re ")") (str.to_re "*") (str.to_re "+") (str.to_re ",")
   (str.to_re "=") (str.to_re ":") (str.to_re "@"))))
 (assert (str.in_re host (re.++ label (re.* (re.++ (str.to_re ".") label)))))
-(assert (str.in_re port (re.opt (re.++ (str.to_re ":") (re.range "1" "9") ((_ re.loop 0 3) (re.range "0" "9"))))))
+(assert (str.in_re port (re.opt (re.++ (str.to_re ":") (re.+ (re.union lower (str.to_re ".")))))))
 (assert (str.in_re path (re.+ (re.++ (str.to_re "/") segment))))
 (assert (str.in_re method (re.+ (re.range "A" "Z"))))
 "#;
