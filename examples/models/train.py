@@ -1,9 +1,11 @@
 """Trains the example models, and the small models that the tests compare with.
 
     python train.py iris sklearn-iris/model.joblib
+    python train.py mixed ../../crates/inference/tests/models/mixed.joblib
+    python train.py words ../../crates/inference/tests/models/words.joblib
     python train.py golden ../../crates/models/tests/golden/1.9.1
 
-The second form is run once for each scikit-learn version, each in a virtual environment of its own (Python 3.11):
+The last form is run once for each scikit-learn version, each in a virtual environment of its own (Python 3.11):
 
     scikit-learn==1.1.3 numpy==1.24.4 scipy==1.10.1 joblib==1.1.1
     scikit-learn==1.5.2 numpy==1.26.4 joblib==1.6.0
@@ -22,16 +24,20 @@ import warnings
 
 import joblib
 import numpy as np
+import pandas as pd
 from sklearn import datasets, svm
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     ExtraTreesRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
 )
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 warnings.simplefilter("ignore")
@@ -158,6 +164,26 @@ def golden(directory):
         case(directory, f"{name}.{ending}", model, rows, classes, index % 3 == 1)
 
 
+def mixed(path):
+    """Columns by name, of text and of numbers."""
+    X = pd.DataFrame({
+        "colour": ["red", "blue", "green", "red", "blue", "green"] * 4,
+        "size": [1.0, 2.0, None, 4.0, 5.0, 6.0] * 4,
+    })
+    columns = ColumnTransformer([
+        ("text", OneHotEncoder(handle_unknown="ignore"), ["colour"]),
+        ("numbers", make_pipeline(SimpleImputer(), StandardScaler()), ["size"]),
+    ])
+    y = ["warm" if colour == "red" else "cold" for colour in X["colour"]]
+    joblib.dump(make_pipeline(columns, LogisticRegression()).fit(X, y), path)
+
+
+def words(path):
+    """A text for each row."""
+    texts = ["a good film", "good plot", "a bad film", "very bad"]
+    joblib.dump(make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, ["+", "+", "-", "-"]), path)
+
+
 def iris(path):
     X, y = datasets.load_iris(return_X_y=True)
     joblib.dump(svm.SVC(gamma="scale").fit(X, y), path)
@@ -165,4 +191,4 @@ def iris(path):
 
 if __name__ == "__main__":
     command, target = sys.argv[1:]
-    {"iris": iris, "golden": golden}[command](target.rstrip("/"))
+    {"iris": iris, "golden": golden, "mixed": mixed, "words": words}[command](target.rstrip("/"))

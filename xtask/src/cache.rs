@@ -31,7 +31,7 @@ fn once(folder: &Path, install: impl FnOnce() -> Result<()>) -> Result<()> {
 }
 
 /// The Python of a virtual environment with the packages of a requirements
-/// file.
+/// file. Its first line may name another Python than `python3`: `# python3.9`.
 pub(crate) fn python(name: &str, requirements: &Path) -> Result<PathBuf> {
     let text = std::fs::read_to_string(requirements)
         .with_context(|| format!("reading {}", requirements.display()))?;
@@ -42,8 +42,12 @@ pub(crate) fn python(name: &str, requirements: &Path) -> Result<PathBuf> {
             "installing the packages of {} (once)",
             requirements.display()
         );
-        shell::run(Command::new("python3").args(["-m", "venv"]).arg(&folder))
-            .context("the peer needs python3 with venv (Debian: apt-get install python3-venv)")?;
+        let first = text.lines().next().and_then(|line| line.strip_prefix("# "));
+        let interpreter = first.filter(|word| word.starts_with("python"));
+        let interpreter = interpreter.unwrap_or("python3");
+        shell::run(Command::new(interpreter).args(["-m", "venv"]).arg(&folder)).with_context(
+            || format!("this needs {interpreter} with venv (Debian: apt-get install python3-venv)"),
+        )?;
         shell::run(
             Command::new(&python)
                 .args([

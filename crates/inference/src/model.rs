@@ -1,7 +1,7 @@
 //! A model with a name.
 
 use crate::write::Style;
-use models::{Limits, Matrix, Predictor};
+use models::{Input, Limits, Predictor};
 use thiserror::Error;
 
 /// How a model is served.
@@ -126,7 +126,7 @@ impl Model {
     }
 
     /// What the model says about rows, as it is served.
-    pub(crate) fn answer(&self, rows: &Matrix) -> Result<models::Output, models::InputError> {
+    pub(crate) fn answer(&self, rows: Input<'_>) -> Result<models::Output, models::InputError> {
         if self.predict_proba {
             self.predictor.predict_proba(rows)
         } else {
@@ -137,6 +137,9 @@ impl Model {
 
 /// The body of a V1 request that the model answers: one row with the right number of columns.
 pub fn example_input(model: &Model) -> String {
+    if model.predictor.takes_texts() {
+        return r#"{"instances":["some text"]}"#.to_owned();
+    }
     let mut out = b"{\"instances\":[".to_vec();
     // Values that differ, so that it shows which column is which.
     Style::Compact.list(0..model.predictor.features(), &mut out, |column, out| {

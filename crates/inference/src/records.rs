@@ -3,18 +3,43 @@
 //! KServe makes a data frame of each element of the list: of `{"a": [1, 2], "b": [3, 4]}`, of `{"a": {"0": 1}}`, or of a
 //! list of records `[{"a": 1, "b": 2}]`, and puts them below each other.
 
-use crate::rows::{number_in, short};
-use models::{Matrix, Precision};
+use crate::rows::short;
+use models::{Cell, Column, Input, Matrix, Precision, Table};
 use serde_json::Value;
 
 /// Columns in the order of the first frame, each with its values.
-type Columns = Vec<(String, Vec<f64>)>;
+type Columns = Vec<(String, Vec<Cell>)>;
+
+/// What a model is asked about.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// Rows of numbers.
+    Matrix(Matrix),
+    /// Columns of which some hold text, or a text for each row.
+    Table(Table),
+}
+
+impl Asked {
+    pub(crate) fn input(&self) -> Input<'_> {
+        match self {
+            Self::Matrix(matrix) => Input::Matrix(matrix),
+            Self::Table(table) => Input::Table(table),
+        }
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        match self {
+            Self::Matrix(matrix) => matrix.rows(),
+            Self::Table(table) => table.rows(),
+        }
+    }
+}
 
 /// The table in a list of frames, its columns in the order of `names` if the model knows its columns by name.
 ///
 /// # Errors
 /// A message for the client.
-pub(crate) fn read(text: &str, names: Option<&[String]>) -> Result<Matrix, String> {
+pub(crate) fn read(text: &str, names: Option<&[String]>) -> Result<Asked, String> {
     // Keys sort in serde_json's map; the order of the text matters, so objects are read in order here.
     let frames: Vec<Frame> = serde_json::from_str(text)
         .map_err(|error| format!("rows with column names are not readable: {error}"))?;
@@ -43,12 +68,42 @@ pub(crate) fn read(text: &str, names: Option<&[String]>) -> Result<Matrix, Strin
             column.extend(values);
         }
     }
-    matrix(table, names, Precision::Double)
+    beside(table, names)
 }
 
-/// Puts columns side by side.
+/// Puts columns side by side: numbers as a matrix, text as a table.
+fn beside(columns: Columns, names: Option<&[String]>) -> Result<Asked, String> {
+    let text = |cell: &Cell| matches!(cell, Cell::Text(_));
+    let number = |cell: &Cell| match cell {
+        Cell::Number(value) => *value,
+        _ => f64::NAN,
+    };
+    if !columns.iter().any(|(_, cells)| cells.iter().any(text)) {
+        let numbers =
+            |(name, cells): (String, Vec<Cell>)| (name, cells.iter().map(number).collect());
+        let numbers = columns.into_iter().map(numbers).collect();
+        return matrix(numbers, names, Precision::Double).map(Asked::Matrix);
+    }
+    let ordered = match names {
+        Some(names) => order(columns, names)?,
+        None => columns,
+    };
+    let column = |(name, cells): (String, Vec<Cell>)| {
+        let column = if cells.iter().any(text) {
+            Column::Cells(cells)
+        } else {
+            Column::Numbers(cells.iter().map(number).collect(), Precision::Double)
+        };
+        (Some(name), column)
+    };
+    Table::new(ordered.into_iter().map(column).collect())
+        .map(Asked::Table)
+        .ok_or_else(|| "All arrays must be of the same length".to_owned())
+}
+
+/// Puts columns of numbers side by side.
 pub(crate) fn matrix(
-    columns: Columns,
+    columns: Vec<(String, Vec<f64>)>,
     names: Option<&[String]>,
     precision: Precision,
 ) -> Result<Matrix, String> {
@@ -71,7 +126,7 @@ pub(crate) fn matrix(
         .ok_or_else(|| "the columns are no table".to_owned())
 }
 
-fn order(mut columns: Columns, names: &[String]) -> Result<Columns, String> {
+fn order<T>(mut columns: Vec<(String, T)>, names: &[String]) -> Result<Vec<(String, T)>, String> {
     let mut ordered = Vec::with_capacity(names.len());
     for name in names {
         let Some(at) = columns.iter().position(|(known, _)| known == name) else {
@@ -140,7 +195,7 @@ impl Frame {
                 let Some((first, others)) = records.split_first() else {
                     return Ok(Vec::new());
                 };
-                let cell = |name: &str, value: &Value| number(value).ok_or_else(|| no_number(name));
+                let cell = |name: &str, value: &Value| cell(value).ok_or_else(|| no_number(name));
                 let mut columns: Columns = Vec::new();
                 for (name, value) in &first.0 {
                     columns.push((name.clone(), vec![cell(name, value)?]));
@@ -168,7 +223,7 @@ impl Frame {
     }
 }
 
-fn column(name: &str, value: &Value) -> Result<Vec<f64>, String> {
+fn column(name: &str, value: &Value) -> Result<Vec<Cell>, String> {
     let cells: Vec<&Value> = match value {
         Value::Array(cells) => cells.iter().collect(),
         Value::Object(cells) => cells.values().collect(),
@@ -181,20 +236,23 @@ fn column(name: &str, value: &Value) -> Result<Vec<f64>, String> {
     };
     cells
         .into_iter()
-        .map(|value| number(value).ok_or_else(|| no_number(name)))
+        .map(|value| cell(value).ok_or_else(|| no_number(name)))
         .collect()
 }
 
 fn no_number(name: &str) -> String {
-    format!("column `{}` holds something that is no number", short(name))
+    format!(
+        "column `{}` holds something that is neither number nor text",
+        short(name)
+    )
 }
 
-fn number(value: &Value) -> Option<f64> {
+fn cell(value: &Value) -> Option<Cell> {
     match value {
-        Value::Null => Some(f64::NAN),
-        Value::Bool(truth) => Some(f64::from(u8::from(*truth))),
-        Value::Number(number) => number.as_f64(),
-        Value::String(text) => number_in(text),
+        Value::Null => Some(Cell::None),
+        Value::Bool(truth) => Some(Cell::Number(f64::from(u8::from(*truth)))),
+        Value::Number(number) => number.as_f64().map(Cell::Number),
+        Value::String(text) => Some(Cell::Text(text.clone())),
         Value::Array(_) | Value::Object(_) => None,
     }
 }

@@ -8,6 +8,8 @@ use models::{Matrix, Precision};
 pub(crate) enum Rows<'t> {
     /// Lists of numbers.
     Matrix(Matrix),
+    /// A list of texts.
+    Texts(Vec<String>),
     /// Rows with names for their columns; the text of the whole list.
     Named(&'t str),
     /// No list at all.
@@ -19,6 +21,7 @@ pub(crate) enum Rows<'t> {
 /// Why reading ended early.
 enum Stop {
     Named,
+    Texts,
     Refused(String),
 }
 
@@ -41,6 +44,14 @@ pub(crate) fn read<'t>(json: &mut Json<'t>, estimator: &str) -> Result<Rows<'t>,
     let text = json.skip()?;
     Ok(match stop {
         Stop::Named => Rows::Named(text),
+        Stop::Texts => serde_json::from_str(text).map_or_else(
+            |_| {
+                Rows::Refused(
+                    "expected a text for each row, found something else among them".to_owned(),
+                )
+            },
+            Rows::Texts,
+        ),
         Stop::Refused(message) => Rows::Refused(message),
     })
 }
@@ -57,11 +68,7 @@ impl Table {
         match json.kind()? {
             Kind::Array => {}
             Kind::Object if self.rows == 0 => return Ok(Err(Stop::Named)),
-            Kind::String => {
-                return Ok(Err(refuse(
-                    "expected a list of rows, found a list of strings: this model takes rows of numbers",
-                )));
-            }
+            Kind::String => return Ok(Err(Stop::Texts)),
             _ => {
                 return Ok(Err(refuse(
                     "Expected 2D array, got 1D array instead: expected a list of rows, found a list of values; write [[…]] for one row",

@@ -4,13 +4,13 @@ use crate::Model;
 use crate::answer::{Failure, json};
 use crate::cloud_events::{self, Wrap};
 use crate::json::{self as parse, Json, JsonError, Kind};
-use crate::records;
+use crate::records::{self, Asked};
 use crate::rows::{self, Rows};
 use crate::write::Style;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
-use models::Matrix;
+use models::Table;
 
 const CLOUD_EVENT: &str = "application/cloudevents+json";
 
@@ -38,7 +38,7 @@ pub(crate) fn predict(
     }
     let rows = request.rows(model)?;
     let output = model
-        .answer(&rows)
+        .answer(rows.input())
         .map_err(|error| Failure::bad(error.to_string()))?;
     let style = if wrap == Wrap::Plain {
         Style::Compact
@@ -127,7 +127,7 @@ impl<'t> Request<'t> {
     }
 
     /// `inputs` wins over `instances`, as in KServe.
-    fn rows(self, model: &Model) -> Result<Matrix, Failure> {
+    fn rows(self, model: &Model) -> Result<Asked, Failure> {
         let (key, rows) = match (self.inputs, self.instances) {
             // KServe checks both before it takes one.
             (Some(Rows::NoList), _) => ("inputs", Rows::NoList),
@@ -146,7 +146,13 @@ impl<'t> Request<'t> {
             }
         };
         match rows {
-            Rows::Matrix(matrix) => Ok(matrix),
+            Rows::Matrix(matrix) => Ok(Asked::Matrix(matrix)),
+            Rows::Texts(texts) if model.predictor().takes_texts() => {
+                Ok(Asked::Table(Table::of_texts(texts)))
+            }
+            Rows::Texts(_) => Err(Failure::bad(
+                "expected a list of rows, found a list of strings: this model takes rows of numbers",
+            )),
             Rows::Named(text) => {
                 records::read(text, model.predictor().about().feature_names.as_deref())
                     .map_err(Failure::bad)

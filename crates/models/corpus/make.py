@@ -13,6 +13,12 @@ import zlib
 import numpy as np
 import sklearn
 
+try:
+    # Until 0.24 histogram gradient boosting has to be asked for.
+    from sklearn.experimental import enable_hist_gradient_boosting  # noqa: F401
+except ImportError:
+    pass
+
 import linear
 import meta
 import neighbours

@@ -50,6 +50,8 @@ pub(crate) struct Step {
     pub(crate) transform: Arc<dyn Transform>,
     pub(crate) takes: Option<usize>,
     pub(crate) gives: Option<usize>,
+    /// Whether it takes one text for each row.
+    pub(crate) texts: bool,
 }
 
 /// An estimator with a prediction.
@@ -76,6 +78,11 @@ impl Flow {
             Some(step) => step.takes,
             None => self.last.as_ref().and_then(|last| last.takes),
         }
+    }
+
+    /// Whether the first step takes one text for each row.
+    pub(crate) fn takes_texts(&self) -> bool {
+        self.steps.first().is_some_and(|step| step.texts)
     }
 
     /// Columns that the last step gives.
@@ -184,6 +191,15 @@ impl Step {
             transform: Arc::new(transform),
             takes,
             gives,
+            texts: false,
+        }
+    }
+
+    /// A step that takes one text for each row.
+    pub(crate) fn of_texts(transform: impl Transform + 'static, gives: Option<usize>) -> Self {
+        Self {
+            texts: true,
+            ..Self::new(transform, Some(1), gives)
         }
     }
 }

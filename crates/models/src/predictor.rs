@@ -66,6 +66,11 @@ impl Predictor {
         self.flow.classes()
     }
 
+    /// Whether the model takes one text for each row.
+    pub fn takes_texts(&self) -> bool {
+        self.flow.takes_texts()
+    }
+
     /// Whether the model predicts: a pipeline may end in a transformer.
     pub fn predicts(&self) -> bool {
         self.flow.last.is_some()

@@ -56,7 +56,7 @@ pub(crate) fn infer(
     let request = request.map_err(|details| details.failure(text))?;
     let rows = rows(model, &request, tensors)?;
     let output = model
-        .answer(&rows)
+        .answer((&rows).into())
         .map_err(|error| Failure::bad(error.to_string()))?;
     respond::respond(model, headers, &request, &output)
 }

@@ -6,3 +6,5 @@ mod golden;
 mod noise;
 #[cfg(test)]
 mod requests;
+#[cfg(test)]
+mod tables;

@@ -15,6 +15,8 @@ const MODULES: &[&str] = &[
     "numpy.ma.core",
     "numpy.dtypes",
     "joblib.numpy_pickle",
+    // The columns of a data frame.
+    "pandas.core.indexes.base",
     // What scikit-learn's compiled losses call their module in some versions.
     "_loss",
     "sklearn.externals.joblib.numpy_pickle",

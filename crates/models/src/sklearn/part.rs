@@ -341,7 +341,10 @@ impl<'r, 'a> Part<'r, 'a> {
 
     /// The text of an array or list.
     pub(super) fn strings(&self, name: &str) -> Result<Vec<String>, LoadError> {
-        let id = self.required(name)?;
+        self.strings_at(self.required(name)?, name)
+    }
+
+    fn strings_at(&self, id: Id, name: &str) -> Result<Vec<String>, LoadError> {
         let graph = self.graph();
         let bad = || self.damaged(format!("expected text in `{name}`"));
         if let Node::Array(array) = graph.node(id)
@@ -358,6 +361,26 @@ impl<'r, 'a> Part<'r, 'a> {
             .map(|text| text.map(str::to_owned))
             .collect::<Option<_>>()
             .ok_or_else(bad)
+    }
+
+    /// The names of the columns that the estimator was fitted on, if these had any.
+    pub(super) fn column_names(&self) -> Result<Option<Vec<String>>, LoadError> {
+        if self.set("feature_names_in_").is_some() {
+            return self.strings("feature_names_in_").map(Some);
+        }
+        // Until 0.24 `ColumnTransformer` kept pandas' index of them: a call with a dict that holds the array.
+        let graph = self.graph();
+        let index = self.set("_df_columns").map(|id| graph.node(id));
+        let Some(Node::Object(index)) = index else {
+            return Ok(None);
+        };
+        let arguments = graph.sequence(index.arguments).unwrap_or_default();
+        let data = match arguments.get(1).map(|id| graph.node(*id)) {
+            Some(Node::Dict(items)) => graph.entry(items, "data"),
+            _ => None,
+        };
+        let data = data.ok_or_else(|| self.damaged("expected names in `_df_columns`"))?;
+        self.strings_at(data, "_df_columns").map(Some)
     }
 
     /// The estimator in that attribute.

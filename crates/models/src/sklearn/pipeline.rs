@@ -72,14 +72,12 @@ pub(super) fn feature_names(
             None => Ok(None),
         };
     }
-    if part.set("feature_names_in_").is_none() {
-        return match part.set("best_estimator_") {
+    match part.column_names()? {
+        Some(names) if names.len() == features => Ok(Some(names)),
+        Some(_) => Err(part.damaged(format!("expected the names of {features} columns"))),
+        None => match part.set("best_estimator_") {
             Some(id) => feature_names(&part.inner(id, "best_estimator_")?, features),
             None => Ok(None),
-        };
-    }
-    match part.strings("feature_names_in_") {
-        Ok(names) if names.len() == features => Ok(Some(names)),
-        _ => Err(part.damaged(format!("expected {features} names in `feature_names_in_`"))),
+        },
     }
 }

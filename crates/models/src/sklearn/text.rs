@@ -59,7 +59,7 @@ fn counter(part: &Part<'_, '_>) -> Result<Counter, LoadError> {
 pub(super) fn read_counts(part: &Part<'_, '_>) -> Result<Step, LoadError> {
     let counter = counter(part)?;
     let gives = counter.columns;
-    Ok(Step::new(counter, Some(1), Some(gives)))
+    Ok(Step::of_texts(counter, Some(gives)))
 }
 
 /// The texts of a table of one column.
@@ -220,11 +220,7 @@ pub(super) fn read_vectorizer(part: &Part<'_, '_>) -> Result<Step, LoadError> {
         return Err(part.damaged("expected a weight for each term of `vocabulary_`"));
     }
     let gives = counter.columns;
-    Ok(Step::new(
-        Vectorizer { counter, weights },
-        Some(1),
-        Some(gives),
-    ))
+    Ok(Step::of_texts(Vectorizer { counter, weights }, Some(gives)))
 }
 
 impl Transform for Vectorizer {
@@ -261,7 +257,7 @@ pub(super) fn read_hasher(part: &Part<'_, '_>) -> Result<Step, LoadError> {
         precision: dtype(part)?,
     };
     let gives = usize::try_from(columns).ok();
-    Ok(Step::new(hasher, Some(1), gives))
+    Ok(Step::of_texts(hasher, gives))
 }
 
 impl Transform for Hasher {

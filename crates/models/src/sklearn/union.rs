@@ -6,7 +6,7 @@ use super::steps;
 use crate::data::{Data, Intake, Rows, rows_of};
 use crate::flow::{Flow, Step, Transform};
 use crate::matrix::round;
-use crate::pickle::{Id, Node};
+use crate::pickle::{Id, Kind, Node};
 use crate::sparse::Sparse;
 use crate::table::{Column, Table};
 use crate::{InputError, LoadError, Matrix, Precision};
@@ -45,10 +45,7 @@ pub(super) fn read_columns(part: &Part<'_, '_>) -> Result<Step, LoadError> {
         .features()
         .or_else(|| part.count("_n_features"))
         .ok_or_else(|| part.damaged("expected `n_features_in_`"))?;
-    let names = match part.set("feature_names_in_") {
-        Some(_) => Some(part.strings("feature_names_in_")?),
-        None => None,
-    };
+    let names = part.column_names()?;
     if names.as_ref().is_some_and(|names| names.len() != features) {
         return Err(part.damaged(format!("expected {features} names in `feature_names_in_`")));
     }
@@ -125,13 +122,17 @@ pub(super) fn read_union(part: &Part<'_, '_>) -> Result<Step, LoadError> {
     }
     let takes = branches.iter().find_map(|branch| branch.flow.takes());
     let gives = width(&branches);
+    let texts = branches.iter().any(|branch| branch.flow.takes_texts());
     let step = Union {
         intake: None,
         names: None,
         branches,
         sparse: Sparsity::AsParts,
     };
-    Ok(Step::new(step, takes, gives))
+    Ok(Step {
+        texts,
+        ..Step::new(step, takes, gives)
+    })
 }
 
 fn width(branches: &[Branch]) -> Option<usize> {
@@ -200,6 +201,41 @@ fn columns_of(
                     .collect());
             }
             ids.iter().map(one).collect::<Option<_>>().ok_or_else(bad)
+        }
+        Node::Array(array) => {
+            part.pay(array.count())?;
+            let numbers = array.integers(graph, None).map_err(|_| bad())?;
+            let mask = array.dtype.kind == Kind::Boolean;
+            let index = |(index, value): (usize, i64)| match value {
+                0 if mask => None,
+                _ if mask => Some(index),
+                value if value < 0 => {
+                    features.checked_sub(usize::try_from(value.unsigned_abs()).ok()?)
+                }
+                value => usize::try_from(value).ok(),
+            };
+            let chosen = numbers.into_iter().enumerate().filter_map(index);
+            Ok(chosen.filter(|index| *index < features).collect())
+        }
+        Node::Object(object) => {
+            let slice = graph
+                .class(object)
+                .is_some_and(|class| class.name == "slice");
+            match graph.sequence(object.arguments) {
+                Some([start, end, step]) if slice && matches!(graph.node(*step), Node::None) => {
+                    let at = |id: &Id, open: usize| match graph.node(*id) {
+                        Node::None => Some(open),
+                        // A slice by names includes its end.
+                        Node::Str(_) => one(id).map(|at| at + usize::from(open > 0)),
+                        _ => one(id).or((graph.integer(*id)? >= 0).then_some(features)),
+                    };
+                    let range = at(start, 0).zip(at(end, features));
+                    range
+                        .map(|(start, end)| (start..end.min(features)).collect())
+                        .ok_or_else(bad)
+                }
+                _ => Err(bad()),
+            }
         }
         _ => Err(bad()),
     }

@@ -20,6 +20,15 @@ pub(crate) enum Given {
     Table(Table),
 }
 
+impl Given {
+    pub(crate) fn input(&self) -> models::Input<'_> {
+        match self {
+            Self::Matrix(matrix) => models::Input::Matrix(matrix),
+            Self::Table(table) => models::Input::Table(table),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) enum Answer {
     Numbers(Vec<f64>, Vec<usize>, Precision),

@@ -1,6 +1,6 @@
 //! The same answers as scikit-learn, over all estimators and versions, and the table of docs/models.md.
 
-use crate::archive::{Answer, Case, Given, cases};
+use crate::archive::{Answer, Case, cases};
 use models::{Input, Labels, Limits, Output, Precision, Predictor, load};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -26,6 +26,7 @@ const FURTHER: &[(&str, f64)] = &[
     // Sums of many products that cancel.
     ("PolynomialFeatures", 16.0),
     ("FeatureUnion", 16.0),
+    ("KernelRidge", 64.0),
 ];
 
 fn bound(case: &Case, precision: Precision) -> f64 {
@@ -96,14 +97,10 @@ fn replay(case: &Case) -> Result<Distance, String> {
     }
     let mut worst = Distance::default();
     for (number, (given, answers)) in case.asked.iter().enumerate() {
-        let input = || match given {
-            Given::Matrix(matrix) => Input::Matrix(matrix),
-            Given::Table(table) => Input::Table(table),
-        };
         for (method, expected) in answers {
             let place = format!("{method} of input {number}");
             let found =
-                ask(&model, method, input()).map_err(|error| format!("{place}: {error}"))?;
+                ask(&model, method, given.input()).map_err(|error| format!("{place}: {error}"))?;
             let scale = Scale {
                 largest: largest(case, method),
                 double: bound(case, Precision::Double),
