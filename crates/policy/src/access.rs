@@ -69,7 +69,7 @@ impl Owner {
 }
 
 /// Optional limits of a level; an empty list limits nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// Namespaces of ServiceAccounts and workloads.
     pub namespaces: Vec<Arc<str>>,
@@ -92,7 +92,7 @@ impl Limits {
 }
 
 /// What a route needs on each listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RouteAccess {
     /// Owner.
     pub owner: Owner,

@@ -5,6 +5,7 @@ use resources::mesh::{ExtAuthzGrpc, ExtAuthzHttp};
 use resources::{Cluster, Object, ServiceName};
 
 use crate::attach::{attached, by_selector};
+use crate::digest::Digest;
 use crate::peer::TrustDomains;
 use crate::providers::{Authorizer, AuthorizerKind};
 use crate::rules::{Action, Policy};
@@ -20,6 +21,8 @@ pub(crate) struct Authorization {
     pub(crate) dry_runs: Vec<Policy>,
     /// CUSTOM ones by provider.
     pub(crate) custom: Vec<Custom>,
+    /// Of the rules of `policies` and `custom`, once there are no more to come.
+    pub(crate) digest: Option<Digest>,
 }
 
 impl Authorization {
@@ -31,7 +34,7 @@ impl Authorization {
             let broken = matches!(custom.authorizer.kind, AuthorizerKind::Broken(_));
             broken || custom.authorizer.grpc
         });
-        Self {
+        let connections = Self {
             policies: all(&self.policies),
             dry_runs: all(&self.dry_runs),
             custom: custom
@@ -41,7 +44,17 @@ impl Authorization {
                     ..custom.clone()
                 })
                 .collect(),
-        }
+            digest: None,
+        };
+        connections.complete()
+    }
+
+    /// With a digest.
+    fn complete(mut self) -> Self {
+        let custom = self.custom.iter().map(|custom| &custom.policies);
+        let custom: Vec<&Vec<Policy>> = custom.collect();
+        self.digest = Some(Digest::of(&(&self.policies, custom)));
+        self
     }
 }
 
@@ -155,7 +168,7 @@ pub(crate) fn authorization(
             });
         }
     }
-    found
+    found.complete()
 }
 
 fn dry_run_note(action: Action, version: IstioVersion) -> String {

@@ -97,6 +97,7 @@ impl Chain {
             policies,
             dry_runs,
             custom,
+            digest: _,
         } = authorization;
         let mut filters = vec![Filter::new("istio.metadata_exchange", FilterStep::Other)];
         for (number, custom) in custom.iter().enumerate() {
@@ -189,7 +190,7 @@ pub(crate) enum Position<'n> {
 }
 
 /// What the configuration of a route says about one filter of the chain.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub(crate) enum Override {
     /// Skipped.
     Off,
@@ -207,7 +208,7 @@ pub(crate) enum Override {
 }
 
 /// The per-route configuration of one route: by index of the filter.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Hash)]
 pub(crate) struct Overrides(Option<Arc<[(usize, Override)]>>);
 
 impl Overrides {

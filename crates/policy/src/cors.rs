@@ -9,7 +9,7 @@ use crate::permit::{Destination, Reply};
 use crate::request::RequestHead;
 
 /// A CORS policy.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub(crate) struct RouteCors {
     origins: Vec<Matcher>,
     /// What a preflight is answered with, besides its origin.

@@ -1,6 +1,7 @@
 //! String matchers of routes and policies.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use regex::Regex;
 use resources::istio::StringMatch;
@@ -36,6 +37,22 @@ impl PartialEq for Matcher {
             | (Self::Suffix(a), Self::Suffix(b)) => a == b,
             (Self::Regex(a), Self::Regex(b)) => a.as_str() == b.as_str(),
             _ => false,
+        }
+    }
+}
+
+impl Hash for Matcher {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        std::mem::discriminant(self).hash(state);
+        match self {
+            Self::Present => {}
+            Self::Exact(text)
+            | Self::Prefix(text)
+            | Self::PathPrefix(text)
+            | Self::Suffix(text) => {
+                text.hash(state);
+            }
+            Self::Regex(regex) => regex.as_str().hash(state),
         }
     }
 }

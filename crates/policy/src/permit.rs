@@ -27,7 +27,7 @@ pub struct Permit {
 }
 
 /// Where a permitted request goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Destination {
     /// A Service and its port.
     Service {
@@ -61,7 +61,7 @@ impl Destination {
 }
 
 /// A ready answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reply {
     /// Status.
     pub status: StatusCode,
@@ -72,7 +72,7 @@ pub struct Reply {
 }
 
 /// One change to headers, applied in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HeaderChange {
     /// Replace all values.
     Set(HeaderName, HeaderValue),

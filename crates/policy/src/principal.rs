@@ -10,7 +10,7 @@ use crate::settings::{IstioVersion, Settings};
 use crate::tokens::Verified;
 
 /// A value of `requestPrincipals`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub(crate) enum PrincipalMatcher {
     /// Issuer and subject, each by itself.
     Split { issuer: Matcher, subject: Matcher },

@@ -9,7 +9,7 @@ use crate::request::RequestHead;
 use crate::routematch::{RouteCondition, scheme};
 
 /// A redirect.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub(crate) struct Redirect {
     status: StatusCode,
     scheme: Option<String>,
@@ -18,7 +18,7 @@ pub(crate) struct Redirect {
     path: NewPath,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 enum NewPath {
     Same,
     Whole(String),

@@ -1,5 +1,7 @@
 //! How a path changes before forwarding (envoy `finalizePathHeader`).
 
+use std::hash::{Hash, Hasher};
+
 use resources::istio::Rewrite;
 
 use crate::matcher::Matcher;
@@ -37,6 +39,20 @@ impl PartialEq for PathRewrite {
                 },
             ) => pattern.as_str() == p.as_str() && replacement == r,
             _ => false,
+        }
+    }
+}
+
+impl Hash for PathRewrite {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        std::mem::discriminant(self).hash(state);
+        match self {
+            Self::Prefix { from, to } => (from, to).hash(state),
+            Self::Whole(path) => path.hash(state),
+            Self::Regex {
+                pattern,
+                replacement,
+            } => (pattern.as_str(), replacement).hash(state),
         }
     }
 }

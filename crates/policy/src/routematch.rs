@@ -11,7 +11,7 @@ use crate::request::{RequestHead, Scheme};
 use crate::trace::Trace;
 
 /// What a request must look like; all parts given hold.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Hash)]
 pub(crate) struct RouteCondition {
     pub(crate) path: Option<PathMatch>,
     pub(crate) scheme: Option<Matcher>,
@@ -27,7 +27,7 @@ pub(crate) struct RouteCondition {
 }
 
 /// A condition on the path.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub(crate) struct PathMatch {
     pub(crate) matcher: Matcher,
     pub(crate) ignore_case: bool,

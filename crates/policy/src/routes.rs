@@ -19,7 +19,7 @@ pub(crate) use crate::rewrite::PathRewrite;
 pub(crate) use crate::routematch::RouteCondition;
 
 /// One route of a virtual host.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub(crate) struct Route {
     pub(crate) condition: RouteCondition,
     pub(crate) action: RouteAction,
@@ -46,7 +46,7 @@ pub(crate) struct Route {
 }
 
 /// What a matching route does.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub(crate) enum RouteAction {
     Forward(Vec<Weighted>),
     Redirect(Redirect),
@@ -54,7 +54,7 @@ pub(crate) enum RouteAction {
 }
 
 /// One of several destinations.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub(crate) struct Weighted {
     pub(crate) destination: Destination,
     /// What is answered instead: the control plane knows no such Service or

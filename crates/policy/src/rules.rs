@@ -19,7 +19,7 @@ use crate::trace::Trace;
 use crate::when::of_condition;
 
 /// Action of a policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Action {
     Allow,
     Deny,
@@ -39,7 +39,7 @@ pub(crate) struct Facts<'a> {
 }
 
 /// A policy with its rules.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub(crate) struct Policy {
     pub(crate) action: Action,
     pub(crate) provider: String,
@@ -49,7 +49,7 @@ pub(crate) struct Policy {
 }
 
 /// (any of `from`) and (any of `to`) and (all of `when`); an empty list holds.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Hash)]
 pub(crate) struct CompiledRule {
     pub(crate) index: usize,
     pub(crate) from: Vec<Vec<Constraint>>,
@@ -58,7 +58,7 @@ pub(crate) struct CompiledRule {
 }
 
 /// One attribute compared with a list: any value, and none of the negated ones.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub(crate) struct Constraint {
     pub(crate) attribute: Attribute,
     pub(crate) negated: bool,
@@ -67,7 +67,7 @@ pub(crate) struct Constraint {
     pub(crate) written: (Arc<str>, Vec<String>),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Attribute {
     Host,
     Port,
@@ -95,7 +95,7 @@ pub(crate) enum Attribute {
     Absent,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub(crate) enum Value {
     Text(Matcher),
     Principal(PrincipalMatcher),

@@ -187,6 +187,7 @@ impl Policies {
             policies,
             dry_runs: _,
             custom,
+            digest: _,
         } = &*self.authorization;
         policies.is_empty() && custom.is_empty() && self.tokens.is_empty() && self.opaque.is_empty()
     }

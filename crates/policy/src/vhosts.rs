@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::claims::Claims;
+use crate::digest::Digest;
 use crate::index::RouteIndex;
 use crate::looked::Looked;
 use crate::request::RequestHead;
@@ -33,10 +34,12 @@ pub(crate) struct VirtualHost {
     pub(crate) written: Arc<Written>,
     /// Where there are many routes.
     pub(crate) index: Option<Arc<RouteIndex>>,
+    /// Of all the rest, once nothing changes any more.
+    pub(crate) digest: Option<Digest>,
 }
 
 /// The virtual host of Envoy's configuration that holds one or more of ours.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq, Hash)]
 pub(crate) struct Written {
     /// `host:server-port` of the most specific of them.
     pub(crate) name: String,
@@ -90,10 +93,13 @@ impl VirtualHosts {
         }
     }
 
-    /// Indexes the routes, once nothing changes them any more.
+    /// Indexes the routes, once nothing changes them any more, and says what
+    /// each virtual host is.
     pub(crate) fn index(&mut self) {
+        let mut digests = Digests::default();
         for host in self.all_mut() {
             host.index = RouteIndex::new(host.routes.iter().map(|route| &**route)).map(Arc::new);
+            host.digest = Some(digests.of(host));
         }
     }
 
@@ -124,21 +130,9 @@ impl VirtualHosts {
 }
 
 impl VirtualHost {
-    /// Whether another one is the same; its index follows from its routes.
+    /// Whether another one is the same.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
-        let Self {
-            name,
-            server_port,
-            routes,
-            require_tls,
-            written,
-            index: _,
-        } = self;
-        *name == other.name
-            && *server_port == other.server_port
-            && *routes == other.routes
-            && *require_tls == other.require_tls
-            && *written == other.written
+        self.digest.is_some() && self.digest == other.digest
     }
 
     /// The first route that matches; those that were tried are told.
@@ -188,6 +182,38 @@ impl VirtualHost {
             order,
             ..Step::new(hop, Stage::VirtualHost, text, None)
         }
+    }
+}
+
+/// Digests of parts that several virtual hosts share.
+#[derive(Default)]
+struct Digests {
+    routes: HashMap<*const Route, Digest>,
+    written: HashMap<*const Written, Digest>,
+}
+
+impl Digests {
+    /// The parts have to stay where they are.
+    fn of(&mut self, host: &VirtualHost) -> Digest {
+        // Whoever adds a field decides here what it is part of. The index
+        // follows from the routes.
+        let VirtualHost {
+            name,
+            server_port,
+            routes,
+            require_tls,
+            written,
+            index: _,
+            digest: _,
+        } = host;
+        let routes = routes.iter().map(|route| {
+            let known = self.routes.entry(Arc::as_ptr(route));
+            *known.or_insert_with(|| Digest::of(&**route))
+        });
+        let routes: Vec<Digest> = routes.collect();
+        let known = self.written.entry(Arc::as_ptr(written));
+        let written = *known.or_insert_with(|| Digest::of(&**written));
+        Digest::of(&(name, server_port, routes, require_tls, written))
     }
 }
 

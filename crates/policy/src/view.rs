@@ -10,6 +10,7 @@ use crate::authorization::Custom;
 use crate::chain::{FilterStep, Override};
 use crate::conditions::Condition;
 use crate::connection::ListenerId;
+use crate::digest::Digest;
 use crate::permit::{Destination, HeaderChange};
 use crate::providers::{Authorizer, AuthorizerKind};
 use crate::request::{Entrance, RequestHead};
@@ -438,6 +439,12 @@ impl<'a> HostView<'a> {
     /// `a.example.com`, `*.example.com` or `*`, lower case.
     pub fn name(&self) -> &'a str {
         &self.0.name
+    }
+
+    /// What stands for all of it: where it is the same in another
+    /// configuration, so is the virtual host.
+    pub fn digest(&self) -> Option<Digest> {
+        self.0.digest
     }
 
     /// Whether another configuration has just the same at this name.

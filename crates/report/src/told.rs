@@ -113,6 +113,7 @@ pub(crate) fn claims(input: &Input<'_>) -> Vec<ClaimView> {
             .report
             .findings
             .iter()
+            .map(|finding| &**finding)
             .filter(|finding| finding.claim == *claim)
             .collect();
         let undecided = input.report.undecided.get(claim);

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::verify::{Claim, Finding, Witness};
@@ -13,7 +14,7 @@ use crate::verify::Bases;
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Sends every witness; a line for each.
-pub(crate) fn all(findings: &[Finding], bases: &Bases) -> Vec<String> {
+pub(crate) fn all(findings: &[Arc<Finding>], bases: &Bases) -> Vec<String> {
     let lines = findings.iter().map(|finding| {
         let witness = &finding.witness;
         let curl = witness.curl(bases.of(witness));

@@ -1,7 +1,6 @@
 //! Whether a path rule is escaped by a path that a backend reads otherwise than
 //! the gateway: asked rule by rule, shown once per rule.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use policy::{
@@ -21,9 +20,9 @@ use crate::listener::ListenerPart;
 use crate::mdd::Set;
 use crate::parts::HostPart;
 use crate::paths::Cell;
-use crate::questions::HostAnswers;
 use crate::reading::{Escape, Readings, behind, disguises_of, exemptions_of, read};
 use crate::report::Finding;
+use crate::tally::{Answers, Told};
 use crate::terms::{Here, Term, hosts_of};
 use crate::universe::{AUTHORITY, tests_of};
 use crate::witness::{self, Witness};
@@ -78,6 +77,29 @@ pub(crate) struct Tried {
     escaped: Vec<(usize, Escaped)>,
 }
 
+impl Tried {
+    /// The same where rules have other numbers; `None` where one is no more.
+    pub(crate) fn renumbered(self, numbers: &[Option<usize>]) -> Option<Self> {
+        let number = |old: usize| numbers.get(old).copied().flatten();
+        let open = self.open.into_iter().map(number);
+        let escaped = self.escaped.into_iter();
+        let escaped = escaped.map(|(old, escaped)| Some((number(old)?, escaped)));
+        Some(Self {
+            open: open.collect::<Option<_>>()?,
+            spent: self.spent,
+            escaped: escaped.collect::<Option<_>>()?,
+        })
+    }
+
+    /// Whether whatever is tried after it is the same.
+    fn is_like(&self, other: &Self) -> bool {
+        let numbers = |tried: &Self| -> Vec<usize> {
+            tried.escaped.iter().map(|(number, _)| *number).collect()
+        };
+        self.open == other.open && self.spent == other.spent && numbers(self) == numbers(other)
+    }
+}
+
 /// What escapes the rules of a listener that decide by path.
 pub(crate) struct Alike<'a, 's> {
     analysis: &'a Analysis<'s>,
@@ -87,6 +109,9 @@ pub(crate) struct Alike<'a, 's> {
     /// By rule.
     escaped: Vec<Option<Escaped>>,
     budget: usize,
+    /// The same virtual hosts were looked at before, for the same rules, and up
+    /// to here with the same outcome.
+    is_as_before: bool,
 }
 
 impl PathRules {
@@ -138,6 +163,20 @@ impl PathRules {
         out
     }
 
+    /// The numbers that rules have here, by their numbers there, where they are
+    /// the same.
+    pub(crate) fn numbers(&self, there: &Self) -> Vec<Option<usize>> {
+        let name = |rule: &PathRule| (rule.object.clone(), rule.index);
+        let named = self.all.iter().enumerate();
+        let named: FxHashMap<_, _> = named.map(|(number, rule)| (name(rule), number)).collect();
+        let there = there.all.iter().map(|was| {
+            let number = *named.get(&name(was))?;
+            let is = self.all.get(number)?;
+            (is.condition == was.condition && is.source == was.source).then_some(number)
+        });
+        there.collect()
+    }
+
     /// Rules that can hold for requests of a virtual host, in their order.
     fn of_host(&self, host: &str) -> Vec<usize> {
         if host.starts_with('*') {
@@ -157,8 +196,10 @@ impl<'a, 's> Alike<'a, 's> {
         readings: &'a Readings,
         listener: &'a ListenerPart<'s>,
         rules: &'a PathRules,
+        is_as_before: bool,
     ) -> Self {
         Self {
+            is_as_before,
             analysis,
             readings,
             listener,
@@ -178,21 +219,28 @@ impl<'a, 's> Alike<'a, 's> {
     /// What was tried at a virtual host before counts again, if it would be
     /// the same now.
     pub(crate) fn again(&mut self, host: HostView<'s>, tried: &Tried) -> bool {
-        let open = self.open(host.name());
-        if self.budget == 0 || open.is_empty() {
-            return false;
+        if !self.is_as_before {
+            let open = self.open(host.name());
+            if self.budget == 0 || open.is_empty() {
+                return false;
+            }
+            // What ran out of budget then or would now was not all tried.
+            if open != tried.open || tried.spent >= self.budget {
+                return false;
+            }
         }
-        // What ran out of budget then or would now was not all tried.
-        if open != tried.open || tried.spent >= self.budget {
-            return false;
-        }
-        self.budget -= tried.spent;
+        self.budget = self.budget.saturating_sub(tried.spent);
         for (number, escaped) in &tried.escaped {
             if let Some(place) = self.escaped.get_mut(*number) {
                 *place = Some(escaped.clone());
             }
         }
         true
+    }
+
+    /// A virtual host was looked at again, where this was tried before.
+    pub(crate) fn was(&mut self, before: Option<&Tried>, now: &Tried) {
+        self.is_as_before &= before.is_some_and(|before| before.is_like(now));
     }
 
     /// Looks at one virtual host.
@@ -350,35 +398,47 @@ impl<'a, 's> Alike<'a, 's> {
         None
     }
 
-    /// What was found, one for each rule.
-    pub(crate) fn answers(self) -> HostAnswers {
+    /// What was found, one for each rule. What was said before is not said anew.
+    pub(crate) fn answers(self, before: Option<&Answers>) -> Answers {
         let open = self.escaped.iter().filter(|escaped| escaped.is_none());
         let open = open.count();
-        let listener = self.listener.view.describe().to_string();
-        let mut undecided = BTreeMap::new();
+        let mut out = Answers::default();
         if self.budget == 0 && open > 0 {
+            let listener = self.listener.view.describe();
             let why = format!(
                 "{listener}: {open} rules on paths, and too many hosts to try each path under"
             );
-            undecided.insert(Claim::OneReading, vec![why]);
+            out.undecided.insert(Claim::OneReading, vec![why]);
         }
-        let all = self.rules.all.iter().zip(self.escaped);
-        let all = all.filter_map(|(rule, escaped)| {
-            let (witness, destination, contrast) = escaped?;
-            let place = format!("spec.rules[{}]", rule.index);
-            let key = format!("{destination:?} {} {place}", rule.object);
-            let finding = Finding {
-                claim: Claim::OneReading,
-                witness,
-                listener: listener.clone(),
-                destination: Some(destination),
-                route: (rule.object.clone(), rule.source.clone(), place),
-                count: 1,
-                contrast: Some(contrast),
+        let before = before.map_or(&[][..], |before| &before.findings);
+        let known = |number: usize, witness: &Arc<Witness>| {
+            let at = before.binary_search_by_key(&number, |(number, _)| *number);
+            let (_, told) = before.get(at.ok()?)?;
+            Arc::ptr_eq(&told.finding.witness, witness).then(|| told.clone())
+        };
+        for (number, (rule, escaped)) in self.rules.all.iter().zip(&self.escaped).enumerate() {
+            let Some(escaped) = escaped else {
+                continue;
             };
-            Some((key, finding))
-        });
-        HostAnswers::new(all.collect(), undecided)
+            let told = known(number, &escaped.0).unwrap_or_else(|| self.told(rule, escaped));
+            out.findings.push((number, told));
+        }
+        out
+    }
+
+    fn told(&self, rule: &PathRule, (witness, destination, contrast): &Escaped) -> Told {
+        let place = format!("spec.rules[{}]", rule.index);
+        let key = format!("{destination:?} {} {place}", rule.object);
+        let finding = Finding {
+            claim: Claim::OneReading,
+            witness: Arc::clone(witness),
+            listener: self.listener.view.describe().to_string(),
+            destination: Some(destination.clone()),
+            route: (rule.object.clone(), rule.source.clone(), place),
+            count: 1,
+            contrast: Some(contrast.clone()),
+        };
+        Told::new(finding, key)
     }
 }
 

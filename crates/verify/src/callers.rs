@@ -3,8 +3,8 @@
 
 use http::header::AUTHORIZATION;
 use policy::{
-    Attribute, Claims, Entrance, Limits, Matcher, Person, RequestHead, ServiceAccount, Snapshot,
-    TestValue, TokenHolder,
+    Attribute, Claims, Entrance, HostView, Limits, Matcher, Person, RequestHead, ServiceAccount,
+    Snapshot, TestValue, TokenHolder,
 };
 
 use crate::classes::Example;
@@ -44,6 +44,13 @@ pub(crate) struct Callers {
 
 impl Callers {
     pub(crate) fn of(snapshots: &[&Snapshot], intents: &[Intent]) -> Self {
+        let listeners = snapshots.iter().flat_map(|s| s.listeners());
+        let hosts = listeners.flat_map(|listener| listener.hosts());
+        Self::within(hosts.flat_map(limits_of), intents)
+    }
+
+    /// Those that these limits and intents tell apart.
+    pub(crate) fn within<'l>(limits: impl Iterator<Item = &'l Limits>, intents: &[Intent]) -> Self {
         use resources::intents::Identity;
         let mut out = Self {
             tokens: intents.iter().any(|i| i.identity == Identity::Token),
@@ -51,10 +58,7 @@ impl Callers {
         };
         let mut users: Vec<&str> = Vec::new();
         let mut groups: Vec<&str> = Vec::new();
-        let listeners = snapshots.iter().flat_map(|s| s.listeners());
-        let routes = listeners.flat_map(|l| l.hosts()).flat_map(|h| h.routes());
-        let limits = routes.map(|route| &route.access().limits);
-        for limits in limits.filter(|limits| !limits.is_empty()) {
+        for limits in limits {
             for name in &limits.service_accounts {
                 if let Some((namespace, name)) = name.split_once('/') {
                     out.add(account(namespace, name));
@@ -105,6 +109,12 @@ impl Callers {
             self.accounts.push(account);
         }
     }
+}
+
+/// The limits of the routes of a virtual host that limit something.
+pub(crate) fn limits_of(host: HostView<'_>) -> impl Iterator<Item = &Limits> {
+    let limits = host.routes().map(|route| &route.access().limits);
+    limits.filter(|limits| !limits.is_empty())
 }
 
 pub(crate) fn account(namespace: &str, name: &str) -> ServiceAccount {

@@ -44,6 +44,7 @@ mod scope;
 mod standins;
 mod steps;
 mod straight;
+mod tally;
 mod terms;
 mod tokens;
 mod universe;

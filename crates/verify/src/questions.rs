@@ -1,6 +1,5 @@
 //! Answers the built-in questions, virtual host by virtual host.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use policy::{Condition, Destination, HostView, RouteView, Snapshot, StepView};
@@ -16,6 +15,7 @@ use crate::mdd::Set;
 use crate::parts::HostPart;
 use crate::reading::Readings;
 use crate::report::{Finding, Report};
+use crate::tally::{Answers, Told};
 use crate::universe::IDENTITY;
 use crate::verifier::Work;
 use crate::walk::Seen;
@@ -51,16 +51,6 @@ pub fn verify_with(snapshot: &Snapshot, asked: &Asked) -> Report {
     Work::new(snapshot, asked, None).answers(asked).0
 }
 
-/// What was found at one virtual host of a listener.
-#[derive(Debug, Default)]
-pub(crate) struct HostAnswers {
-    cells: usize,
-    findings: Vec<(String, Finding)>,
-    undecided: BTreeMap<Claim, Vec<String>>,
-    /// Claims that speak of some request here.
-    concerned: BTreeSet<Claim>,
-}
-
 /// Requests that break a claim for the same reason.
 #[derive(Default)]
 struct Group<'s> {
@@ -79,19 +69,7 @@ type Key<'s> = (Claim, Vec<(&'s resources::ObjectRef, &'s str)>, bool, u64);
 /// Witnesses that are built for one cause, to choose the plainest from.
 const MAX_TRIED: usize = 8;
 
-impl HostAnswers {
-    /// Findings, each with what makes it another one, and what was not decided.
-    pub(crate) fn new(
-        findings: Vec<(String, Finding)>,
-        undecided: BTreeMap<Claim, Vec<String>>,
-    ) -> Self {
-        Self {
-            findings,
-            undecided,
-            ..Self::default()
-        }
-    }
-
+impl Answers {
     /// `None` where there is nothing to answer.
     pub(crate) fn of<'s>(
         engine: &mut Engine,
@@ -276,7 +254,8 @@ impl HostAnswers {
             witness: Arc::new(witness),
             contrast: None,
         };
-        self.findings.push((key, finding));
+        let told = Told::new(finding, key);
+        self.findings.push((self.findings.len(), told));
     }
 }
 
@@ -329,71 +308,6 @@ impl<'s> Broken<'_, 's> {
             group.witness = found;
         }
     }
-}
-
-/// The answers for a whole configuration: what the same rules decide at several
-/// virtual hosts is one finding.
-pub(crate) fn report<'a>(
-    claims: Vec<Claim>,
-    all: impl Iterator<Item = &'a HostAnswers>,
-    given_up: &[String],
-) -> Report {
-    let mut out = Report::default();
-    let mut concerned: BTreeSet<&Claim> = BTreeSet::new();
-    let mut by_rules: BTreeMap<(&Claim, &str, &str), (usize, &Finding)> = BTreeMap::new();
-    for answers in all {
-        out.cells += answers.cells;
-        concerned.extend(&answers.concerned);
-        for (claim, reasons) in &answers.undecided {
-            let known = out.undecided.entry(claim.clone()).or_default();
-            known.extend(reasons.iter().cloned());
-        }
-        for (key, finding) in &answers.findings {
-            // A rule that holds on several listeners is read otherwise once.
-            let listener = match finding.claim {
-                Claim::OneReading => "",
-                _ => finding.listener.as_str(),
-            };
-            let place = (&finding.claim, listener, key.as_str());
-            match by_rules.get_mut(&place) {
-                Some((count, known)) => {
-                    *count += finding.count;
-                    if finding.witness.cost() < known.witness.cost() {
-                        *known = finding;
-                    }
-                }
-                None => {
-                    by_rules.insert(place, (finding.count, finding));
-                }
-            }
-        }
-    }
-    out.findings = by_rules
-        .into_values()
-        .map(|(count, finding)| Finding {
-            count,
-            ..finding.clone()
-        })
-        .collect();
-    for claim in &claims {
-        if !given_up.is_empty() {
-            let reasons = out.undecided.entry(claim.clone()).or_default();
-            reasons.extend(given_up.iter().cloned());
-        }
-        if let Claim::Intent(intent) = claim
-            && !concerned.contains(claim)
-        {
-            let why = intent.void.clone();
-            let why = why.unwrap_or_else(|| "no route serves a request like that".to_owned());
-            out.vacuous.insert(claim.clone(), why);
-        }
-    }
-    for reasons in out.undecided.values_mut() {
-        reasons.sort();
-        reasons.dedup();
-    }
-    out.claims = claims;
-    out
 }
 
 /// Why nothing is proved here.

@@ -48,7 +48,7 @@ pub struct Report {
     /// The claims, built-in ones first.
     pub claims: Vec<Claim>,
     /// What breaks a claim, grouped by destination and deciding rules.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<Arc<Finding>>,
     /// Reasons for which a claim was not decided, by claim.
     pub undecided: BTreeMap<Claim, Vec<String>>,
     /// Why an intent speaks of no request, by claim.

@@ -24,7 +24,7 @@ pub(crate) use crate::looks::{always, head_of, tests_of};
 use crate::mdd::{Dim, Set, Sets};
 use crate::tokens::{self, TokenSpace};
 pub(crate) use connection::looks_at_remote;
-pub(crate) use gathered::{Compared, Gathered};
+pub(crate) use gathered::{Compared, Counted, Gathered};
 
 /// What a dimension speaks of.
 #[derive(Clone, Debug)]

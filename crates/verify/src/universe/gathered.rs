@@ -1,6 +1,6 @@
 //! What rules and routes compare requests with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use policy::{
@@ -27,6 +27,8 @@ impl Compared {
 }
 
 type Tests = BTreeMap<Arc<str>, Arc<Compared>>;
+
+type Counts = BTreeMap<Arc<str>, (Arc<Compared>, usize)>;
 
 /// Tests by attribute, each once.
 #[derive(Clone, Debug, Default)]
@@ -57,40 +59,6 @@ impl Gathered {
             self.condition(&route.condition());
             each_rule_of(&route, steps, &mut |condition| self.condition(condition));
         }
-    }
-
-    /// Adds tests that were gathered elsewhere.
-    pub(crate) fn add(&mut self, other: &Self) {
-        for (attribute, tests) in &other.tests {
-            let known = match self.tests.get_mut(attribute) {
-                Some(known) => known,
-                None => self.tests.entry(attribute.clone()).or_default(),
-            };
-            for (key, test) in tests {
-                if !known.contains_key(key) {
-                    known.insert(Arc::clone(key), Arc::clone(test));
-                }
-            }
-        }
-    }
-
-    /// Attributes that are compared otherwise elsewhere. Conditions on paths
-    /// divide nothing for those who do not have them, but for suffixes.
-    pub(crate) fn differing<'g>(&'g self, other: &'g Self) -> Vec<&'g Attribute> {
-        let differs = |a: &Self, b: &Self, attribute: &Attribute| {
-            let shared = |all: &'_ Self| -> Vec<Arc<str>> {
-                let tests = all.tests.get(attribute).into_iter().flatten();
-                let is_path = *attribute == Attribute::Path;
-                let shared = tests.filter(|(_, test)| !is_path || is_suffix(&test.value));
-                shared.map(|(key, _)| Arc::clone(key)).collect()
-            };
-            shared(a) != shared(b)
-        };
-        let mut all: Vec<&Attribute> = self.tests.keys().chain(other.tests.keys()).collect();
-        all.sort_unstable();
-        all.dedup();
-        all.retain(|attribute| differs(self, other, attribute));
-        all
     }
 
     fn condition(&mut self, condition: &Condition) {
@@ -133,6 +101,99 @@ impl Gathered {
         let tests = self.tests.get(attribute);
         let values = tests.into_iter().flat_map(|tests| tests.values());
         values.map(|test| test.value.clone()).collect()
+    }
+}
+
+/// Tests of several, with how many have each.
+#[derive(Debug, Default)]
+pub(crate) struct Counted {
+    tests: BTreeMap<Attribute, Counts>,
+    turned: Turned,
+}
+
+/// Tests that nobody had and somebody has now, or the other way round.
+#[derive(Debug, Default)]
+struct Turned(BTreeSet<(Attribute, Arc<str>)>);
+
+impl Counted {
+    /// Counts those of one more.
+    pub(crate) fn add(&mut self, asks: &Gathered) {
+        for (attribute, tests) in &asks.tests {
+            let known = match self.tests.get_mut(attribute) {
+                Some(known) => known,
+                None => self.tests.entry(attribute.clone()).or_default(),
+            };
+            for (key, test) in tests {
+                if let Some((_, count)) = known.get_mut(key) {
+                    *count += 1;
+                    continue;
+                }
+                known.insert(Arc::clone(key), (Arc::clone(test), 1));
+                self.turned.turn(attribute, key, test);
+            }
+        }
+    }
+
+    /// Counts those of one less.
+    pub(crate) fn remove(&mut self, asks: &Gathered) {
+        for (attribute, tests) in &asks.tests {
+            let Some(known) = self.tests.get_mut(attribute) else {
+                continue;
+            };
+            for (key, test) in tests {
+                let Some((_, count)) = known.get_mut(key) else {
+                    continue;
+                };
+                *count -= 1;
+                if *count == 0 {
+                    known.remove(key);
+                    self.turned.turn(attribute, key, test);
+                }
+            }
+            if known.is_empty() {
+                self.tests.remove(attribute);
+            }
+        }
+    }
+
+    /// From here on it is told what differs.
+    pub(crate) fn mark(&mut self) {
+        self.turned = Turned::default();
+    }
+
+    /// Attributes that are compared otherwise than at the mark.
+    pub(crate) fn differing(&self) -> Vec<Attribute> {
+        let turned = self.turned.0.iter();
+        let mut all: Vec<Attribute> = turned.map(|(attribute, _)| attribute.clone()).collect();
+        all.dedup();
+        all
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> Gathered {
+        let tests = self.tests.iter().map(|(attribute, tests)| {
+            let each = tests.iter();
+            let each = each.map(|(key, (test, _))| (Arc::clone(key), Arc::clone(test)));
+            (attribute.clone(), each.collect())
+        });
+        Gathered {
+            tests: tests.collect(),
+            is_held: false,
+        }
+    }
+}
+
+impl Turned {
+    fn turn(&mut self, attribute: &Attribute, key: &Arc<str>, test: &Compared) {
+        // Conditions on paths divide nothing for those who do not have them,
+        // but for suffixes.
+        if *attribute == Attribute::Path && !is_suffix(&test.value) {
+            return;
+        }
+        let one = (attribute.clone(), Arc::clone(key));
+        if !self.0.remove(&one) {
+            self.0.insert(one);
+        }
     }
 }
 
