@@ -37,7 +37,7 @@ class Problem:
         y = X @ self.rng.normal(size=(X.shape[1], outputs or 1)) + self.rng.normal(size=(len(X), outputs or 1)) * 0.5
         return y if outputs else y[:, 0]
 
-    def ask(self, X, missing=False, fitted=True):
+    def ask(self, X, missing=False, fitted=True, single=True):
         """Many rows in double and in single precision, and one row; the first is one of the fitted rows."""
         rows = X[self.rng.integers(len(X), size=9)] + self.rng.normal(size=(9, X.shape[1]))
         if fitted:
@@ -46,7 +46,7 @@ class Problem:
         rows[2:5] *= 4
         if missing:
             rows[self.rng.random(rows.shape) < 0.15] = np.nan
-        return [rows, rows[::2].astype(np.float32), rows[3:4]]
+        return [rows, rows[::2].astype(np.float32 if single else float), rows[3:4]]
 
     def classifier(self, model, classes=None, X=None, **more):
         X = self.numbers() if X is None else X

@@ -14,10 +14,10 @@ import numpy as np
 import sklearn
 
 try:
-    # Until 0.24 histogram gradient boosting has to be asked for.
-    from sklearn.experimental import enable_hist_gradient_boosting  # noqa: F401
+    from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: F401
 except ImportError:
-    pass
+    # Until 0.24 it has to be asked for.
+    from sklearn.experimental import enable_hist_gradient_boosting  # noqa: F401
 
 import linear
 import meta

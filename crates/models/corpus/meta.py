@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn import ensemble as e
 from sklearn import linear_model as lm
-from sklearn import multiclass, multioutput
+from sklearn import model_selection, multiclass, multioutput
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
@@ -42,6 +42,12 @@ CASES = [
     ("TransformedTargetRegressor", lambda p: p.regressor(TransformedTargetRegressor(lm.Ridge(), transformer=p.one(StandardScaler(), MinMaxScaler())))),
     ("TransformedTargetRegressor exp", lambda p: p.regressor(TransformedTargetRegressor(
         lm.LinearRegression(), func=np.log1p, inverse_func=np.expm1), y=lambda y: np.abs(y))),
+    ("FixedThresholdClassifier", lambda p: p.classifier(
+        model_selection.FixedThresholdClassifier(lm.LogisticRegression(), threshold=p.between(0.2, 0.8)), 2)
+     if hasattr(model_selection, "FixedThresholdClassifier") else None),
+    ("TunedThresholdClassifierCV", lambda p: p.classifier(model_selection.TunedThresholdClassifierCV(
+        p.one(lm.LogisticRegression(), LinearSVC(random_state=1)), cv=3, random_state=1), 2)
+     if hasattr(model_selection, "TunedThresholdClassifierCV") else None),
     ("OneVsRestClassifier", lambda p: p.classifier(multiclass.OneVsRestClassifier(lm.LogisticRegression()), p.one(2, 4))),
     ("OneVsRestClassifier SVC", lambda p: p.classifier(multiclass.OneVsRestClassifier(LinearSVC(random_state=1)), 3)),
     ("OneVsOneClassifier", lambda p: p.classifier(multiclass.OneVsOneClassifier(LinearSVC(random_state=1)), 4)),

@@ -2,13 +2,16 @@
 
 import numpy as np
 from sklearn import decomposition as d
+from sklearn.cluster import KMeans
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn import feature_selection as fs
 from sklearn import linear_model as lm
 from sklearn import preprocessing as pre
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier
 
 from data import make
 
@@ -91,6 +94,14 @@ CASES = [
     ("SelectFpr", lambda p: fitted(p, fs.SelectFpr(alpha=0.5), 3)),
     ("SelectFromModel", lambda p: fitted(p, fs.SelectFromModel(lm.LogisticRegression()), 3)),
     ("SelectFromModel lasso", lambda p: fitted(p, fs.SelectFromModel(lm.Lasso(0.1)))),
+    ("SelectFromModel forest", lambda p: fitted(p, fs.SelectFromModel(RandomForestClassifier(n_estimators=5, random_state=1)), 3)),
+    ("SelectFromModel boosting", lambda p: fitted(p, fs.SelectFromModel(
+        GradientBoostingRegressor(n_estimators=5, random_state=1), threshold="0.5*mean", max_features=2))),
+    ("SelectFromModel tree", lambda p: p.classifier(make_pipeline(
+        fs.SelectFromModel(DecisionTreeClassifier(random_state=1), threshold="median"), lm.LogisticRegression()), 2)),
+    ("LinearDiscriminantAnalysis LogisticRegression", lambda p: p.classifier(
+        make_pipeline(LinearDiscriminantAnalysis(solver=p.one("svd", "eigen")), lm.LogisticRegression()), 4)),
+    ("KMeans Ridge", lambda p: p.regressor(make_pipeline(KMeans(3, n_init=1, random_state=1), lm.Ridge()), single=False)),
     ("RFE", lambda p: selected(p, fs.RFE(lm.LogisticRegression(), n_features_to_select=2))),
     ("FeatureUnion", lambda p: fitted(p, FeatureUnion([("a", pre.StandardScaler()), ("b", d.PCA(2)), ("c", "drop")]))),
     ("FeatureUnion Ridge", lambda p: p.regressor(make_pipeline(

@@ -140,7 +140,11 @@ impl<'d> Rows<'d> {
         precision: Precision,
         mut each: impl FnMut(&[f64], &mut Vec<f64>),
     ) -> Result<Matrix, InputError> {
-        let mut out = Vec::with_capacity(self.count().saturating_mul(columns).min(1 << 24));
+        let count = self.count().saturating_mul(columns);
+        if count > DENSE_LIMIT {
+            return Err(InputError::TooLarge);
+        }
+        let mut out = Vec::with_capacity(count);
         let mut length = 0_usize;
         self.each(|row| {
             each(row, &mut out);
@@ -184,20 +188,16 @@ impl<'d> Rows<'d> {
     pub(crate) fn dense(self) -> Result<Cow<'d, Matrix>, InputError> {
         match self {
             Self::Dense(matrix) => Ok(matrix),
-            Self::Sparse(_) => {
-                if self.count().saturating_mul(self.columns()) > DENSE_LIMIT {
-                    return Err(InputError::TooLarge);
-                }
-                self.map(self.columns(), self.precision(), |row, out| {
+            Self::Sparse(_) => self
+                .map(self.columns(), self.precision(), |row, out| {
                     out.extend_from_slice(row);
                 })
-                .map(Cow::Owned)
-            }
+                .map(Cow::Owned),
         }
     }
 }
 
-/// Values that sparse rows may have when they are spread out: half a gibibyte.
+/// Values that a step may make of the rows of a request: half a gibibyte.
 pub(crate) const DENSE_LIMIT: usize = 1 << 26;
 
 /// What an estimator checks of its input: `check_array` and `_check_n_features` in scikit-learn.

@@ -151,8 +151,8 @@ pub enum InputError {
         /// The value.
         what: String,
     },
-    /// Sparse rows that would not fit in memory when spread out.
-    #[error("the rows are too many to be spread out in memory: send fewer at once")]
+    /// Rows of which a step would make more than is allowed to be in memory.
+    #[error("the rows are too many for a step of the model: send fewer at once")]
     TooLarge,
     /// A prediction was asked of a model that only transforms.
     #[error("the model ends in a transformer: it has no predict")]

@@ -15,6 +15,7 @@ mod expand;
 mod function;
 mod gaussian;
 mod histogram;
+mod importance;
 mod impute;
 mod isolation;
 mod kernel_ridge;
@@ -36,6 +37,7 @@ mod stop_words;
 mod svc;
 mod target;
 mod text;
+mod threshold;
 mod tree;
 mod union;
 mod voting;
@@ -119,6 +121,7 @@ fn wrapper(
             "sklearn.model_selection",
             "GridSearchCV" | "RandomizedSearchCV" | "HalvingGridSearchCV" | "HalvingRandomSearchCV",
         ) => inner(&part.part("best_estimator_")?).map(Some),
+        ("sklearn.frozen", "FrozenEstimator") => inner(&part.part("estimator")?).map(Some),
         _ => Ok(None),
     }
 }
@@ -158,6 +161,9 @@ fn predictor(part: &Part<'_, '_>) -> Result<Option<Fitted>, LoadError> {
         ("sklearn.ensemble", "VotingClassifier") => voting::read_classifier,
         ("sklearn.ensemble", "VotingRegressor" | "BaggingRegressor") => voting::read_regressor,
         ("sklearn.ensemble", "StackingClassifier" | "StackingRegressor") => stacking::read,
+        ("sklearn.model_selection", "FixedThresholdClassifier" | "TunedThresholdClassifierCV") => {
+            threshold::read
+        }
         ("sklearn.calibration", "CalibratedClassifierCV") => calibrated::read,
         ("sklearn.multiclass", "OneVsRestClassifier") => multiclass::read_one_vs_rest,
         ("sklearn.multiclass", "OneVsOneClassifier") => multiclass::read_one_vs_one,
@@ -209,6 +215,10 @@ fn transformer(part: &Part<'_, '_>) -> Result<Option<Step>, LoadError> {
         ("sklearn.impute", "MissingIndicator") => impute::read_indicator,
         ("sklearn.compose", "ColumnTransformer") => union::read_columns,
         ("sklearn.pipeline", "FeatureUnion") => union::read_union,
+        ("sklearn.cluster", "KMeans" | "MiniBatchKMeans") => neighbours::read_distances,
+        ("sklearn.discriminant_analysis", "LinearDiscriminantAnalysis") => {
+            project::read_discriminants
+        }
         ("sklearn.decomposition", "PCA" | "IncrementalPCA") => project::read_pca,
         ("sklearn.decomposition", "TruncatedSVD" | "FastICA") => project::read_components,
         (

@@ -3,7 +3,7 @@
 use super::member::largest;
 use super::part::Part;
 use crate::data::{Data, Intake};
-use crate::flow::{Fitted, Grid, Predict};
+use crate::flow::{Fitted, Grid, Predict, Step, Transform};
 use crate::kernels::{Metric, log_sum_exp, normalise, sum};
 use crate::labels::{IntegerType, Labels};
 use crate::pickle::Node;
@@ -229,6 +229,37 @@ pub(super) fn read_clusters(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
     };
     let labels = Labels::Integers(numbers, IntegerType::Int32);
     Ok(Fitted::new(model, Some(features), Some(labels)))
+}
+
+/// `KMeans` before other estimators: the distance from each center.
+pub(super) fn read_distances(part: &Part<'_, '_>) -> Result<Step, LoadError> {
+    let (centers, features) = part.matrix("cluster_centers_")?;
+    let gives = centers.len() / features;
+    let step = Distances {
+        intake: part.intake(),
+        centers,
+        features,
+    };
+    Ok(Step::new(step, Some(features), Some(gives)))
+}
+
+#[derive(Debug)]
+struct Distances {
+    intake: Intake,
+    centers: Vec<f64>,
+    features: usize,
+}
+
+impl Transform for Distances {
+    fn transform<'d>(&self, data: Data<'d>) -> Result<Data<'d>, InputError> {
+        let rows = self.intake.numbers(data)?;
+        let columns = self.centers.len() / self.features;
+        let matrix = rows.map(columns, Precision::Double, |row, out| {
+            let centers = self.centers.chunks_exact(self.features);
+            out.extend(centers.map(|center| Metric::EuclideanByProduct.between(row, center)));
+        })?;
+        Ok(matrix.into())
+    }
 }
 
 pub(super) fn read_centroid(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {

@@ -87,6 +87,37 @@ pub(super) fn read_components(part: &Part<'_, '_>) -> Result<Step, LoadError> {
     Ok(Step::new(step, Some(features), Some(outputs)))
 }
 
+/// `LinearDiscriminantAnalysis` before other estimators.
+pub(super) fn read_discriminants(part: &Part<'_, '_>) -> Result<Step, LoadError> {
+    let (scalings, wide) = part.matrix("scalings_")?;
+    let features = scalings.len() / wide;
+    let outputs = part
+        .count("_max_components")
+        .filter(|count| *count > 0)
+        .map_or(wide, |count| count.min(wide));
+    let row = |output: usize| scalings.iter().skip(output).step_by(wide).copied();
+    let lines: Vec<f64> = (0..outputs).flat_map(row).collect();
+    let mean = match part.text("solver") {
+        Some("svd") => Some(part.vector("xbar_", features)?),
+        Some("eigen") => None,
+        _ => return Err(part.unknown("solver")),
+    };
+    let components = Linear::new(
+        lines,
+        vec![0.0; outputs],
+        features,
+        part.precision("scalings_"),
+    );
+    let step = Projection {
+        intake: part.intake(),
+        mean,
+        mean_precision: part.precision("xbar_"),
+        components: components.ok_or_else(|| part.damaged("expected at least one component"))?,
+        scale: None,
+    };
+    Ok(Step::new(step, Some(features), Some(outputs)))
+}
+
 impl Transform for Projection {
     fn transform<'d>(&self, data: Data<'d>) -> Result<Data<'d>, InputError> {
         let mut rows = self.intake.numbers(data)?;

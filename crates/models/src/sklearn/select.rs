@@ -1,5 +1,6 @@
 //! `sklearn.feature_selection`: some of the columns.
 
+use super::importance;
 use super::part::Part;
 use crate::data::{Data, Intake};
 use crate::flow::{Fitted, Flow, Step, Transform};
@@ -150,30 +151,8 @@ fn important(part: &Part<'_, '_>) -> Result<Vec<bool>, LoadError> {
     if part.set("importance_getter").is_some() && part.text("importance_getter") != Some("auto") {
         return Err(part.unknown("importance_getter"));
     }
-    if part.set("max_features").is_some() {
-        return Err(part.setting("`max_features`"));
-    }
-    if estimator.attribute("coef_").is_none() {
-        return Err(part.setting(format!("`{}` as estimator", estimator.class())));
-    }
-    let array = estimator.array("coef_")?;
-    let importances: Vec<f64> = match array.shape.as_slice() {
-        [_] => {
-            let values = estimator.numbers("coef_")?;
-            values.into_iter().map(f64::abs).collect()
-        }
-        [_, columns] if part.float("norm_order").is_ok_and(|order| order == 1.0) => {
-            let values = estimator.numbers("coef_")?;
-            let mut sums = vec![0.0; *columns];
-            for row in values.chunks_exact((*columns).max(1)) {
-                for (sum, value) in sums.iter_mut().zip(row) {
-                    *sum += value.abs();
-                }
-            }
-            sums
-        }
-        _ => return Err(part.unknown("norm_order")),
-    };
+    let one = part.float("norm_order").is_ok_and(|order| order == 1.0);
+    let importances = importance::of(&estimator, one)?;
     let mean = crate::kernels::sum(&importances) / importances.len() as f64;
     let threshold = match part.attribute("threshold").map(|id| part.graph().node(id)) {
         None | Some(Node::None) => {
@@ -187,10 +166,25 @@ fn important(part: &Part<'_, '_>) -> Result<Vec<bool>, LoadError> {
         }
         Some(_) => part.scalar("threshold")?,
     };
-    Ok(importances
+    let mut mask: Vec<bool> = importances
         .iter()
         .map(|value| *value >= threshold)
-        .collect())
+        .collect();
+    let most = match part
+        .count("max_features_")
+        .or_else(|| part.count("max_features"))
+    {
+        None if part.set("max_features").is_some() => return Err(part.unknown("max_features")),
+        most => most.unwrap_or(usize::MAX),
+    };
+    let mut order: Vec<(usize, f64)> = importances.iter().copied().enumerate().collect();
+    order.sort_by(|a, b| b.1.total_cmp(&a.1));
+    for (index, _) in order.iter().skip(most) {
+        if let Some(chosen) = mask.get_mut(*index) {
+            *chosen = false;
+        }
+    }
+    Ok(mask)
 }
 
 /// `mean`, `median`, or such with a factor: `1.25*mean`.

@@ -27,6 +27,7 @@ const FURTHER: &[(&str, f64)] = &[
     ("PolynomialFeatures", 16.0),
     ("FeatureUnion", 16.0),
     ("KernelRidge", 64.0),
+    ("KMeans Ridge", 16.0),
 ];
 
 fn bound(case: &Case, precision: Precision) -> f64 {
