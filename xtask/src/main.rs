@@ -12,6 +12,7 @@ mod deny;
 mod fuzz;
 mod models;
 mod oracle;
+mod protos;
 mod schemas;
 mod shell;
 mod test;

@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Map, Value, json};
 
+use crate::protos::Protos;
 use crate::shell;
 
 /// Fields that only earlier versions had, of any content. Found by
@@ -52,20 +53,53 @@ pub(crate) fn record(check: bool) -> Result<usize> {
             definitions(file, &mut kinds)?;
         }
         count += kinds.len();
-        let mut text = String::new();
-        written(&Value::Object(kinds), 0, &mut text);
-        text.push('\n');
-        let path = shell::root().join(format!("crates/resources/src/schemas/{name}.json"));
-        if !check {
-            std::fs::write(&path, text)?;
-        } else if std::fs::read_to_string(&path)? != text {
-            bail!(
-                "{}: the schemas say otherwise by now: run `cargo xtask record`",
-                path.display()
-            );
-        }
+        keep(name, kinds, check)?;
     }
+    let mesh = mesh()?;
+    count += mesh.len();
+    keep("mesh", mesh, check)?;
     Ok(count)
+}
+
+fn keep(name: &str, kinds: Map<String, Value>, check: bool) -> Result<()> {
+    let mut text = String::new();
+    written(&Value::Object(kinds), 0, &mut text);
+    text.push('\n');
+    let path = shell::root().join(format!("crates/resources/src/schemas/{name}.json"));
+    if !check {
+        std::fs::write(&path, text)?;
+    } else if std::fs::read_to_string(&path)? != text {
+        bail!(
+            "{}: the schemas say otherwise by now: run `cargo xtask record`",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+/// Settings of the mesh and of single proxies, which no schema of a kind has.
+fn mesh() -> Result<Map<String, Value>> {
+    let module = module("istio.io/api")?;
+    let mut protos = Protos::default();
+    for file in [
+        "mesh/v1alpha1/config.proto",
+        "mesh/v1alpha1/proxy.proto",
+        "networking/v1alpha3/destination_rule.proto",
+        "networking/v1alpha3/workload_group.proto",
+        "networking/v1alpha3/virtual_service.proto",
+        "networking/v1beta1/proxy_config.proto",
+        "type/v1beta1/selector.proto",
+    ] {
+        let path = module.join(file);
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        protos.read(&text).with_context(|| file.to_owned())?;
+    }
+    let mut found = Map::new();
+    for name in ["MeshConfig", "ProxyConfig"] {
+        let shape = protos.shape(&format!("istio.mesh.v1alpha1.{name}"))?;
+        found.insert(name.to_owned(), shape);
+    }
+    Ok(found)
 }
 
 /// Where a module lies that the oracle is built with.

@@ -14,11 +14,16 @@ use crate::document::{Document, one_line, options};
 use crate::endpoints;
 use crate::error::LoadError;
 use crate::intents;
-use crate::locate::{Step, Text};
+use crate::locate::Step;
 use crate::meta::{Metadata, Object, Source};
 use crate::profiles;
+use crate::proxy::PROXY_CONFIG;
 use crate::schema;
 use crate::sidegate::Sidegate;
+
+mod inner;
+
+use self::inner::Inner;
 
 /// API groups.
 const NETWORKING: &str = "networking.istio.io";
@@ -33,7 +38,8 @@ pub(crate) fn add(cluster: &mut Cluster, document: &Document, errors: &mut Vec<L
     if document.group != SIDEGATE && !is_served(document) {
         return unserved(cluster, document);
     }
-    let wrong = schema::check(document);
+    let wrong = schema::check(document).into_iter();
+    let wrong = wrong.map(|(path, message)| refused(document, &path, message));
     match schema::is_lenient(document) {
         true => cluster.unknown_fields.extend(wrong),
         false => errors.extend(wrong),
@@ -99,11 +105,9 @@ fn read(cluster: &mut Cluster, document: &Document) -> Result<(), LoadError> {
         ("", "ServiceAccount") => cluster.service_accounts.push(whole(document)?),
         ("", "ConfigMap") => config_map(cluster, document)?,
         ("", "Secret") => cluster.secrets.push(secret(document)?),
-        ("", "Pod") => cluster.workloads.push(workload(document, &[])?),
+        ("", "Pod") => add_workload(cluster, document, &[])?,
         ("apps", "Deployment" | "StatefulSet" | "DaemonSet") => {
-            cluster
-                .workloads
-                .push(workload(document, &["spec", "template"])?);
+            add_workload(cluster, document, &["spec", "template"])?;
         }
         ("", "Endpoints") => cluster.endpoints.push(endpoints::endpoints(document)?),
         ("discovery.k8s.io", "EndpointSlice") => {
@@ -321,6 +325,31 @@ fn without_nulls(value: &Value, fields: bool) -> Value {
     }
 }
 
+fn add_workload(
+    cluster: &mut Cluster,
+    document: &Document,
+    template: &[&'static str],
+) -> Result<(), LoadError> {
+    let found = workload(document, template)?;
+    if let Some(text) = found.spec.annotations.get(PROXY_CONFIG) {
+        let mut path: Vec<&str> = template.to_vec();
+        path.extend(["metadata", "annotations", PROXY_CONFIG]);
+        let place: Vec<Step> = path
+            .iter()
+            .map(|key| Step::Key((*key).to_owned()))
+            .collect();
+        // One that cannot be read is told where it is used.
+        let value = serde_saphyr::from_str_with_options::<Value>(text, options());
+        let mut value = value.unwrap_or_default();
+        let wrong = schema::check_settings(&mut value, schema::PROXY).into_iter();
+        cluster.unknown_fields.extend(wrong.map(|(inner, message)| {
+            refused(document, &place, format!("{}: {message}", dotted(&inner)))
+        }));
+    }
+    cluster.workloads.push(found);
+    Ok(())
+}
+
 fn workload(document: &Document, template: &[&str]) -> Result<Object<Workload>, LoadError> {
     let part = |rest: &[&'static str]| {
         let path: Vec<&str> = template.iter().chain(rest).copied().collect();
@@ -361,7 +390,16 @@ fn config_map(cluster: &mut Cluster, document: &Document) -> Result<(), LoadErro
     // not configure the mesh.
     if map.meta.name == "istio" && map.meta.namespace == "istio-system" {
         if let Some(text) = text("mesh") {
-            cluster.mesh = inner(document, "mesh", text)?;
+            let inner = Inner {
+                document,
+                key: "mesh",
+                text,
+            };
+            let mut value = inner.value()?;
+            let wrong = schema::check_settings(&mut value, schema::MESH).into_iter();
+            let wrong = wrong.map(|(path, message)| inner.fail(&path, message));
+            cluster.unknown_fields.extend(wrong);
+            cluster.mesh = inner.typed(&value)?;
         }
         cluster.mesh_istio_version = map
             .meta
@@ -380,46 +418,14 @@ fn config_map(cluster: &mut Cluster, document: &Document) -> Result<(), LoadErro
             return Err(LoadError::new(&map.source, Some(&reference), message));
         }
         if let Some(text) = text("ingress") {
-            cluster.ingress = inner(document, "ingress", text)?;
+            cluster.ingress = inner::read(document, "ingress", text)?;
         }
         if let Some(text) = text("deploy") {
-            cluster.deploy = inner(document, "deploy", text)?;
+            cluster.deploy = inner::read(document, "deploy", text)?;
         }
     }
     cluster.config_maps.push(map);
     Ok(())
-}
-
-/// Reads a value of a ConfigMap that is YAML or JSON itself.
-fn inner<T: DeserializeOwned>(document: &Document, key: &str, text: &str) -> Result<T, LoadError> {
-    let mut place = document.path.clone();
-    place.extend(["data", key].map(|k| Step::Key(k.to_owned())));
-    let fail = |line: Option<u32>, field: &str, message: String| {
-        let line = document.text.line_inside(&place, line.unwrap_or(1));
-        let source = Source {
-            line: line.unwrap_or(document.source.line),
-            ..document.source.clone()
-        };
-        let field = match field {
-            "" => format!("data.{key}"),
-            field => format!("data.{key}: {field}"),
-        };
-        LoadError::new(&source, Some(&document.reference()), message).at(field)
-    };
-    let value: Value = serde_saphyr::from_str_with_options(text, options()).map_err(|error| {
-        let line = error.location().and_then(|l| u32::try_from(l.line()).ok());
-        let message = one_line(&error.without_snippet().to_string());
-        fail(line, "", format!("not YAML: {message}"))
-    })?;
-    serde_path_to_error::deserialize(without_nulls(&value, true)).map_err(|error| {
-        let path: Vec<Step> = steps(error.path()).collect();
-        let line = Text::new(text, 1).line_of(&path);
-        fail(
-            line,
-            &dotted(&path),
-            expected_found(&error.inner().to_string()),
-        )
-    })
 }
 
 fn secret(document: &Document) -> Result<Object<Secret>, LoadError> {

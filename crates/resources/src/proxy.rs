@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::document::{one_line, options};
+use crate::schema;
 
 /// Annotation of a pod (template) with settings of its proxy, in YAML.
 pub const PROXY_CONFIG: &str = "proxy.istio.io/config";
@@ -53,8 +54,10 @@ impl ProxyConfig {
     /// # Errors
     /// An annotation that cannot be read.
     pub fn with(&self, annotation: &str) -> Result<Self, String> {
-        let own: Value = serde_saphyr::from_str_with_options(annotation, options())
+        let mut own: Value = serde_saphyr::from_str_with_options(annotation, options())
             .map_err(|error| one_line(&error.to_string()))?;
+        // What is unknown of it is told when the pod is loaded.
+        schema::check_settings(&mut own, schema::PROXY);
         let mut all = serde_json::to_value(self).map_err(|error| error.to_string())?;
         if let (Some(all), Value::Object(own)) = (all.as_object_mut(), own) {
             all.extend(own.into_iter().filter(|(_, value)| !value.is_null()));

@@ -10,25 +10,28 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value};
 
 use crate::document::Document;
-use crate::error::LoadError;
-use crate::kinds::{named, refused};
+use crate::kinds::named;
 use crate::locate::Step;
 
 /// What a kind may hold. A shape is an object of fields, where `*` stands for
 /// every other name, `{"[]": shape}` for a sequence, a list of words, the type of
-/// another scalar, `"metadata"` or `"any"`.
+/// another scalar, one of [`SHARED`] or `"any"`.
 static KINDS: LazyLock<HashMap<String, Value>> = LazyLock::new(|| {
     [
         include_str!("schemas/istio.json"),
         include_str!("schemas/gateway-api.json"),
         include_str!("schemas/kserve.json"),
         include_str!("schemas/kubernetes.json"),
+        include_str!("schemas/mesh.json"),
     ]
     .into_iter()
     .filter_map(|text| serde_json::from_str::<HashMap<String, Value>>(text).ok())
     .flatten()
     .collect()
 });
+
+/// Shapes that others name.
+const SHARED: [&str; 2] = ["metadata", "podSpec"];
 
 /// Fields that every object has, besides those of its kind.
 const EVERYWHERE: [(&str, &str); 4] = [
@@ -38,23 +41,80 @@ const EVERYWHERE: [(&str, &str); 4] = [
     ("status", "any"),
 ];
 
+/// Something wrong: where, and what.
+pub(crate) type Wrong = (Vec<Step>, String);
+
 /// What is wrong with the names and words of an object.
-pub(crate) fn check(document: &Document) -> Vec<LoadError> {
-    let mut found = Vec::new();
+pub(crate) fn check(document: &Document) -> Vec<Wrong> {
+    let mut walk = Walk::default();
     let shape = KINDS.get(&named(document)).and_then(Value::as_object);
     if let (Some(fields), Some(object)) = (shape, document.value.as_object())
         && !is_patch(document, object)
     {
         let mut fields = fields.clone();
         fields.extend(EVERYWHERE.map(|(name, shape)| (name.to_owned(), shape.into())));
-        let mut walk = Walk {
-            document,
-            path: Vec::new(),
-            found: &mut found,
-        };
         walk.fields(object, &fields);
     }
-    found
+    walk.found
+}
+
+/// What the mesh configuration consists of.
+pub(crate) const MESH: &str = "MeshConfig";
+/// What settings of one proxy consist of.
+pub(crate) const PROXY: &str = "ProxyConfig";
+
+/// What is wrong with the names and words of settings that are text in other
+/// objects. Istiod takes the names that fields have in its source too, which
+/// become the usual ones here, and passes over what it does not know.
+pub(crate) fn check_settings(value: &mut Value, kind: &str) -> Vec<Wrong> {
+    let mut walk = Walk::default();
+    if let Some(shape) = KINDS.get(kind) {
+        spelled(value, shape);
+        walk.value(value, shape);
+    }
+    walk.found
+}
+
+/// `trust_domain` as `trustDomain`, wherever the latter is a field.
+fn spelled(value: &mut Value, shape: &Value) {
+    match (value, shape) {
+        (Value::Array(items), Value::Object(shape)) => {
+            if let Some(shape) = shape.get("[]") {
+                items.iter_mut().for_each(|item| spelled(item, shape));
+            }
+        }
+        (Value::Object(object), Value::Object(shape)) => {
+            let written: Vec<String> = object.keys().cloned().collect();
+            for name in written {
+                let usual = usual(&name);
+                if !shape.contains_key(&name)
+                    && shape.contains_key(&usual)
+                    && !object.contains_key(&usual)
+                    && let Some(value) = object.remove(&name)
+                {
+                    object.insert(usual, value);
+                }
+            }
+            for (name, value) in object {
+                if let Some(shape) = shape.get(name).or_else(|| shape.get("*")) {
+                    spelled(value, shape);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The name in JSON of a field of a Protocol Buffers message.
+fn usual(name: &str) -> String {
+    let mut parts = name.split('_');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let mut letters = part.chars();
+        text.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        text.extend(letters);
+    }
+    text
 }
 
 /// Whether what is unknown of it is only told, not refused: EnvoyFilters with
@@ -72,17 +132,17 @@ fn is_patch(document: &Document, object: &Map<String, Value>) -> bool {
     object.contains_key("$patch") || document.reference().name.contains('*')
 }
 
-struct Walk<'a> {
-    document: &'a Document,
+#[derive(Default)]
+struct Walk {
     path: Vec<Step>,
-    found: &'a mut Vec<LoadError>,
+    found: Vec<Wrong>,
 }
 
-impl Walk<'_> {
+impl Walk {
     fn value(&mut self, value: &Value, shape: &Value) {
         match (value, shape) {
-            (value, Value::String(name)) if name == "metadata" => {
-                if let Some(shape) = KINDS.get("metadata") {
+            (value, Value::String(name)) if SHARED.contains(&name.as_str()) => {
+                if let Some(shape) = KINDS.get(name) {
                     self.value(value, shape);
                 }
             }
@@ -123,7 +183,7 @@ impl Walk<'_> {
     }
 
     fn refuse(&mut self, message: String) {
-        self.found.push(refused(self.document, &self.path, message));
+        self.found.push((self.path.clone(), message));
     }
 }
 

@@ -236,3 +236,77 @@ fn some_unknown_fields_are_only_told() {
     let part = "$patch: delete\napiVersion: v1\nkind: Service\nmetadata: {name: a}\nwords: 1\n";
     assert_eq!((told(part), said(part)), (Vec::new(), Vec::new()));
 }
+
+/// Istiod passes over what it does not know of its settings, and takes the names
+/// of their source.
+#[test]
+fn settings_of_the_mesh() {
+    let load = |settings: &str| {
+        let text = format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata:\n  mesh: |-\n{settings}"
+        );
+        parse(&[("f".into(), text)]).unwrap()
+    };
+    let cluster = load(
+        "    trustDomian: x\n    trust_domain_aliases: [y]\n    accessLogFile: /dev/stdout\n    mixerCheckServer: ''\n    extensionProviders:\n    - name: a\n      envoyExtAuthzHttp:\n        service: a.b\n        port: 80\n        headersToUpstream: [x]\n        path_prefix: /p\n    pathNormalization: {normalization: NONE}\n    defaultConfig:\n      gatewayTopology: {numTrustedProxy: 1}\n",
+    );
+    let told: Vec<String> = cluster
+        .unknown_fields
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let meant = |line: u32, place: &str, name: &str, meant: &str| {
+        format!(
+            "f:{line}: ConfigMap istio-system/istio: data.mesh: {place}{name}: unknown field `{name}`{meant}"
+        )
+    };
+    let mut expected = vec![
+        meant(6, "", "trustDomian", ", did you mean `trustDomain`?"),
+        meant(
+            15,
+            "extensionProviders[0].envoyExtAuthzHttp.",
+            "headersToUpstream",
+            "",
+        ),
+        meant(
+            19,
+            "defaultConfig.gatewayTopology.",
+            "numTrustedProxy",
+            ", did you mean `numTrustedProxies`?",
+        ),
+    ];
+    let mut found = told.clone();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+    assert_eq!(cluster.mesh.trust_domain, None);
+    assert_eq!(cluster.mesh.trust_domain_aliases, ["y"]);
+    let provider = &cluster.mesh.extension_providers[0];
+    let http = provider.envoy_ext_authz_http.as_ref().unwrap();
+    assert_eq!(http.path_prefix, "/p");
+    assert_eq!(load("    {}\n").unknown_fields, []);
+}
+
+#[test]
+fn pods_and_settings_of_their_proxies() {
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  annotations:\n    proxy.istio.io/config: 'gatewayTopolgy: {}'\nspec:\n  serviceAccountName: b\n";
+    let cluster = parse(&[("f".into(), pod.to_owned())]).unwrap();
+    assert_eq!(
+        cluster
+            .unknown_fields
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>(),
+        [
+            "f:6: Pod default/a: metadata.annotations.proxy.istio.io/config: gatewayTopolgy: unknown field `gatewayTopolgy`, did you mean `gatewayTopology`?"
+        ]
+    );
+    let wrong = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec:\n  template:\n    spec:\n      serviceAcount: b\n      containers:\n      - name: x\n        ports: [{port: 80}]\n";
+    assert_eq!(
+        said(wrong),
+        [
+            "f:7: Deployment default/a: spec.template.spec.serviceAcount: unknown field `serviceAcount`, did you mean `serviceAccount`?",
+            "f:10: Deployment default/a: spec.template.spec.containers[0].ports[0].port: unknown field `port`, expected one of `containerPort`, `hostIP`, `hostPort`, `name`, `protocol`",
+        ]
+    );
+}
