@@ -16,6 +16,7 @@ import (
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
@@ -26,6 +27,9 @@ type authority struct {
 	pem         []byte
 	server      pair
 }
+
+// ofTheMesh is what istiod calls the certificate that it gives every pod.
+const ofTheMesh = "default"
 
 type pair struct{ certificate, key []byte }
 
@@ -83,14 +87,7 @@ func encode(kind string, der []byte) []byte {
 // clients writes a certificate and key per identity.
 func (a *authority) clients(folder string, identities []string) error {
 	for number, identity := range identities {
-		uri, err := url.Parse(identity)
-		if err != nil {
-			return err
-		}
-		template := certificate(int64(10+number), "client")
-		template.URIs = []*url.URL{uri}
-		template.DNSNames = nil
-		client, err := a.sign(template)
+		client, err := a.named(int64(10+number), identity)
 		if err != nil {
 			return err
 		}
@@ -103,25 +100,53 @@ func (a *authority) clients(folder string, identities []string) error {
 	return nil
 }
 
+// named signs a certificate with a URI of the mesh.
+func (a *authority) named(serial int64, identity string) (pair, error) {
+	uri, err := url.Parse(identity)
+	if err != nil {
+		return pair{}, err
+	}
+	template := certificate(serial, "client")
+	template.URIs = []*url.URL{uri}
+	template.DNSNames = nil
+	return a.sign(template)
+}
+
 // secrets puts certificates in the place of names that istiod would be asked for.
 func (v view) secrets(socket *core.TransportSocket) error {
 	typed := socket.GetTypedConfig()
-	if typed == nil || !typed.MessageIs(&tls.DownstreamTlsContext{}) {
+	if typed == nil {
 		return nil
 	}
-	var context tls.DownstreamTlsContext
-	if err := typed.UnmarshalTo(&context); err != nil {
-		return err
+	var common *tls.CommonTlsContext
+	var context proto.Message
+	switch {
+	case typed.MessageIs(&tls.DownstreamTlsContext{}):
+		downstream := &tls.DownstreamTlsContext{}
+		if err := typed.UnmarshalTo(downstream); err != nil {
+			return err
+		}
+		common, context = downstream.CommonTlsContext, downstream
+	case typed.MessageIs(&tls.UpstreamTlsContext{}):
+		upstream := &tls.UpstreamTlsContext{}
+		if err := typed.UnmarshalTo(upstream); err != nil {
+			return err
+		}
+		common, context = upstream.CommonTlsContext, upstream
 	}
-	common := context.CommonTlsContext
 	if common == nil {
 		return nil
 	}
 	if len(common.TlsCertificateSdsSecretConfigs) > 0 {
+		shown := v.authority.server
+		// What clients of Gateways see has a name of its own.
+		if name := common.TlsCertificateSdsSecretConfigs[0].Name; name == ofTheMesh && v.own.key != nil {
+			shown = v.own
+		}
 		common.TlsCertificateSdsSecretConfigs = nil
 		common.TlsCertificates = []*tls.TlsCertificate{{
-			CertificateChain: inline(v.authority.server.certificate),
-			PrivateKey:       inline(v.authority.server.key),
+			CertificateChain: inline(shown.certificate),
+			PrivateKey:       inline(shown.key),
 		}}
 	}
 	var validation *tls.CertificateValidationContext
@@ -138,7 +163,7 @@ func (v view) secrets(socket *core.TransportSocket) error {
 		validation.TrustedCa = inline(v.authority.pem)
 		common.ValidationContextType = &tls.CommonTlsContext_ValidationContext{ValidationContext: validation}
 	}
-	packed, err := anypb.New(&context)
+	packed, err := anypb.New(context)
 	if err != nil {
 		return err
 	}

@@ -36,10 +36,15 @@ type files struct {
 	listeners []*anypb.Any
 	upstreams []string
 	numbers   map[string]int
+	// behind are the clusters that lead to pods that are looked at themselves, by name.
+	behind map[string]*cluster.Cluster
 }
 
 func newFiles(authority *authority, batch Batch) *files {
-	return &files{authority: authority, batch: batch, upstreams: []string{}, numbers: map[string]int{}}
+	return &files{
+		authority: authority, batch: batch, upstreams: []string{}, numbers: map[string]int{},
+		behind: map[string]*cluster.Cluster{},
+	}
 }
 
 // upstreamAddress tells upstreams apart by address, so that nothing in a request has to.
@@ -50,16 +55,26 @@ func upstreamAddress(number int) string {
 // view is the pod that is written at the moment.
 type view struct {
 	*files
+	index  int
 	config *Config
-	known  map[string]bool
+	known  map[string]*cluster.Cluster
+	// own is the certificate of the pod in the mesh.
+	own pair
 }
 
 func (f *files) add(index int, address string, config *Config) ([]uint32, error) {
-	v := view{f, config, map[string]bool{}}
+	v := view{files: f, index: index, config: config, known: map[string]*cluster.Cluster{}}
 	for _, c := range config.clusters {
-		v.known[c.Name] = true
+		v.known[c.Name] = c
 	}
 	ports := []uint32{}
+	if config.identity != "" {
+		own, err := f.authority.named(3, config.identity)
+		if err != nil {
+			return ports, err
+		}
+		v.own = own
+	}
 	for _, l := range config.listeners {
 		socket := l.GetAddress().GetSocketAddress()
 		if socket == nil || l.GetUdpListenerConfig() != nil {
@@ -155,10 +170,18 @@ func (v view) connections(filter *listener.Filter, typed *anypb.Any) error {
 	}
 	proxy.AccessLog = nil
 	if name := proxy.GetCluster(); name != "" {
-		proxy.ClusterSpecifier = &tcp.TcpProxy_Cluster{Cluster: v.upstream(name, "")}
+		to, err := v.destination(name, connectionPrefix)
+		if err != nil {
+			return err
+		}
+		proxy.ClusterSpecifier = &tcp.TcpProxy_Cluster{Cluster: to}
 	}
 	for _, weighted := range proxy.GetWeightedClusters().GetClusters() {
-		weighted.Name = v.upstream(weighted.Name, "")
+		to, err := v.destination(weighted.Name, connectionPrefix)
+		if err != nil {
+			return err
+		}
+		weighted.Name = to
 	}
 	packed, err := anypb.New(&proxy)
 	if err != nil {
@@ -182,7 +205,9 @@ func (v view) manager(manager *hcm.HttpConnectionManager) error {
 		manager.RouteSpecifier = &hcm.HttpConnectionManager_RouteConfig{RouteConfig: table}
 	}
 	if table := manager.GetRouteConfig(); table != nil {
-		v.routes(table)
+		if err := v.routes(table); err != nil {
+			return err
+		}
 	}
 	manager.HttpFilters = slices.DeleteFunc(manager.HttpFilters, func(filter *hcm.HttpFilter) bool {
 		// Filters that only Istio's build of Envoy has; none of them decides.
@@ -212,7 +237,7 @@ func (v view) manager(manager *hcm.HttpConnectionManager) error {
 	return nil
 }
 
-func (v view) routes(table *route.RouteConfiguration) {
+func (v view) routes(table *route.RouteConfiguration) error {
 	// As for routes that come over the wire: a missing cluster is an answer, not an error.
 	table.ValidateClusters = wrapperspb.Bool(false)
 	for _, host := range table.VirtualHosts {
@@ -222,19 +247,28 @@ func (v view) routes(table *route.RouteConfiguration) {
 				continue
 			}
 			if name := action.GetCluster(); name != "" {
-				action.ClusterSpecifier = &route.RouteAction_Cluster{Cluster: v.upstream(name, "")}
+				to, err := v.destination(name, requestPrefix)
+				if err != nil {
+					return err
+				}
+				action.ClusterSpecifier = &route.RouteAction_Cluster{Cluster: to}
 			}
 			for _, weighted := range action.GetWeightedClusters().GetClusters() {
-				weighted.Name = v.upstream(weighted.Name, "")
+				to, err := v.destination(weighted.Name, requestPrefix)
+				if err != nil {
+					return err
+				}
+				weighted.Name = to
 			}
 			action.RequestMirrorPolicies = nil
 		}
 	}
+	return nil
 }
 
 // upstream is the name in the batch; a cluster that the pod does not know stays unknown.
 func (v view) upstream(name, prefix string) string {
-	if !v.known[name] {
+	if v.known[name] == nil {
 		return "missing|" + name
 	}
 	name = prefix + name
@@ -247,6 +281,13 @@ func (v view) upstream(name, prefix string) string {
 
 func (f *files) write(batch Batch) error {
 	clusters := []*anypb.Any{}
+	for _, made := range f.behind {
+		packed, err := anypb.New(made)
+		if err != nil {
+			return err
+		}
+		clusters = append(clusters, packed)
+	}
 	for number, name := range f.upstreams {
 		packed, err := anypb.New(f.cluster(number, name))
 		if err != nil {

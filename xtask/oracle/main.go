@@ -46,6 +46,17 @@ type Cluster struct {
 	Address string `json:"address"`
 	// Sidecar says that the pod is no gateway but has a sidecar, whose inbound side is looked at.
 	Sidecar bool `json:"sidecar"`
+	// Backend is a pod with a sidecar that routes of the gateway may lead to.
+	Backend *Backend `json:"backend"`
+}
+
+// Backend is looked at beside the gateway: what the gateway sends to it crosses its sidecar.
+type Backend struct {
+	Labels    map[string]string `json:"labels"`
+	Namespace string            `json:"namespace"`
+	Address   string            `json:"address"`
+	// Account is its ServiceAccount.
+	Account string `json:"account"`
 }
 
 // Answer is what was written.
@@ -125,6 +136,9 @@ func translateBatch(batch Batch, authority *authority) (Answer, error) {
 		}
 		ports, err := files.add(index, batch.Clusters[index].Address, config)
 		answer.Clusters[index].Ports = ports
+		if err == nil && config.backend != nil {
+			_, err = files.add(index, batch.Clusters[index].Backend.Address, config.backend)
+		}
 		if err != nil {
 			answer.Clusters[index].Error = err.Error()
 		}

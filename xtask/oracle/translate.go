@@ -10,6 +10,7 @@ import (
 	"time"
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,14 +25,20 @@ import (
 	"istio.io/istio/pkg/config/schema/collections"
 	"istio.io/istio/pkg/config/schema/resource"
 	kubelib "istio.io/istio/pkg/kube"
+	"istio.io/istio/pkg/spiffe"
 	"istio.io/istio/pkg/test"
 )
 
-// Config is what Istio sends to the gateway pod.
+// Config is what Istio sends to a pod.
 type Config struct {
 	listeners []*listener.Listener
 	routes    []*route.RouteConfiguration
 	clusters  []*cluster.Cluster
+	// identity is the URI in the certificate that the mesh gives the pod; empty where none is looked at.
+	identity string
+	// behind are the endpoints of clusters that lead to `backend`.
+	behind  map[string]*endpoint.ClusterLoadAssignment
+	backend *Config
 }
 
 // Settings of istiod are variables of its packages: clusters that change some
@@ -133,7 +140,58 @@ func generate(t test.Failer, options xds.FakeOptions, c Cluster) *Config {
 		},
 	})
 	listeners := server.Listeners(proxy)
-	return &Config{listeners, server.RoutesFromListeners(proxy, listeners), server.Clusters(proxy)}
+	config := &Config{
+		listeners: listeners,
+		routes:    server.RoutesFromListeners(proxy, listeners),
+		clusters:  server.Clusters(proxy),
+	}
+	if c.Backend != nil {
+		trust := options.MeshConfig.GetTrustDomain()
+		config.identity = spiffe.MustGenSpiffeURIForTrustDomain(trust, c.Namespace, "default")
+		config.behind = behind(server.Endpoints(proxy), c.Backend.Address)
+		config.backend = sidecar(server, c.Backend)
+		config.backend.identity = spiffe.MustGenSpiffeURIForTrustDomain(trust, c.Backend.Namespace, c.Backend.Account)
+	}
+	return config
+}
+
+// sidecar is the inbound side of a backend.
+func sidecar(server *xds.FakeDiscoveryServer, backend *Backend) *Config {
+	proxy := server.SetupProxy(&model.Proxy{
+		ID:              "backend." + backend.Namespace,
+		Type:            model.SidecarProxy,
+		ConfigNamespace: backend.Namespace,
+		DNSDomain:       backend.Namespace + ".svc.cluster.local",
+		IPAddresses:     []string{backend.Address},
+		Labels:          backend.Labels,
+		Metadata: &model.NodeMetadata{
+			Namespace:    backend.Namespace,
+			IstioVersion: "1.31.0",
+			ClusterID:    "Kubernetes",
+			Labels:       backend.Labels,
+		},
+	})
+	listeners := inbound(server.Listeners(proxy))
+	return &Config{
+		listeners: listeners,
+		routes:    server.RoutesFromListeners(proxy, listeners),
+		clusters:  server.Clusters(proxy),
+	}
+}
+
+// behind are those that lead to an address.
+func behind(all []*endpoint.ClusterLoadAssignment, address string) map[string]*endpoint.ClusterLoadAssignment {
+	found := map[string]*endpoint.ClusterLoadAssignment{}
+	for _, assignment := range all {
+		for _, locality := range assignment.Endpoints {
+			for _, one := range locality.LbEndpoints {
+				if one.GetEndpoint().GetAddress().GetSocketAddress().GetAddress() == address {
+					found[assignment.ClusterName] = assignment
+				}
+			}
+		}
+	}
+	return found
 }
 
 // load sorts the objects: Istio's are configuration, the rest lies in the fake API server.
@@ -148,8 +206,10 @@ func load(c Cluster) (xds.FakeOptions, []string, error) {
 	if err != nil {
 		return options, nil, fmt.Errorf("mesh config: %w", err)
 	}
-	// It takes a filter of Istio's build of Envoy.
-	meshConfig.EnableAutoMtls.Value = false
+	if c.Backend == nil {
+		// Nobody is spoken to over mutual TLS.
+		meshConfig.EnableAutoMtls.Value = false
+	}
 	options.MeshConfig = meshConfig
 	now := time.Now()
 	decode := kubelib.IstioCodec.UniversalDeserializer().Decode

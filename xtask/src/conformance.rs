@@ -28,6 +28,7 @@ pub(crate) fn own() -> Vec<PathBuf> {
         "routes.yaml",
         "tokens.yaml",
         "workloads.yaml",
+        "backends.yaml",
     ]
     .map(|name| folder.join(name))
     .to_vec()

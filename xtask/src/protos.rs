@@ -94,7 +94,8 @@ impl Protos {
             "string" | "bytes" => json!("string"),
             "bool" | "google.protobuf.BoolValue" => json!("boolean"),
             "google.protobuf.Duration" | "google.protobuf.StringValue" => json!("string"),
-            _ if name.contains("int") || name.ends_with("Int32Value") => json!("integer"),
+            "google.protobuf.UInt32Value" | "google.protobuf.Int32Value" => json!("integer"),
+            _ if name.contains("int") && !name.contains('.') => json!("integer"),
             "double" | "float" | "google.protobuf.DoubleValue" => json!("number"),
             // Of other packages.
             _ => json!("any"),

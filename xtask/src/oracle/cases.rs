@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, anyhow};
 use serde_json::{Value, json};
 
+use super::backend::Backend;
 use super::run::Job;
 use super::world::{Alteration, Arrived, Observed, Place, Reply, Sent, Tls, Token, World};
 
@@ -194,6 +195,7 @@ fn job(suite: &Value, case: &Value) -> Result<Job> {
             .unwrap_or_default()
             .to_owned(),
         sidecar: request.get("sidecar").and_then(Value::as_bool) == Some(true),
+        backend: backend(case.get("backend").unwrap_or(&defaults("backend"))),
     };
     let mut sent = sent(request)?;
     let says = case.get("extAuthzBehaviour").unwrap_or(&Value::Null);
@@ -201,6 +203,19 @@ fn job(suite: &Value, case: &Value) -> Result<Job> {
     Ok(Job {
         world,
         requests: vec![sent],
+    })
+}
+
+fn backend(pod: &Value) -> Option<Backend> {
+    let labels = pod.get("labels")?.as_object()?;
+    let labels = labels
+        .iter()
+        .map(|(name, value)| (name.clone(), plain(value)))
+        .collect();
+    Some(Backend {
+        labels,
+        namespace: text_of(pod, "namespace")?.to_owned(),
+        account: text_of(pod, "account").unwrap_or("default").to_owned(),
     })
 }
 
@@ -318,6 +333,10 @@ pub(crate) fn write(name: &str, job: &Job, observed: &Observed) -> String {
     text.push_str(&format!("  meshConfig: {}\n", job.world.mesh));
     if !job.world.env.is_empty() {
         text.push_str(&format!("  istiodEnv: {}\n", json!(job.world.env)));
+    }
+    if let Some(pod) = &job.world.backend {
+        let pod = json!({"namespace": pod.namespace, "labels": pod.labels, "account": pod.account});
+        text.push_str(&format!("  backend: {pod}\n"));
     }
     text.push_str("  resources:\n");
     for object in &job.world.objects {

@@ -22,6 +22,8 @@ pub(crate) struct Decider {
     sidecar: bool,
     /// Services that lead back to the gateway, with the ports of its listeners.
     back: WaysBack,
+    /// Services that lead to the pod behind the gateway, with its ports.
+    behind: WaysBack,
 }
 
 impl Decider {
@@ -46,6 +48,7 @@ impl Decider {
             cluster,
             snapshot,
             sidecar: world.sidecar,
+            behind: world.ways_behind(Ipv4Addr::LOCALHOST),
             back: match world.sidecar {
                 true => WaysBack::new(),
                 false => world.ways_back(Ipv4Addr::LOCALHOST),
@@ -244,12 +247,12 @@ impl Decider {
             return;
         }
         observed.status = Some(200);
+        let at = format!("{}:{}", at.0, at.1);
         let inside = head.connection.listener.filter(|_| self.sidecar);
+        let inside = inside.map(|listener| listener.port);
+        let inside = inside.or_else(|| Some(self.behind.get(&at)?.port()));
         observed.upstream = Some(Arrived {
-            at: match inside {
-                Some(listener) => Arrived::inside(listener.port),
-                None => format!("{}:{}", at.0, at.1),
-            },
+            at: inside.map_or(at, Arrived::inside),
             method: head.method.to_string(),
             target,
             host,

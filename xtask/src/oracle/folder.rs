@@ -123,6 +123,7 @@ pub(super) fn world(layers: &[Vec<File>]) -> Result<World> {
         env: std::collections::BTreeMap::new(),
         proxy: String::new(),
         sidecar: false,
+        backend: None,
         objects: objects.into_iter().filter(seen_by_istio).collect(),
     })
 }

@@ -283,6 +283,7 @@ fn job(policies: Vec<Value>, domains: Value) -> Result<Job> {
         env: BTreeMap::new(),
         proxy: String::new(),
         sidecar: false,
+        backend: None,
     };
     world.objects.extend(policies);
     let ports: Vec<u16> = ports.into_iter().collect();

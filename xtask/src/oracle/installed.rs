@@ -304,6 +304,7 @@ impl Manifests {
             env: BTreeMap::new(),
             proxy: String::new(),
             sidecar: false,
+            backend: None,
         };
         super::folder::generated(&world.cluster()?, &mut world.objects)?;
         Ok(world)

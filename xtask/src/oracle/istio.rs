@@ -56,6 +56,11 @@ pub(crate) fn address(index: usize) -> Ipv4Addr {
     Ipv4Addr::new(127, run, part(index / 250), part(index % 250 + 1))
 }
 
+/// That of the pod behind the gateway; a batch has half as many clusters as addresses.
+pub(crate) fn behind(index: usize) -> Ipv4Addr {
+    address(index + 125)
+}
+
 impl Istio {
     pub(crate) fn new(program: PathBuf, log: PathBuf) -> Self {
         Self {
@@ -76,7 +81,7 @@ impl Istio {
         let clusters: Vec<Value> = worlds
             .iter()
             .enumerate()
-            .map(|(index, world)| world.for_istio(address(index)))
+            .map(|(index, world)| world.for_istio(address(index), behind(index)))
             .collect();
         let batch = json!({
             "out": folder, "backend": backend, "grpc": backend,

@@ -2,6 +2,7 @@
 //! and Envoy.
 
 mod arguments;
+mod backend;
 mod borders;
 mod cases;
 mod compare;

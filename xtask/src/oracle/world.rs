@@ -1,14 +1,16 @@
 //! What is compared: a cluster, a request, and what became of it.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use anyhow::{Result, anyhow};
 use resources::Cluster;
 use serde_json::{Map, Value, json};
 
+use super::backend::{Backend, in_front};
 use super::cases::merge;
+use super::peers::WaysBack;
 use super::tokens;
 
 /// The pod, as the manifests call it.
@@ -31,6 +33,8 @@ pub(crate) struct World {
     pub(crate) proxy: String,
     /// The pod is no gateway but has a sidecar, whose inbound side is looked at.
     pub(crate) sidecar: bool,
+    /// A pod with a sidecar behind the gateway.
+    pub(crate) backend: Option<Backend>,
 }
 
 /// One request, as it is written to the socket.
@@ -269,6 +273,9 @@ impl World {
         for object in [mesh, pod, serving, istiod] {
             text.push_str(&format!("{object}\n---\n"));
         }
+        if let Some(backend) = &self.backend {
+            text.push_str(&format!("{}\n---\n", backend.manifest()));
+        }
         if self.sidecar {
             let namespace = json!({
                 "apiVersion": "v1", "kind": "Namespace",
@@ -286,46 +293,33 @@ impl World {
     }
 
     /// Services in front of the pod, with the addresses of its listeners.
-    pub(crate) fn ways_back(&self, gateway: Ipv4Addr) -> HashMap<String, SocketAddr> {
-        let mut found = HashMap::new();
-        for service in &self.objects {
-            let text = |pointer: &str| service.pointer(pointer).and_then(Value::as_str);
-            let selector = service.pointer("/spec/selector").and_then(Value::as_object);
-            let Some(selector) = selector.filter(|selector| !selector.is_empty()) else {
-                continue;
-            };
-            let selected = selector
-                .iter()
-                .all(|(name, value)| self.labels.get(name).map(String::as_str) == value.as_str());
-            if text("/kind") != Some("Service")
-                || text("/metadata/namespace") != Some(&self.namespace)
-                || !selected
-            {
-                continue;
-            }
-            let name = text("/metadata/name").unwrap_or_default();
-            let ports = service.pointer("/spec/ports").and_then(Value::as_array);
-            for port in ports.into_iter().flatten() {
-                let number = |field: &str| port.get(field).and_then(Value::as_u64);
-                let listener = number("targetPort").or_else(|| number("port"));
-                if let (Some(port), Some(listener)) = (
-                    number("port"),
-                    listener.and_then(|port| u16::try_from(port).ok()),
-                ) {
-                    found.insert(
-                        format!("{name}.{}.svc.cluster.local:{port}", self.namespace),
-                        SocketAddr::from((gateway, listener)),
-                    );
-                }
-            }
-        }
-        found
+    pub(crate) fn ways_back(&self, gateway: Ipv4Addr) -> WaysBack {
+        in_front(&self.objects, &self.labels, &self.namespace, gateway)
     }
 
-    /// What the translator reads.
-    pub(crate) fn for_istio(&self, address: Ipv4Addr) -> Value {
+    /// Services in front of the backend, with the addresses of its ports.
+    pub(crate) fn ways_behind(&self, address: Ipv4Addr) -> WaysBack {
+        let backend = self.backend.as_ref();
+        let ways = backend
+            .map(|backend| in_front(&self.objects, &backend.labels, &backend.namespace, address));
+        ways.unwrap_or_default()
+    }
+
+    /// What the translator reads; addresses of the pod and of the one behind it.
+    pub(crate) fn for_istio(&self, address: Ipv4Addr, behind: Ipv4Addr) -> Value {
         let mut objects = self.complete();
+        if let Some(backend) = &self.backend {
+            objects.extend(backend.running(&objects, behind));
+        }
         objects.iter_mut().for_each(target_ports);
+        let backend = self.backend.as_ref().map(|backend| {
+            json!({
+                "labels": backend.labels,
+                "namespace": backend.namespace,
+                "account": backend.account,
+                "address": behind.to_string(),
+            })
+        });
         json!({
             "objects": objects,
             "mesh": self.mesh,
@@ -334,6 +328,7 @@ impl World {
             "env": self.env,
             "proxy": self.proxy,
             "sidecar": self.sidecar,
+            "backend": backend,
             "address": address.to_string(),
         })
     }

@@ -22,6 +22,9 @@ fn all_schemas_are_read() {
         "InferenceService.serving.kserve.io",
         "Service",
         "metadata",
+        "podSpec",
+        "MeshConfig",
+        "ProxyConfig",
     ] {
         assert!(KINDS.contains_key(kind), "{kind}");
     }
@@ -248,7 +251,7 @@ fn settings_of_the_mesh() {
         parse(&[("f".into(), text)]).unwrap()
     };
     let cluster = load(
-        "    trustDomian: x\n    trust_domain_aliases: [y]\n    accessLogFile: /dev/stdout\n    mixerCheckServer: ''\n    extensionProviders:\n    - name: a\n      envoyExtAuthzHttp:\n        service: a.b\n        port: 80\n        headersToUpstream: [x]\n        path_prefix: /p\n    pathNormalization: {normalization: NONE}\n    defaultConfig:\n      gatewayTopology: {numTrustedProxy: 1}\n",
+        "    trustDomian: x\n    trust_domain_aliases: [old]\n    accessLogFile: /dev/stdout\n    mixerCheckServer: ''\n    extensionProviders:\n    - name: a\n      envoyExtAuthzHttp:\n        service: a.b\n        port: 80\n        headersToUpstreamOnAlow: [x]\n        path_prefix: /p\n    pathNormalization: {normalization: NONE}\n    defaultConfig:\n      gatewayTopology: {numTrustedProxy: 1}\n",
     );
     let told: Vec<String> = cluster
         .unknown_fields
@@ -265,8 +268,8 @@ fn settings_of_the_mesh() {
         meant(
             15,
             "extensionProviders[0].envoyExtAuthzHttp.",
-            "headersToUpstream",
-            "",
+            "headersToUpstreamOnAlow",
+            ", did you mean `headersToUpstreamOnAllow`?",
         ),
         meant(
             19,
@@ -280,7 +283,7 @@ fn settings_of_the_mesh() {
     expected.sort();
     assert_eq!(found, expected);
     assert_eq!(cluster.mesh.trust_domain, None);
-    assert_eq!(cluster.mesh.trust_domain_aliases, ["y"]);
+    assert_eq!(cluster.mesh.trust_domain_aliases, ["old"]);
     let provider = &cluster.mesh.extension_providers[0];
     let http = provider.envoy_ext_authz_http.as_ref().unwrap();
     assert_eq!(http.path_prefix, "/p");

@@ -5,6 +5,7 @@
 )]
 
 mod authz;
+mod backends;
 mod connections;
 mod dice;
 mod filters;
@@ -26,7 +27,7 @@ use super::run::Job;
 use super::world::World;
 
 /// What clusters may be made of.
-pub(crate) const FEATURES: [&str; 28] = [
+pub(crate) const FEATURES: [&str; 29] = [
     "gateways",      // several Gateways, hosts with namespaces, upper case, httpsRedirect
     "routes",        // matches on everything, rewrite, redirect, direct response
     "headers",       // header operations of routes
@@ -54,6 +55,7 @@ pub(crate) const FEATURES: [&str; 28] = [
     "services",      // ports of several Services in front of the gateway
     "normalization", // path normalisation other than the default
     "odd-requests",  // odd targets, hosts, repeated headers
+    "backends", // a pod with a sidecar behind the gateway: every eighth cluster, all without `routes`
     "sidecars", // a pod with a sidecar, PeerAuthentications: every fourth cluster, all without `routes`
 ];
 
@@ -102,6 +104,9 @@ pub(crate) fn job(seed: u64, number: u64, requests: usize, features: &Features) 
     if features.on("sidecars") && number % every == every - 1 {
         return sidecars::job(dice, requests, features);
     }
+    if features.on("backends") && (every == 1 || number % 8 == 1) {
+        return backends::job(dice, requests, features);
+    }
     let mut maker = Maker {
         dice: &mut dice,
         features,
@@ -141,6 +146,7 @@ pub(crate) fn job(seed: u64, number: u64, requests: usize, features: &Features) 
         env,
         proxy,
         sidecar: false,
+        backend: None,
     };
     let requests = (0..requests)
         .map(|_| requests::sent(&mut dice, features))

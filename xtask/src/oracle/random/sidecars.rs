@@ -9,7 +9,7 @@ use crate::oracle::run::Job;
 use crate::oracle::world::{Sent, Tls, World};
 
 /// Where the pod is.
-const NAMESPACE: &str = "ns1";
+pub(super) const NAMESPACE: &str = "ns1";
 
 /// Ports of the pod: one for HTTP, one of which nothing is said, one that is
 /// not read.
@@ -50,6 +50,7 @@ pub(super) fn job(mut dice: Dice, requests: usize, features: &Features) -> Job {
         env,
         proxy,
         sidecar: true,
+        backend: None,
     };
     // Where nothing is said of a port and mutual TLS is off, TLS passes unread:
     // not decided here.
@@ -88,7 +89,7 @@ impl Maker<'_> {
         }
     }
 
-    fn pod_services(&mut self) {
+    pub(super) fn pod_services(&mut self) {
         self.objects.push(
             json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "more", "namespace": NAMESPACE},
                 "spec": {"selector": {"app": "app"}, "ports": [
@@ -97,7 +98,7 @@ impl Maker<'_> {
         );
     }
 
-    fn peer_authentications(&mut self) {
+    pub(super) fn peer_authentications(&mut self) {
         for number in 0..self.dice.below(4) {
             let namespace = self
                 .dice

@@ -1,0 +1,167 @@
+//! A pod with a sidecar behind the gateway: what the gateway speaks to it, whom
+//! the sidecar takes it for, and policies of both.
+
+use serde_json::{Value, json};
+
+use super::{Dice, Features, Maker, requests, services, sidecars};
+use crate::oracle::backend::Backend;
+use crate::oracle::run::Job;
+use crate::oracle::world::World;
+
+/// ServiceAccounts of the pod.
+const ACCOUNTS: &[&str] = &["default", "sa"];
+
+/// The cluster with both pods, and requests to the gateway.
+pub(super) fn job(mut dice: Dice, requests: usize, features: &Features) -> Job {
+    let mut maker = Maker {
+        dice: &mut dice,
+        features,
+        objects: services(),
+    };
+    let mut mesh = maker.mesh();
+    if maker.dice.percent(10) {
+        mesh["enableAutoMtls"] = json!(false);
+    }
+    maker.routes();
+    maker.policies();
+    maker.gateway_policies_of_pods();
+    maker.pod_services();
+    maker.peer_authentications();
+    maker.ways_to_the_pod();
+    if features.on("certificates") {
+        maker.trust(&mut mesh);
+    }
+    let account = maker.dice.pick(ACCOUNTS).to_owned();
+    let world = World {
+        objects: maker.objects,
+        mesh,
+        labels: [("istio", "ingressgateway"), ("app", "istio-ingressgateway")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        namespace: "istio-system".to_owned(),
+        env: std::collections::BTreeMap::new(),
+        proxy: String::new(),
+        sidecar: false,
+        backend: Some(Backend {
+            labels: [("app", "app"), ("version", "v1")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            namespace: sidecars::NAMESPACE.to_owned(),
+            account,
+        }),
+    };
+    let requests = (0..requests)
+        .map(|_| requests::sent(&mut dice, features))
+        .collect();
+    Job { world, requests }
+}
+
+/// What rules name, the gateway among others.
+const GATEWAYS: &[&str] = &[
+    "cluster.local/ns/istio-system/sa/default",
+    "cluster.local/ns/istio-system/*",
+    "td2/ns/istio-system/sa/default",
+    "*/sa/default",
+    "*",
+    "cluster.local/ns/ns1/sa/sa",
+];
+
+/// Ports of the pod's Services.
+const PORTS: &[u16] = &[80, 81, 9000];
+
+impl Maker<'_> {
+    /// Some policies for gateways become policies for the pod, and some are
+    /// about who connects.
+    fn gateway_policies_of_pods(&mut self) {
+        for object in &mut self.objects {
+            if object.get("kind") != Some(&json!("AuthorizationPolicy")) || self.dice.percent(40) {
+                continue;
+            }
+            object["metadata"]["namespace"] = json!(sidecars::NAMESPACE);
+            if let Some(labels) = object.pointer_mut("/spec/selector/matchLabels") {
+                *labels = json!({"app": "app"});
+            }
+        }
+        for number in 0..self.dice.below(3) {
+            let (field, values) = match self.dice.below(4) {
+                0 => (
+                    "namespaces",
+                    self.dice.some(&["istio-system", "ns1", "*"], 2),
+                ),
+                1 => (
+                    "serviceAccounts",
+                    self.dice.some(&["istio-system/default", "ns1/sa"], 2),
+                ),
+                _ => ("principals", self.dice.some(GATEWAYS, 2)),
+            };
+            let field = self.negated(field);
+            let mut rule = json!({"from": [{"source": {field: values}}]});
+            if self.dice.percent(40) {
+                let mut to = json!({"ports": [self.dice.pick(&["8080", "8081", "80", "9000"])]});
+                if self.dice.percent(40) {
+                    to = json!({"paths": ["/a*"]});
+                }
+                rule["to"] = json!([{"operation": to}]);
+            }
+            if self.dice.percent(25) {
+                let sni = self.dice.pick(&[
+                    "*",
+                    "outbound_.80_._.app.ns1.svc.cluster.local",
+                    "outbound_.81_*",
+                    "a.example.com",
+                ]);
+                let field = self.dice.pick(&["values", "notValues"]);
+                rule["when"] = json!([{"key": "connection.sni", field: [sni]}]);
+            }
+            let action = self.dice.pick(&["ALLOW", "DENY"]);
+            let metadata = self.metadata(&format!("who{number}"), sidecars::NAMESPACE);
+            self.objects.push(
+                json!({"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
+                    "metadata": metadata, "spec": {"action": action, "rules": [rule]}}),
+            );
+        }
+    }
+
+    /// Most routes lead to the pod, and some DestinationRules say how.
+    fn ways_to_the_pod(&mut self) {
+        for object in &mut self.objects {
+            let routes = object
+                .pointer_mut("/spec/http")
+                .and_then(Value::as_array_mut);
+            for route in routes.into_iter().flatten() {
+                let to = route.pointer_mut("/route/0/destination");
+                let Some(to) = to.filter(|_| self.dice.percent(80)) else {
+                    continue;
+                };
+                let (host, port) = match self.dice.below(4) {
+                    0 => ("more.ns1.svc.cluster.local", 81),
+                    1 if self.dice.percent(40) => ("more.ns1.svc.cluster.local", 9000),
+                    _ => ("app.ns1.svc.cluster.local", 80),
+                };
+                *to = json!({"host": host, "port": {"number": port}});
+            }
+        }
+        for number in 0..self.dice.below(3) {
+            let host = self.dice.pick(&[
+                "app.ns1.svc.cluster.local",
+                "more.ns1.svc.cluster.local",
+                "*.ns1.svc.cluster.local",
+                "app",
+            ]);
+            let tls = json!({"mode": self.dice.pick(&["DISABLE", "ISTIO_MUTUAL"])});
+            let policy = match self.dice.below(4) {
+                0 => {
+                    json!({"portLevelSettings": [{"port": {"number": self.dice.number(PORTS)}, "tls": tls}]})
+                }
+                1 => json!({"loadBalancer": {"simple": "RANDOM"}}),
+                _ => json!({"tls": tls}),
+            };
+            let namespace = self.dice.pick(&["istio-system", "ns1", "ns1", "ns2"]);
+            let metadata = self.metadata(&format!("rule{number}"), namespace);
+            self.objects.push(
+                json!({"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule",
+                    "metadata": metadata, "spec": {"host": host, "trafficPolicy": policy}}),
+            );
+        }
+    }
+}
