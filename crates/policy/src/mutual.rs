@@ -136,15 +136,21 @@ impl PeerModes<'_> {
     /// The DestinationRule that clients of a namespace follow: one of their own
     /// namespace, else of the Service's, else of the root (istio
     /// `PushContext.destinationRule`); of several for a host the oldest that
-    /// says something.
+    /// says something. Of the root, clients there follow first only what is for
+    /// them alone: the rest is for everybody, behind what Services say.
     fn destination_rule(
         &self,
         client: &str,
         service: &ServiceName,
     ) -> Option<&Object<DestinationRule>> {
         let host = service.host();
-        let namespaces = [client, &*service.namespace, self.root];
-        namespaces.into_iter().find_map(|namespace| {
+        let own = client != self.root;
+        let namespaces = [
+            (client, own),
+            (&*service.namespace, true),
+            (self.root, true),
+        ];
+        namespaces.into_iter().find_map(|(namespace, shared)| {
             let mut found: Vec<(usize, &Object<DestinationRule>)> = self
                 .cluster
                 .destination_rules
@@ -152,6 +158,7 @@ impl PeerModes<'_> {
                 .filter(|rule| rule.meta.namespace == namespace)
                 .filter(|rule| rule.spec.workload_selector.is_none())
                 .filter(|rule| is_exported(rule, client))
+                .filter(|rule| shared || is_private(rule))
                 .filter_map(|rule| {
                     let written = full_host(&rule.spec.host, namespace);
                     let exact = written == host;
@@ -167,6 +174,14 @@ impl PeerModes<'_> {
             let says = same.find(|(_, rule)| rule.spec.traffic_policy.is_some());
             Some(says.map_or(first, |(_, rule)| rule))
         })
+    }
+}
+
+/// Whether it is for its own namespace alone.
+fn is_private(rule: &Object<DestinationRule>) -> bool {
+    match rule.spec.export_to.as_slice() {
+        [one] => *one == "." || *one == rule.meta.namespace,
+        _ => false,
     }
 }
 
