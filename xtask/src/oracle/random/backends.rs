@@ -8,11 +8,22 @@ use crate::oracle::backend::Backend;
 use crate::oracle::run::Job;
 use crate::oracle::world::World;
 
+/// What is compared through both proxies. The addresses that rules of the pod see
+/// are those of the gateway, which the decision does not know.
+const COMPARED: &[&str] = &[
+    "policies",
+    "templates",
+    "certificates",
+    "headers",
+    "normalization",
+];
+
 /// ServiceAccounts of the pod.
 const ACCOUNTS: &[&str] = &["default", "sa"];
 
 /// The cluster with both pods, and requests to the gateway.
 pub(super) fn job(mut dice: Dice, requests: usize, features: &Features) -> Job {
+    let features = &features.within(COMPARED);
     let mut maker = Maker {
         dice: &mut dice,
         features,

@@ -92,6 +92,12 @@ impl Features {
         Ok(features)
     }
 
+    /// Those of them that are on.
+    fn within(&self, names: &[&str]) -> Self {
+        let on = self.0.iter().filter(|name| names.contains(&name.as_str()));
+        Self(on.cloned().collect())
+    }
+
     fn on(&self, name: &str) -> bool {
         self.0.contains(name)
     }
