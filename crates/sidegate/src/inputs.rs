@@ -34,7 +34,7 @@ macro_rules! example_file {
 }
 
 const CLUSTER: &[(&str, &str)] = &[example_file!("seed/cluster.yaml")];
-const BLOG_FIX: &[(&str, &str)] = &[example_file!("seed/blog-fix/blog-fix.yaml")];
+const BLOG_FIX: &[(&str, &str)] = &[example_file!("seed/blog-fix.yaml")];
 const SIDEGATE: &[(&str, &str)] = &[example_file!("seed/sidegate.yaml")];
 const KUBEFLOW: &[(&str, &str)] = &[example_file!("kubeflow/cluster.yaml")];
 

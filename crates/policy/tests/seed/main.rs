@@ -24,7 +24,7 @@ use policy::{
 use resources::File;
 
 const CLUSTER: &str = include_str!("../../../../examples/seed/cluster.yaml");
-const BLOG_FIX: &str = include_str!("../../../../examples/seed/blog-fix/blog-fix.yaml");
+const BLOG_FIX: &str = include_str!("../../../../examples/seed/blog-fix.yaml");
 const SIDEGATE: &str = include_str!("../../../../examples/seed/sidegate.yaml");
 /// The cure that scopes the policy by listener port instead of by path.
 const PORTS: &str = r#"to: [{operation: {notPorts: ["8081", "8444"]}}]"#;

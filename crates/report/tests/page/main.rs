@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 use verify::Verdict;
 
 const CLUSTER: &str = include_str!("../../../../examples/seed/cluster.yaml");
-const BLOG_FIX: &str = include_str!("../../../../examples/seed/blog-fix/blog-fix.yaml");
+const BLOG_FIX: &str = include_str!("../../../../examples/seed/blog-fix.yaml");
 const SIDEGATE: &str = include_str!("../../../../examples/seed/sidegate.yaml");
 const KUBEFLOW: &str = include_str!("../../../../examples/kubeflow/cluster.yaml");
 

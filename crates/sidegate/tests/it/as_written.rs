@@ -151,7 +151,7 @@ fn a_newer_istio_drops_the_filter_silently_and_we_say_so() {
 fn a_policy_by_port_leaves_the_platform_closed() {
     let folder = tempfile::tempdir().unwrap();
     let cluster = include_str!("../../../../examples/seed/cluster.yaml");
-    let fix = include_str!("../../../../examples/seed/blog-fix/blog-fix.yaml");
+    let fix = include_str!("../../../../examples/seed/blog-fix.yaml");
     let ports = fix.replace(r#"notPaths: ["/v1*"]"#, r#"notPorts: ["8081", "8444"]"#);
     assert_ne!(ports, fix);
     let model = folder.path().join("models");

@@ -70,6 +70,21 @@ fn what_is_only_searched_for_is_not_called_proved() {
 }
 
 #[test]
+fn the_cluster_after_the_cure_is_the_cure_on_the_cluster() {
+    let seed = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/seed");
+    let cured = format!("{seed}/cluster.yaml,{seed}/blog-fix.yaml");
+    let whole = format!("{seed}/blog-fix");
+    for (old, new) in [(&cured, &whole), (&whole, &cured)] {
+        let output = sidegate(&["diff", old, new]);
+        assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+    }
+    let output = sidegate(&["verify", &whole]);
+    assert_eq!(output.status.code(), Some(1));
+    let holes = stdout(&output);
+    assert!(holes.contains("curl ") && holes.contains("/v1"), "{holes}");
+}
+
+#[test]
 fn found_requests_do_what_was_decided() {
     let program = example("seed-blog-fix").start().unwrap();
     let output = sidegate(&[
@@ -170,7 +185,7 @@ fn a_proposal_put_on_top_holds() {
             "seed-blog-fix",
             vec![
                 include_str!("../../../../examples/seed/cluster.yaml"),
-                include_str!("../../../../examples/seed/blog-fix/blog-fix.yaml"),
+                include_str!("../../../../examples/seed/blog-fix.yaml"),
             ],
         ),
     ] {

@@ -11,7 +11,7 @@ use crate::identity::{DEMAND, OTHER, SETS, cluster, rules, without_tokens};
 use crate::intents::ask;
 
 const CLUSTER: &str = include_str!("../../../../examples/seed/cluster.yaml");
-const BLOG_FIX: &str = include_str!("../../../../examples/seed/blog-fix/blog-fix.yaml");
+const BLOG_FIX: &str = include_str!("../../../../examples/seed/blog-fix.yaml");
 const SIDEGATE: &str = include_str!("../../../../examples/seed/sidegate.yaml");
 
 pub(crate) fn built_in(claim: &Claim) -> About<'_> {

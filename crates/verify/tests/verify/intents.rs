@@ -5,7 +5,7 @@ use verify::{Asked, Claim, Intent, Report, Verdict};
 use crate::{compile, settings};
 
 const CLUSTER: &str = include_str!("../../../../examples/seed/cluster.yaml");
-const BLOG_FIX: &str = include_str!("../../../../examples/seed/blog-fix/blog-fix.yaml");
+const BLOG_FIX: &str = include_str!("../../../../examples/seed/blog-fix.yaml");
 const SIDEGATE: &str = include_str!("../../../../examples/seed/sidegate.yaml");
 
 /// What comes out for intents, in their order.

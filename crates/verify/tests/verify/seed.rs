@@ -3,7 +3,7 @@ use verify::{Claim, Verdict};
 use crate::compile;
 
 const CLUSTER: &str = include_str!("../../../../examples/seed/cluster.yaml");
-const BLOG_FIX: &str = include_str!("../../../../examples/seed/blog-fix/blog-fix.yaml");
+const BLOG_FIX: &str = include_str!("../../../../examples/seed/blog-fix.yaml");
 const SIDEGATE: &str = include_str!("../../../../examples/seed/sidegate.yaml");
 
 /// Claims that do not hold, with the number of different ways.
