@@ -14,6 +14,11 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from data import make
+
+# Renamed in 1.2.
+CALIBRATED = "estimator" if "estimator" in CalibratedClassifierCV().get_params() else "base_estimator"
+
 
 def classifiers():
     return [("lr", lm.LogisticRegression()), ("nb", GaussianNB()), ("tree", DecisionTreeClassifier(max_depth=3, random_state=1))]
@@ -32,7 +37,8 @@ CASES = [
         classifiers() + [("svc", LinearSVC(random_state=1))], cv=2, passthrough=True), 3)),
     ("StackingRegressor", lambda p: p.regressor(e.StackingRegressor(regressors(), cv=2, passthrough=p.one(True, False)))),
     ("CalibratedClassifierCV", lambda p: p.classifier(CalibratedClassifierCV(LinearSVC(random_state=1), cv=2), 2)),
-    ("CalibratedClassifierCV many", lambda p: p.classifier(CalibratedClassifierCV(lm.LogisticRegression(), cv=2, ensemble=p.one(True, False)), 3)),
+    ("CalibratedClassifierCV many", lambda p: p.classifier(make(
+        CalibratedClassifierCV, **{CALIBRATED: lm.LogisticRegression()}, cv=2, ensemble=p.one(True, False)), 3)),
     ("CalibratedClassifierCV isotonic", lambda p: p.classifier(CalibratedClassifierCV(GaussianNB(), method="isotonic", cv=3), p.one(2, 3))),
     ("GridSearchCV", lambda p: p.classifier(GridSearchCV(SVC(), {"C": [0.5, 2]}, cv=2), 3)),
     ("GridSearchCV Pipeline", lambda p: p.regressor(GridSearchCV(

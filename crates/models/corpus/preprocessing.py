@@ -54,7 +54,7 @@ CASES = [
     ("StandardScaler SVC", lambda p: p.classifier(make_pipeline(pre.StandardScaler(), SVC(gamma=0.2)), 3)),
     ("StandardScaler LogisticRegression", lambda p: p.classifier(make_pipeline(pre.StandardScaler(), lm.LogisticRegression()), 3)),
     ("MinMaxScaler", lambda p: fitted(p, pre.MinMaxScaler((-1, 2)))),
-    ("MinMaxScaler clip", lambda p: fitted(p, pre.MinMaxScaler(clip=True), missing=True)),
+    ("MinMaxScaler clip", lambda p: fitted(p, make(pre.MinMaxScaler, clip=True), missing=True)),
     ("MaxAbsScaler", lambda p: fitted(p, pre.MaxAbsScaler())),
     ("RobustScaler", lambda p: fitted(p, pre.RobustScaler())),
     ("RobustScaler center", lambda p: fitted(p, pre.RobustScaler(with_scaling=False, quantile_range=(10, 80)))),
@@ -82,7 +82,8 @@ CASES = [
     ("OneHotEncoder drop", lambda p: indices(p, make(pre.OneHotEncoder, drop=p.one("first", "if_binary")), p.whole(2, 5))),
     ("OneHotEncoder infrequent", lambda p: unseen(p, make(pre.OneHotEncoder, handle_unknown="infrequent_if_exist", min_frequency=13))
      if "min_frequency" in pre.OneHotEncoder().get_params() else None),
-    ("OrdinalEncoder numbers", lambda p: unseen(p, make(pre.OrdinalEncoder, handle_unknown="use_encoded_value", unknown_value=-1))),
+    ("OrdinalEncoder numbers", lambda p: unseen(p, make(pre.OrdinalEncoder, handle_unknown="use_encoded_value", unknown_value=-1))
+     if "unknown_value" in pre.OrdinalEncoder().get_params() else None),
     ("PCA", lambda p: fitted(p, d.PCA(n_components=p.whole(1, 4)))),
     ("PCA whiten", lambda p: fitted(p, d.PCA(n_components=2, whiten=True))),
     ("PCA SVC", lambda p: p.classifier(make_pipeline(pre.StandardScaler(), d.PCA(2), SVC()), 3)),

@@ -7,6 +7,8 @@ use std::collections::{HashMap, VecDeque};
 /// Modules whose names are data here: estimators, their parts, and the noise that comes with them.
 const MODULES: &[&str] = &[
     "numpy",
+    "numpy.core",
+    "numpy._core",
     "numpy.core.multiarray",
     "numpy._core.multiarray",
     "numpy.core.numeric",

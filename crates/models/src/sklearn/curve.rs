@@ -7,7 +7,7 @@ use crate::flow::{Step, Transform};
 use crate::kernels::interpolate;
 use crate::matrix::round;
 use crate::sparse::Sparse;
-use crate::{InputError, LoadError};
+use crate::{InputError, LoadError, Precision};
 
 #[derive(Debug)]
 struct Bins {
@@ -15,6 +15,8 @@ struct Bins {
     /// The inner edges of each column.
     edges: Vec<Vec<f64>>,
     encoding: Encoding,
+    /// Whether codes of single precision rows are of double precision, as until 0.23.
+    widens: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +55,7 @@ pub(super) fn read_bins(part: &Part<'_, '_>) -> Result<Step, LoadError> {
         },
         edges,
         encoding,
+        widens: part.version() < (0, 24),
     };
     Ok(Step::new(step, Some(features), Some(gives)))
 }
@@ -69,6 +72,11 @@ impl Transform for Bins {
             })?;
             return Ok(matrix.into());
         }
+        let precision = if self.widens {
+            Precision::Double
+        } else {
+            precision
+        };
         let width = self.edges.iter().map(|edges| edges.len() + 1).sum();
         let mut sparse = Sparse::new(width, precision);
         rows.each(|row| {

@@ -24,6 +24,20 @@ impl Function {
         let (module, function) = match graph.node(id) {
             Node::Object(object) if is_check(part, object) => return Ok(Self::Identity),
             Node::Global(global) => (global.module.as_ref(), global.name.as_ref()),
+            // With numpy before 1.20.
+            Node::Object(object)
+                if graph
+                    .class(object)
+                    .is_some_and(|class| class.name == "_ufunc_reconstruct") =>
+            {
+                match graph.sequence(object.arguments) {
+                    Some([module, function]) => (
+                        graph.text(*module).unwrap_or_default(),
+                        graph.text(*function).unwrap_or_default(),
+                    ),
+                    _ => return Err(part.unknown(name)),
+                }
+            }
             _ => return Err(part.unknown(name)),
         };
         let numpy = module == "numpy" || module.starts_with("numpy.");

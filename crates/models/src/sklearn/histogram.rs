@@ -129,8 +129,12 @@ fn sets(tree: &Part<'_, '_>, array: &Array) -> Result<Vec<Categories>, LoadError
 
 /// The categories of each feature that fitting saw, by the mapper of bins.
 fn known(part: &Part<'_, '_>, features: usize) -> Result<Vec<Categories>, LoadError> {
-    let mapper = part.part("_bin_mapper")?;
     let mut known = vec![Categories::default(); features];
+    // `bin_mapper_` in 0.23, which had no categories.
+    if part.set("_bin_mapper").is_none() {
+        return Ok(known);
+    }
+    let mapper = part.part("_bin_mapper")?;
     let Some(flags) = mapper.set("is_categorical_") else {
         return Ok(known);
     };

@@ -53,6 +53,7 @@ pub(crate) fn compile(graph: &Graph<'_>, top: Id, limits: &Limits) -> Result<Pre
     let reader = Reader::new(graph, limits);
     let part = Part::top(&reader, top)?;
     let flow = flow(&part)?;
+    check_version(&part)?;
     // Text is one column.
     let features = flow.takes().unwrap_or(1);
     let about = About {
@@ -63,6 +64,25 @@ pub(crate) fn compile(graph: &Graph<'_>, top: Id, limits: &Limits) -> Result<Pre
         feature_names: pipeline::feature_names(&part, features)?,
     };
     Ok(Predictor::new(about, flow))
+}
+
+/// The versions of scikit-learn whose answers were compared. Others compute some things differently: 0.20 has another
+/// decision function of `SVC`, and what comes after 1.9 is not known.
+const VERSIONS: std::ops::RangeInclusive<(u32, u32)> = (0, 23)..=(1, 9);
+
+fn check_version(part: &Part<'_, '_>) -> Result<(), LoadError> {
+    if VERSIONS.contains(&part.version()) {
+        return Ok(());
+    }
+    let version: String = part
+        .version_text()
+        .unwrap_or("no version")
+        .chars()
+        .take(32)
+        .collect();
+    Err(part.setting(format!(
+        "`_sklearn_version` = {version}, outside of 0.23 to 1.9"
+    )))
 }
 
 /// Compiles an estimator of any kind. What predicts is compiled to predict, also where it could transform.
