@@ -1,14 +1,18 @@
 //! The V1 and V2 inference protocols over a predictor.
 //!
-//! A request goes in, a response comes out; there are no sockets here. Successful bodies are byte for byte those of KServe
+//! A request about models of a [`Repository`] goes in, a response comes out; there are no sockets here. Successful bodies are byte for byte those of KServe
 //! 0.20's Python server for scikit-learn, including CloudEvents and the binary tensor extension. Where that server answers
 //! 500 for a client's mistake, the answer here is 400 and says what was expected.
 
 mod answer;
 mod cloud_events;
+pub mod grpc;
 mod json;
+mod metadata;
+mod metrics;
 mod model;
 mod records;
+mod repository;
 mod route;
 mod rows;
 mod v1;
@@ -16,4 +20,5 @@ mod v2;
 mod write;
 
 pub use model::{Description, LoadError, Model, Options, example_input};
-pub use route::{Head, handle};
+pub use repository::{Entry, Refusal, Repository};
+pub use route::{Head, handle, loads};

@@ -1,7 +1,9 @@
 //! A model with a name.
 
+use crate::metrics::Durations;
 use crate::write::Style;
 use models::{Input, Limits, Predictor};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// How a model is served.
@@ -42,6 +44,7 @@ pub struct Model {
     name: String,
     predictor: Predictor,
     predict_proba: bool,
+    durations: Arc<Durations>,
 }
 
 /// What there is to know about a model.
@@ -89,6 +92,7 @@ impl Model {
             name: name.to_owned(),
             predictor,
             predict_proba,
+            durations: Arc::default(),
         })
     }
 
@@ -118,6 +122,11 @@ impl Model {
             }),
             answers_probabilities: self.predict_proba,
         }
+    }
+
+    /// How long its requests took.
+    pub(crate) fn durations(&self) -> &Durations {
+        &self.durations
     }
 
     /// The short name of the outermost class, as scikit-learn's messages use it.

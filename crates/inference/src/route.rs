@@ -1,9 +1,12 @@
 //! Which path means what.
 
 use crate::answer::{Failure, json};
-use crate::{Model, v1, v2};
+use crate::json::{Json, Kind};
+use crate::{Model, Refusal, Repository, metadata, metrics, v1, v2};
 use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
+use std::sync::Arc;
 
 /// The head of a request.
 #[derive(Debug, Clone, Copy)]
@@ -26,12 +29,17 @@ impl<'r> From<&'r http::request::Parts> for Head<'r> {
     }
 }
 
-/// Answers one request of the V1 or V2 protocol. Every answer is complete; nothing here waits.
-pub fn handle(model: &Model, request: Head<'_>, body: &Bytes) -> Response<Bytes> {
-    dispatch(model, request, body).unwrap_or_else(Failure::response)
+/// Whether a request may read files; every other one only computes.
+pub fn loads(request: Head<'_>) -> bool {
+    matches!(Route::find(request.path), Some(Route::Load(_)))
 }
 
-fn dispatch(model: &Model, request: Head<'_>, body: &[u8]) -> Result<Response<Bytes>, Failure> {
+/// Answers one request of the V1 or V2 protocol. Every answer is complete; nothing here waits but loading a model.
+pub fn handle(models: &dyn Repository, request: Head<'_>, body: &Bytes) -> Response<Bytes> {
+    dispatch(models, request, body).unwrap_or_else(Failure::response)
+}
+
+fn dispatch(models: &dyn Repository, request: Head<'_>, body: &[u8]) -> Result<Response<Bytes>, Failure> {
     let Some(route) = Route::find(request.path) else {
         let shorter = request.path.strip_suffix('/');
         return Err(match shorter.filter(|path| Route::find(path).is_some()) {
@@ -44,11 +52,10 @@ fn dispatch(model: &Model, request: Head<'_>, body: &[u8]) -> Result<Response<By
     // A V1 action is part of the last segment, so that with any method but POST it is a model of that name.
     if let (Route::V1Model(segment), true) = (&route, post) {
         if let Some(name) = segment.strip_suffix(":predict") {
-            known(model, name)?;
-            return v1::predict(model, request.headers, body);
+            return v1::predict(&*known(models, name)?, request.headers, body);
         }
         if let Some(name) = segment.strip_suffix(":explain") {
-            known(model, name)?;
+            known(models, name)?;
             return Err(Failure::Error(
                 StatusCode::NOT_IMPLEMENTED,
                 "Could not find explainer_host.".to_owned(),
@@ -57,34 +64,57 @@ fn dispatch(model: &Model, request: Head<'_>, body: &[u8]) -> Result<Response<By
     }
     let takes_post = matches!(
         route,
-        Route::V2Infer(_) | Route::V2VersionInfer | Route::Load(_) | Route::Unload(_)
+        Route::V2Infer(_)
+            | Route::V2VersionInfer
+            | Route::Load(_)
+            | Route::Unload(_)
+            | Route::Index
     );
     if if takes_post { !post } else { !get } {
         return Err(Failure::Method(if takes_post { "POST" } else { "GET" }));
     }
     let text = match route {
         Route::Root => r#"{"status":"alive"}"#.to_owned(),
-        Route::Models => format!(r#"{{"models":[{}]}}"#, quoted(model.name())),
+        Route::Models => {
+            let mut ready = models.index();
+            ready.retain(|entry| entry.ready);
+            let names: Vec<String> = ready.iter().map(|entry| quoted(&entry.name)).collect();
+            format!(r#"{{"models":[{}]}}"#, names.join(","))
+        }
+        Route::Metrics => {
+            let mut response = json(StatusCode::OK, metrics::text(models).into_bytes());
+            let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+            response.headers_mut().insert(CONTENT_TYPE, kind);
+            return Ok(response);
+        }
+        Route::OpenApi => include_str!("openapi.json").to_owned(),
         Route::V1Model(name) | Route::V2Ready(name) => {
-            known(model, name)?;
+            known(models, name)?;
             format!(r#"{{"name":{},"ready":true}}"#, quoted(name))
         }
         Route::V2 => {
-            r#"{"name":"kserve","version":"0.20.0","extensions":["model_repository_extension"]}"#
-                .to_owned()
+            let extensions = metadata::EXTENSIONS.map(quoted).join(",");
+            format!(
+                r#"{{"name":{},"version":{},"extensions":[{extensions}]}}"#,
+                quoted(metadata::SERVER),
+                quoted(metadata::VERSION)
+            )
         }
         Route::Live => r#"{"live":true}"#.to_owned(),
         Route::Ready => r#"{"ready":true}"#.to_owned(),
         Route::V2Model(name) => {
-            known(model, name)?;
-            format!(
-                r#"{{"name":{},"versions":null,"platform":"","inputs":[],"outputs":[]}}"#,
-                quoted(name)
-            )
+            let metadata = known(models, name)?.metadata();
+            return Ok(json(StatusCode::OK, metadata.json()));
         }
         Route::V2Infer(name) => {
-            known(model, name)?;
-            return v2::infer(model, request.headers, body);
+            return v2::infer(&*known(models, name)?, request.headers, body);
+        }
+        Route::Index => {
+            let mut entries = models.index();
+            if only_ready(body)? {
+                entries.retain(|entry| entry.ready);
+            }
+            return Ok(json(StatusCode::OK, metadata::index(&entries)));
         }
         Route::V2Version | Route::V2VersionInfer => {
             return Err(Failure::Error(
@@ -93,27 +123,55 @@ fn dispatch(model: &Model, request: Head<'_>, body: &[u8]) -> Result<Response<By
             ));
         }
         Route::Load(name) => {
-            if name != model.name() {
-                let message = format!("Model with name {name} is not ready.");
-                return Err(Failure::Error(StatusCode::SERVICE_UNAVAILABLE, message));
-            }
+            models.load(name).map_err(|why| refused(name, why))?;
             format!(r#"{{"name":{},"load":true}}"#, quoted(name))
         }
         Route::Unload(name) => {
-            known(model, name)?;
-            let message = "a model is unloaded by removing its InferenceService".to_owned();
-            return Err(Failure::Error(StatusCode::NOT_IMPLEMENTED, message));
+            models.unload(name).map_err(|why| refused(name, why))?;
+            format!(r#"{{"name":{},"unload":true}}"#, quoted(name))
         }
     };
     Ok(json(StatusCode::OK, text.into_bytes()))
 }
 
-fn known(model: &Model, name: &str) -> Result<(), Failure> {
-    if name == model.name() {
-        Ok(())
-    } else {
-        Err(Failure::no_model(name))
+/// The model, or why there is none.
+fn known(models: &dyn Repository, name: &str) -> Result<Arc<Model>, Failure> {
+    models.find(name).ok_or_else(|| Failure::no_model(name))
+}
+
+fn refused(name: &str, refusal: Refusal) -> Failure {
+    match refusal {
+        Refusal::Unknown => Failure::no_model(name),
+        Refusal::NotReady(why) => {
+            let message = format!("Model with name {name} is not ready. {why}");
+            let message = message.trim_end().to_owned();
+            Failure::Error(StatusCode::SERVICE_UNAVAILABLE, message)
+        }
+        Refusal::Unsupported(what) => {
+            Failure::Error(StatusCode::NOT_IMPLEMENTED, what.to_owned())
+        }
     }
+}
+
+/// What Triton's index asks for: `{"ready": true}`, or nothing.
+fn only_ready(body: &[u8]) -> Result<bool, Failure> {
+    if body.is_empty() {
+        return Ok(false);
+    }
+    let text = crate::json::text(body).map_err(Failure::bad)?;
+    let mut ready = false;
+    let mut json = Json::new(text);
+    json.object(|json, key| {
+        if key == "ready" && json.kind()? == Kind::Boolean {
+            ready = json.boolean()?;
+        } else {
+            json.skip()?;
+        }
+        Ok(())
+    })
+    .and_then(|()| json.end())
+    .map_err(|error| Failure::bad(format!("Unrecognized request format: {}", error.show(text))))?;
+    Ok(ready)
 }
 
 fn quoted(text: &str) -> String {
@@ -124,6 +182,9 @@ fn quoted(text: &str) -> String {
 
 enum Route<'p> {
     Root,
+    Metrics,
+    OpenApi,
+    Index,
     Models,
     V1Model(&'p str),
     V2,
@@ -144,6 +205,9 @@ impl<'p> Route<'p> {
         let parts: [Option<&str>; 7] = std::array::from_fn(|_| segments.next());
         let route = match parts {
             [Some(""), None, ..] => Self::Root,
+            [Some("metrics"), None, ..] => Self::Metrics,
+            [Some("openapi.json"), None, ..] => Self::OpenApi,
+            [Some("v2"), Some("repository"), Some("index"), None, ..] => Self::Index,
             [Some("v1" | "v2"), Some("models"), None, ..] => Self::Models,
             [Some("v1"), Some("models"), Some(model), None, ..] => Self::V1Model(model),
             [Some("v2"), None, ..] => Self::V2,

@@ -4,6 +4,7 @@ use crate::Model;
 use crate::answer::{Failure, json};
 use crate::cloud_events::{self, Wrap};
 use crate::json::{self as parse, Json, JsonError, Kind};
+use crate::metrics::Phase;
 use crate::records::{self, Asked};
 use crate::rows::{self, Rows};
 use crate::write::Style;
@@ -20,6 +21,7 @@ pub(crate) fn predict(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Response<Bytes>, Failure> {
+    let mut watch = model.durations().start();
     let unreadable =
         |message: String| Failure::bad(format!("Unrecognized request format: {message}"));
     let text = parse::text(body).map_err(unreadable)?;
@@ -37,9 +39,11 @@ pub(crate) fn predict(
         request = read(data)?;
     }
     let rows = request.rows(model)?;
+    watch.lap(Phase::Preprocess);
     let output = model
         .answer(rows.input())
         .map_err(|error| Failure::bad(error.to_string()))?;
+    watch.lap(Phase::Predict);
     let style = if wrap == Wrap::Plain {
         Style::Compact
     } else {
@@ -66,6 +70,7 @@ pub(crate) fn predict(
     if wrap == Wrap::Structured {
         out.push(b'}');
     }
+    watch.lap(Phase::Postprocess);
     let mut response = json(StatusCode::OK, out);
     match wrap {
         Wrap::Plain => {}

@@ -20,5 +20,5 @@ pub use models::{Models, ModelsSettings};
 pub use state::{ModelState, ModelStatus, Update};
 pub use storage::{
     Mirror, ModelFile, ObjectStoreSettings, S3Credentials, Storage, StorageError, StorageSettings,
-    Target,
+    Target, model_in,
 };

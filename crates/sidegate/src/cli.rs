@@ -53,6 +53,9 @@ pub(crate) enum Command {
     /// Write one page with who gets where, what is broken and what would change
     #[command(after_help = REPORT_EXAMPLES)]
     Report(ReportArgs),
+    /// Serve models from a folder, as the servers of KServe's runtimes do
+    #[command(after_help = crate::runtime::EXAMPLES)]
+    Runtime(crate::runtime::RuntimeArgs),
 }
 
 impl Command {
@@ -66,7 +69,7 @@ impl Command {
             Self::WhoReaches(args) => args.output,
             Self::Fix(args) => args.output,
             Self::Report(args) => args.output,
-            Self::Exec(_) | Self::Token(_) => Output::Text,
+            Self::Exec(_) | Self::Token(_) | Self::Runtime(_) => Output::Text,
         };
         match output {
             Output::Text => VerifyOutput::Text,

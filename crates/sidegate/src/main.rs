@@ -24,6 +24,7 @@ mod paint;
 mod proof;
 mod replay;
 mod report;
+mod runtime;
 mod side;
 mod steps;
 mod summary;
@@ -38,7 +39,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli = match cli::Cli::try_parse() {
+    let cli = match cli::Cli::try_parse_from(runtime::known(std::env::args_os().collect())) {
         Ok(cli) => cli,
         Err(error) => {
             let printed = error.print();
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         cli::Command::WhoReaches(args) => who::run(args),
         cli::Command::Fix(args) => fix::run(args),
         cli::Command::Report(args) => report::run(args),
+        cli::Command::Runtime(args) => runtime::run(args),
     };
     outcome.unwrap_or_else(|error| {
         output::error(&error);

@@ -112,8 +112,13 @@ pub(crate) fn data(text: &str) -> anyhow::Result<()> {
 
 /// Starts the log on standard error; `RUST_LOG` says how much of it.
 pub(crate) fn start_log() {
+    start_log_with("warn,sidegate=info");
+}
+
+/// Starts the log on standard error; without `RUST_LOG` it tells what `otherwise` says.
+pub(crate) fn start_log_with(otherwise: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,sidegate=info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(otherwise));
     let started = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -2,18 +2,20 @@
 
 mod request;
 mod respond;
-mod tensor;
+pub(crate) mod tensor;
 mod validation;
 
 use crate::Model;
 use crate::answer::Failure;
 use crate::json::{self as parse, JsonError};
+use crate::metrics::Phase;
 use crate::records;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response, StatusCode};
 use models::{Matrix, Precision};
-use request::InferRequest;
+pub(crate) use respond::{OUTPUT, datatype, raw, shape};
+use tensor::Tensor;
 
 /// Says how long the JSON at the start of a body is, when tensors follow it.
 const HEADER_LENGTH: &str = "inference-header-content-length";
@@ -24,6 +26,7 @@ pub(crate) fn infer(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Response<Bytes>, Failure> {
+    let mut watch = model.durations().start();
     let (head, tensors) = match headers.get(HEADER_LENGTH) {
         Some(length) => {
             let length = length
@@ -54,11 +57,20 @@ pub(crate) fn infer(
     let request =
         parsed.map_err(|error| unreadable(headers, tensors.is_some(), Ok((error, text))))?;
     let request = request.map_err(|details| details.failure(text))?;
-    let rows = rows(model, &request, tensors)?;
+    let mut left = tensors.unwrap_or_default();
+    let inputs = request.inputs.iter().map(|input| {
+        let tensor = tensor::decode(input, tensors.is_some().then_some(&mut left))?;
+        Ok((input.name.to_string(), tensor))
+    });
+    let rows = gather(model, request.pandas, inputs).map_err(Failure::bad)?;
+    watch.lap(Phase::Preprocess);
     let output = model
         .answer((&rows).into())
         .map_err(|error| Failure::bad(error.to_string()))?;
-    respond::respond(model, headers, &request, &output)
+    watch.lap(Phase::Predict);
+    let response = respond::respond(model, headers, &request, &output);
+    watch.lap(Phase::Postprocess);
+    response
 }
 
 /// A body that is no JSON: with another content type it was meant as tensors.
@@ -87,35 +99,30 @@ fn unreadable(
 }
 
 /// The first input as a table; with the content type `pd` each input is a column.
-fn rows(
+pub(crate) fn gather(
     model: &Model,
-    request: &InferRequest<'_>,
-    tensors: Option<&[u8]>,
-) -> Result<Matrix, Failure> {
-    let mut left = tensors.unwrap_or_default();
+    pandas: bool,
+    inputs: impl Iterator<Item = Result<(String, Tensor), String>>,
+) -> Result<Matrix, String> {
     let mut columns = Vec::new();
     let mut precision = Precision::Single;
-    for input in &request.inputs {
-        let tensor =
-            tensor::decode(input, tensors.is_some().then_some(&mut left)).map_err(Failure::bad)?;
-        if !request.pandas {
-            return tensor.table(model.estimator()).map_err(Failure::bad);
+    for input in inputs {
+        let (name, tensor) = input?;
+        if !pandas {
+            return tensor.table(model.estimator());
         }
         if tensor.precision == Precision::Double {
             precision = Precision::Double;
         }
-        columns.push((
-            input.name.to_string(),
-            tensor.column(&input.name).map_err(Failure::bad)?,
-        ));
+        let values = tensor.column(&name)?;
+        columns.push((name, values));
     }
     if columns.is_empty() {
-        return Err(Failure::bad("expected at least one tensor in \"inputs\""));
+        return Err("expected at least one tensor in \"inputs\"".to_owned());
     }
     records::matrix(
         columns,
         model.predictor().about().feature_names.as_deref(),
         precision,
     )
-    .map_err(Failure::bad)
 }

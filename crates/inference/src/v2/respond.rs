@@ -12,7 +12,7 @@ use http::{HeaderMap, Response, StatusCode};
 use models::{IntegerType, Labels, Output, Precision};
 
 /// The name of the only output, as KServe has it.
-const OUTPUT: &str = "output-0";
+pub(crate) const OUTPUT: &str = "output-0";
 
 /// Writes an answer: as JSON, as JSON and tensors if the request asks for that, or as an event if the request was one.
 pub(super) fn respond(
@@ -147,17 +147,19 @@ impl Writer<'_> {
     }
 }
 
-fn shape(output: &Output) -> Vec<usize> {
+/// The sizes of an output.
+pub(crate) fn shape(output: &Output) -> Vec<i64> {
+    let size = |size: usize| i64::try_from(size).unwrap_or(i64::MAX);
     match output {
-        Output::Classes(classes) => vec![classes.len()],
-        Output::Values(values, _) => vec![values.len()],
+        Output::Classes(classes) => vec![size(classes.len())],
+        Output::Values(values, _) => vec![size(values.len())],
         Output::Table {
             values, columns, ..
-        } => vec![values.len() / (*columns).max(1), *columns],
+        } => vec![size(values.len() / (*columns).max(1)), size(*columns)],
     }
 }
 
-fn datatype(output: &Output, labels: Option<&Labels>) -> &'static str {
+pub(crate) fn datatype(output: &Output, labels: Option<&Labels>) -> &'static str {
     let (Output::Classes(_), Some(labels)) = (output, labels) else {
         return match output {
             Output::Values(_, Precision::Single)
@@ -186,7 +188,7 @@ fn datatype(output: &Output, labels: Option<&Labels>) -> &'static str {
 }
 
 /// Little-endian values; text is preceded by its length in four bytes.
-fn raw(output: &Output, labels: Option<&Labels>, out: &mut Vec<u8>) {
+pub(crate) fn raw(output: &Output, labels: Option<&Labels>, out: &mut Vec<u8>) {
     let (classes, labels) = match (output, labels) {
         (
             Output::Values(values, precision)

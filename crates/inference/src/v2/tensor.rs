@@ -104,10 +104,10 @@ impl Flat {
 
 /// Values with a shape.
 #[derive(Debug)]
-pub(super) struct Tensor {
+pub(crate) struct Tensor {
     values: Vec<f64>,
     shape: Vec<usize>,
-    pub(super) precision: Precision,
+    pub(crate) precision: Precision,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,21 +203,25 @@ fn half(bits: u32) -> f64 {
     }
 }
 
+/// Where values of a type are in a message of gRPC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Field {
+    Bool,
+    Int,
+    Int64,
+    Uint,
+    Uint64,
+    Fp32,
+    Fp64,
+}
+
 /// Makes a tensor of an input, whose values may be the next of `raw`.
 pub(super) fn decode(input: &Input<'_>, raw: Option<&mut &[u8]>) -> Result<Tensor, String> {
     let name = short(&input.name);
-    let Some(datatype) = Datatype::find(&input.datatype) else {
-        return Err(format!(
-            "invalid datatype '{}' in the input {name}: expected BOOL, INT8 to INT64, UINT8 to UINT64, FP16, FP32 or FP64",
-            short(&input.datatype)
-        ));
-    };
+    let datatype = known(&input.datatype, &name)?;
     let values = match (&input.data, raw, input.binary_size) {
         (Some(flat), ..) => from_lists(flat, datatype, &name)?,
         (None, Some(left), Some(size)) => {
-            if datatype == Datatype::Bytes {
-                return Err(text_input(&name));
-            }
             let Some((bytes, rest)) = left.split_at_checked(size) else {
                 return Err(format!(
                     "the input {name} takes {size} bytes, {} are left in the body",
@@ -225,14 +229,7 @@ pub(super) fn decode(input: &Input<'_>, raw: Option<&mut &[u8]>) -> Result<Tenso
                 ));
             };
             *left = rest;
-            let chunks = bytes.chunks_exact(datatype.size());
-            if !chunks.remainder().is_empty() {
-                return Err(format!(
-                    "`binary_data_size` of the input {name} is no multiple of {}",
-                    datatype.size()
-                ));
-            }
-            chunks.map(|chunk| datatype.decode(chunk)).collect()
+            from_bytes(bytes, datatype, &name)?
         }
         _ => {
             return Err(format!(
@@ -240,17 +237,73 @@ pub(super) fn decode(input: &Input<'_>, raw: Option<&mut &[u8]>) -> Result<Tenso
             ));
         }
     };
-    let shape = shape(&input.shape, values.len())?;
-    let precision = if datatype == Datatype::Fp32 {
-        Precision::Single
-    } else {
-        Precision::Double
+    Tensor::new(values, &input.shape, datatype)
+}
+
+/// Makes a tensor of little-endian values.
+pub(crate) fn raw(
+    name: &str,
+    datatype: &str,
+    shape: &[i64],
+    bytes: &[u8],
+) -> Result<Tensor, String> {
+    let name = short(name);
+    let datatype = known(datatype, &name)?;
+    Tensor::new(from_bytes(bytes, datatype, &name)?, shape, datatype)
+}
+
+/// Makes a tensor of values that are found by the kind of their type.
+pub(crate) fn typed(
+    name: &str,
+    datatype: &str,
+    shape: &[i64],
+    values: impl FnOnce(Field) -> Vec<f64>,
+) -> Result<Tensor, String> {
+    let name = short(name);
+    let datatype = known(datatype, &name)?;
+    let field = match datatype {
+        Datatype::Bool => Field::Bool,
+        Datatype::Signed(64) => Field::Int64,
+        Datatype::Signed(_) => Field::Int,
+        Datatype::Unsigned(64) => Field::Uint64,
+        Datatype::Unsigned(_) => Field::Uint,
+        Datatype::Fp32 => Field::Fp32,
+        Datatype::Fp64 => Field::Fp64,
+        Datatype::Fp16 => {
+            return Err(format!(
+                "the input {name} is of datatype FP16, which has no contents: use raw_input_contents"
+            ));
+        }
+        Datatype::Bytes => return Err(text_input(&name)),
     };
-    Ok(Tensor {
-        values,
-        shape,
-        precision,
+    let values = values(field).into_iter();
+    let values: Option<Vec<f64>> = values.map(|value| datatype.convert(value)).collect();
+    let values = values.ok_or_else(|| beyond(&name))?;
+    Tensor::new(values, shape, datatype)
+}
+
+fn known(datatype: &str, name: &str) -> Result<Datatype, String> {
+    Datatype::find(datatype).ok_or_else(|| {
+        format!(
+            "invalid datatype '{}' in the input {name}: expected BOOL, INT8 to INT64, UINT8 to UINT64, FP16, FP32 or FP64",
+            short(datatype)
+        )
     })
+}
+
+fn from_bytes(bytes: &[u8], datatype: Datatype, name: &str) -> Result<Vec<f64>, String> {
+    if datatype == Datatype::Bytes {
+        return Err(text_input(name));
+    }
+    let chunks = bytes.chunks_exact(datatype.size());
+    if !chunks.remainder().is_empty() {
+        return Err(format!(
+            "the {} bytes of the input {name} are no multiple of {}",
+            bytes.len(),
+            datatype.size()
+        ));
+    }
+    Ok(chunks.map(|chunk| datatype.decode(chunk)).collect())
 }
 
 fn from_lists(flat: &Flat, datatype: Datatype, name: &str) -> Result<Vec<f64>, String> {
@@ -271,7 +324,11 @@ fn from_lists(flat: &Flat, datatype: Datatype, name: &str) -> Result<Vec<f64>, S
         .iter()
         .map(|value| datatype.convert(*value))
         .collect();
-    converted.ok_or_else(|| format!("the input {name} has a value that its datatype cannot hold"))
+    converted.ok_or_else(|| beyond(name))
+}
+
+fn beyond(name: &str) -> String {
+    format!("the input {name} has a value that its datatype cannot hold")
 }
 
 fn text_input(name: &str) -> String {
@@ -308,8 +365,22 @@ fn shape(sizes: &[i64], count: usize) -> Result<Vec<usize>, String> {
 }
 
 impl Tensor {
+    fn new(values: Vec<f64>, sizes: &[i64], datatype: Datatype) -> Result<Self, String> {
+        let shape = shape(sizes, values.len())?;
+        let precision = if datatype == Datatype::Fp32 {
+            Precision::Single
+        } else {
+            Precision::Double
+        };
+        Ok(Self {
+            values,
+            shape,
+            precision,
+        })
+    }
+
     /// Rows and columns.
-    pub(super) fn table(self, estimator: &str) -> Result<Matrix, String> {
+    pub(crate) fn table(self, estimator: &str) -> Result<Matrix, String> {
         match self.shape.as_slice() {
             [rows, 0] => Err(format!(
                 "Found array with 0 feature(s) (shape=({rows}, 0)) while a minimum of 1 is required by {estimator}."
@@ -324,7 +395,7 @@ impl Tensor {
     }
 
     /// The values of one column, of the shape `[n]` or `[n,1]`.
-    pub(super) fn column(self, name: &str) -> Result<Vec<f64>, String> {
+    pub(crate) fn column(self, name: &str) -> Result<Vec<f64>, String> {
         match self.shape.as_slice() {
             [_] | [_, 1] => Ok(self.values),
             _ => Err(format!(

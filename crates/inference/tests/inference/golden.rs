@@ -184,6 +184,22 @@ const DIFFERENCES: &[(&str, u16, &str)] = &[
         400,
         r#"{"error":"cannot reshape array of size 4 into shape (2,4)"}"#,
     ),
+    // Metadata that is filled in, and Triton's index.
+    (
+        "get /v2/models/iris",
+        200,
+        r#"{"name":"iris","versions":null,"platform":"sklearn","inputs":[{"name":"input-0","datatype":"FP64","shape":[-1,4]}],"outputs":[{"name":"output-0","datatype":"INT64","shape":[-1],"parameters":{"classes":["0","1","2"]}}]}"#,
+    ),
+    (
+        "get /v2/repository/index",
+        405,
+        r#"{"detail":"Method Not Allowed"}"#,
+    ),
+    (
+        "index post",
+        200,
+        r#"[{"name":"iris","version":"","state":"READY","reason":""}]"#,
+    ),
     // The same status, but the text says more or has its typing error mended.
     (
         "bin hl too long",

@@ -2,11 +2,12 @@
 
 use crate::requests::{iris, post, send};
 use inference::{Model, example_input};
+use std::sync::Arc;
 use proptest::prelude::*;
 
 const PATHS: [&str; 2] = ["/v1/models/iris:predict", "/v2/models/iris/infer"];
 
-fn survive(model: &Model, body: &[u8], headers: &[(String, String)]) {
+fn survive(model: &Arc<Model>, body: &[u8], headers: &[(String, String)]) {
     for path in PATHS {
         let response = send(model, "POST", path, headers, body);
         assert!(response.status().as_u16() < 500, "{path} {body:?}");

@@ -3,15 +3,16 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use inference::{Head, Model, Options, handle};
+use std::sync::Arc;
 
 /// The example model under the name of the recorded one.
-pub(crate) fn iris() -> Model {
+pub(crate) fn iris() -> Arc<Model> {
     let file = include_bytes!("../../../../examples/models/sklearn-iris/model.joblib");
-    Model::load("iris", "model.joblib", file, &Options::default()).unwrap()
+    Arc::new(Model::load("iris", "model.joblib", file, &Options::default()).unwrap())
 }
 
 pub(crate) fn send(
-    model: &Model,
+    model: &Arc<Model>,
     method: &str,
     path: &str,
     headers: &[(String, String)],
@@ -37,7 +38,7 @@ pub(crate) fn send(
 }
 
 /// Sends JSON and returns status and body.
-pub(crate) fn post(model: &Model, path: &str, body: &str) -> (u16, String) {
+pub(crate) fn post(model: &Arc<Model>, path: &str, body: &str) -> (u16, String) {
     let headers = [("content-type".to_owned(), "application/json".to_owned())];
     let response = send(model, "POST", path, &headers, body.as_bytes());
     (

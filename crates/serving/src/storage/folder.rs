@@ -32,6 +32,23 @@ pub(super) async fn read(
     })
 }
 
+/// The model file at the top level of a folder of this machine, `None` if no name has an ending of the format. Links are
+/// followed wherever they lead, as volumes are made of them. Blocks.
+///
+/// # Errors
+/// Several model files, or one that cannot be read within `limit` bytes.
+pub fn model_in(
+    folder: &Path,
+    format: Format,
+    limit: u64,
+) -> Result<Option<ModelFile>, StorageError> {
+    let uri = folder.display().to_string();
+    if folder.is_dir() && !names(&uri, folder)?.iter().any(|name| format.accepts(name)) {
+        return Ok(None);
+    }
+    read_blocking(&uri, folder, None, format, limit).map(Some)
+}
+
 fn read_blocking(
     uri: &str,
     path: &Path,

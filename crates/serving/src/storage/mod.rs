@@ -17,6 +17,7 @@ use bytes::Bytes;
 use tokio::sync::OnceCell;
 
 pub use error::StorageError;
+pub use folder::model_in;
 pub use settings::{Mirror, ObjectStoreSettings, S3Credentials, StorageSettings, Target};
 
 use crate::Format;

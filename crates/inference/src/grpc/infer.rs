@@ -1,0 +1,146 @@
+//! `ModelInfer`.
+
+use super::messages::{Contents, InferRequest};
+use super::wire::Encoder;
+use super::{Code, Status};
+use crate::Model;
+use crate::metrics::Phase;
+use crate::rows::short;
+use crate::v2::{self, OUTPUT, tensor};
+use bytes::Bytes;
+use models::{Labels, Output};
+
+/// Answers with typed contents if they came so, else with raw ones, as KServe does.
+pub(super) fn infer(model: &Model, request: &InferRequest) -> Result<Encoder, Status> {
+    let mut watch = model.durations().start();
+    let bad = |message: String| Status::new(Code::InvalidArgument, message);
+    let raw = &request.raw;
+    let by_raw = !raw.is_empty();
+    if by_raw {
+        if raw.len() != request.inputs.len() {
+            return Err(bad(format!(
+                "the number of inputs ({}) does not match the expected number of raw input contents ({}) for model '{}'.",
+                request.inputs.len(),
+                raw.len(),
+                model.name()
+            )));
+        }
+        if let Some(input) = request.inputs.iter().find(|input| input.contents.is_some()) {
+            return Err(bad(format!(
+                "contents field must not be specified when using raw_input_contents for input '{}' for model '{}'",
+                short(&input.name),
+                model.name()
+            )));
+        }
+    }
+    let inputs = request.inputs.iter().enumerate().map(|(index, input)| {
+        let (name, datatype, shape) = (&input.name, &input.datatype, &input.shape);
+        let tensor = match raw.get(index) {
+            Some(bytes) => tensor::raw(name, datatype, shape, bytes),
+            None => tensor::typed(name, datatype, shape, |kind| {
+                numbers(input.contents.as_ref(), kind)
+            }),
+        };
+        tensor.map(|tensor| (name.clone(), tensor))
+    });
+    let rows = v2::gather(model, request.content_type == "pd", inputs).map_err(bad)?;
+    watch.lap(Phase::Preprocess);
+    let output = model
+        .answer((&rows).into())
+        .map_err(|error| bad(error.to_string()))?;
+    watch.lap(Phase::Predict);
+    let labels = model.predictor().classes();
+    let datatype = v2::datatype(&output, labels);
+    let tensor = Encoder::default()
+        .bytes(1, OUTPUT.as_bytes())
+        .bytes(2, datatype.as_bytes())
+        .numbers(3, v2::shape(&output).into_iter().map(i64::cast_unsigned));
+    let generated;
+    let id = if request.id.is_empty() {
+        generated = uuid::Uuid::new_v4().to_string();
+        &generated
+    } else {
+        &request.id
+    };
+    let reply = Encoder::default()
+        .bytes(1, model.name().as_bytes())
+        .bytes(3, id.as_bytes());
+    let reply = if by_raw {
+        let mut bytes = Vec::new();
+        v2::raw(&output, labels, &mut bytes);
+        let size = Encoder::default().choice(2, u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        let parameter = Encoder::default()
+            .bytes(1, b"binary_data_size")
+            .always(2, &size.finish());
+        let tensor = tensor.always(4, &parameter.finish());
+        reply.always(5, &tensor.finish()).always(6, &bytes)
+    } else {
+        let contents = contents(datatype, &output, labels).encode();
+        reply.always(5, &tensor.always(5, &contents).finish())
+    };
+    watch.lap(Phase::Postprocess);
+    Ok(reply)
+}
+
+/// The values of the field that belongs to a type; another one that is filled does not count.
+fn numbers(contents: Option<&Contents>, kind: tensor::Field) -> Vec<f64> {
+    use tensor::Field;
+    let Some(contents) = contents else {
+        return Vec::new();
+    };
+    match kind {
+        Field::Bool => contents.bools.iter().map(|v| f64::from(u8::from(*v))).collect(),
+        Field::Int => contents.ints.iter().map(|v| f64::from(*v)).collect(),
+        // The estimators compute in double precision.
+        Field::Int64 => contents.int64s.iter().map(|v| *v as f64).collect(),
+        Field::Uint => contents.uints.iter().map(|v| f64::from(*v)).collect(),
+        Field::Uint64 => contents.uint64s.iter().map(|v| *v as f64).collect(),
+        Field::Fp32 => contents.fp32s.iter().map(|v| f64::from(*v)).collect(),
+        Field::Fp64 => contents.fp64s.clone(),
+    }
+}
+
+fn contents(datatype: &str, output: &Output, labels: Option<&Labels>) -> Contents {
+    let mut contents = Contents::default();
+    let (classes, labels) = match (output, labels) {
+        (Output::Classes(classes), Some(labels)) => (classes, labels),
+        (Output::Values(values, _) | Output::Table { values, .. }, _) => {
+            if datatype == "FP32" {
+                contents.fp32s = values.iter().map(|value| *value as f32).collect();
+            } else {
+                contents.fp64s.clone_from(values);
+            }
+            return contents;
+        }
+        (Output::Classes(_), None) => return contents,
+    };
+    let indices = classes
+        .iter()
+        .filter_map(|class| usize::try_from(*class).ok());
+    match labels {
+        Labels::Integers(values, _) => {
+            let values = indices.filter_map(|index| values.get(index).copied());
+            match datatype {
+                "INT64" => contents.int64s = values.collect(),
+                "UINT64" => contents.uint64s = values.filter_map(|v| u64::try_from(v).ok()).collect(),
+                unsigned if unsigned.starts_with('U') => {
+                    contents.uints = values.filter_map(|v| u32::try_from(v).ok()).collect();
+                }
+                _ => contents.ints = values.filter_map(|v| i32::try_from(v).ok()).collect(),
+            }
+        }
+        Labels::Floats(values) => {
+            contents.fp64s = indices.filter_map(|i| values.get(i).copied()).collect();
+        }
+        Labels::Booleans(values) => {
+            contents.bools = indices.filter_map(|i| values.get(i).copied()).collect();
+        }
+        Labels::Strings(values) => {
+            let texts = indices.filter_map(|i| values.get(i));
+            contents.bytes = texts
+                .map(|text| Bytes::copy_from_slice(text.as_bytes()))
+                .collect();
+        }
+    }
+    contents
+}

@@ -1,0 +1,165 @@
+//! `inference.GRPCInferenceService`: messages in and out, without the transport.
+//!
+//! Statuses are KServe's, except where its server fails by a mistake of its own (loading, models that are not ready).
+
+pub mod descriptor;
+mod infer;
+mod messages;
+pub mod wire;
+
+use crate::metadata::{self, Metadata, Tensor};
+use crate::{Refusal, Repository};
+use bytes::Bytes;
+use messages::{IndexRequest, InferRequest, ModelRequest, Nothing, RepositoryRequest};
+use wire::{Decode, Encoder};
+
+/// The full name of the service.
+pub const SERVICE: &str = "inference.GRPCInferenceService";
+
+/// A status of gRPC that is no success (`google.rpc.Code`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// A request that cannot be answered, whatever the state of the server.
+    InvalidArgument = 3,
+    /// No such model.
+    NotFound = 5,
+    /// A message beyond the limit.
+    ResourceExhausted = 8,
+    /// Not offered here.
+    Unimplemented = 12,
+    /// A fault of the server.
+    Internal = 13,
+    /// A model that is not ready.
+    Unavailable = 14,
+}
+
+/// Why a call failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// What kind of failure.
+    pub code: Code,
+    /// What went wrong, for people.
+    pub message: String,
+}
+
+impl Status {
+    /// A status with its text.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+
+    fn no_model(name: &str) -> Self {
+        Self::new(
+            Code::NotFound,
+            format!("Model with name {name} does not exist."),
+        )
+    }
+}
+
+/// Whether a method of [`SERVICE`] may read files; every other one only computes.
+pub fn loads(method: &str) -> bool {
+    method == "RepositoryModelLoad"
+}
+
+/// Answers one call of [`SERVICE`] by the name of its method.
+///
+/// # Errors
+/// The status that the client gets.
+pub fn call(models: &dyn Repository, method: &str, message: Bytes) -> Result<Vec<u8>, Status> {
+    let reply = Encoder::default();
+    let reply = match method {
+        "ServerLive" | "ServerReady" => {
+            read::<Nothing>(message)?;
+            reply.number(1, 1)
+        }
+        "ModelReady" => {
+            let ModelRequest { name } = read(message)?;
+            models.find(&name).ok_or_else(|| Status::no_model(&name))?;
+            reply.number(1, 1)
+        }
+        "ServerMetadata" => {
+            read::<Nothing>(message)?;
+            let reply = reply
+                .bytes(1, metadata::SERVER.as_bytes())
+                .bytes(2, metadata::VERSION.as_bytes());
+            let extensions = metadata::EXTENSIONS.iter();
+            extensions.fold(reply, |reply, name| reply.always(3, name.as_bytes()))
+        }
+        "ModelMetadata" => {
+            let ModelRequest { name } = read(message)?;
+            let model = models.find(&name).ok_or_else(|| Status::no_model(&name))?;
+            described(reply, &model.metadata())
+        }
+        "ModelInfer" => {
+            let request: InferRequest = read(message)?;
+            let name = &request.model_name;
+            let model = models.find(name).ok_or_else(|| Status::no_model(name))?;
+            infer::infer(&model, &request)?
+        }
+        "RepositoryModelLoad" => {
+            let name = read::<RepositoryRequest>(message)?.model();
+            models.load(&name).map_err(|why| refused(&name, why))?;
+            // KServe's answer; Triton's is empty.
+            reply.bytes(1, name.as_bytes()).number(2, 1)
+        }
+        "RepositoryModelUnload" => {
+            let name = read::<RepositoryRequest>(message)?.model();
+            models.unload(&name).map_err(|why| refused(&name, why))?;
+            reply.bytes(1, name.as_bytes()).number(2, 1)
+        }
+        "RepositoryIndex" => {
+            let request: IndexRequest = read(message)?;
+            let entries = models.index().into_iter();
+            let entries = entries.filter(|entry| entry.ready || !request.ready);
+            entries.fold(reply, |reply, entry| {
+                let entry = Encoder::default()
+                    .bytes(1, entry.name.as_bytes())
+                    .bytes(3, metadata::state(&entry).as_bytes())
+                    .bytes(4, entry.reason.as_bytes());
+                reply.always(1, &entry.finish())
+            })
+        }
+        _ => return Err(Status::new(Code::Unimplemented, "Method not found!")),
+    };
+    Ok(reply.finish())
+}
+
+fn read<M: Decode>(message: Bytes) -> Result<M, Status> {
+    M::decode(message).map_err(|wire::Malformed| {
+        Status::new(
+            Code::InvalidArgument,
+            "the message cannot be read: it is not of the type that this method takes",
+        )
+    })
+}
+
+fn refused(name: &str, refusal: Refusal) -> Status {
+    match refusal {
+        Refusal::Unknown => Status::no_model(name),
+        Refusal::NotReady(why) => {
+            let message = format!("Model with name {name} is not ready. {why}");
+            Status::new(Code::Unavailable, message.trim_end())
+        }
+        Refusal::Unsupported(what) => Status::new(Code::Unimplemented, what),
+    }
+}
+
+fn described(reply: Encoder, metadata: &Metadata) -> Encoder {
+    let reply = reply
+        .bytes(1, metadata.name.as_bytes())
+        .bytes(3, metadata.platform.as_bytes());
+    let tensor = |tensor: &Tensor| {
+        Encoder::default()
+            .bytes(1, tensor.name.as_bytes())
+            .bytes(2, tensor.datatype.as_bytes())
+            .numbers(3, tensor.shape.iter().map(|size| size.cast_unsigned()))
+            .finish()
+    };
+    let inputs = metadata.inputs.iter();
+    let reply = inputs.fold(reply, |reply, input| reply.always(4, &tensor(input)));
+    let outputs = metadata.outputs.iter();
+    outputs.fold(reply, |reply, output| reply.always(5, &tensor(output)))
+}

@@ -1,0 +1,332 @@
+//! The wire format of protocol buffers: fields with numbers, read and written without generated code.
+//!
+//! <https://protobuf.dev/programming-guides/encoding>. Fields that nobody knows are skipped, the last of a single field
+//! counts, and numbers of a repeated field come packed or one by one.
+
+use bytes::{Buf, Bytes};
+
+/// Bytes that are no message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed;
+
+/// A field's value as it is sent.
+#[derive(Debug, Clone)]
+pub enum Value {
+    /// Whole numbers and truth values.
+    Varint(u64),
+    /// Eight bytes.
+    Fixed64(u64),
+    /// Four bytes.
+    Fixed32(u32),
+    /// Text, bytes, messages and packed numbers.
+    Bytes(Bytes),
+}
+
+/// A type that is read field by field.
+pub trait Decode: Default {
+    /// Takes one field, or leaves it if its number is unknown.
+    ///
+    /// # Errors
+    /// The field is there but not of its type.
+    fn field(&mut self, number: u32, value: Value) -> Result<(), Malformed>;
+
+    /// Reads a whole message.
+    ///
+    /// # Errors
+    /// It ends early, or a field is not of its type.
+    fn decode(mut message: Bytes) -> Result<Self, Malformed> {
+        let mut decoded = Self::default();
+        while message.has_remaining() {
+            let key = varint(&mut message)?;
+            let number = u32::try_from(key >> 3).map_err(|_| Malformed)?;
+            if number == 0 {
+                return Err(Malformed);
+            }
+            let value = match key & 7 {
+                0 => Value::Varint(varint(&mut message)?),
+                1 => Value::Fixed64(message.try_get_u64_le().map_err(|_| Malformed)?),
+                2 => {
+                    let length = usize::try_from(varint(&mut message)?).map_err(|_| Malformed)?;
+                    if length > message.len() {
+                        return Err(Malformed);
+                    }
+                    Value::Bytes(message.split_to(length))
+                }
+                5 => Value::Fixed32(message.try_get_u32_le().map_err(|_| Malformed)?),
+                // Groups are gone since proto3.
+                _ => return Err(Malformed),
+            };
+            decoded.field(number, value)?;
+        }
+        Ok(decoded)
+    }
+}
+
+fn varint(bytes: &mut Bytes) -> Result<u64, Malformed> {
+    let mut value = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let byte = bytes.try_get_u8().map_err(|_| Malformed)?;
+        let part = u64::from(byte & 0x7f);
+        // The tenth byte has room for one bit.
+        if shift == 63 && part > 1 {
+            return Err(Malformed);
+        }
+        value |= part << shift;
+        if byte & 0x80 == 0 {
+            return Ok(value);
+        }
+    }
+    Err(Malformed)
+}
+
+impl Value {
+    /// Bytes as they are.
+    ///
+    /// # Errors
+    /// The field is a number.
+    pub fn bytes(self) -> Result<Bytes, Malformed> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes),
+            _ => Err(Malformed),
+        }
+    }
+
+    /// Text.
+    ///
+    /// # Errors
+    /// The field is a number, or the bytes are not UTF-8.
+    pub fn text(self) -> Result<String, Malformed> {
+        String::from_utf8(self.bytes()?.to_vec()).map_err(|_| Malformed)
+    }
+
+    /// A message inside.
+    ///
+    /// # Errors
+    /// The field is a number, or the bytes are no such message.
+    pub fn message<M: Decode>(self) -> Result<M, Malformed> {
+        M::decode(self.bytes()?)
+    }
+
+    /// A whole number of 64 bits; negative ones in two's complement.
+    ///
+    /// # Errors
+    /// The field is something else.
+    pub fn number(self) -> Result<u64, Malformed> {
+        match self {
+            Self::Varint(value) => Ok(value),
+            _ => Err(Malformed),
+        }
+    }
+
+    /// Whole numbers of a repeated field, added to `all`.
+    ///
+    /// # Errors
+    /// The field is something else.
+    pub fn numbers<T>(self, all: &mut Vec<T>, from: impl Fn(u64) -> T) -> Result<(), Malformed> {
+        match self {
+            Self::Varint(value) => all.push(from(value)),
+            Self::Bytes(mut packed) => {
+                while packed.has_remaining() {
+                    all.push(from(varint(&mut packed)?));
+                }
+            }
+            _ => return Err(Malformed),
+        }
+        Ok(())
+    }
+
+    /// Single precision floats of a repeated field, added to `all`.
+    ///
+    /// # Errors
+    /// The field is something else.
+    pub fn floats(self, all: &mut Vec<f32>) -> Result<(), Malformed> {
+        match self {
+            Self::Fixed32(bits) => all.push(f32::from_bits(bits)),
+            Self::Bytes(packed) => {
+                let (chunks, rest) = packed.as_chunks::<4>();
+                if !rest.is_empty() {
+                    return Err(Malformed);
+                }
+                all.extend(chunks.iter().map(|bits| f32::from_le_bytes(*bits)));
+            }
+            _ => return Err(Malformed),
+        }
+        Ok(())
+    }
+
+    /// Double precision floats of a repeated field, added to `all`.
+    ///
+    /// # Errors
+    /// The field is something else.
+    pub fn doubles(self, all: &mut Vec<f64>) -> Result<(), Malformed> {
+        match self {
+            Self::Fixed64(bits) => all.push(f64::from_bits(bits)),
+            Self::Bytes(packed) => {
+                let (chunks, rest) = packed.as_chunks::<8>();
+                if !rest.is_empty() {
+                    return Err(Malformed);
+                }
+                all.extend(chunks.iter().map(|bits| f64::from_le_bytes(*bits)));
+            }
+            _ => return Err(Malformed),
+        }
+        Ok(())
+    }
+}
+
+/// A message under construction. Values that are the default of their type are left out, as proto3 does.
+#[derive(Debug, Default)]
+pub struct Encoder(Vec<u8>);
+
+impl Encoder {
+    /// The message.
+    pub fn finish(self) -> Vec<u8> {
+        self.0
+    }
+
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push((value & 0x7f) as u8 | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value as u8);
+    }
+
+    fn key(&mut self, number: u32, kind: u32) {
+        self.varint(u64::from(number << 3 | kind));
+    }
+
+    /// A field of a message, of repeated text or of a oneof, which is there even if it is empty.
+    #[must_use]
+    pub fn always(mut self, number: u32, bytes: &[u8]) -> Self {
+        self.key(number, 2);
+        self.varint(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    /// Text, or bytes.
+    #[must_use]
+    pub fn bytes(self, number: u32, bytes: &[u8]) -> Self {
+        if bytes.is_empty() {
+            self
+        } else {
+            self.always(number, bytes)
+        }
+    }
+
+    /// A whole number or truth value; negative ones in two's complement.
+    #[must_use]
+    pub fn number(mut self, number: u32, value: u64) -> Self {
+        if value != 0 {
+            self.key(number, 0);
+            self.varint(value);
+        }
+        self
+    }
+
+    /// A number of a oneof, which is there even if it is zero.
+    #[must_use]
+    pub fn choice(mut self, number: u32, value: u64) -> Self {
+        self.key(number, 0);
+        self.varint(value);
+        self
+    }
+
+    /// Packed whole numbers.
+    #[must_use]
+    pub fn numbers(self, number: u32, values: impl IntoIterator<Item = u64>) -> Self {
+        let mut packed = Self::default();
+        values.into_iter().for_each(|value| packed.varint(value));
+        self.bytes(number, &packed.0)
+    }
+
+    /// Packed single precision floats.
+    #[must_use]
+    pub fn floats(self, number: u32, values: &[f32]) -> Self {
+        let mut packed = Vec::with_capacity(values.len() * 4);
+        for value in values {
+            packed.extend_from_slice(&value.to_le_bytes());
+        }
+        self.bytes(number, &packed)
+    }
+
+    /// Packed double precision floats.
+    #[must_use]
+    pub fn doubles(self, number: u32, values: &[f64]) -> Self {
+        let mut packed = Vec::with_capacity(values.len() * 8);
+        for value in values {
+            packed.extend_from_slice(&value.to_le_bytes());
+        }
+        self.bytes(number, &packed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq)]
+    struct Sample {
+        numbers: Vec<i64>,
+        text: String,
+        doubles: Vec<f64>,
+    }
+
+    impl Decode for Sample {
+        fn field(&mut self, number: u32, value: Value) -> Result<(), Malformed> {
+            match number {
+                1 => value.numbers(&mut self.numbers, u64::cast_signed)?,
+                2 => self.text = value.text()?,
+                7 => value.doubles(&mut self.doubles)?,
+                _ => {}
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let message = Encoder::default()
+            .numbers(1, [0, 1, 300, (-1_i64).cast_unsigned()])
+            .bytes(2, "ä".as_bytes())
+            .number(3, 9)
+            .doubles(7, &[0.5, -0.0])
+            .finish();
+        let sample = Sample::decode(message.clone().into()).unwrap();
+        assert_eq!(
+            sample,
+            Sample {
+                numbers: vec![0, 1, 300, -1],
+                text: "ä".to_owned(),
+                doubles: vec![0.5, -0.0],
+            }
+        );
+        // Cut anywhere, it is no message or a shorter one, and nothing worse.
+        for length in 0..message.len() {
+            let cut = Bytes::copy_from_slice(&message[..length]);
+            drop(Sample::decode(cut));
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused() {
+        for bytes in [
+            &b"\x08"[..],                                         // a number without its value
+            b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02",      // a number of 65 bits
+            b"\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01a",     // a length beyond everything
+            b"\x12\x02a",                                         // a length that lies
+            b"\x10\x01",                                          // a number where text belongs
+            b"\x12\x01\xff",                                      // text that is not UTF-8
+            b"\x3a\x03abc",                                       // packed doubles of three bytes
+            b"\x0b",                                              // a group
+            b"\x00\x01",                                          // the field 0
+        ] {
+            assert_eq!(
+                Sample::decode(Bytes::from_static(bytes)),
+                Err(Malformed),
+                "{bytes:?}"
+            );
+        }
+    }
+}

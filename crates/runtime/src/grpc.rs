@@ -1,0 +1,217 @@
+//! gRPC over HTTP/2: length-prefixed messages and trailers
+//! (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
+
+use crate::answer::{Body, Unread, elsewhere, read};
+use crate::reflection;
+use crate::server::Shared;
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, Method, Response, StatusCode, Version};
+use http_body_util::{BodyExt as _, Empty, Full};
+use hyper::body::Incoming;
+use inference::grpc::wire::{Decode, Encoder, Malformed, Value};
+use inference::grpc::{self, Code, SERVICE, Status};
+use std::sync::Arc;
+
+const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const HEALTH: &str = "grpc.health.v1.Health";
+/// A flag and the length.
+pub(crate) const PREFIX: usize = 5;
+/// Messages up to this size are answered where they are read.
+const SMALL: usize = 64 << 10;
+
+/// Whether a request is a call.
+pub(crate) fn is_meant(parts: &Parts) -> bool {
+    let kind = parts.headers.get(CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+        && parts.method == Method::POST
+        && parts.version == Version::HTTP_2
+}
+
+pub(crate) async fn answer(shared: Arc<Shared>, parts: Parts, body: Incoming) -> Response<Body> {
+    let path = parts.uri.path();
+    let (service, method) = path
+        .strip_prefix('/')
+        .and_then(|path| path.split_once('/'))
+        .unwrap_or_default();
+    if reflection::SERVICES.contains(&service) && method == "ServerReflectionInfo" {
+        return reflection::answer(&shared, body);
+    }
+    let result = match message(&shared, body).await {
+        Ok(message) => call(&shared, service, method, message).await,
+        Err(status) => Err(status),
+    };
+    let limit = shared.limits.send;
+    match result {
+        Ok(reply) if reply.len() > limit => failed(&Status::new(
+            Code::ResourceExhausted,
+            format!("the answer has {} bytes, which is more than {limit}", reply.len()),
+        )),
+        Ok(reply) => succeeded(&reply),
+        Err(status) => failed(&status),
+    }
+}
+
+async fn call(
+    shared: &Shared,
+    service: &str,
+    method: &str,
+    message: Bytes,
+) -> Result<Vec<u8>, Status> {
+    match service {
+        SERVICE => {
+            let heavy = message.len() > SMALL || grpc::loads(method);
+            let (models, method) = (Arc::clone(&shared.models), method.to_owned());
+            let compute = move || grpc::call(&*models, &method, message);
+            if heavy {
+                let inside = || Err(Status::new(Code::Internal, "Internal server error"));
+                elsewhere(compute).await.unwrap_or_else(inside)
+            } else {
+                compute()
+            }
+        }
+        HEALTH if method == "Check" => health(shared, message),
+        // A client that may not watch asks again, or takes the server for healthy (health.proto).
+        _ => Err(Status::new(Code::Unimplemented, "Method not found!")),
+    }
+}
+
+/// `grpc.health.v1.Health/Check`: the server, its service, or a model by its name.
+fn health(shared: &Shared, message: Bytes) -> Result<Vec<u8>, Status> {
+    #[derive(Default)]
+    struct Request(String);
+    impl Decode for Request {
+        fn field(&mut self, number: u32, value: Value) -> Result<(), Malformed> {
+            if number == 1 {
+                self.0 = value.text()?;
+            }
+            Ok(())
+        }
+    }
+    let Request(name) = Request::decode(message)
+        .map_err(|Malformed| Status::new(Code::InvalidArgument, "the message cannot be read"))?;
+    if name.is_empty() || name == SERVICE || shared.models.find(&name).is_some() {
+        return Ok(Encoder::default().number(1, 1).finish());
+    }
+    Err(Status::new(Code::NotFound, "unknown service"))
+}
+
+/// The one message of a call that takes one.
+async fn message(shared: &Shared, body: Incoming) -> Result<Bytes, Status> {
+    let limit = shared.limits.receive;
+    let too_large = || {
+        Status::new(
+            Code::ResourceExhausted,
+            format!("the message is larger than {limit} bytes"),
+        )
+    };
+    let body = read(body, limit.saturating_add(PREFIX), shared.limits.stall).await;
+    let body = body.map_err(|why| match why {
+        Unread::TooLarge => too_large(),
+        Unread::Stalled => Status::new(Code::InvalidArgument, "the message did not arrive in time"),
+        Unread::Broken => Status::new(Code::Internal, "the call ended early"),
+    })?;
+    match unframe(&body)? {
+        Some((message, used)) if used == body.len() => Ok(message),
+        Some(_) => Err(Status::new(Code::Internal, "expected one message, found more")),
+        None => Err(Status::new(Code::Internal, "the message ended early")),
+    }
+}
+
+/// The first message and how many bytes it took; `None` if it is not whole yet.
+pub(crate) fn unframe(bytes: &Bytes) -> Result<Option<(Bytes, usize)>, Status> {
+    let Some(([compressed, length @ ..], rest)) = bytes.split_first_chunk::<PREFIX>() else {
+        return Ok(None);
+    };
+    if *compressed != 0 {
+        return Err(Status::new(
+            Code::Unimplemented,
+            "compressed messages are not supported",
+        ));
+    }
+    let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+    Ok((rest.len() >= length).then(|| {
+        let end = PREFIX + length;
+        (bytes.slice(PREFIX..end), end)
+    }))
+}
+
+pub(crate) fn frame(message: &[u8]) -> Bytes {
+    let mut framed = BytesMut::with_capacity(PREFIX + message.len());
+    framed.put_u8(0);
+    framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+    framed.extend_from_slice(message);
+    framed.freeze()
+}
+
+fn succeeded(reply: &[u8]) -> Response<Body> {
+    let trailers = std::future::ready(Some(Ok(ended(None))));
+    let body = Full::new(frame(reply)).with_trailers(trailers);
+    response(body.boxed_unsync())
+}
+
+/// An answer that is only trailers.
+fn failed(status: &Status) -> Response<Body> {
+    let mut response = response(Empty::new().boxed_unsync());
+    response.headers_mut().extend(ended(Some(status)));
+    response
+}
+
+pub(crate) fn response(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::OK;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(
+        HeaderName::from_static("grpc-accept-encoding"),
+        HeaderValue::from_static("identity"),
+    );
+    response
+}
+
+/// The trailers of a call.
+pub(crate) fn ended(status: Option<&Status>) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    let code = status.map_or(0, |status| status.code as u16);
+    trailers.insert(STATUS, HeaderValue::from(code));
+    if let Some(message) = status.and_then(|s| HeaderValue::try_from(percent(&s.message)).ok()) {
+        trailers.insert(MESSAGE, message);
+    }
+    trailers
+}
+
+fn percent(message: &str) -> String {
+    message.bytes().fold(String::new(), |mut out, byte| {
+        match byte {
+            b'%' | ..0x20 | 0x7f.. => out.push_str(&format!("%{byte:02X}")),
+            _ => out.push(char::from(byte)),
+        }
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_framed() {
+        let framed = frame(b"abc");
+        assert_eq!(&framed[..], b"\0\0\0\0\x03abc");
+        let (message, used) = unframe(&framed).unwrap().unwrap();
+        assert_eq!((&message[..], used), (&b"abc"[..], 8));
+        for length in 0..framed.len() {
+            assert_eq!(unframe(&framed.slice(..length)), Ok(None), "{length}");
+        }
+        let compressed = unframe(&Bytes::from_static(b"\x01\0\0\0\0"));
+        assert_eq!(compressed.unwrap_err().code, Code::Unimplemented);
+        assert_eq!(unframe(&Bytes::from_static(b"\0\xff\xff\xff\xff")), Ok(None));
+    }
+
+    #[test]
+    fn texts_of_statuses_are_ascii() {
+        assert_eq!(percent("50% ä\n'x'"), "50%25 %C3%A4%0A'x'");
+    }
+}

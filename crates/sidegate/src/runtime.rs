@@ -1,0 +1,307 @@
+//! `sidegate runtime`: the model server of one container.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{ArgAction, Args, CommandFactory, ValueEnum};
+use runtime::{Folder, FolderSettings, Limits, Server};
+use serving::Format;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::output::{self, Style};
+
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  sidegate runtime --model_dir=/mnt/models --model_name=iris
+  sidegate runtime --model_dir=./models --http_port=8080 --grpc_port=8081
+  curl localhost:8080/v1/models/iris:predict -d '{\"instances\": [[6.8, 2.8, 4.8, 1.4]]}'
+
+Flags are those of KServe's sklearnserver, xgbserver, lgbserver and predictiveserver; others are
+passed over with a warning, as there. A folder without a model file at its top level is a
+repository: every folder in it is a model of that name.
+
+Environment: PREDICT_PROBA=true answers with probabilities, KSERVE_LOGLEVEL says how much is told.
+Exit codes: 0 ended by a signal, 1 a model cannot be served (the reason is on standard error and in
+the termination log of the container).";
+
+/// How long requests under way may take after a signal, as KServe's server has it.
+const GRACE: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Args)]
+pub(crate) struct RuntimeArgs {
+    /// Folder with the model file, or with a folder for each model
+    #[arg(long = "model_dir", alias = "model-dir", value_name = "DIR")]
+    pub(crate) model_dir: PathBuf,
+    /// Name of the model, if there is one
+    #[arg(long = "model_name", alias = "model-name", default_value = "model", value_name = "NAME")]
+    pub(crate) model_name: String,
+    /// Address to listen on
+    #[arg(long, default_value = "0.0.0.0", value_name = "ADDR")]
+    pub(crate) host: IpAddr,
+    /// Port of HTTP, which answers gRPC too (0: any)
+    #[arg(long = "http_port", alias = "http-port", default_value_t = 8080, value_name = "PORT")]
+    pub(crate) http_port: u16,
+    /// Port of gRPC, which answers HTTP too (0: any)
+    #[arg(long = "grpc_port", alias = "grpc-port", default_value_t = 8081, value_name = "PORT")]
+    pub(crate) grpc_port: u16,
+    /// Whether to open the port of gRPC
+    #[arg(long = "enable_grpc", default_value = "true", value_name = "BOOL", value_parser = truth, action = ArgAction::Set)]
+    pub(crate) enable_grpc: bool,
+    /// Bytes of a message of gRPC that comes in
+    #[arg(
+        long = "grpc_max_receive_message_length",
+        default_value_t = 8 << 20,
+        value_name = "BYTES"
+    )]
+    pub(crate) max_receive: usize,
+    /// Bytes of a message of gRPC that goes out
+    #[arg(
+        long = "grpc_max_send_message_length",
+        default_value_t = 8 << 20,
+        value_name = "BYTES"
+    )]
+    pub(crate) max_send: usize,
+    /// Bytes of an HTTP body
+    #[arg(long = "max_body_bytes", default_value_t = 256 << 20, value_name = "BYTES")]
+    pub(crate) max_body: usize,
+    /// Seconds that a connection may be idle
+    #[arg(
+        long = "timeout-keep-alive",
+        alias = "timeout_keep_alive",
+        default_value_t = 65,
+        value_parser = clap::value_parser!(u64).range(1..=86_400),
+        value_name = "SECONDS"
+    )]
+    pub(crate) keep_alive: u64,
+    /// Kind of model files
+    #[arg(long, value_enum, default_value_t, value_name = "NAME")]
+    pub(crate) framework: Framework,
+    /// Answer with probabilities where models have them
+    #[arg(long = "predict_proba", env = "PREDICT_PROBA", default_value = "false", value_name = "BOOL", value_parser = truth, action = ArgAction::Set)]
+    pub(crate) predict_proba: bool,
+    /// How much is told: DEBUG, INFO, WARNING, ERROR or CRITICAL
+    #[arg(long = "log_level", env = "KSERVE_LOGLEVEL", default_value = "INFO", value_name = "LEVEL")]
+    pub(crate) log_level: String,
+    /// Where Kubernetes reads why a container ended; left alone if it does not exist
+    #[arg(
+        long = "termination_log",
+        default_value = "/dev/termination-log",
+        value_name = "FILE"
+    )]
+    pub(crate) termination_log: PathBuf,
+    #[command(flatten)]
+    pub(crate) unused: Unused,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum, PartialEq, Eq, Default)]
+pub(crate) enum Framework {
+    /// scikit-learn: .joblib, .pkl, .pickle
+    #[default]
+    Sklearn,
+}
+
+/// Flags of KServe's servers that are accepted and change nothing: one process uses all cores, and a predictor asks no
+/// other.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Accepted from KServe, without effect here")]
+pub(crate) struct Unused {
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    workers: Option<String>,
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    nthread: Option<String>,
+    #[arg(long = "max_threads", value_name = "N", hide_short_help = true)]
+    max_threads: Option<String>,
+    #[arg(long = "max_asyncio_workers", value_name = "N", hide_short_help = true)]
+    max_asyncio_workers: Option<String>,
+    #[arg(long = "enable_docs_url", value_name = "BOOL", hide_short_help = true)]
+    enable_docs_url: Option<String>,
+    #[arg(long = "enable_latency_logging", value_name = "BOOL", hide_short_help = true)]
+    enable_latency_logging: Option<String>,
+    #[arg(long = "configure_logging", value_name = "BOOL", hide_short_help = true)]
+    configure_logging: Option<String>,
+    #[arg(long = "log_config_file", value_name = "FILE", hide_short_help = true)]
+    log_config_file: Option<String>,
+    #[arg(long = "access_log_format", value_name = "FORMAT", hide_short_help = true)]
+    access_log_format: Option<String>,
+    #[arg(long = "event-loop", alias = "event_loop", value_name = "NAME", hide_short_help = true)]
+    event_loop: Option<String>,
+    #[arg(long = "predictor_host", value_name = "HOST", hide_short_help = true)]
+    predictor_host: Option<String>,
+    #[arg(long = "protocol", value_name = "NAME", hide_short_help = true)]
+    protocol: Option<String>,
+    #[arg(long = "predictor_protocol", value_name = "NAME", hide_short_help = true)]
+    predictor_protocol: Option<String>,
+    #[arg(long = "predictor_use_ssl", value_name = "BOOL", hide_short_help = true)]
+    predictor_use_ssl: Option<String>,
+    #[arg(
+        long = "predictor_request_timeout_seconds",
+        value_name = "SECONDS",
+        hide_short_help = true
+    )]
+    predictor_request_timeout_seconds: Option<String>,
+    #[arg(long = "predictor_request_retries", value_name = "N", hide_short_help = true)]
+    predictor_request_retries: Option<String>,
+    #[arg(
+        long = "enable_predictor_health_check",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        hide_short_help = true
+    )]
+    enable_predictor_health_check: Option<Option<String>>,
+}
+
+/// Truth values as Python's `strtobool` reads them.
+fn truth(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "y" | "yes" | "t" | "true" | "on" | "1" => Ok(true),
+        "n" | "no" | "f" | "false" | "off" | "0" => Ok(false),
+        _ => Err("expected true or false".to_owned()),
+    }
+}
+
+/// The arguments without flags that `runtime` does not know, each with the values after it. KServe's servers pass over them
+/// (`parse_known_args`), and manifests rely on that.
+pub(crate) fn known(arguments: Vec<OsString>) -> Vec<OsString> {
+    if arguments.get(1).is_none_or(|command| command != "runtime") {
+        return arguments;
+    }
+    let cli = crate::cli::Cli::command();
+    let flags: Vec<&str> = cli
+        .find_subcommand("runtime")
+        .map(|command| command.get_arguments())
+        .into_iter()
+        .flatten()
+        .flat_map(|flag| {
+            let aliases = flag.get_all_aliases().unwrap_or_default();
+            aliases.into_iter().chain(flag.get_long())
+        })
+        .chain(["help"])
+        .collect();
+    let (mut kept, mut passing) = (Vec::new(), false);
+    for argument in arguments {
+        let text = argument.to_string_lossy();
+        if let Some(flag) = text.strip_prefix("--") {
+            let name = flag.split_once('=').map_or(flag, |(name, _)| name);
+            passing = !flags.contains(&name);
+            if passing {
+                let line = format!("`--{name}` is not known here and passed over");
+                output::note(&Style::Warning, &line);
+            }
+        }
+        if !passing {
+            kept.push(argument);
+        }
+    }
+    kept
+}
+
+pub(crate) fn run(args: RuntimeArgs) -> anyhow::Result<ExitCode> {
+    output::start_log_with(filter(&args.log_level));
+    let served = serve(&args);
+    if let Err(error) = &served {
+        terminated(&args.termination_log, &format!("{error:#}"));
+    }
+    served
+}
+
+fn serve(args: &RuntimeArgs) -> anyhow::Result<ExitCode> {
+    let folder = Folder::open(FolderSettings {
+        path: args.model_dir.clone(),
+        name: args.model_name.clone(),
+        format: match args.framework {
+            Framework::Sklearn => Format::Sklearn,
+        },
+        options: inference::Options {
+            predict_proba: args.predict_proba,
+            ..inference::Options::default()
+        },
+        max_file: serving::StorageSettings::default().max_bytes,
+    })?;
+    let folder = Arc::new(folder);
+    let limits = Limits {
+        keep_alive: Duration::from_secs(args.keep_alive),
+        body: args.max_body,
+        receive: args.max_receive,
+        send: args.max_send,
+        ..Limits::default()
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("serve")
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(answer(args, folder, limits));
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn answer(
+    args: &RuntimeArgs,
+    folder: Arc<Folder>,
+    limits: Limits,
+) -> anyhow::Result<ExitCode> {
+    let mut ports = vec![args.http_port];
+    if args.enable_grpc {
+        ports.push(args.grpc_port);
+    }
+    let addresses: Vec<SocketAddr> = ports
+        .into_iter()
+        .map(|port| SocketAddr::new(args.host, port))
+        .collect();
+    let mut signals = [
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::quit())?,
+    ];
+    let server = Server::bind(&addresses)
+        .context("choose other ports with `--http_port` and `--grpc_port`")?;
+    let names: Vec<String> = inference::Repository::index(&*folder)
+        .into_iter()
+        .map(|entry| entry.name)
+        .collect();
+    for (address, what) in server.addresses().iter().zip(["HTTP", "gRPC"]) {
+        output::note(&Style::Plain, &format!("{what} on {address}"));
+    }
+    output::note(&Style::Plain, &format!("serving {}", names.join(", ")));
+    let [interrupt, terminate, quit] = &mut signals;
+    let until = async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = quit.recv() => {}
+        }
+        output::note(&Style::Plain, "ending: requests under way complete first");
+    };
+    if !server.run(folder, limits, until, GRACE).await {
+        let line = format!("connections were cut after {} s", GRACE.as_secs());
+        output::note(&Style::Warning, &line);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the log tells at a level of Python's.
+fn filter(level: &str) -> &'static str {
+    match level.to_ascii_uppercase().as_str() {
+        "DEBUG" | "TRACE" => "debug",
+        "WARNING" | "WARN" => "warn",
+        "ERROR" | "CRITICAL" | "FATAL" => "error",
+        _ => "info",
+    }
+}
+
+/// Writes the reason into a file that is there: Kubernetes makes it, and shows what is in it.
+fn terminated(path: &Path, reason: &str) {
+    let opened = std::fs::OpenOptions::new()
+        .write(true)
+        .truncate(true)
+        .open(path);
+    if let Ok(mut file) = opened {
+        // It is on standard error too.
+        drop(file.write_all(reason.as_bytes()));
+    }
+}
