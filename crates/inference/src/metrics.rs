@@ -158,17 +158,26 @@ pub(crate) fn text(models: &dyn Repository) -> String {
     for (prefix, fine) in [("", false), ("sidegate_", true)] {
         for (phase, what) in PHASES {
             let name = format!("{prefix}request_{phase}_seconds");
-            line(&mut out, format_args!("# HELP {name} {phase} request latency"));
+            line(
+                &mut out,
+                format_args!("# HELP {name} {phase} request latency"),
+            );
             line(&mut out, format_args!("# TYPE {name} histogram"));
             let Some(what) = what else { continue };
             for model in &models {
                 let label = escaped(model.name());
-                model.durations().of(what).write(&name, &label, fine, &mut out);
+                model
+                    .durations()
+                    .of(what)
+                    .write(&name, &label, fine, &mut out);
             }
         }
     }
     let name = "sidegate_model_ready";
-    line(&mut out, format_args!("# HELP {name} 1 if the model answers"));
+    line(
+        &mut out,
+        format_args!("# HELP {name} 1 if the model answers"),
+    );
     line(&mut out, format_args!("# TYPE {name} gauge"));
     for entry in &entries {
         let label = escaped(&entry.name);
@@ -216,7 +225,12 @@ mod tests {
             assert!(out.contains(expected), "{expected} in {out}");
         }
         out.clear();
-        durations.of(Phase::Predict).write("x", "a", false, &mut out);
-        assert!(out.starts_with("x_bucket{le=\"0.005\",model_name=\"a\"} 1.0\n"), "{out}");
+        durations
+            .of(Phase::Predict)
+            .write("x", "a", false, &mut out);
+        assert!(
+            out.starts_with("x_bucket{le=\"0.005\",model_name=\"a\"} 1.0\n"),
+            "{out}"
+        );
     }
 }

@@ -39,7 +39,11 @@ pub fn handle(models: &dyn Repository, request: Head<'_>, body: &Bytes) -> Respo
     dispatch(models, request, body).unwrap_or_else(Failure::response)
 }
 
-fn dispatch(models: &dyn Repository, request: Head<'_>, body: &[u8]) -> Result<Response<Bytes>, Failure> {
+fn dispatch(
+    models: &dyn Repository,
+    request: Head<'_>,
+    body: &[u8],
+) -> Result<Response<Bytes>, Failure> {
     let Some(route) = Route::find(request.path) else {
         let shorter = request.path.strip_suffix('/');
         return Err(match shorter.filter(|path| Route::find(path).is_some()) {
@@ -147,9 +151,7 @@ fn refused(name: &str, refusal: Refusal) -> Failure {
             let message = message.trim_end().to_owned();
             Failure::Error(StatusCode::SERVICE_UNAVAILABLE, message)
         }
-        Refusal::Unsupported(what) => {
-            Failure::Error(StatusCode::NOT_IMPLEMENTED, what.to_owned())
-        }
+        Refusal::Unsupported(what) => Failure::Error(StatusCode::NOT_IMPLEMENTED, what.to_owned()),
     }
 }
 

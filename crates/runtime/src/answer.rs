@@ -20,6 +20,10 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
 /// Bodies up to this size are answered where they are read: changing threads costs more than small models do.
 const SMALL: usize = 64 << 10;
 
+/// How long, and for how many bytes, the end of a body that is refused is waited for.
+const LINGER: Duration = Duration::from_millis(500);
+const LINGER_BYTES: usize = 1 << 20;
+
 /// Why a body is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unread {
@@ -61,12 +65,31 @@ pub(crate) async fn elsewhere<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.ok()
 }
 
-/// Reads a body whole.
+/// Reads a body whole. Of one that is too large a little more is read and dropped: a client that is still sending when its
+/// stream or connection ends does not see the refusal.
 pub(crate) async fn read(
     mut body: Incoming,
     limit: usize,
     stall: Duration,
 ) -> Result<Bytes, Unread> {
+    let read = collect(&mut body, limit, stall).await;
+    if read == Err(Unread::TooLarge) {
+        let rest = async {
+            let mut left = LINGER_BYTES;
+            while let Some(Ok(frame)) = body.frame().await {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                let Some(less) = left.checked_sub(length) else {
+                    break;
+                };
+                left = less;
+            }
+        };
+        drop(timeout(LINGER, rest).await);
+    }
+    read
+}
+
+async fn collect(body: &mut Incoming, limit: usize, stall: Duration) -> Result<Bytes, Unread> {
     let limit_of = u64::try_from(limit).unwrap_or(u64::MAX);
     if body.size_hint().lower() > limit_of {
         return Err(Unread::TooLarge);
@@ -103,7 +126,10 @@ fn unread(why: Unread, limit: usize, version: Version) -> Response<Body> {
             StatusCode::PAYLOAD_TOO_LARGE,
             &format!("the body is larger than {limit} bytes"),
         ),
-        Unread::Stalled => refusal(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
+        Unread::Stalled => refusal(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body did not arrive in time",
+        ),
         Unread::Broken => refusal(StatusCode::BAD_REQUEST, "the body ended early"),
     };
     // What is left of the body would be taken for the next request.

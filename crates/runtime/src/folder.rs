@@ -204,8 +204,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    const IRIS: &[u8] =
-        include_bytes!("../../../examples/models/sklearn-iris/model.joblib");
+    const IRIS: &[u8] = include_bytes!("../../../examples/models/sklearn-iris/model.joblib");
 
     fn settings(path: &Path) -> FolderSettings {
         FolderSettings {
@@ -244,7 +243,12 @@ mod tests {
         put(folder.path(), "a.joblib", IRIS);
         put(folder.path(), "b.pkl", IRIS);
         let error = Folder::open(settings(folder.path())).unwrap_err();
-        assert!(error.to_string().contains("More than one model file is detected"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("More than one model file is detected"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -280,7 +284,12 @@ mod tests {
     #[test]
     fn an_empty_folder_is_an_empty_repository_and_a_missing_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(Folder::open(settings(folder.path())).unwrap().index().is_empty());
+        assert!(
+            Folder::open(settings(folder.path()))
+                .unwrap()
+                .index()
+                .is_empty()
+        );
         assert!(Folder::open(settings(&folder.path().join("missing"))).is_err());
     }
 }

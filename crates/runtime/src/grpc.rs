@@ -5,10 +5,12 @@ use crate::answer::{Body, Unread, elsewhere, read};
 use crate::reflection;
 use crate::server::Shared;
 use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::stream;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode, Version};
-use http_body_util::{BodyExt as _, Empty, Full};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, Empty, StreamBody};
 use hyper::body::Incoming;
 use inference::grpc::wire::{Decode, Encoder, Malformed, Value};
 use inference::grpc::{self, Code, SERVICE, Status};
@@ -47,7 +49,10 @@ pub(crate) async fn answer(shared: Arc<Shared>, parts: Parts, body: Incoming) ->
     match result {
         Ok(reply) if reply.len() > limit => failed(&Status::new(
             Code::ResourceExhausted,
-            format!("the answer has {} bytes, which is more than {limit}", reply.len()),
+            format!(
+                "the answer has {} bytes, which is more than {limit}",
+                reply.len()
+            ),
         )),
         Ok(reply) => succeeded(&reply),
         Err(status) => failed(&status),
@@ -115,7 +120,10 @@ async fn message(shared: &Shared, body: Incoming) -> Result<Bytes, Status> {
     })?;
     match unframe(&body)? {
         Some((message, used)) if used == body.len() => Ok(message),
-        Some(_) => Err(Status::new(Code::Internal, "expected one message, found more")),
+        Some(_) => Err(Status::new(
+            Code::Internal,
+            "expected one message, found more",
+        )),
         None => Err(Status::new(Code::Internal, "the message ended early")),
     }
 }
@@ -147,8 +155,9 @@ pub(crate) fn frame(message: &[u8]) -> Bytes {
 }
 
 fn succeeded(reply: &[u8]) -> Response<Body> {
-    let trailers = std::future::ready(Some(Ok(ended(None))));
-    let body = Full::new(frame(reply)).with_trailers(trailers);
+    // A stream and not a full body with trailers, which would have a content-length: clients stop reading there.
+    let frames = [Frame::data(frame(reply)), Frame::trailers(ended(None))];
+    let body = StreamBody::new(stream::iter(frames.map(Ok)));
     response(body.boxed_unsync())
 }
 
@@ -207,7 +216,10 @@ mod tests {
         }
         let compressed = unframe(&Bytes::from_static(b"\x01\0\0\0\0"));
         assert_eq!(compressed.unwrap_err().code, Code::Unimplemented);
-        assert_eq!(unframe(&Bytes::from_static(b"\0\xff\xff\xff\xff")), Ok(None));
+        assert_eq!(
+            unframe(&Bytes::from_static(b"\0\xff\xff\xff\xff")),
+            Ok(None)
+        );
     }
 
     #[test]

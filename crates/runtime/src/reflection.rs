@@ -105,7 +105,8 @@ impl Decode for Question {
 /// A `ServerReflectionResponse`.
 fn reply(question: Bytes) -> Vec<u8> {
     let reply = Encoder::default().always(2, &question);
-    let refused = |code: u64, what: &str| Encoder::default().number(1, code).bytes(2, what.as_bytes());
+    let refused =
+        |code: u64, what: &str| Encoder::default().number(1, code).bytes(2, what.as_bytes());
     let Ok(asked) = Question::decode(question) else {
         let what = "the question cannot be read";
         return reply.always(7, &refused(3, what).finish()).finish();
@@ -119,7 +120,10 @@ fn reply(question: Bytes) -> Vec<u8> {
     }
     let found = FILES.iter().find(|file| {
         asked.file.as_deref() == Some(file.name)
-            || asked.symbol.as_deref().is_some_and(|symbol| file.defines(symbol))
+            || asked
+                .symbol
+                .as_deref()
+                .is_some_and(|symbol| file.defines(symbol))
     });
     match found {
         Some(file) => {

@@ -115,7 +115,13 @@ impl Server {
         let (open, mut closed) = mpsc::channel::<()>(1);
         for listener in self.listeners {
             let (shared, slots) = (Arc::clone(&shared), Arc::clone(&slots));
-            tokio::spawn(accept(shared, listener, slots, leaving.clone(), open.clone()));
+            tokio::spawn(accept(
+                shared,
+                listener,
+                slots,
+                leaving.clone(),
+                open.clone(),
+            ));
         }
         drop((open, leaving));
         until.await;
@@ -157,8 +163,7 @@ async fn accept(
         };
         match accepted {
             (Ok(slot), Ok((stream, _))) => {
-                let (shared, leaving, open) =
-                    (Arc::clone(&shared), leaving.clone(), open.clone());
+                let (shared, leaving, open) = (Arc::clone(&shared), leaving.clone(), open.clone());
                 tokio::spawn(async move {
                     serve(shared, stream, leaving).await;
                     drop((slot, open));

@@ -55,7 +55,7 @@ pub(crate) enum Command {
     Report(ReportArgs),
     /// Serve models from a folder, as the servers of KServe's runtimes do
     #[command(after_help = crate::runtime::EXAMPLES)]
-    Runtime(crate::runtime::RuntimeArgs),
+    Runtime(Box<crate::runtime::RuntimeArgs>),
 }
 
 impl Command {

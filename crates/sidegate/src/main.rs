@@ -58,7 +58,7 @@ fn main() -> ExitCode {
         cli::Command::WhoReaches(args) => who::run(args),
         cli::Command::Fix(args) => fix::run(args),
         cli::Command::Report(args) => report::run(args),
-        cli::Command::Runtime(args) => runtime::run(args),
+        cli::Command::Runtime(args) => runtime::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         output::error(&error);

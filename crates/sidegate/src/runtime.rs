@@ -39,16 +39,31 @@ pub(crate) struct RuntimeArgs {
     #[arg(long = "model_dir", alias = "model-dir", value_name = "DIR")]
     pub(crate) model_dir: PathBuf,
     /// Name of the model, if there is one
-    #[arg(long = "model_name", alias = "model-name", default_value = "model", value_name = "NAME")]
+    #[arg(
+        long = "model_name",
+        alias = "model-name",
+        default_value = "model",
+        value_name = "NAME"
+    )]
     pub(crate) model_name: String,
     /// Address to listen on
     #[arg(long, default_value = "0.0.0.0", value_name = "ADDR")]
     pub(crate) host: IpAddr,
     /// Port of HTTP, which answers gRPC too (0: any)
-    #[arg(long = "http_port", alias = "http-port", default_value_t = 8080, value_name = "PORT")]
+    #[arg(
+        long = "http_port",
+        alias = "http-port",
+        default_value_t = 8080,
+        value_name = "PORT"
+    )]
     pub(crate) http_port: u16,
     /// Port of gRPC, which answers HTTP too (0: any)
-    #[arg(long = "grpc_port", alias = "grpc-port", default_value_t = 8081, value_name = "PORT")]
+    #[arg(
+        long = "grpc_port",
+        alias = "grpc-port",
+        default_value_t = 8081,
+        value_name = "PORT"
+    )]
     pub(crate) grpc_port: u16,
     /// Whether to open the port of gRPC
     #[arg(long = "enable_grpc", default_value = "true", value_name = "BOOL", value_parser = truth, action = ArgAction::Set)]
@@ -86,7 +101,12 @@ pub(crate) struct RuntimeArgs {
     #[arg(long = "predict_proba", env = "PREDICT_PROBA", default_value = "false", value_name = "BOOL", value_parser = truth, action = ArgAction::Set)]
     pub(crate) predict_proba: bool,
     /// How much is told: DEBUG, INFO, WARNING, ERROR or CRITICAL
-    #[arg(long = "log_level", env = "KSERVE_LOGLEVEL", default_value = "INFO", value_name = "LEVEL")]
+    #[arg(
+        long = "log_level",
+        env = "KSERVE_LOGLEVEL",
+        default_value = "INFO",
+        value_name = "LEVEL"
+    )]
     pub(crate) log_level: String,
     /// Where Kubernetes reads why a container ended; left alone if it does not exist
     #[arg(
@@ -121,23 +141,48 @@ pub(crate) struct Unused {
     max_asyncio_workers: Option<String>,
     #[arg(long = "enable_docs_url", value_name = "BOOL", hide_short_help = true)]
     enable_docs_url: Option<String>,
-    #[arg(long = "enable_latency_logging", value_name = "BOOL", hide_short_help = true)]
+    #[arg(
+        long = "enable_latency_logging",
+        value_name = "BOOL",
+        hide_short_help = true
+    )]
     enable_latency_logging: Option<String>,
-    #[arg(long = "configure_logging", value_name = "BOOL", hide_short_help = true)]
+    #[arg(
+        long = "configure_logging",
+        value_name = "BOOL",
+        hide_short_help = true
+    )]
     configure_logging: Option<String>,
     #[arg(long = "log_config_file", value_name = "FILE", hide_short_help = true)]
     log_config_file: Option<String>,
-    #[arg(long = "access_log_format", value_name = "FORMAT", hide_short_help = true)]
+    #[arg(
+        long = "access_log_format",
+        value_name = "FORMAT",
+        hide_short_help = true
+    )]
     access_log_format: Option<String>,
-    #[arg(long = "event-loop", alias = "event_loop", value_name = "NAME", hide_short_help = true)]
+    #[arg(
+        long = "event-loop",
+        alias = "event_loop",
+        value_name = "NAME",
+        hide_short_help = true
+    )]
     event_loop: Option<String>,
     #[arg(long = "predictor_host", value_name = "HOST", hide_short_help = true)]
     predictor_host: Option<String>,
     #[arg(long = "protocol", value_name = "NAME", hide_short_help = true)]
     protocol: Option<String>,
-    #[arg(long = "predictor_protocol", value_name = "NAME", hide_short_help = true)]
+    #[arg(
+        long = "predictor_protocol",
+        value_name = "NAME",
+        hide_short_help = true
+    )]
     predictor_protocol: Option<String>,
-    #[arg(long = "predictor_use_ssl", value_name = "BOOL", hide_short_help = true)]
+    #[arg(
+        long = "predictor_use_ssl",
+        value_name = "BOOL",
+        hide_short_help = true
+    )]
     predictor_use_ssl: Option<String>,
     #[arg(
         long = "predictor_request_timeout_seconds",
@@ -145,7 +190,11 @@ pub(crate) struct Unused {
         hide_short_help = true
     )]
     predictor_request_timeout_seconds: Option<String>,
-    #[arg(long = "predictor_request_retries", value_name = "N", hide_short_help = true)]
+    #[arg(
+        long = "predictor_request_retries",
+        value_name = "N",
+        hide_short_help = true
+    )]
     predictor_request_retries: Option<String>,
     #[arg(
         long = "enable_predictor_health_check",
@@ -201,9 +250,9 @@ pub(crate) fn known(arguments: Vec<OsString>) -> Vec<OsString> {
     kept
 }
 
-pub(crate) fn run(args: RuntimeArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &RuntimeArgs) -> anyhow::Result<ExitCode> {
     output::start_log_with(filter(&args.log_level));
-    let served = serve(&args);
+    let served = serve(args);
     if let Err(error) = &served {
         terminated(&args.termination_log, &format!("{error:#}"));
     }

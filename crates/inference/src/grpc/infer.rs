@@ -89,7 +89,11 @@ fn numbers(contents: Option<&Contents>, kind: tensor::Field) -> Vec<f64> {
         return Vec::new();
     };
     match kind {
-        Field::Bool => contents.bools.iter().map(|v| f64::from(u8::from(*v))).collect(),
+        Field::Bool => contents
+            .bools
+            .iter()
+            .map(|v| f64::from(u8::from(*v)))
+            .collect(),
         Field::Int => contents.ints.iter().map(|v| f64::from(*v)).collect(),
         // The estimators compute in double precision.
         Field::Int64 => contents.int64s.iter().map(|v| *v as f64).collect(),
@@ -122,7 +126,9 @@ fn contents(datatype: &str, output: &Output, labels: Option<&Labels>) -> Content
             let values = indices.filter_map(|index| values.get(index).copied());
             match datatype {
                 "INT64" => contents.int64s = values.collect(),
-                "UINT64" => contents.uint64s = values.filter_map(|v| u64::try_from(v).ok()).collect(),
+                "UINT64" => {
+                    contents.uint64s = values.filter_map(|v| u64::try_from(v).ok()).collect()
+                }
                 unsigned if unsigned.starts_with('U') => {
                     contents.uints = values.filter_map(|v| u32::try_from(v).ok()).collect();
                 }

@@ -312,15 +312,15 @@ mod tests {
     #[test]
     fn what_is_no_message_is_refused() {
         for bytes in [
-            &b"\x08"[..],                                         // a number without its value
-            b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02",      // a number of 65 bits
-            b"\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01a",     // a length beyond everything
-            b"\x12\x02a",                                         // a length that lies
-            b"\x10\x01",                                          // a number where text belongs
-            b"\x12\x01\xff",                                      // text that is not UTF-8
-            b"\x3a\x03abc",                                       // packed doubles of three bytes
-            b"\x0b",                                              // a group
-            b"\x00\x01",                                          // the field 0
+            &b"\x08"[..],                                     // a number without its value
+            b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02",  // a number of 65 bits
+            b"\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01a", // a length beyond everything
+            b"\x12\x02a",                                     // a length that lies
+            b"\x10\x01",                                      // a number where text belongs
+            b"\x12\x01\xff",                                  // text that is not UTF-8
+            b"\x3a\x03abc",                                   // packed doubles of three bytes
+            b"\x0b",                                          // a group
+            b"\x00\x01",                                      // the field 0
         ] {
             assert_eq!(
                 Sample::decode(Bytes::from_static(bytes)),

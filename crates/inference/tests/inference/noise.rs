@@ -2,8 +2,8 @@
 
 use crate::requests::{iris, post, send};
 use inference::{Model, example_input};
-use std::sync::Arc;
 use proptest::prelude::*;
+use std::sync::Arc;
 
 const PATHS: [&str; 2] = ["/v1/models/iris:predict", "/v2/models/iris/infer"];
 

@@ -9,7 +9,7 @@ fn columns_of_text_are_found_by_name() {
     let model = Model::load("mixed", "model.joblib", file, &Options::default()).unwrap();
     let ask = |instances: &str| {
         let body = format!("{{\"instances\":{instances}}}");
-        post(&model, "/v1/models/mixed:predict", &body)
+        post(&model.clone().into(), "/v1/models/mixed:predict", &body)
     };
     let expected = (200, r#"{"predictions":["warm","cold","cold"]}"#.to_owned());
     let records = r#"[[{"size":2.0,"colour":"red"},{"colour":"violet","size":null},{"colour":"blue","size":9}]]"#;
@@ -31,7 +31,7 @@ fn columns_of_text_are_found_by_name() {
 fn texts_are_rows() {
     let file = include_bytes!("../models/words.joblib");
     let model = Model::load("words", "model.joblib", file, &Options::default()).unwrap();
-    let ask = |body: &str| post(&model, "/v1/models/words:predict", body);
+    let ask = |body: &str| post(&model.clone().into(), "/v1/models/words:predict", body);
     let (status, text) = ask(r#"{"instances":["a very good plot","bad","unseen"]}"#);
     assert_eq!(
         (status, text.as_str()),

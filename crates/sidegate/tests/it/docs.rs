@@ -167,6 +167,22 @@ fn commands_of_the_docs() {
     }
 }
 
+/// The server of docs/runtime.md on the ports that it names by default would meet others: it gets free ones.
+#[test]
+fn the_model_server_of_the_docs() {
+    let folder = folder_with_examples();
+    let typed = commands(include_str!("../../../../docs/runtime.md"));
+    let [serve, ask] = typed.as_slice() else {
+        panic!("{typed:?}")
+    };
+    let args: Vec<&str> = serve.split(' ').skip(2).collect();
+    let server = super::runtime::Server::start_in(folder.path(), &args);
+    let ask = ask.replace("http://127.0.0.1:8080", &server.url(""));
+    let output = Command::new("sh").args(["-c", &ask]).output().unwrap();
+    let answer = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(answer, r#"{"predictions":[1]}"#);
+}
+
 /// Each question of docs/questions.md has a command, and each quoted line is in
 /// what the command before it says.
 #[test]

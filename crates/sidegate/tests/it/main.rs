@@ -20,6 +20,7 @@ mod login;
 mod prove;
 mod reload;
 mod report;
+mod runtime;
 
 use std::process::{Command, Output};
 
