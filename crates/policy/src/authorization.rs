@@ -8,7 +8,7 @@ use crate::attach::{attached, by_selector};
 use crate::digest::Digest;
 use crate::peer::TrustDomains;
 use crate::providers::{Authorizer, AuthorizerKind};
-use crate::rules::{Action, Policy};
+use crate::rules::{Action, Attribute, CompiledRule, Policy};
 use crate::settings::{IstioVersion, Problem};
 use crate::workloads::{GatewayPods, go_bool, istiod_flag};
 
@@ -55,6 +55,17 @@ impl Authorization {
         let custom: Vec<&Vec<Policy>> = custom.collect();
         self.digest = Some(Digest::of(&(&self.policies, custom)));
         self
+    }
+
+    /// Whether a policy compares an attribute with something.
+    pub(crate) fn looks_at(&self, attribute: &Attribute) -> bool {
+        let custom = self.custom.iter();
+        let custom = custom.flat_map(|c| c.policies.iter().chain(&c.denying));
+        let policies = self.policies.iter().chain(custom);
+        let mut constraints = policies
+            .flat_map(|policy| &policy.rules)
+            .flat_map(CompiledRule::constraints);
+        constraints.any(|constraint| constraint.attribute == *attribute)
     }
 }
 

@@ -62,7 +62,7 @@ impl<'c> Channels<'c> {
         {
             Link::Plain => Channel::Plain,
             Link::Foreign => Channel::Unknown,
-            Link::Mutual => {
+            Link::Mutual(_) => {
                 let account = from.spec.pod.service_account_name.as_deref();
                 let domain = TrustDomains::of(&self.cluster.mesh);
                 Channel::As(domain.identity(namespace, account.unwrap_or("default")))

@@ -56,7 +56,7 @@ impl<'a, T: Trace> Decision<'a, T> {
             Meeting::Refuses(why) => return Err(Stop::deny(Refusal::Unreachable, why)),
         };
         self.say(hop, Stage::Listener, || {
-            let name = sender.and_then(|sender| sender.uris.first());
+            let name = sender.and_then(|sender| sender.certificate.uris.first());
             let text = match name {
                 Some(name) => format!("the gateway comes over mutual TLS, as `{name}`"),
                 None => "the gateway comes over plain text, as nobody".to_owned(),

@@ -79,7 +79,7 @@ impl<'a> ListenerView<'a> {
         let sidecar = listener.sidecar.as_ref()?;
         let sender = match way.meet(self.listener, listener) {
             Meeting::Takes(shown) => {
-                let uri = shown.and_then(|shown| shown.uris.first());
+                let uri = shown.and_then(|shown| shown.certificate.uris.first());
                 Ok(uri.map(|uri| &**uri))
             }
             Meeting::Refuses(why) => Err(why),

@@ -4,6 +4,7 @@
 //! `xds/endpoints/mtls_checker.go`).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use resources::istio::{MutualTls, MutualTlsMode as Mode, PeerAuthentication};
 use resources::subsets::{DestinationRule, Subset};
@@ -80,10 +81,11 @@ fn set(mtls: Option<MutualTls>) -> Option<Mode> {
 }
 
 /// What a gateway speaks to pods with a sidecar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Link {
-    /// Mutual TLS, with the gateway's certificate of the mesh.
-    Mutual,
+    /// Mutual TLS, with the gateway's certificate of the mesh, asking for this
+    /// server name.
+    Mutual(Arc<str>),
     Plain,
     /// TLS that is not the mesh's.
     Foreign,
@@ -98,15 +100,29 @@ pub(crate) struct Target<'a> {
     pub(crate) mode: Mode,
 }
 
+impl Target<'_> {
+    /// What clients of the mesh ask for, where no subset is named (istio
+    /// `model.BuildDNSSrvSubsetKey`).
+    fn server_name(&self) -> String {
+        format!("outbound_.{}_._.{}", self.port, self.service.host())
+    }
+}
+
 impl PeerModes<'_> {
     /// What gateways of a namespace speak to pods with a sidecar.
     pub(crate) fn link(&self, client: &str, target: &Target<'_>) -> Link {
         let rule = self.destination_rule(client, target.service);
         let policy = rule.and_then(|rule| rule.spec.traffic_policy.as_ref());
-        if let Some(mode) = policy.and_then(|policy| policy.tls_mode(target.port)) {
-            return match mode {
+        let tls = policy.and_then(|policy| policy.tls_of(target.port));
+        let mutual = || {
+            let written = tls.map(|tls| tls.sni.as_str());
+            let written = written.filter(|name| !name.is_empty());
+            Link::Mutual(written.map_or_else(|| target.server_name().into(), Arc::from))
+        };
+        if let Some(tls) = tls {
+            return match tls.mode() {
                 "DISABLE" => Link::Plain,
-                "ISTIO_MUTUAL" => Link::Mutual,
+                "ISTIO_MUTUAL" => mutual(),
                 _ => Link::Foreign,
             };
         }
@@ -115,7 +131,7 @@ impl PeerModes<'_> {
             || off.is_some_and(|mode| mode != "istio")
             || self.of_namespace(&target.service.namespace) == Mode::Disable
             || target.mode == Mode::Disable;
-        if plain { Link::Plain } else { Link::Mutual }
+        if plain { Link::Plain } else { mutual() }
     }
 
     /// The DestinationRule that gives subsets of a Service TLS of their own.
@@ -127,10 +143,21 @@ impl PeerModes<'_> {
     ) -> Option<&Object<DestinationRule>> {
         let has_own = |subset: &Subset| {
             let policy = subset.traffic_policy.as_ref();
-            policy.is_some_and(|policy| policy.tls_mode(port).is_some())
+            policy.is_some_and(|policy| policy.tls_of(port).is_some())
         };
         self.destination_rule(client, service)
             .filter(|rule| rule.spec.subsets.iter().any(has_own))
+    }
+
+    /// The DestinationRule that gives a Service subsets: clients ask for others
+    /// of their names than of the Service's.
+    pub(crate) fn subsets(
+        &self,
+        client: &str,
+        service: &ServiceName,
+    ) -> Option<&Object<DestinationRule>> {
+        self.destination_rule(client, service)
+            .filter(|rule| !rule.spec.subsets.is_empty())
     }
 
     /// The DestinationRule that clients of a namespace follow: one of their own

@@ -210,7 +210,7 @@ impl Policy {
 }
 
 impl CompiledRule {
-    fn constraints(&self) -> impl Iterator<Item = &Constraint> {
+    pub(crate) fn constraints(&self) -> impl Iterator<Item = &Constraint> {
         let alternatives = self.from.iter().chain(&self.to).flatten();
         alternatives.chain(&self.when)
     }

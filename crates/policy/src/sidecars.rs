@@ -23,6 +23,7 @@ use crate::peer::TrustDomains;
 use crate::permit::Destination;
 use crate::request::Entrance;
 use crate::routes::{Route, Surroundings};
+use crate::rules::Attribute;
 use crate::settings::{IstioVersion, Problem};
 use crate::sidecarfilters::of_sidecar;
 use crate::snapshot::{Listener, Snapshot};
@@ -107,42 +108,51 @@ impl Account {
     }
 }
 
+/// A gateway at the other end of mutual TLS.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sender<'a> {
+    pub(crate) certificate: &'a Certificate,
+    /// The server name that it asks for.
+    pub(crate) sni: &'a str,
+}
+
 /// What a sidecar makes of the connection of a gateway.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Meeting<'a> {
-    /// It knows the gateway by this certificate; by none over plain text.
-    Takes(Option<&'a Certificate>),
+    /// It knows the gateway by this; by nothing over plain text.
+    Takes(Option<Sender<'a>>),
     /// The connection comes to nothing.
     Refuses(&'static str),
 }
 
 impl SidecarWay {
     /// How a gateway and the sidecar meet.
-    pub(crate) fn meet<'a>(&self, gateway: &'a Listener, sidecar: &Listener) -> Meeting<'a> {
+    pub(crate) fn meet<'a>(&'a self, gateway: &'a Listener, sidecar: &Listener) -> Meeting<'a> {
         let Some(own) = &sidecar.sidecar else {
             return Meeting::Takes(None);
         };
         match self.link(gateway) {
-            Link::Mutual if sidecar.tls.is_none() => Meeting::Refuses(
+            Some(Link::Mutual(_)) if sidecar.tls.is_none() => Meeting::Refuses(
                 "the gateway speaks mutual TLS, and the sidecar plain text (PeerAuthentication DISABLE)",
             ),
-            Link::Mutual => Meeting::Takes(Some(&gateway.account.certificate)),
-            Link::Plain if !own.takes_plain => Meeting::Refuses(
+            Some(Link::Mutual(sni)) => Meeting::Takes(Some(Sender {
+                certificate: &gateway.account.certificate,
+                sni,
+            })),
+            Some(Link::Plain) if !own.takes_plain => Meeting::Refuses(
                 "the gateway speaks plain text, and the sidecar mutual TLS only (PeerAuthentication STRICT)",
             ),
-            Link::Plain | Link::Foreign => Meeting::Takes(None),
+            Some(Link::Plain | Link::Foreign) | None => Meeting::Takes(None),
         }
     }
 
-    fn link(&self, gateway: &Listener) -> Link {
-        let namespace = gateway.account.namespace();
-        let link = namespace.and_then(|namespace| self.links.get(namespace));
-        link.copied().unwrap_or(Link::Foreign)
+    fn link(&self, gateway: &Listener) -> Option<&Link> {
+        self.links.get(gateway.account.namespace()?)
     }
 
     /// Why what the sidecar makes of requests of a gateway is not known.
     pub(crate) fn unclear(&self, gateway: &Listener) -> Option<&'static str> {
-        (self.link(gateway) == Link::Foreign).then_some(
+        matches!(self.link(gateway), Some(Link::Foreign) | None).then_some(
             "a DestinationRule makes the gateway speak TLS that is not the mesh's, which is not followed",
         )
     }
@@ -283,6 +293,24 @@ impl Compiler<'_, '_> {
                         source: rule.source.clone(),
                         place: "spec.subsets".to_owned(),
                         why: "TLS of single subsets".to_owned(),
+                        scope: crate::opaque::Scope::Listener,
+                    },
+                );
+            }
+            let policies = self.policies(first);
+            let mut clients = self.clients.iter();
+            if policies.authorization.looks_at(&Attribute::Sni)
+                && let Some(rule) = clients.find_map(|c| self.modes.subsets(c, &name))
+            {
+                note(
+                    snapshot,
+                    listener,
+                    NotUnderstood {
+                        object: rule.reference(),
+                        source: rule.source.clone(),
+                        place: "spec.subsets".to_owned(),
+                        why: "the server name of connections to a subset, which rules look at,"
+                            .to_owned(),
                         scope: crate::opaque::Scope::Listener,
                     },
                 );

@@ -11,7 +11,7 @@ use resources::{Cluster, LoadError, ObjectRef, ServiceName, Source};
 use crate::access::{Owner, RouteAccess};
 use crate::authorization::{Authorization, authorization};
 use crate::chain::Chain;
-use crate::connection::{Certificate, ListenerId};
+use crate::connection::ListenerId;
 use crate::envoyfilter::Patches;
 use crate::index::Indexes;
 use crate::intake::Intake;
@@ -23,7 +23,7 @@ use crate::request::{Entrance, RequestHead};
 use crate::routepatch;
 use crate::rules::Action;
 use crate::settings::{IstioVersion, Problem, Settings};
-use crate::sidecars::{Account, Sidecar, SidecarWay};
+use crate::sidecars::{Account, Sender, Sidecar, SidecarWay};
 use crate::tables::Builder;
 use crate::tls::TlsServer;
 use crate::tokenrules::{TokenRule, token_rules};
@@ -511,11 +511,12 @@ impl Listener {
         &self,
         hop: u8,
         head: &'h RequestHead,
-        sender: Option<&'h Certificate>,
+        sender: Option<Sender<'h>>,
     ) -> Peer<'h> {
         if hop > 0 {
             return Peer {
-                certificate: sender,
+                certificate: sender.map(|sender| sender.certificate),
+                sni: sender.map_or("", |sender| sender.sni),
                 ..Peer::behind(head, hop, self.intake.proxies)
             };
         }

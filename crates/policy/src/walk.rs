@@ -6,7 +6,6 @@ use crate::answers::{CheckId, Question};
 use crate::authorization::{Authorization, Custom};
 use crate::caller::Caller;
 use crate::chain::{Filter, FilterStep, Override};
-use crate::connection::Certificate;
 use crate::decide::{Decision, Granted, Stop, object, of};
 use crate::denial::Refusal;
 use crate::permit::{Destination, HeaderChange, Permit};
@@ -14,6 +13,7 @@ use crate::providers::{self, Authorizer, AuthorizerKind, Outcome};
 use crate::request::RequestHead;
 use crate::routes::Route;
 use crate::rules::Facts;
+use crate::sidecars::Sender;
 use crate::snapshot::Listener;
 use crate::tokens::Verified;
 use crate::trace::{Stage, Step, Trace};
@@ -27,7 +27,7 @@ pub(crate) struct Crossing<'a> {
     pub(crate) vhost: Option<&'a VirtualHost>,
     pub(crate) route: Option<&'a Route>,
     /// Whom a sidecar takes the gateway for that sent the request on.
-    pub(crate) sender: Option<&'a Certificate>,
+    pub(crate) sender: Option<Sender<'a>>,
 }
 
 /// How a request leaves the filters of a listener.

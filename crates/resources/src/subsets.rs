@@ -57,14 +57,22 @@ pub struct PortTrafficPolicy {
 pub struct ClientTlsSettings {
     /// `DISABLE` (what is not set), `SIMPLE`, `MUTUAL` or `ISTIO_MUTUAL`.
     pub mode: Option<String>,
+    /// Server name to ask for; empty for one that follows from the Service.
+    pub sni: String,
+}
+
+impl ClientTlsSettings {
+    /// The mode, as it is taken.
+    pub fn mode(&self) -> &str {
+        self.mode.as_deref().unwrap_or("DISABLE")
+    }
 }
 
 impl TrafficPolicy {
-    /// The TLS mode for a port of the Service, where one is set.
-    pub fn tls_mode(&self, port: u16) -> Option<&str> {
+    /// The TLS for a port of the Service, where it is set.
+    pub fn tls_of(&self, port: u16) -> Option<&ClientTlsSettings> {
         let mut ports = self.port_level_settings.iter();
         let of_port = ports.find(|p| p.port.number == port && p.tls.is_some());
-        let tls = of_port.and_then(|p| p.tls.as_ref()).or(self.tls.as_ref())?;
-        Some(tls.mode.as_deref().unwrap_or("DISABLE"))
+        of_port.and_then(|p| p.tls.as_ref()).or(self.tls.as_ref())
     }
 }

@@ -180,8 +180,11 @@ fn the_tls_of_a_port_goes_before_that_of_the_host() {
     let cluster = load(rule).unwrap();
     let policy = cluster.destination_rules[0].spec.traffic_policy.as_ref();
     let policy = policy.unwrap();
-    assert_eq!(policy.tls_mode(80), Some("DISABLE"));
-    assert_eq!(policy.tls_mode(81), Some("ISTIO_MUTUAL"));
+    assert_eq!(policy.tls_of(80).map(|tls| tls.mode()), Some("DISABLE"));
+    assert_eq!(
+        policy.tls_of(81).map(|tls| tls.mode()),
+        Some("ISTIO_MUTUAL")
+    );
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub(super) fn job(mut dice: Dice, requests: usize, features: &Features) -> Job {
     maker.pod_services();
     maker.peer_authentications();
     maker.ways_to_the_pod();
-    maker.leave_out();
+    maker.server_names();
     if features.on("certificates") {
         maker.trust(&mut mesh);
     }
@@ -76,6 +76,17 @@ const GATEWAYS: &[&str] = &[
     "*/sa/default",
     "*",
     "cluster.local/ns/ns1/sa/sa",
+];
+
+/// Server names that rules name: what gateways ask for, and others.
+const SERVER_NAMES: &[&str] = &[
+    "outbound_.80_._.app.ns1.svc.cluster.local",
+    "outbound_.81_._.more.ns1.svc.cluster.local",
+    "outbound_.9000_*",
+    "*.ns1.svc.cluster.local",
+    "own.example.com",
+    "a.example.com",
+    "*",
 ];
 
 /// Ports of the pod's Services.
@@ -124,16 +135,21 @@ impl Maker<'_> {
         }
     }
 
-    /// Server names in policies of the pod: what gateways ask for is not decided here.
-    fn leave_out(&mut self) {
+    /// Rules on server names compare them with those that gateways ask for.
+    fn server_names(&mut self) {
         for object in &mut self.objects {
             let rules = object
                 .pointer_mut("/spec/rules")
                 .and_then(Value::as_array_mut);
             for rule in rules.into_iter().flatten() {
+                if self.dice.percent(15) {
+                    rule["when"] = json!([{"key": "connection.sni", "values": []}]);
+                }
                 let conditions = rule.get_mut("when").and_then(Value::as_array_mut);
-                if let Some(conditions) = conditions {
-                    conditions.retain(|condition| condition["key"] != "connection.sni");
+                for condition in conditions.into_iter().flatten() {
+                    if condition["key"] == "connection.sni" {
+                        condition["values"] = json!(self.dice.some(SERVER_NAMES, 2));
+                    }
                 }
             }
         }
@@ -165,7 +181,10 @@ impl Maker<'_> {
                 "*.ns1.svc.cluster.local",
                 "app",
             ]);
-            let tls = json!({"mode": self.dice.pick(&["DISABLE", "ISTIO_MUTUAL"])});
+            let mut tls = json!({"mode": self.dice.pick(&["DISABLE", "ISTIO_MUTUAL"])});
+            if self.dice.percent(25) {
+                tls["sni"] = json!("own.example.com");
+            }
             let policy = match self.dice.below(4) {
                 0 => {
                     json!({"portLevelSettings": [{"port": {"number": self.dice.number(PORTS)}, "tls": tls}]})
