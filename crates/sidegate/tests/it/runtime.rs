@@ -168,6 +168,38 @@ fn both_protocols_are_spoken_on_both_ports() {
 }
 
 #[test]
+fn reflection_tells_what_can_be_called() {
+    let folder = one_model();
+    let server = Server::start(folder.path(), &[]);
+    for version in ["v1", "v1alpha"] {
+        let method = format!("grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
+        let ask = |question: &[u8]| {
+            let (status, _, reply) = call(&server.ports[0], &method, question);
+            assert_eq!(status, "0");
+            String::from_utf8_lossy(&reply).into_owned()
+        };
+        // list_services; file_containing_symbol twice in one call; a name that nobody has.
+        let services = ask(&framed(b"\x3a\x00"));
+        assert!(services.contains(SERVICE) && services.contains("grpc.health.v1.Health"));
+        let symbol = |name: &str| {
+            let length = u8::try_from(name.len()).unwrap();
+            framed(&[&[0x22, length], name.as_bytes()].concat())
+        };
+        let both = [
+            symbol("inference.InferParameter"),
+            symbol("grpc.health.v1.Health.Check"),
+        ]
+        .concat();
+        let files = ask(&both);
+        assert!(
+            files.contains("grpc_predict_v2.proto") && files.contains("health.proto"),
+            "{files}"
+        );
+        assert!(ask(&symbol("inference.Nope")).contains("not found"));
+    }
+}
+
+#[test]
 fn calls_that_cannot_be_answered_say_why() {
     let folder = one_model();
     let server = Server::start(folder.path(), &["--grpc_max_receive_message_length=1000"]);
