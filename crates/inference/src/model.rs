@@ -19,9 +19,9 @@ pub struct Options {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// A name whose ending says that it is no scikit-learn model.
+    /// A name whose ending says that it is no model of scikit-learn or XGBoost.
     #[error(
-        "`{file_name}` is not a model that is supported: expected a name ending in .joblib, .pkl or .pickle"
+        "`{file_name}` is not a model that is supported: expected a name ending in .joblib, .pkl, .pickle, .bst, .json or .ubj"
     )]
     FileName {
         /// The name given.
@@ -75,7 +75,7 @@ impl Model {
         bytes: &[u8],
         options: &Options,
     ) -> Result<Self, LoadError> {
-        if ![".joblib", ".pkl", ".pickle"]
+        if ![".joblib", ".pkl", ".pickle", ".bst", ".json", ".ubj"]
             .iter()
             .any(|ending| file_name.ends_with(ending))
         {

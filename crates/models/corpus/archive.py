@@ -29,6 +29,13 @@ class Archive:
 
     def add(self, name, model, inputs, rng):
         """Asks the model about each input, and keeps the answers."""
+        writing, write = WRITERS[rng.integers(len(WRITERS))]
+        file = io.BytesIO()
+        write(model, file)
+        self.keep(name, writing, file.getvalue(), model, inputs)
+
+    def keep(self, name, writing, file, model, inputs):
+        """Asks the model that is written in the file."""
         numbers = bytearray()
         asked = []
         for given in inputs:
@@ -40,11 +47,8 @@ class Archive:
                     continue
                 answers[method] = answer(getattr(model, method)(given), numbers, method)
             asked.append({"input": describe(given, numbers), "answers": answers})
-        writing, write = WRITERS[rng.integers(len(WRITERS))]
-        file = io.BytesIO()
-        write(model, file)
         header = {"name": name, "writing": writing, "asked": asked}
-        for part in (json.dumps(header, separators=(",", ":")).encode(), file.getvalue(), bytes(numbers)):
+        for part in (json.dumps(header, separators=(",", ":")).encode(), file, bytes(numbers)):
             self.out += struct.pack("<I", len(part)) + part
         self.count += 1
 

@@ -17,6 +17,14 @@ pub enum LoadError {
         /// What was found and what was expected.
         what: String,
     },
+    /// A model of a gradient boosting library that is damaged, passes a limit or is not supported.
+    #[error("not a readable {format}: {what}")]
+    Boosted {
+        /// What the file seems to be.
+        format: &'static str,
+        /// What was expected and what was found.
+        what: String,
+    },
     /// A compression that is not supported.
     #[error(
         "the file is compressed with {name}: expected no compression, zlib, gzip, bz2, xz, lzma or lz4"

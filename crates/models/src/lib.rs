@@ -5,8 +5,11 @@
 //! scikit-learn 0.23 to 1.9, written with `pickle` or `joblib`, become a [`Predictor`] with validated indices and bounded
 //! size; what is not understood is refused with its full name and place.
 //!
+//! Models of gradient boosting libraries are read from their own files as well.
+//!
 //! There is no input or output here beyond bytes in.
 
+mod boosted;
 mod container;
 mod data;
 mod error;
@@ -29,11 +32,15 @@ pub use matrix::{Matrix, Precision};
 pub use predictor::{About, Output, Predictor};
 pub use table::{Cell, Column, Table};
 
-/// Reads a pickle or joblib file, compressed or not, and compiles the estimator in it.
+/// Reads a pickle or joblib file, compressed or not, or a model of XGBoost in any of its formats, and compiles it. What a file
+/// is shows in its first bytes.
 ///
 /// # Errors
 /// A damaged file, one that passes `limits`, or a model that is not supported; the error says what to do.
 pub fn load(bytes: &[u8], limits: &Limits) -> Result<Predictor, LoadError> {
+    if let Some(model) = boosted::read(bytes, limits) {
+        return model;
+    }
     let stream = container::unpack(bytes, limits)?;
     let (graph, top) = pickle::read(&stream, limits)?;
     sklearn::compile(&graph, top, limits)

@@ -63,13 +63,14 @@ impl DesiredModel {
 fn refusal(format: &str, spec: Option<&ModelSpec>) -> Option<String> {
     let Some(spec) = spec else {
         return Some(
-            "`spec.predictor` has no model block that is understood: expected `model` or `sklearn`"
+            "`spec.predictor` has no model block that is understood: expected `model`, `sklearn` or `xgboost`"
                 .into(),
         );
     };
     if format.is_empty() {
         return Some(
-            "`spec.predictor.model.modelFormat.name` is missing: expected `sklearn`".into(),
+            "`spec.predictor.model.modelFormat.name` is missing: expected `sklearn` or `xgboost`"
+                .into(),
         );
     }
     // KServe's InferenceService has both forms and refuses their mixture
@@ -170,7 +171,7 @@ mod tests {
             refused(
                 "",
                 None,
-                "`spec.predictor` has no model block that is understood: expected `model` or `sklearn`",
+                "`spec.predictor` has no model block that is understood: expected `model`, `sklearn` or `xgboost`",
             ),
         );
         check(
@@ -178,7 +179,7 @@ mod tests {
             refused(
                 "",
                 Some("gs://b/x"),
-                "`spec.predictor.model.modelFormat.name` is missing: expected `sklearn`",
+                "`spec.predictor.model.modelFormat.name` is missing: expected `sklearn` or `xgboost`",
             ),
         );
         check(

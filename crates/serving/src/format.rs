@@ -10,11 +10,13 @@ use thiserror::Error;
 pub enum Format {
     /// `sklearn`: a joblib or pickle file.
     Sklearn,
+    /// `xgboost`: a file of `Booster.save_model`, whatever its ending.
+    Xgboost,
 }
 
 /// A format that cannot be served.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("model format `{0}` is not supported: expected `sklearn`")]
+#[error("model format `{0}` is not supported: expected `sklearn` or `xgboost`")]
 pub struct UnsupportedFormat(pub String);
 
 /// Why no file of a folder is the model.
@@ -40,6 +42,7 @@ impl FromStr for Format {
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         match name {
             "sklearn" => Ok(Self::Sklearn),
+            "xgboost" => Ok(Self::Xgboost),
             other => Err(UnsupportedFormat(other.to_owned())),
         }
     }
@@ -49,6 +52,7 @@ impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Sklearn => "sklearn",
+            Self::Xgboost => "xgboost",
         })
     }
 }
@@ -59,6 +63,7 @@ impl Format {
     pub fn extensions(self) -> &'static [&'static str] {
         match self {
             Self::Sklearn => &[".joblib", ".pkl", ".pickle"],
+            Self::Xgboost => &[".bst", ".json", ".ubj"],
         }
     }
 
@@ -163,9 +168,11 @@ mod tests {
     #[test]
     fn unknown_formats_name_the_known_ones() {
         assert_eq!(
-            "xgboost".parse::<Format>().unwrap_err().to_string(),
-            "model format `xgboost` is not supported: expected `sklearn`"
+            "tensorflow".parse::<Format>().unwrap_err().to_string(),
+            "model format `tensorflow` is not supported: expected `sklearn` or `xgboost`"
         );
-        assert_eq!("sklearn".parse::<Format>().unwrap().to_string(), "sklearn");
+        for name in ["sklearn", "xgboost"] {
+            assert_eq!(name.parse::<Format>().unwrap().to_string(), name);
+        }
     }
 }

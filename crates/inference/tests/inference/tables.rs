@@ -1,7 +1,8 @@
-//! Models of named columns with text, and of texts; `examples/models/train.py` makes them.
+//! Models of named columns with text, and of texts; `examples/models/train.py` makes them. A booster of XGBoost 2.1.
 
 use crate::requests::post;
 use inference::{Model, Options};
+use std::sync::Arc;
 
 #[test]
 fn columns_of_text_are_found_by_name() {
@@ -45,4 +46,40 @@ fn texts_are_rows() {
     );
     let body = inference::example_input(&model);
     assert_eq!(ask(&body).0, 200, "{body}");
+}
+
+#[test]
+fn boosters_of_xgboost_answer_as_in_python() {
+    let file = include_bytes!("../models/booster.ubj");
+    // The name says one format and the content is another, as KServe's server allows.
+    let model = Arc::new(Model::load("booster", "model.bst", file, &Options::default()).unwrap());
+    let ask = |instances: &str| {
+        let body = format!("{{\"instances\":{instances}}}");
+        post(&model, "/v1/models/booster:predict", &body)
+    };
+    let first = "[0.19654859602451324,0.6076110005378723,0.19584043323993683]";
+    let second = "[0.20445562899112701,0.5905718803405762,0.20497247576713562]";
+    let answered = ask("[[0.5,-1.0,0.25,2.0],[-0.5,1.0,0.0,null]]");
+    assert_eq!(
+        answered,
+        (200, format!("{{\"predictions\":[{first},{second}]}}"))
+    );
+    // Columns left out at the end are missing.
+    assert_eq!(
+        ask("[[0.5,-1.0,0.25]]"),
+        (200, format!("{{\"predictions\":[{first}]}}"))
+    );
+    let (status, text) = ask("[[1,2,3,4,5]]");
+    assert_eq!(status, 400);
+    assert!(
+        text.contains("X has 5 features, but Booster is expecting 4"),
+        "{text}"
+    );
+    assert_eq!(ask("[[1,2,3,1e39]]").0, 400);
+    let body = inference::example_input(&model);
+    assert_eq!(
+        post(&model, "/v1/models/booster:predict", &body).0,
+        200,
+        "{body}"
+    );
 }

@@ -1,5 +1,6 @@
 //! Compiled estimators. Everything was validated when they were made, so that predicting cannot fail.
 
+mod boosted;
 mod distance;
 mod dot;
 mod histogram;
@@ -7,6 +8,7 @@ mod linear;
 mod svc;
 mod trees;
 
+pub(crate) use boosted::{BoostedTrees, Fork, Question};
 pub(crate) use distance::Metric;
 pub(crate) use dot::Rounding;
 pub(crate) use histogram::{Categories, HistogramNode, HistogramTree, Test};

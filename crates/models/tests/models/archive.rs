@@ -7,6 +7,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// A model file, what scikit-learn was asked with it, and what it answered.
+#[derive(Clone)]
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) version: String,
@@ -15,6 +16,7 @@ pub(crate) struct Case {
     pub(crate) asked: Vec<(Given, Vec<(String, Answer)>)>,
 }
 
+#[derive(Clone)]
 pub(crate) enum Given {
     Matrix(Matrix),
     Table(Table),
@@ -29,7 +31,7 @@ impl Given {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Answer {
     Numbers(Vec<f64>, Vec<usize>, Precision),
     Labels(Vec<Value>, String),
@@ -85,14 +87,24 @@ struct Labels {
 
 /// The cases of every version, in the order of the files.
 pub(crate) fn cases() -> Vec<Case> {
-    let mut paths: Vec<PathBuf> =
-        std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus"))
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| path.extension().is_some_and(|ending| ending == "xz"))
-            .collect();
+    let mut paths = paths("tests/corpus");
     paths.sort_by_key(|path| numbers(path));
     paths.iter().flat_map(|path| read(path)).collect()
+}
+
+/// The cases of every version of the gradient boosting libraries; a version is `xgboost-2.1.4`.
+pub(crate) fn boosted() -> Vec<Case> {
+    let mut paths = paths("tests/boosted");
+    paths.sort();
+    paths.iter().flat_map(|path| read(path)).collect()
+}
+
+fn paths(folder: &str) -> Vec<PathBuf> {
+    std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "xz"))
+        .collect()
 }
 
 fn numbers(path: &Path) -> Vec<u32> {

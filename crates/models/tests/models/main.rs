@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod archive;
 #[cfg(test)]
+mod boosted;
+#[cfg(test)]
 mod corpus;
 #[cfg(test)]
 mod golden;

@@ -41,17 +41,17 @@ fn bound(case: &Case, precision: Precision) -> f64 {
 
 /// How far the answers for a case are from scikit-learn's, in units in the last place.
 #[derive(Default, Clone, Copy)]
-struct Distance {
-    double: f64,
-    single: f64,
+pub(crate) struct Distance {
+    pub(crate) double: f64,
+    pub(crate) single: f64,
 }
 
 /// What a difference is measured by, and the most that it may be.
 #[derive(Clone, Copy)]
-struct Scale {
-    largest: f64,
-    double: f64,
-    single: f64,
+pub(crate) struct Scale {
+    pub(crate) largest: f64,
+    pub(crate) double: f64,
+    pub(crate) single: f64,
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn the_corpus_is_answered_as_by_scikit_learn() {
         failures.join("\n")
     );
     assert!(cases.len() >= 400, "only {} models", cases.len());
-    document(&table, &versions, cases.len());
+    document("measured", "estimator", &table, &versions, cases.len());
 }
 
 fn replay(case: &Case) -> Result<Distance, String> {
@@ -120,7 +120,7 @@ fn replay(case: &Case) -> Result<Distance, String> {
 }
 
 /// The largest finite number that scikit-learn answered by that method.
-fn largest(case: &Case, method: &str) -> f64 {
+pub(crate) fn largest(case: &Case, method: &str) -> f64 {
     let answers = case.asked.iter().flat_map(|(_, answers)| answers);
     let numbers = answers.filter_map(|(name, answer)| match answer {
         Answer::Numbers(values, ..) if name == method => Some(values),
@@ -130,7 +130,7 @@ fn largest(case: &Case, method: &str) -> f64 {
     finite.fold(0.0, |largest, value| largest.max(value.abs()))
 }
 
-fn ask(model: &Predictor, method: &str, input: Input<'_>) -> Result<Output, String> {
+pub(crate) fn ask(model: &Predictor, method: &str, input: Input<'_>) -> Result<Output, String> {
     let found = match method {
         "predict" => model.predict(input),
         "predict_proba" => model.predict_proba(input),
@@ -148,7 +148,7 @@ fn ask(model: &Predictor, method: &str, input: Input<'_>) -> Result<Output, Stri
     found.map_err(|error| error.to_string())
 }
 
-fn compare(
+pub(crate) fn compare(
     model: &Predictor,
     expected: &Answer,
     found: &Output,
@@ -248,18 +248,20 @@ fn labels(
 }
 
 /// Compares the table in docs/models.md with what was measured, or writes it where `UPDATE_MODELS_TABLE` is set.
-fn document(
+pub(crate) fn document(
+    mark: &str,
+    what: &str,
     table: &BTreeMap<String, BTreeMap<String, (usize, Distance)>>,
     versions: &[String],
     models: usize,
 ) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/models.md");
     let text = std::fs::read_to_string(&path).unwrap();
-    let (begin, end) = ("<!-- measured -->\n", "<!-- end -->");
-    let (head, rest) = text.split_once(begin).unwrap();
+    let (begin, end) = (format!("<!-- {mark} -->\n"), "<!-- end -->");
+    let (head, rest) = text.split_once(&begin).unwrap();
     let (old, tail) = rest.split_once(end).unwrap();
     let mut new = format!(
-        "\n{models} models.\n\n| estimator | {} |\n|---|",
+        "\n{models} models.\n\n| {what} | {} |\n|---|",
         versions.join(" | ")
     );
     new.push_str(&"---|".repeat(versions.len()));

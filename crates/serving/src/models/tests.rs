@@ -155,8 +155,8 @@ async fn a_failed_change_keeps_the_version_that_answers() {
 #[tokio::test]
 async fn a_model_that_cannot_be_served_says_why() {
     let shop = Shop::new();
-    let mut xgboost = shop.model("xgboost", "a", "x");
-    xgboost.format = "xgboost".into();
+    let mut tensorflow = shop.model("tensorflow", "a", "x");
+    tensorflow.format = "tensorflow".into();
     let mut refused = shop.model("refused", "a", "x");
     refused.refused = Some("`storageUri` is missing".into());
     let mut nowhere = desired("nowhere", Path::new("/"));
@@ -167,7 +167,7 @@ async fn a_model_that_cannot_be_served_says_why() {
         desired("missing", &shop.folder.path().join("none")),
         nowhere,
         refused,
-        xgboost,
+        tensorflow,
     ]);
     shop.check(&[
         ("bad", "failed: `sklearn.Unknown` is not supported"),
@@ -180,8 +180,8 @@ async fn a_model_that_cannot_be_served_says_why() {
         ),
         ("refused", "failed: `storageUri` is missing"),
         (
-            "xgboost",
-            "failed: model format `xgboost` is not supported: expected `sklearn`",
+            "tensorflow",
+            "failed: model format `tensorflow` is not supported: expected `sklearn` or `xgboost`",
         ),
     ])
     .await;

@@ -1,0 +1,100 @@
+//! Models of gradient boosting libraries in their own formats, told apart by content.
+//!
+//! KServe's servers do not look at the ending of the name either: a `.bst` may hold any of them.
+
+mod binary;
+mod document;
+mod json;
+mod objective;
+mod ubj;
+mod xgboost;
+
+use crate::flow::{Fitted, Flow};
+use crate::predictor::{About, Predictor};
+use crate::{Limits, LoadError};
+use document::Source;
+
+/// A model of one of the formats; `None` if the bytes are of none.
+pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Option<Result<Predictor, LoadError>> {
+    let format = Format::of(bytes)?;
+    if bytes.len() > limits.file_bytes {
+        return Some(Err(LoadError::Limit {
+            what: "bytes of file",
+            limit: limits.file_bytes,
+        }));
+    }
+    let read = match format {
+        Format::Json | Format::Ubj | Format::Binary => xgboost(format, bytes, limits),
+    };
+    Some(read.map_err(|what| LoadError::Boosted {
+        format: format.name(),
+        what,
+    }))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    /// XGBoost's JSON.
+    Json,
+    /// XGBoost's binary JSON.
+    Ubj,
+    /// XGBoost's old binary format.
+    Binary,
+}
+
+impl Format {
+    fn of(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            // The first name's length is a byte, or a word whose type comes first.
+            [b'{', b'L' | b'l' | b'I' | b'i' | b'U', ..] => Some(Self::Ubj),
+            [b'{', ..] => Some(Self::Json),
+            [b'b', b'i', b'n', b'f', ..] => Some(Self::Binary),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Json => "XGBoost model in JSON",
+            Self::Ubj => "XGBoost model in UBJSON",
+            Self::Binary => "XGBoost model in the old binary format",
+        }
+    }
+}
+
+fn xgboost(format: Format, bytes: &[u8], limits: &Limits) -> Result<Predictor, String> {
+    let mut source = Source::new(bytes, limits.objects);
+    let document = match format {
+        Format::Json => json::read(&mut source),
+        Format::Ubj => ubj::read(&mut source),
+        Format::Binary => binary::read(&mut source),
+    };
+    let document = document.map_err(|what| format!("{what} at byte {}", source.offset()))?;
+    let model = xgboost::read(&document, limits)?;
+    Ok(predictor(
+        "xgboost.core.Booster",
+        model.features,
+        model.feature_names.clone(),
+        model,
+    ))
+}
+
+fn predictor(
+    class: &str,
+    features: usize,
+    feature_names: Option<Vec<String>>,
+    model: impl crate::flow::Predict + 'static,
+) -> Predictor {
+    let about = About {
+        class: class.to_owned(),
+        estimator: "Booster".to_owned(),
+        sklearn_version: None,
+        features,
+        feature_names,
+    };
+    let flow = Flow {
+        steps: Vec::new(),
+        last: Some(Fitted::new(model, Some(features), None)),
+    };
+    Predictor::new(about, flow)
+}

@@ -1,0 +1,221 @@
+//! Models of gradient boosting libraries: the same answers as theirs, and files that are damaged.
+
+use crate::archive::{Case, boosted};
+use crate::replay::{Distance, Scale, ask, compare, document, largest};
+use models::{Limits, Matrix, Precision, load};
+use std::collections::BTreeMap;
+
+/// Units in the last place of the largest number of a case. Sums are exact; the exponential and logarithm of single
+/// precision are the system's.
+const SINGLE: f64 = 2.0;
+const DOUBLE: f64 = 4.0;
+
+/// By objective, then by version: the number of models and the largest distance.
+type Table = BTreeMap<String, BTreeMap<String, (usize, Distance)>>;
+
+fn replay(case: &Case) -> Result<Distance, String> {
+    let model = load(&case.bytes, &Limits::default()).map_err(|error| error.to_string())?;
+    let mut worst = Distance::default();
+    for (number, (given, answers)) in case.asked.iter().enumerate() {
+        for (method, expected) in answers {
+            let place = format!("{method} of input {number}");
+            let found =
+                ask(&model, method, given.input()).map_err(|error| format!("{place}: {error}"))?;
+            let scale = Scale {
+                largest: largest(case, method),
+                double: DOUBLE,
+                single: SINGLE,
+            };
+            compare(&model, expected, &found, scale, &mut worst)
+                .map_err(|error| format!("{place}: {error}"))?;
+        }
+    }
+    Ok(worst)
+}
+
+#[test]
+fn boosted_models_are_answered_as_by_their_libraries() {
+    let mut failures = Vec::new();
+    let cases = boosted();
+    let mut tables: BTreeMap<&str, Table> = BTreeMap::new();
+    for case in &cases {
+        let (library, version) = case.version.split_once('-').unwrap();
+        match replay(case) {
+            Ok(distance) => {
+                let row = case.name.split(' ').next().unwrap().to_owned();
+                let table = tables.entry(library).or_default();
+                let entry = table.entry(row).or_default();
+                let (count, worst) = entry.entry(version.to_owned()).or_default();
+                *count += 1;
+                worst.double = worst.double.max(distance.double);
+                worst.single = worst.single.max(distance.single);
+            }
+            Err(error) => failures.push(format!(
+                "{} {} ({}): {error}",
+                case.version, case.name, case.writing
+            )),
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{} of {} models failed:\n{}",
+        failures.len(),
+        cases.len(),
+        failures.join("\n")
+    );
+    for (library, table) in &tables {
+        let of = |case: &&Case| case.version.starts_with(library);
+        let count = cases.iter().filter(of).count();
+        assert!(count >= 50, "only {count} models of {library}");
+        let mut versions: Vec<String> = table.values().flat_map(BTreeMap::keys).cloned().collect();
+        versions.sort();
+        versions.dedup();
+        document(
+            &format!("measured {library}"),
+            "objective",
+            table,
+            &versions,
+            count,
+        );
+    }
+}
+
+fn limits() -> Limits {
+    Limits {
+        file_bytes: 1 << 20,
+        decompressed_bytes: 1 << 20,
+        objects: 20_000,
+        depth: 8,
+        compiled_bytes: 4 << 20,
+    }
+}
+
+fn survive(bytes: &[u8]) {
+    let Ok(model) = load(bytes, &limits()) else {
+        return;
+    };
+    for value in [0.0, 1e30, -3.5, f64::NAN, f64::INFINITY] {
+        let rows = Matrix::new(vec![value; 4], 2, 2, Precision::Double).unwrap();
+        let _ = (model.predict(&rows), model.predict_proba(&rows));
+    }
+}
+
+/// Every seventh model is enough for a test that anyone runs.
+fn some() -> impl Iterator<Item = Case> {
+    boosted().into_iter().step_by(7)
+}
+
+#[test]
+fn a_truncated_boosted_model_is_an_error_or_the_same() {
+    for case in some() {
+        // Behind the model the old binary format has attributes that change nothing.
+        let tail = case.writing == "deprecated";
+        for length in (0..case.bytes.len()).step_by(1 + case.bytes.len() / 200) {
+            let truncated = Case {
+                bytes: case.bytes[..length].to_vec(),
+                ..case.clone()
+            };
+            let same = load(&truncated.bytes, &limits()).is_ok() && replay(&truncated).is_ok();
+            let refused = load(&truncated.bytes, &limits()).is_err();
+            assert!(refused || (tail && same), "{} at {length}", case.name);
+        }
+    }
+}
+
+#[test]
+fn flipped_bits_of_a_boosted_model_do_no_harm() {
+    for (number, case) in some().enumerate() {
+        let mut bytes = case.bytes;
+        let step = 1 + bytes.len() / 400;
+        for at in (number % step..bytes.len()).step_by(step) {
+            let bit = 1 << ((at / step + number) % 8);
+            bytes[at] ^= bit;
+            survive(&bytes);
+            bytes[at] ^= bit;
+        }
+    }
+}
+
+fn refusal(bytes: &[u8]) -> String {
+    load(bytes, &limits()).unwrap_err().to_string()
+}
+
+/// A model of one tree in JSON, with these children and columns of three nodes.
+fn stump(left: &str, right: &str, column: &str) -> String {
+    format!(
+        r#"{{"learner":{{"gradient_booster":{{"model":{{"tree_info":[0],"trees":[{{"default_left":[0,0,0],"left_children":{left},
+        "right_children":{right},"split_conditions":[1,2,3],"split_indices":{column},"tree_param":{{"size_leaf_vector":"1"}}}}]}},
+        "name":"gbtree"}},"learner_model_param":{{"base_score":"5E-1","num_class":"0","num_feature":"2"}},
+        "objective":{{"name":"reg:squarederror"}}}},"version":[2,1,4]}}"#
+    )
+}
+
+#[test]
+fn trees_are_validated() {
+    assert!(
+        load(
+            stump("[1,-1,-1]", "[2,-1,-1]", "[1,0,0]").as_bytes(),
+            &limits()
+        )
+        .is_ok()
+    );
+    let check = |left: &str, right: &str, column: &str, what: &str| {
+        let found = refusal(stump(left, right, column).as_bytes());
+        assert_eq!(
+            found,
+            format!("not a readable XGBoost model in JSON: tree 0: {what}")
+        );
+    };
+    let cycle = "node 0 is in a cycle or has no children";
+    check("[1,-1,-1]", "[3,-1,-1]", "[0,0,0]", cycle);
+    check(
+        "[0,-1,-1]",
+        "[0,-1,-1]",
+        "[0,0,0]",
+        "node 0 is in a cycle or has no children",
+    );
+    check(
+        "[1,0,-1]",
+        "[2,0,-1]",
+        "[0,0,0]",
+        "node 1 is in a cycle or has no children",
+    );
+    check(
+        "[1,-1,-1]",
+        "[2,-1,-1]",
+        "[2,0,0]",
+        "node 0 looks at a feature that does not exist",
+    );
+    check("[1,-1,-1]", "[]", "[0,0,0]", "node 0 does not exist");
+    check("[]", "[2,-1,-1]", "[0,0,0]", "node 0 does not exist");
+}
+
+#[test]
+fn formats_are_bounded() {
+    let check = |bytes: &[u8], what: &str| {
+        let found = refusal(bytes);
+        assert!(found.contains(what), "{found}");
+    };
+    check(
+        &[b"{\"a\":".as_slice(), &b"[".repeat(5000)].concat(),
+        "too deeply nested",
+    );
+    let many = format!("{{\"a\":[{}\"\"]}}", "\"\",".repeat(30_000));
+    check(many.as_bytes(), "more values than the limit of objects");
+    check(
+        b"{L\0\0\0\0\0\0\0\x01a[$d#L\x7f\0\0\0\0\0\0\0",
+        "expected a length",
+    );
+    check(
+        b"{L\0\0\0\0\0\0\0\x01a[$Z#L\0\0\0\x7f\0\0\0\0",
+        "longer than the file",
+    );
+    check(
+        b"{L\0\0\0\0\0\0\0\x01a[#L\0\0\0\x7f\0\0\0\0",
+        "the file ends early",
+    );
+    check(
+        b"{\"learner\":1}",
+        "expected a member `learner_model_param`",
+    );
+}
