@@ -7,6 +7,9 @@ use crate::matrix::round;
 use crate::pickle::Node;
 use crate::{InputError, LoadError};
 
+/// Words of memory for one product: both lists that it is in, and what they hold in reserve.
+const PRODUCT_WORDS: usize = 16;
+
 #[derive(Debug)]
 struct Polynomial {
     intake: Intake,
@@ -46,22 +49,25 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Step, LoadError> {
     let mut firsts: Vec<(usize, usize)> = Vec::new();
     let mut from = 0;
     for degree in 1..=high {
-        let start = products.len();
         let mut next = Vec::new();
         for column in 0..features {
             if degree == 1 {
+                part.pay(PRODUCT_WORDS)?;
                 products.push((column, None));
                 next.push((column, products.len() - 1));
                 continue;
             }
             for (first, product) in &firsts {
                 if *first > column || (!alone && *first == column) {
+                    part.pay(PRODUCT_WORDS)?;
                     products.push((column, Some(*product)));
                     next.push((column, products.len() - 1));
                 }
             }
         }
-        part.pay(3 * (products.len() - start))?;
+        if next.is_empty() {
+            break;
+        }
         if degree < low {
             from = products.len();
         }

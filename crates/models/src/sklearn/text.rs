@@ -243,7 +243,7 @@ pub(super) fn read_hasher(part: &Part<'_, '_>) -> Result<Step, LoadError> {
     let columns = part
         .count("n_features")
         .and_then(|count| u32::try_from(count).ok())
-        .filter(|count| *count > 0 && *count < 1 << 31)
+        .filter(|count| *count > 0 && *count <= 1 << 26)
         .ok_or_else(|| part.unknown("n_features"))?;
     let hasher = Hasher {
         analyzer: Analyzer::read(part)?,
