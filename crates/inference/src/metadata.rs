@@ -14,7 +14,8 @@ pub(crate) const EXTENSIONS: [&str; 1] = ["model_repository_extension"];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Metadata {
     pub(crate) name: String,
-    pub(crate) platform: &'static str,
+    /// The library that wrote the model.
+    pub(crate) platform: String,
     pub(crate) inputs: Vec<Tensor>,
     pub(crate) outputs: Vec<Tensor>,
     columns: Option<Vec<String>>,
@@ -55,7 +56,11 @@ impl Model {
         });
         Metadata {
             name: self.name().to_owned(),
-            platform: "sklearn",
+            platform: description
+                .class
+                .split_once('.')
+                .map_or("", |(package, _)| package)
+                .to_owned(),
             inputs: output.iter().map(|_| input.clone()).collect(),
             outputs: output.into_iter().collect(),
             columns: description.feature_names,
@@ -70,7 +75,7 @@ impl Metadata {
         let style = Style::Compact;
         style.text(&self.name, &mut out);
         out.extend_from_slice(b",\"versions\":null,\"platform\":");
-        style.text(self.platform, &mut out);
+        style.text(&self.platform, &mut out);
         for (key, tensors, parameter, texts) in [
             ("inputs", &self.inputs, "columns", &self.columns),
             ("outputs", &self.outputs, "classes", &self.classes),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{ArgAction, Args, CommandFactory, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory};
 use runtime::{Folder, FolderSettings, Limits, Server};
 use serving::Format;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,6 +20,7 @@ pub(crate) const EXAMPLES: &str = "\
 Examples:
   sidegate runtime --model_dir=/mnt/models --model_name=iris
   sidegate runtime --model_dir=./models --http_port=8080 --grpc_port=8081
+  sidegate runtime --model_dir=./boosters --framework=xgboost
   curl localhost:8080/v1/models/iris:predict -d '{\"instances\": [[6.8, 2.8, 4.8, 1.4]]}'
 
 Flags are those of KServe's sklearnserver, xgbserver, lgbserver and predictiveserver; others are
@@ -94,9 +95,9 @@ pub(crate) struct RuntimeArgs {
         value_name = "SECONDS"
     )]
     pub(crate) keep_alive: u64,
-    /// Kind of model files
-    #[arg(long, value_enum, default_value_t, value_name = "NAME")]
-    pub(crate) framework: Framework,
+    /// Kind of model files: sklearn or xgboost
+    #[arg(long, default_value_t = Format::Sklearn, value_name = "NAME")]
+    pub(crate) framework: Format,
     /// Answer with probabilities where models have them
     #[arg(long = "predict_proba", env = "PREDICT_PROBA", default_value = "false", value_name = "BOOL", value_parser = truth, action = ArgAction::Set)]
     pub(crate) predict_proba: bool,
@@ -117,13 +118,6 @@ pub(crate) struct RuntimeArgs {
     pub(crate) termination_log: PathBuf,
     #[command(flatten)]
     pub(crate) unused: Unused,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum, PartialEq, Eq, Default)]
-pub(crate) enum Framework {
-    /// scikit-learn: .joblib, .pkl, .pickle
-    #[default]
-    Sklearn,
 }
 
 /// Flags of KServe's servers that are accepted and change nothing: one process uses all cores, and a predictor asks no
@@ -263,9 +257,7 @@ fn serve(args: &RuntimeArgs) -> anyhow::Result<ExitCode> {
     let folder = Folder::open(FolderSettings {
         path: args.model_dir.clone(),
         name: args.model_name.clone(),
-        format: match args.framework {
-            Framework::Sklearn => Format::Sklearn,
-        },
+        format: args.framework,
         options: inference::Options {
             predict_proba: args.predict_proba,
             ..inference::Options::default()

@@ -1,7 +1,7 @@
 //! Models of gradient boosting libraries: the same answers as theirs, and files that are damaged.
 
 use crate::archive::{Case, boosted};
-use crate::replay::{Distance, Scale, ask, compare, document, largest};
+use crate::replay::{Distance, Scale, Table, ask, compare, document, enter, largest};
 use models::{Limits, Matrix, Precision, load};
 use std::collections::BTreeMap;
 
@@ -9,9 +9,6 @@ use std::collections::BTreeMap;
 /// precision are the system's.
 const SINGLE: f64 = 2.0;
 const DOUBLE: f64 = 4.0;
-
-/// By objective, then by version: the number of models and the largest distance.
-type Table = BTreeMap<String, BTreeMap<String, (usize, Distance)>>;
 
 fn replay(case: &Case) -> Result<Distance, String> {
     let model = load(&case.bytes, &Limits::default()).map_err(|error| error.to_string())?;
@@ -41,15 +38,7 @@ fn boosted_models_are_answered_as_by_their_libraries() {
     for case in &cases {
         let (library, version) = case.version.split_once('-').unwrap();
         match replay(case) {
-            Ok(distance) => {
-                let row = case.name.split(' ').next().unwrap().to_owned();
-                let table = tables.entry(library).or_default();
-                let entry = table.entry(row).or_default();
-                let (count, worst) = entry.entry(version.to_owned()).or_default();
-                *count += 1;
-                worst.double = worst.double.max(distance.double);
-                worst.single = worst.single.max(distance.single);
-            }
+            Ok(distance) => enter(tables.entry(library).or_default(), case, version, distance),
             Err(error) => failures.push(format!(
                 "{} {} ({}): {error}",
                 case.version, case.name, case.writing

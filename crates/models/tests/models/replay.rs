@@ -46,6 +46,19 @@ pub(crate) struct Distance {
     pub(crate) single: f64,
 }
 
+/// By the name of a case without its variant, then by version: the number of models and the largest distance.
+pub(crate) type Table = BTreeMap<String, BTreeMap<String, (usize, Distance)>>;
+
+/// Adds a case that was replayed.
+pub(crate) fn enter(table: &mut Table, case: &Case, version: &str, distance: Distance) {
+    let row = case.name.split(' ').next().unwrap().to_owned();
+    let entry = table.entry(row).or_default();
+    let (count, worst) = entry.entry(version.to_owned()).or_default();
+    *count += 1;
+    worst.double = worst.double.max(distance.double);
+    worst.single = worst.single.max(distance.single);
+}
+
 /// What a difference is measured by, and the most that it may be.
 #[derive(Clone, Copy)]
 pub(crate) struct Scale {
@@ -57,8 +70,7 @@ pub(crate) struct Scale {
 #[test]
 fn the_corpus_is_answered_as_by_scikit_learn() {
     let mut failures = Vec::new();
-    // By the name of the case without its variant, then by version.
-    let mut table: BTreeMap<String, BTreeMap<String, (usize, Distance)>> = BTreeMap::new();
+    let mut table = Table::new();
     let mut versions: Vec<String> = Vec::new();
     let cases = cases();
     for case in &cases {
@@ -66,14 +78,7 @@ fn the_corpus_is_answered_as_by_scikit_learn() {
             versions.push(case.version.clone());
         }
         match replay(case) {
-            Ok(distance) => {
-                let estimator = case.name.split(' ').next().unwrap().to_owned();
-                let entry = table.entry(estimator).or_default();
-                let (count, worst) = entry.entry(case.version.clone()).or_default();
-                *count += 1;
-                worst.double = worst.double.max(distance.double);
-                worst.single = worst.single.max(distance.single);
-            }
+            Ok(distance) => enter(&mut table, case, &case.version, distance),
             Err(error) => failures.push(format!(
                 "{} {} ({}): {error}",
                 case.version, case.name, case.writing
@@ -248,13 +253,7 @@ fn labels(
 }
 
 /// Compares the table in docs/models.md with what was measured, or writes it where `UPDATE_MODELS_TABLE` is set.
-pub(crate) fn document(
-    mark: &str,
-    what: &str,
-    table: &BTreeMap<String, BTreeMap<String, (usize, Distance)>>,
-    versions: &[String],
-    models: usize,
-) {
+pub(crate) fn document(mark: &str, what: &str, table: &Table, versions: &[String], models: usize) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/models.md");
     let text = std::fs::read_to_string(&path).unwrap();
     let (begin, end) = (format!("<!-- {mark} -->\n"), "<!-- end -->");
