@@ -57,7 +57,7 @@ const KNOWN: [Row; 7] = [
 
 pub(crate) fn run() -> Result<()> {
     let seed = shell::root().join("examples/seed");
-    let published = layers(&[seed.join("cluster.yaml"), seed.join("blog-fix")])?;
+    let published = layers(&[seed.join("blog-fix")])?;
     let snapshot = compile(&published)?;
     let holes = verify::verify(&snapshot).findings;
     if holes.is_empty() {

@@ -181,7 +181,7 @@ fn boosters_are_served_when_the_framework_says_so() {
     let told = server.get("/v2/models/iris").body;
     assert!(told.contains(r#""platform":"xgboost""#), "{told}");
     let output = sidegate(&["runtime", "--model_dir=.", "--framework=lightgbm"]);
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.status.code(), Some(3));
     assert!(stderr(&output).contains("expected `sklearn` or `xgboost`"));
 }
 
