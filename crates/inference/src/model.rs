@@ -19,7 +19,7 @@ pub struct Options {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// A name whose ending says that it is no model of scikit-learn or XGBoost.
+    /// A name whose ending says that it is no model file.
     #[error(
         "`{file_name}` is not a model that is supported: expected a name ending in .joblib, .pkl, .pickle, .bst, .json or .ubj"
     )]

@@ -1,5 +1,6 @@
 //! What should be served, read out of the cluster's InferenceServices.
 
+use crate::Format;
 use resources::kserve::{InferenceService, ModelSpec};
 use resources::{Cluster, Object};
 
@@ -62,16 +63,16 @@ impl DesiredModel {
 
 fn refusal(format: &str, spec: Option<&ModelSpec>) -> Option<String> {
     let Some(spec) = spec else {
-        return Some(
-            "`spec.predictor` has no model block that is understood: expected `model`, `sklearn` or `xgboost`"
-                .into(),
-        );
+        return Some(format!(
+            "`spec.predictor` has no model block that is understood: expected `model`, {}",
+            Format::names()
+        ));
     };
     if format.is_empty() {
-        return Some(
-            "`spec.predictor.model.modelFormat.name` is missing: expected `sklearn` or `xgboost`"
-                .into(),
-        );
+        return Some(format!(
+            "`spec.predictor.model.modelFormat.name` is missing: expected {}",
+            Format::names()
+        ));
     }
     // KServe's InferenceService has both forms and refuses their mixture
     // (`pkg/credentials/service_account_credentials.go`).
@@ -171,7 +172,7 @@ mod tests {
             refused(
                 "",
                 None,
-                "`spec.predictor` has no model block that is understood: expected `model`, `sklearn` or `xgboost`",
+                "`spec.predictor` has no model block that is understood: expected `model`, `sklearn`, `xgboost` or `lightgbm`",
             ),
         );
         check(
@@ -179,7 +180,7 @@ mod tests {
             refused(
                 "",
                 Some("gs://b/x"),
-                "`spec.predictor.model.modelFormat.name` is missing: expected `sklearn` or `xgboost`",
+                "`spec.predictor.model.modelFormat.name` is missing: expected `sklearn`, `xgboost` or `lightgbm`",
             ),
         );
         check(

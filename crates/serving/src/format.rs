@@ -12,11 +12,13 @@ pub enum Format {
     Sklearn,
     /// `xgboost`: a file of `Booster.save_model`, whatever its ending.
     Xgboost,
+    /// `lightgbm`: a text file of `Booster.save_model`.
+    Lightgbm,
 }
 
 /// A format that cannot be served.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("model format `{0}` is not supported: expected `sklearn` or `xgboost`")]
+#[error("model format `{}` is not supported: expected {}", .0, Format::names())]
 pub struct UnsupportedFormat(pub String);
 
 /// Why no file of a folder is the model.
@@ -40,30 +42,41 @@ impl FromStr for Format {
     type Err = UnsupportedFormat;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        match name {
-            "sklearn" => Ok(Self::Sklearn),
-            "xgboost" => Ok(Self::Xgboost),
-            other => Err(UnsupportedFormat(other.to_owned())),
-        }
+        let known = Self::ALL.into_iter().find(|format| format.name() == name);
+        known.ok_or_else(|| UnsupportedFormat(name.to_owned()))
     }
 }
 
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Sklearn => "sklearn",
-            Self::Xgboost => "xgboost",
-        })
+        f.write_str(self.name())
     }
 }
 
 impl Format {
+    /// All formats.
+    const ALL: [Self; 3] = [Self::Sklearn, Self::Xgboost, Self::Lightgbm];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sklearn => "sklearn",
+            Self::Xgboost => "xgboost",
+            Self::Lightgbm => "lightgbm",
+        }
+    }
+
+    /// The names of all formats, for messages: `` `a`, `b` or `c` ``.
+    pub fn names() -> String {
+        any_of(&Self::ALL.map(|format| format!("`{format}`")))
+    }
+
     /// File endings that KServe's server of this format looks for
     /// (`MODEL_EXTENSIONS` in its `model.py`).
     pub fn extensions(self) -> &'static [&'static str] {
         match self {
             Self::Sklearn => &[".joblib", ".pkl", ".pickle"],
             Self::Xgboost => &[".bst", ".json", ".ubj"],
+            Self::Lightgbm => &[".bst"],
         }
     }
 
@@ -93,10 +106,6 @@ impl Format {
 
     /// What to say when these names are all there is.
     pub(crate) fn missing(self, found: &[String]) -> NoChoice {
-        let (last, rest) = match self.extensions() {
-            [rest @ .., last] => (*last, rest.join(", ")),
-            [] => ("", String::new()),
-        };
         let mut shown: Vec<_> = found
             .iter()
             .take(NAMES_SHOWN)
@@ -106,7 +115,7 @@ impl Format {
             shown.push(format!("{} more", found.len() - NAMES_SHOWN));
         }
         NoChoice::Missing {
-            expected: format!("{rest} or {last}"),
+            expected: any_of(self.extensions()),
             found: if shown.is_empty() {
                 "nothing".to_owned()
             } else {
@@ -114,6 +123,20 @@ impl Format {
             },
         }
     }
+}
+
+/// `a, b or c`.
+fn any_of<T: AsRef<str>>(names: &[T]) -> String {
+    let mut text = String::new();
+    for (index, name) in names.iter().enumerate() {
+        text.push_str(match index {
+            0 => "",
+            _ if index + 1 == names.len() => " or ",
+            _ => ", ",
+        });
+        text.push_str(name.as_ref());
+    }
+    text
 }
 
 #[cfg(test)]
@@ -169,10 +192,14 @@ mod tests {
     fn unknown_formats_name_the_known_ones() {
         assert_eq!(
             "tensorflow".parse::<Format>().unwrap_err().to_string(),
-            "model format `tensorflow` is not supported: expected `sklearn` or `xgboost`"
+            "model format `tensorflow` is not supported: expected `sklearn`, `xgboost` or `lightgbm`"
         );
-        for name in ["sklearn", "xgboost"] {
-            assert_eq!(name.parse::<Format>().unwrap().to_string(), name);
+        for format in Format::ALL {
+            assert_eq!(format.to_string().parse::<Format>().unwrap(), format);
         }
+        assert_eq!(
+            Format::Lightgbm.missing(&[]).to_string(),
+            "expected one file ending in .bst, found nothing"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Models of named columns with text, and of texts; `examples/models/train.py` makes them. A booster of XGBoost 2.1.
+//! Models of named columns with text, and of texts; `examples/models/train.py` makes them. A booster of XGBoost 2.1, and one of
+//! LightGBM 4.6 with categories of text.
 
 use crate::requests::post;
 use inference::{Model, Options};
@@ -81,5 +82,36 @@ fn boosters_of_xgboost_answer_as_in_python() {
         post(&model, "/v1/models/booster:predict", &body).0,
         200,
         "{body}"
+    );
+}
+
+#[test]
+fn categories_of_text_are_mapped_as_in_training() {
+    let file = include_bytes!("../models/colours.bst");
+    let model = Arc::new(Model::load("colours", "model.bst", file, &Options::default()).unwrap());
+    let ask = |instances: &str| {
+        let body = format!("{{\"instances\":{instances}}}");
+        post(&model, "/v1/models/colours:predict", &body)
+    };
+    let text = r#"[[{"size":0.5,"colour":"red"},{"colour":"😀","size":-1.0},{"size":null,"colour":null},{"size":0.5,"colour":"unseen"}]]"#;
+    let expected = r#"{"predictions":[0.6532545215469816,0.38799057991741975,0.38799057991741975,0.5676701409710284]}"#;
+    assert_eq!(ask(text), (200, expected.to_owned()));
+    // Numbers are the codes of the categories, as KServe's server takes them.
+    let codes = (
+        200,
+        r#"{"predictions":[0.6532545215469816,0.38799057991741975]}"#.to_owned(),
+    );
+    assert_eq!(ask("[[0.5,1.0],[-1,2]]"), codes);
+    let (status, text) = ask(r#"[[{"size":"large","colour":"red"}]]"#);
+    assert_eq!(status, 400);
+    assert!(
+        text.contains("could not convert string to float: 'large'"),
+        "{text}"
+    );
+    let (status, text) = ask("[[1,2,3]]");
+    assert_eq!(status, 400);
+    assert!(
+        text.contains("X has 3 features, but Booster is expecting 2"),
+        "{text}"
     );
 }

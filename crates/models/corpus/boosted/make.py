@@ -1,10 +1,11 @@
-"""Makes models of real XGBoost with what its boosters answer.
+"""Makes models of a real gradient boosting library with what its boosters answer.
 
     python make.py ../../tests/boosted
 
-`cargo xtask record --models` runs this once for each requirements-xgboost-VERSION.txt.
+`cargo xtask record --models` runs this once for each requirements-LIBRARY-VERSION.txt; the library is the one that is installed.
 """
 
+import importlib.util
 import os
 import sys
 import warnings
@@ -13,7 +14,6 @@ import zlib
 import numpy as np
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-import xgboosts  # noqa: E402
 from archive import Archive  # noqa: E402
 
 warnings.simplefilter("ignore")
@@ -53,18 +53,25 @@ class Problem:
         return [np.vstack([self.x[:8], new]), new.astype(np.float32), new[7:8]]
 
 
+def library():
+    """The module here that makes models of the library."""
+    installed = [name for name in ("xgboost", "lightgbm") if importlib.util.find_spec(name)]
+    return importlib.import_module(f"{installed[0]}s")
+
+
 def main(folder):
-    archive = Archive(xgboosts.VERSION)
+    made_by = library()
+    archive = Archive(made_by.VERSION)
     failed = []
-    for name, make in xgboosts.CASES:
-        seed = zlib.crc32(f"{xgboosts.VERSION} {name}".encode())
+    for name, make in made_by.CASES:
+        seed = zlib.crc32(f"{made_by.VERSION} {name}".encode())
         try:
             made = make(Problem(np.random.default_rng(seed)))
             if made is not None:
                 archive.keep(name, *made)
         except Exception as error:
             failed.append(f"{name}: {error!r}")
-    path = os.path.join(folder, f"{xgboosts.VERSION}.xz")
+    path = os.path.join(folder, f"{made_by.VERSION}.xz")
     archive.save(path)
     print(f"{archive.count} models, {os.path.getsize(path)} bytes: {path}")
     if failed:

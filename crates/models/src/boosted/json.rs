@@ -1,4 +1,4 @@
-//! JSON as XGBoost writes it: with `NaN` and `Infinity`.
+//! JSON as XGBoost and Python write it: with `NaN` and `Infinity`.
 
 use super::document::{DEPTH, Growing, Source, Value};
 
@@ -135,9 +135,22 @@ fn text(source: &mut Source<'_>) -> Result<String, String> {
 }
 
 fn unicode(source: &mut Source<'_>) -> Result<char, String> {
+    let first = code(source)?;
+    // Python writes what is beyond 16 bits as a pair.
+    let point = if (0xd800..0xdc00).contains(&first) {
+        if source.take(2)? != b"\\u" {
+            return Err("half of a character".to_owned());
+        }
+        let second = code(source)?.wrapping_sub(0xdc00);
+        0x1_0000 + ((first - 0xd800) << 10) + (second & 0x3ff)
+    } else {
+        first
+    };
+    Ok(char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER))
+}
+
+fn code(source: &mut Source<'_>) -> Result<u32, String> {
     let digits: [u8; 4] = source.array()?;
     let digits = std::str::from_utf8(&digits).map_err(|_| "an unknown escape")?;
-    let code = u32::from_str_radix(digits, 16).map_err(|_| "an unknown escape")?;
-    // Half of a pair, which stands for a character that XGBoost writes as it is.
-    Ok(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER))
+    u32::from_str_radix(digits, 16).map_err(|_| "an unknown escape".to_owned())
 }

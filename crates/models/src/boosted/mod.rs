@@ -2,11 +2,9 @@
 //!
 //! KServe's servers do not look at the ending of the name either: a `.bst` may hold any of them.
 
-mod binary;
 mod document;
 mod json;
-mod objective;
-mod ubj;
+mod lightgbm;
 mod xgboost;
 
 use crate::flow::{Fitted, Flow};
@@ -25,6 +23,7 @@ pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Option<Result<Predictor, Lo
     }
     let read = match format {
         Format::Json | Format::Ubj | Format::Binary => xgboost(format, bytes, limits),
+        Format::LightGbm => lightgbm(bytes, limits),
     };
     Some(read.map_err(|what| LoadError::Boosted {
         format: format.name(),
@@ -40,6 +39,8 @@ enum Format {
     Ubj,
     /// XGBoost's old binary format.
     Binary,
+    /// LightGBM's text.
+    LightGbm,
 }
 
 impl Format {
@@ -49,6 +50,7 @@ impl Format {
             [b'{', b'L' | b'l' | b'I' | b'i' | b'U', ..] => Some(Self::Ubj),
             [b'{', ..] => Some(Self::Json),
             [b'b', b'i', b'n', b'f', ..] => Some(Self::Binary),
+            [b't', b'r', b'e', b'e', b'\r' | b'\n', ..] => Some(Self::LightGbm),
             _ => None,
         }
     }
@@ -58,6 +60,7 @@ impl Format {
             Self::Json => "XGBoost model in JSON",
             Self::Ubj => "XGBoost model in UBJSON",
             Self::Binary => "XGBoost model in the old binary format",
+            Self::LightGbm => "LightGBM model",
         }
     }
 }
@@ -65,9 +68,9 @@ impl Format {
 fn xgboost(format: Format, bytes: &[u8], limits: &Limits) -> Result<Predictor, String> {
     let mut source = Source::new(bytes, limits.objects);
     let document = match format {
-        Format::Json => json::read(&mut source),
-        Format::Ubj => ubj::read(&mut source),
-        Format::Binary => binary::read(&mut source),
+        Format::Ubj => xgboost::ubj::read(&mut source),
+        Format::Binary => xgboost::binary::read(&mut source),
+        Format::Json | Format::LightGbm => json::read(&mut source),
     };
     let document = document.map_err(|what| format!("{what} at byte {}", source.offset()))?;
     let model = xgboost::read(&document, limits)?;
@@ -75,6 +78,16 @@ fn xgboost(format: Format, bytes: &[u8], limits: &Limits) -> Result<Predictor, S
         "xgboost.core.Booster",
         model.features,
         model.feature_names.clone(),
+        model,
+    ))
+}
+
+fn lightgbm(bytes: &[u8], limits: &Limits) -> Result<Predictor, String> {
+    let model = lightgbm::read(bytes, limits)?;
+    Ok(predictor(
+        "lightgbm.basic.Booster",
+        model.features(),
+        Some(model.feature_names().to_vec()),
         model,
     ))
 }

@@ -24,6 +24,8 @@ pub(crate) enum Fork<'q> {
         question: Question<'q>,
         /// Whether a missing value (NaN) counts as yes.
         missing_yes: bool,
+        /// Whether zero is missing too.
+        zero_is_missing: bool,
         yes: usize,
         no: usize,
     },
@@ -40,9 +42,10 @@ struct Node {
     next: u32,
 }
 
-const LEAF: u32 = 0x3fff_ffff;
+const LEAF: u32 = 0x1fff_ffff;
 const MISSING_YES: u32 = 1 << 31;
 const CATEGORICAL: u32 = 1 << 30;
+const ZERO_MISSING: u32 = 1 << 29;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct BoostedTrees {
@@ -82,6 +85,7 @@ impl BoostedTrees {
                     feature,
                     question,
                     missing_yes,
+                    zero_is_missing,
                     yes,
                     no,
                 } => {
@@ -97,9 +101,10 @@ impl BoostedTrees {
                     })?;
                     let (threshold, categorical) = self.question(question, index)?;
                     let missing_yes = if missing_yes { MISSING_YES } else { 0 };
+                    let zero_missing = if zero_is_missing { ZERO_MISSING } else { 0 };
                     Node {
                         threshold,
-                        feature: column | categorical | missing_yes,
+                        feature: column | categorical | missing_yes | zero_missing,
                         next,
                     }
                 }
@@ -133,6 +138,11 @@ impl BoostedTrees {
         nodes.saturating_add(self.words.len().saturating_mul(4))
     }
 
+    /// The number of trees.
+    pub(crate) fn count(&self) -> usize {
+        self.roots.len()
+    }
+
     /// The number of the leaf of each tree, in the order of the trees. Columns that a row has not are missing.
     pub(crate) fn leaves<'t>(&'t self, row: &'t [f64]) -> impl Iterator<Item = usize> + 't {
         self.roots.iter().map(|root| self.descend(*root, row))
@@ -156,7 +166,7 @@ impl BoostedTrees {
     }
 
     fn yes(&self, node: &Node, value: f64) -> bool {
-        if value.is_nan() {
+        if value.is_nan() || (node.feature & ZERO_MISSING != 0 && value == 0.0) {
             return node.feature & MISSING_YES != 0;
         }
         if node.feature & CATEGORICAL == 0 {

@@ -11,6 +11,8 @@ mod golden;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod lightgbm;
+#[cfg(test)]
 mod pickles;
 #[cfg(test)]
 mod replay;

@@ -61,24 +61,24 @@ pub(crate) fn enter(table: &mut Table, case: &Case, version: &str, distance: Dis
 
 /// What a difference is measured by, and the most that it may be.
 #[derive(Clone, Copy)]
-pub(crate) struct Scale {
-    pub(crate) largest: f64,
-    pub(crate) double: f64,
-    pub(crate) single: f64,
+struct Scale {
+    largest: f64,
+    double: f64,
+    single: f64,
 }
 
-#[test]
-fn the_corpus_is_answered_as_by_scikit_learn() {
-    let mut failures = Vec::new();
-    let mut table = Table::new();
-    let mut versions: Vec<String> = Vec::new();
-    let cases = cases();
-    for case in &cases {
-        if !versions.contains(&case.version) {
-            versions.push(case.version.clone());
-        }
-        match replay(case) {
-            Ok(distance) => enter(&mut table, case, &case.version, distance),
+/// How far a model may be off, in numbers of this precision.
+pub(crate) type Bound = fn(&Case, Precision) -> f64;
+
+/// The distance of each case, in their order. Fails with all cases that are not answered as expected.
+pub(crate) fn replay_all(
+    cases: &[Case],
+    check: impl Fn(&Case) -> Result<Distance, String>,
+) -> Vec<Distance> {
+    let (mut distances, mut failures) = (Vec::new(), Vec::new());
+    for case in cases {
+        match check(case) {
+            Ok(distance) => distances.push(distance),
             Err(error) => failures.push(format!(
                 "{} {} ({}): {error}",
                 case.version, case.name, case.writing
@@ -92,15 +92,12 @@ fn the_corpus_is_answered_as_by_scikit_learn() {
         cases.len(),
         failures.join("\n")
     );
-    assert!(cases.len() >= 400, "only {} models", cases.len());
-    document("measured", "estimator", &table, &versions, cases.len());
+    distances
 }
 
-fn replay(case: &Case) -> Result<Distance, String> {
+/// Loads the model of a case and asks it everything that it was asked in Python.
+pub(crate) fn replay(case: &Case, bound: Bound) -> Result<(Predictor, Distance), String> {
     let model = load(&case.bytes, &Limits::default()).map_err(|error| error.to_string())?;
-    if model.about().sklearn_version.as_deref() != Some(&case.version) {
-        return Err(format!("{:?}", model.about()));
-    }
     let mut worst = Distance::default();
     for (number, (given, answers)) in case.asked.iter().enumerate() {
         for (method, expected) in answers {
@@ -121,11 +118,33 @@ fn replay(case: &Case) -> Result<Distance, String> {
             return Err(format!("probabilities: {probabilities} expected"));
         }
     }
-    Ok(worst)
+    Ok((model, worst))
 }
 
-/// The largest finite number that scikit-learn answered by that method.
-pub(crate) fn largest(case: &Case, method: &str) -> f64 {
+#[test]
+fn the_corpus_is_answered_as_by_scikit_learn() {
+    let cases = cases();
+    assert!(cases.len() >= 400, "only {} models", cases.len());
+    let distances = replay_all(&cases, |case| {
+        let (model, distance) = replay(case, bound)?;
+        if model.about().sklearn_version.as_deref() != Some(&case.version) {
+            return Err(format!("{:?}", model.about()));
+        }
+        Ok(distance)
+    });
+    let mut table = Table::new();
+    let mut versions: Vec<String> = Vec::new();
+    for (case, distance) in cases.iter().zip(distances) {
+        if !versions.contains(&case.version) {
+            versions.push(case.version.clone());
+        }
+        enter(&mut table, case, &case.version, distance);
+    }
+    document("measured", "estimator", &table, &versions, cases.len());
+}
+
+/// The largest finite number that Python answered by that method.
+fn largest(case: &Case, method: &str) -> f64 {
     let answers = case.asked.iter().flat_map(|(_, answers)| answers);
     let numbers = answers.filter_map(|(name, answer)| match answer {
         Answer::Numbers(values, ..) if name == method => Some(values),
@@ -135,7 +154,7 @@ pub(crate) fn largest(case: &Case, method: &str) -> f64 {
     finite.fold(0.0, |largest, value| largest.max(value.abs()))
 }
 
-pub(crate) fn ask(model: &Predictor, method: &str, input: Input<'_>) -> Result<Output, String> {
+fn ask(model: &Predictor, method: &str, input: Input<'_>) -> Result<Output, String> {
     let found = match method {
         "predict" => model.predict(input),
         "predict_proba" => model.predict_proba(input),
@@ -153,7 +172,7 @@ pub(crate) fn ask(model: &Predictor, method: &str, input: Input<'_>) -> Result<O
     found.map_err(|error| error.to_string())
 }
 
-pub(crate) fn compare(
+fn compare(
     model: &Predictor,
     expected: &Answer,
     found: &Output,

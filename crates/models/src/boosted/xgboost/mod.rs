@@ -1,12 +1,16 @@
 //! XGBoost's models, of JSON and UBJSON (`doc/model.schema` and `src/gbm` in its sources), 1.0 to 3.2.
 
+pub(super) mod binary;
+mod objective;
+pub(super) mod ubj;
+
 use super::document::{Value, whole};
-use super::objective::Objective;
 use crate::data::{Data, Intake};
 use crate::flow::Predict;
 use crate::kernels::{BoostedTrees, Fork, Question};
 use crate::predictor::Output;
 use crate::{InputError, Limits, Precision};
+use objective::Objective;
 
 /// A model that was validated.
 #[derive(Debug, Clone)]
@@ -240,6 +244,7 @@ impl Ensemble {
                     feature,
                     question: Question::Among(words),
                     missing_yes: !default_left,
+                    zero_is_missing: false,
                     yes: no,
                     no: yes,
                 },
@@ -247,6 +252,7 @@ impl Ensemble {
                     feature,
                     question: Question::AtMost(below(*condition.get(index).ok_or_else(missing)?)),
                     missing_yes: default_left,
+                    zero_is_missing: false,
                     yes,
                     no,
                 },

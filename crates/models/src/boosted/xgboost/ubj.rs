@@ -1,6 +1,6 @@
 //! Universal Binary JSON (draft 12, ubjson.org), big-endian, with the typed lists that XGBoost writes.
 
-use super::document::{DEPTH, Growing, Source, Value};
+use crate::boosted::document::{self, DEPTH, Growing, Source, Value};
 
 /// # Errors
 /// Bytes that are no UBJSON, or more of it than allowed.
@@ -48,7 +48,7 @@ fn length(source: &mut Source<'_>) -> Result<usize, String> {
     if matches!(tag, b'd' | b'D') {
         return Err("expected a length".to_owned());
     }
-    super::document::whole(number(source, tag)?).ok_or_else(|| "expected a length".to_owned())
+    document::whole(number(source, tag)?).ok_or_else(|| "expected a length".to_owned())
 }
 
 fn text(source: &mut Source<'_>) -> Result<String, String> {

@@ -3,8 +3,8 @@
 //! Little-endian structures as they lie in memory: `LearnerModelParamLegacy`, `GBTreeModelParam`, `TreeParam` and the nodes
 //! of `RegTree`. Attributes at the end do not change answers and are not read.
 
-use super::document::{Source, Value};
 use super::objective::Objective;
+use crate::boosted::document::{Source, Value};
 
 /// # Errors
 /// Bytes that are no such file.
