@@ -7,6 +7,7 @@
 
 mod bench;
 mod cache;
+mod clients;
 mod conformance;
 mod deny;
 mod fuzz;
@@ -40,7 +41,8 @@ Commands:
   record       Write down anew what Istio and Envoy answer under the policies of
                Istio's own test data, and which fields its objects have
                (--check: compare with what is written; --schemas: the fields alone;
-               --models: instead, models by real scikit-learn, docs/models.md)
+               --models: instead, models by real scikit-learn, docs/models.md;
+               --clients: what clients of KServe find at its server, docs/clients.md)
   fuzz TARGET  Throw made-up input at `configuration` (YAML to Snapshot), `decide`
                or `matchers` (--minutes N, --seed S, --only NUMBER)
   bench        Measure beside KServe's Python server, and write
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         }
         ["record"] => record(false),
         ["record", "--check"] => record(true),
+        ["record", "--clients"] => clients::record().map(|count| println!("{count} calls")),
         ["record", "--models"] => models::record().map(|_| ()),
         ["record", "--schemas"] => schemas::record(false).map(|_| ()),
         ["oracle", rest @ ..] => oracle::run(rest),

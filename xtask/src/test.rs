@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{bench, oracle, shell};
+use crate::{bench, clients, oracle, shell};
 
 /// Tests over all binaries.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -48,8 +48,8 @@ impl Count {
     }
 }
 
-/// Builds the program, runs the tests and the comparisons with Istio, Envoy and
-/// solvers, prints the sum as the last line.
+/// Builds the program, runs the tests and the comparisons with Istio, Envoy,
+/// clients of KServe and solvers, prints the sum as the last line.
 pub(crate) fn run(args: &[&str]) -> Result<()> {
     shell::run(shell::cargo().args(["build", "--package", "sidegate"]))?;
     let mut command = shell::cargo();
@@ -83,7 +83,11 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
             "z3 and cvc5 on small clusters",
             Box::new(|| bench::solvers::run(bench::Length::Quick)),
         );
-        for (name, check) in oracle::suite().into_iter().chain([solvers]) {
+        for (name, check) in oracle::suite()
+            .into_iter()
+            .chain(clients::suite())
+            .chain([solvers])
+        {
             let began = Instant::now();
             let result = check();
             let seconds = began.elapsed().as_secs();

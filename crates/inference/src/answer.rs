@@ -1,5 +1,6 @@
 //! Responses, and the errors that become them.
 
+use crate::Compat;
 use crate::write::Style;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, LOCATION};
@@ -10,6 +11,8 @@ use http::{Response, StatusCode};
 pub(crate) enum Failure {
     /// `{"error": …}`
     Error(StatusCode, String),
+    /// `{"error": …}` about a mistake of the client that KServe takes for one of the server.
+    Mistake(String),
     /// `{"detail": …}`, as FastAPI writes what its router and its validation refuse; the second part is JSON.
     Detail(StatusCode, String),
     /// `405` with the method that the path takes.
@@ -23,6 +26,10 @@ impl Failure {
         Self::Error(StatusCode::BAD_REQUEST, message.into())
     }
 
+    pub(crate) fn mistake(message: impl Into<String>) -> Self {
+        Self::Mistake(message.into())
+    }
+
     pub(crate) fn not_found() -> Self {
         Self::Detail(StatusCode::NOT_FOUND, "\"Not Found\"".to_owned())
     }
@@ -34,8 +41,15 @@ impl Failure {
         )
     }
 
-    pub(crate) fn response(self) -> Response<Bytes> {
+    pub(crate) fn response(self, compat: Compat) -> Response<Bytes> {
         match self {
+            Self::Mistake(message) => {
+                let status = match compat {
+                    Compat::Kserve => StatusCode::BAD_REQUEST,
+                    Compat::Strict => StatusCode::INTERNAL_SERVER_ERROR,
+                };
+                Self::Error(status, message).response(compat)
+            }
             Self::Error(status, message) => {
                 let mut body = b"{\"error\":".to_vec();
                 Style::Compact.text(&message, &mut body);

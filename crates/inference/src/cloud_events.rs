@@ -1,5 +1,7 @@
 //! CloudEvents 1.0 around requests and answers, as KServe treats them.
 
+use crate::EventSettings;
+use crate::write::Style;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
@@ -24,22 +26,68 @@ pub(crate) fn is_binary(headers: &HeaderMap) -> bool {
 
 const TYPE: &str = "io.kserve.inference.response";
 
-/// The attributes of an answer of `model`, in KServe's order.
-pub(crate) fn attributes(model: &str) -> [(&'static str, String); 5] {
-    [
-        ("specversion", "1.0".to_owned()),
-        ("id", Uuid::new_v4().to_string()),
-        ("source", format!("io.kserve.inference.{model}")),
-        ("type", TYPE.to_owned()),
-        ("time", now()),
-    ]
+/// Attributes that a request may have and an answer has anew, or never.
+const FRESH: [&str; 3] = ["id", "time", "datacontenttype"];
+
+/// The attributes of an event: names, and values as JSON.
+pub(crate) type Attributes = Vec<(String, String)>;
+
+/// The attributes of a request in binary mode.
+pub(crate) fn of_headers(headers: &HeaderMap) -> Attributes {
+    let attribute = |(name, value): (&HeaderName, &HeaderValue)| {
+        let name = name.as_str().strip_prefix("ce-")?;
+        Some((name.to_owned(), quoted(value.to_str().ok()?)))
+    };
+    headers.iter().filter_map(attribute).collect()
+}
+
+fn quoted(text: &str) -> String {
+    let mut out = Vec::new();
+    Style::Spaced.text(text, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// An answer's attributes in the order in which the package `cloudevents` writes them: those of the specification, which
+/// stand before the data, and extensions.
+pub(crate) fn attributes(
+    model: &str,
+    settings: &EventSettings,
+    request: Attributes,
+) -> (Attributes, Attributes) {
+    let mut merged = if settings.merge { request } else { Vec::new() };
+    merged.retain(|(name, _)| !FRESH.contains(&name.as_str()));
+    let mut take = |name: &str| {
+        let at = merged.iter().position(|(known, _)| known == name)?;
+        Some((name.to_owned(), merged.remove(at).1))
+    };
+    let new = |name: &str, value: &str| Some((name.to_owned(), quoted(value)));
+    let version = take("specversion").or_else(|| new("specversion", "1.0"));
+    drop((take("source"), take("type")));
+    let source = format!("io.kserve.inference.{model}");
+    let standard = [
+        version,
+        new("id", &Uuid::new_v4().to_string()),
+        new("source", settings.source.as_deref().unwrap_or(&source)),
+        new("type", settings.kind.as_deref().unwrap_or(TYPE)),
+        take("dataschema"),
+        take("subject"),
+        new("time", &now()),
+    ];
+    (standard.into_iter().flatten().collect(), merged)
 }
 
 /// Adds the attributes to the headers of an answer.
-pub(crate) fn add_headers(model: &str, headers: &mut HeaderMap) {
-    for (name, value) in attributes(model) {
+pub(crate) fn add_headers(
+    model: &str,
+    settings: &EventSettings,
+    request: &HeaderMap,
+    headers: &mut HeaderMap,
+) {
+    let (standard, extensions) = attributes(model, settings, of_headers(request));
+    for (name, value) in standard.into_iter().chain(extensions) {
+        let text = serde_json::from_str::<String>(&value).unwrap_or(value);
         let name = HeaderName::try_from(format!("ce-{name}"));
-        if let (Ok(name), Ok(value)) = (name, HeaderValue::try_from(value)) {
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::try_from(text)) {
             headers.insert(name, value);
         }
     }

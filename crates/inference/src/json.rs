@@ -41,7 +41,16 @@ impl JsonError {
 pub(crate) struct Json<'t> {
     text: &'t str,
     at: usize,
+    /// Whether numbers are those of Python's `json`: what is beyond a float is infinite, and three have names.
+    python: bool,
 }
+
+/// Numbers of Python that JSON has not.
+const NAMED: [(&str, f64); 3] = [
+    ("NaN", f64::NAN),
+    ("Infinity", f64::INFINITY),
+    ("-Infinity", f64::NEG_INFINITY),
+];
 
 /// The kind of the next value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +65,19 @@ pub(crate) enum Kind {
 
 impl<'t> Json<'t> {
     pub(crate) fn new(text: &'t str) -> Self {
-        Self { text, at: 0 }
+        Self {
+            text,
+            at: 0,
+            python: false,
+        }
+    }
+
+    /// Reads what Python's `json` reads, with which KServe's server reads V2.
+    pub(crate) fn python(text: &'t str) -> Self {
+        Self {
+            python: true,
+            ..Self::new(text)
+        }
     }
 
     /// Consumes nothing but white space; fails if no value follows.
@@ -69,6 +90,7 @@ impl<'t> Json<'t> {
             Some(b't' | b'f') => Ok(Kind::Boolean),
             Some(b'n') => Ok(Kind::Null),
             Some(b'-' | b'0'..=b'9') => Ok(Kind::Number),
+            Some(b'N' | b'I') if self.named().is_some() => Ok(Kind::Number),
             Some(_) => Err(self.error("unexpected character, expected a JSON value")),
             None => Err(self.error("unexpected end of data")),
         }
@@ -186,6 +208,10 @@ impl<'t> Json<'t> {
     /// Reads a number as the nearest float.
     pub(crate) fn number(&mut self) -> Result<f64, JsonError> {
         let start = self.at;
+        if let Some((name, value)) = self.named() {
+            self.at += name.len();
+            return Ok(value);
+        }
         let negative = self.take(b'-');
         let mut mantissa = 0_u64;
         let mut digits = 0_usize;
@@ -216,12 +242,17 @@ impl<'t> Json<'t> {
         }
         let text = self.text.get(start..self.at).unwrap_or_default();
         match text.parse::<f64>() {
-            Ok(value) if value.is_finite() => Ok(value),
+            Ok(value) if value.is_finite() || self.python => Ok(value),
             _ => Err(JsonError {
                 message: "number is infinity when parsed as double",
                 at: start,
             }),
         }
+    }
+
+    fn named(&self) -> Option<(&'static str, f64)> {
+        let here = |(name, _): &(&str, f64)| self.rest().starts_with(name.as_bytes());
+        NAMED.into_iter().filter(|_| self.python).find(here)
     }
 
     fn digits(

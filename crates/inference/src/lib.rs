@@ -6,8 +6,10 @@
 
 mod answer;
 mod cloud_events;
+pub mod encoding;
 pub mod grpc;
 mod json;
+mod manner;
 mod metadata;
 mod metrics;
 mod model;
@@ -19,6 +21,7 @@ mod v1;
 mod v2;
 mod write;
 
+pub use manner::{Compat, EventSettings, Manner};
 pub use model::{Description, LoadError, Model, Options, example_input};
 pub use repository::{Entry, Refusal, Repository};
 pub use route::{Head, handle, loads};

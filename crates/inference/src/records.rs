@@ -8,7 +8,7 @@ use models::{Cell, Column, Input, Matrix, Precision, Table};
 use serde_json::Value;
 
 /// Columns in the order of the first frame, each with its values.
-type Columns = Vec<(String, Vec<Cell>)>;
+pub(crate) type Columns = Vec<(String, Vec<Cell>)>;
 
 /// What a model is asked about.
 #[derive(Debug)]
@@ -71,8 +71,18 @@ pub(crate) fn read(text: &str, names: Option<&[String]>) -> Result<Asked, String
     beside(table, names)
 }
 
+/// Puts columns without names side by side, as numpy has them in an array of objects.
+pub(crate) fn unnamed(columns: Vec<Vec<Cell>>) -> Result<Asked, String> {
+    let columns = columns
+        .into_iter()
+        .map(|cells| (None, Column::Cells(cells)));
+    Table::new(columns.collect())
+        .map(Asked::Table)
+        .ok_or_else(|| "the columns are no table".to_owned())
+}
+
 /// Puts columns side by side: numbers as a matrix, text as a table.
-fn beside(columns: Columns, names: Option<&[String]>) -> Result<Asked, String> {
+pub(crate) fn beside(columns: Columns, names: Option<&[String]>) -> Result<Asked, String> {
     let text = |cell: &Cell| matches!(cell, Cell::Text(_));
     let number = |cell: &Cell| match cell {
         Cell::Number(value) => *value,

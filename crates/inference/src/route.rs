@@ -2,7 +2,7 @@
 
 use crate::answer::{Failure, json};
 use crate::json::{Json, Kind};
-use crate::{Model, Refusal, Repository, metadata, metrics, v1, v2};
+use crate::{Manner, Model, Refusal, Repository, metadata, metrics, v1, v2};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
@@ -35,12 +35,19 @@ pub fn loads(request: Head<'_>) -> bool {
 }
 
 /// Answers one request of the V1 or V2 protocol. Every answer is complete; nothing here waits but loading a model.
-pub fn handle(models: &dyn Repository, request: Head<'_>, body: &Bytes) -> Response<Bytes> {
-    dispatch(models, request, body).unwrap_or_else(Failure::response)
+pub fn handle(
+    models: &dyn Repository,
+    manner: &Manner,
+    request: Head<'_>,
+    body: &Bytes,
+) -> Response<Bytes> {
+    dispatch(models, manner, request, body)
+        .unwrap_or_else(|failure| failure.response(manner.compat))
 }
 
 fn dispatch(
     models: &dyn Repository,
+    manner: &Manner,
     request: Head<'_>,
     body: &[u8],
 ) -> Result<Response<Bytes>, Failure> {
@@ -56,7 +63,7 @@ fn dispatch(
     // A V1 action is part of the last segment, so that with any method but POST it is a model of that name.
     if let (Route::V1Model(segment), true) = (&route, post) {
         if let Some(name) = segment.strip_suffix(":predict") {
-            return v1::predict(&*known(models, name)?, request.headers, body);
+            return v1::predict(&*known(models, name)?, manner, request.headers, body);
         }
         if let Some(name) = segment.strip_suffix(":explain") {
             known(models, name)?;
@@ -111,7 +118,7 @@ fn dispatch(
             return Ok(json(StatusCode::OK, metadata.json()));
         }
         Route::V2Infer(name) => {
-            return v2::infer(&*known(models, name)?, request.headers, body);
+            return v2::infer(&*known(models, name)?, manner, request.headers, body);
         }
         Route::Index => {
             let mut entries = models.index();

@@ -1,13 +1,13 @@
 //! The V1 protocol: `{"instances": […]}` to `{"predictions": […]}`.
 
-use crate::Model;
 use crate::answer::{Failure, json};
-use crate::cloud_events::{self, Wrap};
+use crate::cloud_events::{self, Attributes, Wrap};
 use crate::json::{self as parse, Json, JsonError, Kind};
 use crate::metrics::Phase;
 use crate::records::{self, Asked};
 use crate::rows::{self, Rows};
 use crate::write::Style;
+use crate::{Compat, Manner, Model};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
@@ -18,16 +18,30 @@ const CLOUD_EVENT: &str = "application/cloudevents+json";
 /// Answers a prediction. The body is read as JSON whatever its content type says.
 pub(crate) fn predict(
     model: &Model,
+    manner: &Manner,
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Response<Bytes>, Failure> {
     let mut watch = model.durations().start();
-    let unreadable =
-        |message: String| Failure::bad(format!("Unrecognized request format: {message}"));
-    let text = parse::text(body).map_err(unreadable)?;
     let binary = cloud_events::is_binary(headers);
+    if manner.compat == Compat::Strict && !binary && !is_json(headers) {
+        return Err(Failure::mistake(
+            "Expected 2D array, got scalar array instead:\narray=nan.\nReshape your data either using array.reshape(-1, 1) if your data has a single feature or array.reshape(1, -1) if it contains a single sample.",
+        ));
+    }
+    // An event's body goes to the model as it is if it is no JSON.
+    let unreadable = |message: String| {
+        let message = format!("Unrecognized request format: {message}");
+        if binary {
+            Failure::mistake(message)
+        } else {
+            Failure::bad(message)
+        }
+    };
+    let text = parse::text(body).map_err(unreadable)?;
     let read = |text| read(text, model).map_err(|error: JsonError| unreadable(error.show(text)));
     let mut request = read(text)?;
+    let mut attributes = Vec::new();
     let mut wrap = if binary { Wrap::Binary } else { Wrap::Plain };
     if let (false, Some(data)) = (binary, request.event_data()) {
         if headers
@@ -35,6 +49,7 @@ pub(crate) fn predict(
             .is_some_and(|value| value == CLOUD_EVENT)
         {
             wrap = Wrap::Structured;
+            attributes = std::mem::take(&mut request.attributes);
         }
         request = read(data)?;
     }
@@ -42,7 +57,7 @@ pub(crate) fn predict(
     watch.lap(Phase::Preprocess);
     let output = model
         .answer(rows.input())
-        .map_err(|error| Failure::bad(error.to_string()))?;
+        .map_err(|error| Failure::mistake(error.to_string()))?;
     watch.lap(Phase::Predict);
     let style = if wrap == Wrap::Plain {
         Style::Compact
@@ -50,12 +65,15 @@ pub(crate) fn predict(
         Style::Spaced
     };
     let mut out = Vec::with_capacity(32 + rows.rows() * 8);
+    let mut extensions = Vec::new();
     if wrap == Wrap::Structured {
+        let standard;
+        (standard, extensions) = cloud_events::attributes(model.name(), &manner.events, attributes);
         out.push(b'{');
-        for (name, value) in cloud_events::attributes(model.name()) {
-            style.text(name, &mut out);
+        for (name, value) in standard {
+            style.text(&name, &mut out);
             out.extend_from_slice(b": ");
-            style.text(&value, &mut out);
+            out.extend_from_slice(value.as_bytes());
             out.extend_from_slice(b", ");
         }
         out.extend_from_slice(b"\"data\": ");
@@ -68,13 +86,22 @@ pub(crate) fn predict(
     style.nested(&output, model.predictor().classes(), &mut out);
     out.push(b'}');
     if wrap == Wrap::Structured {
+        for (name, value) in extensions {
+            out.extend_from_slice(b", ");
+            style.text(&name, &mut out);
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value.as_bytes());
+        }
         out.push(b'}');
     }
     watch.lap(Phase::Postprocess);
     let mut response = json(StatusCode::OK, out);
     match wrap {
         Wrap::Plain => {}
-        Wrap::Binary => cloud_events::add_headers(model.name(), response.headers_mut()),
+        Wrap::Binary => {
+            let answer = response.headers_mut();
+            cloud_events::add_headers(model.name(), &manner.events, headers, answer);
+        }
         Wrap::Structured => {
             response
                 .headers_mut()
@@ -94,7 +121,12 @@ struct Request<'t> {
     data: Option<&'t str>,
     /// One bit for each attribute of a structured event that was seen.
     event: u8,
+    /// Everything else at the top of the body, if it may be an event.
+    attributes: Attributes,
 }
+
+/// Attributes of an event that are kept.
+const ATTRIBUTES: usize = 64;
 
 const EVENT: [&str; 5] = ["time", "type", "source", "id", "specversion"];
 
@@ -116,13 +148,32 @@ fn read<'t>(text: &'t str, model: &Model) -> Result<Request<'t>, JsonError> {
                 if let Some(at) = EVENT.iter().position(|name| *name == other) {
                     request.event |= 1 << at;
                 }
-                json.skip()?;
+                let value = json.skip()?;
+                if request.attributes.len() < ATTRIBUTES {
+                    request
+                        .attributes
+                        .push((other.to_owned(), value.to_owned()));
+                }
             }
         }
         Ok(())
     })?;
     json.end()?;
     Ok(request)
+}
+
+/// Whether KServe takes a body of that type for JSON.
+fn is_json(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_none_or(|kind| {
+        [
+            "application/json",
+            CLOUD_EVENT,
+            "application/ld+json",
+            "application/octet-stream",
+        ]
+        .iter()
+        .any(|known| kind == known)
+    })
 }
 
 impl<'t> Request<'t> {
@@ -140,12 +191,12 @@ impl<'t> Request<'t> {
             (Some(rows), _) => ("inputs", rows),
             (None, Some(rows)) => ("instances", rows),
             (None, None) if self.object => {
-                return Err(Failure::bad(
+                return Err(Failure::mistake(
                     "expected a list of rows in \"instances\", found no such key",
                 ));
             }
             (None, None) => {
-                return Err(Failure::bad(
+                return Err(Failure::mistake(
                     "expected a JSON object with a list of rows in \"instances\"",
                 ));
             }
@@ -155,15 +206,15 @@ impl<'t> Request<'t> {
             Rows::Texts(texts) if model.predictor().takes_texts() => {
                 Ok(Asked::Table(Table::of_texts(texts)))
             }
-            Rows::Texts(_) => Err(Failure::bad(
+            Rows::Texts(_) => Err(Failure::mistake(
                 "expected a list of rows, found a list of strings: this model takes rows of numbers",
             )),
             Rows::Named(text) => {
                 records::read(text, model.predictor().about().feature_names.as_deref())
-                    .map_err(Failure::bad)
+                    .map_err(Failure::mistake)
             }
             Rows::NoList => Err(Failure::bad(format!("Expected \"{key}\" to be a list"))),
-            Rows::Refused(message) => Err(Failure::bad(message)),
+            Rows::Refused(message) => Err(Failure::mistake(message)),
         }
     }
 }

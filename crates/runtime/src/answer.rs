@@ -1,15 +1,20 @@
 //! From a request to its answer.
 
+use crate::budget::Share;
 use crate::grpc;
 use crate::server::Shared;
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::header::{
+    ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue,
+    RETRY_AFTER,
+};
 use http::{Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use inference::Head;
+use inference::encoding::{Coding, InflateError};
+use inference::{Compat, Head};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +34,10 @@ const LINGER_BYTES: usize = 1 << 20;
 pub(crate) enum Unread {
     /// More than is allowed.
     TooLarge,
+    /// Too much together with other bodies.
+    Busy,
+    /// It is not compressed as its head says.
+    Damaged,
     /// The client paused too long.
     Stalled,
     /// The connection ended, or what it sent was no HTTP.
@@ -41,13 +50,35 @@ pub(crate) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> R
         return grpc::answer(shared, parts, body).await;
     }
     let limits = &shared.limits;
-    let body = match read(body, limits.body, limits.stall).await {
+    let mut share = shared.budget.share();
+    let body = match read(body, limits.body, limits.stall, &mut share).await {
         Ok(body) => body,
         Err(why) => return unread(why, limits.body, parts.version),
     };
-    let heavy = body.len() > SMALL || inference::loads(Head::from(&parts));
-    let models = Arc::clone(&shared.models);
-    let compute = move || inference::handle(&*models, Head::from(&parts), &body);
+    let coding = match parts.headers.get(CONTENT_ENCODING) {
+        // KServe's server passes over the header.
+        Some(name) if shared.manner.compat != Compat::Strict => {
+            match name.to_str().ok().and_then(Coding::named) {
+                Some(coding) => coding,
+                None => return unsupported().map(|body| Full::new(body).boxed_unsync()),
+            }
+        }
+        _ => None,
+    };
+    let heavy = body.len() > SMALL || coding.is_some() || inference::loads(Head::from(&parts));
+    let shared = Arc::clone(&shared);
+    let compute = move || {
+        let body = match coding.map(|coding| inflate(coding, &body, shared.limits.body, &mut share))
+        {
+            None => body,
+            Some(Ok(body)) => body,
+            Some(Err(why)) => return told(why, shared.limits.body),
+        };
+        let response =
+            inference::handle(&*shared.models, &shared.manner, Head::from(&parts), &body);
+        drop(share);
+        response
+    };
     let response = if heavy {
         elsewhere(compute).await.unwrap_or_else(|| {
             refusal(StatusCode::INTERNAL_SERVER_ERROR, "the model failed inside")
@@ -65,31 +96,63 @@ pub(crate) async fn elsewhere<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.ok()
 }
 
+/// The body that was compressed, at most `limit` bytes of it.
+pub(crate) fn inflate(
+    coding: Coding,
+    body: &[u8],
+    limit: usize,
+    share: &mut Share,
+) -> Result<Bytes, Unread> {
+    let (mut left, mut full) = (limit, false);
+    let inflated = coding.inflate(body, &mut |more| {
+        full = left >= more && !share.take(more);
+        let enough = left >= more && !full;
+        left = left.saturating_sub(more);
+        enough
+    });
+    inflated.map(Bytes::from).map_err(|error| match error {
+        InflateError::TooLarge if full => Unread::Busy,
+        InflateError::TooLarge => Unread::TooLarge,
+        InflateError::Damaged => Unread::Damaged,
+    })
+}
+
 /// Reads a body whole. Of one that is too large a little more is read and dropped: a client that is still sending when its
 /// stream or connection ends does not see the refusal.
 pub(crate) async fn read(
     mut body: Incoming,
     limit: usize,
     stall: Duration,
+    share: &mut Share,
 ) -> Result<Bytes, Unread> {
-    let read = collect(&mut body, limit, stall).await;
-    if read == Err(Unread::TooLarge) {
-        let rest = async {
-            let mut left = LINGER_BYTES;
-            while let Some(Ok(frame)) = body.frame().await {
-                let length = frame.data_ref().map_or(0, Bytes::len);
-                let Some(less) = left.checked_sub(length) else {
-                    break;
-                };
-                left = less;
-            }
-        };
-        drop(timeout(LINGER, rest).await);
+    let read = collect(&mut body, limit, stall, share).await;
+    if matches!(read, Err(Unread::TooLarge | Unread::Busy)) {
+        linger(&mut body).await;
     }
     read
 }
 
-async fn collect(body: &mut Incoming, limit: usize, stall: Duration) -> Result<Bytes, Unread> {
+/// Drops a little more of a body that is refused.
+pub(crate) async fn linger(body: &mut Incoming) {
+    let rest = async {
+        let mut left = LINGER_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            let Some(less) = left.checked_sub(length) else {
+                break;
+            };
+            left = less;
+        }
+    };
+    drop(timeout(LINGER, rest).await);
+}
+
+async fn collect(
+    body: &mut Incoming,
+    limit: usize,
+    stall: Duration,
+    share: &mut Share,
+) -> Result<Bytes, Unread> {
     let limit_of = u64::try_from(limit).unwrap_or(u64::MAX);
     if body.size_hint().lower() > limit_of {
         return Err(Unread::TooLarge);
@@ -109,6 +172,9 @@ async fn collect(body: &mut Incoming, limit: usize, stall: Duration) -> Result<B
         if first.len() + all.len() + data.len() > limit {
             return Err(Unread::TooLarge);
         }
+        if !share.take(data.len()) {
+            return Err(Unread::Busy);
+        }
         // Most bodies come in one piece, which is not copied.
         if all.is_empty() && first.is_empty() {
             first = data;
@@ -120,24 +186,53 @@ async fn collect(body: &mut Incoming, limit: usize, stall: Duration) -> Result<B
     Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
-fn unread(why: Unread, limit: usize, version: Version) -> Response<Body> {
-    let mut response = match why {
+fn told(why: Unread, limit: usize) -> Response<Bytes> {
+    match why {
         Unread::TooLarge => refusal(
             StatusCode::PAYLOAD_TOO_LARGE,
             &format!("the body is larger than {limit} bytes"),
+        ),
+        Unread::Busy => busy(),
+        Unread::Damaged => refusal(
+            StatusCode::BAD_REQUEST,
+            "the body is not compressed as its content-encoding says",
         ),
         Unread::Stalled => refusal(
             StatusCode::REQUEST_TIMEOUT,
             "the body did not arrive in time",
         ),
         Unread::Broken => refusal(StatusCode::BAD_REQUEST, "the body ended early"),
-    };
+    }
+}
+
+fn unread(why: Unread, limit: usize, version: Version) -> Response<Body> {
+    let mut response = told(why, limit);
     // What is left of the body would be taken for the next request.
     if version < Version::HTTP_2 {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
     }
     response.map(|body| Full::new(body).boxed_unsync())
+}
+
+fn busy() -> Response<Bytes> {
+    let mut response = refusal(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the bodies of all requests together are too large: try again",
+    );
+    let soon = HeaderValue::from_static("1");
+    response.headers_mut().insert(RETRY_AFTER, soon);
+    response
+}
+
+fn unsupported() -> Response<Bytes> {
+    let mut response = refusal(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "the content encoding is not supported: expected gzip or deflate",
+    );
+    let codings = HeaderValue::from_static("gzip, deflate");
+    response.headers_mut().insert(ACCEPT_ENCODING, codings);
+    response
 }
 
 /// `message` needs no escaping in JSON.

@@ -1,7 +1,8 @@
 //! gRPC over HTTP/2: length-prefixed messages and trailers
 //! (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
 
-use crate::answer::{Body, Unread, elsewhere, read};
+use crate::answer::{Body, Unread, elsewhere, inflate, linger, read};
+use crate::budget::Share;
 use crate::reflection;
 use crate::server::Shared;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -12,6 +13,7 @@ use http::{HeaderMap, Method, Response, StatusCode, Version};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Empty, StreamBody};
 use hyper::body::Incoming;
+use inference::encoding::Coding;
 use inference::grpc::wire::{Decode, Encoder, Malformed, Value};
 use inference::grpc::{self, Code, SERVICE, Status};
 use std::sync::Arc;
@@ -32,7 +34,11 @@ pub(crate) fn is_meant(parts: &Parts) -> bool {
         && parts.version == Version::HTTP_2
 }
 
-pub(crate) async fn answer(shared: Arc<Shared>, parts: Parts, body: Incoming) -> Response<Body> {
+pub(crate) async fn answer(
+    shared: Arc<Shared>,
+    parts: Parts,
+    mut body: Incoming,
+) -> Response<Body> {
     let path = parts.uri.path();
     let (service, method) = path
         .strip_prefix('/')
@@ -41,10 +47,17 @@ pub(crate) async fn answer(shared: Arc<Shared>, parts: Parts, body: Incoming) ->
     if reflection::SERVICES.contains(&service) && method == "ServerReflectionInfo" {
         return reflection::answer(&shared, body);
     }
-    let result = match message(&shared, body).await {
+    // Without waiting for the end of its messages: those of a stream come as answers do.
+    if !(service == SERVICE && grpc::has(method) || service == HEALTH && method == "Check") {
+        linger(&mut body).await;
+        return failed(&Status::new(Code::Unimplemented, "Method not found!"));
+    }
+    let mut share = shared.budget.share();
+    let result = match message(&shared, &parts.headers, body, &mut share).await {
         Ok(message) => call(&shared, service, method, message).await,
         Err(status) => Err(status),
     };
+    drop(share);
     let limit = shared.limits.send;
     match result {
         Ok(reply) if reply.len() > limit => failed(&Status::new(
@@ -104,7 +117,12 @@ fn health(shared: &Shared, message: Bytes) -> Result<Vec<u8>, Status> {
 }
 
 /// The one message of a call that takes one.
-async fn message(shared: &Shared, body: Incoming) -> Result<Bytes, Status> {
+async fn message(
+    shared: &Shared,
+    headers: &HeaderMap,
+    body: Incoming,
+    share: &mut Share,
+) -> Result<Bytes, Status> {
     let limit = shared.limits.receive;
     let too_large = || {
         Status::new(
@@ -112,38 +130,64 @@ async fn message(shared: &Shared, body: Incoming) -> Result<Bytes, Status> {
             format!("the message is larger than {limit} bytes"),
         )
     };
-    let body = read(body, limit.saturating_add(PREFIX), shared.limits.stall).await;
-    let body = body.map_err(|why| match why {
+    let body = read(
+        body,
+        limit.saturating_add(PREFIX),
+        shared.limits.stall,
+        share,
+    )
+    .await;
+    let refused = |why| match why {
         Unread::TooLarge => too_large(),
+        Unread::Busy => busy(),
+        Unread::Damaged => Status::new(
+            Code::Internal,
+            "the message is not compressed as its encoding says",
+        ),
         Unread::Stalled => Status::new(Code::InvalidArgument, "the message did not arrive in time"),
         Unread::Broken => Status::new(Code::Internal, "the call ended early"),
-    })?;
-    match unframe(&body)? {
-        Some((message, used)) if used == body.len() => Ok(message),
-        Some(_) => Err(Status::new(
-            Code::Internal,
-            "expected one message, found more",
-        )),
-        None => Err(Status::new(Code::Internal, "the message ended early")),
-    }
-}
-
-/// The first message and how many bytes it took; `None` if it is not whole yet.
-pub(crate) fn unframe(bytes: &Bytes) -> Result<Option<(Bytes, usize)>, Status> {
-    let Some(([compressed, length @ ..], rest)) = bytes.split_first_chunk::<PREFIX>() else {
-        return Ok(None);
     };
-    if *compressed != 0 {
+    let body = body.map_err(refused)?;
+    let (compressed, message) = match unframe(&body) {
+        Some((compressed, message, used)) if used == body.len() => (compressed, message),
+        Some(_) => {
+            return Err(Status::new(
+                Code::Internal,
+                "expected one message, found more",
+            ));
+        }
+        None => return Err(Status::new(Code::Internal, "the message ended early")),
+    };
+    if !compressed {
+        return Ok(message);
+    }
+    let coding = headers
+        .get("grpc-encoding")
+        .map_or(Some(""), |name| name.to_str().ok());
+    let Some(Some(coding)) = coding.and_then(Coding::named) else {
         return Err(Status::new(
             Code::Unimplemented,
-            "compressed messages are not supported",
+            "the encoding of the message is not supported: expected gzip or deflate",
         ));
-    }
+    };
+    inflate(coding, &message, limit, share).map_err(refused)
+}
+
+fn busy() -> Status {
+    Status::new(
+        Code::ResourceExhausted,
+        "the messages of all calls together are too large: try again",
+    )
+}
+
+/// Whether the first message is compressed, the message, and how many bytes it took; `None` if it is not whole yet.
+pub(crate) fn unframe(bytes: &Bytes) -> Option<(bool, Bytes, usize)> {
+    let ([compressed, length @ ..], rest) = bytes.split_first_chunk::<PREFIX>()?;
     let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
-    Ok((rest.len() >= length).then(|| {
+    (rest.len() >= length).then(|| {
         let end = PREFIX + length;
-        (bytes.slice(PREFIX..end), end)
-    }))
+        (*compressed != 0, bytes.slice(PREFIX..end), end)
+    })
 }
 
 pub(crate) fn frame(message: &[u8]) -> Bytes {
@@ -175,7 +219,7 @@ pub(crate) fn response(body: Body) -> Response<Body> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(
         HeaderName::from_static("grpc-accept-encoding"),
-        HeaderValue::from_static("identity"),
+        HeaderValue::from_static("identity, deflate, gzip"),
     );
     response
 }
@@ -209,17 +253,13 @@ mod tests {
     fn messages_are_framed() {
         let framed = frame(b"abc");
         assert_eq!(&framed[..], b"\0\0\0\0\x03abc");
-        let (message, used) = unframe(&framed).unwrap().unwrap();
-        assert_eq!((&message[..], used), (&b"abc"[..], 8));
+        let (compressed, message, used) = unframe(&framed).unwrap();
+        assert_eq!((compressed, &message[..], used), (false, &b"abc"[..], 8));
         for length in 0..framed.len() {
-            assert_eq!(unframe(&framed.slice(..length)), Ok(None), "{length}");
+            assert_eq!(unframe(&framed.slice(..length)), None, "{length}");
         }
-        let compressed = unframe(&Bytes::from_static(b"\x01\0\0\0\0"));
-        assert_eq!(compressed.unwrap_err().code, Code::Unimplemented);
-        assert_eq!(
-            unframe(&Bytes::from_static(b"\0\xff\xff\xff\xff")),
-            Ok(None)
-        );
+        assert!(unframe(&Bytes::from_static(b"\x01\0\0\0\0")).unwrap().0);
+        assert_eq!(unframe(&Bytes::from_static(b"\0\xff\xff\xff\xff")), None);
     }
 
     #[test]

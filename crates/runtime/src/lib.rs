@@ -4,6 +4,7 @@
 //! speaks both protocols, told apart by the first bytes of a connection and the content type of a request.
 
 mod answer;
+mod budget;
 mod folder;
 mod grpc;
 mod reflection;

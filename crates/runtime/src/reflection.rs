@@ -57,7 +57,11 @@ impl Questions {
     async fn next(&mut self) -> Result<Option<Bytes>, Status> {
         loop {
             let bytes = Bytes::copy_from_slice(&self.read);
-            if let Some((message, used)) = unframe(&bytes)? {
+            if let Some((compressed, message, used)) = unframe(&bytes) {
+                if compressed {
+                    let what = "compressed questions are not supported";
+                    return Err(Status::new(Code::Unimplemented, what));
+                }
                 drop(self.read.split_to(used));
                 return Ok(Some(message));
             }

@@ -1,11 +1,12 @@
 //! Sockets, connections and their end.
 
 use crate::answer;
+use crate::budget::Budget;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use inference::Repository;
+use inference::{Manner, Repository};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -26,6 +27,8 @@ pub struct Limits {
     pub stall: Duration,
     /// Bytes of an HTTP body.
     pub body: usize,
+    /// Bytes of all bodies together that are being read or answered.
+    pub bodies: usize,
     /// Bytes of a message of gRPC that comes in.
     pub receive: usize,
     /// Bytes of a message of gRPC that goes out.
@@ -41,6 +44,7 @@ impl Default for Limits {
             keep_alive: Duration::from_secs(65),
             stall: Duration::from_secs(60),
             body: 256 << 20,
+            bodies: 1 << 30,
             receive: 8 << 20,
             send: 8 << 20,
             connections: 8192,
@@ -69,6 +73,8 @@ pub struct Server {
 /// What all connections share.
 pub(crate) struct Shared {
     pub(crate) models: Arc<dyn Repository>,
+    pub(crate) manner: Manner,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) limits: Limits,
 }
 
@@ -105,12 +111,18 @@ impl Server {
     pub async fn run(
         self,
         models: Arc<dyn Repository>,
+        manner: Manner,
         limits: Limits,
         until: impl Future<Output = ()>,
         grace: Duration,
     ) -> bool {
         let slots = Arc::new(tokio::sync::Semaphore::new(limits.connections));
-        let shared = Arc::new(Shared { models, limits });
+        let shared = Arc::new(Shared {
+            models,
+            manner,
+            budget: Budget::new(limits.bodies),
+            limits,
+        });
         let (leave, leaving) = watch::channel(false);
         let (open, mut closed) = mpsc::channel::<()>(1);
         for listener in self.listeners {

@@ -11,7 +11,12 @@ use crate::ModelState;
 /// the reason, in the shape of KServe's errors: `{"error": "…"}`.
 pub fn answer(state: &ModelState, parts: Parts, body: Bytes) -> Response<Bytes> {
     match state {
-        ModelState::Ready(loaded) => inference::handle(loaded, (&parts).into(), &body),
+        ModelState::Ready(loaded) => inference::handle(
+            loaded,
+            &inference::Manner::default(),
+            (&parts).into(),
+            &body,
+        ),
         ModelState::Loading => {
             let mut response = unavailable("the model is being loaded");
             response

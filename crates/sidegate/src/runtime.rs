@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{ArgAction, Args, CommandFactory};
+use inference::{Compat, EventSettings, Manner};
 use runtime::{Folder, FolderSettings, Limits, Server};
 use serving::Format;
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,7 +28,8 @@ Flags are those of KServe's sklearnserver, xgbserver, lgbserver and predictivese
 passed over with a warning, as there. A folder without a model file at its top level is a
 repository: every folder in it is a model of that name.
 
-Environment: PREDICT_PROBA=true answers with probabilities, KSERVE_LOGLEVEL says how much is told.
+Environment: PREDICT_PROBA=true answers with probabilities, KSERVE_LOGLEVEL says how much is told;
+CE_MERGE, CE_TYPE and CE_SOURCE say what answers to events say of themselves.
 Exit codes: 0 ended by a signal, 1 a model cannot be served (the reason is on standard error and in
 the termination log of the container).";
 
@@ -86,6 +88,17 @@ pub(crate) struct RuntimeArgs {
     /// Bytes of an HTTP body
     #[arg(long = "max_body_bytes", default_value_t = 256 << 20, value_name = "BYTES")]
     pub(crate) max_body: usize,
+    /// Bytes of all bodies together that are being read or answered
+    #[arg(long = "max_bodies_bytes", default_value_t = 1 << 30, value_name = "BYTES")]
+    pub(crate) max_bodies: usize,
+    /// Seconds that a body may pause
+    #[arg(
+        long = "body_timeout",
+        default_value_t = 60,
+        value_parser = clap::value_parser!(u64).range(1..=86_400),
+        value_name = "SECONDS"
+    )]
+    pub(crate) body_timeout: u64,
     /// Seconds that a connection may be idle
     #[arg(
         long = "timeout-keep-alive",
@@ -101,6 +114,28 @@ pub(crate) struct RuntimeArgs {
     /// Answer with probabilities where models have them
     #[arg(long = "predict_proba", env = "PREDICT_PROBA", default_value = "false", value_name = "BOOL", value_parser = truth, action = ArgAction::Set)]
     pub(crate) predict_proba: bool,
+    /// Whose answers are given: kserve, or strict for KServe's statuses where a client's mistake is 500 there
+    #[arg(long, default_value = "kserve", value_name = "NAME", value_parser = compat)]
+    pub(crate) compat: Compat,
+    /// Whether answers to events repeat the attributes of the request
+    #[arg(long = "ce_merge", env = "CE_MERGE", default_value = "false", value_name = "BOOL", value_parser = true_or_not, action = ArgAction::Set, hide_short_help = true)]
+    pub(crate) ce_merge: bool,
+    /// Type of answers to events
+    #[arg(
+        long = "ce_type",
+        env = "CE_TYPE",
+        value_name = "TEXT",
+        hide_short_help = true
+    )]
+    pub(crate) ce_type: Option<String>,
+    /// Source of answers to events
+    #[arg(
+        long = "ce_source",
+        env = "CE_SOURCE",
+        value_name = "TEXT",
+        hide_short_help = true
+    )]
+    pub(crate) ce_source: Option<String>,
     /// How much is told: DEBUG, INFO, WARNING, ERROR or CRITICAL
     #[arg(
         long = "log_level",
@@ -199,6 +234,19 @@ pub(crate) struct Unused {
     enable_predictor_health_check: Option<Option<String>>,
 }
 
+fn compat(name: &str) -> Result<Compat, String> {
+    match name {
+        "kserve" => Ok(Compat::Kserve),
+        "strict" => Ok(Compat::Strict),
+        _ => Err("expected kserve or strict".to_owned()),
+    }
+}
+
+/// Truth values as KServe reads them in the environment: everything but `true` is false.
+fn true_or_not(text: &str) -> Result<bool, std::convert::Infallible> {
+    Ok(text.eq_ignore_ascii_case("true"))
+}
+
 /// Truth values as Python's `strtobool` reads them.
 fn truth(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
@@ -267,7 +315,9 @@ fn serve(args: &RuntimeArgs) -> anyhow::Result<ExitCode> {
     let folder = Arc::new(folder);
     let limits = Limits {
         keep_alive: Duration::from_secs(args.keep_alive),
+        stall: Duration::from_secs(args.body_timeout),
         body: args.max_body,
+        bodies: args.max_bodies,
         receive: args.max_receive,
         send: args.max_send,
         ..Limits::default()
@@ -318,7 +368,15 @@ async fn answer(
         }
         output::note(&Style::Plain, "ending: requests under way complete first");
     };
-    if !server.run(folder, limits, until, GRACE).await {
+    let manner = Manner {
+        compat: args.compat,
+        events: EventSettings {
+            merge: args.ce_merge,
+            kind: args.ce_type.clone(),
+            source: args.ce_source.clone(),
+        },
+    };
+    if !server.run(folder, manner, limits, until, GRACE).await {
         let line = format!("connections were cut after {} s", GRACE.as_secs());
         output::note(&Style::Warning, &line);
     }

@@ -6,7 +6,8 @@ use super::{Code, Status};
 use crate::Model;
 use crate::metrics::Phase;
 use crate::rows::short;
-use crate::v2::{self, OUTPUT, tensor};
+use crate::v2::tensor::{self, Values};
+use crate::v2::{self, OUTPUT};
 use bytes::Bytes;
 use models::{Labels, Output};
 
@@ -38,7 +39,7 @@ pub(super) fn infer(model: &Model, request: &InferRequest) -> Result<Encoder, St
         let tensor = match raw.get(index) {
             Some(bytes) => tensor::raw(name, datatype, shape, bytes),
             None => tensor::typed(name, datatype, shape, |kind| {
-                numbers(input.contents.as_ref(), kind)
+                values(name, input.contents.as_ref(), kind)
             }),
         };
         tensor.map(|tensor| (name.clone(), tensor))
@@ -46,7 +47,7 @@ pub(super) fn infer(model: &Model, request: &InferRequest) -> Result<Encoder, St
     let rows = v2::gather(model, request.content_type == "pd", inputs).map_err(bad)?;
     watch.lap(Phase::Preprocess);
     let output = model
-        .answer((&rows).into())
+        .answer(rows.input())
         .map_err(|error| bad(error.to_string()))?;
     watch.lap(Phase::Predict);
     let labels = model.predictor().classes();
@@ -83,12 +84,11 @@ pub(super) fn infer(model: &Model, request: &InferRequest) -> Result<Encoder, St
 }
 
 /// The values of the field that belongs to a type; another one that is filled does not count.
-fn numbers(contents: Option<&Contents>, kind: tensor::Field) -> Vec<f64> {
+fn values(name: &str, contents: Option<&Contents>, kind: tensor::Field) -> Result<Values, String> {
     use tensor::Field;
-    let Some(contents) = contents else {
-        return Vec::new();
-    };
-    match kind {
+    let nothing = Contents::default();
+    let contents = contents.unwrap_or(&nothing);
+    Ok(Values::Numbers(match kind {
         Field::Bool => contents
             .bools
             .iter()
@@ -101,7 +101,8 @@ fn numbers(contents: Option<&Contents>, kind: tensor::Field) -> Vec<f64> {
         Field::Uint64 => contents.uint64s.iter().map(|v| *v as f64).collect(),
         Field::Fp32 => contents.fp32s.iter().map(|v| f64::from(*v)).collect(),
         Field::Fp64 => contents.fp64s.clone(),
-    }
+        Field::Bytes => return Values::texts(contents.bytes.iter().map(|text| &**text), name),
+    }))
 }
 
 fn contents(datatype: &str, output: &Output, labels: Option<&Labels>) -> Contents {

@@ -59,6 +59,24 @@ impl Status {
     }
 }
 
+/// Whether [`SERVICE`] has a method of that name.
+pub fn has(method: &str) -> bool {
+    METHODS.contains(&method)
+}
+
+/// Those that take one message and give one.
+const METHODS: [&str; 9] = [
+    "ServerLive",
+    "ServerReady",
+    "ModelReady",
+    "ServerMetadata",
+    "ModelMetadata",
+    "ModelInfer",
+    "RepositoryModelLoad",
+    "RepositoryModelUnload",
+    "RepositoryIndex",
+];
+
 /// Whether a method of [`SERVICE`] may read files; every other one only computes.
 pub fn loads(method: &str) -> bool {
     method == "RepositoryModelLoad"

@@ -5,17 +5,17 @@ mod respond;
 pub(crate) mod tensor;
 mod validation;
 
-use crate::Model;
 use crate::answer::Failure;
 use crate::json::{self as parse, JsonError};
 use crate::metrics::Phase;
-use crate::records;
+use crate::records::{self, Asked};
+use crate::{Compat, Manner, Model};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response, StatusCode};
-use models::{Matrix, Precision};
+use models::{Cell, Precision};
 pub(crate) use respond::{OUTPUT, datatype, raw, shape};
-use tensor::Tensor;
+use tensor::{Tensor, Values};
 
 /// Says how long the JSON at the start of a body is, when tensors follow it.
 const HEADER_LENGTH: &str = "inference-header-content-length";
@@ -23,27 +23,36 @@ const HEADER_LENGTH: &str = "inference-header-content-length";
 /// Answers an inference request. JSON is read whatever the content type says.
 pub(crate) fn infer(
     model: &Model,
+    manner: &Manner,
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Response<Bytes>, Failure> {
     let mut watch = model.durations().start();
     let (head, tensors) = match headers.get(HEADER_LENGTH) {
         Some(length) => {
+            let expected = format!(
+                "expected the length of the JSON in `{HEADER_LENGTH}`, at most {}",
+                body.len()
+            );
             let length = length
                 .to_str()
                 .ok()
                 .and_then(|length| length.parse::<usize>().ok());
-            let split = length.and_then(|length| body.split_at_checked(length));
-            let (head, tensors) = split.ok_or_else(|| {
-                Failure::bad(format!(
-                    "expected the length of the JSON in `{HEADER_LENGTH}`, at most {}",
-                    body.len()
-                ))
-            })?;
+            let Some(length) = length else {
+                return Err(Failure::mistake(expected));
+            };
+            let split = body.split_at_checked(length);
+            let (head, tensors) = split.ok_or_else(|| Failure::bad(expected))?;
             (head, Some(tensors))
         }
         None => (body, None),
     };
+    if manner.compat == Compat::Strict && is_json(headers) == tensors.is_some() {
+        return Err(match tensors {
+            Some(_) => unparsed(),
+            None => untyped(),
+        });
+    }
     let text = match parse::text(head) {
         Ok(text) => text,
         Err(_) if head.is_empty() => {
@@ -62,13 +71,17 @@ pub(crate) fn infer(
         let tensor = tensor::decode(input, tensors.is_some().then_some(&mut left))?;
         Ok((input.name.to_string(), tensor))
     });
-    let rows = gather(model, request.pandas, inputs).map_err(Failure::bad)?;
+    let unsendable = request.inputs.iter().find_map(tensor::unsendable);
+    if let Some(message) = unsendable {
+        return Err(Failure::bad(message));
+    }
+    let rows = gather(model, request.pandas, inputs).map_err(Failure::mistake)?;
     watch.lap(Phase::Preprocess);
     let output = model
-        .answer((&rows).into())
-        .map_err(|error| Failure::bad(error.to_string()))?;
+        .answer(rows.input())
+        .map_err(|error| Failure::mistake(error.to_string()))?;
     watch.lap(Phase::Predict);
-    let response = respond::respond(model, headers, &request, &output);
+    let response = respond::respond(model, manner, headers, &request, &output);
     watch.lap(Phase::Postprocess);
     response
 }
@@ -79,23 +92,34 @@ fn unreadable(
     tensors: bool,
     error: Result<(JsonError, &str), String>,
 ) -> Failure {
-    let json = headers
-        .get(CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
     match error {
-        _ if !json && !tensors => Failure::bad(format!(
-            "received byte inputs, but the '{HEADER_LENGTH}' header is missing."
-        )),
+        _ if !is_json(headers) && !tensors => untyped(),
         Ok((error, text)) if !tensors => validation::no_json(error, text),
         Ok((error, text)) => {
             Failure::bad(format!("Unrecognized request format: {}", error.show(text)))
         }
-        Err(_) if !tensors => Failure::Detail(
-            StatusCode::BAD_REQUEST,
-            "\"There was an error parsing the body\"".to_owned(),
-        ),
+        Err(_) if !tensors => unparsed(),
         Err(message) => Failure::bad(format!("Unrecognized request format: {message}")),
     }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/json"))
+}
+
+fn untyped() -> Failure {
+    Failure::bad(format!(
+        "received byte inputs, but the '{HEADER_LENGTH}' header is missing."
+    ))
+}
+
+fn unparsed() -> Failure {
+    Failure::Detail(
+        StatusCode::BAD_REQUEST,
+        "\"There was an error parsing the body\"".to_owned(),
+    )
 }
 
 /// The first input as a table; with the content type `pd` each input is a column.
@@ -103,13 +127,13 @@ pub(crate) fn gather(
     model: &Model,
     pandas: bool,
     inputs: impl Iterator<Item = Result<(String, Tensor), String>>,
-) -> Result<Matrix, String> {
+) -> Result<Asked, String> {
     let mut columns = Vec::new();
     let mut precision = Precision::Single;
     for input in inputs {
         let (name, tensor) = input?;
         if !pandas {
-            return tensor.table(model.estimator());
+            return tensor.asked(model);
         }
         if tensor.precision == Precision::Double {
             precision = Precision::Double;
@@ -117,12 +141,29 @@ pub(crate) fn gather(
         let values = tensor.column(&name)?;
         columns.push((name, values));
     }
-    if columns.is_empty() {
-        return Err("expected at least one tensor in \"inputs\"".to_owned());
+    match columns.pop() {
+        None => return Err("expected at least one tensor in \"inputs\"".to_owned()),
+        Some((_, Values::Cells(cells)))
+            if columns.is_empty() && model.predictor().takes_texts() =>
+        {
+            return tensor::texts_of(cells);
+        }
+        Some(last) => columns.push(last),
     }
-    records::matrix(
-        columns,
-        model.predictor().about().feature_names.as_deref(),
-        precision,
-    )
+    let names = model.predictor().about().feature_names.as_deref();
+    let number = |(_, values): &(String, Values)| matches!(values, Values::Numbers(_));
+    if columns.iter().all(number) {
+        let numbers = columns
+            .into_iter()
+            .filter_map(|(name, values)| match values {
+                Values::Numbers(values) => Some((name, values)),
+                Values::Cells(_) => None,
+            });
+        return records::matrix(numbers.collect(), names, precision).map(Asked::Matrix);
+    }
+    let cells = columns.into_iter().map(|(name, values)| match values {
+        Values::Numbers(values) => (name, values.into_iter().map(Cell::Number).collect()),
+        Values::Cells(cells) => (name, cells),
+    });
+    records::beside(cells.collect(), names)
 }

@@ -24,7 +24,7 @@ pub(super) struct Input<'t> {
     pub(super) shape: Vec<i64>,
     pub(super) datatype: Cow<'t, str>,
     /// Absent when the values follow the JSON.
-    pub(super) data: Option<Flat>,
+    pub(super) data: Option<Flat<'t>>,
     pub(super) binary_size: Option<usize>,
 }
 
@@ -48,7 +48,7 @@ type Parsed<T> = Result<T, JsonError>;
 
 /// Reads a request; `tensors` follow the JSON or not.
 pub(super) fn parse(text: &str, tensors: bool) -> Parsed<Result<InferRequest<'_>, Details>> {
-    let mut json = Json::new(text);
+    let mut json = Json::python(text);
     let mut details = Details::default();
     let top = Place::Top;
     let mut request = InferRequest::default();

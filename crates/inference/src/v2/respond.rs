@@ -2,10 +2,10 @@
 
 use super::HEADER_LENGTH;
 use super::request::InferRequest;
-use crate::Model;
 use crate::answer::{Failure, json};
 use crate::cloud_events;
 use crate::write::Style;
+use crate::{Manner, Model};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
@@ -17,7 +17,8 @@ pub(crate) const OUTPUT: &str = "output-0";
 /// Writes an answer: as JSON, as JSON and tensors if the request asks for that, or as an event if the request was one.
 pub(super) fn respond(
     model: &Model,
-    headers: &HeaderMap,
+    manner: &Manner,
+    asked: &HeaderMap,
     request: &InferRequest<'_>,
     output: &Output,
 ) -> Result<Response<Bytes>, Failure> {
@@ -33,7 +34,7 @@ pub(super) fn respond(
         binary = outputs.iter().any(|output| output.binary);
     }
     let labels = model.predictor().classes();
-    let event = cloud_events::is_binary(headers);
+    let event = cloud_events::is_binary(asked);
     let mut body = Vec::with_capacity(224);
     let style = if event { Style::Spaced } else { Style::Compact };
     let mut write = Writer {
@@ -91,7 +92,7 @@ pub(super) fn respond(
         );
     }
     if event {
-        cloud_events::add_headers(model.name(), headers);
+        cloud_events::add_headers(model.name(), &manner.events, asked, headers);
     }
     Ok(response)
 }

@@ -1,72 +1,47 @@
 //! Tensors in: from nested lists or bytes to a table.
 
 use super::request::Input;
+use crate::Model;
 use crate::json::{Json, JsonError, Kind};
+use crate::records::{self, Asked};
 use crate::rows::{number_in, short};
-use models::{Matrix, Precision};
+use models::{Cell, Matrix, Precision, Table};
 
 /// Lists inside each other.
 const DEPTH: usize = 8;
 
 /// Nested lists, flattened as they are read. What is wrong with them is told only if they are used.
 #[derive(Debug, Default)]
-pub(super) struct Flat {
-    values: Vec<f64>,
-    /// The length of the lists at each depth.
-    lengths: Vec<Option<usize>>,
-    /// The depth at which values are.
-    leaves: Option<usize>,
-    strings: bool,
+pub(super) struct Flat<'t> {
+    numbers: Vec<f64>,
+    /// Integers whose floats do not tell whether 64 bits hold them: their places, and themselves.
+    wide: Vec<(usize, i128)>,
     refusal: Option<String>,
+    /// The lists themselves, which are read again if their datatype is that of text.
+    source: &'t str,
 }
 
-impl Flat {
-    pub(super) fn read(json: &mut Json<'_>) -> Result<Self, JsonError> {
+/// From where on neighbouring integers of 64 bits have one float.
+const WIDE: f64 = 9_007_199_254_740_992.0;
+
+impl<'t> Flat<'t> {
+    pub(super) fn read(json: &mut Json<'t>) -> Result<Self, JsonError> {
         let start = json.clone();
         let mut flat = Self::default();
-        if let Err(refusal) = flat.level(json, 0)? {
-            *json = start;
-            json.skip()?;
-            flat.refusal = Some(refusal);
-        }
-        Ok(flat)
-    }
-
-    fn level(
-        &mut self,
-        json: &mut Json<'_>,
-        depth: usize,
-    ) -> Result<Result<(), String>, JsonError> {
-        let ragged = || {
-            Ok(Err("setting an array element with a sequence: the lists in \"data\" are of different lengths".to_owned()))
-        };
-        let mut count = 0_usize;
-        let read = json.array(|json| {
-            count += 1;
-            let value = match json.kind()? {
-                Kind::Array if self.leaves.is_some_and(|leaves| leaves <= depth) => {
-                    return ragged();
-                }
-                Kind::Array if depth >= DEPTH => {
-                    return Ok(Err(format!(
-                        "expected at most {DEPTH} dimensions in \"data\""
-                    )));
-                }
-                Kind::Array => return self.level(json, depth + 1),
-                Kind::Object => {
-                    json.skip()?;
-                    return Ok(Err(
-                        "expected numbers in \"data\", found an object".to_owned()
-                    ));
-                }
-                Kind::Number => json.number()?,
-                Kind::Boolean => f64::from(u8::from(json.boolean()?)),
-                Kind::Null => {
-                    json.literal("null")?;
-                    f64::NAN
+        let (numbers, wide) = (&mut flat.numbers, &mut flat.wide);
+        let read = Lists::default().level(json, 0, &mut |json, kind| {
+            let value = match kind {
+                Kind::Number => {
+                    let before = json.clone();
+                    let value = json.number()?;
+                    if value.abs() >= WIDE
+                        && let Ok(whole) = json.since(&before).parse()
+                    {
+                        wide.push((numbers.len(), whole));
+                    }
+                    value
                 }
                 Kind::String => {
-                    self.strings = true;
                     let text = json.string()?;
                     match number_in(&text) {
                         Some(value) => value,
@@ -78,12 +53,91 @@ impl Flat {
                         }
                     }
                 }
+                Kind::Boolean => f64::from(u8::from(json.boolean()?)),
+                _ => {
+                    json.literal("null")?;
+                    f64::NAN
+                }
+            };
+            numbers.push(value);
+            Ok(Ok(()))
+        })?;
+        if let Err(refusal) = read {
+            *json = start.clone();
+            json.skip()?;
+            flat.refusal = Some(refusal);
+        }
+        flat.source = json.since(&start);
+        Ok(flat)
+    }
+
+    /// The values as numpy has them in an array of objects.
+    fn cells(&self) -> Result<Vec<Cell>, String> {
+        let mut cells = Vec::new();
+        let mut json = Json::python(self.source);
+        let read = Lists::default().level(&mut json, 0, &mut |json, kind| {
+            cells.push(match kind {
+                Kind::Number => Cell::Number(json.number()?),
+                Kind::String => Cell::Text(json.string()?.into_owned()),
+                Kind::Boolean => Cell::Number(f64::from(u8::from(json.boolean()?))),
+                _ => {
+                    json.literal("null")?;
+                    Cell::None
+                }
+            });
+            Ok(Ok(()))
+        });
+        read.map_err(|error| error.show(self.source))??;
+        Ok(cells)
+    }
+}
+
+/// Lists inside each other that must be of one shape.
+#[derive(Debug, Default)]
+struct Lists {
+    /// The length of the lists at each depth.
+    lengths: Vec<Option<usize>>,
+    /// The depth at which values are.
+    leaves: Option<usize>,
+}
+
+type Read = Result<Result<(), String>, JsonError>;
+
+impl Lists {
+    fn level<'t>(
+        &mut self,
+        json: &mut Json<'t>,
+        depth: usize,
+        leaf: &mut dyn FnMut(&mut Json<'t>, Kind) -> Read,
+    ) -> Read {
+        let ragged = || {
+            Ok(Err("setting an array element with a sequence: the lists in \"data\" are of different lengths".to_owned()))
+        };
+        let mut count = 0_usize;
+        let read = json.array(|json| {
+            count += 1;
+            let kind = match json.kind()? {
+                Kind::Array if self.leaves.is_some_and(|leaves| leaves <= depth) => {
+                    return ragged();
+                }
+                Kind::Array if depth >= DEPTH => {
+                    return Ok(Err(format!(
+                        "expected at most {DEPTH} dimensions in \"data\""
+                    )));
+                }
+                Kind::Array => return self.level(json, depth + 1, leaf),
+                Kind::Object => {
+                    json.skip()?;
+                    return Ok(Err(
+                        "expected numbers in \"data\", found an object".to_owned()
+                    ));
+                }
+                kind => kind,
             };
             if *self.leaves.get_or_insert(depth) != depth {
                 return ragged();
             }
-            self.values.push(value);
-            Ok(Ok(()))
+            leaf(json, kind)
         })?;
         if let Err(refusal) = read {
             return Ok(Err(refusal));
@@ -105,9 +159,40 @@ impl Flat {
 /// Values with a shape.
 #[derive(Debug)]
 pub(crate) struct Tensor {
-    values: Vec<f64>,
+    values: Values,
     shape: Vec<usize>,
     pub(crate) precision: Precision,
+}
+
+/// The values of a tensor in the order of their places.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Values {
+    /// Of every datatype but BYTES.
+    Numbers(Vec<f64>),
+    /// Of BYTES: text, and what JSON has among it.
+    Cells(Vec<Cell>),
+}
+
+impl Values {
+    fn len(&self) -> usize {
+        match self {
+            Self::Numbers(values) => values.len(),
+            Self::Cells(cells) => cells.len(),
+        }
+    }
+
+    /// The texts that an input of BYTES holds.
+    pub(crate) fn texts<'b>(
+        texts: impl Iterator<Item = &'b [u8]>,
+        name: &str,
+    ) -> Result<Self, String> {
+        let cell = |bytes| {
+            std::str::from_utf8(bytes)
+                .map(|text| Cell::Text(text.to_owned()))
+                .map_err(|_| format!("the input {} holds text that is not UTF-8", short(name)))
+        };
+        texts.map(cell).collect::<Result<_, _>>().map(Self::Cells)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,6 +253,15 @@ impl Datatype {
         }
     }
 
+    /// Whether an integer of this type can be that one.
+    fn holds(self, whole: i128) -> bool {
+        match self {
+            Self::Signed(bits) => whole >= -(1 << (bits - 1)) && whole < 1 << (bits - 1),
+            Self::Unsigned(bits) => whole >= 0 && whole < 1 << bits,
+            _ => true,
+        }
+    }
+
     /// A little-endian number of this type.
     fn decode(self, bytes: &[u8]) -> f64 {
         let bits = bytes
@@ -213,6 +307,18 @@ pub(crate) enum Field {
     Uint64,
     Fp32,
     Fp64,
+    Bytes,
+}
+
+/// Why an input cannot be sent as it is, whatever it holds.
+pub(super) fn unsendable(input: &Input<'_>) -> Option<String> {
+    let half = Datatype::find(&input.datatype) == Some(Datatype::Fp16);
+    (half && input.data.is_some()).then(|| {
+        format!(
+            "Sending FP16 data via JSON is not supported. Please use the binary data format for input {}",
+            short(&input.name)
+        )
+    })
 }
 
 /// Makes a tensor of an input, whose values may be the next of `raw`.
@@ -257,7 +363,7 @@ pub(crate) fn typed(
     name: &str,
     datatype: &str,
     shape: &[i64],
-    values: impl FnOnce(Field) -> Vec<f64>,
+    values: impl FnOnce(Field) -> Result<Values, String>,
 ) -> Result<Tensor, String> {
     let name = short(name);
     let datatype = known(datatype, &name)?;
@@ -274,26 +380,31 @@ pub(crate) fn typed(
                 "the input {name} is of datatype FP16, which has no contents: use raw_input_contents"
             ));
         }
-        Datatype::Bytes => return Err(text_input(&name)),
+        Datatype::Bytes => Field::Bytes,
     };
-    let values = values(field).into_iter();
-    let values: Option<Vec<f64>> = values.map(|value| datatype.convert(value)).collect();
-    let values = values.ok_or_else(|| beyond(&name))?;
+    let values = match (values(field)?, field) {
+        // Contents of 64 bits hold nothing else; as floats the largest would be one too many.
+        (Values::Numbers(values), Field::Bool | Field::Int | Field::Uint) => {
+            let values = values.into_iter().map(|value| datatype.convert(value));
+            Values::Numbers(values.collect::<Option<_>>().ok_or_else(|| beyond(&name))?)
+        }
+        (values, _) => values,
+    };
     Tensor::new(values, shape, datatype)
 }
 
 fn known(datatype: &str, name: &str) -> Result<Datatype, String> {
     Datatype::find(datatype).ok_or_else(|| {
         format!(
-            "invalid datatype '{}' in the input {name}: expected BOOL, INT8 to INT64, UINT8 to UINT64, FP16, FP32 or FP64",
+            "invalid datatype '{}' in the input {name}: expected BOOL, INT8 to INT64, UINT8 to UINT64, FP16, FP32, FP64 or BYTES",
             short(datatype)
         )
     })
 }
 
-fn from_bytes(bytes: &[u8], datatype: Datatype, name: &str) -> Result<Vec<f64>, String> {
+fn from_bytes(bytes: &[u8], datatype: Datatype, name: &str) -> Result<Values, String> {
     if datatype == Datatype::Bytes {
-        return Err(text_input(name));
+        return Values::texts(texts(bytes, name)?.into_iter(), name);
     }
     let chunks = bytes.chunks_exact(datatype.size());
     if !chunks.remainder().is_empty() {
@@ -303,36 +414,53 @@ fn from_bytes(bytes: &[u8], datatype: Datatype, name: &str) -> Result<Vec<f64>, 
             datatype.size()
         ));
     }
-    Ok(chunks.map(|chunk| datatype.decode(chunk)).collect())
+    Ok(Values::Numbers(
+        chunks.map(|chunk| datatype.decode(chunk)).collect(),
+    ))
 }
 
-fn from_lists(flat: &Flat, datatype: Datatype, name: &str) -> Result<Vec<f64>, String> {
-    match datatype {
-        Datatype::Fp16 => {
-            return Err(format!(
-                "Sending FP16 data via JSON is not supported. Please use the binary data format for input {name}"
-            ));
-        }
-        Datatype::Bytes => return Err(text_input(name)),
-        _ => {}
+/// Texts, each after its length in four bytes.
+fn texts<'b>(mut bytes: &'b [u8], name: &str) -> Result<Vec<&'b [u8]>, String> {
+    let mut found = Vec::new();
+    while !bytes.is_empty() {
+        let (length, rest) = bytes
+            .split_first_chunk()
+            .ok_or_else(|| format!("the input {name} ends within the length of a text"))?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
+        let (text, rest) = rest.split_at_checked(length).ok_or_else(|| {
+            format!(
+                "a text of the input {name} takes {length} bytes, {} are left",
+                rest.len()
+            )
+        })?;
+        found.push(text);
+        bytes = rest;
+    }
+    Ok(found)
+}
+
+fn from_lists(flat: &Flat<'_>, datatype: Datatype, name: &str) -> Result<Values, String> {
+    if datatype == Datatype::Bytes {
+        return flat.cells().map(Values::Cells);
     }
     if let Some(refusal) = &flat.refusal {
         return Err(refusal.clone());
     }
-    let converted: Option<Vec<f64>> = flat
-        .values
-        .iter()
-        .map(|value| datatype.convert(*value))
-        .collect();
-    converted.ok_or_else(|| beyond(name))
+    let mut wide = flat.wide.iter().peekable();
+    let convert = |(at, value): (usize, &f64)| match wide.next_if(|(place, _)| *place == at) {
+        Some((_, whole)) if datatype.holds(*whole) => match datatype {
+            Datatype::Signed(_) | Datatype::Unsigned(_) => Some(*value),
+            _ => datatype.convert(*value),
+        },
+        Some(_) => None,
+        None => datatype.convert(*value),
+    };
+    let converted: Option<Vec<f64>> = flat.numbers.iter().enumerate().map(convert).collect();
+    converted.map(Values::Numbers).ok_or_else(|| beyond(name))
 }
 
 fn beyond(name: &str) -> String {
     format!("the input {name} has a value that its datatype cannot hold")
-}
-
-fn text_input(name: &str) -> String {
-    format!("the input {name} is of datatype BYTES: this model takes numbers, send them as FP64")
 }
 
 /// The sizes of a shape in which one may be −1, for whatever is left.
@@ -365,7 +493,7 @@ fn shape(sizes: &[i64], count: usize) -> Result<Vec<usize>, String> {
 }
 
 impl Tensor {
-    fn new(values: Vec<f64>, sizes: &[i64], datatype: Datatype) -> Result<Self, String> {
+    fn new(values: Values, sizes: &[i64], datatype: Datatype) -> Result<Self, String> {
         let shape = shape(sizes, values.len())?;
         let precision = if datatype == Datatype::Fp32 {
             Precision::Single
@@ -379,23 +507,44 @@ impl Tensor {
         })
     }
 
-    /// Rows and columns.
-    pub(crate) fn table(self, estimator: &str) -> Result<Matrix, String> {
-        match self.shape.as_slice() {
-            [rows, 0] => Err(format!(
-                "Found array with 0 feature(s) (shape=({rows}, 0)) while a minimum of 1 is required by {estimator}."
-            )),
-            [rows, columns] => Matrix::new(self.values, *rows, *columns, self.precision)
+    /// Rows and columns, or a text for each row.
+    pub(crate) fn asked(self, model: &Model) -> Result<Asked, String> {
+        let estimator = model.estimator();
+        let texts = model.predictor().takes_texts() && matches!(self.values, Values::Cells(_));
+        let (rows, columns) = match self.shape.as_slice() {
+            [rows] | [rows, 1] if texts => (*rows, 1),
+            [rows, 0] => {
+                return Err(format!(
+                    "Found array with 0 feature(s) (shape=({rows}, 0)) while a minimum of 1 is required by {estimator}."
+                ));
+            }
+            [rows, columns] => (*rows, *columns),
+            shape => {
+                return Err(format!(
+                    "Expected 2D array, got {}D array instead: expected a shape of rows and columns, such as [1,4]",
+                    shape.len()
+                ));
+            }
+        };
+        match self.values {
+            Values::Numbers(values) => Matrix::new(values, rows, columns, self.precision)
+                .map(Asked::Matrix)
                 .ok_or_else(|| "the tensor is no table".to_owned()),
-            shape => Err(format!(
-                "Expected 2D array, got {}D array instead: expected a shape of rows and columns, such as [1,4]",
-                shape.len()
-            )),
+            Values::Cells(cells) if texts => texts_of(cells),
+            Values::Cells(cells) => {
+                let mut sorted = vec![Vec::with_capacity(rows); columns];
+                for (at, cell) in cells.into_iter().enumerate() {
+                    if let Some(column) = sorted.get_mut(at % columns) {
+                        column.push(cell);
+                    }
+                }
+                records::unnamed(sorted)
+            }
         }
     }
 
     /// The values of one column, of the shape `[n]` or `[n,1]`.
-    pub(crate) fn column(self, name: &str) -> Result<Vec<f64>, String> {
+    pub(crate) fn column(self, name: &str) -> Result<Values, String> {
         match self.shape.as_slice() {
             [_] | [_, 1] => Ok(self.values),
             _ => Err(format!(
@@ -404,4 +553,16 @@ impl Tensor {
             )),
         }
     }
+}
+
+/// A text for each row.
+pub(crate) fn texts_of(cells: Vec<Cell>) -> Result<Asked, String> {
+    let text = |cell| match cell {
+        Cell::Text(text) => Ok(text),
+        Cell::None | Cell::Number(_) => {
+            Err("expected a text for each row, found something else among them".to_owned())
+        }
+    };
+    let texts: Result<Vec<String>, String> = cells.into_iter().map(text).collect();
+    texts.map(|texts| Asked::Table(Table::of_texts(texts)))
 }

@@ -193,7 +193,7 @@ fn mistakes_are_invalid_arguments() {
     );
     bad(
         infer(&[tensor("BF16", &[2, 4], None)], &[&[0; 16]]),
-        "invalid datatype 'BF16' in the input input-0: expected BOOL, INT8 to INT64, UINT8 to UINT64, FP16, FP32 or FP64",
+        "invalid datatype 'BF16' in the input input-0: expected BOOL, INT8 to INT64, UINT8 to UINT64, FP16, FP32, FP64 or BYTES",
     );
     bad(
         infer(&[tensor("FP32", &[2, 4], None)], &[&rows[..31]]),

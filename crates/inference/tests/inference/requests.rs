@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
-use inference::{Head, Model, Options, handle};
+use inference::{Head, Manner, Model, Options, handle};
 use std::sync::Arc;
 
 /// The example model under the name of the recorded one.
@@ -12,6 +12,17 @@ pub(crate) fn iris() -> Arc<Model> {
 }
 
 pub(crate) fn send(
+    model: &Arc<Model>,
+    method: &str,
+    path: &str,
+    headers: &[(String, String)],
+    body: &[u8],
+) -> Response<Bytes> {
+    send_as(&Manner::default(), model, method, path, headers, body)
+}
+
+pub(crate) fn send_as(
+    manner: &Manner,
     model: &Arc<Model>,
     method: &str,
     path: &str,
@@ -28,6 +39,7 @@ pub(crate) fn send(
     let method = Method::try_from(method).unwrap();
     handle(
         model,
+        manner,
         Head {
             method: &method,
             path,

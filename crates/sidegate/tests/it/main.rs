@@ -21,6 +21,7 @@ mod prove;
 mod reload;
 mod report;
 mod runtime;
+mod runtime_edges;
 
 use std::process::{Command, Output};
 

@@ -12,7 +12,8 @@ use super::{IRIS, SIDEGATE, sidegate, stderr};
 
 const BOOSTER: &[u8] = include_bytes!("../../../inference/tests/models/booster.ubj");
 const LIGHTGBM: &[u8] = include_bytes!("../../../inference/tests/models/colours.bst");
-const MODEL: &[u8] = include_bytes!("../../../../examples/models/sklearn-iris/model.joblib");
+pub(crate) const MODEL: &[u8] =
+    include_bytes!("../../../../examples/models/sklearn-iris/model.joblib");
 
 /// A running server. Dropping it kills it.
 pub(crate) struct Server {
@@ -23,7 +24,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    fn start(folder: &Path, args: &[&str]) -> Self {
+    pub(crate) fn start(folder: &Path, args: &[&str]) -> Self {
         let model_dir = folder.display().to_string();
         let common = ["--model_name=iris", "--model_dir", &model_dir];
         Self::start_in(folder, &[&common, args].concat())
@@ -63,15 +64,15 @@ impl Server {
         format!("http://{}{path}", self.ports[0])
     }
 
-    fn post(&self, path: &str, body: &str) -> Answer {
+    pub(crate) fn post(&self, path: &str, body: &str) -> Answer {
         curl([&self.url(path), "--data", body]).unwrap()
     }
 
-    fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         curl([&self.url(path)]).unwrap()
     }
 
-    fn socket(&self) -> Socket {
+    pub(crate) fn socket(&self) -> Socket {
         Socket::connect(&self.ports[0]).unwrap()
     }
 
@@ -95,7 +96,7 @@ impl Drop for Server {
     }
 }
 
-fn one_model() -> tempfile::TempDir {
+pub(crate) fn one_model() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("model.joblib"), MODEL).unwrap();
     folder
@@ -272,7 +273,7 @@ fn calls_that_cannot_be_answered_say_why() {
         &ready,
         b"\x01\0\0\0\x00",
         "12",
-        "compressed messages are not supported",
+        "the encoding of the message is not supported: expected gzip or deflate",
     );
     check(
         &ready,
