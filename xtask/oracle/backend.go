@@ -39,6 +39,10 @@ func (v view) destination(name, kind string) (string, error) {
 		TransportSocket:               known.TransportSocket,
 	}
 	made = proto.Clone(made).(*cluster.Cluster)
+	made.UpstreamBindConfig = &core.BindConfig{SourceAddress: &core.SocketAddress{
+		Address:       v.batch.Source,
+		PortSpecifier: &core.SocketAddress_PortValue{PortValue: 0},
+	}}
 	made.LoadAssignment.ClusterName = own
 	for _, locality := range made.LoadAssignment.Endpoints {
 		// The place of a pod means nothing here.

@@ -84,17 +84,24 @@ func encode(kind string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
-// clients writes a certificate and key per identity.
+// clients writes a certificate and key per identity, and one for upstreams.
 func (a *authority) clients(folder string, identities []string) error {
 	for number, identity := range identities {
 		client, err := a.named(int64(10+number), identity)
 		if err != nil {
 			return err
 		}
-		for ending, data := range map[string][]byte{"pem": client.certificate, "key": client.key} {
-			if err := os.WriteFile(filepath.Join(folder, fmt.Sprintf("client-%d.%s", number, ending)), data, 0o600); err != nil {
-				return err
-			}
+		if err := client.write(folder, fmt.Sprintf("client-%d", number)); err != nil {
+			return err
+		}
+	}
+	return a.server.write(folder, "server")
+}
+
+func (p pair) write(folder, name string) error {
+	for ending, data := range map[string][]byte{"pem": p.certificate, "key": p.key} {
+		if err := os.WriteFile(filepath.Join(folder, name+"."+ending), data, 0o600); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -28,6 +28,8 @@ type Batch struct {
 	Backend uint32 `json:"backend"`
 	// Grpc is the port of the authorizer that speaks gRPC.
 	Grpc uint32 `json:"grpc"`
+	// Source is the address that gateways connect from to backends.
+	Source string `json:"source"`
 	// Identities are URIs that client certificates are made for.
 	Identities []string  `json:"identities"`
 	Clusters   []Cluster `json:"clusters"`

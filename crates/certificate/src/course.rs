@@ -539,7 +539,9 @@ impl<'c, 's: 'c> Course<'c, 's> {
 
 fn cleans(change: &policy::HeaderChange) -> bool {
     match change {
-        policy::HeaderChange::Set(name, _) | policy::HeaderChange::Remove(name) => name == IDENTITY,
+        policy::HeaderChange::Set(name, _)
+        | policy::HeaderChange::SetIfPresent(name, _)
+        | policy::HeaderChange::Remove(name) => name == IDENTITY,
         policy::HeaderChange::Add(..) | policy::HeaderChange::AddIfAbsent(..) => false,
     }
 }

@@ -124,7 +124,8 @@ impl Point<'_> {
             Change::Known(
                 HeaderChange::Set(name, _)
                 | HeaderChange::Add(name, _)
-                | HeaderChange::AddIfAbsent(name, _),
+                | HeaderChange::AddIfAbsent(name, _)
+                | HeaderChange::SetIfPresent(name, _),
             ) => *name == *header,
             Change::Known(HeaderChange::Remove(_)) | Change::Removed(_) => false,
         })
@@ -327,6 +328,14 @@ impl Point<'_> {
                     if texts.any(|text| text_satisfies(value, &text)) {
                         added = added.or(Truth::Maybe);
                     }
+                }
+                // Nor here; what was there is gone.
+                HeaderChange::SetIfPresent(n, v) if *n == *name => {
+                    let text = String::from_utf8_lossy(v.as_bytes());
+                    return match text_satisfies(value, &text) {
+                        true => added.or(Truth::Maybe),
+                        false => added,
+                    };
                 }
                 HeaderChange::Remove(n) if *n == *name => return added,
                 _ => {}

@@ -23,10 +23,13 @@ pub(crate) struct Backing {
     port: Option<u16>,
     /// Why requests may come from somebody else than the gateway.
     pub(crate) sender_unclear: Option<String>,
+    /// A waypoint stands before them, with policies and routes of its own.
+    pub(crate) waypoint: bool,
 }
 
 /// Port of Knative's queue proxy, which is in front of every model.
 const QUEUE_PROXY: u16 = 8012;
+const WAYPOINT: &str = "istio.io/use-waypoint";
 const REVISION: &str = "serving.knative.dev/revision";
 
 /// Pods by namespace, and what policies select them by.
@@ -130,19 +133,24 @@ impl<'c> Backings<'c> {
             Injected::Yes => true,
             Injected::No => false,
             Injected::Unknown(_) => self.is_selected(&name.namespace, &one.labels),
+            Injected::Ambient => {
+                self.is_selected(&name.namespace, &one.labels) || self.has_waypoint(service, one)
+            }
         };
         if !found.iter().any(matters) {
             return Vec::new();
         }
         found.sort_by_key(|one| match one.injected {
             Injected::Yes => 0,
-            Injected::Unknown(_) => 1,
+            Injected::Unknown(_) | Injected::Ambient => 1,
             Injected::No => 2,
         });
         let backing = |one: Found<'_>| {
             let knative = one.labels.contains_key(REVISION);
             let namespace = &name.namespace;
+            let waypoint = self.has_waypoint(service, &one);
             Backing {
+                waypoint,
                 pods: match one.workload {
                     Some(workload) => GatewayPods::of(self.cluster, workload, false),
                     None => GatewayPods::unnamed(self.cluster, namespace, one.labels, false),
@@ -157,6 +165,15 @@ impl<'c> Backings<'c> {
             }
         };
         found.into_iter().map(backing).collect()
+    }
+
+    /// Whether a waypoint stands before pods of ambient mode.
+    fn has_waypoint(&self, service: &Object<Service>, pods: &Found<'_>) -> bool {
+        let namespace = self.namespaces.get(service.meta.namespace.as_str());
+        let of_namespace = namespace.and_then(|n| n.labels.get(WAYPOINT));
+        let own = service.meta.labels.get(WAYPOINT);
+        let named = own.or_else(|| pods.labels.get(WAYPOINT)).or(of_namespace);
+        pods.injected == Injected::Ambient && named.is_some_and(|name| name != "none")
     }
 
     /// Whether pods of a workload have a sidecar.

@@ -9,6 +9,7 @@ use crate::access::{AccessLevel, Owner};
 use crate::answers::{Answers, Question};
 use crate::caller::Caller;
 use crate::claims::Claims;
+use crate::connection::ClientTls;
 use crate::denial::{Denial, Refusal};
 use crate::enforce::{self, Access};
 use crate::forward;
@@ -75,6 +76,7 @@ pub fn decide(
     let mut decision = Decision {
         snapshot,
         answers,
+        client: head.connection.tls.as_ref(),
         trace,
         changes: forward::Changes::default(),
     };
@@ -111,6 +113,8 @@ fn unread(outcome: Result<Permit, Stop>) -> Result<Permit, Stop> {
 pub(crate) struct Decision<'a, T> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) answers: &'a Answers,
+    /// TLS of the client, at the first gateway.
+    pub(crate) client: Option<&'a ClientTls>,
     trace: &'a mut T,
     pub(crate) changes: forward::Changes,
 }
@@ -181,6 +185,15 @@ impl<'a, T: Trace> Decision<'a, T> {
                 && listener.sidecar.is_none()
                 && let Some(next) = next
             {
+                if self.client.is_some() && !listener.ends_tls() {
+                    return Err(Stop::deny(
+                        Refusal::Unreachable,
+                        format!(
+                            "the client's TLS is passed on to {}, which speaks plain text",
+                            next.describe()
+                        ),
+                    ));
+                }
                 self.say(hop, Stage::Forward, || {
                     (
                         format!(

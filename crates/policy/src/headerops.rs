@@ -104,7 +104,7 @@ impl Level {
 
 /// Changes of one level in the order that Envoy takes them (`HeaderParser`
 /// evaluateHeaders), with the names of headers of which that order is not
-/// known: whether a header is absent is looked at before others overwrite it.
+/// known: whether a header is there is looked at before others overwrite it.
 pub(crate) fn in_order(changes: Vec<HeaderChange>) -> (Vec<HeaderChange>, Vec<HeaderName>) {
     let mut out: Vec<HeaderChange> = Vec::new();
     for change in changes {
@@ -119,21 +119,37 @@ pub(crate) fn in_order(changes: Vec<HeaderChange>) -> (Vec<HeaderChange>, Vec<He
             (_, change) => out.push(change),
         }
     }
+    // What is always overwritten later is not overwritten before.
+    let names: Vec<Option<HeaderName>> = out.iter().map(set_name).collect();
+    let mut index = 0;
+    out.retain(|change| {
+        index += 1;
+        let mut later = names.iter().skip(index).flatten();
+        !matches!(change, HeaderChange::SetIfPresent(name, _) if later.any(|set| set == name))
+    });
     out.sort_by_key(|change| match change {
         HeaderChange::Remove(_) => 0,
-        HeaderChange::AddIfAbsent(..) => 1,
-        HeaderChange::Set(..) => 2,
-        HeaderChange::Add(..) => 3,
+        HeaderChange::SetIfPresent(..) => 1,
+        HeaderChange::AddIfAbsent(..) => 2,
+        HeaderChange::Set(..) => 3,
+        HeaderChange::Add(..) => 4,
     });
     let unclear = out.iter().filter_map(|change| match change {
-        HeaderChange::AddIfAbsent(name, _) => {
-            let sets = |c: &HeaderChange| matches!(c, HeaderChange::Set(n, _) if n == name);
+        HeaderChange::AddIfAbsent(name, _) | HeaderChange::SetIfPresent(name, _) => {
+            let sets = |c: &HeaderChange| set_name(c).as_ref() == Some(name);
             out.iter().any(sets).then(|| name.clone())
         }
         _ => None,
     });
     let unclear = unclear.collect();
     (out, unclear)
+}
+
+fn set_name(change: &HeaderChange) -> Option<HeaderName> {
+    match change {
+        HeaderChange::Set(name, _) => Some(name.clone()),
+        _ => None,
+    }
 }
 
 fn is_authority(name: &str) -> bool {
@@ -198,6 +214,7 @@ mod tests {
                 HeaderChange::Set(name, _) => format!("set {name}"),
                 HeaderChange::Add(name, _) => format!("add {name}"),
                 HeaderChange::AddIfAbsent(name, _) => format!("default {name}"),
+                HeaderChange::SetIfPresent(name, _) => format!("replace {name}"),
                 HeaderChange::Remove(name) => format!("remove {name}"),
             })
             .collect();

@@ -309,17 +309,22 @@ pub(crate) fn header_option(option: &Value) -> Result<Option<HeaderChange>, Stri
         return Err(format!("a computed value of `{name}`"));
     };
     let action = text(option, &["append_action"]);
-    let append = match (action, field(option, "append")) {
-        ("APPEND_IF_EXISTS_OR_ADD" | "ADD_IF_ABSENT", _) => true,
-        ("OVERWRITE_IF_EXISTS_OR_ADD", _) => false,
-        ("", append) => append.and_then(Value::as_bool).unwrap_or(true),
+    let append = field(option, "append").and_then(Value::as_bool);
+    let method = match (action, append) {
+        ("" | "APPEND_IF_EXISTS_OR_ADD", None | Some(true)) | ("ADD_IF_ABSENT", None) => "add",
+        ("", Some(false)) | ("OVERWRITE_IF_EXISTS_OR_ADD" | "OVERWRITE_IF_EXISTS", None) => {
+            "replace"
+        }
         (other, _) => return Err(format!("`{other}` of `{name}`")),
     };
-    let change = match lua::change(if append { "add" } else { "replace" }, name, Some(&value))? {
-        HeaderChange::Add(name, value) if action == "ADD_IF_ABSENT" => {
+    let change = match (action, lua::change(method, name, Some(&value))?) {
+        ("ADD_IF_ABSENT", HeaderChange::Add(name, value)) => {
             HeaderChange::AddIfAbsent(name, vec![value])
         }
-        change => change,
+        ("OVERWRITE_IF_EXISTS", HeaderChange::Set(name, value)) => {
+            HeaderChange::SetIfPresent(name, value)
+        }
+        (_, change) => change,
     };
     let kept = !value.is_empty() || flag(option, &["keep_empty_value"]);
     Ok(kept.then_some(change))

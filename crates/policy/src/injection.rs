@@ -13,6 +13,9 @@ type Labels = BTreeMap<String, String>;
 pub(crate) enum Injected {
     Yes,
     No,
+    /// No, and other proxies stand before them: ztunnel, which reads connections,
+    /// and maybe a waypoint.
+    Ambient,
     /// The YAML does not say it; why.
     Unknown(String),
 }
@@ -40,8 +43,29 @@ const SYSTEM: [&str; 4] = [
 /// What the sidecar's container is called.
 const PROXY: &str = "istio-proxy";
 
+/// How ambient mode is asked for, of pods and of namespaces.
+const DATAPLANE: &str = "istio.io/dataplane-mode";
+
 impl Injection<'_> {
+    /// Whether they have one. Ambient mode puts other proxies before pods that
+    /// have none.
     pub(crate) fn decide(&self) -> Injected {
+        match self.sidecar() {
+            Injected::No if self.is_ambient() => Injected::Ambient,
+            other => other,
+        }
+    }
+
+    fn is_ambient(&self) -> bool {
+        if self.pod.is_some_and(|pod| pod.host_network) {
+            return false;
+        }
+        let of_namespace = self.object.and_then(|n| n.labels.get(DATAPLANE));
+        let mode = self.labels.get(DATAPLANE).or(of_namespace);
+        mode.is_some_and(|mode| mode == "ambient")
+    }
+
+    fn sidecar(&self) -> Injected {
         if self.pod.is_some_and(|pod| pod.host_network) || SYSTEM.contains(&self.namespace) {
             return Injected::No;
         }
@@ -153,6 +177,41 @@ mod tests {
                 ..injection
             };
             assert!(matches!(unknown.decide(), Injected::Unknown(_)));
+        }
+    }
+
+    #[test]
+    fn ambient_mode_is_other_proxies() {
+        for (namespace, pod, ambient) in [
+            ("istio.io/dataplane-mode=ambient", "", true),
+            (
+                "istio.io/dataplane-mode=ambient",
+                "istio.io/dataplane-mode=none",
+                false,
+            ),
+            ("", "istio.io/dataplane-mode=ambient", true),
+            ("istio.io/dataplane-mode=none", "", false),
+            // A sidecar goes before it.
+            (
+                "istio.io/dataplane-mode=ambient istio-injection=enabled",
+                "",
+                false,
+            ),
+        ] {
+            let object = Metadata {
+                labels: labels(namespace),
+                ..Metadata::default()
+            };
+            let injection = Injection {
+                namespace: "team",
+                object: Some(&object),
+                labels: &labels(pod),
+                annotations: &Labels::new(),
+                pod: None,
+            };
+            let found = injection.decide();
+            let is_ambient = found == Injected::Ambient;
+            assert_eq!(is_ambient, ambient, "{namespace} / {pod}: {found:?}");
         }
     }
 

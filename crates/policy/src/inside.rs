@@ -41,7 +41,7 @@ impl<'a, T: Trace> Decision<'a, T> {
         if let Some(why) = &sidecar.uncertain {
             self.say(hop, Stage::Listener, || {
                 let text = format!(
-                    "whether {} has a sidecar is not known ({why}): none is assumed, and its policies are not asked",
+                    "what stands before {} is not known ({why}): nothing is assumed, and its policies are not asked",
                     listener.id.gateway
                 );
                 (text, object())
@@ -51,12 +51,16 @@ impl<'a, T: Trace> Decision<'a, T> {
         self.say(hop, Stage::Listener, || {
             (listener.describe().to_string(), object())
         });
-        let sender = match way.meet(from, listener) {
+        let (meeting, listener) = match from.opaque {
+            true => way.meet_unread(from, listener, self.client),
+            false => (way.meet(from, listener), listener),
+        };
+        let sender = match meeting {
             Meeting::Takes(sender) => sender,
             Meeting::Refuses(why) => return Err(Stop::deny(Refusal::Unreachable, why)),
         };
         self.say(hop, Stage::Listener, || {
-            let name = sender.and_then(|sender| sender.certificate.uris.first());
+            let name = sender.and_then(|sender| sender.certificate?.uris.first());
             let text = match name {
                 Some(name) => format!("the gateway comes over mutual TLS, as `{name}`"),
                 None => "the gateway comes over plain text, as nobody".to_owned(),

@@ -54,6 +54,21 @@ impl<'a> ListenerView<'a> {
         self.listener.tls.is_none() || self.listener.takes_plain()
     }
 
+    /// Whether it is a sidecar's that passes on TLS of the mesh unread: what the
+    /// pods make of it is not in the YAML.
+    pub fn passes_unread(&self) -> bool {
+        let sidecar = self.listener.sidecar.as_ref();
+        self.listener.tls.is_none()
+            && sidecar.is_some_and(|sidecar| self.listener.opaque || sidecar.raw.is_some())
+    }
+
+    /// What of a sidecar takes the connection of a client: for TLS that is not
+    /// the mesh's a part of its own.
+    pub fn for_client(self, tls: Option<&ClientTls>) -> Self {
+        let listener = self.listener.passes(tls).unwrap_or(self.listener);
+        Self { listener, ..self }
+    }
+
     /// Whether a sidecar takes no connection of a client that shows this name,
     /// or of one that speaks plain text.
     pub fn refuses(&self, name: Option<&str>) -> bool {
@@ -79,7 +94,7 @@ impl<'a> ListenerView<'a> {
         let sidecar = listener.sidecar.as_ref()?;
         let sender = match way.meet(self.listener, listener) {
             Meeting::Takes(shown) => {
-                let uri = shown.and_then(|shown| shown.certificate.uris.first());
+                let uri = shown.and_then(|shown| shown.certificate?.uris.first());
                 Ok(uri.map(|uri| &**uri))
             }
             Meeting::Refuses(why) => Err(why),
@@ -89,7 +104,10 @@ impl<'a> ListenerView<'a> {
             sender,
             is_guess: sidecar.sender_unclear.is_some() || self.listener.account.guessed.is_some(),
             is_uncertain: sidecar.uncertain.is_some(),
-            is_unclear: !listener.not_understood.is_empty() || way.unclear(self.listener).is_some(),
+            is_unclear: !listener.not_understood.is_empty()
+                || way.unclear(self.listener).is_some()
+                // What is found in connections is not followed.
+                || self.listener.opaque && (!self.listener.ends_tls() || sidecar.raw.is_some()),
             reads_alike: listener
                 .intake
                 .paths

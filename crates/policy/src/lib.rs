@@ -74,6 +74,7 @@ mod routes;
 mod rules;
 mod settings;
 mod sidecarfilters;
+mod sidecarports;
 mod sidecars;
 mod snapshot;
 mod stations;

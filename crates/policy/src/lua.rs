@@ -247,6 +247,7 @@ mod tests {
                             format!("{name}+{}", value.to_str().unwrap())
                         }
                         HeaderChange::AddIfAbsent(name, _) => format!("?{name}"),
+                        HeaderChange::SetIfPresent(name, _) => format!("!{name}"),
                         HeaderChange::Remove(name) => format!("-{name}"),
                     })
                     .collect();

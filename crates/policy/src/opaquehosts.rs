@@ -37,6 +37,13 @@ impl Builder<'_, '_> {
         let passes = matches!(mode, Some(None | Some("PASSTHROUGH")));
         let key = gateway_key(gateway);
         let hosts = sanitized_hosts(gateway, server);
+        if mode == Some(Some("AUTO_PASSTHROUGH")) {
+            // Where these lead is not followed, and said so for every listener.
+            return vec![OpaqueChain {
+                tls: Some(TlsServer::passing(&names_of_services(server))),
+                hosts: VirtualHosts::from(Vec::new()),
+            }];
+        }
         let mut chains = Vec::new();
         for bound in self.traffic.bound(&key, &self.pods.namespace) {
             let visible = hosts_for(&hosts, &bound.object.meta.namespace);
@@ -111,6 +118,19 @@ impl Builder<'_, '_> {
     }
 }
 
+/// The server names that clients of the mesh ask for when they mean Services of
+/// a server's hosts, `outbound_.80_._.` and the Service's (istio
+/// `builtAutoPassthroughFilterChains`).
+fn names_of_services(server: &Server) -> Vec<String> {
+    let hosts = server.hosts.iter();
+    let hosts = hosts.map(|host| host.rsplit('/').next().unwrap_or(host));
+    let names = hosts.map(|host| match host.starts_with('*') {
+        true => host.to_owned(),
+        false => format!("*.{host}"),
+    });
+    names.collect()
+}
+
 fn is_here(m: &ConnectionMatch, bound: &Bound<'_>, gateway: &str, port: u16) -> bool {
     let namespace = &bound.object.meta.namespace;
     let mut gateways = m.gateways.iter();
@@ -136,6 +156,7 @@ impl TlsServer {
             terminates: false,
             clients: ClientCertificates::Ignored,
             accepted: Vec::new(),
+            speaks_none: false,
         }
     }
 }

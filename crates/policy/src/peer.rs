@@ -63,6 +63,25 @@ impl<'a> Peer<'a> {
         }
     }
 
+    /// The same at a sidecar behind a gateway, whose own address it is that
+    /// connects, where that is known.
+    pub(crate) fn inside(self, head: &RequestHead, opaque: bool) -> Self {
+        let direct = head
+            .connection
+            .local
+            .map_or(self.direct, |ip| ip.to_canonical());
+        let peer = Self {
+            direct,
+            remote: direct,
+            local: None,
+            ..self
+        };
+        match opaque {
+            true => peer,
+            false => peer.told_by(head),
+        }
+    }
+
     /// The same as a sidecar sees it, which takes what came before it at its
     /// word (envoy without `use_remote_address`).
     pub(crate) fn told_by(self, head: &RequestHead) -> Self {

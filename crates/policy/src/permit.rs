@@ -80,6 +80,8 @@ pub enum HeaderChange {
     Add(HeaderName, HeaderValue),
     /// Add these values where there is none.
     AddIfAbsent(HeaderName, Vec<HeaderValue>),
+    /// Replace all values where there is one.
+    SetIfPresent(HeaderName, HeaderValue),
     /// Remove all values.
     Remove(HeaderName),
 }
@@ -127,6 +129,7 @@ impl HeaderChange {
             Self::Set(name, _)
             | Self::Add(name, _)
             | Self::AddIfAbsent(name, _)
+            | Self::SetIfPresent(name, _)
             | Self::Remove(name) => name,
         }
     }
@@ -143,6 +146,11 @@ impl HeaderChange {
                     for value in values {
                         inline::append(headers, name, value);
                     }
+                }
+            }
+            Self::SetIfPresent(name, value) => {
+                if headers.contains_key(name) {
+                    headers.insert(name.clone(), value.clone());
                 }
             }
             Self::Remove(name) => {

@@ -280,7 +280,7 @@ impl<'p> Table<'_, 'p> {
         for name in unclear {
             let about = |(change, _): &&(HeaderChange, usize)| change.name() == name;
             if let Some((_, index)) = level.headers.iter().rfind(about) {
-                let why = format!("a default and another value of `{name}` together");
+                let why = format!("a value of `{name}` for where it is there, and another,");
                 self.not_understood(*index, &why, Scope::Host(host.to_owned()));
             }
         }

@@ -58,7 +58,9 @@ pub(crate) fn of_sidecar(
         .filter(|s| !s.spec.ingress.is_empty())
     {
         let selector = sidecar.spec.workload_selector.as_ref();
-        if sidecar.meta.namespace == *pods.namespace
+        let namespace = &sidecar.meta.namespace;
+        let for_all = namespace == root.unwrap_or("istio-system") && selector.is_none();
+        if (for_all || **namespace == *pods.namespace)
             && selector.is_none_or(|s| selects(&s.labels, &pods.labels))
         {
             found.push(NotUnderstood {

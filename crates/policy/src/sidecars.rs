@@ -1,48 +1,51 @@
 //! Sidecars: what stands before pods behind Services, as one more crossing with
 //! policies of its own (istio `listener_inbound.go`).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use resources::core::{Service, ServicePort};
-use resources::istio::RouteDestination;
-use resources::istio::{Destination as Written, HttpRoute, MutualTlsMode as Mode, PortSelector};
-use resources::{Cluster, Object, ObjectRef, ServiceName, Source};
+use resources::Cluster;
+use resources::core::ServicePort;
 
-use crate::access::{AccessLevel, Limits, Owner, RouteAccess};
-use crate::authorization::{Authorization, authorization};
-use crate::backing::{Backing, Backings};
-use crate::chain::Chain;
-use crate::connection::{Certificate, ClientTls, ListenerId};
-use crate::index::Indexes;
-use crate::injection::Injected;
-use crate::intake::Intake;
-use crate::mutual::{Link, PeerModes, Target};
-use crate::opaque::NotUnderstood;
+use crate::connection::{Certificate, ClientTls};
+use crate::mutual::Link;
 use crate::peer::TrustDomains;
 use crate::permit::Destination;
-use crate::request::Entrance;
-use crate::routes::{Route, Surroundings};
-use crate::rules::Attribute;
-use crate::settings::{IstioVersion, Problem};
-use crate::sidecarfilters::of_sidecar;
 use crate::snapshot::{Listener, Snapshot};
-use crate::tls::{ClientCertificates, TlsServer};
-use crate::tokenrules::{TokenRule, token_rules};
-use crate::vhosts::{VirtualHost, VirtualHosts};
-use crate::workloads::{GatewayPods, selects};
+use crate::workloads::GatewayPods;
 
 /// What makes a listener that of a sidecar.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Sidecar {
-    /// Why it is not known whether the pods have one: then none is assumed.
+    /// Why it is not known what stands before the pods: then nothing is assumed.
     pub(crate) uncertain: Option<String>,
     /// Plain text is taken too.
     pub(crate) takes_plain: bool,
     /// What names of clients of the mesh begin with.
-    domains: Vec<String>,
+    pub(crate) domains: Vec<String>,
     /// Why it is not known who sends requests on to here.
     pub(crate) sender_unclear: Option<String>,
+    /// What becomes of connections that no HTTP is found in, on a port of which
+    /// nothing is said.
+    pub(crate) raw: Option<Box<Listener>>,
+}
+
+/// The same but for what follows from the listener itself.
+impl PartialEq for Sidecar {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            uncertain,
+            takes_plain,
+            domains,
+            sender_unclear,
+            raw,
+        } = self;
+        *uncertain == other.uncertain
+            && *takes_plain == other.takes_plain
+            && *domains == other.domains
+            && *sender_unclear == other.sender_unclear
+            && raw.is_some() == other.raw.is_some()
+    }
 }
 
 impl Sidecar {
@@ -56,13 +59,23 @@ impl Sidecar {
     }
 }
 
+/// What a port of pods speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spoken {
+    Http,
+    /// What is found out by looking.
+    Unsaid,
+    /// Connections are not looked into.
+    Anything,
+}
+
 /// A port of a Service whose pods have a sidecar.
 #[derive(Debug, PartialEq)]
 pub(crate) struct SidecarWay {
     /// Its listener.
     pub(crate) listener: usize,
     /// What gateways speak to it, by their namespace.
-    links: BTreeMap<Arc<str>, Link>,
+    pub(crate) links: BTreeMap<Arc<str>, Link>,
 }
 
 /// Whom a sidecar takes a gateway for.
@@ -108,10 +121,11 @@ impl Account {
     }
 }
 
-/// A gateway at the other end of mutual TLS.
+/// A client at the other end of TLS, as a sidecar knows it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sender<'a> {
-    pub(crate) certificate: &'a Certificate,
+    /// None where the connection is not the sidecar's to end.
+    pub(crate) certificate: Option<&'a Certificate>,
     /// The server name that it asks for.
     pub(crate) sni: &'a str,
 }
@@ -136,7 +150,7 @@ impl SidecarWay {
                 "the gateway speaks mutual TLS, and the sidecar plain text (PeerAuthentication DISABLE)",
             ),
             Some(Link::Mutual(sni)) => Meeting::Takes(Some(Sender {
-                certificate: &gateway.account.certificate,
+                certificate: Some(&gateway.account.certificate),
                 sni,
             })),
             Some(Link::Plain) if !own.takes_plain => Meeting::Refuses(
@@ -144,6 +158,50 @@ impl SidecarWay {
             ),
             Some(Link::Plain | Link::Foreign) | None => Meeting::Takes(None),
         }
+    }
+
+    /// How the sidecar meets a connection that a gateway passes on unread, and
+    /// the part of it that takes the connection.
+    pub(crate) fn meet_unread<'a>(
+        &'a self,
+        gateway: &'a Listener,
+        sidecar: &'a Listener,
+        client: Option<&'a ClientTls>,
+    ) -> (Meeting<'a>, &'a Listener) {
+        let own = sidecar.sidecar.as_ref();
+        let raw = own.and_then(|own| own.raw.as_deref()).unwrap_or(sidecar);
+        let Some(client) = client.filter(|_| !gateway.ends_tls()) else {
+            // Over mutual TLS gateways say of connections that they are no HTTP.
+            return match self.meet(gateway, sidecar) {
+                Meeting::Takes(Some(sender)) => (Meeting::Takes(Some(sender)), raw),
+                other => (other, sidecar),
+            };
+        };
+        let mutual = matches!(self.link(gateway), Some(Link::Mutual(_)));
+        let ends_here = own.is_some_and(|own| !own.takes_plain) && !mutual;
+        let meeting = match (&client.certificate, own) {
+            // The sidecar ends the client's own TLS.
+            (None, _) if ends_here => Meeting::Refuses(
+                "the client's TLS is passed on to a sidecar, which takes no connection without a client certificate",
+            ),
+            (Some(certificate), Some(own)) if ends_here => match own.refuses(client) {
+                Some(why) => Meeting::Refuses(why),
+                None => Meeting::Takes(Some(Sender {
+                    certificate: Some(certificate),
+                    sni: client.sni.as_deref().unwrap_or_default(),
+                })),
+            },
+            _ if !raw.opaque => Meeting::Refuses(
+                "the client's TLS is passed on to a port of pods that is read as HTTP",
+            ),
+            _ if mutual => self.meet(gateway, sidecar),
+            // Server names are looked for where TLS is expected.
+            _ => Meeting::Takes(sidecar.tls.as_ref().map(|_| Sender {
+                certificate: None,
+                sni: client.sni.as_deref().unwrap_or_default(),
+            })),
+        };
+        (meeting, raw)
     }
 
     fn link(&self, gateway: &Listener) -> Option<&Link> {
@@ -159,85 +217,30 @@ impl SidecarWay {
 }
 
 impl Account {
-    fn namespace(&self) -> Option<&str> {
+    pub(crate) fn namespace(&self) -> Option<&str> {
         let uri = self.certificate.uris.first()?;
         uri.split('/').skip_while(|part| *part != "ns").nth(1)
     }
 }
 
-/// Compiles the sidecars of a configuration.
-pub(crate) struct Compiler<'a, 'c> {
-    cluster: &'c Cluster,
-    version: IstioVersion,
-    modes: PeerModes<'c>,
-    backings: Backings<'c>,
-    /// Namespaces that gateways are in.
-    clients: HashSet<Arc<str>>,
-    /// What is the same for pods with the same policies.
-    shared: HashMap<PodsKey, Arc<Policies>>,
-    /// Listeners by pods and port.
-    known: HashMap<(Arc<str>, u16), Option<usize>>,
-    warnings: &'a mut Vec<Problem>,
-}
-
-/// Namespace and labels: all that policies select by.
-type PodsKey = (Arc<str>, BTreeMap<String, String>);
-
-/// The policies of some pods.
-struct Policies {
-    authorization: Arc<Authorization>,
-    connections: Arc<Authorization>,
-    tokens: Arc<[TokenRule]>,
-    opaque: Vec<NotUnderstood>,
-}
-
-impl Policies {
-    fn is_none(&self) -> bool {
-        let Authorization {
-            policies,
-            dry_runs: _,
-            custom,
-            digest: _,
-        } = &*self.authorization;
-        policies.is_empty() && custom.is_empty() && self.tokens.is_empty() && self.opaque.is_empty()
+impl Listener {
+    /// Whether TLS of clients ends here, where they speak it.
+    pub(crate) fn ends_tls(&self) -> bool {
+        !self.opaque || self.tls.as_ref().is_some_and(|tls| tls.terminates)
     }
-}
 
-impl Snapshot {
-    /// Adds the sidecars before pods that routes lead to.
-    pub(crate) fn add_sidecars(
-        &mut self,
-        cluster: &Cluster,
-        version: IstioVersion,
-        warnings: &mut Vec<Problem>,
-    ) {
-        self.gateway_listeners = self.listeners.len();
-        let root = cluster.mesh.root_namespace.as_deref();
-        let root = root.unwrap_or("istio-system");
-        let gateways = self.listeners.iter();
-        let clients = gateways.filter_map(|l| l.account.namespace().map(Arc::from));
-        let mut compiler = Compiler {
-            cluster,
-            version,
-            modes: PeerModes::new(cluster, root),
-            backings: Backings::new(cluster, root),
-            clients: clients.collect(),
-            shared: HashMap::new(),
-            known: HashMap::new(),
-            warnings,
-        };
-        let gateways = GatewayPods::all(cluster);
-        // Of several Services that lead to one port the oldest says what is spoken.
-        let mut services: Vec<&Object<Service>> = cluster.services.iter().collect();
-        services.sort_by(|a, b| a.age_order().cmp(&b.age_order()));
-        for service in services {
-            let selector = &service.spec.selector;
-            let is_gateway = |pods: &GatewayPods| {
-                *pods.namespace == *service.meta.namespace && selects(selector, &pods.labels)
-            };
-            if selector.is_empty() || !gateways.iter().any(is_gateway) {
-                compiler.service(self, service);
-            }
+    /// The part of a sidecar that passes on a connection of TLS that is not the
+    /// mesh's, unread; clients without a certificate are taken to speak such
+    /// (istio `inboundPermissiveFilterChainMatchWithMxcOptions`).
+    pub(crate) fn passes(&self, tls: Option<&ClientTls>) -> Option<&Self> {
+        let (sidecar, client) = (self.sidecar.as_ref()?, tls?);
+        let foreign = client.certificate.is_none() && sidecar.takes_plain;
+        if self.tls.is_some() && !foreign {
+            return None;
+        }
+        match self.opaque {
+            true => Some(self),
+            false => sidecar.raw.as_deref(),
         }
     }
 }
@@ -250,314 +253,26 @@ impl Snapshot {
     }
 }
 
-impl Compiler<'_, '_> {
-    fn service(&mut self, snapshot: &mut Snapshot, service: &Object<Service>) {
-        let name = ServiceName {
-            namespace: service.meta.namespace.as_str().into(),
-            name: service.meta.name.as_str().into(),
-        };
-        let found = self.backings.of(service);
-        let Some((first, others)) = found.split_first() else {
-            return;
-        };
-        for port in &service.spec.ports {
-            if snapshot.own_listener(&name, port.port).is_some() {
-                continue;
+impl Spoken {
+    /// Of a port of a Service (istio `kube.ConvertProtocol`).
+    pub(crate) fn of(port: &ServicePort) -> Self {
+        let named = match &port.app_protocol {
+            Some(protocol) => protocol.as_str(),
+            None => {
+                let name = port.name.as_deref().unwrap_or_default();
+                name.split('-').next().unwrap_or_default()
             }
-            let number = first.port(&name, port);
-            let Some(listener) = self.listener(snapshot, first, service, port, number) else {
-                continue;
-            };
-            if others.iter().any(|other| !self.alike(first, other, number)) {
-                note(
-                    snapshot,
-                    listener,
-                    NotUnderstood {
-                        object: service.reference(),
-                        source: service.source.clone(),
-                        place: "spec.selector".to_owned(),
-                        why:
-                            "pods with different policies behind one Service, of which one answers,"
-                                .to_owned(),
-                        scope: crate::opaque::Scope::Listener,
-                    },
-                );
+        };
+        match named.to_ascii_lowercase().as_str() {
+            "http" | "http2" | "http_proxy" | "grpc" | "kubernetes.io/h2c" | "kubernetes.io/ws" => {
+                Self::Http
             }
-            let mut clients = self.clients.iter();
-            if let Some(rule) = clients.find_map(|c| self.modes.subset_tls(c, &name, port.port)) {
-                note(
-                    snapshot,
-                    listener,
-                    NotUnderstood {
-                        object: rule.reference(),
-                        source: rule.source.clone(),
-                        place: "spec.subsets".to_owned(),
-                        why: "TLS of single subsets".to_owned(),
-                        scope: crate::opaque::Scope::Listener,
-                    },
-                );
+            "tcp" | "tls" | "https" | "mongo" | "mysql" | "redis" | "udp" | "kubernetes.io/wss" => {
+                Self::Anything
             }
-            let policies = self.policies(first);
-            let mut clients = self.clients.iter();
-            if policies.authorization.looks_at(&Attribute::Sni)
-                && let Some(rule) = clients.find_map(|c| self.modes.subsets(c, &name))
-            {
-                note(
-                    snapshot,
-                    listener,
-                    NotUnderstood {
-                        object: rule.reference(),
-                        source: rule.source.clone(),
-                        place: "spec.subsets".to_owned(),
-                        why: "the server name of connections to a subset, which rules look at,"
-                            .to_owned(),
-                        scope: crate::opaque::Scope::Listener,
-                    },
-                );
-            }
-            let links = self.links(first, &name, port.port, number);
-            let way = SidecarWay { listener, links };
-            snapshot.sidecars.insert((name.clone(), port.port), way);
+            _ if NOT_LOOKED_AT.contains(&port.port) => Self::Anything,
+            _ => Self::Unsaid,
         }
-    }
-
-    fn links(
-        &self,
-        backing: &Backing,
-        service: &ServiceName,
-        port: u16,
-        number: u16,
-    ) -> BTreeMap<Arc<str>, Link> {
-        let pods = &backing.pods;
-        let target = Target {
-            service,
-            port,
-            labels: &pods.labels,
-            mode: self.modes.of_port(&pods.namespace, &pods.labels, number),
-        };
-        let clients = self.clients.iter();
-        clients
-            .map(|client| (Arc::clone(client), self.modes.link(client, &target)))
-            .collect()
-    }
-
-    /// Whether two of a Service's pods treat requests the same.
-    fn alike(&mut self, one: &Backing, other: &Backing, port: u16) -> bool {
-        let mode = |backing: &Backing| {
-            let pods = &backing.pods;
-            self.modes.of_port(&pods.namespace, &pods.labels, port)
-        };
-        if one.injected != other.injected || mode(one) != mode(other) {
-            return false;
-        }
-        let (one, other) = (self.policies(one), self.policies(other));
-        let objects = |policies: &Policies| -> Vec<ObjectRef> {
-            let Authorization {
-                policies: all,
-                custom,
-                ..
-            } = &*policies.authorization;
-            let of_custom = custom
-                .iter()
-                .flat_map(|c| c.policies.iter().chain(&c.denying));
-            let named = all.iter().chain(of_custom).map(|p| p.object.clone());
-            let tokens = policies.tokens.iter().map(|rule| rule.object.clone());
-            let mut named: Vec<ObjectRef> = named.chain(tokens).collect();
-            named.sort();
-            named
-        };
-        Arc::ptr_eq(&one, &other) || objects(&one) == objects(&other) && one.opaque == other.opaque
-    }
-
-    fn policies(&mut self, backing: &Backing) -> Arc<Policies> {
-        let pods = &backing.pods;
-        let key = (Arc::clone(&pods.namespace), pods.labels.clone());
-        if let Some(known) = self.shared.get(&key) {
-            return Arc::clone(known);
-        }
-        let (cluster, version) = (self.cluster, self.version);
-        let authorization = Arc::new(authorization(cluster, pods, version, self.warnings));
-        let mut opaque = of_sidecar(cluster, pods, version);
-        opaque.extend(self.backings.undetermined(backing));
-        let made = Arc::new(Policies {
-            connections: Arc::new(authorization.for_connections()),
-            authorization,
-            tokens: token_rules(cluster, pods, version, self.warnings).into(),
-            opaque,
-        });
-        self.shared.insert(key, Arc::clone(&made));
-        made
-    }
-
-    /// The listener of a port of pods; none where nothing happens there.
-    fn listener(
-        &mut self,
-        snapshot: &mut Snapshot,
-        backing: &Backing,
-        service: &Object<Service>,
-        port: &ServicePort,
-        number: u16,
-    ) -> Option<usize> {
-        if backing.injected == Injected::No {
-            return None;
-        }
-        let key = (Arc::clone(&backing.pods.name), number);
-        if let Some(known) = self.known.get(&key) {
-            return *known;
-        }
-        let mode = {
-            let pods = &backing.pods;
-            self.modes.of_port(&pods.namespace, &pods.labels, number)
-        };
-        let policies = self.policies(backing);
-        if backing.injected == Injected::Yes {
-            let opaque = policies.opaque.iter();
-            self.warnings.extend(opaque.map(NotUnderstood::problem));
-        }
-        let matters = backing.injected == Injected::Yes
-            || !policies.is_none()
-            || matches!(mode, Mode::Strict | Mode::Disable);
-        let made = matters
-            .then(|| self.compile(snapshot, backing, service, port, number, mode, &policies));
-        let index = made.flatten().and_then(|listener| {
-            snapshot.listeners.push(listener);
-            snapshot.listeners.len().checked_sub(1)
-        });
-        self.known.insert(key, index);
-        index
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "each is part of what a listener is"
-    )]
-    fn compile(
-        &self,
-        snapshot: &Snapshot,
-        backing: &Backing,
-        service: &Object<Service>,
-        port: &ServicePort,
-        number: u16,
-        mode: Mode,
-        policies: &Policies,
-    ) -> Option<Listener> {
-        let opaque = !is_http(port);
-        let authorization = match opaque {
-            true => &policies.connections,
-            false => &policies.authorization,
-        };
-        let tokens = !policies.tokens.is_empty() && !opaque;
-        let pods = &backing.pods;
-        let route = inner_route(service, port.port)?;
-        let mut hosts = VirtualHosts::from(vec![VirtualHost {
-            name: "*".to_owned(),
-            server_port: number,
-            routes: vec![Arc::new(route)],
-            ..VirtualHost::default()
-        }]);
-        hosts.index();
-        Some(Listener {
-            id: ListenerId {
-                gateway: Arc::clone(&pods.name),
-                port: number,
-                bind: "".into(),
-            },
-            port: number,
-            tls: (mode != Mode::Disable).then(|| TlsServer {
-                names: Vec::new(),
-                terminates: true,
-                clients: ClientCertificates::Required,
-                accepted: Vec::new(),
-            }),
-            intake: Intake::of_sidecar(&pods.proxy, snapshot.normalization, self.version),
-            opaque,
-            side: Entrance::Local,
-            gateways: vec![(service.reference(), service.source.clone())],
-            hosts,
-            chain: Chain::generated(authorization, tokens, self.version),
-            not_understood: policies.opaque.clone(),
-            indexes: Arc::new(Indexes::new(&authorization.policies, &authorization.custom)),
-            authorization: Arc::clone(authorization),
-            token_rules: Arc::clone(&policies.tokens),
-            account: Account::of(self.cluster, pods),
-            sidecar: Some(Sidecar {
-                uncertain: match &backing.injected {
-                    Injected::Unknown(why) => Some(why.clone()),
-                    Injected::Yes | Injected::No => None,
-                },
-                takes_plain: mode != Mode::Strict,
-                domains: TrustDomains::of(&self.cluster.mesh).prefixes(),
-                sender_unclear: backing.sender_unclear.clone(),
-            }),
-        })
-    }
-}
-
-fn note(snapshot: &mut Snapshot, listener: usize, what: NotUnderstood) {
-    if let Some(listener) = snapshot.listeners.get_mut(listener)
-        && !listener.not_understood.contains(&what)
-    {
-        listener.not_understood.push(what);
-    }
-}
-
-/// The one route there is: to the pod itself.
-fn inner_route(service: &Object<Service>, port: u16) -> Option<Route> {
-    let http = HttpRoute {
-        route: vec![RouteDestination {
-            destination: Written {
-                host: service.meta.name.clone(),
-                port: Some(PortSelector { number: port }),
-                ..Written::default()
-            },
-            weight: 1,
-            headers: None,
-        }],
-        ..HttpRoute::default()
-    };
-    let (object, source): (ObjectRef, Source) = (service.reference(), service.source.clone());
-    let place = format!("spec.ports {port}");
-    let destination = Destination::Service {
-        service: ServiceName {
-            namespace: service.meta.namespace.as_str().into(),
-            name: service.meta.name.as_str().into(),
-        },
-        port,
-    };
-    let around = Surroundings {
-        object: &object,
-        source: &source,
-        label: format!("{}/{} {place}", object.namespace, object.name).into(),
-        place: place.into(),
-        access: Arc::new(RouteAccess {
-            owner: Owner::Foreign,
-            external: AccessLevel::AsWritten,
-            local: AccessLevel::AsWritten,
-            limits: Limits::default(),
-        }),
-        port,
-        tls: false,
-        resolve: &|_| (destination.clone(), None),
-    };
-    Route::compile(&http, None, &around, &mut Vec::new()).ok()
-}
-
-/// Whether requests are looked at there, and not only connections: what is not
-/// said is found out by looking (istio `kube.ConvertProtocol`).
-fn is_http(port: &ServicePort) -> bool {
-    let named = match &port.app_protocol {
-        Some(protocol) => protocol.as_str(),
-        None => {
-            let name = port.name.as_deref().unwrap_or_default();
-            name.split('-').next().unwrap_or_default()
-        }
-    };
-    match named.to_ascii_lowercase().as_str() {
-        "http" | "http2" | "http_proxy" | "grpc" | "kubernetes.io/h2c" | "kubernetes.io/ws" => true,
-        "tcp" | "tls" | "https" | "mongo" | "mysql" | "redis" | "udp" | "kubernetes.io/wss" => {
-            false
-        }
-        _ => !NOT_LOOKED_AT.contains(&port.port),
     }
 }
 

@@ -194,6 +194,7 @@ impl Snapshot {
             let tokens = !token_rules.is_empty();
             let mut chain = Chain::generated(authorization, tokens && !opaque, version);
             let mut not_understood = unmodelled.clone();
+            not_understood.extend(unmodelled::of_servers(&servers));
             if !opaque {
                 patches.listener(
                     &place,
@@ -357,6 +358,9 @@ impl Snapshot {
                 }
             }
         };
+        if let Some(unread) = listener.passes(tls) {
+            return Some(Ok(unread));
+        }
         Some(match (&listener.tls, tls) {
             (None, None) => Ok(listener),
             (Some(_), None) if listener.takes_plain() => Ok(listener),
@@ -514,10 +518,14 @@ impl Listener {
         sender: Option<Sender<'h>>,
     ) -> Peer<'h> {
         if hop > 0 {
-            return Peer {
-                certificate: sender.map(|sender| sender.certificate),
+            let peer = Peer {
+                certificate: sender.and_then(|sender| sender.certificate),
                 sni: sender.map_or("", |sender| sender.sni),
                 ..Peer::behind(head, hop, self.intake.proxies)
+            };
+            return match &self.sidecar {
+                Some(_) => peer.inside(head, self.opaque),
+                None => peer,
             };
         }
         let proxies = if self.opaque { 0 } else { self.intake.proxies };

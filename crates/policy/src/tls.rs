@@ -17,6 +17,81 @@ pub struct TlsServer {
     pub clients: ClientCertificates,
     /// Names of which a client's certificate has to have one; any without.
     pub accepted: Vec<String>,
+    /// No version of TLS is left between the oldest and the newest one.
+    pub speaks_none: bool,
+}
+
+/// Why certificates of clients that a server takes are not known by their names,
+/// with the field.
+pub(crate) fn unknown_certificates(server: &Server) -> Option<(&'static str, &'static str)> {
+    let tls = server.tls.as_ref()?;
+    if tls.insecure_skip_verify == Some(true) || !asks(tls) {
+        return None;
+    }
+    if is_pinned(tls) {
+        let field = match tls.verify_certificate_hash.as_slice() {
+            [] => "verifyCertificateSpki",
+            _ => "verifyCertificateHash",
+        };
+        return Some((field, "client certificates that are named by their hashes"));
+    }
+    let listed = !tls.ca_crl.is_empty() && (!from_secret(tls) || is_mode(tls, "ISTIO_MUTUAL"));
+    listed.then_some((
+        "caCrl",
+        "certificates that are revoked, which a file of the pods names,",
+    ))
+}
+
+fn is_mode(tls: &ServerTls, mode: &str) -> bool {
+    tls.mode.as_deref() == Some(mode)
+}
+
+fn asks(tls: &ServerTls) -> bool {
+    let modes = ["MUTUAL", "ISTIO_MUTUAL", "OPTIONAL_MUTUAL"];
+    modes.into_iter().any(|mode| is_mode(tls, mode))
+}
+
+fn from_secret(tls: &ServerTls) -> bool {
+    !tls.credential_name.is_empty() || !tls.credential_names.is_empty()
+}
+
+/// Whether a client's certificate is looked for by its hash or its key's, which
+/// Istio passes on where certificates come from a Secret.
+fn is_pinned(tls: &ServerTls) -> bool {
+    let any = !tls.verify_certificate_hash.is_empty() || !tls.verify_certificate_spki.is_empty();
+    any && from_secret(tls) && asks(tls) && !is_mode(tls, "ISTIO_MUTUAL")
+}
+
+/// Whether the versions that a server is given exclude each other, with those of
+/// Envoy where none is given (istio `applyServerTLSSettings`).
+fn speaks_none(tls: &ServerTls) -> bool {
+    let number = |version: &Option<String>, default: u8| match version.as_deref() {
+        Some("TLSV1_0") => 0,
+        Some("TLSV1_1") => 1,
+        Some("TLSV1_2") => 2,
+        Some("TLSV1_3") => 3,
+        _ => default,
+    };
+    let (oldest, newest) = (&tls.min_protocol_version, &tls.max_protocol_version);
+    !is_mode(tls, "ISTIO_MUTUAL") && number(oldest, 2) > number(newest, 3)
+}
+
+/// Whether it is the hexadecimal form of a SHA-256, with or without colons.
+fn is_hash(text: &str) -> bool {
+    let plain: String = match text.len() {
+        95 => text.split(':').collect(),
+        _ => text.to_owned(),
+    };
+    plain.len() == 64 && plain.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// Whether it is the Base64 form of one.
+fn is_key(text: &str) -> bool {
+    let body = text.strip_suffix('=').unwrap_or_default();
+    body.len() == 43
+        && body
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"+/".contains(&b))
 }
 
 /// What a server does about certificates of clients.
@@ -50,7 +125,7 @@ impl TlsServer {
         let clients = match tls.mode.as_deref() {
             Some("MUTUAL" | "ISTIO_MUTUAL") => ClientCertificates::Required,
             // Who wants names wants a certificate (envoy `DefaultCertValidator`).
-            Some("OPTIONAL_MUTUAL") if !tls.subject_alt_names.is_empty() => {
+            Some("OPTIONAL_MUTUAL") if !tls.subject_alt_names.is_empty() || is_pinned(tls) => {
                 ClientCertificates::Required
             }
             Some("OPTIONAL_MUTUAL") => ClientCertificates::Asked,
@@ -69,7 +144,11 @@ impl TlsServer {
             names,
             terminates: true,
             clients,
-            accepted: tls.subject_alt_names.clone(),
+            accepted: match tls.insecure_skip_verify {
+                Some(true) if asks(tls) => Vec::new(),
+                _ => tls.subject_alt_names.clone(),
+            },
+            speaks_none: speaks_none(tls),
         }
     }
 
@@ -78,10 +157,16 @@ impl TlsServer {
     /// envoy `DefaultCertValidator`).
     pub(crate) fn refused(server: &Server) -> Option<&'static str> {
         let tls = server.tls.as_ref()?;
-        let simple = tls.mode.as_deref() == Some("SIMPLE");
-        let from_secret = !tls.credential_name.is_empty() || !tls.credential_names.is_empty();
-        (simple && from_secret && !tls.subject_alt_names.is_empty()).then_some(
-            "`subjectAltNames` with mode SIMPLE are names that no authority is there to check",
+        if is_mode(tls, "SIMPLE") && from_secret(tls) && !tls.subject_alt_names.is_empty() {
+            return Some(
+                "`subjectAltNames` with mode SIMPLE are names that no authority is there to check",
+            );
+        }
+        let hashes = tls.verify_certificate_hash.iter();
+        let keys = tls.verify_certificate_spki.iter();
+        let good = hashes.clone().all(|text| is_hash(text)) && keys.clone().all(|t| is_key(t));
+        (is_pinned(tls) && !good).then_some(
+            "`verifyCertificateHash` or `verifyCertificateSpki` has a value that is no SHA-256",
         )
     }
 
@@ -107,6 +192,9 @@ impl TlsServer {
 
     /// Why a handshake fails, if it does.
     pub(crate) fn refuses(&self, client: &ClientTls) -> Option<&'static str> {
+        if self.speaks_none {
+            return Some("`minProtocolVersion` and `maxProtocolVersion` leave no version of TLS");
+        }
         match (self.clients, &client.certificate) {
             (ClientCertificates::Ignored, _) | (ClientCertificates::Asked, None) => None,
             (ClientCertificates::Required, None) => {

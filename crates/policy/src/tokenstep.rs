@@ -75,6 +75,7 @@ impl<'a, T: Trace> Decision<'a, T> {
                     HeaderChange::Set(name, _) => Some(HeaderChange::Remove(name.clone())),
                     HeaderChange::Add(..)
                     | HeaderChange::AddIfAbsent(..)
+                    | HeaderChange::SetIfPresent(..)
                     | HeaderChange::Remove(_) => None,
                 });
                 self.apply(head, &taken.collect());

@@ -1,10 +1,11 @@
 //! What Gateways and the settings of their proxies do to connections that is
 //! not decided here, and objects in versions that are not read.
 
-use resources::istio::Gateway;
+use resources::istio::{Gateway, Server};
 use resources::{Cluster, Object};
 
 use crate::opaque::{NotUnderstood, Scope};
+use crate::tls::unknown_certificates;
 use crate::workloads::GatewayPods;
 
 /// The parts that may change answers on every listener of the pods.
@@ -39,6 +40,23 @@ pub(crate) fn unmodelled(gateways: &[&Object<Gateway>], pods: &GatewayPods) -> V
         found.push(note(first, place, "a client's address in a PROXY header"));
     }
     found
+}
+
+/// The parts of servers that may change answers of their own listener.
+pub(crate) fn of_servers(servers: &[(&Object<Gateway>, &Server)]) -> Vec<NotUnderstood> {
+    let found = servers.iter().filter_map(|(gateway, server)| {
+        let (field, why) = unknown_certificates(server)?;
+        let mut all = gateway.spec.servers.iter();
+        let index = all.position(|own| std::ptr::eq(own, *server))?;
+        Some(NotUnderstood {
+            object: gateway.reference(),
+            source: gateway.source.clone(),
+            place: format!("spec.servers[{index}].tls.{field}"),
+            why: why.to_owned(),
+            scope: Scope::Listener,
+        })
+    });
+    found.collect()
 }
 
 /// Objects in versions that are not read: a cluster that knows the version has a
@@ -81,6 +99,86 @@ mod tests {
             let start = format!("g.yaml:6: {kind} b/x: apiVersion: `{version}`");
             assert!(!found.is_empty(), "{kind}");
             assert!(found.iter().all(|one| one.starts_with(&start)), "{found:?}");
+        }
+    }
+
+    /// A gateway that leads to any Service by its server name proves nothing.
+    #[test]
+    fn any_service_by_its_server_name() {
+        let yaml = "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: g, namespace: a}\n\
+                    spec: {selector: {istio: eastwestgateway}, servers: [{port: {number: 15443, protocol: TLS, name: tls}, hosts: ['*.local'], tls: {mode: AUTO_PASSTHROUGH}}]}\n";
+        let cluster = resources::parse(&[("g.yaml".into(), yaml.to_owned())]).unwrap();
+        let snapshot = Snapshot::compile(&cluster, &Settings::default()).unwrap();
+        let found: Vec<_> = snapshot
+            .not_understood()
+            .map(|(_, found)| &*found.place)
+            .collect();
+        assert_eq!(found, ["spec.servers[0].tls.mode"]);
+        let names = snapshot
+            .listeners()
+            .map(|listener| listener.tls().unwrap().names.clone());
+        assert_eq!(names.collect::<Vec<_>>(), [["*.local"]]);
+    }
+
+    /// Certificates that are known by more than their names prove nothing, at
+    /// their own port.
+    #[test]
+    fn certificates_that_are_not_known_by_their_names() {
+        let hash = "0".repeat(64);
+        let key = format!("{}=", "A".repeat(43));
+        let found = |tls: &str| {
+            let yaml = format!(
+                "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {{name: g, namespace: a}}\n\
+                 spec:\n  selector: {{istio: ingressgateway}}\n  servers:\n\
+                 \u{20}- {{port: {{number: 80, protocol: HTTP, name: http}}, hosts: ['*']}}\n\
+                 \u{20}- {{port: {{number: 443, protocol: HTTPS, name: https}}, hosts: ['*'], tls: {{{tls}}}}}\n"
+            );
+            let cluster = resources::parse(&[("g.yaml".into(), yaml)]).unwrap();
+            let snapshot = Snapshot::compile(&cluster, &Settings::default()).unwrap();
+            let found = snapshot.not_understood();
+            let port = |index: usize| snapshot.view(index).unwrap().port();
+            found
+                .map(|(index, found)| (port(index), found.place.clone()))
+                .collect::<Vec<_>>()
+        };
+        let at = |field: &str| vec![(443, format!("spec.servers[1].tls.{field}"))];
+        for (tls, expected) in [
+            (
+                format!("mode: MUTUAL, credentialName: c, verifyCertificateHash: ['{hash}']"),
+                at("verifyCertificateHash"),
+            ),
+            (
+                format!(
+                    "mode: OPTIONAL_MUTUAL, credentialName: c, verifyCertificateSpki: ['{key}']"
+                ),
+                at("verifyCertificateSpki"),
+            ),
+            (
+                "mode: ISTIO_MUTUAL, caCrl: /revoked.pem".to_owned(),
+                at("caCrl"),
+            ),
+            // Istio passes these on nowhere.
+            (
+                format!("mode: SIMPLE, credentialName: c, verifyCertificateHash: ['{hash}']"),
+                Vec::new(),
+            ),
+            (
+                format!("mode: ISTIO_MUTUAL, verifyCertificateHash: ['{hash}']"),
+                Vec::new(),
+            ),
+            (
+                "mode: MUTUAL, credentialName: c, caCrl: /revoked.pem".to_owned(),
+                Vec::new(),
+            ),
+            // Whoever is not checked may have any.
+            (
+                format!(
+                    "mode: MUTUAL, credentialName: c, insecureSkipVerify: true, verifyCertificateHash: ['{hash}']"
+                ),
+                Vec::new(),
+            ),
+        ] {
+            assert_eq!(found(&tls), expected, "{tls}");
         }
     }
 

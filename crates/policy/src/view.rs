@@ -26,7 +26,7 @@ use crate::vhosts::VirtualHost;
 pub struct ListenerView<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) listener: &'a Listener,
-    index: usize,
+    pub(crate) index: usize,
 }
 
 /// A virtual host.

@@ -76,6 +76,18 @@ pub struct ServerTls {
     pub credential_name: String,
     /// Several of them.
     pub credential_names: Vec<String>,
+    /// SHA-256 of certificates of which a client's has to be one.
+    pub verify_certificate_hash: Vec<String>,
+    /// The same of public keys.
+    pub verify_certificate_spki: Vec<String>,
+    /// File in the pods with certificates that are revoked.
+    pub ca_crl: String,
+    /// Certificates of clients are not checked.
+    pub insecure_skip_verify: Option<bool>,
+    /// Oldest version of TLS: `TLS_AUTO`, `TLSV1_2`, …
+    pub min_protocol_version: Option<String>,
+    /// Newest version.
+    pub max_protocol_version: Option<String>,
 }
 
 /// `networking.istio.io` VirtualService.
@@ -536,6 +548,16 @@ pub struct Sidecar {
     pub workload_selector: Option<WorkloadSelector>,
     /// Listeners in place of those of the pods' ports.
     pub ingress: Vec<serde_json::Value>,
+    /// What the workloads know of the mesh.
+    pub egress: Vec<SidecarEgress>,
+}
+
+/// Hosts that workloads of a Sidecar know.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SidecarEgress {
+    /// Each `namespace/host`, with `.`, `*` and `~` for namespaces.
+    pub hosts: Vec<String>,
 }
 
 /// `extensions.istio.io` WasmPlugin, as far as where it runs.

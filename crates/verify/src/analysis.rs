@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use policy::{
-    Attribute, Condition, Destination, Entrance, HostView, RouteView, Snapshot, TestValue, Way,
-    host_name,
+    Attribute, Condition, Destination, Entrance, HostView, Matcher, RouteView, Snapshot, TestValue,
+    Way, host_name,
 };
 use rustc_hash::FxHashMap;
 
@@ -15,7 +15,7 @@ use crate::cells::{Partition, Piece, Placed, Side, Wanted, pieces};
 use crate::classes::authorities;
 use crate::engine::Engine;
 use crate::intents::Intent;
-use crate::language::holds_for;
+use crate::language::{TooComplex, authorities_of, holds_for};
 use crate::listener::{ListenerPart, puts_identity};
 use crate::looks::tests_of;
 use crate::mdd::Set;
@@ -111,6 +111,8 @@ pub(crate) const PROBED: &str = "/healthz";
 
 /// Kinds of virtual hosts that share: for each there are cells to find.
 const MAX_KINDRED: usize = 64;
+/// Hosts that authorities are told apart by where regular expressions look at them.
+const MAX_HOSTS: usize = 64;
 
 /// Crossings of the gateway that are followed, as many as the decision follows.
 pub(crate) const MAX_HOPS: usize = 6;
@@ -236,7 +238,11 @@ impl<'s> Analysis<'s> {
             .collect::<Vec<_>>();
         let named = named.into_iter().chain(with_port);
         let mut likeness = likeness.filter(|_| self.kindred.borrow().len() < MAX_KINDRED);
-        let classes = match authorities(&borrowed, named, belongs, |a| self.signature(&next, a)) {
+        let within = self.told_apart(&borrowed, part, host.name(), &next);
+        let signature = |authority: &str| self.signature(&next, authority);
+        let found =
+            within.and_then(|within| authorities(&borrowed, &within, named, belongs, signature));
+        let classes = match found {
             Ok(classes) => {
                 if !classes.complete {
                     engine.give_up(ODD_PORTS.to_owned());
@@ -260,6 +266,38 @@ impl<'s> Analysis<'s> {
             self.kindred.borrow_mut().insert(likeness, Rc::new(made));
         }
         self.part(engine, listener, Some(host), classes.into(), ground, 0)
+    }
+
+    /// Hosts that authorities of a virtual host are told apart by, there and
+    /// where they are looked up again, where regular expressions ask for it.
+    pub(crate) fn told_apart(
+        &self,
+        tests: &[&TestValue],
+        part: &ListenerPart<'s>,
+        name: &str,
+        next: &[usize],
+    ) -> Result<Vec<String>, TooComplex> {
+        let regular = |test: &&TestValue| matches!(test, TestValue::Text(Matcher::Regex(_)));
+        if !tests.iter().any(regular) {
+            return Ok(Vec::new());
+        }
+        let mut names = vec![name];
+        if let Some(own) = name.strip_prefix('*') {
+            let further = next.iter().filter_map(|i| self.listener(*i));
+            let hosts = further.flat_map(|l| l.hosts()).chain(part.hosts());
+            let meets = |name: &&str| {
+                let other = name.trim_start_matches('*');
+                other.ends_with(own) || own.ends_with(other) && name.starts_with('*')
+            };
+            names.extend(hosts.map(|host| host.name()).filter(meets));
+            names.sort_unstable();
+            names.dedup();
+        }
+        let patterns: Vec<String> = names.into_iter().filter_map(authorities_of).collect();
+        match patterns.len() > MAX_HOSTS {
+            true => Err(TooComplex),
+            false => Ok(patterns),
+        }
     }
 
     /// What divides the authorities of a virtual host, there and at the

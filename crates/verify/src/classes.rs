@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use policy::{Matcher, TestValue};
 
-use crate::language::{self, classes, holds_for};
+use crate::language::{self, classes_within, holds_for};
 
 /// An example of a class.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,9 +129,10 @@ pub(crate) struct Authorities {
 const MAX_ENDS: usize = 256;
 
 /// The classes of authorities of one virtual host: those that no test and no
-/// `signature` tells apart.
+/// `signature` tells apart; `within` are patterns of hosts that do.
 pub(crate) fn authorities<S: PartialEq>(
     tests: &[&TestValue],
+    within: &[String],
     named: impl Iterator<Item = String>,
     belongs: impl Fn(&str) -> bool,
     signature: impl Fn(&str) -> S,
@@ -144,6 +145,9 @@ pub(crate) fn authorities<S: PartialEq>(
     // Ordinary ports before odd ones: the first of a class is its example.
     for port in ["80", "443", "1"] {
         candidates.extend(with_port.iter().map(|name| format!("{name}:{port}")));
+    }
+    for name in &with_port {
+        candidates.extend(spelled(tests, name)?);
     }
     let ends = ends(tests);
     let complete = ends.len() <= MAX_ENDS;
@@ -160,7 +164,7 @@ pub(crate) fn authorities<S: PartialEq>(
     }
     let mut seen: Vec<(Vec<bool>, S)> = Vec::new();
     let mut out = Vec::new();
-    let found = classes(tests, &belongs)?;
+    let found = classes_within(tests, within, &belongs)?;
     let also = found.into_iter().map(|c| c.example);
     let upper: Vec<String> = candidates.iter().map(|c| c.to_ascii_uppercase()).collect();
     for text in candidates.into_iter().chain(also).chain(upper) {
@@ -178,6 +182,61 @@ pub(crate) fn authorities<S: PartialEq>(
         examples: out,
         complete,
     })
+}
+
+/// Spellings of one name that are looked at.
+const MAX_SPELLINGS: usize = 1_024;
+
+/// A name in upper and lower case as beginnings and ends have it that tests ask
+/// about with their case: routers and most rules do not.
+fn spelled(tests: &[&TestValue], name: &str) -> Result<Vec<String>, language::TooComplex> {
+    let (mut before, mut behind) = (vec![""], vec![""]);
+    for test in tests {
+        let TestValue::Text(matcher) = test else {
+            continue;
+        };
+        if let Matcher::Exact(text) | Matcher::Prefix(text) = matcher
+            && name
+                .get(..text.len())
+                .is_some_and(|own| own.eq_ignore_ascii_case(text))
+        {
+            before.push(text);
+        }
+        let start = |text: &str| name.len().checked_sub(text.len());
+        if let Matcher::Suffix(text) = matcher
+            && let Some(start) = start(text)
+            && name
+                .get(start..)
+                .is_some_and(|own| own.eq_ignore_ascii_case(text))
+        {
+            behind.push(text);
+        }
+    }
+    let mut out = Vec::new();
+    if before.len() == 1 && behind.len() == 1 {
+        return Ok(out);
+    }
+    for start in &before {
+        for end in &behind {
+            let Some(to) = name
+                .len()
+                .checked_sub(end.len())
+                .filter(|to| start.len() <= *to)
+            else {
+                continue;
+            };
+            let middle = name.get(start.len()..to).unwrap_or_default();
+            for middle in [middle.to_ascii_uppercase(), middle.to_ascii_lowercase()] {
+                let text = format!("{start}{middle}{end}");
+                out.push(format!("{text}:80"));
+                out.push(text);
+            }
+        }
+        if out.len() > MAX_SPELLINGS {
+            return Err(language::TooComplex);
+        }
+    }
+    Ok(out)
 }
 
 /// The ends that tests ask about.
@@ -222,4 +281,60 @@ fn beginnings<S: PartialEq>(
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(name: &str, tests: &[TestValue]) -> Vec<String> {
+        let belongs = |text: &str| {
+            let host = text.rsplit_once(':').map_or(text, |(host, _)| host);
+            host.eq_ignore_ascii_case(name)
+        };
+        let tests: Vec<&TestValue> = tests.iter().collect();
+        let within: Vec<String> = language::authorities_of(name).into_iter().collect();
+        let named = std::iter::once(name.to_owned());
+        let found = authorities(&tests, &within, named, belongs, |_| ()).unwrap();
+        found.examples
+    }
+
+    /// Hosts are looked up in any case, and rules may have a case of their own.
+    #[test]
+    fn names_are_spelled_as_tests_ask() {
+        let text = TestValue::Text;
+        let regex = |pattern: &str| text(Matcher::Regex(regex::Regex::new(pattern).unwrap()));
+        for tests in [
+            vec![regex(r"^(?:A\.t.*)$")],
+            vec![
+                regex(r"^(?:A\.tesT(:[0-9]+)?)$"),
+                text(Matcher::Prefix("a".into())),
+            ],
+            vec![text(Matcher::Prefix("A.t".into()))],
+            vec![
+                text(Matcher::Prefix("a.t".into())),
+                text(Matcher::Suffix("est".into())),
+            ],
+            vec![
+                text(Matcher::Prefix("a".into())),
+                text(Matcher::Prefix("a.t".into())),
+            ],
+        ] {
+            let found = found("a.test", &tests);
+            let holds =
+                |text: &str| -> Vec<bool> { tests.iter().map(|t| holds_for(t, text)).collect() };
+            let known: Vec<Vec<bool>> = found.iter().map(|text| holds(text)).collect();
+            let letters = [0, 2, 3, 4, 5];
+            for bits in 0..1_u32 << letters.len() {
+                let mut name = b"a.test".to_vec();
+                for (bit, at) in letters.iter().enumerate() {
+                    if bits >> bit & 1 == 1 {
+                        name[*at] = name[*at].to_ascii_uppercase();
+                    }
+                }
+                let name = String::from_utf8(name).unwrap();
+                assert!(known.contains(&holds(&name)), "{name}: {tests:?} {found:?}");
+            }
+        }
+    }
 }

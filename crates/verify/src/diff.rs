@@ -452,7 +452,18 @@ impl<'s> Analysis<'s> {
                 .flat_map(|(side, _, next)| side.selected(next, authority));
             all.collect()
         };
-        match authorities(&borrowed, named.into_iter(), belongs, signature) {
+        let mut within = Ok(Vec::new());
+        for (side, index, next) in &sides {
+            if let Some(listener) = side.listener(*index) {
+                let more = side.told_apart(&borrowed, listener, name, next);
+                within = within.and_then(|mut all: Vec<String>| {
+                    all.extend(more?);
+                    Ok(all)
+                });
+            }
+        }
+        let named = named.into_iter();
+        match within.and_then(|all| authorities(&borrowed, &all, named, belongs, signature)) {
             Ok(classes) => {
                 if !classes.complete {
                     engine.give_up(ODD_PORTS.to_owned());

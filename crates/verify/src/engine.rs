@@ -112,11 +112,11 @@ impl Engine {
 
     /// How a change of a header maps the classes of requests.
     pub(crate) fn header_maps(&mut self, change: &HeaderChange) -> Vec<(Dim, Vec<u16>)> {
-        if let HeaderChange::AddIfAbsent(name, _) = change
+        if let HeaderChange::AddIfAbsent(name, _) | HeaderChange::SetIfPresent(name, _) = change
             && self.universe.tokens.are_in(name)
         {
             self.give_up(format!(
-                "a default for header `{name}`, which tokens are looked for in"
+                "a change of header `{name}` that depends on whether it is there, which tokens are looked for in"
             ));
         }
         if let HeaderChange::Add(name, _) = change

@@ -225,6 +225,26 @@ pub(crate) fn classes(
     tests: &[&TestValue],
     base: impl Fn(&str) -> bool,
 ) -> Result<Vec<Class>, TooComplex> {
+    let mut found = classes_within(tests, &[], base)?;
+    let mut seen: Vec<Vec<bool>> = Vec::new();
+    found.retain(|class| {
+        let new = !seen.contains(&class.holds);
+        if new {
+            seen.push(class.holds.clone());
+        }
+        new
+    });
+    Ok(found)
+}
+
+/// The same, each class with an example in every combination of some patterns in
+/// which there is one: `base` may accept some combinations and not others. Classes
+/// may be there more than once.
+pub(crate) fn classes_within(
+    tests: &[&TestValue],
+    within: &[String],
+    base: impl Fn(&str) -> bool,
+) -> Result<Vec<Class>, TooComplex> {
     let holds = |text: &str| -> Vec<bool> { tests.iter().map(|t| holds_for(t, text)).collect() };
     let mut out: Vec<Class> = Vec::new();
     let mut add = |text: String| {
@@ -232,7 +252,7 @@ pub(crate) fn classes(
             return;
         }
         let holds = holds(&text);
-        if !out.iter().any(|class| class.holds == holds) {
+        if !within.is_empty() || !out.iter().any(|class| class.holds == holds) {
             out.push(Class {
                 holds,
                 example: text,
@@ -286,7 +306,9 @@ pub(crate) fn classes(
     // A string can be spelled for one condition and not for the other, letter by letter.
     if regex || (fold && exact_case) {
         let patterns: Option<Vec<String>> = tests.iter().map(|t| as_set(t)).collect();
-        let patterns = Patterns::new(&patterns.ok_or(TooComplex)?)?;
+        let mut patterns = patterns.ok_or(TooComplex)?;
+        patterns.extend_from_slice(within);
+        let patterns = Patterns::new(&patterns)?;
         // Those without spaces by themselves: not every attribute can have them.
         let plain = patterns.classes()?;
         for (_, example) in plain.into_iter().chain(patterns.spaced_classes()?) {
@@ -294,6 +316,18 @@ pub(crate) fn classes(
         }
     }
     Ok(out)
+}
+
+/// Authorities of a host, exact or `*.x`, in any case and with any port; `None`
+/// for `*`, which all are of.
+pub(crate) fn authorities_of(host: &str) -> Option<String> {
+    let (anything, name) = match host.strip_prefix('*') {
+        None => ("", host),
+        Some("") => return None,
+        Some(suffix) => ("(?s-u:.*)", suffix),
+    };
+    let name = regex_syntax::escape(name);
+    Some(format!("{anything}(?i-u:{name})(?::(?-u:[^:])*)?"))
 }
 
 /// The combinations of conditions that some printable string fulfils, each with

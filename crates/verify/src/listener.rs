@@ -163,7 +163,9 @@ fn is_sent_to(snapshot: &Snapshot, view: ListenerView<'_>) -> bool {
 
 fn cleans(change: &HeaderChange) -> bool {
     match change {
-        HeaderChange::Set(name, _) | HeaderChange::Remove(name) => name == IDENTITY,
+        HeaderChange::Set(name, _)
+        | HeaderChange::SetIfPresent(name, _)
+        | HeaderChange::Remove(name) => name == IDENTITY,
         HeaderChange::Add(..) | HeaderChange::AddIfAbsent(..) => false,
     }
 }

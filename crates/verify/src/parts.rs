@@ -257,8 +257,9 @@ impl<'s> Analysis<'s> {
                 None => {}
             }
             let sets_identity = way.headers.iter().any(|change| {
-                let (policy::HeaderChange::Set(name, _) | policy::HeaderChange::Remove(name)) =
-                    change
+                let (policy::HeaderChange::Set(name, _)
+                | policy::HeaderChange::SetIfPresent(name, _)
+                | policy::HeaderChange::Remove(name)) = change
                 else {
                     return false;
                 };

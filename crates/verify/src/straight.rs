@@ -60,6 +60,9 @@ pub fn straight(snapshot: &Snapshot, sidecar: usize, callers: &[Option<&str>]) -
         return undecided();
     }
     let of_caller = |caller: &Option<&str>| {
+        if caller.is_some() && view.passes_unread() {
+            return Through::NotDecided;
+        }
         if view.refuses(*caller) {
             return Through::None;
         }

@@ -535,7 +535,7 @@ impl TokenSpace {
             let map = match change {
                 _ if change.name() != name.as_str() => continue,
                 C::Set(_, value) | C::Add(_, value) if holds(value) => vec![BAD; 3],
-                C::Add(..) | C::AddIfAbsent(..) => continue,
+                C::Add(..) | C::AddIfAbsent(..) | C::SetIfPresent(..) => continue,
                 C::Set(..) | C::Remove(_) => vec![NONE; 3],
             };
             maps.push((*dim, map));

@@ -103,6 +103,12 @@ impl Case {
                 return Some(format!("expected {field} {pair:?}, found {found:?}"));
             }
         }
+        if let Some(name) = detail("noUpstreamHeader").and_then(Value::as_str)
+            && let Some(arrived) = &observed.upstream
+            && arrived.headers.iter().any(|(known, _)| known == name)
+        {
+            return Some(format!("expected no header `{name}` upstream"));
+        }
         let expected: Option<Vec<String>> = detail("providers")
             .and_then(Value::as_array)
             .map(|names| names.iter().filter_map(|name| self.service(name)).collect());

@@ -1,6 +1,6 @@
 //! The same requests, decided by `policy::decide`.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use policy::{
@@ -10,6 +10,7 @@ use policy::{
 };
 use resources::{Cluster, ServiceName};
 
+use super::istio::OUTGOING;
 use super::peers::WaysBack;
 use super::world::{
     Arrived, GATEWAY_UNDER_TEST, Observed, Sent, World, is_transport_header, joined,
@@ -76,7 +77,7 @@ impl Decider {
     /// What becomes of a request, or what of it is not decided here.
     pub(crate) fn observe(&self, sent: &Sent) -> Result<Observed, String> {
         let listener = self.listener(sent);
-        let received = listener.map(|listener| head(&listener, &sent.complete()));
+        let received = listener.map(|listener| self.head(&listener, &sent.complete()));
         let unread = matches!(received, Some(Err(Unfit::Unread(_))));
         let mut observed = self.decide(sent)?;
         observed.headers.sort();
@@ -96,7 +97,8 @@ impl Decider {
             listener.port() == sent.port && listener.id().gateway.ends_with(GATEWAY_UNDER_TEST)
         };
         if self.sidecar {
-            return self.snapshot.sidecars().find(is_it);
+            let found = self.snapshot.sidecars().find(is_it)?;
+            return Some(found.for_client(client_tls(sent).as_ref()));
         }
         let first = self.snapshot.listeners().find(is_it)?;
         // Of the servers of a port, the one that takes the connection.
@@ -107,6 +109,11 @@ impl Decider {
                 .listener_for(first.id(), &sni)
                 .unwrap_or(first),
         )
+    }
+
+    fn head(&self, listener: &ListenerView<'_>, sent: &Sent) -> Result<RequestHead, Unfit> {
+        let behind = !self.behind.is_empty();
+        head(listener, sent, behind.then_some(OUTGOING.into()))
     }
 
     fn decide(&self, sent: &Sent) -> Result<Observed, String> {
@@ -126,7 +133,7 @@ impl Decider {
             observed.status = None;
             return Ok(observed);
         };
-        let head = match head(&listener, sent) {
+        let head = match self.head(&listener, sent) {
             Ok(head) => head,
             Err(Unfit::Bad(_) | Unfit::Unread(_)) => return Ok(observed),
             Err(Unfit::Forbidden(_)) => {
@@ -150,11 +157,6 @@ impl Decider {
                 Verdict::Ask(Question::Check(check)) => {
                     let answer = self.answer(sent, &check, &mut observed);
                     answers.check_is(check.id, answer);
-                }
-                // The upstreams do not speak TLS.
-                Verdict::Permit(_) if sent.tls.is_some() && passes_tls(&listener) => {
-                    observed.status = None;
-                    break;
                 }
                 Verdict::Ask(Question::Tokens { hop, checks }) => {
                     for check in &checks {
@@ -283,10 +285,6 @@ impl Decider {
     }
 }
 
-fn passes_tls(listener: &ListenerView<'_>) -> bool {
-    listener.is_opaque() && listener.tls().is_none_or(|tls| !tls.terminates)
-}
-
 /// What a token says, with the keys that are written in its rule.
 fn read(check: &TokenCheck) -> TokenAnswer {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -383,15 +381,9 @@ fn pair(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
     ))
 }
 
-/// The request as it reaches the filters of the listener.
-fn head(listener: &ListenerView<'_>, sent: &Sent) -> Result<RequestHead, Unfit> {
-    let bad = || Unfit::Bad("no head of a request");
-    let mut headers = HeaderMap::new();
-    for (name, value) in &sent.headers {
-        let (name, value) = pair(name, value.trim()).ok_or_else(bad)?;
-        headers.append(name, value);
-    }
-    let tls = sent.tls.as_ref().map(|tls| ClientTls {
+/// The client's side of a handshake.
+fn client_tls(sent: &Sent) -> Option<ClientTls> {
+    sent.tls.as_ref().map(|tls| ClientTls {
         sni: tls
             .sni
             .as_deref()
@@ -400,7 +392,21 @@ fn head(listener: &ListenerView<'_>, sent: &Sent) -> Result<RequestHead, Unfit> 
             subject: "CN=client".into(),
             ..Certificate::of(uri)
         }),
-    });
+    })
+}
+
+/// The request as it reaches the filters of the listener.
+fn head(
+    listener: &ListenerView<'_>,
+    sent: &Sent,
+    local: Option<IpAddr>,
+) -> Result<RequestHead, Unfit> {
+    let bad = || Unfit::Bad("no head of a request");
+    let mut headers = HeaderMap::new();
+    for (name, value) in &sent.headers {
+        let (name, value) = pair(name, value.trim()).ok_or_else(bad)?;
+        headers.append(name, value);
+    }
     let mut head = RequestHead {
         entrance: Entrance::External,
         method: Method::from_bytes(sent.method.as_bytes()).map_err(|_| bad())?,
@@ -411,7 +417,8 @@ fn head(listener: &ListenerView<'_>, sent: &Sent) -> Result<RequestHead, Unfit> 
         headers,
         peer: SocketAddr::from((sent.source, 1)),
         connection: Connection {
-            tls,
+            tls: client_tls(sent),
+            local,
             ..Connection::default()
         },
         workload: None,

@@ -61,6 +61,9 @@ pub(crate) fn behind(index: usize) -> Ipv4Addr {
     address(index + 125)
 }
 
+/// Where gateways connect from to pods behind them.
+pub(crate) const OUTGOING: Ipv4Addr = Ipv4Addr::new(127, 220, 0, 1);
+
 impl Istio {
     pub(crate) fn new(program: PathBuf, log: PathBuf) -> Self {
         Self {
@@ -84,7 +87,7 @@ impl Istio {
             .map(|(index, world)| world.for_istio(address(index), behind(index)))
             .collect();
         let batch = json!({
-            "out": folder, "backend": backend, "grpc": backend,
+            "out": folder, "backend": backend, "grpc": backend, "source": OUTGOING.to_string(),
             "identities": identities, "clusters": clusters,
         });
         let answer = self.ask(&batch, worlds.len())?;

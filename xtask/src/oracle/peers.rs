@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::grpc;
 use super::world::{Arrived, Reply, Sent, is_transport_header, joined};
@@ -41,6 +42,8 @@ struct State {
     upstream: Option<Arrived>,
     back: WaysBack,
     rounds: usize,
+    /// What upstreams show to those who speak TLS to them.
+    tls: Option<Arc<ServerConfig>>,
 }
 
 /// What becomes of a request that arrived.
@@ -72,6 +75,11 @@ impl Peers {
 
     pub(crate) fn name(&self, names: Vec<String>) {
         self.lock().names = names;
+    }
+
+    /// How upstreams answer handshakes from now on.
+    pub(crate) fn speak(&self, tls: Arc<ServerConfig>) {
+        self.lock().tls = Some(tls);
     }
 
     /// Services that are the gateway that is asked from now on.
@@ -119,12 +127,23 @@ impl Peers {
             });
             return;
         }
+        let mut first = [0];
+        let handshake = stream.peek(&mut first).is_ok() && first == [HANDSHAKE];
+        let tls = self.lock().tls.clone().filter(|_| handshake);
+        match tls.map(ServerConnection::new) {
+            None => self.answer(number, &mut stream),
+            Some(Ok(tls)) => self.answer(number, &mut StreamOwned::new(tls, stream)),
+            Some(Err(_)) => {}
+        }
+    }
+
+    fn answer(&self, number: usize, stream: &mut (impl Read + Write)) {
         let mut rest = Vec::new();
-        while let Some(head) = read_head(&mut stream, &mut rest) {
+        while let Some(head) = read_head(stream, &mut rest) {
             let Some((arrived, length)) = parse(&head) else {
                 return;
             };
-            if !skip(&mut stream, &mut rest, length) {
+            if !skip(stream, &mut rest, length) {
                 return;
             }
             let answer = match self.record(number, arrived) {

@@ -104,6 +104,7 @@ impl Oracle {
             Err(error) => return self.split(jobs, &error).map(Served::All),
         };
         self.peers.name(translated.upstreams);
+        self.peers.speak(super::tls::server(&folder)?);
         let mut envoy = match Envoy::start(&self.envoy, &folder) {
             Ok(envoy) => envoy,
             Err(error) => return self.split(jobs, &error).map(Served::All),

@@ -1,4 +1,5 @@
-//! The client's side of TLS. Who the server is does not matter here.
+//! Both ends of TLS: of clients, whom it does not matter who the server is, and
+//! of upstreams.
 
 use std::net::TcpStream;
 use std::path::Path;
@@ -9,7 +10,10 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, ServerConfig, SignatureScheme,
+    StreamOwned,
+};
 
 use super::world::Tls;
 
@@ -67,7 +71,8 @@ impl Clients {
                 )?
             }
         };
-        if self.in_mesh {
+        // Others of the mesh show a certificate; who shows none is of no mesh.
+        if self.in_mesh && tls.identity.is_some() {
             config.alpn_protocols = MESH.map(Vec::from).to_vec();
         }
         config.enable_sni = tls.sni.is_some();
@@ -75,6 +80,19 @@ impl Clients {
         let connection = ClientConnection::new(Arc::new(config), name)?;
         Ok(StreamOwned::new(connection, stream))
     }
+}
+
+/// What upstreams show that speak TLS, as the translator wrote it.
+pub(crate) fn server(folder: &Path) -> Result<Arc<ServerConfig>> {
+    let unreadable = |error| anyhow::anyhow!("the certificate of upstreams: {error}");
+    let certificate = CertificateDer::from_pem_file(folder.join("server.pem"));
+    let key = PrivateKeyDer::from_pem_file(folder.join("server.key"));
+    let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth();
+    let chain = vec![certificate.map_err(unreadable)?];
+    let config = builder.with_single_cert(chain, key.map_err(unreadable)?)?;
+    Ok(Arc::new(config))
 }
 
 #[derive(Debug)]

@@ -76,16 +76,10 @@ const GATEWAY: &[&str] = &[
     "servers.port.targetPort",
     "servers.tls.caCertCredentialName",
     "servers.tls.caCertificates",
-    "servers.tls.caCrl",
     "servers.tls.cipherSuites",
-    "servers.tls.insecureSkipVerify",
-    "servers.tls.maxProtocolVersion",
-    "servers.tls.minProtocolVersion",
     "servers.tls.privateKey",
     "servers.tls.serverCertificate",
     "servers.tls.tlsCertificates",
-    "servers.tls.verifyCertificateHash",
-    "servers.tls.verifyCertificateSpki",
 ];
 
 /// The same, and what tells connections of sidecars apart.

@@ -51,6 +51,10 @@ impl Universe {
                 }
                 lines => class_of(lines),
             },
+            C::SetIfPresent(_, value) => match example.lines() {
+                [] => class_of(&[]),
+                _ => class_of(&[text(value)]),
+            },
             C::Remove(_) => class_of(&[]),
         });
         Some((dim, map.collect()))

@@ -105,6 +105,9 @@ impl Universe {
             _ => String::new(),
         };
         let tls = listener.tls();
+        if tls.is_some_and(|tls| tls.speaks_none) {
+            return Set::NONE;
+        }
         let asked_for = |example: &Example| {
             let sni = of(example);
             let taken = snapshot.listener_for(listener.id(), &sni);

@@ -18,6 +18,7 @@ mod identity;
 mod intents;
 mod joined;
 mod kept;
+mod kinds;
 mod reading;
 mod roaming;
 mod scripts;

@@ -196,3 +196,38 @@ fn findings_are_of_the_host_that_they_are_about() {
         "{shown:?}"
     );
 }
+
+/// Hosts are looked up in any case, and a route may want a case of its own: at the
+/// first gateway, and at one that the request is sent on to.
+#[test]
+fn a_route_that_wants_letters_of_a_case_is_found() {
+    let spelled = |gateway: &str, host: &str| {
+        format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: spelled, namespace: apps, creationTimestamp: \"2026-01-01T00:00:00Z\"}}\nspec:\n  hosts: ['{host}']\n  gateways: [istio-system/{gateway}]\n  http:\n  - {{match: [{{authority: {{regex: 'A\\.te.*'}}, uri: {{prefix: /}}}}], route: [{{destination: {{host: two.apps.svc.cluster.local, port: {{number: 80}}}}}}]}}\n  - {{route: [{{destination: {{host: one.apps.svc.cluster.local, port: {{number: 80}}}}}}]}}\n"
+        )
+    };
+    let sent_on = "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: on, namespace: apps}\nspec:\n  hosts: ['*']\n  gateways: [istio-system/out]\n  http:\n  - {route: [{destination: {host: local.istio-system.svc.cluster.local, port: {number: 80}}}]}\n";
+    let intents = "- {from: outside, to: {service: apps/two}, expect: deny}\n";
+    for (text, expected) in [
+        (spelled("out", "a.test"), verify::Verdict::Violated),
+        (spelled("out", "*.test"), verify::Verdict::Violated),
+        (
+            format!("{}{sent_on}", spelled("in", "a.test")),
+            verify::Verdict::Violated,
+        ),
+        (
+            format!("{}{sent_on}", spelled("in", "*.test")),
+            verify::Verdict::Violated,
+        ),
+        // No spelling of another name is meant.
+        (spelled("out", "b.test"), verify::Verdict::Holds),
+        (
+            format!("{}{sent_on}", spelled("in", "b.test")),
+            verify::Verdict::Holds,
+        ),
+    ] {
+        let (_, verdicts) =
+            crate::intents::ask(&[&format!("{}{text}", crate::clusters::BASE)], intents);
+        assert_eq!(verdicts[0], expected, "{text}");
+    }
+}

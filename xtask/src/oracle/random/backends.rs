@@ -8,14 +8,18 @@ use crate::oracle::backend::Backend;
 use crate::oracle::run::Job;
 use crate::oracle::world::World;
 
-/// What is compared through both proxies. The addresses that rules of the pod see
-/// are those of the gateway, which the decision does not know.
+/// What is compared through both proxies.
 const COMPARED: &[&str] = &[
     "policies",
     "templates",
+    "addresses",
     "certificates",
     "headers",
     "normalization",
+    "proxies",
+    "settings",
+    "tcp",
+    "tls",
 ];
 
 /// ServiceAccounts of the pod.
@@ -34,15 +38,16 @@ pub(super) fn job(mut dice: Dice, requests: usize, features: &Features) -> Job {
         mesh["enableAutoMtls"] = json!(false);
     }
     maker.routes();
+    if features.on("tls") {
+        maker.secure();
+    }
     maker.policies();
     maker.gateway_policies_of_pods();
     maker.pod_services();
     maker.peer_authentications();
     maker.ways_to_the_pod();
     maker.server_names();
-    if features.on("certificates") {
-        maker.trust(&mut mesh);
-    }
+    let (mesh, proxy) = maker.proxies(mesh);
     let account = maker.dice.pick(ACCOUNTS).to_owned();
     let world = World {
         objects: maker.objects,
@@ -52,7 +57,7 @@ pub(super) fn job(mut dice: Dice, requests: usize, features: &Features) -> Job {
             .into(),
         namespace: "istio-system".to_owned(),
         env: std::collections::BTreeMap::new(),
-        proxy: String::new(),
+        proxy,
         sidecar: false,
         backend: Some(Backend {
             labels: [("app", "app"), ("version", "v1")]
@@ -158,10 +163,11 @@ impl Maker<'_> {
     /// Most routes lead to the pod, and some DestinationRules say how.
     fn ways_to_the_pod(&mut self) {
         for object in &mut self.objects {
-            let routes = object
-                .pointer_mut("/spec/http")
-                .and_then(Value::as_array_mut);
-            for route in routes.into_iter().flatten() {
+            let spec = object.get_mut("spec").and_then(Value::as_object_mut);
+            let lists = spec.into_iter().flatten();
+            let lists = lists.filter(|(name, _)| matches!(name.as_str(), "http" | "tcp" | "tls"));
+            let routes = lists.filter_map(|(_, list)| list.as_array_mut()).flatten();
+            for route in routes {
                 let to = route.pointer_mut("/route/0/destination");
                 let Some(to) = to.filter(|_| self.dice.percent(80)) else {
                     continue;

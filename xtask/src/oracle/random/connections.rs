@@ -66,9 +66,12 @@ impl Maker<'_> {
             0 => (443, "HTTP"),
             1 => (80, "HTTPS"),
             2..=4 if tcp => (9000, "TCP"),
-            5 if tcp => (443, "TLS"),
+            5..=8 if tcp => (443, "TLS"),
             _ => (443, "HTTPS"),
         };
+        if tcp && self.dice.percent(if protocol == "TLS" { 75 } else { 8 }) {
+            tls = json!({"mode": "PASSTHROUGH"});
+        }
         let mut server = json!({"port": {"number": port, "name": format!("s{number}"), "protocol": protocol}, "hosts": hosts});
         if matches!(protocol, "HTTPS" | "TLS") {
             server["tls"] = tls;
@@ -89,6 +92,31 @@ impl Maker<'_> {
                     _ => {}
                 }
                 route
+            })
+            .collect();
+        json!(routes)
+    }
+
+    /// Routes of TLS connections by the server name, for a VirtualService.
+    pub(super) fn server_name_routes(&mut self) -> Value {
+        let routes: Vec<Value> = (0..self.dice.up_to(2))
+            .map(|_| {
+                let (host, port) = SERVICES[self.dice.below(SERVICES.len())];
+                let matches: Vec<Value> = (0..self.dice.up_to(2))
+                    .map(|_| {
+                        let mut names = self.dice.some(HOST_PATTERNS, 2);
+                        alone(&mut names);
+                        let mut one = json!({"sniHosts": names});
+                        match self.dice.below(6) {
+                            0 => one["port"] = json!(self.dice.number(&[9000, 443])),
+                            1 => one["gateways"] = json!([SECURE]),
+                            _ => {}
+                        }
+                        one
+                    })
+                    .collect();
+                let destination = json!({"host": host, "port": {"number": port}});
+                json!({"match": matches, "route": [{"destination": destination}]})
             })
             .collect();
         json!(routes)

@@ -149,7 +149,7 @@ impl Maker<'_> {
             }
             1 => json!({"request_headers_to_add": [{
                 "header": {"key": self.dice.pick(&["x-user", "x-added"]), "value": "patched"},
-                "append_action": self.dice.pick(&["APPEND_IF_EXISTS_OR_ADD", "ADD_IF_ABSENT", "OVERWRITE_IF_EXISTS_OR_ADD"])}]}),
+                "append_action": self.dice.pick(&["APPEND_IF_EXISTS_OR_ADD", "ADD_IF_ABSENT", "OVERWRITE_IF_EXISTS_OR_ADD", "OVERWRITE_IF_EXISTS"])}]}),
             _ => {
                 json!({"request_headers_to_add": [{"header": {"key": "x-user", "value": "patched"}}],
                 "request_headers_to_remove": ["x-b"]})

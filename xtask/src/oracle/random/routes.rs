@@ -98,6 +98,9 @@ impl Maker<'_> {
         if self.features.on("tcp") && self.dice.percent(50) {
             spec["tcp"] = self.connection_routes();
         }
+        if self.features.on("tcp") && self.dice.percent(40) {
+            spec["tls"] = self.server_name_routes();
+        }
         if self.features.on("export") {
             match self.dice.below(16) {
                 0 => spec["exportTo"] = json!(["."]),

@@ -13,8 +13,7 @@ pub(super) const NAMESPACE: &str = "ns1";
 
 /// Ports of the pod: one for HTTP, one of which nothing is said, one that is
 /// not read.
-const PORTS: &[u16] = &[8080, 8080, 8080, UNSAID, 9000];
-const UNSAID: u16 = 8081;
+const PORTS: &[u16] = &[8080, 8080, 8080, 8081, 9000];
 
 /// What the gateways of the mesh show.
 const GATEWAY: &str =
@@ -52,18 +51,7 @@ pub(super) fn job(mut dice: Dice, requests: usize, features: &Features) -> Job {
         sidecar: true,
         backend: None,
     };
-    // Where nothing is said of a port and mutual TLS is off, TLS passes unread:
-    // not decided here.
-    let disables = |object: &Value| object.to_string().contains("DISABLE");
-    let passes = world.objects.iter().any(disables);
-    let sent = |_| {
-        let mut sent = sent(&mut dice, features);
-        if passes && sent.port == UNSAID {
-            sent.tls = None;
-        }
-        sent
-    };
-    let requests = (0..requests).map(sent).collect();
+    let requests = (0..requests).map(|_| sent(&mut dice, features)).collect();
     Job { world, requests }
 }
 
@@ -142,7 +130,7 @@ fn sent(dice: &mut Dice, features: &Features) -> Sent {
     let port = PORTS.get(dice.below(PORTS.len())).copied();
     let tls = dice.percent(55).then(|| Tls {
         sni: Some(dice.pick(HOSTS).to_owned()).filter(|_| dice.percent(90)),
-        identity: dice.percent(92).then(|| match dice.below(3) {
+        identity: dice.percent(85).then(|| match dice.below(3) {
             0 => GATEWAY.to_owned(),
             _ => dice.pick(IDENTITIES).to_owned(),
         }),
