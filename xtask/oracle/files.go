@@ -113,6 +113,10 @@ func (v view) listener(l *listener.Listener) error {
 		if err := v.secrets(chain.TransportSocket); err != nil {
 			return err
 		}
+		for at, filter := range chain.Filters {
+			// Istio puts one into several chains.
+			chain.Filters[at] = proto.Clone(filter).(*listener.Filter)
+		}
 		for _, filter := range chain.Filters {
 			typed := filter.GetTypedConfig()
 			if typed != nil && typed.MessageIs(&netauthz.ExtAuthz{}) {

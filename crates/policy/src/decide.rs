@@ -77,11 +77,12 @@ pub fn decide(
         snapshot,
         answers,
         client: head.connection.tls.as_ref(),
+        is_read: false,
         trace,
         changes: forward::Changes::default(),
     };
     let mut outcome = decision.run(head);
-    if snapshot.is_opaque(head) {
+    if snapshot.is_opaque(head) && !decision.is_read {
         outcome = unread(outcome);
     }
     match outcome {
@@ -115,6 +116,8 @@ pub(crate) struct Decision<'a, T> {
     pub(crate) answers: &'a Answers,
     /// TLS of the client, at the first gateway.
     pub(crate) client: Option<&'a ClientTls>,
+    /// A sidecar reads what the gateway passed on unread.
+    pub(crate) is_read: bool,
     trace: &'a mut T,
     pub(crate) changes: forward::Changes,
 }

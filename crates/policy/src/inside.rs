@@ -8,11 +8,12 @@ use http::header::{HeaderValue, LOCATION};
 use crate::caller::Caller;
 use crate::decide::{Decision, NOT_ALLOWED, Stop};
 use crate::denial::Refusal;
+use crate::intake::Unfit;
 use crate::path::{BadPath, Normalised};
 use crate::permit::{Destination, Permit, Reply};
 use crate::request::RequestHead;
 use crate::rules::Action;
-use crate::sidecars::Meeting;
+use crate::sidecars::{Meeting, Sender};
 use crate::snapshot::Listener;
 use crate::trace::{Stage, Trace};
 use crate::walk::{Crossing, Through};
@@ -77,7 +78,11 @@ impl<'a, T: Trace> Decision<'a, T> {
         {
             self.say(hop, Stage::Listener, || (doubt, object()));
         }
-        if let Some(permit) = self.path_inside(listener, head)? {
+        let answered = match from.opaque {
+            true => self.read_inside(listener, sender, head)?,
+            false => self.path_inside(listener, head)?,
+        };
+        if let Some(permit) = answered {
             return Ok(Some(permit));
         }
         let vhost = listener.hosts.select("");
@@ -129,21 +134,56 @@ impl<'a, T: Trace> Decision<'a, T> {
             }
             Ok(Normalised::Redirect(path)) => {
                 head.to_mut().path = path;
-                let to = HeaderValue::from_str(&head.path_and_query());
-                let reply = Destination::Reply(Reply {
-                    status: StatusCode::TEMPORARY_REDIRECT,
-                    headers: to.into_iter().map(|to| (LOCATION, to)).collect(),
-                    body: bytes::Bytes::new(),
-                });
-                let response = std::mem::take(&mut self.changes.response);
-                let permit = Permit::reply(reply, response, listener.describe());
-                Ok(Some(Box::new(permit)))
+                Ok(Some(self.redirect_inside(listener, &head.path_and_query())))
             }
             Err(BadPath(why)) => Err(Stop::deny(
                 Refusal::CheckFailed(StatusCode::BAD_REQUEST),
                 why,
             )),
         }
+    }
+}
+
+impl<T: Trace> Decision<'_, T> {
+    /// What a gateway has passed on unread, as the sidecar reads it. What it
+    /// answers comes through.
+    fn read_inside(
+        &mut self,
+        listener: &Listener,
+        sender: Option<Sender<'_>>,
+        head: &mut Cow<'_, RequestHead>,
+    ) -> Result<Option<Box<Permit>>, Stop> {
+        if listener.opaque {
+            return Ok(None);
+        }
+        self.is_read = true;
+        let target = head.path.clone();
+        let client = sender.and_then(|sender| sender.certificate);
+        let read = listener
+            .intake
+            .read(head.to_mut(), &target, (sender.is_some(), client));
+        let refuse = |status, why| Err(Stop::deny(Refusal::CheckFailed(status), why));
+        match read {
+            Ok(()) => {
+                self.changes.target_is(head);
+                Ok(None)
+            }
+            Err(Unfit::Redirect(to)) => Ok(Some(self.redirect_inside(listener, &to))),
+            Err(Unfit::Bad(why) | Unfit::Unread(why)) => refuse(StatusCode::BAD_REQUEST, why),
+            Err(Unfit::Forbidden(why)) => refuse(StatusCode::FORBIDDEN, why),
+            Err(Unfit::Closed(why)) => Err(Stop::deny(Refusal::Unreachable, why)),
+        }
+    }
+
+    fn redirect_inside(&mut self, listener: &Listener, to: &str) -> Box<Permit> {
+        let to = HeaderValue::from_str(to);
+        let reply = Destination::Reply(Reply {
+            status: StatusCode::TEMPORARY_REDIRECT,
+            headers: to.into_iter().map(|to| (LOCATION, to)).collect(),
+            body: bytes::Bytes::new(),
+        });
+        let response = std::mem::take(&mut self.changes.response);
+        Box::new(Permit::reply(reply, response, listener.describe()))
     }
 }
 

@@ -173,7 +173,7 @@ impl Intake {
 
     /// Says where the request comes from: appends the peer to `x-forwarded-for`,
     /// sets the scheme unless a trusted proxy did.
-    fn origin(&self, head: &mut RequestHead) {
+    fn origin(&self, head: &mut RequestHead, tls: bool) {
         const FOR: &str = "x-forwarded-for";
         const PROTO: &str = "x-forwarded-proto";
         if !self.inside {
@@ -185,7 +185,6 @@ impl Intake {
                 head.headers.insert(FOR, all);
             }
         }
-        let tls = head.connection.tls.is_some();
         let own = HeaderValue::from_static(if tls { "https" } else { "http" });
         let trusts = self.inside || self.proxies > 0;
         if !trusts || !head.headers.contains_key(PROTO) {
@@ -269,22 +268,41 @@ impl ListenerView<'_> {
             head.path = target.to_owned();
             return Ok(());
         }
-        let intake = &self.listener.intake;
-        intake.names(&mut head.headers)?;
+        let tls = self.listener.tls.as_ref().filter(|tls| tls.asks());
+        let client = head.connection.tls.clone();
+        let shown = tls
+            .and(client.as_ref())
+            .and_then(|tls| tls.certificate.as_ref());
+        self.listener
+            .intake
+            .read(head, target, (client.is_some(), shown))
+    }
+}
+
+impl Intake {
+    /// The same for what is known to be a request, over TLS or not, of whom it is
+    /// that shows a certificate.
+    pub(crate) fn read(
+        &self,
+        head: &mut RequestHead,
+        target: &str,
+        (tls, shown): (bool, Option<&Certificate>),
+    ) -> Result<(), Unfit> {
+        self.names(&mut head.headers)?;
         inline::join(&mut head.headers);
         let absolute = absolute(target);
         let target = absolute.as_ref().map_or(target, |(.., path)| path);
         let (path, query) = split(target);
         head.query = query;
         if let Some((scheme, authority, _)) = &absolute {
-            if *scheme == Scheme::Https && head.connection.tls.is_none() {
+            if *scheme == Scheme::Https && !tls {
                 return Err(Unfit::Forbidden(
                     "the target says https, the connection is plain",
                 ));
             }
             head.authority = (*authority).to_owned();
         }
-        match intake.paths.apply(path)? {
+        match self.paths.apply(path)? {
             Normalised::Path(path) => head.path = path,
             // Envoy redirects no gRPC client.
             Normalised::Redirect(_) if is_grpc(&head.headers) => {
@@ -295,18 +313,14 @@ impl ListenerView<'_> {
                 return Err(Unfit::Redirect(head.path_and_query()));
             }
         }
-        intake.origin(head);
+        self.origin(head, tls);
         if let Some((scheme, ..)) = absolute {
             head.scheme = scheme;
         }
-        if !intake.inside {
+        if !self.inside {
             Intake::internal(&mut head.headers);
         }
-        let tls = self.listener.tls.as_ref().filter(|tls| tls.asks());
-        let shown = tls
-            .and(head.connection.tls.as_ref())
-            .and_then(|tls| tls.certificate.as_ref());
-        intake.certificate(&mut head.headers, shown);
+        self.certificate(&mut head.headers, shown);
         Ok(())
     }
 }

@@ -129,9 +129,8 @@ mod tests {
         let found = |tls: &str| {
             let yaml = format!(
                 "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {{name: g, namespace: a}}\n\
-                 spec:\n  selector: {{istio: ingressgateway}}\n  servers:\n\
-                 \u{20}- {{port: {{number: 80, protocol: HTTP, name: http}}, hosts: ['*']}}\n\
-                 \u{20}- {{port: {{number: 443, protocol: HTTPS, name: https}}, hosts: ['*'], tls: {{{tls}}}}}\n"
+                 spec: {{selector: {{istio: ingressgateway}}, servers: [{{port: {{number: 80, protocol: HTTP, name: http}}, hosts: ['*']}}, \
+                 {{port: {{number: 443, protocol: HTTPS, name: https}}, hosts: ['*'], tls: {{{tls}}}}}]}}\n"
             );
             let cluster = resources::parse(&[("g.yaml".into(), yaml)]).unwrap();
             let snapshot = Snapshot::compile(&cluster, &Settings::default()).unwrap();

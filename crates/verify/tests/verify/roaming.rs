@@ -206,7 +206,7 @@ fn a_route_that_wants_letters_of_a_case_is_found() {
             "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: spelled, namespace: apps, creationTimestamp: \"2026-01-01T00:00:00Z\"}}\nspec:\n  hosts: ['{host}']\n  gateways: [istio-system/{gateway}]\n  http:\n  - {{match: [{{authority: {{regex: 'A\\.te.*'}}, uri: {{prefix: /}}}}], route: [{{destination: {{host: two.apps.svc.cluster.local, port: {{number: 80}}}}}}]}}\n  - {{route: [{{destination: {{host: one.apps.svc.cluster.local, port: {{number: 80}}}}}}]}}\n"
         )
     };
-    let sent_on = "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: on, namespace: apps}\nspec:\n  hosts: ['*']\n  gateways: [istio-system/out]\n  http:\n  - {route: [{destination: {host: local.istio-system.svc.cluster.local, port: {number: 80}}}]}\n";
+    let sent_on = "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: further, namespace: apps}\nspec:\n  hosts: ['*']\n  gateways: [istio-system/out]\n  http:\n  - {route: [{destination: {host: local.istio-system.svc.cluster.local, port: {number: 80}}}]}\n";
     let intents = "- {from: outside, to: {service: apps/two}, expect: deny}\n";
     for (text, expected) in [
         (spelled("out", "a.test"), verify::Verdict::Violated),
