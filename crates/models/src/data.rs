@@ -109,23 +109,32 @@ impl<'d> Rows<'d> {
     }
 
     /// Calls `each` with the values of every row, in order. Sparse rows are spread out one at a time.
-    pub(crate) fn each(&self, mut each: impl FnMut(&[f64])) {
+    pub(crate) fn each(&self, each: impl FnMut(&[f64])) {
+        self.each_over(0.0, each);
+    }
+
+    /// The same, where what a sparse row has not is `absent`.
+    fn each_over(&self, absent: f64, mut each: impl FnMut(&[f64])) {
         match self {
             Self::Dense(matrix) if matrix.columns() > 0 => matrix.iter().for_each(each),
             Self::Dense(matrix) => (0..matrix.rows()).for_each(|_| each(&[])),
             Self::Sparse(sparse) => {
-                let mut row = vec![0.0; sparse.columns()];
+                let mut row = vec![absent; sparse.columns()];
                 let place = |column: u32| usize::try_from(column).unwrap_or(usize::MAX);
                 for entries in sparse.iter() {
                     for (column, value) in entries {
                         if let Some(cell) = row.get_mut(place(*column)) {
-                            *cell += value;
+                            *cell = if absent.is_nan() && cell.is_nan() {
+                                *value
+                            } else {
+                                *cell + value
+                            };
                         }
                     }
                     each(&row);
                     for (column, _) in entries {
                         if let Some(cell) = row.get_mut(place(*column)) {
-                            *cell = 0.0;
+                            *cell = absent;
                         }
                     }
                 }
@@ -138,6 +147,17 @@ impl<'d> Rows<'d> {
         &self,
         columns: usize,
         precision: Precision,
+        each: impl FnMut(&[f64], &mut Vec<f64>),
+    ) -> Result<Matrix, InputError> {
+        self.map_over(0.0, columns, precision, each)
+    }
+
+    /// The same, where what a sparse row has not is `absent`.
+    pub(crate) fn map_over(
+        &self,
+        absent: f64,
+        columns: usize,
+        precision: Precision,
         mut each: impl FnMut(&[f64], &mut Vec<f64>),
     ) -> Result<Matrix, InputError> {
         let count = self.count().saturating_mul(columns);
@@ -146,7 +166,7 @@ impl<'d> Rows<'d> {
         }
         let mut out = Vec::with_capacity(count);
         let mut length = 0_usize;
-        self.each(|row| {
+        self.each_over(absent, |row| {
             each(row, &mut out);
             // A kernel that makes too few or too many would shift every row after it.
             length = length.saturating_add(columns);

@@ -62,6 +62,8 @@ pub(crate) struct Fitted {
     pub(crate) takes: Option<usize>,
     /// The classes of a classifier, the numbers of clusters.
     pub(crate) classes: Option<Labels>,
+    /// The names of the columns, where the model itself keeps them.
+    pub(crate) names: Option<Vec<String>>,
 }
 
 /// Steps and what is behind them; without, a transformer.
@@ -83,6 +85,12 @@ impl Flow {
     /// Whether the first step takes one text for each row.
     pub(crate) fn takes_texts(&self) -> bool {
         self.steps.first().is_some_and(|step| step.texts)
+    }
+
+    /// The names of the columns that a model without steps before it keeps.
+    pub(crate) fn names(&self) -> Option<&[String]> {
+        let last = self.last.as_ref().filter(|_| self.steps.is_empty())?;
+        last.names.as_deref()
     }
 
     /// Columns that the last step gives.
@@ -177,7 +185,12 @@ impl Fitted {
             model: Arc::new(model),
             takes,
             classes,
+            names: None,
         }
+    }
+
+    pub(crate) fn with_names(self, names: Option<Vec<String>>) -> Self {
+        Self { names, ..self }
     }
 }
 
@@ -210,6 +223,14 @@ impl Grid {
             values,
             columns,
             precision: Precision::Double,
+        }
+    }
+
+    /// One number for each row where there is one column, else a table.
+    pub(crate) fn into_output(self) -> Output {
+        match self.columns {
+            1 => Output::Values(self.values, self.precision),
+            _ => self.into(),
         }
     }
 

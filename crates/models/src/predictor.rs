@@ -1,7 +1,7 @@
 //! A compiled model.
 
 use crate::data::{Data, Input};
-use crate::flow::Flow;
+use crate::flow::{Flow, Grid};
 use crate::labels::Labels;
 use crate::{InputError, Matrix, Precision};
 
@@ -115,10 +115,7 @@ impl Predictor {
         rows: impl Into<Input<'i>>,
     ) -> Result<Option<Output>, InputError> {
         let decisions = self.flow.decisions(rows.into().into())?;
-        Ok(decisions.map(|decisions| match decisions.columns {
-            1 => Output::Values(decisions.values, decisions.precision),
-            _ => decisions.into(),
-        }))
+        Ok(decisions.map(Grid::into_output))
     }
 
     /// What the steps make of rows, for a pipeline that ends in a transformer.

@@ -56,7 +56,7 @@ class Problem:
 def library():
     """The module here that makes models of the library."""
     installed = [name for name in ("xgboost", "lightgbm") if importlib.util.find_spec(name)]
-    return importlib.import_module(f"{installed[0]}s")
+    return importlib.import_module("wrapped" if len(installed) > 1 else f"{installed[0]}s")
 
 
 def main(folder):

@@ -10,7 +10,9 @@ mod xgboost;
 use crate::flow::{Fitted, Flow};
 use crate::predictor::{About, Predictor};
 use crate::{Limits, LoadError};
-use document::Source;
+use document::{Source, Value};
+pub(crate) use lightgbm::Lightgbm;
+pub(crate) use xgboost::Xgboost;
 
 /// A model of one of the formats; `None` if the bytes are of none.
 pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Option<Result<Predictor, LoadError>> {
@@ -66,20 +68,44 @@ impl Format {
 }
 
 fn xgboost(format: Format, bytes: &[u8], limits: &Limits) -> Result<Predictor, String> {
-    let mut source = Source::new(bytes, limits.objects);
-    let document = match format {
-        Format::Ubj => xgboost::ubj::read(&mut source),
-        Format::Binary => xgboost::binary::read(&mut source),
-        Format::Json | Format::LightGbm => json::read(&mut source),
-    };
-    let document = document.map_err(|what| format!("{what} at byte {}", source.offset()))?;
-    let model = xgboost::read(&document, limits)?;
+    let model = xgboost::read(&document(format, bytes, limits)?, limits)?;
     Ok(predictor(
         "xgboost.core.Booster",
         model.features,
         model.feature_names.clone(),
         model,
     ))
+}
+
+fn document(format: Format, bytes: &[u8], limits: &Limits) -> Result<Value, String> {
+    let mut source = Source::new(bytes, limits.objects);
+    let document = match format {
+        Format::Ubj => xgboost::ubj::read(&mut source),
+        Format::Binary => xgboost::binary::read(&mut source),
+        Format::Json | Format::LightGbm => json::read(&mut source),
+    };
+    document.map_err(|what| format!("{what} at byte {}", source.offset()))
+}
+
+/// A booster as XGBoost's Python package pickles it: JSON or UBJSON with the model and its settings.
+///
+/// # Errors
+/// What is damaged or not supported.
+pub(crate) fn pickled_xgboost(bytes: &[u8], limits: &Limits) -> Result<Xgboost, String> {
+    match Format::of(bytes) {
+        Some(format @ (Format::Json | Format::Ubj)) => {
+            xgboost::read(document(format, bytes, limits)?.at("Model")?, limits)
+        }
+        _ => Err("expected JSON or UBJSON, as XGBoost has pickled since 1.1".to_owned()),
+    }
+}
+
+/// A booster as LightGBM's Python package pickles it.
+///
+/// # Errors
+/// What is damaged or not supported.
+pub(crate) fn pickled_lightgbm(text: &str, limits: &Limits) -> Result<Lightgbm, String> {
+    lightgbm::read(text.as_bytes(), limits)
 }
 
 fn lightgbm(bytes: &[u8], limits: &Limits) -> Result<Predictor, String> {

@@ -138,6 +138,11 @@ impl BoostedTrees {
         nodes.saturating_add(self.words.len().saturating_mul(4))
     }
 
+    /// Leaves out the trees behind the first `count`.
+    pub(crate) fn truncate(&mut self, count: usize) {
+        self.roots.truncate(count);
+    }
+
     /// The number of trees.
     pub(crate) fn count(&self) -> usize {
         self.roots.len()

@@ -19,6 +19,14 @@ const MODULES: &[&str] = &[
     "joblib.numpy_pickle",
     // The columns of a data frame.
     "pandas.core.indexes.base",
+    // Estimators of gradient boosting libraries, and what they keep of training.
+    "xgboost.core",
+    "xgboost.sklearn",
+    "xgboost.compat",
+    "xgboost.callback",
+    "lightgbm.basic",
+    "lightgbm.sklearn",
+    "lightgbm.callback",
     // What scikit-learn's compiled losses call their module in some versions.
     "_loss",
     "sklearn.externals.joblib.numpy_pickle",

@@ -7,7 +7,7 @@ use crate::flow::{Fitted, Flow, Grid, Predict};
 use crate::kernels::{expit, interpolate, normalise};
 use crate::labels::Labels;
 use crate::predictor::Output;
-use crate::{InputError, LoadError};
+use crate::{InputError, LoadError, Precision};
 
 pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
     let classes = part.labels()?;
@@ -75,7 +75,9 @@ fn curve(part: &Part<'_, '_>) -> Result<Curve, LoadError> {
             if x.is_empty() || !x.is_sorted() {
                 return Err(part.damaged("expected growing thresholds"));
             }
+            let single = part.precision(name[0]) == Precision::Single;
             match part.text("out_of_bounds") {
+                Some("clip") if single => Ok(Curve::SingleSteps(x, y)),
                 Some("clip") => Ok(Curve::Steps(x, y)),
                 _ => Err(part.unknown("out_of_bounds")),
             }
@@ -88,6 +90,8 @@ fn curve(part: &Part<'_, '_>) -> Result<Curve, LoadError> {
 enum Curve {
     Sigmoid(f64, f64),
     Steps(Vec<f64>, Vec<f64>),
+    /// Of single precision, in which scipy interpolates itself.
+    SingleSteps(Vec<f64>, Vec<f64>),
 }
 
 impl Curve {
@@ -95,8 +99,27 @@ impl Curve {
         match self {
             Self::Sigmoid(a, b) => expit(-(a * value + b)),
             Self::Steps(x, y) => interpolate(value, x, y),
+            Self::SingleSteps(x, y) => interpolate_single(value, x, y),
         }
     }
+}
+
+/// scipy's `interp1d` of single precision, of a value that is brought between the ends first.
+fn interpolate_single(value: f64, x: &[f64], y: &[f64]) -> f64 {
+    let (Some(first), Some(last)) = (x.first(), x.last()) else {
+        return f64::NAN;
+    };
+    let value = (value as f32).max(*first as f32).min(*last as f32);
+    let above = x.partition_point(|x| *x < f64::from(value));
+    let high = above.clamp(1, x.len().saturating_sub(1).max(1));
+    let at =
+        |values: &[f64], index: usize| values.get(index).map_or(f32::NAN, |value| *value as f32);
+    if x.len() == 1 {
+        return f64::from(at(y, 0));
+    }
+    let (x0, x1, y0, y1) = (at(x, high - 1), at(x, high), at(y, high - 1), at(y, high));
+    let slope = (y1 - y0) / (x1 - x0);
+    f64::from(slope * (value - x0) + y0)
 }
 
 #[derive(Debug)]

@@ -20,6 +20,7 @@ mod impute;
 mod isolation;
 mod kernel_ridge;
 mod labels;
+mod lightgbm;
 mod linear;
 mod member;
 mod multiclass;
@@ -41,6 +42,7 @@ mod threshold;
 mod tree;
 mod union;
 mod voting;
+mod xgboost;
 
 use crate::flow::{Fitted, Flow, Step};
 use crate::pickle::{Graph, Id};
@@ -61,7 +63,10 @@ pub(crate) fn compile(graph: &Graph<'_>, top: Id, limits: &Limits) -> Result<Pre
         estimator: part.name().to_owned(),
         sklearn_version: part.version_text().map(str::to_owned),
         features,
-        feature_names: pipeline::feature_names(&part, features)?,
+        feature_names: match pipeline::feature_names(&part, features)? {
+            None => flow.names().map(<[String]>::to_vec),
+            names => names,
+        },
     };
     Ok(Predictor::new(about, flow))
 }
@@ -71,7 +76,8 @@ pub(crate) fn compile(graph: &Graph<'_>, top: Id, limits: &Limits) -> Result<Pre
 const VERSIONS: std::ops::RangeInclusive<(u32, u32)> = (0, 23)..=(1, 9);
 
 fn check_version(part: &Part<'_, '_>) -> Result<(), LoadError> {
-    if VERSIONS.contains(&part.version()) {
+    // Estimators of other libraries do not say which scikit-learn they stood beside.
+    if !part.class().starts_with("sklearn.") || VERSIONS.contains(&part.version()) {
         return Ok(());
     }
     let version: String = part
@@ -202,6 +208,12 @@ fn predictor(part: &Part<'_, '_>) -> Result<Option<Fitted>, LoadError> {
         ("sklearn.neural_network", "MLPClassifier" | "MLPRegressor") => network::read,
         ("sklearn.kernel_ridge", "KernelRidge") => kernel_ridge::read,
         ("sklearn.feature_selection", "RFE" | "RFECV") => select::read_eliminated,
+        (
+            "xgboost.sklearn",
+            "XGBClassifier" | "XGBRegressor" | "XGBRanker" | "XGBRFClassifier" | "XGBRFRegressor",
+        ) => xgboost::read,
+        ("lightgbm.sklearn", "LGBMClassifier" | "LGBMRegressor" | "LGBMRanker") => lightgbm::read,
+        ("lightgbm.basic", "Booster") => lightgbm::read_booster,
         ("sklearn.dummy", "DummyClassifier") => dummy::read_classifier,
         ("sklearn.dummy", "DummyRegressor") => dummy::read_regressor,
         _ => return Ok(None),

@@ -6,6 +6,7 @@ use super::predicting;
 use crate::data::{Data, Intake, Rows};
 use crate::flow::{Fitted, Flow, Grid, Predict};
 use crate::kernels::sum;
+use crate::matrix::round;
 use crate::predictor::Output;
 use crate::{InputError, LoadError, Precision};
 use std::borrow::Cow;
@@ -36,11 +37,12 @@ fn score(flow: &Flow, data: Data<'_>) -> Result<Vec<f64>, InputError> {
 }
 
 fn second(flow: &Flow, data: Data<'_>) -> Result<Vec<f64>, InputError> {
-    let grid = flow.probabilities(data)?;
-    let second = grid
-        .rows()
-        .map(|row| row.last().copied().unwrap_or(f64::NAN));
-    Ok(second.collect())
+    Ok(last_column(&flow.probabilities(data)?))
+}
+
+fn last_column(grid: &Grid) -> Vec<f64> {
+    let last = |row: &[f64]| row.last().copied().unwrap_or(f64::NAN);
+    grid.rows().map(last).collect()
 }
 
 /// Lists of one value for each row as rows.
@@ -118,17 +120,42 @@ impl Predict for OneVsRest {
     }
 
     fn probabilities(&self, data: Data<'_>) -> Result<Grid, InputError> {
-        let mut each = self.each(&data, second)?;
+        let grids = self
+            .flows
+            .iter()
+            .map(|flow| flow.probabilities(data.by_ref()));
+        let grids: Vec<Grid> = grids.collect::<Result<_, _>>()?;
+        let single = grids.iter().all(|grid| grid.precision == Precision::Single);
+        let precision = if single {
+            Precision::Single
+        } else {
+            Precision::Double
+        };
+        let columns: Vec<Vec<f64>> = grids.iter().map(last_column).collect();
+        let mut values = beside(&columns, data.rows());
         if self.classes == 2 {
-            let pairs = each.values.iter().flat_map(|value| [1.0 - value, *value]);
-            return Ok(Grid::double(pairs.collect(), 2));
+            let pairs = values
+                .iter()
+                .flat_map(|value| [round(1.0 - value, precision), *value]);
+            values = pairs.collect();
+        } else {
+            for row in values.chunks_exact_mut(self.classes) {
+                let total = match precision {
+                    Precision::Single => row
+                        .iter()
+                        .fold(0.0, |total, value| round(total + value, precision)),
+                    Precision::Double => sum(row),
+                };
+                let total = if total == 0.0 { 1.0 } else { total };
+                row.iter_mut()
+                    .for_each(|value| *value = round(*value / total, precision));
+            }
         }
-        for row in each.values.chunks_exact_mut(self.classes) {
-            let total = sum(row);
-            let total = if total == 0.0 { 1.0 } else { total };
-            row.iter_mut().for_each(|value| *value /= total);
-        }
-        Ok(each)
+        Ok(Grid {
+            values,
+            columns: self.classes,
+            precision,
+        })
     }
 
     fn has_decisions(&self) -> bool {

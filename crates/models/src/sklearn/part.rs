@@ -8,18 +8,16 @@ use std::cell::Cell;
 /// What the reading of all parts shares.
 pub(super) struct Reader<'g, 'a> {
     graph: &'g Graph<'a>,
-    limit: usize,
+    limits: &'g Limits,
     left: Cell<usize>,
-    depth: usize,
 }
 
 impl<'g, 'a> Reader<'g, 'a> {
-    pub(super) fn new(graph: &'g Graph<'a>, limits: &Limits) -> Self {
+    pub(super) fn new(graph: &'g Graph<'a>, limits: &'g Limits) -> Self {
         Self {
             graph,
-            limit: limits.compiled_bytes,
+            limits,
             left: Cell::new(limits.compiled_bytes),
-            depth: limits.depth,
         }
     }
 
@@ -32,7 +30,7 @@ impl<'g, 'a> Reader<'g, 'a> {
             }
             None => Err(LoadError::Limit {
                 what: "bytes of compiled model",
-                limit: self.limit,
+                limit: self.limits.compiled_bytes,
             }),
         }
     }
@@ -60,10 +58,10 @@ impl<'r, 'a> Part<'r, 'a> {
         place: &str,
         depth: usize,
     ) -> Result<Self, LoadError> {
-        if depth > reader.depth {
+        if depth > reader.limits.depth {
             return Err(LoadError::Limit {
                 what: "estimators inside estimators",
-                limit: reader.depth,
+                limit: reader.limits.depth,
             });
         }
         // What a part costs beyond its arrays, so that repeating one part is bounded too.
@@ -121,6 +119,14 @@ impl<'r, 'a> Part<'r, 'a> {
         self.graph()
             .sequence(self.object.arguments)
             .unwrap_or_default()
+    }
+
+    /// What is left to spend on a model inside of this part.
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            compiled_bytes: self.reader.left.get(),
+            ..self.reader.limits.clone()
+        }
     }
 
     pub(super) fn unsupported(&self) -> LoadError {

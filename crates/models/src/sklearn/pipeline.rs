@@ -73,6 +73,7 @@ pub(super) fn feature_names(
         };
     }
     match part.column_names()? {
+        Some(names) if super::lightgbm::unnamed(&names) => Ok(None),
         Some(names) if names.len() == features => Ok(Some(names)),
         Some(_) => Err(part.damaged(format!("expected the names of {features} columns"))),
         None => match part.set("best_estimator_") {

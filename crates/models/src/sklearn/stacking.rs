@@ -44,6 +44,10 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
         Some(classes) => Top::Classifier(Member::numbered(&last, classes.len())?),
         None => Top::Regressor(predicting(&last)?),
     };
+    // Without a number of its own it is what its estimators say.
+    let features = part
+        .features()
+        .or_else(|| below.first().and_then(|(flow, _)| flow.takes()));
     let model = Stacking {
         below,
         top,
@@ -52,7 +56,7 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
             ..part.lenient_intake()
         }),
     };
-    Ok(Fitted::new(model, part.features(), classes))
+    Ok(Fitted::new(model, features, classes))
 }
 
 #[derive(Debug)]

@@ -45,13 +45,17 @@ pub(super) fn read_classifier(part: &Part<'_, '_>) -> Result<Fitted, LoadError> 
         Some("soft") if members.iter().all(|member| member.flow.has_probabilities()) => true,
         _ => return Err(part.unknown("voting")),
     };
+    // Without a number of its own it is what its estimators say.
+    let features = part
+        .features()
+        .or_else(|| members.first().and_then(|member| member.flow.takes()));
     let model = Votes {
         weights: weights(part, members.len())?,
         members,
         soft,
         classes: classes.len(),
     };
-    Ok(Fitted::new(model, part.features(), Some(classes)))
+    Ok(Fitted::new(model, features, Some(classes)))
 }
 
 #[derive(Debug)]
@@ -127,6 +131,7 @@ pub(super) fn read_regressor(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
     if members.is_empty() || members.iter().any(|(flow, _)| flow.classes().is_some()) {
         return Err(part.damaged("expected regressors in `estimators_`"));
     }
+    let features = features.or_else(|| members.first().and_then(|(flow, _)| flow.takes()));
     let model = Average {
         weights: match part.name() {
             "VotingRegressor" => weights(part, members.len())?,

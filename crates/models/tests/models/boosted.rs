@@ -71,6 +71,10 @@ fn a_truncated_boosted_model_is_an_error_or_the_same() {
         // categories, without which text in a request is refused.
         let tail = matches!(case.writing.as_str(), "deprecated" | "text");
         // All bytes of small files.
+        // Pickles are truncated in `hostile`.
+        if case.version.starts_with("wrapped") {
+            continue;
+        }
         let step = if case.bytes.len() < 2500 {
             1
         } else {

@@ -76,7 +76,7 @@ fn flipped_bits_of_every_estimator_do_no_harm() {
         usize::try_from(random >> 33).unwrap() % bound
     };
     let limits = Limits::default();
-    for case in archive::cases() {
+    for case in archive::cases().into_iter().chain(archive::boosted()) {
         // A flipped bit in a compressed file only shows that checksums work.
         if case.writing.contains(' ') && !case.writing.starts_with("pickle") {
             continue;
@@ -245,5 +245,46 @@ fn damaged_compressions_are_errors() {
             let bytes = [head, &[filling; 64]].concat();
             assert!(load(&bytes, &limits()).is_err(), "{head:?}");
         }
+    }
+}
+
+#[test]
+fn objectives_of_ones_own_are_refused_by_name() {
+    // `_objective` and `objective` are functions of the one who trained.
+    for (class, attribute) in [
+        ("lightgbm.sklearn\nLGBMRegressor", "_objective"),
+        ("xgboost.sklearn\nXGBRegressor", "objective"),
+    ] {
+        let length = char::from(u8::try_from(attribute.len()).unwrap());
+        let file = format!("c{class}\n)\u{1}}}\u{2}{length}{attribute}c__main__\nloss\nsb.");
+        let mut bytes = b"\x80\x04".to_vec();
+        bytes.extend(file.bytes().map(|byte| match byte {
+            1 => 0x81,
+            2 => 0x8c,
+            byte => byte,
+        }));
+        assert_eq!(
+            refusal(&bytes),
+            ("__main__.loss".to_owned(), attribute.to_owned())
+        );
+    }
+}
+
+/// A booster that many estimators share is paid for each time.
+#[test]
+fn shared_boosters_are_bounded() {
+    let text = "tree\nversion=v3\nnum_class=1\nnum_tree_per_iteration=1\nmax_feature_idx=0\nfeature_names=a\ntree_sizes=\n\nend of trees\n";
+    let text = format!("{text}{}", "\n".repeat(30_000));
+    let mut bytes =
+        b"\x80\x04csklearn.ensemble._voting\nVotingRegressor\n)\x81}\x8c\x0bestimators_](".to_vec();
+    bytes.extend(b"clightgbm.basic\nBooster\n)\x81}\x8c\x06handleX");
+    bytes.extend(u32::try_from(text.len()).unwrap().to_le_bytes());
+    bytes.extend(text.as_bytes());
+    bytes.extend(b"sbq\x01");
+    bytes.extend(b"h\x01".repeat(2_000));
+    bytes.extend(b"esb.");
+    match load(&bytes, &limits()) {
+        Err(LoadError::Limit { what, .. }) => assert_eq!(what, "bytes of compiled model"),
+        other => panic!("{other:?}"),
     }
 }

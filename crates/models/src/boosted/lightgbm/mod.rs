@@ -5,7 +5,7 @@ mod objective;
 mod text;
 
 use crate::data::{Data, Intake};
-use crate::flow::Predict;
+use crate::flow::{Grid, Predict};
 use crate::kernels::{BoostedTrees, Fork, Question};
 use crate::predictor::Output;
 use crate::{InputError, Limits, Precision};
@@ -121,7 +121,8 @@ fn model(lines: &mut Lines<'_>, limits: &Limits) -> Result<Lightgbm, String> {
 }
 
 impl Lightgbm {
-    fn bytes(&self) -> usize {
+    /// Bytes that the model takes.
+    pub(crate) fn bytes(&self) -> usize {
         let leaves = self.leaves.len().saturating_mul(size_of::<Leaf>());
         let terms = self.terms.len().saturating_mul(size_of::<Term>());
         self.trees
@@ -206,12 +207,58 @@ impl Lightgbm {
         self.feature_names.len()
     }
 
+    /// The names of the columns; those of arrays are `Column_0`, `Column_1`, ….
     pub(crate) fn feature_names(&self) -> &[String] {
         &self.feature_names
     }
 
-    /// The answer for a row in which what is as good as zero is zero.
-    fn answer(&self, row: &[f64], sums: &mut Vec<f64>) {
+    pub(crate) fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Leaves out the trees behind the first `count` rounds.
+    pub(crate) fn keep_rounds(&mut self, count: usize) {
+        self.trees.truncate(count.saturating_mul(self.outputs));
+    }
+
+    /// `Booster.predict` of rows, or the sums before what the objective makes of them.
+    ///
+    /// # Errors
+    /// Another number of columns, or text that is no category; `estimator` is who says so.
+    pub(crate) fn grid(
+        &self,
+        data: Data<'_>,
+        estimator: &str,
+        finished: bool,
+    ) -> Result<Grid, InputError> {
+        let intake = Intake {
+            estimator: estimator.to_owned(),
+            features: Some(self.features()),
+            missing: true,
+            infinite: true,
+            single: false,
+        };
+        let data = match data {
+            Data::Table(table) => Data::Table(self.categories.encode(table)),
+            rows @ Data::Rows(_) => rows,
+        };
+        let rows = intake.numbers(data)?;
+        let (mut given, mut sums) = (Vec::new(), Vec::new());
+        let table = rows.map(self.outputs, Precision::Double, |row, out| {
+            given.clear();
+            let zeroed = |value: &f64| if value.abs() <= ZERO { 0.0 } else { *value };
+            given.extend(row.iter().map(zeroed));
+            self.sum(&given, &mut sums);
+            if finished {
+                self.finish(&mut sums);
+            }
+            out.extend_from_slice(&sums);
+        })?;
+        Ok(Grid::double(table.values().to_vec(), self.outputs))
+    }
+
+    /// The sums of a row in which what is as good as zero is zero.
+    fn sum(&self, row: &[f64], sums: &mut Vec<f64>) {
         sums.clear();
         sums.resize(self.outputs, 0.0);
         let mut output = 0;
@@ -226,6 +273,9 @@ impl Lightgbm {
                 output = 0;
             }
         }
+    }
+
+    fn finish(&self, sums: &mut [f64]) {
         if self.average {
             let rounds = (self.trees.count() / self.outputs) as f64;
             sums.iter_mut().for_each(|sum| *sum /= rounds);
@@ -360,34 +410,6 @@ impl Forks {
 impl Predict for Lightgbm {
     /// `Booster.predict` with all trees.
     fn predict(&self, data: Data<'_>) -> Result<Output, InputError> {
-        let intake = Intake {
-            estimator: "Booster".to_owned(),
-            features: Some(self.features()),
-            missing: true,
-            infinite: true,
-            single: false,
-        };
-        let data = match data {
-            Data::Table(table) => Data::Table(self.categories.encode(table)),
-            rows @ Data::Rows(_) => rows,
-        };
-        let rows = intake.numbers(data)?;
-        let (mut given, mut sums) = (Vec::new(), Vec::new());
-        let table = rows.map(self.outputs, Precision::Double, |row, out| {
-            given.clear();
-            let zeroed = |value: &f64| if value.abs() <= ZERO { 0.0 } else { *value };
-            given.extend(row.iter().map(zeroed));
-            self.answer(&given, &mut sums);
-            out.extend_from_slice(&sums);
-        })?;
-        let values = table.values().to_vec();
-        Ok(match self.outputs {
-            1 => Output::Values(values, Precision::Double),
-            columns => Output::Table {
-                values,
-                columns,
-                precision: Precision::Double,
-            },
-        })
+        Ok(self.grid(data, "Booster", true)?.into_output())
     }
 }

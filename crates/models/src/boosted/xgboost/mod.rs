@@ -5,8 +5,8 @@ mod objective;
 pub(super) mod ubj;
 
 use super::document::{Value, whole};
-use crate::data::{Data, Intake};
-use crate::flow::Predict;
+use crate::data::{Data, Intake, Rows};
+use crate::flow::{Grid, Predict};
 use crate::kernels::{BoostedTrees, Fork, Question};
 use crate::predictor::Output;
 use crate::{InputError, Limits, Precision};
@@ -21,6 +21,8 @@ pub(crate) struct Xgboost {
     base: Vec<f32>,
     objective: Objective,
     booster: Booster,
+    /// The round after which the score of training was best, where it stopped early.
+    best_round: Option<usize>,
 }
 
 #[derive(Debug, Clone)]
@@ -40,6 +42,8 @@ struct Ensemble {
     outputs: Vec<usize>,
     /// What each tree counts (DART).
     weights: Option<Vec<f32>>,
+    /// The number of trees up to the end of each round, where the file tells.
+    rounds: Option<Vec<usize>>,
 }
 
 /// Outputs of a model.
@@ -100,6 +104,9 @@ pub(crate) fn read(document: &Value, limits: &Limits) -> Result<Xgboost, String>
         base,
         objective,
         booster,
+        best_round: learner
+            .find("attributes")
+            .and_then(|attributes| attributes.whole("best_iteration").ok()),
     })
 }
 
@@ -178,7 +185,34 @@ fn ensemble(
         }
     }
     ensemble.width = ensemble.width.max(1);
+    ensemble.rounds = rounds(model, trees.len(), outputs / ensemble.width)?;
     Ok(ensemble)
+}
+
+/// Where rounds end among the trees (`iteration_indptr` since 2.0), each with trees for `outputs` outputs. `None` for files
+/// from before 1.6, which do not tell.
+fn rounds(model: &Value, trees: usize, outputs: usize) -> Result<Option<Vec<usize>>, String> {
+    if model.find("iteration_indptr").is_some() {
+        let ends = model
+            .numbers("iteration_indptr")?
+            .iter()
+            .map(|end| whole(*end));
+        let ends: Option<Vec<usize>> = ends.skip(1).collect();
+        return match ends {
+            Some(ends) if ends.is_sorted() && ends.last().is_none_or(|last| *last == trees) => {
+                Ok(Some(ends))
+            }
+            _ => Err("the rounds do not fit the trees".to_owned()),
+        };
+    }
+    match model.find("gbtree_model_param") {
+        Some(parameters) if parameters.find("num_parallel_tree").is_some() => {
+            let parallel = parameters.whole("num_parallel_tree")?;
+            let size = parallel.saturating_mul(outputs).max(1);
+            Ok(Some((1..=trees / size).map(|round| round * size).collect()))
+        }
+        _ => Ok(None),
+    }
 }
 
 impl Ensemble {
@@ -340,6 +374,81 @@ impl Categories {
 }
 
 impl Xgboost {
+    pub(crate) fn outputs(&self) -> usize {
+        self.base.len()
+    }
+
+    /// Bytes that the model takes.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.booster {
+            Booster::Trees(ensemble) => ensemble.bytes(),
+            Booster::Linear(weights) => weights.len().saturating_mul(4),
+        }
+    }
+
+    /// The round after which the score of training was best, where it stopped early; from 0.
+    pub(crate) fn best_round(&self) -> Option<usize> {
+        self.best_round
+    }
+
+    /// Leaves out the trees behind the first `count` rounds, of `parallel` trees for each output where the file does not tell.
+    /// Linear models have no rounds.
+    pub(crate) fn keep_rounds(&mut self, count: usize, parallel: usize) {
+        let Booster::Trees(ensemble) = &mut self.booster else {
+            return;
+        };
+        let end = match &ensemble.rounds {
+            Some(rounds) => count
+                .checked_sub(1)
+                .and_then(|last| rounds.get(last))
+                .copied(),
+            None => count
+                .checked_mul(parallel)
+                .and_then(|trees| trees.checked_mul(self.base.len())),
+        };
+        if let Some(end) = end {
+            ensemble.trees.truncate(end);
+        }
+    }
+
+    /// Whether the answer is the number of the class with the largest sum.
+    pub(crate) fn answers_classes(&self) -> bool {
+        self.objective.is_single()
+    }
+
+    /// The sums of rows, or what the objective makes of them. What sparse rows have not is missing, and so is `missing`.
+    pub(crate) fn grid(
+        &self,
+        rows: &Rows<'_>,
+        missing: f64,
+        finished: bool,
+    ) -> Result<Grid, InputError> {
+        let columns = match self.objective.is_single() && finished {
+            true => 1,
+            false => self.base.len(),
+        };
+        let missing = missing as f32;
+        let (mut single, mut sums) = (Vec::new(), Vec::new());
+        let table = rows.map_over(f64::NAN, columns, Precision::Single, |row, out| {
+            single.clear();
+            single.extend(row.iter().map(|value| match *value as f32 {
+                value if value == missing => f64::NAN,
+                value => f64::from(value),
+            }));
+            self.answer(&single, &mut sums);
+            if finished {
+                self.objective.finish(&mut sums);
+            }
+            out.extend(sums.iter().map(|sum| f64::from(*sum)));
+        })?;
+        Ok(Grid {
+            values: table.values().to_vec(),
+            columns,
+            precision: Precision::Single,
+        })
+    }
+
+    /// The sums of a row.
     fn answer(&self, row: &[f64], sums: &mut Vec<f32>) {
         sums.clear();
         sums.extend_from_slice(&self.base);
@@ -364,7 +473,6 @@ impl Xgboost {
                 }
             }
         }
-        self.objective.finish(sums);
     }
 }
 
@@ -407,26 +515,6 @@ impl Predict for Xgboost {
             single: true,
         };
         let rows = intake.numbers(data)?;
-        let columns = if self.objective.is_single() {
-            1
-        } else {
-            self.base.len()
-        };
-        let (mut single, mut sums) = (Vec::new(), Vec::new());
-        let table = rows.map(columns, Precision::Single, |row, out| {
-            single.clear();
-            single.extend(row.iter().map(|value| f64::from(*value as f32)));
-            self.answer(&single, &mut sums);
-            out.extend(sums.iter().map(|sum| f64::from(*sum)));
-        })?;
-        let values = table.values().to_vec();
-        Ok(match columns {
-            1 => Output::Values(values, Precision::Single),
-            _ => Output::Table {
-                values,
-                columns,
-                precision: Precision::Single,
-            },
-        })
+        Ok(self.grid(&rows, f64::NAN, true)?.into_output())
     }
 }
