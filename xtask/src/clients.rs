@@ -1,5 +1,5 @@
-//! Clients that nobody changed, against `sidegate runtime`: each says what came of each of its calls, and KServe's server
-//! was asked the same before (`cargo xtask record --clients`).
+//! Clients that nobody changed, against `sidegate runtime`: each says what came of each of its calls, and the servers of KServe
+//! and MLServer were asked the same before (`cargo xtask record --clients`).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,25 +14,73 @@ use anyhow::{Context, Result, bail};
 use crate::oracle::Check;
 use crate::{cache, shell};
 
-/// What the client is called, and its script.
-const CLIENTS: [(&str, &str); 6] = [
-    ("tritonclient over HTTP", "triton_http"),
-    ("tritonclient over gRPC", "triton_grpc"),
-    ("KServe's SDK", "kserve_sdk"),
-    ("the package cloudevents", "cloud_events"),
-    ("reflection of gRPC", "reflection"),
-    ("curl", "shell"),
-];
+/// A client, and whose answers it should find.
+#[derive(Clone, Copy)]
+struct Client {
+    name: &'static str,
+    script: &'static str,
+    /// Whose packages it is made of.
+    packages: Peer,
+    peer: Peer,
+}
+
+/// A server that speaks to such clients.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Peer {
+    Kserve,
+    Mlserver,
+}
+
+const fn client(name: &'static str, script: &'static str, packages: Peer, peer: Peer) -> Client {
+    Client {
+        name,
+        script,
+        packages,
+        peer,
+    }
+}
+
+const CLIENTS: [Client; 10] = {
+    use Peer::{Kserve, Mlserver};
+    [
+        client("tritonclient over HTTP", "triton_http", Kserve, Kserve),
+        client("tritonclient over gRPC", "triton_grpc", Kserve, Kserve),
+        client("KServe's SDK", "kserve_sdk", Kserve, Kserve),
+        client("the package cloudevents", "cloud_events", Kserve, Kserve),
+        client("reflection of gRPC", "reflection", Kserve, Kserve),
+        client("curl", "shell", Kserve, Kserve),
+        client("codecs of MLServer", "mlserver_client", Mlserver, Kserve),
+        client(
+            "codecs of MLServer, `--compat=mlserver`",
+            "mlserver_client",
+            Mlserver,
+            Mlserver,
+        ),
+        client(
+            "plain requests, `--compat=mlserver`",
+            "mlserver_rest",
+            Mlserver,
+            Mlserver,
+        ),
+        client(
+            "tritonclient over gRPC, `--compat=mlserver`",
+            "triton_grpc",
+            Kserve,
+            Mlserver,
+        ),
+    ]
+};
+
+/// The models that scripts ask about.
+const MODELS: [&str; 4] = ["iris", "mixed", "price", "words"];
 
 /// Where the page says what differs.
 const PAGE: &str = "docs/clients.md";
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(240);
 
 /// A check for each client, and one that the page is up to date.
 pub(crate) fn suite() -> Vec<Check> {
-    let clients = CLIENTS
-        .into_iter()
-        .map(|(name, script)| -> Check { (name, Box::new(move || check(name, script))) });
+    let clients = CLIENTS.map(|client| -> Check { (client.name, Box::new(move || check(client))) });
     let page: Check = (
         "the page about clients",
         Box::new(|| {
@@ -43,25 +91,24 @@ pub(crate) fn suite() -> Vec<Check> {
             Ok(())
         }),
     );
-    clients.chain([page]).collect()
+    clients.into_iter().chain([page]).collect()
 }
 
-/// Asks KServe's server everything anew and writes the answers and the page. Returns the number of calls.
+/// Asks the other servers everything anew and writes the answers and the page. Returns the number of calls.
 pub(crate) fn record() -> Result<usize> {
-    let python = python()?;
-    let models = models(&python)?;
-    let server = kserve(&python, &models)?;
     let mut count = 0;
-    for (_, script) in CLIENTS {
-        let answers = ask(&python, script, &server)?;
+    for client in CLIENTS {
+        let server = client.peer.start(&models()?)?;
+        let answers = ask(client, &server)?;
         count += answers.len();
         let text: String = answers
             .iter()
             .map(|(call, outcome)| format!("{call}: {outcome}\n"))
             .collect();
-        std::fs::write(recorded(script), text)?;
+        let path = client.recorded();
+        std::fs::create_dir_all(path.parent().unwrap_or(&path))?;
+        std::fs::write(path, text)?;
     }
-    drop(server);
     std::fs::write(shell::root().join(PAGE), page()?)?;
     Ok(count)
 }
@@ -73,20 +120,94 @@ fn folder() -> PathBuf {
     shell::root().join("xtask/peers/clients")
 }
 
-fn recorded(script: &str) -> PathBuf {
-    folder().join("kserve").join(format!("{script}.txt"))
+impl Client {
+    fn recorded(self) -> PathBuf {
+        let file = format!("{}.txt", self.script);
+        folder().join(self.peer.word()).join(file)
+    }
+
+    /// How differences name it.
+    fn id(self) -> String {
+        format!("{}/{}", self.peer.word(), self.script)
+    }
 }
 
-fn python() -> Result<PathBuf> {
-    let requirements = shell::root().join("xtask/peers/requirements.txt");
-    cache::python("peer-kserve", &requirements)
+impl Peer {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Kserve => "kserve",
+            Self::Mlserver => "mlserver",
+        }
+    }
+
+    fn python(self) -> Result<PathBuf> {
+        match self {
+            Self::Kserve => cache::python("peer-kserve", &requirements()),
+            Self::Mlserver => {
+                let file = folder().join("requirements-mlserver.txt");
+                cache::python("peer-mlserver", &file)
+            }
+        }
+    }
+
+    /// Starts the server and waits until all models answer.
+    fn start(self, models: &Path) -> Result<Server> {
+        let ports = [free_port()?, free_port()?, free_port()?];
+        let [http, grpc, metrics] = ports.map(|port| port.to_string());
+        let python = self.python()?;
+        let mut command = match self {
+            Self::Kserve => Command::new(&python),
+            Self::Mlserver => Command::new(python.with_file_name("mlserver")),
+        };
+        match self {
+            Self::Kserve => command
+                .arg(folder().join("kserve_server.py"))
+                .arg("--model_dir")
+                .arg(models)
+                .args(["--http_port", &http, "--grpc_port", &grpc]),
+            Self::Mlserver => command
+                .arg("start")
+                .arg(models)
+                .env("MLSERVER_DEBUG", "false")
+                .env("MLSERVER_HOST", "127.0.0.1")
+                .env("MLSERVER_PARALLEL_WORKERS", "0")
+                .env("MLSERVER_HTTP_PORT", &http)
+                .env("MLSERVER_GRPC_PORT", &grpc)
+                .env("MLSERVER_METRICS_PORT", &metrics)
+                .env("MLSERVER_METRICS_DIR", std::env::temp_dir()),
+        };
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .spawn()
+            .with_context(|| format!("cannot run {command:?}"))?;
+        let server = Server {
+            child,
+            http: format!("127.0.0.1:{http}"),
+            grpc: format!("127.0.0.1:{grpc}"),
+        };
+        let began = Instant::now();
+        while !MODELS.iter().all(|name| server.has(name)) {
+            if began.elapsed() > DEADLINE {
+                bail!("the server does not answer on {}", server.http);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(server)
+    }
+}
+
+fn requirements() -> PathBuf {
+    shell::root().join("xtask/peers/requirements.txt")
 }
 
 /// The models, trained once by the version of scikit-learn that KServe's server has.
-fn models(python: &Path) -> Result<PathBuf> {
+fn models() -> Result<PathBuf> {
     let script = folder().join("models.py");
-    let sources = std::fs::read_to_string(&script)?
-        + &std::fs::read_to_string(shell::root().join("xtask/peers/requirements.txt"))?;
+    let sources = std::fs::read_to_string(&script)? + &std::fs::read_to_string(requirements())?;
+    let python = Peer::Kserve.python()?;
     cache::built("clients", &sources, "models", |folder| {
         shell::run(Command::new(python).arg(&script).arg(folder))
     })
@@ -106,47 +227,23 @@ impl Drop for Server {
     }
 }
 
-fn kserve(python: &Path, models: &Path) -> Result<Server> {
-    let ports = [free_port()?, free_port()?];
-    let [http, grpc] = ports.map(|port| port.to_string());
-    let child = quiet(Command::new(python))
-        .arg(folder().join("kserve_server.py"))
-        .arg("--model_dir")
-        .arg(models)
-        .args(["--http_port", &http, "--grpc_port", &grpc])
-        .spawn()
-        .context("cannot run KServe's server")?;
-    let server = Server {
-        child,
-        http: format!("127.0.0.1:{http}"),
-        grpc: format!("127.0.0.1:{grpc}"),
-    };
-    let began = Instant::now();
-    while std::net::TcpStream::connect(&server.grpc).is_err()
-        || std::net::TcpStream::connect(&server.http).is_err()
-    {
-        if began.elapsed() > DEADLINE {
-            bail!("KServe's server does not answer on {}", server.http);
-        }
-        std::thread::sleep(Duration::from_millis(50));
+impl Server {
+    /// Whether a model is ready.
+    fn has(&self, name: &str) -> bool {
+        let status = Command::new("curl")
+            .args(["--silent", "--fail", "--max-time", "5", "--noproxy", "*"])
+            .args(["--output", "/dev/null"])
+            .arg(format!("http://{}/v2/models/{name}/ready", self.http))
+            .status();
+        status.is_ok_and(|status| status.success())
     }
-    Ok(server)
 }
 
 fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-fn quiet(mut command: Command) -> Command {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .env("PYTHONDONTWRITEBYTECODE", "1");
-    command
-}
-
-fn sidegate(models: &Path) -> Result<Server> {
+fn sidegate(models: &Path, peer: Peer) -> Result<Server> {
     let program = shell::target().join("debug/sidegate");
     let mut child = Command::new(&program)
         .args([
@@ -154,9 +251,11 @@ fn sidegate(models: &Path) -> Result<Server> {
             "--host=127.0.0.1",
             "--http_port=0",
             "--grpc_port=0",
+            "--metrics_port=0",
             "--model_dir",
         ])
         .arg(models)
+        .args(["--compat", peer.word()])
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -190,8 +289,9 @@ fn sidegate(models: &Path) -> Result<Server> {
 }
 
 /// Runs a client to its end.
-fn ask(python: &Path, script: &str, server: &Server) -> Result<Answers> {
-    let output = Command::new(python)
+fn ask(client: Client, server: &Server) -> Result<Answers> {
+    let script = client.script;
+    let output = Command::new(client.packages.python()?)
         .arg(folder().join(format!("{script}.py")))
         .args([&server.http, &server.grpc])
         .env("PYTHONDONTWRITEBYTECODE", "1")
@@ -218,8 +318,16 @@ fn parse(text: &str) -> Result<Answers> {
     text.lines().map(split).collect()
 }
 
-/// Answers that differ from KServe's on purpose, each after the reasons for those that follow: by script and call.
-fn differences() -> Result<BTreeMap<(String, String), Difference>> {
+/// Answers that differ on purpose, by client and call.
+type Differences = BTreeMap<(String, String), Difference>;
+
+struct Difference {
+    reason: String,
+    outcome: String,
+}
+
+/// The file of differences: a reason, and below it the answers that it is the reason for.
+fn differences() -> Result<Differences> {
     let text = std::fs::read_to_string(folder().join("differences.txt"))?;
     let (mut reason, mut found) = (String::new(), BTreeMap::new());
     for line in text.lines().filter(|line| !line.is_empty()) {
@@ -227,51 +335,46 @@ fn differences() -> Result<BTreeMap<(String, String), Difference>> {
             text.clone_into(&mut reason);
             continue;
         }
-        let parts = line.split_once(' ').and_then(|(script, rest)| {
+        let parts = line.split_once(' ').and_then(|(client, rest)| {
             let (call, outcome) = rest.split_once(": ")?;
-            Some((script.to_owned(), call.to_owned(), outcome.to_owned()))
+            Some((client.to_owned(), call.to_owned(), outcome.to_owned()))
         });
-        let (script, call, outcome) =
-            parts.with_context(|| format!("expected `script call: outcome`, found `{line}`"))?;
+        let (client, call, outcome) =
+            parts.with_context(|| format!("expected `client call: outcome`, found `{line}`"))?;
         let difference = Difference {
             reason: reason.clone(),
             outcome,
         };
-        found.insert((script, call), difference);
+        found.insert((client, call), difference);
     }
     Ok(found)
 }
 
-struct Difference {
-    reason: String,
-    outcome: String,
-}
-
-/// What a client should find: KServe's answers, but for the differences.
-fn expected(script: &str) -> Result<Answers> {
-    let path = recorded(script);
+/// What a client should find: the other server's answers, but for the differences.
+fn expected(client: Client) -> Result<Answers> {
+    let (path, id) = (client.recorded(), client.id());
     let text =
         std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let mut answers = parse(&text)?;
     for ((of, call), difference) in differences()? {
-        if of != script {
+        if of != id {
             continue;
         }
         let answer = answers.iter_mut().find(|(known, _)| *known == call);
-        let (_, answer) = answer.with_context(|| format!("{script} makes no call `{call}`"))?;
+        let (_, answer) = answer.with_context(|| format!("{id} makes no call `{call}`"))?;
         if *answer == difference.outcome {
-            bail!("{script}: `{call}` does not differ any more");
+            bail!("{id}: `{call}` does not differ any more");
         }
         *answer = difference.outcome;
     }
     Ok(answers)
 }
 
-fn check(name: &str, script: &str) -> Result<()> {
-    let python = python()?;
-    let server = sidegate(&models(&python)?)?;
-    let found = ask(&python, script, &server)?;
-    let expected = expected(script)?;
+fn check(client: Client) -> Result<()> {
+    let name = client.name;
+    let server = sidegate(&models()?, client.peer)?;
+    let found = ask(client, &server)?;
+    let expected = expected(client)?;
     let mut wrong = String::new();
     for (call, outcome) in &found {
         match expected.iter().find(|(known, _)| known == call) {
@@ -298,14 +401,15 @@ fn check(name: &str, script: &str) -> Result<()> {
     Ok(())
 }
 
-/// The page: how many calls each client makes, how many of the answers are KServe's, and why the others are not.
+/// The page: how many calls each client makes, how many of the answers are the other server's, and why the others are not.
 fn page() -> Result<String> {
     let differences = differences()?;
     let mut text = include_str!("../peers/clients/page.md").to_owned();
-    text.push_str("\n| client | calls | answered as by KServe |\n|---|---|---|\n");
-    for (name, script) in CLIENTS {
-        let calls = expected(script)?.len();
-        let differ = differences.keys().filter(|(of, _)| of == script).count();
+    text.push_str("\n| client | calls | answered as by the other server |\n|---|---|---|\n");
+    for client in CLIENTS {
+        let (name, id) = (client.name, client.id());
+        let calls = expected(client)?.len();
+        let differ = differences.keys().filter(|(of, _)| *of == id).count();
         let _ = writeln!(text, "| {name} | {calls} | {} |", calls - differ);
     }
     text.push_str("\n| what differs | calls |\n|---|---|\n");

@@ -42,7 +42,7 @@ Commands:
                Istio's own test data, and which fields its objects have
                (--check: compare with what is written; --schemas: the fields alone;
                --models: instead, models by real scikit-learn, docs/models.md;
-               --clients: what clients of KServe find at its server, docs/clients.md)
+               --clients: what clients find at other servers, docs/clients.md)
   fuzz TARGET  Throw made-up input at `configuration` (YAML to Snapshot), `decide`
                or `matchers` (--minutes N, --seed S, --only NUMBER)
   bench        Measure beside KServe's Python server, and write

@@ -45,7 +45,7 @@ impl Failure {
         match self {
             Self::Mistake(message) => {
                 let status = match compat {
-                    Compat::Kserve => StatusCode::BAD_REQUEST,
+                    Compat::Kserve | Compat::Mlserver => StatusCode::BAD_REQUEST,
                     Compat::Strict => StatusCode::INTERNAL_SERVER_ERROR,
                 };
                 Self::Error(status, message).response(compat)

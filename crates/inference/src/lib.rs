@@ -5,6 +5,7 @@
 //! 500 for a client's mistake, the answer here is 400 and says what was expected.
 
 mod answer;
+mod batch;
 mod cloud_events;
 pub mod encoding;
 pub mod grpc;
@@ -12,6 +13,7 @@ mod json;
 mod manner;
 mod metadata;
 mod metrics;
+mod mlserver;
 mod model;
 mod records;
 mod repository;
@@ -21,7 +23,9 @@ mod v1;
 mod v2;
 mod write;
 
+pub use batch::Batching;
 pub use manner::{Compat, EventSettings, Manner};
+pub use mlserver::ModelSettings;
 pub use model::{Description, LoadError, Model, Options, example_input};
 pub use repository::{Entry, Refusal, Repository};
 pub use route::{Head, handle, loads};

@@ -17,6 +17,8 @@ pub enum Compat {
     Kserve,
     /// KServe's with all their statuses.
     Strict,
+    /// MLServer's.
+    Mlserver,
 }
 
 /// What answers to events say of themselves: KServe's `CE_MERGE`, `CE_TYPE` and `CE_SOURCE`.

@@ -2,7 +2,7 @@
 
 use crate::v2::{self, OUTPUT};
 use crate::write::Style;
-use crate::{Entry, Model};
+use crate::{Compat, Entry, Model};
 use models::{Matrix, Precision};
 
 /// KServe's name and version, which clients look at.
@@ -109,16 +109,23 @@ pub(crate) fn state(entry: &Entry) -> &'static str {
 }
 
 /// Triton's index as JSON.
-pub(crate) fn index(entries: &[Entry]) -> Vec<u8> {
+pub(crate) fn index(entries: &[Entry], compat: Compat) -> Vec<u8> {
     let mut out = Vec::new();
     let style = Style::Compact;
     style.list(entries, &mut out, |entry, out| {
         out.extend_from_slice(b"{\"name\":");
         style.text(&entry.name, out);
-        out.extend_from_slice(b",\"version\":\"\",\"state\":");
+        // MLServer leaves out a version that there is not.
+        if compat != Compat::Mlserver || !entry.version.is_empty() {
+            out.extend_from_slice(b",\"version\":");
+            style.text(&entry.version, out);
+        }
+        out.extend_from_slice(b",\"state\":");
         style.text(state(entry), out);
         out.extend_from_slice(b",\"reason\":");
-        style.text(&entry.reason, out);
+        // MLServer never gives a reason.
+        let silent = compat == Compat::Mlserver;
+        style.text(if silent { "" } else { &entry.reason }, out);
         out.push(b'}');
     });
     out

@@ -4,6 +4,9 @@
 //! steps, under names of our own.
 
 use crate::Repository;
+use bytes::Bytes;
+use http::Response;
+use http::header::{CONTENT_TYPE, HeaderValue};
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -147,8 +150,16 @@ impl Histogram {
     }
 }
 
+/// All series, as Prometheus asks for them.
+pub(crate) fn response(models: &dyn Repository) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(text(models)));
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
 /// All series of a repository's models.
-pub(crate) fn text(models: &dyn Repository) -> String {
+fn text(models: &dyn Repository) -> String {
     let entries = models.index();
     let models: Vec<_> = entries
         .iter()

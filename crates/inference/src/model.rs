@@ -1,9 +1,12 @@
 //! A model with a name.
 
+use crate::ModelSettings;
+use crate::batch::{Batcher, Batching};
 use crate::metrics::Durations;
 use crate::write::Style;
 use models::{Input, Limits, Predictor};
 use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
 
 /// How a model is served.
@@ -13,6 +16,8 @@ pub struct Options {
     pub predict_proba: bool,
     /// What the file may cost.
     pub limits: Limits,
+    /// Whether requests are answered together.
+    pub batching: Option<Batching>,
 }
 
 /// Why a model file cannot be served.
@@ -45,6 +50,8 @@ pub struct Model {
     predictor: Predictor,
     predict_proba: bool,
     durations: Arc<Durations>,
+    batcher: Option<Arc<Batcher>>,
+    settings: ModelSettings,
 }
 
 /// What there is to know about a model.
@@ -93,7 +100,34 @@ impl Model {
             predictor,
             predict_proba,
             durations: Arc::default(),
+            batcher: options
+                .batching
+                .map(|batching| Arc::new(Batcher::new(batching))),
+            settings: ModelSettings::default(),
         })
+    }
+
+    /// The same model with what MLServer's settings say of it.
+    #[must_use]
+    pub fn with_settings(mut self, settings: ModelSettings) -> Self {
+        if let Some((rows, milliseconds)) = settings.batch {
+            self.batcher = Some(Arc::new(Batcher::new(Batching {
+                rows,
+                wait: Duration::from_millis(milliseconds),
+            })));
+        }
+        self.settings = settings;
+        self
+    }
+
+    /// What MLServer's settings say of it.
+    pub fn settings(&self) -> &ModelSettings {
+        &self.settings
+    }
+
+    /// Whether its answers may wait for other requests.
+    pub fn waits(&self) -> bool {
+        self.batcher.is_some()
     }
 
     /// The name that clients use.
@@ -134,12 +168,21 @@ impl Model {
         &self.predictor.about().estimator
     }
 
-    /// What the model says about rows, as it is served.
-    pub(crate) fn answer(&self, rows: Input<'_>) -> Result<models::Output, models::InputError> {
+    fn say(&self, rows: Input<'_>) -> Result<models::Output, models::InputError> {
         if self.predict_proba {
             self.predictor.predict_proba(rows)
         } else {
             self.predictor.predict(rows)
+        }
+    }
+
+    /// What the model says about rows, as it is served.
+    pub(crate) fn answer(&self, rows: Input<'_>) -> Result<models::Output, models::InputError> {
+        match (&self.batcher, rows) {
+            (Some(batcher), Input::Matrix(matrix)) => {
+                batcher.answer(matrix, |matrix| self.say(matrix.into()))
+            }
+            _ => self.say(rows),
         }
     }
 }

@@ -11,6 +11,11 @@ pub trait Repository: Send + Sync {
     /// Every model there is, ready or not, ordered by name.
     fn index(&self) -> Vec<Entry>;
 
+    /// Whether answers may wait for other requests.
+    fn waits(&self) -> bool {
+        false
+    }
+
     /// Loads a model, again if it is there. Waits until it is ready; what answered before goes on meanwhile.
     ///
     /// # Errors
@@ -29,6 +34,8 @@ pub trait Repository: Send + Sync {
 pub struct Entry {
     /// The name that clients use.
     pub name: String,
+    /// Its version; empty if it has none.
+    pub version: String,
     /// Whether it answers.
     pub ready: bool,
     /// Why it does not.
@@ -55,6 +62,7 @@ impl Repository for Arc<Model> {
     fn index(&self) -> Vec<Entry> {
         vec![Entry {
             name: self.name().to_owned(),
+            version: String::new(),
             ready: true,
             reason: String::new(),
         }]

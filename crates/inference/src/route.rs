@@ -2,9 +2,8 @@
 
 use crate::answer::{Failure, json};
 use crate::json::{Json, Kind};
-use crate::{Manner, Model, Refusal, Repository, metadata, metrics, v1, v2};
+use crate::{Compat, Manner, Model, Refusal, Repository, metadata, metrics, mlserver, v1, v2};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
 use std::sync::Arc;
 
@@ -41,8 +40,11 @@ pub fn handle(
     request: Head<'_>,
     body: &Bytes,
 ) -> Response<Bytes> {
-    dispatch(models, manner, request, body)
-        .unwrap_or_else(|failure| failure.response(manner.compat))
+    let answer = match manner.compat {
+        Compat::Mlserver => mlserver::dispatch(models, request, body),
+        Compat::Kserve | Compat::Strict => dispatch(models, manner, request, body),
+    };
+    answer.unwrap_or_else(|failure| failure.response(manner.compat))
 }
 
 fn dispatch(
@@ -93,10 +95,7 @@ fn dispatch(
             format!(r#"{{"models":[{}]}}"#, names.join(","))
         }
         Route::Metrics => {
-            let mut response = json(StatusCode::OK, metrics::text(models).into_bytes());
-            let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-            response.headers_mut().insert(CONTENT_TYPE, kind);
-            return Ok(response);
+            return Ok(metrics::response(models));
         }
         Route::OpenApi => include_str!("openapi.json").to_owned(),
         Route::V1Model(name) | Route::V2Ready(name) => {
@@ -125,7 +124,10 @@ fn dispatch(
             if only_ready(body)? {
                 entries.retain(|entry| entry.ready);
             }
-            return Ok(json(StatusCode::OK, metadata::index(&entries)));
+            return Ok(json(
+                StatusCode::OK,
+                metadata::index(&entries, manner.compat),
+            ));
         }
         Route::V2Version | Route::V2VersionInfer => {
             return Err(Failure::Error(
@@ -163,7 +165,7 @@ fn refused(name: &str, refusal: Refusal) -> Failure {
 }
 
 /// What Triton's index asks for: `{"ready": true}`, or nothing.
-fn only_ready(body: &[u8]) -> Result<bool, Failure> {
+pub(crate) fn only_ready(body: &[u8]) -> Result<bool, Failure> {
     if body.is_empty() {
         return Ok(false);
     }

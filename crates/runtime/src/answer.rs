@@ -8,7 +8,7 @@ use http::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue,
     RETRY_AFTER,
 };
-use http::{Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
@@ -65,7 +65,10 @@ pub(crate) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> R
         }
         _ => None,
     };
-    let heavy = body.len() > SMALL || coding.is_some() || inference::loads(Head::from(&parts));
+    let heavy = body.len() > SMALL
+        || coding.is_some()
+        || inference::loads(Head::from(&parts))
+        || (parts.method == Method::POST && shared.models.waits());
     let shared = Arc::clone(&shared);
     let compute = move || {
         let body = match coding.map(|coding| inflate(coding, &body, shared.limits.body, &mut share))

@@ -1,7 +1,8 @@
 //! The models of a folder.
 
+use crate::sources::{self, Source};
 use arc_swap::ArcSwap;
-use inference::{Entry, Model, Options, Refusal, Repository};
+use inference::{Entry, Model, ModelSettings, Options, Refusal, Repository};
 use serving::{Format, StorageError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ pub struct FolderSettings {
     pub options: Options,
     /// Bytes that a model file may have.
     pub max_file: u64,
+    /// Models are those that MLServer would find; what the environment says of one is here.
+    pub mlserver: Option<ModelSettings>,
 }
 
 /// Why the models of a folder cannot be served.
@@ -58,8 +61,8 @@ pub struct Folder {
 #[derive(Debug, Clone)]
 enum State {
     Ready(Arc<Model>),
-    /// And why.
-    Off(String),
+    /// Why, and its version.
+    Off(String, String),
 }
 
 impl Folder {
@@ -70,6 +73,31 @@ impl Folder {
     pub fn open(settings: FolderSettings) -> Result<Self, OpenError> {
         let mut table = BTreeMap::new();
         let path = &settings.path;
+        if let Some(environment) = &settings.mlserver {
+            let folder = |what: String| OpenError::Folder {
+                path: path.clone(),
+                what,
+            };
+            let sources = sources::find(path, settings.format, environment).map_err(folder)?;
+            if sources.is_empty() {
+                // MLServer would start and be ready without a model (MLServer#2056).
+                let what = "there is no model-settings.json in it, and no MLSERVER_MODEL_NAME";
+                return Err(folder(what.to_owned()));
+            }
+            for (name, source) in sources {
+                let model = served(&settings, source).map_err(|what| OpenError::Model {
+                    name: name.clone(),
+                    what,
+                })?;
+                table.insert(name, State::Ready(Arc::new(model)));
+            }
+            return Ok(Self {
+                settings,
+                single: false,
+                table: ArcSwap::from_pointee(table),
+                turn: Mutex::default(),
+            });
+        }
         let file = serving::model_in(path, settings.format, settings.max_file);
         let file = file.map_err(|error| OpenError::Folder {
             path: path.clone(),
@@ -98,6 +126,20 @@ impl Folder {
         })
     }
 
+    /// What MLServer's settings say of a model now.
+    fn source(&self, name: &str) -> Result<Source, String> {
+        let FolderSettings {
+            path,
+            format,
+            mlserver,
+            ..
+        } = &self.settings;
+        let environment = mlserver.clone().unwrap_or_default();
+        let mut sources = sources::find(path, *format, &environment)?;
+        let source = sources.remove(name);
+        source.ok_or_else(|| format!("no model-settings.json has the name `{name}`"))
+    }
+
     fn set(&self, name: &str, state: State) {
         let mut table = BTreeMap::clone(&self.table.load());
         table.insert(name.to_owned(), state);
@@ -108,6 +150,9 @@ impl Folder {
     fn belongs(&self, name: &str) -> bool {
         if self.single {
             return name == self.settings.name;
+        }
+        if self.settings.mlserver.is_some() {
+            return self.table.load().contains_key(name) || self.source(name).is_ok();
         }
         self.table.load().contains_key(name)
             || folders(&self.settings.path).is_ok_and(|names| names.iter().any(|n| n == name))
@@ -129,18 +174,51 @@ fn folders(path: &Path) -> std::io::Result<Vec<String>> {
     Ok(names)
 }
 
+/// The model of a source: a file, or the one in a folder.
+fn served(settings: &FolderSettings, source: Source) -> Result<Model, String> {
+    let Source {
+        path,
+        format,
+        settings: said,
+    } = source;
+    let (name, bytes) = if path.is_file() {
+        let size = std::fs::metadata(&path).map_or(0, |data| data.len());
+        if size > settings.max_file {
+            return Err(format!(
+                "`{}` has {size} bytes, which is more than {}",
+                path.display(),
+                settings.max_file
+            ));
+        }
+        let bytes =
+            std::fs::read(&path).map_err(|error| format!("`{}`: {error}", path.display()))?;
+        let name = path.file_name().unwrap_or_default();
+        (name.to_string_lossy().into_owned(), bytes.into())
+    } else {
+        let file = serving::model_in(&path, format, settings.max_file);
+        let file = file.map_err(|error| error.to_string())?;
+        let file = file.ok_or_else(|| missing(&path, format))?;
+        (file.name, file.bytes)
+    };
+    let model = Model::load(&said.name, &name, &bytes, &settings.options);
+    let model = model.map_err(|error| error.to_string())?;
+    Ok(model.with_settings(said))
+}
+
+fn missing(path: &Path, format: Format) -> String {
+    format!(
+        "no model file in `{}`: expected one ending in {}",
+        path.display(),
+        format.extensions().join(", ")
+    )
+}
+
 fn read(settings: &FolderSettings, single: bool, name: &str) -> Result<Model, String> {
     let nested = settings.path.join(name);
     let path = if single { &settings.path } else { &nested };
     let file = serving::model_in(path, settings.format, settings.max_file);
     let file = file.map_err(|error: StorageError| error.to_string())?;
-    let file = file.ok_or_else(|| {
-        format!(
-            "no model file in `{}`: expected one ending in {}",
-            path.display(),
-            settings.format.extensions().join(", ")
-        )
-    })?;
+    let file = file.ok_or_else(|| missing(path, settings.format))?;
     Model::load(name, &file.name, &file.bytes, &settings.options).map_err(|error| error.to_string())
 }
 
@@ -148,30 +226,50 @@ impl Repository for Folder {
     fn find(&self, name: &str) -> Option<Arc<Model>> {
         match self.table.load().get(name)? {
             State::Ready(model) => Some(Arc::clone(model)),
-            State::Off(_) => None,
+            State::Off(..) => None,
         }
+    }
+
+    fn waits(&self) -> bool {
+        self.table.load().values().any(|state| match state {
+            State::Ready(model) => model.waits(),
+            State::Off(..) => false,
+        })
     }
 
     fn index(&self) -> Vec<Entry> {
         let table = self.table.load();
         let entry = |(name, state): (&String, &State)| Entry {
             name: name.clone(),
+            version: match state {
+                State::Ready(model) => model.settings().version.clone().unwrap_or_default(),
+                State::Off(_, version) => version.clone(),
+            },
             ready: matches!(state, State::Ready(_)),
             reason: match state {
                 State::Ready(_) => String::new(),
-                State::Off(reason) => reason.clone(),
+                State::Off(reason, _) => reason.clone(),
             },
         };
         table.iter().map(entry).collect()
     }
 
     fn load(&self, name: &str) -> Result<(), Refusal> {
+        if !self.belongs(name) && self.settings.mlserver.is_some() {
+            return Err(Refusal::Unknown);
+        }
         if !self.belongs(name) {
             let what = "There is no such folder in the model repository.".to_owned();
             return Err(Refusal::NotReady(what));
         }
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        match read(&self.settings, self.single, name) {
+        let model = match self.settings.mlserver {
+            Some(_) => self
+                .source(name)
+                .and_then(|source| served(&self.settings, source)),
+            None => read(&self.settings, self.single, name),
+        };
+        match model {
             Ok(model) => {
                 self.set(name, State::Ready(Arc::new(model)));
                 tracing::info!(model = name, "model loaded");
@@ -181,7 +279,7 @@ impl Repository for Folder {
                 tracing::warn!(model = name, reason = what, "model not loaded");
                 // A version that answers goes on answering.
                 if self.find(name).is_none() {
-                    self.set(name, State::Off(what.clone()));
+                    self.set(name, State::Off(what.clone(), String::new()));
                 }
                 Err(Refusal::NotReady(what))
             }
@@ -190,10 +288,11 @@ impl Repository for Folder {
 
     fn unload(&self, name: &str) -> Result<(), Refusal> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.find(name).is_none() {
+        let Some(model) = self.find(name) else {
             return Err(Refusal::Unknown);
-        }
-        self.set(name, State::Off("unloaded".to_owned()));
+        };
+        let version = model.settings().version.clone().unwrap_or_default();
+        self.set(name, State::Off("unloaded".to_owned(), version));
         tracing::info!(model = name, "model unloaded");
         Ok(())
     }
@@ -213,6 +312,7 @@ mod tests {
             format: Format::Sklearn,
             options: Options::default(),
             max_file: 1 << 20,
+            mlserver: None,
         }
     }
 

@@ -80,9 +80,12 @@ async fn call(
 ) -> Result<Vec<u8>, Status> {
     match service {
         SERVICE => {
-            let heavy = message.len() > SMALL || grpc::loads(method);
+            let heavy = message.len() > SMALL
+                || grpc::loads(method)
+                || (method == "ModelInfer" && shared.models.waits());
             let (models, method) = (Arc::clone(&shared.models), method.to_owned());
-            let compute = move || grpc::call(&*models, &method, message);
+            let manner = shared.manner.clone();
+            let compute = move || grpc::call(&*models, &manner, &method, message);
             if heavy {
                 let inside = || Err(Status::new(Code::Internal, "Internal server error"));
                 elsewhere(compute).await.unwrap_or_else(inside)

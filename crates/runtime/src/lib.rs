@@ -9,6 +9,7 @@ mod folder;
 mod grpc;
 mod reflection;
 mod server;
+mod sources;
 
 pub use folder::{Folder, FolderSettings, OpenError};
 pub use server::{BindError, Limits, Server};

@@ -17,6 +17,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::output::{self, Style};
 
+mod mlserver;
+
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   sidegate runtime --model_dir=/mnt/models --model_name=iris
@@ -29,6 +31,7 @@ passed over with a warning, as there. A folder without a model file at its top l
 repository: every folder in it is a model of that name.
 
 Environment: PREDICT_PROBA=true answers with probabilities, KSERVE_LOGLEVEL says how much is told;
+with --compat=mlserver also MLSERVER_*, and settings.json in the folder;
 CE_MERGE, CE_TYPE and CE_SOURCE say what answers to events say of themselves.
 Exit codes: 0 ended by a signal, 1 a model cannot be served (the reason is on standard error and in
 the termination log of the container).";
@@ -36,11 +39,11 @@ the termination log of the container).";
 /// How long requests under way may take after a signal, as KServe's server has it.
 const GRACE: Duration = Duration::from_secs(30);
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct RuntimeArgs {
     /// Folder with the model file, or with a folder for each model
     #[arg(long = "model_dir", alias = "model-dir", value_name = "DIR")]
-    pub(crate) model_dir: PathBuf,
+    pub(crate) model_dir: Option<PathBuf>,
     /// Name of the model, if there is one
     #[arg(
         long = "model_name",
@@ -52,6 +55,15 @@ pub(crate) struct RuntimeArgs {
     /// Address to listen on
     #[arg(long, default_value = "0.0.0.0", value_name = "ADDR")]
     pub(crate) host: IpAddr,
+    /// Port of metrics alone, besides that of HTTP (0: any); 8082 with --compat=mlserver
+    #[arg(long = "metrics_port", value_name = "PORT")]
+    pub(crate) metrics_port: Option<u16>,
+    /// Rows of several requests that are answered together
+    #[arg(long = "max_batch_size", alias = "max-batchsize", requires = "max_latency", value_parser = clap::value_parser!(u32).range(1..), value_name = "ROWS")]
+    pub(crate) max_batch_size: Option<u32>,
+    /// Milliseconds that a request waits for others
+    #[arg(long = "max_latency", alias = "max-latency", requires = "max_batch_size", value_parser = clap::value_parser!(u64).range(1..=60_000), value_name = "MS")]
+    pub(crate) max_latency: Option<u64>,
     /// Port of HTTP, which answers gRPC too (0: any)
     #[arg(
         long = "http_port",
@@ -114,7 +126,7 @@ pub(crate) struct RuntimeArgs {
     /// Answer with probabilities where models have them
     #[arg(long = "predict_proba", env = "PREDICT_PROBA", default_value = "false", value_name = "BOOL", value_parser = truth, action = ArgAction::Set)]
     pub(crate) predict_proba: bool,
-    /// Whose answers are given: kserve, or strict for KServe's statuses where a client's mistake is 500 there
+    /// Whose answers are given: kserve, strict for KServe's statuses where a client's mistake is 500 there, or mlserver
     #[arg(long, default_value = "kserve", value_name = "NAME", value_parser = compat)]
     pub(crate) compat: Compat,
     /// Whether answers to events repeat the attributes of the request
@@ -157,7 +169,7 @@ pub(crate) struct RuntimeArgs {
 
 /// Flags of KServe's servers that are accepted and change nothing: one process uses all cores, and a predictor asks no
 /// other.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Accepted from KServe, without effect here")]
 pub(crate) struct Unused {
     #[arg(long, value_name = "N", hide_short_help = true)]
@@ -238,7 +250,8 @@ fn compat(name: &str) -> Result<Compat, String> {
     match name {
         "kserve" => Ok(Compat::Kserve),
         "strict" => Ok(Compat::Strict),
-        _ => Err("expected kserve or strict".to_owned()),
+        "mlserver" => Ok(Compat::Mlserver),
+        _ => Err("expected kserve, strict or mlserver".to_owned()),
     }
 }
 
@@ -302,12 +315,30 @@ pub(crate) fn run(args: &RuntimeArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn serve(args: &RuntimeArgs) -> anyhow::Result<ExitCode> {
+    let args = &mut args.clone();
+    let mlserver = match args.compat {
+        Compat::Mlserver => Some(mlserver::apply(args)?),
+        Compat::Kserve | Compat::Strict => None,
+    };
+    let path = args
+        .model_dir
+        .clone()
+        .context("expected a folder in `--model_dir`")?;
+    let batching = args.max_batch_size.zip(args.max_latency);
+    let batching = batching.and_then(|(rows, wait)| {
+        Some(inference::Batching {
+            rows: usize::try_from(rows).ok()?,
+            wait: Duration::from_millis(wait),
+        })
+    });
     let folder = Folder::open(FolderSettings {
-        path: args.model_dir.clone(),
+        path,
+        mlserver,
         name: args.model_name.clone(),
         format: args.framework,
         options: inference::Options {
             predict_proba: args.predict_proba,
+            batching,
             ..inference::Options::default()
         },
         max_file: serving::StorageSettings::default().max_bytes,
@@ -340,6 +371,7 @@ async fn answer(
     if args.enable_grpc {
         ports.push(args.grpc_port);
     }
+    ports.extend(args.metrics_port);
     let addresses: Vec<SocketAddr> = ports
         .into_iter()
         .map(|port| SocketAddr::new(args.host, port))
@@ -355,7 +387,11 @@ async fn answer(
         .into_iter()
         .map(|entry| entry.name)
         .collect();
-    for (address, what) in server.addresses().iter().zip(["HTTP", "gRPC"]) {
+    let names_of = match (args.enable_grpc, args.metrics_port) {
+        (false, Some(_)) => ["HTTP", "metrics", ""],
+        _ => ["HTTP", "gRPC", "metrics"],
+    };
+    for (address, what) in server.addresses().iter().zip(names_of) {
         output::note(&Style::Plain, &format!("{what} on {address}"));
     }
     output::note(&Style::Plain, &format!("serving {}", names.join(", ")));

@@ -39,8 +39,8 @@ def frame(model, request):
     return answer if isinstance(answer, str) else PandasCodec.decode_response(answer).to_dict("list")
 
 
-def one_input(codec, payload):
-    return types.InferenceRequest(id="7", inputs=[codec.encode_input("input-0", payload)])
+def one_input(codec, payload, **more):
+    return types.InferenceRequest(id="7", inputs=[codec.encode_input("input-0", payload, **more)])
 
 
 def command_line():
@@ -60,15 +60,15 @@ def command_line():
         return sorted(str([(o["name"], o["shape"], o["data"]) for o in line["outputs"]]) for line in lines)
 
 
-colours = pd.DataFrame({"colour": ["red", "violet", "blue"], "size": [2.0, 3.0, 9.0]})
+colours = pd.DataFrame({"colour": pd.Series(["red", "violet", "blue"], dtype=object), "size": [2.0, 3.0, 9.0]})
 tell("numpy, request", lambda: arrays("iris", NumpyRequestCodec.encode_request(ROWS)))
 tell("numpy, input", lambda: arrays("iris", one_input(NumpyCodec, ROWS)))
 tell("numpy, integers", lambda: arrays("iris", one_input(NumpyCodec, ROWS.astype("i8"))))
 tell("numpy, floats out", lambda: arrays("price", one_input(NumpyCodec, ROWS.astype("f8"))))
-tell("pandas", lambda: texts("mixed", PandasCodec.encode_request(colours)))
+tell("pandas", lambda: texts("mixed", PandasCodec.encode_request(colours, use_bytes=False)))
 tell("pandas, as a frame", lambda: frame("price", PandasCodec.encode_request(pd.DataFrame(ROWS.astype("f8"), columns=list("abcd")))))
-tell("strings, request", lambda: texts("words", StringRequestCodec.encode_request(TEXTS)))
-tell("strings, input", lambda: texts("words", one_input(StringCodec, TEXTS)))
+tell("strings, request", lambda: texts("words", StringRequestCodec.encode_request(TEXTS, use_bytes=False)))
+tell("strings, input", lambda: texts("words", one_input(StringCodec, TEXTS, use_bytes=False)))
 tell("wrong columns", lambda: arrays("iris", one_input(NumpyCodec, ROWS[:, :3].copy()))[:4])
 tell("unknown model", lambda: arrays("nope", one_input(NumpyCodec, ROWS))[:4])
 tell("command line", command_line)

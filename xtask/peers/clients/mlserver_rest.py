@@ -25,7 +25,8 @@ def ask(method, path, body=None, headers=JSON):
     text = answer.text
     if path.endswith("/index"):
         text = json.dumps(sorted(answer.json(), key=lambda entry: entry["name"]))
-    return f"{answer.status_code} {json.dumps(kept)} {text}"
+    kept = {name: value.removeprefix(f"http://{HTTP}") for name, value in sorted(kept.items())}
+    return f"{answer.status_code} {json.dumps(kept)} {text[:900]}"
 
 
 def get(path):

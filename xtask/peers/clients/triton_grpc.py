@@ -34,7 +34,7 @@ def stream():
         server.async_stream_infer("iris", [tensor("input-0", ROWS, "FP32")], request_id="7")
     except InferenceServerException:
         pass  # the call has failed already: the reason comes as its answer
-    answer = answers.get(timeout=30)
+    answer = answers.get(timeout=5)
     server.stop_stream()
     return answer
 

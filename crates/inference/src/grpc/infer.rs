@@ -3,16 +3,21 @@
 use super::messages::{Contents, InferRequest};
 use super::wire::Encoder;
 use super::{Code, Status};
-use crate::Model;
 use crate::metrics::Phase;
 use crate::rows::short;
 use crate::v2::tensor::{self, Values};
 use crate::v2::{self, OUTPUT};
+use crate::{Compat, Manner, Model, mlserver};
 use bytes::Bytes;
 use models::{Labels, Output};
 
 /// Answers with typed contents if they came so, else with raw ones, as KServe does.
-pub(super) fn infer(model: &Model, request: &InferRequest) -> Result<Encoder, Status> {
+pub(super) fn infer(
+    model: &Model,
+    manner: &Manner,
+    request: &InferRequest,
+) -> Result<Encoder, Status> {
+    let mlserver = manner.compat == Compat::Mlserver;
     let mut watch = model.durations().start();
     let bad = |message: String| Status::new(Code::InvalidArgument, message);
     let raw = &request.raw;
@@ -46,16 +51,39 @@ pub(super) fn infer(model: &Model, request: &InferRequest) -> Result<Encoder, St
     });
     let rows = v2::gather(model, request.content_type == "pd", inputs).map_err(bad)?;
     watch.lap(Phase::Preprocess);
-    let output = model
-        .answer(rows.input())
-        .map_err(|error| bad(error.to_string()))?;
+    let named = request.outputs.first().map(|output| output.name.as_str());
+    let said = model.settings().predict_fn.as_deref();
+    let name = match mlserver {
+        true => named.or(said).unwrap_or(mlserver::PREDICT),
+        false => OUTPUT,
+    };
+    let (output, shape) = if mlserver {
+        mlserver::check(model, name).map_err(bad)?;
+        let output = mlserver::answer(model, name, rows.input()).map_err(bad)?;
+        let shape = mlserver::shape(&output);
+        (output, shape)
+    } else {
+        let output = model.answer(rows.input());
+        let output = output.map_err(|error| bad(error.to_string()))?;
+        let shape = v2::shape(&output);
+        (output, shape)
+    };
     watch.lap(Phase::Predict);
     let labels = model.predictor().classes();
     let datatype = v2::datatype(&output, labels);
     let tensor = Encoder::default()
-        .bytes(1, OUTPUT.as_bytes())
+        .bytes(1, name.as_bytes())
         .bytes(2, datatype.as_bytes())
-        .numbers(3, v2::shape(&output).into_iter().map(i64::cast_unsigned));
+        .numbers(3, shape.into_iter().map(i64::cast_unsigned));
+    let tensor = if mlserver {
+        let kind = Encoder::default().bytes(3, b"np");
+        let parameter = Encoder::default()
+            .bytes(1, b"content_type")
+            .always(2, &kind.finish());
+        tensor.always(4, &parameter.finish())
+    } else {
+        tensor
+    };
     let generated;
     let id = if request.id.is_empty() {
         generated = uuid::Uuid::new_v4().to_string();
@@ -65,6 +93,15 @@ pub(super) fn infer(model: &Model, request: &InferRequest) -> Result<Encoder, St
     };
     let reply = Encoder::default()
         .bytes(1, model.name().as_bytes())
+        .bytes(
+            2,
+            model
+                .settings()
+                .version
+                .as_deref()
+                .unwrap_or_default()
+                .as_bytes(),
+        )
         .bytes(3, id.as_bytes());
     let reply = if by_raw {
         let mut bytes = Vec::new();
@@ -73,7 +110,10 @@ pub(super) fn infer(model: &Model, request: &InferRequest) -> Result<Encoder, St
         let parameter = Encoder::default()
             .bytes(1, b"binary_data_size")
             .always(2, &size.finish());
-        let tensor = tensor.always(4, &parameter.finish());
+        let tensor = match mlserver {
+            true => tensor,
+            false => tensor.always(4, &parameter.finish()),
+        };
         reply.always(5, &tensor.finish()).always(6, &bytes)
     } else {
         let contents = contents(datatype, &output, labels).encode();

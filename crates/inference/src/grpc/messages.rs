@@ -75,10 +75,14 @@ impl Decode for IndexRequest {
     }
 }
 
-/// `ModelInferRequest`. The version and the outputs are ignored, as KServe does: there is one of each.
+/// `ModelInferRequest`. KServe ignores the version and the outputs: it has one of each.
 #[derive(Debug, Default)]
 pub(super) struct InferRequest {
     pub(super) model_name: String,
+    /// Only MLServer looks at it.
+    pub(super) version: String,
+    /// Names of outputs, which only MLServer looks at.
+    pub(super) outputs: Vec<ModelRequest>,
     pub(super) id: String,
     /// The text of the parameter `content_type`.
     pub(super) content_type: String,
@@ -91,6 +95,7 @@ impl Decode for InferRequest {
     fn field(&mut self, number: u32, value: Value) -> Result<(), Malformed> {
         match number {
             1 => self.model_name = value.text()?,
+            2 => self.version = value.text()?,
             3 => self.id = value.text()?,
             4 => {
                 let entry: Parameter = value.message()?;
@@ -99,6 +104,7 @@ impl Decode for InferRequest {
                 }
             }
             5 => self.inputs.push(value.message()?),
+            6 => self.outputs.push(value.message()?),
             7 => self.raw.push(value.bytes()?),
             _ => {}
         }

@@ -8,7 +8,7 @@ mod messages;
 pub mod wire;
 
 use crate::metadata::{self, Metadata, Tensor};
-use crate::{Refusal, Repository};
+use crate::{Compat, Manner, Refusal, Repository, mlserver};
 use bytes::Bytes;
 use messages::{IndexRequest, InferRequest, ModelRequest, Nothing, RepositoryRequest};
 use wire::{Decode, Encoder};
@@ -86,7 +86,13 @@ pub fn loads(method: &str) -> bool {
 ///
 /// # Errors
 /// The status that the client gets.
-pub fn call(models: &dyn Repository, method: &str, message: Bytes) -> Result<Vec<u8>, Status> {
+pub fn call(
+    models: &dyn Repository,
+    manner: &Manner,
+    method: &str,
+    message: Bytes,
+) -> Result<Vec<u8>, Status> {
+    let mlserver = manner.compat == Compat::Mlserver;
     let reply = Encoder::default();
     let reply = match method {
         "ServerLive" | "ServerReady" => {
@@ -95,11 +101,15 @@ pub fn call(models: &dyn Repository, method: &str, message: Bytes) -> Result<Vec
         }
         "ModelReady" => {
             let ModelRequest { name } = read(message)?;
-            models.find(&name).ok_or_else(|| Status::no_model(&name))?;
+            models.find(&name).ok_or_else(|| unknown(manner, &name))?;
             reply.number(1, 1)
         }
         "ServerMetadata" => {
             read::<Nothing>(message)?;
+            if mlserver {
+                let reply = reply.bytes(1, mlserver::SERVER.as_bytes());
+                return Ok(reply.bytes(2, mlserver::VERSION.as_bytes()).finish());
+            }
             let reply = reply
                 .bytes(1, metadata::SERVER.as_bytes())
                 .bytes(2, metadata::VERSION.as_bytes());
@@ -108,24 +118,39 @@ pub fn call(models: &dyn Repository, method: &str, message: Bytes) -> Result<Vec
         }
         "ModelMetadata" => {
             let ModelRequest { name } = read(message)?;
-            let model = models.find(&name).ok_or_else(|| Status::no_model(&name))?;
+            let model = models.find(&name).ok_or_else(|| unknown(manner, &name))?;
+            if mlserver {
+                return Ok(reply.bytes(1, model.name().as_bytes()).finish());
+            }
             described(reply, &model.metadata())
         }
         "ModelInfer" => {
             let request: InferRequest = read(message)?;
             let name = &request.model_name;
-            let model = models.find(name).ok_or_else(|| Status::no_model(name))?;
-            infer::infer(&model, &request)?
+            let model = models.find(name).ok_or_else(|| unknown(manner, name))?;
+            if mlserver {
+                let version = Some(&request.version).filter(|version| !version.is_empty());
+                if version.is_some() && version != model.settings().version.as_ref() {
+                    let version = &request.version;
+                    let message = format!("Model {name} with version {version} not found");
+                    return Err(Status::new(Code::NotFound, message));
+                }
+            }
+            infer::infer(&model, manner, &request)?
         }
         "RepositoryModelLoad" => {
             let name = read::<RepositoryRequest>(message)?.model();
-            models.load(&name).map_err(|why| refused(&name, why))?;
+            models
+                .load(&name)
+                .map_err(|why| refused(manner, &name, why))?;
             // KServe's answer; Triton's is empty.
             reply.bytes(1, name.as_bytes()).number(2, 1)
         }
         "RepositoryModelUnload" => {
             let name = read::<RepositoryRequest>(message)?.model();
-            models.unload(&name).map_err(|why| refused(&name, why))?;
+            models
+                .unload(&name)
+                .map_err(|why| refused(manner, &name, why))?;
             reply.bytes(1, name.as_bytes()).number(2, 1)
         }
         "RepositoryIndex" => {
@@ -135,6 +160,7 @@ pub fn call(models: &dyn Repository, method: &str, message: Bytes) -> Result<Vec
             entries.fold(reply, |reply, entry| {
                 let entry = Encoder::default()
                     .bytes(1, entry.name.as_bytes())
+                    .bytes(2, entry.version.as_bytes())
                     .bytes(3, metadata::state(&entry).as_bytes())
                     .bytes(4, entry.reason.as_bytes());
                 reply.always(1, &entry.finish())
@@ -154,9 +180,16 @@ fn read<M: Decode>(message: Bytes) -> Result<M, Status> {
     })
 }
 
-fn refused(name: &str, refusal: Refusal) -> Status {
+fn unknown(manner: &Manner, name: &str) -> Status {
+    match manner.compat {
+        Compat::Mlserver => Status::new(Code::NotFound, format!("Model {name} not found")),
+        Compat::Kserve | Compat::Strict => Status::no_model(name),
+    }
+}
+
+fn refused(manner: &Manner, name: &str, refusal: Refusal) -> Status {
     match refusal {
-        Refusal::Unknown => Status::no_model(name),
+        Refusal::Unknown => unknown(manner, name),
         Refusal::NotReady(why) => {
             let message = format!("Model with name {name} is not ready. {why}");
             Status::new(Code::Unavailable, message.trim_end())

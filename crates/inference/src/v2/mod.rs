@@ -1,9 +1,9 @@
 //! The V2 protocol, also called Open Inference Protocol, with the binary tensor extension.
 
-mod request;
+pub(crate) mod request;
 mod respond;
 pub(crate) mod tensor;
-mod validation;
+pub(crate) mod validation;
 
 use crate::answer::Failure;
 use crate::json::{self as parse, JsonError};
@@ -62,7 +62,7 @@ pub(crate) fn infer(
         }
         Err(message) => return Err(unreadable(headers, tensors.is_some(), Err(message))),
     };
-    let parsed = request::parse(text, tensors.is_some());
+    let parsed = request::parse(text, tensors.is_some(), manner.compat);
     let request =
         parsed.map_err(|error| unreadable(headers, tensors.is_some(), Ok((error, text))))?;
     let request = request.map_err(|details| details.failure(text))?;
@@ -94,7 +94,7 @@ fn unreadable(
 ) -> Failure {
     match error {
         _ if !is_json(headers) && !tensors => untyped(),
-        Ok((error, text)) if !tensors => validation::no_json(error, text),
+        Ok((error, text)) if !tensors => validation::no_json(error, text, Compat::Kserve),
         Ok((error, text)) => {
             Failure::bad(format!("Unrecognized request format: {}", error.show(text)))
         }

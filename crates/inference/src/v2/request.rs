@@ -2,36 +2,39 @@
 
 use super::tensor::Flat;
 use super::validation::{Details, Place};
+use crate::Compat;
 use crate::json::{Json, JsonError, Kind};
 use std::borrow::Cow;
 
 /// A request of the right shape.
 #[derive(Debug, Default)]
-pub(super) struct InferRequest<'t> {
-    /// Empty when there is none.
-    pub(super) id: Cow<'t, str>,
+pub(crate) struct InferRequest<'t> {
+    /// Who asks may give none, or an empty one.
+    pub(crate) id: Option<Cow<'t, str>>,
     /// Whether each input is a column of a table.
-    pub(super) pandas: bool,
+    pub(crate) pandas: bool,
     /// Whether outputs are tensors unless they say otherwise.
     pub(super) binary_output: bool,
-    pub(super) inputs: Vec<Input<'t>>,
-    pub(super) outputs: Option<Vec<Requested<'t>>>,
+    pub(crate) inputs: Vec<Input<'t>>,
+    pub(crate) outputs: Option<Vec<Requested<'t>>>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Input<'t> {
-    pub(super) name: Cow<'t, str>,
+pub(crate) struct Input<'t> {
+    pub(crate) name: Cow<'t, str>,
     pub(super) shape: Vec<i64>,
     pub(super) datatype: Cow<'t, str>,
     /// Absent when the values follow the JSON.
     pub(super) data: Option<Flat<'t>>,
     pub(super) binary_size: Option<usize>,
+    /// How MLServer decodes it.
+    pub(crate) content_type: Option<Cow<'t, str>>,
 }
 
 /// An output that is asked for.
 #[derive(Debug, Default)]
-pub(super) struct Requested<'t> {
-    pub(super) name: Cow<'t, str>,
+pub(crate) struct Requested<'t> {
+    pub(crate) name: Cow<'t, str>,
     pub(super) binary: bool,
 }
 
@@ -47,9 +50,16 @@ struct Parameters<'t> {
 type Parsed<T> = Result<T, JsonError>;
 
 /// Reads a request; `tensors` follow the JSON or not.
-pub(super) fn parse(text: &str, tensors: bool) -> Parsed<Result<InferRequest<'_>, Details>> {
-    let mut json = Json::python(text);
-    let mut details = Details::default();
+pub(crate) fn parse(
+    text: &str,
+    tensors: bool,
+    compat: Compat,
+) -> Parsed<Result<InferRequest<'_>, Details>> {
+    let mut json = match compat {
+        Compat::Mlserver => Json::new(text),
+        Compat::Kserve | Compat::Strict => Json::python(text),
+    };
+    let mut details = Details::new(compat);
     let top = Place::Top;
     let mut request = InferRequest::default();
     if json.kind()? != Kind::Object {
@@ -63,7 +73,7 @@ pub(super) fn parse(text: &str, tensors: bool) -> Parsed<Result<InferRequest<'_>
     json.object(|json, key| {
         match key.as_ref() {
             "id" if json.kind()? == Kind::Null => json.literal("null")?,
-            "id" => request.id = string(json, &mut details, &top.key("id"))?.unwrap_or_default(),
+            "id" => request.id = string(json, &mut details, &top.key("id"))?,
             "parameters" => {
                 let parameters = parameters(json, &mut details, &top.key("parameters"))?;
                 request.pandas = parameters.content_type.as_deref() == Some("pd");
@@ -143,7 +153,9 @@ fn input<'t>(
             }
             "datatype" => {
                 datatype = true;
-                input.datatype = string(json, details, &place.key("datatype"))?.unwrap_or_default();
+                let place = place.key("datatype");
+                input.datatype = string(json, details, &place)?.unwrap_or_default();
+                details.check_datatype(&place, &input.datatype);
             }
             "shape" => {
                 shape = true;
@@ -173,8 +185,9 @@ fn input<'t>(
                 }
             }
             "parameters" => {
-                input.binary_size =
-                    parameters(json, details, &place.key("parameters"))?.binary_data_size
+                let parameters = parameters(json, details, &place.key("parameters"))?;
+                input.binary_size = parameters.binary_data_size;
+                input.content_type = parameters.content_type;
             }
             _ => {
                 json.skip()?;
@@ -295,7 +308,7 @@ fn parameters<'t>(
             ("binary_data_size", Kind::Number) => {
                 found.binary_data_size = json.skip()?.parse().ok()
             }
-            (_, Kind::Array | Kind::Object | Kind::Null) => {
+            (_, Kind::Array | Kind::Object | Kind::Null) if details.plain_parameters() => {
                 let input = json.skip()?;
                 let place = place.key(&key);
                 for (kind, name, message) in [

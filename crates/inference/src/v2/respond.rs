@@ -135,16 +135,16 @@ impl Writer<'_> {
 
     /// The id of the request, or a new one.
     fn id(&mut self, request: &InferRequest<'_>) {
-        if request.id.is_empty() {
-            self.text(
+        let given = request.id.as_deref().filter(|id| !id.is_empty());
+        let Some(id) = given else {
+            return self.text(
                 "id",
                 uuid::Uuid::new_v4()
                     .hyphenated()
                     .encode_lower(&mut uuid::Uuid::encode_buffer()),
             );
-        } else {
-            self.text("id", &request.id);
-        }
+        };
+        self.text("id", id);
     }
 }
 

@@ -322,7 +322,7 @@ pub(super) fn unsendable(input: &Input<'_>) -> Option<String> {
 }
 
 /// Makes a tensor of an input, whose values may be the next of `raw`.
-pub(super) fn decode(input: &Input<'_>, raw: Option<&mut &[u8]>) -> Result<Tensor, String> {
+pub(crate) fn decode(input: &Input<'_>, raw: Option<&mut &[u8]>) -> Result<Tensor, String> {
     let name = short(&input.name);
     let datatype = known(&input.datatype, &name)?;
     let values = match (&input.data, raw, input.binary_size) {
@@ -505,6 +505,24 @@ impl Tensor {
             shape,
             precision,
         })
+    }
+
+    /// The tensor with every text changed.
+    ///
+    /// # Errors
+    /// A text that `change` does not take.
+    pub(crate) fn map_texts(
+        mut self,
+        change: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, String> {
+        if let Values::Cells(cells) = &mut self.values {
+            for cell in cells {
+                if let Cell::Text(text) = cell {
+                    *text = change(text).ok_or_else(|| "expected text in base64".to_owned())?;
+                }
+            }
+        }
+        Ok(self)
     }
 
     /// Rows and columns, or a text for each row.

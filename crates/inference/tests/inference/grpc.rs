@@ -2,13 +2,19 @@
 
 use crate::requests::iris;
 use bytes::Bytes;
+use inference::Manner;
 use inference::grpc::wire::{Decode, Encoder, Malformed, Value};
 use inference::grpc::{Code, Status, call};
 
 const ROWS: [f32; 8] = [6.8, 2.8, 4.8, 1.4, 6.0, 3.4, 4.5, 1.6];
 
 fn ask(method: &str, message: Encoder) -> Result<Vec<u8>, Status> {
-    call(&iris(), method, Bytes::from(message.finish()))
+    call(
+        &iris(),
+        &Manner::default(),
+        method,
+        Bytes::from(message.finish()),
+    )
 }
 
 fn tensor(datatype: &str, shape: &[i64], contents: Option<Encoder>) -> Vec<u8> {
@@ -213,13 +219,19 @@ fn a_message_cut_or_changed_anywhere_is_answered_or_refused() {
     for at in 0..message.len() {
         drop(call(
             &models,
+            &Manner::default(),
             "ModelInfer",
             Bytes::copy_from_slice(&message[..at]),
         ));
         for bit in 0..8 {
             let mut changed = message.clone();
             changed[at] ^= 1 << bit;
-            drop(call(&models, "ModelInfer", Bytes::from(changed)));
+            drop(call(
+                &models,
+                &Manner::default(),
+                "ModelInfer",
+                Bytes::from(changed),
+            ));
         }
     }
 }

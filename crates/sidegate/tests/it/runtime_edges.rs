@@ -307,3 +307,148 @@ fn a_model_file_that_is_replaced_while_it_is_loaded_is_read_whole_or_refused() {
         200
     );
 }
+
+#[test]
+fn requests_that_are_answered_together_get_their_own_answers() {
+    let folder = one_model();
+    let server = Server::start(folder.path(), &["--max_batch_size=8", "--max_latency=30"]);
+    let alone = Server::start(folder.path(), &[]);
+    let request = |path: &str, body: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let requests: Vec<String> = (0..60)
+        .map(|at| {
+            let row = format!("[{},2.8,{},1.4]", at % 7 + 1, at % 6 + 1);
+            match at % 4 {
+                0 => request(V1, &format!(r#"{{"instances":[{row}]}}"#)),
+                1 => request(V1, &format!(r#"{{"instances":[{row},{row}]}}"#)),
+                2 => request(
+                    V2,
+                    &format!(
+                        r#"{{"id":"{at}","inputs":[{{"name":"x","datatype":"FP64","shape":[1,4],"data":{row}}}]}}"#
+                    ),
+                ),
+                // The others of its batch are answered all the same.
+                _ => request(V1, r#"{"instances":[[1,2,null,4]]}"#),
+            }
+        })
+        .collect();
+    let ask = |server: &Server, requests: &[String]| -> Vec<String> {
+        let mut socket = server.socket();
+        let mut answers = Vec::new();
+        for request in requests {
+            socket.send(request).unwrap();
+            let answer = socket.response().unwrap().unwrap();
+            answers.push(format!("{:?} {}", answer.status(), answer.text()));
+        }
+        answers
+    };
+    let right = ask(&alone, &requests);
+    std::thread::scope(|scope| {
+        for _ in 0..12 {
+            scope.spawn(|| assert_eq!(ask(&server, &requests), right));
+        }
+    });
+}
+
+#[test]
+fn mlserver_s_settings_are_read_from_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let nested = folder.path().join("models/iris");
+    std::fs::create_dir_all(&nested).unwrap();
+    std::fs::write(nested.join("iris.joblib"), MODEL).unwrap();
+    std::fs::write(
+        nested.join("model-settings.json"),
+        r#"{"implementation": "mlserver_sklearn.SKLearnModel", "platform": "sklearn", "max_batch_size": 4, "max_batch_time": 0.01,
+            "parameters": {"uri": "./iris.joblib", "version": "v7"}}"#,
+    )
+    .unwrap();
+    std::fs::write(
+        folder.path().join("settings.json"),
+        r#"{"host": "127.0.0.1", "http_port": 1, "metrics_port": 0, "grpc_max_message_length": 1000}"#,
+    )
+    .unwrap();
+    let server = Server::start_in(folder.path(), &["--compat=mlserver", "--model_dir=."]);
+    let told = server.get("/v2").body;
+    assert_eq!(
+        told,
+        r#"{"name":"mlserver","version":"1.7.1","extensions":[]}"#
+    );
+    let live = server.get("/v2/health/live");
+    assert_eq!((live.status, live.body.as_str()), (200, ""));
+    assert_eq!(
+        server.get("/v2/models/iris/versions/v7").body,
+        r#"{"name":"iris","versions":[],"platform":"sklearn","inputs":[],"outputs":[],"parameters":{}}"#
+    );
+    assert_eq!(
+        server.get("/v2/models/iris/versions/v1").body,
+        r#"{"error":"Model iris with version v1 not found"}"#
+    );
+    let body = r#"{"id":"a","inputs":[{"name":"x","datatype":"FP32","shape":[1,4],"data":[6.8,2.8,4.8,1.4]}]}"#;
+    let answer = server.post(V2, body);
+    assert_eq!(
+        answer.body,
+        r#"{"model_name":"iris","model_version":"v7","id":"a","parameters":{},"outputs":[{"name":"predict","shape":[1,1],"datatype":"INT64","parameters":{"content_type":"np"},"data":[1]}]}"#
+    );
+    assert_eq!(answer.header("ce-modelid"), Some("iris"));
+    let unloaded = server.post("/v2/repository/models/iris/unload", "");
+    assert_eq!((unloaded.status, unloaded.body.as_str()), (200, ""));
+    assert_eq!(
+        server.post("/v2/repository/index", "{}").body,
+        r#"[{"name":"iris","version":"v7","state":"UNAVAILABLE","reason":""}]"#
+    );
+    assert_eq!(
+        server.post("/v2/repository/models/iris/load", "").status,
+        200
+    );
+    assert_eq!(server.post(V2, body).status, 200);
+    for path in ["/", "/v1/models/iris", "/v2/models"] {
+        assert_eq!(server.get(path).status, 404, "{path}");
+    }
+}
+
+#[test]
+fn mlserver_s_environment_names_the_model() {
+    let folder = one_model();
+    let ports = r#"{"http_port": 0, "grpc_port": 0, "metrics_port": 0}"#;
+    std::fs::write(folder.path().join("settings.json"), ports).unwrap();
+    let mut child = Command::new(super::SIDEGATE)
+        .args(["runtime", "--compat=mlserver"])
+        .env("MLSERVER_HOST", "127.0.0.1")
+        .env("MLSERVER_MODEL_NAME", "flowers")
+        .env(
+            "MLSERVER_MODEL_IMPLEMENTATION",
+            "mlserver_sklearn.SKLearnModel",
+        )
+        .env("MLSERVER_MODEL_URI", folder.path())
+        .env("MODELS_DIR", folder.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut told = String::new();
+    while !told.contains("serving flowers") {
+        assert!(
+            std::io::BufRead::read_line(&mut lines, &mut told).unwrap() > 0,
+            "{told}"
+        );
+    }
+    let address = |what: &str| {
+        let (_, rest) = told.split_once(what).unwrap();
+        rest.lines().next().unwrap().trim().to_owned()
+    };
+    let url = format!("http://{}/v2/models/flowers/ready", address("HTTP on "));
+    let ready = curl([&url]).unwrap();
+    let metrics = curl([&format!("http://{}/metrics", address("metrics on "))]).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(ready.status, 200, "{told}");
+    assert!(
+        metrics
+            .body
+            .contains("sidegate_model_ready{model_name=\"flowers\"} 1")
+    );
+}

@@ -1,0 +1,376 @@
+//! V2 as MLServer 1.7 speaks it: other paths, versions, outputs that are named after what is asked of the estimator, and its
+//! words for what is wrong. Where MLServer says only `Internal Server Error`, the answer here is 400 and says what was expected.
+
+mod settings;
+
+use crate::answer::{Failure, json};
+use crate::encoding::Coding;
+use crate::json as parse;
+use crate::metadata;
+use crate::metrics::{self, Phase};
+use crate::route::{Head, only_ready};
+use crate::v2::request::{self, InferRequest};
+use crate::v2::tensor::{self, Tensor};
+use crate::v2::{self, validation};
+use crate::write::Style;
+use crate::{Compat, Model, Refusal, Repository};
+use base64::Engine as _;
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, VARY};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
+use models::{Input, Output};
+use std::sync::Arc;
+
+pub use settings::ModelSettings;
+
+/// What MLServer calls itself.
+pub(crate) const SERVER: &str = "mlserver";
+pub(crate) const VERSION: &str = "1.7.1";
+/// What an output is called if the request names none.
+pub(crate) const PREDICT: &str = "predict";
+/// Bodies from this size on are compressed for those who take it.
+const COMPRESSED: usize = 500;
+
+/// Answers one request.
+pub(crate) fn dispatch(
+    models: &dyn Repository,
+    request: Head<'_>,
+    body: &[u8],
+) -> Result<Response<Bytes>, Failure> {
+    let Some(route) = Route::find(request.path) else {
+        let shorter = request.path.strip_suffix('/');
+        return Err(match shorter.filter(|path| Route::find(path).is_some()) {
+            Some(path) => Failure::Slash(path.to_owned()),
+            None => Failure::not_found(),
+        });
+    };
+    let (allowed, method) = if route.posts() {
+        ("POST", Method::POST)
+    } else {
+        ("GET", Method::GET)
+    };
+    if *request.method != method {
+        return Err(Failure::Method(allowed));
+    }
+    Ok(match route {
+        Route::Server => json(
+            StatusCode::OK,
+            format!(r#"{{"name":"{SERVER}","version":"{VERSION}","extensions":[]}}"#).into_bytes(),
+        ),
+        Route::Health => Response::new(Bytes::new()),
+        Route::Metrics => metrics::response(models),
+        Route::Model(name, version) => {
+            json(StatusCode::OK, described(&*known(models, name, version)?))
+        }
+        Route::Ready(name, version) => {
+            known(models, name, version)?;
+            Response::new(Bytes::new())
+        }
+        Route::Infer(name, version) => {
+            let model = known(models, name, version)?;
+            let response = infer(&model, body)?;
+            compressed(response, request.headers)
+        }
+        Route::Index => {
+            let mut entries = models.index();
+            if only_ready(body)? {
+                entries.retain(|entry| entry.ready);
+            }
+            compressed(
+                json(StatusCode::OK, metadata::index(&entries, Compat::Mlserver)),
+                request.headers,
+            )
+        }
+        Route::Load(name) => {
+            models.load(name).map_err(|why| refused(name, why))?;
+            Response::new(Bytes::new())
+        }
+        Route::Unload(name) => {
+            models.unload(name).map_err(|why| refused(name, why))?;
+            Response::new(Bytes::new())
+        }
+    })
+}
+
+enum Route<'p> {
+    Server,
+    Health,
+    Metrics,
+    Model(&'p str, Option<&'p str>),
+    Ready(&'p str, Option<&'p str>),
+    Infer(&'p str, Option<&'p str>),
+    Index,
+    Load(&'p str),
+    Unload(&'p str),
+}
+
+impl<'p> Route<'p> {
+    fn find(path: &'p str) -> Option<Self> {
+        let parts: Vec<&str> = path.strip_prefix('/')?.split('/').take(8).collect();
+        let route = match parts.as_slice() {
+            ["v2"] => Self::Server,
+            ["v2", "health", "live" | "ready"] => Self::Health,
+            ["metrics"] => Self::Metrics,
+            ["v2", "repository", "index"] => Self::Index,
+            ["v2", "repository", "models", name, "load"] => Self::Load(name),
+            ["v2", "repository", "models", name, "unload"] => Self::Unload(name),
+            ["v2", "models", name, "versions", version, rest @ ..] => {
+                Self::of_model(name, Some(version), rest)?
+            }
+            ["v2", "models", name, rest @ ..] => Self::of_model(name, None, rest)?,
+            _ => return None,
+        };
+        Some(route)
+    }
+
+    fn of_model(name: &'p str, version: Option<&'p str>, rest: &[&str]) -> Option<Self> {
+        if name.is_empty() || version == Some("") {
+            return None;
+        }
+        Some(match rest {
+            [] => Self::Model(name, version),
+            ["ready"] => Self::Ready(name, version),
+            ["infer"] => Self::Infer(name, version),
+            _ => return None,
+        })
+    }
+
+    fn posts(&self) -> bool {
+        matches!(
+            self,
+            Self::Infer(..) | Self::Index | Self::Load(_) | Self::Unload(_)
+        )
+    }
+}
+
+fn known(
+    models: &dyn Repository,
+    name: &str,
+    version: Option<&str>,
+) -> Result<Arc<Model>, Failure> {
+    let found = models
+        .find(name)
+        .filter(|model| version.is_none() || model.settings().version.as_deref() == version);
+    found.ok_or_else(|| {
+        Failure::Error(
+            StatusCode::NOT_FOUND,
+            match version {
+                Some(version) => format!("Model {name} with version {version} not found"),
+                None => format!("Model {name} not found"),
+            },
+        )
+    })
+}
+
+fn refused(name: &str, refusal: Refusal) -> Failure {
+    match refusal {
+        Refusal::Unknown => {
+            Failure::Error(StatusCode::NOT_FOUND, format!("Model {name} not found"))
+        }
+        Refusal::NotReady(why) => Failure::Error(
+            StatusCode::BAD_REQUEST,
+            format!("Model {name} is not ready. {why}")
+                .trim_end()
+                .to_owned(),
+        ),
+        Refusal::Unsupported(what) => Failure::Error(StatusCode::NOT_IMPLEMENTED, what.to_owned()),
+    }
+}
+
+/// Metadata: what the settings say, and what the model knows where they say nothing.
+fn described(model: &Model) -> Vec<u8> {
+    let mut out = b"{\"name\":".to_vec();
+    Style::Compact.text(model.name(), &mut out);
+    for (name, default) in settings::METADATA {
+        let said = model
+            .settings()
+            .metadata
+            .iter()
+            .find(|(key, _)| *key == name);
+        let value = said.map_or(default, |(_, value)| value);
+        out.extend_from_slice(format!(",\"{name}\":{value}").as_bytes());
+    }
+    out.extend_from_slice(b",\"parameters\":{}}");
+    out
+}
+
+fn infer(model: &Model, body: &[u8]) -> Result<Response<Bytes>, Failure> {
+    let mut watch = model.durations().start();
+    let text = match parse::text(body) {
+        Ok(text) => text,
+        Err(_) if body.is_empty() => {
+            return Err(validation::failure(
+                r#"[{"type":"missing","loc":["body"],"msg":"Field required","input":null}]"#,
+            ));
+        }
+        Err(message) => return Err(Failure::bad(message)),
+    };
+    let request = request::parse(text, false, Compat::Mlserver)
+        .map_err(|error| validation::no_json(error, text, Compat::Mlserver))?
+        .map_err(|details| details.failure(text))?;
+    let default = model.settings().predict_fn.as_deref().unwrap_or(PREDICT);
+    let asked: Vec<&str> = match request.outputs.as_deref() {
+        None | Some([]) => vec![default],
+        Some(outputs) => outputs.iter().map(|output| &*output.name).collect(),
+    };
+    for name in &asked {
+        check(model, name).map_err(Failure::bad)?;
+    }
+    if !request.pandas && request.inputs.len() != 1 {
+        return Err(Failure::bad(format!(
+            "There was an error encoding / decoding the payload: The 'np' codec only supports a single input tensor ({} were received)",
+            request.inputs.len()
+        )));
+    }
+    let inputs = request.inputs.iter().map(|input| {
+        let tensor = tensor::decode(input, None)?;
+        Ok((input.name.to_string(), unpacked(tensor, input)?))
+    });
+    let rows = v2::gather(model, request.pandas, inputs).map_err(Failure::mistake)?;
+    watch.lap(Phase::Preprocess);
+    let outputs: Result<Vec<(&str, Output)>, String> = asked
+        .into_iter()
+        .map(|name| Ok((name, answer(model, name, rows.input())?)))
+        .collect();
+    let outputs = outputs.map_err(Failure::mistake)?;
+    watch.lap(Phase::Predict);
+    let response = respond(model, &request, &outputs);
+    watch.lap(Phase::Postprocess);
+    Ok(response)
+}
+
+/// Text that was packed in base64, for whoever cannot put it into JSON.
+fn unpacked(tensor: Tensor, input: &request::Input<'_>) -> Result<Tensor, String> {
+    if input.content_type.as_deref() != Some("base64") {
+        return Ok(tensor);
+    }
+    tensor.map_texts(|text| {
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .ok()?;
+        String::from_utf8(bytes).ok()
+    })
+}
+
+/// Whether an output of that name can be asked for.
+pub(crate) fn check(model: &Model, name: &str) -> Result<(), String> {
+    let known = ["predict", "predict_proba", "transform"];
+    if !known.contains(&name) {
+        return Err(format!(
+            "SKLearnModel only supports 'predict', 'predict_proba' and 'transform' as outputs ({} was received)",
+            crate::rows::short(name)
+        ));
+    }
+    let class = &model.predictor().about().class;
+    // The quotation mark that is missing is missing in MLServer, too.
+    if name == "predict_proba" && !model.predictor().has_probabilities() {
+        return Err(format!("<class '{class}'> models do not support '{name}"));
+    }
+    if name == "transform" && model.predictor().predicts() {
+        return Err(format!("<class '{class}'> models do not support '{name}'"));
+    }
+    Ok(())
+}
+
+/// What the model says about rows by that name.
+pub(crate) fn answer(model: &Model, name: &str, rows: Input<'_>) -> Result<Output, String> {
+    let predictor = model.predictor();
+    let output = match name {
+        "predict_proba" => predictor.predict_proba(rows),
+        "transform" => predictor.transform(rows).map(|matrix| Output::Table {
+            values: matrix.values().to_vec(),
+            columns: matrix.columns(),
+            precision: matrix.precision(),
+        }),
+        _ => model.answer(rows),
+    };
+    output.map_err(|error| error.to_string())
+}
+
+/// The sizes of an output: MLServer has no lists, only columns.
+pub(crate) fn shape(output: &Output) -> Vec<i64> {
+    let mut shape = v2::shape(output);
+    if shape.len() == 1 {
+        shape.push(1);
+    }
+    shape
+}
+
+fn respond(
+    model: &Model,
+    request: &InferRequest<'_>,
+    outputs: &[(&str, Output)],
+) -> Response<Bytes> {
+    let style = Style::Compact;
+    let labels = model.predictor().classes();
+    let generated;
+    let id = match &request.id {
+        Some(id) => id,
+        None => {
+            generated = uuid::Uuid::new_v4().to_string();
+            &*generated
+        }
+    };
+    let mut out = b"{\"model_name\":".to_vec();
+    style.text(model.name(), &mut out);
+    if let Some(version) = &model.settings().version {
+        out.extend_from_slice(b",\"model_version\":");
+        style.text(version, &mut out);
+    }
+    out.extend_from_slice(b",\"id\":");
+    style.text(id, &mut out);
+    out.extend_from_slice(b",\"parameters\":{},\"outputs\":");
+    style.list(outputs, &mut out, |(name, output), out| {
+        out.extend_from_slice(b"{\"name\":");
+        style.text(name, out);
+        out.extend_from_slice(b",\"shape\":");
+        style.list(shape(output), out, |size, out| {
+            out.extend_from_slice(itoa::Buffer::new().format(size).as_bytes());
+        });
+        out.extend_from_slice(b",\"datatype\":");
+        style.text(v2::datatype(output, labels), out);
+        out.extend_from_slice(b",\"parameters\":{\"content_type\":\"np\"},\"data\":");
+        style.flat(output, labels, out);
+        out.push(b'}');
+    });
+    out.push(b'}');
+    let mut response = json(StatusCode::OK, out);
+    let mut event = vec![
+        ("ce-specversion", "0.3"),
+        ("ce-source", "io.seldon.serving.deployment.mlserver"),
+        ("ce-type", "io.seldon.serving.inference.response"),
+        ("ce-modelid", model.name()),
+        ("ce-inferenceservicename", SERVER),
+        ("ce-endpoint", model.name()),
+    ];
+    if !id.is_empty() {
+        event.extend([("ce-id", id), ("ce-requestid", id)]);
+    }
+    for (name, value) in event {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response
+                .headers_mut()
+                .insert(HeaderName::from_static(name), value);
+        }
+    }
+    response
+}
+
+/// The answer in gzip, if it is long and the client takes that.
+fn compressed(response: Response<Bytes>, asked: &HeaderMap) -> Response<Bytes> {
+    let taken = asked
+        .get_all(ACCEPT_ENCODING)
+        .iter()
+        .any(|value| value.to_str().is_ok_and(|value| value.contains("gzip")));
+    if !taken || response.body().len() < COMPRESSED {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let headers = &mut parts.headers;
+    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    headers
+        .entry(CONTENT_TYPE)
+        .or_insert(HeaderValue::from_static("application/json"));
+    Response::from_parts(parts, Bytes::from(Coding::gzip(&body)))
+}
