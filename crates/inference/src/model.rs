@@ -26,7 +26,7 @@ pub struct Options {
 pub enum LoadError {
     /// A name whose ending says that it is no model file.
     #[error(
-        "`{file_name}` is not a model that is supported: expected a name ending in .joblib, .pkl, .pickle, .bst, .json or .ubj"
+        "`{file_name}` is not a model that is supported: expected a name ending in .joblib, .pkl, .pickle, .bst, .json, .ubj or .cbm"
     )]
     FileName {
         /// The name given.
@@ -82,9 +82,11 @@ impl Model {
         bytes: &[u8],
         options: &Options,
     ) -> Result<Self, LoadError> {
-        if ![".joblib", ".pkl", ".pickle", ".bst", ".json", ".ubj"]
-            .iter()
-            .any(|ending| file_name.ends_with(ending))
+        if ![
+            ".joblib", ".pkl", ".pickle", ".bst", ".json", ".ubj", ".cbm",
+        ]
+        .iter()
+        .any(|ending| file_name.ends_with(ending))
         {
             return Err(LoadError::FileName {
                 file_name: file_name.to_owned(),

@@ -32,8 +32,8 @@ pub use matrix::{Matrix, Precision};
 pub use predictor::{About, Output, Predictor};
 pub use table::{Cell, Column, Table};
 
-/// Reads a pickle or joblib file, compressed or not, or a model of XGBoost or LightGBM in any of its formats, and compiles
-/// it. What a file is shows in its first bytes.
+/// Reads a pickle or joblib file, compressed or not, or a model of XGBoost, LightGBM or CatBoost in any of its formats, and
+/// compiles it. What a file is shows in its first bytes.
 ///
 /// # Errors
 /// A damaged file, one that passes `limits`, or a model that is not supported; the error says what to do.

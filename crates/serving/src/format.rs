@@ -14,6 +14,8 @@ pub enum Format {
     Xgboost,
     /// `lightgbm`: a text file of `Booster.save_model`.
     Lightgbm,
+    /// `catboost`: a binary file of `save_model`, or its export to JSON.
+    Catboost,
 }
 
 /// A format that cannot be served.
@@ -55,13 +57,14 @@ impl fmt::Display for Format {
 
 impl Format {
     /// All formats.
-    const ALL: [Self; 3] = [Self::Sklearn, Self::Xgboost, Self::Lightgbm];
+    const ALL: [Self; 4] = [Self::Sklearn, Self::Xgboost, Self::Lightgbm, Self::Catboost];
 
     fn name(self) -> &'static str {
         match self {
             Self::Sklearn => "sklearn",
             Self::Xgboost => "xgboost",
             Self::Lightgbm => "lightgbm",
+            Self::Catboost => "catboost",
         }
     }
 
@@ -71,12 +74,13 @@ impl Format {
     }
 
     /// File endings that KServe's server of this format looks for
-    /// (`MODEL_EXTENSIONS` in its `model.py`).
+    /// (`MODEL_EXTENSIONS` in its `model.py`); it has none for CatBoost.
     pub fn extensions(self) -> &'static [&'static str] {
         match self {
             Self::Sklearn => &[".joblib", ".pkl", ".pickle"],
             Self::Xgboost => &[".bst", ".json", ".ubj"],
             Self::Lightgbm => &[".bst"],
+            Self::Catboost => &[".cbm", ".json"],
         }
     }
 
@@ -192,7 +196,7 @@ mod tests {
     fn unknown_formats_name_the_known_ones() {
         assert_eq!(
             "tensorflow".parse::<Format>().unwrap_err().to_string(),
-            "model format `tensorflow` is not supported: expected `sklearn`, `xgboost` or `lightgbm`"
+            "model format `tensorflow` is not supported: expected `sklearn`, `xgboost`, `lightgbm` or `catboost`"
         );
         for format in Format::ALL {
             assert_eq!(format.to_string().parse::<Format>().unwrap(), format);

@@ -120,7 +120,7 @@ pub(crate) struct RuntimeArgs {
         value_name = "SECONDS"
     )]
     pub(crate) keep_alive: u64,
-    /// Kind of model files: sklearn, xgboost or lightgbm
+    /// Kind of model files: sklearn, xgboost, lightgbm or catboost
     #[arg(long, default_value_t = Format::Sklearn, value_name = "NAME")]
     pub(crate) framework: Format,
     /// Answer with probabilities where models have them

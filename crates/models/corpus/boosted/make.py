@@ -55,7 +55,7 @@ class Problem:
 
 def library():
     """The module here that makes models of the library."""
-    installed = [name for name in ("xgboost", "lightgbm") if importlib.util.find_spec(name)]
+    installed = [name for name in ("xgboost", "lightgbm", "catboost") if importlib.util.find_spec(name)]
     return importlib.import_module("wrapped" if len(installed) > 1 else f"{installed[0]}s")
 
 

@@ -1,4 +1,4 @@
-//! Nested values, as XGBoost writes them in JSON and UBJSON.
+//! Nested values, as XGBoost and CatBoost write them in JSON and UBJSON.
 
 /// A value. Lists of numbers, which are almost all of a file, are kept flat.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,6 +72,9 @@ pub(crate) fn whole(value: f64) -> Option<usize> {
     fits.then_some(value as usize)
 }
 
+/// Values of a list that holds numbers and others.
+const MIXED: usize = 64;
+
 /// A list that grows one value at a time and stays flat while it is of numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Growing {
@@ -83,7 +86,15 @@ impl Growing {
     pub(crate) fn push(&mut self, value: Value) -> Result<(), String> {
         match value {
             Value::Number(number) if self.others.is_empty() => self.numbers.push(number),
-            value if self.numbers.is_empty() => self.others.push(value),
+            value if self.numbers.is_empty() && !matches!(value, Value::Number(_)) => {
+                self.others.push(value);
+            }
+            // Numbers among others take more memory than their bytes.
+            value if self.numbers.len() + self.others.len() < MIXED => {
+                let numbers = self.numbers.drain(..).map(Value::Number);
+                self.others.extend(numbers);
+                self.others.push(value);
+            }
             _ => return Err("expected a list of one type".to_owned()),
         }
         Ok(())

@@ -2,6 +2,7 @@
 //!
 //! KServe's servers do not look at the ending of the name either: a `.bst` may hold any of them.
 
+mod catboost;
 mod document;
 mod json;
 mod lightgbm;
@@ -9,7 +10,8 @@ mod xgboost;
 
 use crate::flow::{Fitted, Flow};
 use crate::predictor::{About, Predictor};
-use crate::{Limits, LoadError};
+use crate::{Labels, Limits, LoadError};
+use catboost::Catboost;
 use document::{Source, Value};
 pub(crate) use lightgbm::Lightgbm;
 pub(crate) use xgboost::Xgboost;
@@ -23,19 +25,21 @@ pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Option<Result<Predictor, Lo
             limit: limits.file_bytes,
         }));
     }
-    let read = match format {
-        Format::Json | Format::Ubj | Format::Binary => xgboost(format, bytes, limits),
-        Format::LightGbm => lightgbm(bytes, limits),
+    let (name, read) = match format {
+        Format::Json => json(bytes, limits),
+        Format::Ubj | Format::Binary => (format.name(), xgboost(format, bytes, limits)),
+        Format::LightGbm => (format.name(), lightgbm(bytes, limits)),
+        Format::Cbm => (
+            format.name(),
+            catboost::read_cbm(bytes, limits).map(catboost),
+        ),
     };
-    Some(read.map_err(|what| LoadError::Boosted {
-        format: format.name(),
-        what,
-    }))
+    Some(read.map_err(|what| LoadError::Boosted { format: name, what }))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
-    /// XGBoost's JSON.
+    /// JSON of XGBoost or CatBoost.
     Json,
     /// XGBoost's binary JSON.
     Ubj,
@@ -43,6 +47,8 @@ enum Format {
     Binary,
     /// LightGBM's text.
     LightGbm,
+    /// CatBoost's binary format.
+    Cbm,
 }
 
 impl Format {
@@ -53,6 +59,7 @@ impl Format {
             [b'{', ..] => Some(Self::Json),
             [b'b', b'i', b'n', b'f', ..] => Some(Self::Binary),
             [b't', b'r', b'e', b'e', b'\r' | b'\n', ..] => Some(Self::LightGbm),
+            [b'C', b'B', b'M', b'1', ..] => Some(Self::Cbm),
             _ => None,
         }
     }
@@ -63,18 +70,46 @@ impl Format {
             Self::Ubj => "XGBoost model in UBJSON",
             Self::Binary => "XGBoost model in the old binary format",
             Self::LightGbm => "LightGBM model",
+            Self::Cbm => "CatBoost model",
         }
     }
 }
 
+/// A model in JSON, and what it is called.
+fn json(bytes: &[u8], limits: &Limits) -> (&'static str, Result<Predictor, String>) {
+    match document(Format::Json, bytes, limits) {
+        Ok(document) if catboost::is_export(&document) => {
+            let model = catboost::read_export(&document, limits);
+            ("CatBoost model in JSON", model.map(catboost))
+        }
+        Ok(document) => (Format::Json.name(), booster(&document, limits)),
+        Err(what) => (Format::Json.name(), Err(what)),
+    }
+}
+
 fn xgboost(format: Format, bytes: &[u8], limits: &Limits) -> Result<Predictor, String> {
-    let model = xgboost::read(&document(format, bytes, limits)?, limits)?;
+    booster(&document(format, bytes, limits)?, limits)
+}
+
+fn booster(document: &Value, limits: &Limits) -> Result<Predictor, String> {
+    let model = xgboost::read(document, limits)?;
     Ok(predictor(
         "xgboost.core.Booster",
         model.features,
         model.feature_names.clone(),
+        None,
         model,
     ))
+}
+
+fn catboost(model: Catboost) -> Predictor {
+    predictor(
+        "catboost.core.CatBoost",
+        model.features(),
+        model.feature_names(),
+        model.classes().cloned(),
+        model,
+    )
 }
 
 fn document(format: Format, bytes: &[u8], limits: &Limits) -> Result<Value, String> {
@@ -82,7 +117,7 @@ fn document(format: Format, bytes: &[u8], limits: &Limits) -> Result<Value, Stri
     let document = match format {
         Format::Ubj => xgboost::ubj::read(&mut source),
         Format::Binary => xgboost::binary::read(&mut source),
-        Format::Json | Format::LightGbm => json::read(&mut source),
+        Format::Json | Format::LightGbm | Format::Cbm => json::read(&mut source),
     };
     document.map_err(|what| format!("{what} at byte {}", source.offset()))
 }
@@ -114,6 +149,7 @@ fn lightgbm(bytes: &[u8], limits: &Limits) -> Result<Predictor, String> {
         "lightgbm.basic.Booster",
         model.features(),
         Some(model.feature_names().to_vec()),
+        None,
         model,
     ))
 }
@@ -122,18 +158,19 @@ fn predictor(
     class: &str,
     features: usize,
     feature_names: Option<Vec<String>>,
+    classes: Option<Labels>,
     model: impl crate::flow::Predict + 'static,
 ) -> Predictor {
     let about = About {
         class: class.to_owned(),
-        estimator: "Booster".to_owned(),
+        estimator: class.rsplit('.').next().unwrap_or_default().to_owned(),
         sklearn_version: None,
         features,
         feature_names,
     };
     let flow = Flow {
         steps: Vec::new(),
-        last: Some(Fitted::new(model, Some(features), None)),
+        last: Some(Fitted::new(model, Some(features), classes)),
     };
     Predictor::new(about, flow)
 }

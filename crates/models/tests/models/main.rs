@@ -5,6 +5,8 @@ mod archive;
 #[cfg(test)]
 mod boosted;
 #[cfg(test)]
+mod catboost;
+#[cfg(test)]
 mod corpus;
 #[cfg(test)]
 mod golden;

@@ -194,7 +194,7 @@ fn boosters_are_served_when_the_framework_says_so() {
     assert!(told.contains(r#""platform":"lightgbm""#), "{told}");
     let output = sidegate(&["runtime", "--model_dir=.", "--framework=tensorflow"]);
     assert_eq!(output.status.code(), Some(3));
-    assert!(stderr(&output).contains("expected `sklearn`, `xgboost` or `lightgbm`"));
+    assert!(stderr(&output).contains("expected `sklearn`, `xgboost`, `lightgbm` or `catboost`"));
 }
 
 #[test]
