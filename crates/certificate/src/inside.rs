@@ -133,9 +133,9 @@ fn paths_inside(
     (inside.listener.is_opaque() || inside.reads_alike && stays).then_some(after)
 }
 
-/// Whether no sidecar reads these paths otherwise than they are written, whose
+/// Whether no proxy reads these paths otherwise than they are written, whose
 /// ends a gateway has read.
-fn is_plain(paths: &Paths) -> bool {
+pub(crate) fn is_plain(paths: &Paths) -> bool {
     let odd = |segment: &str| {
         let bare = segment.split_once(';').map_or(segment, |(bare, _)| bare);
         bare == "." || bare == ".."

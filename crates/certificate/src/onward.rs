@@ -4,6 +4,7 @@ use policy::{Destination, HostView, Owner, RewriteView, RouteView, Way, host_nam
 
 use crate::course::{Course, End, Here, MAX_HOPS};
 use crate::document::route_name;
+use crate::inside::is_plain;
 use crate::logic::Truth;
 use crate::point::{Authority, Change, Paths, Point, Who};
 use crate::statement::Target;
@@ -38,6 +39,11 @@ impl<'c, 's: 'c> Course<'c, 's> {
         let Some(paths) = rewritten(&point.paths, route.rewrite()) else {
             return Onward::Ends(End::Unknown);
         };
+        // The next gateway reads anew what a route writes.
+        let stays = matches!(route.rewrite(), RewriteView::None) || is_plain(&paths);
+        if !stays || !next.reads_as(here.at) {
+            return Onward::Ends(End::Unknown);
+        }
         let authority = authority(point, way);
         let hosts: Vec<Option<HostView<'s>>> = match &authority {
             Authority::One(text) | Authority::Exactly(text) => {

@@ -206,6 +206,10 @@ impl<'a, T: Trace> Decision<'a, T> {
                         of(route),
                     )
                 });
+                // What a route writes is read anew.
+                if let Some(permit) = self.path_inside(next, &mut head)? {
+                    return Ok(*permit);
+                }
                 listener = next;
                 // The next gateway is asked in plain text, and says so unless it
                 // trusts this one.

@@ -115,8 +115,8 @@ impl<'a, T: Trace> Decision<'a, T> {
         }
     }
 
-    /// The path as the sidecar reads it, after the routes of the gateway.
-    fn path_inside(
+    /// The path as a proxy behind a gateway reads it, after the gateway's routes.
+    pub(crate) fn path_inside(
         &mut self,
         listener: &Listener,
         head: &mut Cow<'_, RequestHead>,

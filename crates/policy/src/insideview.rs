@@ -54,6 +54,12 @@ impl<'a> ListenerView<'a> {
         self.listener.tls.is_none() || self.listener.takes_plain()
     }
 
+    /// Whether it leaves every path as another listener has read it.
+    pub fn reads_as(&self, before: ListenerView<'_>) -> bool {
+        let rules = &self.listener.intake.paths;
+        rules.leave_what(&before.listener.intake.paths)
+    }
+
     /// Whether it is a sidecar's that passes on TLS of the mesh unread: what the
     /// pods make of it is not in the YAML.
     pub fn passes_unread(&self) -> bool {

@@ -100,13 +100,14 @@ impl<'s> Walk<'_, 's> {
     }
 }
 
-/// Whether a sidecar may read a path that a route wrote as another one: it
+/// Whether the next proxy may read a path that a route wrote as another one: it
 /// takes `.` and `..` apart, and may merge slashes, where the rewrite made them.
-fn is_read_anew(cell: Cell<'_>, rewrite: RewriteView<'_>) -> bool {
+pub(crate) fn is_read_anew(cell: Cell<'_>, rewrite: RewriteView<'_>) -> bool {
     let odd = |text: &str| {
         ["//", "/./", "/../"].iter().any(|odd| text.contains(odd))
             || text.ends_with("/.")
             || text.ends_with("/..")
+            || !text.starts_with('/')
     };
     match rewrite {
         RewriteView::None => false,

@@ -8,6 +8,7 @@ use crate::analysis::{Analysis, Flow, MAX_HOPS, Outcome};
 use crate::cells::Side;
 use crate::engine::Engine;
 use crate::fronts::FrontId;
+use crate::inside::is_read_anew;
 use crate::listener::{ListenerPart, StepPart};
 use crate::mdd::{Dim, Set};
 use crate::parts::{HostPart, RoutePart, WayPart};
@@ -439,12 +440,14 @@ impl<'s> Walk<'_, 's> {
             self.emit(trail, Outcome::Denied, set, front);
             return;
         }
-        let mut rewritten = String::new();
-        let Some(next_cell) = rewrite(cell, route.view.rewrite(), &mut rewritten) else {
-            self.emit(trail, Outcome::Unknown, set, front);
+        let Some(at) = self.analysis.listener(listener) else {
             return;
         };
-        let Some(at) = self.analysis.listener(listener) else {
+        let mut rewritten = String::new();
+        let next_cell = rewrite(cell, route.view.rewrite(), &mut rewritten);
+        let stays = at.view.reads_as(from.view) && !is_read_anew(cell, route.view.rewrite());
+        let Some(next_cell) = next_cell.filter(|_| stays) else {
+            self.emit(trail, Outcome::Unknown, set, front);
             return;
         };
         let moved = cell.region && next_cell.text != cell.text;
