@@ -12,13 +12,14 @@ pub(crate) fn record() -> Result<usize> {
     let corpus = shell::root().join("crates/models/corpus");
     let sklearn = make(&corpus, "sklearn-", "../tests/corpus")?;
     let boosted = make(&corpus.join("boosted"), "", "../../tests/boosted")?;
+    let onnx = make(&corpus.join("onnx"), "onnx-", "../../tests/onnx")?;
     shell::run(
         shell::cargo()
             .args(["test", "--quiet", "--package", "models", "--test", "models"])
             .arg("answered_as_by")
             .env("UPDATE_MODELS_TABLE", "1"),
     )?;
-    Ok(sklearn + boosted)
+    Ok(sklearn + boosted + onnx)
 }
 
 /// Runs the folder's `make.py` once for each of its files of requirements, and returns their number.

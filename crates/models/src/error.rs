@@ -25,6 +25,24 @@ pub enum LoadError {
         /// What was expected and what was found.
         what: String,
     },
+    /// An ONNX model that is damaged or does not hold together.
+    #[error("not a readable ONNX model: {what}")]
+    Onnx {
+        /// What was expected and what was found.
+        what: String,
+    },
+    /// An operator of ONNX that is not supported.
+    #[error(
+        "the operator `{operator}` in version {version} of node `{node}` is not supported: convert the model so that it needs no such operator, or serve it with an image that has ONNX Runtime, such as Triton's"
+    )]
+    Operator {
+        /// Domain and name.
+        operator: String,
+        /// The version of the operators of its domain.
+        version: i64,
+        /// The name of the node.
+        node: String,
+    },
     /// A compression that is not supported.
     #[error(
         "the file is compressed with {name}: expected no compression, zlib, gzip, bz2, xz, lzma or lz4"
@@ -162,6 +180,30 @@ pub enum InputError {
     /// Rows of which a step would make more than is allowed to be in memory.
     #[error("the rows are too many for a step of the model: send fewer at once")]
     TooLarge,
+    /// An input of a graph that was not sent.
+    #[error("the input `{name}` is missing")]
+    NoTensor {
+        /// Its name.
+        name: String,
+    },
+    /// An input of a graph of another type or shape.
+    #[error("the input `{name}` is {found}: expected {expected}")]
+    Tensor {
+        /// Its name.
+        name: String,
+        /// The type and shape that the graph has.
+        expected: String,
+        /// The type and shape that was sent.
+        found: String,
+    },
+    /// A node of a graph does not take what came to it.
+    #[error("node {node}: {what}")]
+    Node {
+        /// Its name and operator.
+        node: String,
+        /// What was expected and what was found.
+        what: String,
+    },
     /// A prediction was asked of a model that only transforms.
     #[error("the model ends in a transformer: it has no predict")]
     NoPrediction,

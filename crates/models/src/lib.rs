@@ -5,7 +5,7 @@
 //! scikit-learn 0.23 to 1.9, written with `pickle` or `joblib`, become a [`Predictor`] with validated indices and bounded
 //! size; what is not understood is refused with its full name and place.
 //!
-//! Models of gradient boosting libraries are read from their own files as well.
+//! Models of gradient boosting libraries are read from their own files as well, and graphs of ONNX as a [`Graph`].
 //!
 //! There is no input or output here beyond bytes in.
 
@@ -18,6 +18,7 @@ mod kernels;
 mod labels;
 mod limits;
 mod matrix;
+mod onnx;
 mod pickle;
 mod predictor;
 mod sklearn;
@@ -29,6 +30,7 @@ pub use error::{InputError, LoadError};
 pub use labels::{IntegerType, Labels};
 pub use limits::Limits;
 pub use matrix::{Matrix, Precision};
+pub use onnx::{ElementType, Graph, Port, Tensor, Values};
 pub use predictor::{About, Output, Predictor};
 pub use table::{Cell, Column, Table};
 

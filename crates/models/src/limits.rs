@@ -13,6 +13,8 @@ pub struct Limits {
     pub depth: usize,
     /// Bytes of the compiled predictor, counted before they are allocated.
     pub compiled_bytes: usize,
+    /// Bytes of all tensors that a graph of ONNX makes of one request. Its time is bounded in proportion.
+    pub tensor_bytes: usize,
 }
 
 impl Default for Limits {
@@ -23,6 +25,7 @@ impl Default for Limits {
             objects: 4_000_000,
             depth: 16,
             compiled_bytes: 2 << 30,
+            tensor_bytes: 1 << 30,
         }
     }
 }

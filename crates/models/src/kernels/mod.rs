@@ -1,18 +1,22 @@
 //! Compiled estimators. Everything was validated when they were made, so that predicting cannot fail.
 
 mod boosted;
+mod branches;
 mod distance;
 mod dot;
 mod histogram;
 mod linear;
+mod product;
 mod svc;
 mod trees;
 
 pub(crate) use boosted::{BoostedTrees, Fork, Question};
+pub(crate) use branches::{BranchTrees, Branching, Test as BranchTest, Threshold};
 pub(crate) use distance::Metric;
 pub(crate) use dot::Rounding;
 pub(crate) use histogram::{Categories, HistogramNode, HistogramTree, Test};
 pub(crate) use linear::Linear;
+pub(crate) use product::{Factor, add_products};
 pub(crate) use svc::{Kernel, KernelFunction, Platt, Svc, SvcParts};
 pub(crate) use trees::{RawTree, Trees, to_single};
 

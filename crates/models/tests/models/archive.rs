@@ -99,7 +99,7 @@ pub(crate) fn boosted() -> Vec<Case> {
     paths.iter().flat_map(|path| read(path)).collect()
 }
 
-fn paths(folder: &str) -> Vec<PathBuf> {
+pub(crate) fn paths(folder: &str) -> Vec<PathBuf> {
     std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -112,8 +112,8 @@ fn numbers(path: &Path) -> Vec<u32> {
     stem.split('.').map(|part| part.parse().unwrap()).collect()
 }
 
-fn read(path: &Path) -> Vec<Case> {
-    let version = path.file_stem().unwrap().to_string_lossy().into_owned();
+/// The cases of a file: header, model, numbers.
+pub(crate) fn parts(path: &Path) -> Vec<[Vec<u8>; 3]> {
     let mut bytes = Vec::new();
     lzma_rust2::XzReader::new(std::fs::File::open(path).unwrap(), true)
         .read_to_end(&mut bytes)
@@ -124,13 +124,21 @@ fn read(path: &Path) -> Vec<Case> {
         let length = u32::from_le_bytes(length.try_into().unwrap());
         let (part, after) = after.split_at(usize::try_from(length).unwrap());
         rest = after;
-        Some(part)
+        Some(part.to_vec())
     };
     let mut cases = Vec::new();
     while let Some(header) = next() {
-        let header: Header = serde_json::from_slice(header).unwrap();
-        let file = next().unwrap().to_vec();
-        let numbers = next().unwrap();
+        cases.push([header, next().unwrap(), next().unwrap()]);
+    }
+    cases
+}
+
+fn read(path: &Path) -> Vec<Case> {
+    let version = path.file_stem().unwrap().to_string_lossy().into_owned();
+    let mut cases = Vec::new();
+    for [header, file, numbers] in parts(path) {
+        let header: Header = serde_json::from_slice(&header).unwrap();
+        let numbers = numbers.as_slice();
         cases.push(Case {
             name: header.name,
             version: version.clone(),

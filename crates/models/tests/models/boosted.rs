@@ -75,6 +75,7 @@ pub(crate) fn limits() -> Limits {
         objects: 20_000,
         depth: 8,
         compiled_bytes: 4 << 20,
+        ..Limits::default()
     }
 }
 

@@ -13,6 +13,7 @@ fn limits() -> Limits {
         objects: 20_000,
         depth: 8,
         compiled_bytes: 1 << 20,
+        ..Limits::default()
     }
 }
 

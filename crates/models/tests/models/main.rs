@@ -15,6 +15,8 @@ mod hostile;
 #[cfg(test)]
 mod lightgbm;
 #[cfg(test)]
+mod onnx;
+#[cfg(test)]
 mod pickles;
 #[cfg(test)]
 mod replay;
