@@ -1,5 +1,5 @@
 //! Models of named columns with text, and of texts; `examples/models/train.py` makes them. A booster of XGBoost 2.1, and one of
-//! LightGBM 4.6 with categories of text.
+//! LightGBM 4.6 and one of CatBoost 1.2 with categories of text.
 
 use crate::requests::{post, send};
 use inference::{Model, Options};
@@ -219,4 +219,29 @@ fn columns_of_text_come_in_tensors_by_name() {
         r#"{"name":"colour","shape":[2],"datatype":"BYTES","data":["red","violet"]}"#
     ));
     assert!(status == 400 && text.contains("same length"), "{text}");
+}
+
+#[test]
+fn categories_of_catboost_are_text() {
+    let file = include_bytes!("../models/colours.cbm");
+    let options = Options {
+        predict_proba: true,
+        ..Options::default()
+    };
+    let text = r#"{"instances":[[{"size":0.5,"colour":"red"},{"colour":"😀","size":-1.0},{"size":null,"colour":"red"},{"size":0.5,"colour":"unseen"}]]}"#;
+    let classes = r#"{"predictions":["big","small","big","small"]}"#;
+    let probabilities = "{\"predictions\":[[0.808506433621148,0.19149356637885195],[0.17764113413010207,0.8223588658698979],\
+         [0.5825311954256688,0.4174688045743312],[0.17764113413010207,0.8223588658698979]]}";
+    for (options, expected) in [(Options::default(), classes), (options, probabilities)] {
+        let model = Arc::new(Model::load("colours", "model.cbm", file, &options).unwrap());
+        let answer = post(&model, "/v1/models/colours:predict", text);
+        assert_eq!(answer, (200, expected.to_owned()));
+        let (status, text) = post(
+            &model,
+            "/v1/models/colours:predict",
+            r#"{"instances":[[0.5,0.25]]}"#,
+        );
+        assert_eq!(status, 400);
+        assert!(text.contains("expected text or a whole number"), "{text}");
+    }
 }

@@ -22,6 +22,7 @@ mod reload;
 mod report;
 mod runtime;
 mod runtime_edges;
+mod runtime_frameworks;
 
 use std::process::{Command, Output};
 

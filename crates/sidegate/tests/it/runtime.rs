@@ -10,8 +10,6 @@ use testkit::{Answer, Socket, curl};
 
 use super::{IRIS, SIDEGATE, sidegate, stderr};
 
-const BOOSTER: &[u8] = include_bytes!("../../../inference/tests/models/booster.ubj");
-const LIGHTGBM: &[u8] = include_bytes!("../../../inference/tests/models/colours.bst");
 pub(crate) const MODEL: &[u8] =
     include_bytes!("../../../../examples/models/sklearn-iris/model.joblib");
 
@@ -168,33 +166,6 @@ fn both_protocols_are_spoken_on_both_ports() {
         );
         assert_eq!(health, ("0".into(), String::new(), framed(b"\x08\x01")));
     }
-}
-
-#[test]
-fn boosters_are_served_when_the_framework_says_so() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("model.ubj"), BOOSTER).unwrap();
-    let server = Server::start(folder.path(), &["--framework=xgboost"]);
-    let answer = server.post(
-        "/v1/models/iris:predict",
-        r#"{"instances":[[0.5,-1.0,0.25,2.0]]}"#,
-    );
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    let told = server.get("/v2/models/iris").body;
-    assert!(told.contains(r#""platform":"xgboost""#), "{told}");
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("model.bst"), LIGHTGBM).unwrap();
-    let server = Server::start(folder.path(), &["--framework=lightgbm"]);
-    let answer = server.post("/v1/models/iris:predict", r#"{"instances":[[0.5,1.0]]}"#);
-    assert_eq!(
-        (answer.status, answer.body.as_str()),
-        (200, r#"{"predictions":[0.6532545215469816]}"#)
-    );
-    let told = server.get("/v2/models/iris").body;
-    assert!(told.contains(r#""platform":"lightgbm""#), "{told}");
-    let output = sidegate(&["runtime", "--model_dir=.", "--framework=tensorflow"]);
-    assert_eq!(output.status.code(), Some(3));
-    assert!(stderr(&output).contains("expected `sklearn`, `xgboost`, `lightgbm` or `catboost`"));
 }
 
 #[test]
