@@ -43,8 +43,9 @@ Commands:
                (--check: compare with what is written; --schemas: the fields alone;
                --models: instead, models by real scikit-learn, docs/models.md;
                --clients: what clients find at other servers, docs/clients.md)
-  fuzz TARGET  Throw made-up input at `configuration` (YAML to Snapshot), `decide`
-               or `matchers` (--minutes N, --seed S, --only NUMBER)
+  fuzz TARGET  Throw made-up input at `configuration` (YAML to Snapshot), `decide`,
+               `matchers`, `models` (files of every format) or `requests` (V1, V2,
+               gRPC) (--minutes N, --seed S, --only NUMBER)
   bench        Measure beside KServe's Python server, and write
                docs/benchmarks.md (--quick: shorter, writes nothing)
   bench verify Time parsing, compiling, deciding and all questions, from 100 to

@@ -43,6 +43,12 @@ pub enum LoadError {
         /// The name of the node.
         node: String,
     },
+    /// A `.npy` file that is damaged or holds something else than rows.
+    #[error("not a readable npy file: {what}")]
+    Npy {
+        /// What was expected and what was found.
+        what: String,
+    },
     /// A compression that is not supported.
     #[error(
         "the file is compressed with {name}: expected no compression, zlib, gzip, bz2, xz, lzma or lz4"

@@ -18,6 +18,7 @@ mod kernels;
 mod labels;
 mod limits;
 mod matrix;
+mod npy;
 mod onnx;
 mod pickle;
 mod predictor;
@@ -30,8 +31,9 @@ pub use error::{InputError, LoadError};
 pub use labels::{IntegerType, Labels};
 pub use limits::Limits;
 pub use matrix::{Matrix, Precision};
+pub use npy::{Npy, read_npy};
 pub use onnx::{ElementType, Graph, Port, Tensor, Values};
-pub use predictor::{About, Output, Predictor};
+pub use predictor::{About, Inner, Output, Predictor};
 pub use table::{Cell, Column, Table};
 
 /// Reads a pickle or joblib file, compressed or not, or a model of XGBoost, LightGBM or CatBoost in any of its formats, and

@@ -5,6 +5,17 @@ use crate::flow::{Flow, Grid};
 use crate::labels::Labels;
 use crate::{InputError, Matrix, Precision};
 
+/// An estimator inside a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inner {
+    /// Where it is, such as `steps[1].estimators_[0]`.
+    pub place: String,
+    /// The full dotted name of its class, as the file has it.
+    pub class: String,
+    /// Estimators that it is inside of.
+    pub depth: usize,
+}
+
 /// What a model file says about its model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
@@ -18,6 +29,10 @@ pub struct About {
     pub features: usize,
     /// The names of the columns, if the model was fitted on named ones.
     pub feature_names: Option<Vec<String>>,
+    /// The estimators inside it, each before those inside of it. Trees of a forest are none.
+    pub parts: Vec<Inner>,
+    /// Bytes of what it computes with, where they were counted.
+    pub compiled_bytes: Option<usize>,
 }
 
 /// What a model says about rows.
@@ -103,6 +118,11 @@ impl Predictor {
                 estimator: self.about.estimator.clone(),
             }),
         }
+    }
+
+    /// Whether the model has a decision function.
+    pub fn decides(&self) -> bool {
+        self.flow.has_decisions()
     }
 
     /// scikit-learn's `decision_function`: one value for each row of two classes, else a table. `None` for models that

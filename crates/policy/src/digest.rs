@@ -15,9 +15,10 @@ impl Digest {
     /// What `Hash` feeds says where each part ends, so other values feed other
     /// bytes.
     pub(crate) fn of(value: &impl Hash) -> Self {
-        let mut absorbed = Absorbed(Sha256::new());
+        let mut absorbed = Absorbed::default();
         value.hash(&mut absorbed);
-        Self(absorbed.0.finalize().into())
+        absorbed.flush();
+        Self(absorbed.sha.finalize().into())
     }
 }
 
@@ -28,16 +29,33 @@ impl Hash for Digest {
     }
 }
 
-struct Absorbed(Sha256);
+/// `Hash` feeds a few bytes at a time, which are gathered.
+#[derive(Default)]
+struct Absorbed {
+    sha: Sha256,
+    gathered: Vec<u8>,
+}
+
+impl Absorbed {
+    const ENOUGH: usize = 4 << 10;
+
+    fn flush(&mut self) {
+        self.sha.update(&self.gathered);
+        self.gathered.clear();
+    }
+}
 
 impl Hasher for Absorbed {
     fn write(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
+        self.gathered.extend_from_slice(bytes);
+        if self.gathered.len() >= Self::ENOUGH {
+            self.flush();
+        }
     }
 
     /// Nobody asks for it: 64 bits would be too few.
     fn finish(&self) -> u64 {
-        let all = self.0.clone().finalize();
+        let all = self.sha.clone().chain_update(&self.gathered).finalize();
         let first = all.first_chunk::<8>().copied();
         first.map_or(0, u64::from_le_bytes)
     }

@@ -6,7 +6,8 @@
 //! looked at go without it.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+
+use foldhash::HashMap;
 
 use crate::authorization::Custom;
 use crate::matcher::Matcher;

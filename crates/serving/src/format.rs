@@ -56,8 +56,8 @@ impl fmt::Display for Format {
 }
 
 impl Format {
-    /// All formats.
-    const ALL: [Self; 4] = [Self::Sklearn, Self::Xgboost, Self::Lightgbm, Self::Catboost];
+    /// Every format.
+    pub const ALL: [Self; 4] = [Self::Sklearn, Self::Xgboost, Self::Lightgbm, Self::Catboost];
 
     fn name(self) -> &'static str {
         match self {

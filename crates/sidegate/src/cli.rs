@@ -56,6 +56,9 @@ pub(crate) enum Command {
     /// Serve models from a folder, as the servers of KServe's runtimes do
     #[command(after_help = crate::runtime::EXAMPLES)]
     Runtime(Box<crate::runtime::RuntimeArgs>),
+    /// Look into a model file, check its answers, measure them
+    #[command(after_help = crate::model::EXAMPLES)]
+    Model(crate::model::ModelArgs),
 }
 
 impl Command {
@@ -69,6 +72,7 @@ impl Command {
             Self::WhoReaches(args) => args.output,
             Self::Fix(args) => args.output,
             Self::Report(args) => args.output,
+            Self::Model(args) => args.command.output(),
             Self::Exec(_) | Self::Token(_) | Self::Runtime(_) => Output::Text,
         };
         match output {

@@ -18,6 +18,7 @@ mod intents;
 mod limits;
 mod live;
 mod login;
+mod model;
 mod output;
 mod page;
 mod paint;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         cli::Command::Fix(args) => fix::run(args),
         cli::Command::Report(args) => report::run(args),
         cli::Command::Runtime(args) => runtime::run(&args),
+        cli::Command::Model(args) => model::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         output::error(&error);

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use policy::{AuthorizerView, Owner, Snapshot};
-use resources::Cluster;
 use resources::mesh::ExtAuthzHttp;
+use resources::{Cluster, ObjectRef};
 
 use crate::questions::{Asked, verify_with};
 use crate::report::{Report, Verdict};
@@ -125,17 +125,47 @@ impl Platform {
 
 fn with_istio(cluster: &Cluster, snapshot: &Snapshot) -> Vec<String> {
     let platform = Platform::of(snapshot);
-    let found = snapshot
-        .listeners()
-        .find_map(|l| l.authorizers().into_iter().find(AuthorizerView::is_login));
-    let Some(authorizer) = found else {
+    let mut logins: Vec<AuthorizerView<'_>> = Vec::new();
+    for login in snapshot.listeners().flat_map(|l| l.authorizers()) {
+        let is_known = logins.iter().any(|known| known.object() == login.object());
+        if login.is_login() && !is_known {
+            logins.push(login);
+        }
+    }
+    // A policy can be kept.
+    logins.sort_by_key(|login| &*login.object().0.kind != "AuthorizationPolicy");
+    let Some((kept, others)) = logins.split_first() else {
         return Vec::new();
     };
-    let mut candidates = vec![policy_yaml(cluster, &platform, &authorizer, false)];
-    if !platform.foreign.is_empty() {
-        candidates.push(policy_yaml(cluster, &platform, &authorizer, true));
+    let mut candidates = Vec::new();
+    for leave_foreign in [false, true] {
+        if leave_foreign && platform.foreign.is_empty() {
+            continue;
+        }
+        let policy = policy_yaml(cluster, &platform, kept, leave_foreign);
+        let removals = others.iter().map(|other| removal(other.object().0));
+        let without_others: String = removals.chain([policy.clone()]).collect();
+        candidates.push(policy);
+        if !others.is_empty() {
+            candidates.push(without_others);
+        }
     }
     candidates
+}
+
+/// Takes an object away that asks a login service too.
+fn removal(object: &ObjectRef) -> String {
+    let (api, on_a_cluster) = match &*object.kind {
+        "EnvoyFilter" => ("networking.istio.io/v1alpha3", "envoyfilter"),
+        _ => ("security.istio.io/v1beta1", "authorizationpolicy"),
+    };
+    let (kind, name, namespace) = (&object.kind, &object.name, &object.namespace);
+    format!(
+        "# Asks the login service about requests that are not the platform's: the policy below takes its place.\n\
+         # On a cluster: kubectl delete -n {namespace} {on_a_cluster} {name}\n\
+         apiVersion: {api}\nkind: {kind}\nmetadata:\n  name: {name}\n  namespace: {namespace}\n\
+         \x20 annotations:\n    sidegate.dev/delete: \"true\"\n---\n"
+    )
 }
 
 /// One CUSTOM policy scoped by listener port, in place of what asks the login
@@ -161,13 +191,8 @@ fn policy_yaml(
         && let Some(settings) = authorizer.settings()
     {
         out.push_str(&mesh_yaml(cluster, &provider, settings));
-        out.push_str(&format!(
-            "---\n# Asked about every request on every port of the gateway pods: the policy below takes its\n\
-             # place. On a cluster: kubectl delete -n {} envoyfilter {}\n\
-             apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata:\n  name: {}\n  namespace: {}\n\
-             \x20 annotations:\n    sidegate.dev/delete: \"true\"\n---\n",
-            object.namespace, object.name, object.name, object.namespace
-        ));
+        out.push_str("---\n");
+        out.push_str(&removal(object));
     }
     let selector = match existing {
         Some(policy) => policy

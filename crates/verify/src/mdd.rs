@@ -9,7 +9,11 @@
     reason = "ids and ranges are made by the arena that they index"
 )]
 
-use rustc_hash::FxHashMap;
+use std::hash::{BuildHasher, Hasher};
+
+use hashbrown::HashTable;
+use rustc_hash::{FxBuildHasher, FxHashMap};
+use smallvec::SmallVec;
 
 /// A set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,11 +41,29 @@ struct Node {
     len: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Op {
     And,
     Or,
     Minus,
+}
+
+/// Sets of one node's classes: most dimensions have few.
+type Kids = SmallVec<[Set; 12]>;
+
+impl Node {
+    fn kids(self, all: &[Set]) -> &[Set] {
+        &all[self.start as usize..(self.start + self.len) as usize]
+    }
+}
+
+fn hash_of(dim: Dim, kids: &[Set]) -> u64 {
+    let mut hasher = FxBuildHasher.build_hasher();
+    hasher.write_u16(dim);
+    for kid in kids {
+        hasher.write_u32(kid.0);
+    }
+    hasher.finish()
 }
 
 /// Arena of sets.
@@ -49,8 +71,9 @@ enum Op {
 pub(crate) struct Sets {
     nodes: Vec<Node>,
     kids: Vec<Set>,
-    unique: FxHashMap<Box<[u32]>, Set>,
-    memo: FxHashMap<(Op, Set, Set), Set>,
+    /// Ids of all nodes, found by what they are.
+    unique: HashTable<u32>,
+    memo: [FxHashMap<u64, Set>; 3],
     remapped: FxHashMap<(Set, u32), Set>,
     maps: FxHashMap<(Dim, Box<[u16]>), u32>,
     /// Steps taken.
@@ -78,8 +101,8 @@ impl Default for Sets {
         Self {
             nodes: vec![terminal; 2],
             kids: Vec::new(),
-            unique: FxHashMap::default(),
-            memo: FxHashMap::default(),
+            unique: HashTable::new(),
+            memo: Default::default(),
             remapped: FxHashMap::default(),
             maps: FxHashMap::default(),
             work: 0,
@@ -102,7 +125,7 @@ impl Sets {
 
     /// The points whose class in `dim` has its bit set.
     pub(crate) fn classes(&mut self, dim: Dim, holds: impl IntoIterator<Item = bool>) -> Set {
-        let kids: Vec<Set> = holds
+        let kids: Kids = holds
             .into_iter()
             .map(|holds| if holds { Set::ALL } else { Set::NONE })
             .collect();
@@ -116,11 +139,13 @@ impl Sets {
         if kids.iter().all(|kid| kid == first) {
             return *first;
         }
-        let key: Box<[u32]> = std::iter::once(u32::from(dim))
-            .chain(kids.iter().map(|kid| kid.0))
-            .collect();
-        if let Some(known) = self.unique.get(&key) {
-            return *known;
+        let hash = hash_of(dim, kids);
+        let known = self.unique.find(hash, |id| {
+            let id = Set(*id);
+            self.dim(id) == dim && self.kids(id) == kids
+        });
+        if let Some(known) = known {
+            return Set(*known);
         }
         if self.nodes.len() >= MAX_NODES || self.kids.len() >= MAX_KIDS {
             self.exhausted = true;
@@ -134,7 +159,11 @@ impl Sets {
             start,
             len: u32::try_from(kids.len()).unwrap_or(u32::MAX),
         });
-        self.unique.insert(key, id);
+        let (nodes, all) = (&self.nodes, &self.kids);
+        self.unique.insert_unique(hash, id.0, |id| {
+            let node = nodes[*id as usize];
+            hash_of(node.dim, node.kids(all))
+        });
         id
     }
 
@@ -143,8 +172,7 @@ impl Sets {
     }
 
     fn kids(&self, set: Set) -> &[Set] {
-        let node = self.nodes[set.0 as usize];
-        &self.kids[node.start as usize..(node.start + node.len) as usize]
+        self.nodes[set.0 as usize].kids(&self.kids)
     }
 
     /// Points in both.
@@ -192,7 +220,8 @@ impl Sets {
     }
 
     fn apply(&mut self, op: Op, a: Set, b: Set) -> Set {
-        if let Some(known) = self.memo.get(&(op, a, b)) {
+        let key = u64::from(a.0) << 32 | u64::from(b.0);
+        if let Some(known) = self.memo[op as usize].get(&key) {
             return *known;
         }
         if self.exhausted {
@@ -206,7 +235,7 @@ impl Sets {
             self.kids(b).len()
         };
         self.spend(u64::try_from(width).unwrap_or(u64::MAX));
-        let mut kids = Vec::with_capacity(width);
+        let mut kids = Kids::with_capacity(width);
         for class in 0..width {
             let ka = if da == dim { self.kids(a)[class] } else { a };
             let kb = if db == dim { self.kids(b)[class] } else { b };
@@ -217,7 +246,7 @@ impl Sets {
             });
         }
         let result = self.node(dim, &kids);
-        self.memo.insert((op, a, b), result);
+        self.memo[op as usize].insert(key, result);
         result
     }
 
@@ -246,14 +275,14 @@ impl Sets {
         }
         let result = if here == dim {
             let old = self.kids(set);
-            let kids: Vec<Set> = map
+            let kids: Kids = map
                 .iter()
                 .map(|class| old.get(usize::from(*class)).copied().unwrap_or(Set::NONE))
                 .collect();
             self.node(dim, &kids)
         } else {
-            let old = self.kids(set).to_vec();
-            let kids: Vec<Set> = old
+            let old = Kids::from_slice(self.kids(set));
+            let kids: Kids = old
                 .into_iter()
                 .map(|kid| self.remap_at(kid, dim, map, map_id))
                 .collect();
@@ -267,7 +296,8 @@ impl Sets {
     pub(crate) fn widened(&mut self, set: Set) -> Set {
         match self.dim(set) {
             0 => {
-                let kids: Vec<bool> = self.kids(set).iter().map(|kid| !kid.is_none()).collect();
+                let kids: SmallVec<[bool; 12]> =
+                    self.kids(set).iter().map(|kid| !kid.is_none()).collect();
                 self.classes(0, kids)
             }
             _ if set.is_none() => Set::NONE,

@@ -311,10 +311,10 @@ impl<'s> Broken<'_, 's> {
 }
 
 /// Why nothing is proved here.
-pub(crate) fn given_up(engine: &Engine, snapshot: &Snapshot) -> Vec<String> {
+pub(crate) fn given_up(engine: &Engine, snapshot: &Snapshot, exhausted: bool) -> Vec<String> {
     let mut reasons = engine.given_up.clone();
     reasons.extend(not_understood(snapshot));
-    if engine.sets.exhausted() && reasons.is_empty() {
+    if exhausted && reasons.is_empty() {
         reasons.push("too many different sets of requests: a bound was hit".to_owned());
     }
     reasons

@@ -35,7 +35,7 @@ const FORGED: &str = "forged";
 const MAX_CLASSES: usize = 4_096;
 
 /// The dimensions of tokens.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct TokenSpace {
     pub(crate) carriers: Vec<(Carrier, Dim)>,
     pub(crate) claims: Vec<(ClaimPath, Dim)>,

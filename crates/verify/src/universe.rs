@@ -62,7 +62,7 @@ pub(crate) enum Kind {
     Opaque(String),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Dimension {
     pub(crate) kind: Kind,
     pub(crate) examples: Vec<Example>,
@@ -73,7 +73,7 @@ pub(crate) struct Dimension {
 pub(crate) const AUTHORITY: Dim = 0;
 
 /// All dimensions.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Universe {
     pub(crate) dimensions: Vec<Dimension>,
     pub(crate) by_attribute: BTreeMap<Attribute, Dim>,

@@ -3,6 +3,7 @@
 
 mod compared;
 mod matched;
+mod shared;
 
 use std::sync::Arc;
 
@@ -222,26 +223,32 @@ impl<'s> Work<'s> {
     }
 
     fn pass(&mut self, asked: &Asked) -> (Report, bool) {
-        let mut engine = Engine::over(Universe::of_tests(
+        let claims = asked.claims();
+        let classes = Universe::of_tests(
             self.known.tests.all(),
             &[self.snapshot],
             self.known.callers.clone(),
-        ));
+        );
+        let mut further = self.share(self.threads(), asked, &claims, &classes);
+        let mut engine = Engine::over(classes);
         let sets = &self.known.sets;
         let analysis = Analysis::with(&mut engine, self.snapshot, &asked.intents, sets);
-        let claims = asked.claims();
         let listeners = analysis.listeners.iter().zip(&self.known.by_path);
         for ((listener, by_path), known) in listeners.zip(&mut self.listeners) {
             let before = known.is_as_before;
             let mut alike = Alike::new(&analysis, &asked.readings, listener, by_path, before);
-            for HostWork { view, known } in &mut known.hosts {
-                if engine.sets.exhausted() {
+            let index = listener.view.index();
+            for (number, HostWork { view, known }) in known.hosts.iter_mut().enumerate() {
+                if engine.sets.exhausted() || further.is_exhausted {
                     break;
                 }
                 let is_known = known.answers.is_some();
                 if !is_known {
                     self.looked_at += 1;
-                    let answers = Answers::of(&mut engine, &analysis, &claims, listener, *view);
+                    let answers = further.answers.remove(&(index, number));
+                    let answers = answers.unwrap_or_else(|| {
+                        Answers::of(&mut engine, &analysis, &claims, listener, *view)
+                    });
                     known.answers = Some(Arc::new(answers.unwrap_or_default()));
                 }
                 let before = known.tried.take();
@@ -255,7 +262,6 @@ impl<'s> Work<'s> {
                 });
                 analysis.done_with_last();
             }
-            let index = listener.view.index();
             let rules = Arc::new(alike.answers(known.told.as_deref()));
             for HostWork { known, .. } in &mut known.hosts {
                 self.known.tally.tell(index, known);
@@ -264,8 +270,13 @@ impl<'s> Work<'s> {
             self.known.tally.exchange(&(index, Whose::Rules), was, is);
             known.told = Some(rules);
         }
-        let is_whole = engine.given_up.is_empty() && !engine.sets.exhausted();
-        let given_up = given_up(&engine, self.snapshot);
+        further
+            .given_up
+            .drain(..)
+            .for_each(|why| engine.give_up(why));
+        let is_exhausted = engine.sets.exhausted() || further.is_exhausted;
+        let is_whole = engine.given_up.is_empty() && !is_exhausted;
+        let given_up = given_up(&engine, self.snapshot, is_exhausted);
         (self.known.tally.report(claims, &given_up), is_whole)
     }
 

@@ -66,8 +66,8 @@ fn measured(args: &[&str]) -> Result<Row> {
 fn table(rows: &[Row], explosion: &Row) -> String {
     let mut out = String::from(
         "Synthetic gateways (`crates/testkit/src/synthetic.rs`): a tenth as many hosts and policies as routes, \
-         5 % of the policies without a host. Milliseconds of processor time, decisions in microseconds, one \
-         thread, one run each; memory is the most that the process had after that, parsing included. The change takes a \
+         5 % of the policies without a host. Milliseconds of processor time of one thread, but for all questions, which \
+         several threads answer: there it is time that passed; decisions in microseconds; one run each; memory is the most that the process had after that, parsing included. The change takes a \
          route from two hosts: verified again by a `Verifier` that has verified what was before, and compared with \
          `diff`. Compiling it is not in these two.\n\n",
     );

@@ -1,10 +1,13 @@
 //! `fuzz`: a seeded mutation fuzzer. The same seed makes the same inputs, so a
 //! finding is named by target, seed and number, and runs again alone.
 
+mod bytes;
 mod configuration;
 mod decide;
 mod matchers;
+mod models;
 mod random;
+mod requests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -26,6 +29,8 @@ pub(crate) trait Target {
     fn input(&self, random: &mut Random) -> String;
 }
 
+const TARGETS: &str = "`configuration`, `decide`, `matchers`, `models` or `requests`";
+
 /// How long and with what.
 pub(crate) struct Options {
     minutes: u64,
@@ -45,7 +50,9 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         "configuration" => Box::new(configuration::Configuration::new(corpus)),
         "decide" => Box::new(decide::Decide::new(&corpus)?),
         "matchers" => Box::new(matchers::Matchers),
-        other => bail!("target `{other}`: expected `configuration`, `decide` or `matchers`"),
+        "models" => Box::new(models::Models::new()?),
+        "requests" => Box::new(requests::Requests::new()?),
+        other => bail!("target `{other}`: expected {TARGETS}"),
     };
     let random = |number: u64| Random::new(options.seed, number);
     if let Some(number) = options.only {
@@ -95,7 +102,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
 
 fn parse<'a>(args: &[&'a str]) -> Result<(&'a str, Options)> {
     let [name, rest @ ..] = args else {
-        bail!("expected a target: `configuration`, `decide` or `matchers`");
+        bail!("expected a target: {TARGETS}");
     };
     let mut options = Options {
         minutes: 1,

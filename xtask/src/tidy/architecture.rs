@@ -41,7 +41,6 @@ const BANS: &[Ban] = &[
             "std::fs",
             "fs::",
             "std::process",
-            "std::thread",
             "SystemTime",
             "Instant",
             "TcpStream",
@@ -53,6 +52,13 @@ const BANS: &[Ban] = &[
         ],
         tests: Tests::Free,
         why: "policy and verify do no I/O, read no clock and are not async",
+    },
+    Ban {
+        places: &["crates/policy/"],
+        except: &[],
+        words: &["std::thread"],
+        tests: Tests::Free,
+        why: "policy starts no threads",
     },
     Ban {
         places: &["crates/models/"],

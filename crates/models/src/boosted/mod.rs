@@ -167,6 +167,8 @@ fn predictor(
         sklearn_version: None,
         features,
         feature_names,
+        parts: Vec::new(),
+        compiled_bytes: None,
     };
     let flow = Flow {
         steps: Vec::new(),

@@ -10,7 +10,7 @@ mod number;
 mod numpy;
 mod text;
 
-pub(crate) use numpy::{Array, Kind};
+pub(crate) use numpy::{Array, Dtype, Kind};
 
 use crate::{Limits, LoadError};
 use std::borrow::Cow;

@@ -264,30 +264,6 @@ impl Dtype {
         let (Some(code), true) = (code, named) else {
             return Err(bad());
         };
-        let code = code.trim_start_matches(['<', '>', '|', '=']);
-        let mut letters = code.chars();
-        let kind = match letters.next() {
-            Some('f') => Kind::Float,
-            Some('i') => Kind::Signed,
-            Some('u') => Kind::Unsigned,
-            Some('b') => Kind::Boolean,
-            Some('U') => Kind::Text,
-            Some('S' | 'a') => Kind::Bytes,
-            Some('O') => Kind::Object,
-            Some('V') => Kind::Record,
-            _ => {
-                return Err(format!(
-                    "the numpy dtype `{}`",
-                    code.chars().take(16).collect::<String>()
-                ));
-            }
-        };
-        let count = letters.as_str().parse().unwrap_or(8_usize);
-        let size = if kind == Kind::Text {
-            count.checked_mul(4).ok_or_else(bad)?
-        } else {
-            count
-        };
         let state = object
             .state
             .and_then(|state| graph.sequence(state))
@@ -295,8 +271,8 @@ impl Dtype {
         let big_endian = state
             .get(1)
             .is_some_and(|order| graph.text(*order) == Some(">"));
-        let mut fields = Vec::new();
-        if kind == Kind::Record {
+        let mut found = Self::of(code, big_endian)?;
+        if found.kind == Kind::Record {
             let names = state
                 .get(3)
                 .and_then(|names| graph.sequence(*names))
@@ -319,18 +295,45 @@ impl Dtype {
                     .integer(*offset)
                     .and_then(|offset| usize::try_from(offset).ok())
                     .ok_or_else(bad)?;
-                fields.push((
+                found.fields.push((
                     name.chars().take(64).collect(),
                     offset,
                     Self::nested(graph, *dtype, false)?,
                 ));
             }
         }
+        Ok(found)
+    }
+
+    /// The type of a code such as `<f8` or `U3`.
+    pub(crate) fn of(code: &str, big_endian: bool) -> Result<Self, String> {
+        let code = code.trim_start_matches(['<', '>', '|', '=']);
+        let unknown = || {
+            let code: String = code.chars().take(16).collect();
+            format!("the numpy dtype `{code}`")
+        };
+        let mut letters = code.chars();
+        let kind = match letters.next() {
+            Some('f') => Kind::Float,
+            Some('i') => Kind::Signed,
+            Some('u') => Kind::Unsigned,
+            Some('b') => Kind::Boolean,
+            Some('U') => Kind::Text,
+            Some('S' | 'a') => Kind::Bytes,
+            Some('O') => Kind::Object,
+            Some('V') => Kind::Record,
+            _ => return Err(unknown()),
+        };
+        let count = letters.as_str().parse().unwrap_or(8_usize);
+        let size = match kind {
+            Kind::Text => count.checked_mul(4).ok_or_else(unknown)?,
+            _ => count,
+        };
         Ok(Self {
             kind,
             size,
             big_endian,
-            fields,
+            fields: Vec::new(),
         })
     }
 
@@ -360,7 +363,7 @@ impl Dtype {
         }
     }
 
-    fn float(&self, bytes: &[u8]) -> Option<f64> {
+    pub(crate) fn float(&self, bytes: &[u8]) -> Option<f64> {
         match (self.kind, self.size) {
             (Kind::Float, 8) => Some(f64::from_bits(self.bits(bytes)?)),
             (Kind::Float, 4) => Some(f64::from(f32::from_bits(
@@ -371,7 +374,7 @@ impl Dtype {
         }
     }
 
-    fn string(&self, bytes: &[u8]) -> Option<String> {
+    pub(crate) fn string(&self, bytes: &[u8]) -> Option<String> {
         match self.kind {
             Kind::Text => {
                 let order = |unit: &[u8]| {

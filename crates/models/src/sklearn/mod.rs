@@ -58,7 +58,7 @@ pub(crate) fn compile(graph: &Graph<'_>, top: Id, limits: &Limits) -> Result<Pre
     check_version(&part)?;
     // Text is one column.
     let features = flow.takes().unwrap_or(1);
-    let about = About {
+    let mut about = About {
         class: part.class().to_owned(),
         estimator: part.name().to_owned(),
         sklearn_version: part.version_text().map(str::to_owned),
@@ -67,7 +67,12 @@ pub(crate) fn compile(graph: &Graph<'_>, top: Id, limits: &Limits) -> Result<Pre
             None => flow.names().map(<[String]>::to_vec),
             names => names,
         },
+        parts: Vec::new(),
+        compiled_bytes: None,
     };
+    drop(part);
+    let (parts, bytes) = reader.met();
+    (about.parts, about.compiled_bytes) = (parts, Some(bytes));
     Ok(Predictor::new(about, flow))
 }
 
@@ -141,15 +146,20 @@ fn wrapper(
     part: &Part<'_, '_>,
     inner: impl Fn(&Part<'_, '_>) -> Result<Flow, LoadError>,
 ) -> Result<Option<Flow>, LoadError> {
-    match part.kind() {
-        ("sklearn.pipeline", "Pipeline") => pipeline::read(part, inner).map(Some),
+    let inside = match part.kind() {
+        ("sklearn.pipeline", "Pipeline") => {
+            part.meet();
+            return pipeline::read(part, inner).map(Some);
+        }
         (
             "sklearn.model_selection",
             "GridSearchCV" | "RandomizedSearchCV" | "HalvingGridSearchCV" | "HalvingRandomSearchCV",
-        ) => inner(&part.part("best_estimator_")?).map(Some),
-        ("sklearn.frozen", "FrozenEstimator") => inner(&part.part("estimator")?).map(Some),
-        _ => Ok(None),
-    }
+        ) => "best_estimator_",
+        ("sklearn.frozen", "FrozenEstimator") => "estimator",
+        _ => return Ok(None),
+    };
+    part.meet();
+    inner(&part.part(inside)?).map(Some)
 }
 
 /// An estimator that predicts; `None` if this is none, or an unknown one.
@@ -218,6 +228,7 @@ fn predictor(part: &Part<'_, '_>) -> Result<Option<Fitted>, LoadError> {
         ("sklearn.dummy", "DummyRegressor") => dummy::read_regressor,
         _ => return Ok(None),
     };
+    part.meet();
     read(part).map(Some)
 }
 
@@ -268,5 +279,6 @@ fn transformer(part: &Part<'_, '_>) -> Result<Option<Step>, LoadError> {
         ) => select::read,
         _ => return Ok(None),
     };
+    part.meet();
     read(part).map(Some)
 }

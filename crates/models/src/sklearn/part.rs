@@ -2,14 +2,16 @@
 
 use crate::data::Intake;
 use crate::pickle::{Array, Graph, Id, Kind, Node, Object};
+use crate::predictor::Inner;
 use crate::{Limits, LoadError, Precision};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 /// What the reading of all parts shares.
 pub(super) struct Reader<'g, 'a> {
     graph: &'g Graph<'a>,
     limits: &'g Limits,
     left: Cell<usize>,
+    met: RefCell<Vec<Inner>>,
 }
 
 impl<'g, 'a> Reader<'g, 'a> {
@@ -18,7 +20,16 @@ impl<'g, 'a> Reader<'g, 'a> {
             graph,
             limits,
             left: Cell::new(limits.compiled_bytes),
+            met: RefCell::default(),
         }
+    }
+
+    /// The estimators that were met, and the bytes that were paid for all together.
+    pub(super) fn met(self) -> (Vec<Inner>, usize) {
+        (
+            self.met.into_inner(),
+            self.limits.compiled_bytes - self.left.get(),
+        )
     }
 
     /// Pays for `bytes` bytes. A graph may share values, so a small file could describe a huge model.
@@ -85,6 +96,15 @@ impl<'r, 'a> Part<'r, 'a> {
                 what: "expected an estimator".to_owned(),
             }),
         }
+    }
+
+    /// Notes that this is an estimator that is understood.
+    pub(super) fn meet(&self) {
+        self.reader.met.borrow_mut().push(Inner {
+            place: self.place.clone(),
+            class: self.class.clone(),
+            depth: self.depth,
+        });
     }
 
     /// A part of this part.

@@ -91,7 +91,9 @@ fn the_cure_is_seen_as_what_it_opens() {
 
 #[test]
 fn fixes_are_found_and_hold() {
-    for texts in [vec![CLUSTER], vec![CLUSTER, BLOG_FIX]] {
+    // The cure without its last step: filter and policy both ask.
+    let (half, _) = BLOG_FIX.split_once("---\n# 3.").unwrap();
+    for texts in [vec![CLUSTER], vec![CLUSTER, BLOG_FIX], vec![CLUSTER, half]] {
         let layers: Vec<Vec<resources::File>> = texts
             .iter()
             .map(|t| vec![("test.yaml".into(), (*t).to_owned())])
@@ -123,6 +125,8 @@ fn fixes_are_found_and_hold() {
                 .yaml
                 .contains("notHosts: [\"shop.example.com\", \"shop.example.com:80\"")
         );
+        let removes = proposals[0].yaml.contains("sidegate.dev/delete");
+        assert_eq!(removes, !texts.contains(&BLOG_FIX));
         assert!(proposals[1].yaml.contains("mode: enforce"));
     }
 }
