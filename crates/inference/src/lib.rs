@@ -1,4 +1,4 @@
-//! The V1 and V2 inference protocols over a predictor.
+//! The V1 and V2 inference protocols over predictors and graphs.
 //!
 //! A request about models of a [`Repository`] goes in, a response comes out; there are no sockets here. Successful bodies are byte for byte those of KServe
 //! 0.20's Python server for scikit-learn, including CloudEvents and the binary tensor extension. Where that server answers
@@ -8,6 +8,7 @@ mod answer;
 mod batch;
 mod cloud_events;
 pub mod encoding;
+mod graph;
 pub mod grpc;
 mod json;
 mod manner;
@@ -16,6 +17,7 @@ mod metrics;
 mod mlserver;
 mod model;
 mod records;
+mod reply;
 mod repository;
 mod route;
 mod rows;

@@ -1,9 +1,11 @@
 //! What the server and its models say about themselves.
 
-use crate::v2::{self, OUTPUT};
+use crate::model::Engine;
+use crate::records::Asked;
+use crate::reply::datatype;
 use crate::write::Style;
-use crate::{Compat, Entry, Model};
-use models::{Matrix, Precision};
+use crate::{Compat, Description, Entry, Model};
+use models::{Matrix, Port, Precision};
 
 /// KServe's name and version, which clients look at.
 pub(crate) const SERVER: &str = "kserve";
@@ -18,8 +20,6 @@ pub(crate) struct Metadata {
     pub(crate) platform: String,
     pub(crate) inputs: Vec<Tensor>,
     pub(crate) outputs: Vec<Tensor>,
-    columns: Option<Vec<String>>,
-    classes: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,32 +28,17 @@ pub(crate) struct Tensor {
     pub(crate) datatype: &'static str,
     /// −1 is any number of rows.
     pub(crate) shape: Vec<i64>,
+    /// Of the columns: features of an input, classes of an output.
+    names: Option<Vec<String>>,
 }
 
 impl Model {
     pub(crate) fn metadata(&self) -> Metadata {
         let description = self.describe();
-        let features = description.features;
-        let input = Tensor {
-            name: "input-0".to_owned(),
-            datatype: "FP64",
-            shape: vec![-1, i64::try_from(features).unwrap_or(-1)],
+        let (inputs, outputs) = match self.engine() {
+            Engine::Predictor(_) => self.asked(&description),
+            Engine::Graph(graph) => (ports(graph.inputs()), ports(graph.outputs())),
         };
-        // How wide an answer is follows from asking: one row of zeros. A model that refuses them, for it takes text, says
-        // nothing of its tensors.
-        let asked = Matrix::new(vec![0.0; features], 1, features, Precision::Double)
-            .and_then(|row| self.answer((&row).into()).ok());
-        let output = asked.map(|output| {
-            let mut shape = v2::shape(&output);
-            if let Some(rows) = shape.first_mut() {
-                *rows = -1;
-            }
-            Tensor {
-                name: OUTPUT.to_owned(),
-                datatype: v2::datatype(&output, self.predictor().classes()),
-                shape,
-            }
-        });
         Metadata {
             name: self.name().to_owned(),
             platform: description
@@ -61,12 +46,58 @@ impl Model {
                 .split_once('.')
                 .map_or("", |(package, _)| package)
                 .to_owned(),
-            inputs: output.iter().map(|_| input.clone()).collect(),
-            outputs: output.into_iter().collect(),
-            columns: description.feature_names,
-            classes: description.classes,
+            inputs,
+            outputs,
         }
     }
+
+    /// How wide an answer is follows from asking: one row of zeros. A model that refuses them, for it takes text, says
+    /// nothing of its tensors.
+    fn asked(&self, description: &Description) -> (Vec<Tensor>, Vec<Tensor>) {
+        let features = description.features;
+        let row = Matrix::new(vec![0.0; features], 1, features, Precision::Double);
+        let reply = row.and_then(|row| self.answer(&Asked::Matrix(row)).ok());
+        let Some(reply) = reply else {
+            return (Vec::new(), Vec::new());
+        };
+        let input = Tensor {
+            name: "input-0".to_owned(),
+            datatype: "FP64",
+            shape: vec![-1, i64::try_from(features).unwrap_or(-1)],
+            names: description.feature_names.clone(),
+        };
+        let outputs = reply.all().into_iter().map(|output| {
+            let mut shape = output.shape();
+            if let Some(rows) = shape.first_mut() {
+                *rows = -1;
+            }
+            Tensor {
+                name: output.name().to_owned(),
+                datatype: output.datatype(),
+                shape,
+                names: description.classes.clone(),
+            }
+        });
+        (vec![input], outputs.collect())
+    }
+}
+
+/// The tensors of a graph. One that may have any number of dimensions has one of any size here.
+fn ports(ports: &[Port]) -> Vec<Tensor> {
+    let size = |size: &Option<usize>| size.and_then(|size| i64::try_from(size).ok()).unwrap_or(-1);
+    let tensor = |port: &Port| Tensor {
+        name: port.name.clone(),
+        datatype: datatype(port.element),
+        shape: match &port.shape {
+            Some(shape) => shape.iter().map(size).collect(),
+            None => vec![-1],
+        },
+        names: port.keys.as_ref().map(|keys| {
+            let keys = (0..keys.len()).filter_map(|index| keys.show(index));
+            keys.collect()
+        }),
+    };
+    ports.iter().map(tensor).collect()
 }
 
 impl Metadata {
@@ -76,9 +107,9 @@ impl Metadata {
         style.text(&self.name, &mut out);
         out.extend_from_slice(b",\"versions\":null,\"platform\":");
         style.text(&self.platform, &mut out);
-        for (key, tensors, parameter, texts) in [
-            ("inputs", &self.inputs, "columns", &self.columns),
-            ("outputs", &self.outputs, "classes", &self.classes),
+        for (key, tensors, parameter) in [
+            ("inputs", &self.inputs, "columns"),
+            ("outputs", &self.outputs, "classes"),
         ] {
             out.extend_from_slice(format!(",\"{key}\":").as_bytes());
             style.list(tensors, &mut out, |tensor, out| {
@@ -90,7 +121,7 @@ impl Metadata {
                 style.list(&tensor.shape, out, |size, out| {
                     out.extend_from_slice(itoa::Buffer::new().format(*size).as_bytes());
                 });
-                if let Some(texts) = texts {
+                if let Some(texts) = &tensor.names {
                     out.extend_from_slice(format!(",\"parameters\":{{\"{parameter}\":").as_bytes());
                     style.list(texts, out, |text, out| style.text(text, out));
                     out.push(b'}');

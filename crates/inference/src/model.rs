@@ -2,9 +2,12 @@
 
 use crate::ModelSettings;
 use crate::batch::{Batcher, Batching};
+use crate::graph;
 use crate::metrics::Durations;
+use crate::records::Asked;
+use crate::reply::{Reply, datatype};
 use crate::write::Style;
-use models::{Input, Limits, Predictor};
+use models::{Graph, Input, Limits, Predictor};
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -26,7 +29,7 @@ pub struct Options {
 pub enum LoadError {
     /// A name whose ending says that it is no model file.
     #[error(
-        "`{file_name}` is not a model that is supported: expected a name ending in .joblib, .pkl, .pickle, .bst, .json, .ubj or .cbm"
+        "`{file_name}` is not a model that is supported: expected a name ending in .joblib, .pkl, .pickle, .bst, .json, .ubj, .cbm or .onnx"
     )]
     FileName {
         /// The name given.
@@ -47,11 +50,18 @@ pub enum LoadError {
 #[derive(Debug, Clone)]
 pub struct Model {
     name: String,
-    predictor: Predictor,
+    engine: Engine,
     predict_proba: bool,
     durations: Arc<Durations>,
     batcher: Option<Arc<Batcher>>,
     settings: ModelSettings,
+}
+
+/// What answers.
+#[derive(Debug, Clone)]
+pub(crate) enum Engine {
+    Predictor(Box<Predictor>),
+    Graph(Graph),
 }
 
 /// What there is to know about a model.
@@ -82,24 +92,30 @@ impl Model {
         bytes: &[u8],
         options: &Options,
     ) -> Result<Self, LoadError> {
-        if ![
+        let refused = |error: models::LoadError| LoadError::File {
+            file_name: file_name.to_owned(),
+            error,
+        };
+        let known = [
             ".joblib", ".pkl", ".pickle", ".bst", ".json", ".ubj", ".cbm",
-        ]
-        .iter()
-        .any(|ending| file_name.ends_with(ending))
-        {
+        ];
+        let engine = if file_name.ends_with(".onnx") {
+            Engine::Graph(Graph::load(bytes, &options.limits).map_err(refused)?)
+        } else if known.iter().any(|ending| file_name.ends_with(ending)) {
+            let predictor = models::load(bytes, &options.limits).map_err(refused)?;
+            Engine::Predictor(Box::new(predictor))
+        } else {
             return Err(LoadError::FileName {
                 file_name: file_name.to_owned(),
             });
-        }
-        let predictor = models::load(bytes, &options.limits).map_err(|error| LoadError::File {
-            file_name: file_name.to_owned(),
-            error,
-        })?;
-        let predict_proba = options.predict_proba && predictor.has_probabilities();
+        };
+        let predict_proba = match &engine {
+            Engine::Predictor(predictor) => options.predict_proba && predictor.has_probabilities(),
+            Engine::Graph(_) => false,
+        };
         Ok(Self {
             name: name.to_owned(),
-            predictor,
+            engine,
             predict_proba,
             durations: Arc::default(),
             batcher: options
@@ -127,9 +143,10 @@ impl Model {
         &self.settings
     }
 
-    /// Whether its answers may wait for other requests.
+    /// Whether its answers may wait for other requests. Graphs are never asked together, for their outputs need not have a value
+    /// for each row.
     pub fn waits(&self) -> bool {
-        self.batcher.is_some()
+        self.batcher.is_some() && matches!(self.engine, Engine::Predictor(_))
     }
 
     /// The name that clients use.
@@ -137,26 +154,40 @@ impl Model {
         &self.name
     }
 
-    /// The compiled model.
-    pub fn predictor(&self) -> &Predictor {
-        &self.predictor
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// What there is to know about the model.
     pub fn describe(&self) -> Description {
-        let about = self.predictor.about();
-        let classes = self.predictor.classes();
-        Description {
-            class: about.class.clone(),
-            sklearn_version: about.sklearn_version.clone(),
-            features: about.features,
-            feature_names: about.feature_names.clone(),
-            classes: classes.map(|labels| {
-                (0..labels.len())
-                    .filter_map(|index| labels.show(index))
-                    .collect()
-            }),
-            answers_probabilities: self.predict_proba,
+        let show = |labels: &models::Labels| {
+            let labels = (0..labels.len()).filter_map(|index| labels.show(index));
+            labels.collect()
+        };
+        match &self.engine {
+            Engine::Predictor(predictor) => {
+                let about = predictor.about();
+                Description {
+                    class: about.class.clone(),
+                    sklearn_version: about.sklearn_version.clone(),
+                    features: about.features,
+                    feature_names: about.feature_names.clone(),
+                    classes: predictor.classes().map(show),
+                    answers_probabilities: self.predict_proba,
+                }
+            }
+            Engine::Graph(graph) => Description {
+                class: "onnx.ModelProto".to_owned(),
+                sklearn_version: None,
+                features: columns(graph),
+                feature_names: graph::names(graph),
+                classes: graph
+                    .outputs()
+                    .iter()
+                    .find_map(|port| port.keys.as_ref())
+                    .map(show),
+                answers_probabilities: false,
+            },
         }
     }
 
@@ -167,39 +198,110 @@ impl Model {
 
     /// The short name of the outermost class, as scikit-learn's messages use it.
     pub(crate) fn estimator(&self) -> &str {
-        &self.predictor.about().estimator
-    }
-
-    fn say(&self, rows: Input<'_>) -> Result<models::Output, models::InputError> {
-        if self.predict_proba {
-            self.predictor.predict_proba(rows)
-        } else {
-            self.predictor.predict(rows)
+        match &self.engine {
+            Engine::Predictor(predictor) => &predictor.about().estimator,
+            Engine::Graph(_) => "the graph",
         }
     }
 
-    /// What the model says about rows, as it is served.
-    pub(crate) fn answer(&self, rows: Input<'_>) -> Result<models::Output, models::InputError> {
-        match (&self.batcher, rows) {
-            (Some(batcher), Input::Matrix(matrix)) => {
-                batcher.answer(matrix, |matrix| self.say(matrix.into()))
+    /// The names of the columns that it knows, by which those of a request are put in order.
+    pub(crate) fn columns(&self) -> Option<Vec<String>> {
+        match &self.engine {
+            Engine::Predictor(predictor) => predictor.about().feature_names.clone(),
+            Engine::Graph(graph) => graph::names(graph),
+        }
+    }
+
+    /// Whether a row may be one text.
+    pub(crate) fn takes_texts(&self) -> bool {
+        match &self.engine {
+            Engine::Predictor(predictor) => predictor.takes_texts(),
+            Engine::Graph(graph) => {
+                let texts = |port: &models::Port| port.element == models::ElementType::Text;
+                matches!(graph.inputs(), [port] if texts(port))
             }
-            _ => self.say(rows),
         }
+    }
+
+    /// What the model says about rows, as it is served: for a predictor with those of other requests, if it waits for them.
+    ///
+    /// # Errors
+    /// Rows that it does not take.
+    pub(crate) fn answer(&self, rows: &Asked) -> Result<Reply<'_>, String> {
+        match &self.engine {
+            Engine::Predictor(predictor) => {
+                let say = |rows: Input<'_>| {
+                    if self.predict_proba {
+                        predictor.predict_proba(rows)
+                    } else {
+                        predictor.predict(rows)
+                    }
+                };
+                let output = match (&self.batcher, rows.input()) {
+                    (Some(batcher), Input::Matrix(matrix)) => {
+                        batcher.answer(matrix, |matrix| say(matrix.into()))
+                    }
+                    (_, rows) => say(rows),
+                };
+                let output = output.map_err(|error| error.to_string())?;
+                Ok(Reply::Output(output, predictor.classes()))
+            }
+            Engine::Graph(graph) => {
+                let outputs = graph.run(graph::of_rows(graph, rows)?);
+                let outputs = outputs.map_err(|error| error.to_string())?;
+                Ok(Reply::Tensors(graph, outputs))
+            }
+        }
+    }
+}
+
+/// Columns that a row has: those of the only input, or one for each.
+fn columns(graph: &Graph) -> usize {
+    match graph.inputs() {
+        [port] => match port.shape.as_deref() {
+            Some([_, Some(columns)]) => *columns,
+            _ => 1,
+        },
+        several => several.len(),
     }
 }
 
 /// The body of a V1 request that the model answers: one row with the right number of columns.
 pub fn example_input(model: &Model) -> String {
-    if model.predictor.takes_texts() {
+    if model.takes_texts() {
         return r#"{"instances":["some text"]}"#.to_owned();
     }
-    let mut out = b"{\"instances\":[".to_vec();
+    let style = Style::Compact;
     // Values that differ, so that it shows which column is which.
-    Style::Compact.list(0..model.predictor.features(), &mut out, |column, out| {
+    let number = |column: usize, out: &mut Vec<u8>| {
         let tenths = u32::try_from(column % 100).unwrap_or(0);
-        Style::Compact.float(f64::from(tenths + 1) / 2.0, out);
-    });
+        style.float(f64::from(tenths + 1) / 2.0, out);
+    };
+    let mut out = b"{\"instances\":[".to_vec();
+    match &model.engine {
+        Engine::Graph(graph) if graph.inputs().len() > 1 => {
+            for (index, port) in graph.inputs().iter().enumerate() {
+                out.extend_from_slice(if index == 0 { b"{" } else { b"," });
+                style.text(&port.name, &mut out);
+                out.push(b':');
+                match datatype(port.element) {
+                    "BYTES" => style.text("some text", &mut out),
+                    "FP32" | "FP64" => number(index, &mut out),
+                    _ => out.push(b'1'),
+                }
+            }
+            out.push(b'}');
+        }
+        Engine::Graph(graph) => {
+            style.list(0..columns(graph), &mut out, |column, out| {
+                match graph.inputs().first().map(|port| datatype(port.element)) {
+                    Some("FP32" | "FP64") => number(column, out),
+                    _ => out.push(b'1'),
+                }
+            })
+        }
+        Engine::Predictor(predictor) => style.list(0..predictor.features(), &mut out, number),
+    }
     out.extend_from_slice(b"]}");
     String::from_utf8_lossy(&out).into_owned()
 }

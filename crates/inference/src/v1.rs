@@ -4,6 +4,7 @@ use crate::answer::{Failure, json};
 use crate::cloud_events::{self, Attributes, Wrap};
 use crate::json::{self as parse, Json, JsonError, Kind};
 use crate::metrics::Phase;
+use crate::model::Engine;
 use crate::records::{self, Asked};
 use crate::rows::{self, Rows};
 use crate::write::Style;
@@ -55,9 +56,7 @@ pub(crate) fn predict(
     }
     let rows = request.rows(model)?;
     watch.lap(Phase::Preprocess);
-    let output = model
-        .answer(rows.input())
-        .map_err(|error| Failure::mistake(error.to_string()))?;
+    let reply = model.answer(&rows).map_err(Failure::mistake)?;
     watch.lap(Phase::Predict);
     let style = if wrap == Wrap::Plain {
         Style::Compact
@@ -83,7 +82,9 @@ pub(crate) fn predict(
     } else {
         b"{\"predictions\": "
     });
-    style.nested(&output, model.predictor().classes(), &mut out);
+    reply
+        .predictions(rows.rows(), style, &mut out)
+        .map_err(Failure::bad)?;
     out.push(b'}');
     if wrap == Wrap::Structured {
         for (name, value) in extensions {
@@ -203,15 +204,22 @@ impl<'t> Request<'t> {
         };
         match rows {
             Rows::Matrix(matrix) => Ok(Asked::Matrix(matrix)),
-            Rows::Texts(texts) if model.predictor().takes_texts() => {
-                Ok(Asked::Table(Table::of_texts(texts)))
-            }
+            Rows::Texts(texts) if model.takes_texts() => Ok(Asked::Table(Table::of_texts(texts))),
             Rows::Texts(_) => Err(Failure::mistake(
                 "expected a list of rows, found a list of strings: this model takes rows of numbers",
             )),
             Rows::Named(text) => {
-                records::read(text, model.predictor().about().feature_names.as_deref())
-                    .map_err(Failure::mistake)
+                let names = model.columns();
+                let plain = records::read(text, names.as_deref());
+                let (Engine::Graph(_), Err(error)) = (model.engine(), &plain) else {
+                    return plain.map_err(Failure::mistake);
+                };
+                // A graph takes an object for each row as well, as TensorFlow Serving has it.
+                let rows = records::read(&format!("[{text}]"), names.as_deref());
+                rows.map_err(|rows| {
+                    let scalars = error.starts_with("If using all scalar values");
+                    Failure::mistake(if scalars { rows } else { error.clone() })
+                })
             }
             Rows::NoList => Err(Failure::bad(format!("Expected \"{key}\" to be a list"))),
             Rows::Refused(message) => Err(Failure::mistake(message)),

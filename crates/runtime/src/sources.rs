@@ -86,6 +86,12 @@ fn gather(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> std::io::Res
 
 fn source(folder: &Path, format: Format, settings: ModelSettings) -> Result<Source, String> {
     let format = match settings.implementation.as_deref() {
+        None | Some("") if format == Format::Onnx => {
+            return Err(
+                "graphs of ONNX are not served in MLServer's way: start without --compat=mlserver"
+                    .to_owned(),
+            );
+        }
         None | Some("") => format,
         Some("mlserver_sklearn.SKLearnModel") => Format::Sklearn,
         Some("mlserver_xgboost.XGBoostModel") => Format::Xgboost,
@@ -157,6 +163,9 @@ mod tests {
         put(root.path(), "c", r#"{"implementation": "mine.Model"}"#);
         let error = find(root.path(), Format::Sklearn, &environment).unwrap_err();
         assert!(error.contains("`mine.Model` is not supported"), "{error}");
+        put(root.path(), "c", "{}");
+        let error = find(root.path(), Format::Onnx, &environment).unwrap_err();
+        assert!(error.contains("graphs of ONNX are not served"), "{error}");
     }
 
     #[test]

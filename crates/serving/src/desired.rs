@@ -172,7 +172,7 @@ mod tests {
             refused(
                 "",
                 None,
-                "`spec.predictor` has no model block that is understood: expected `model`, `sklearn`, `xgboost`, `lightgbm` or `catboost`",
+                "`spec.predictor` has no model block that is understood: expected `model`, `sklearn`, `xgboost`, `lightgbm`, `catboost` or `onnx`",
             ),
         );
         check(
@@ -180,7 +180,7 @@ mod tests {
             refused(
                 "",
                 Some("gs://b/x"),
-                "`spec.predictor.model.modelFormat.name` is missing: expected `sklearn`, `xgboost`, `lightgbm` or `catboost`",
+                "`spec.predictor.model.modelFormat.name` is missing: expected `sklearn`, `xgboost`, `lightgbm`, `catboost` or `onnx`",
             ),
         );
         check(

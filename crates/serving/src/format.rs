@@ -16,6 +16,8 @@ pub enum Format {
     Lightgbm,
     /// `catboost`: a binary file of `save_model`, or its export to JSON.
     Catboost,
+    /// `onnx`: a graph in one file.
+    Onnx,
 }
 
 /// A format that cannot be served.
@@ -57,7 +59,13 @@ impl fmt::Display for Format {
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 4] = [Self::Sklearn, Self::Xgboost, Self::Lightgbm, Self::Catboost];
+    pub const ALL: [Self; 5] = [
+        Self::Sklearn,
+        Self::Xgboost,
+        Self::Lightgbm,
+        Self::Catboost,
+        Self::Onnx,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -65,6 +73,7 @@ impl Format {
             Self::Xgboost => "xgboost",
             Self::Lightgbm => "lightgbm",
             Self::Catboost => "catboost",
+            Self::Onnx => "onnx",
         }
     }
 
@@ -81,6 +90,7 @@ impl Format {
             Self::Xgboost => &[".bst", ".json", ".ubj"],
             Self::Lightgbm => &[".bst"],
             Self::Catboost => &[".cbm", ".json"],
+            Self::Onnx => &[".onnx"],
         }
     }
 
@@ -196,7 +206,7 @@ mod tests {
     fn unknown_formats_name_the_known_ones() {
         assert_eq!(
             "tensorflow".parse::<Format>().unwrap_err().to_string(),
-            "model format `tensorflow` is not supported: expected `sklearn`, `xgboost`, `lightgbm` or `catboost`"
+            "model format `tensorflow` is not supported: expected `sklearn`, `xgboost`, `lightgbm`, `catboost` or `onnx`"
         );
         for format in Format::ALL {
             assert_eq!(format.to_string().parse::<Format>().unwrap(), format);

@@ -121,6 +121,10 @@ struct Loaded {
 }
 
 fn load(path: &Path) -> anyhow::Result<Loaded> {
+    if path.extension().is_some_and(|ending| ending == "onnx") {
+        let what = "graphs of ONNX are served (`sidegate runtime --framework onnx`), and not looked into here";
+        return Err(bad(path, &what).into());
+    }
     let bytes = read(path)?;
     let start = std::time::Instant::now();
     let predictor = models::load(&bytes, &Limits::default()).map_err(|error| bad(path, &error))?;

@@ -24,6 +24,7 @@ Examples:
   sidegate runtime --model_dir=/mnt/models --model_name=iris
   sidegate runtime --model_dir=./models --http_port=8080 --grpc_port=8081
   sidegate runtime --model_dir=./boosters --framework=xgboost
+  sidegate runtime --model_dir=./graphs --framework=onnx
   curl localhost:8080/v1/models/iris:predict -d '{\"instances\": [[6.8, 2.8, 4.8, 1.4]]}'
 
 Flags are those of KServe's sklearnserver, xgbserver, lgbserver and predictiveserver; others are
@@ -120,7 +121,7 @@ pub(crate) struct RuntimeArgs {
         value_name = "SECONDS"
     )]
     pub(crate) keep_alive: u64,
-    /// Kind of model files: sklearn, xgboost, lightgbm or catboost
+    /// Kind of model files: sklearn, xgboost, lightgbm, catboost or onnx
     #[arg(long, default_value_t = Format::Sklearn, value_name = "NAME")]
     pub(crate) framework: Format,
     /// Answer with probabilities where models have them

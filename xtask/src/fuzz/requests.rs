@@ -1,5 +1,5 @@
 //! Requests of V1, V2 (JSON and binary), CloudEvents and gRPC to models of numbers,
-//! named columns and text: an answer, and for mistakes one that says so.
+//! named columns and text, and to a graph: an answer, and for mistakes one that says so.
 
 use std::sync::Arc;
 
@@ -43,20 +43,23 @@ impl Repository for Folder {
     }
 }
 
-const MODELS: [(&str, &str); 4] = [
+const MODELS: [(&str, &str); 5] = [
     ("iris", "examples/models/sklearn-iris/model.joblib"),
     ("mixed", "crates/inference/tests/models/mixed.joblib"),
     ("words", "crates/inference/tests/models/words.joblib"),
     ("booster", "crates/inference/tests/models/booster.ubj"),
+    ("rooms", "crates/inference/tests/models/rooms.onnx"),
 ];
 
 /// Requests that are answered, to begin with.
-const BODIES: [&str; 12] = [
+const BODIES: [&str; 14] = [
     r#"{"instances": [[6.8, 2.8, 4.8, 1.4], [6.0, 3.4, 4.5, 1.6]]}"#,
     r#"{"inputs": [[1, 2, 3, null]], "instances": []}"#,
     r#"{"instances": ["some text", "more é\u00e9"]}"#,
     r#"{"instances": [{"age": [30.5], "city": ["a"]}, {"age": {"0": 1}, "city": {"0": "b"}}]}"#,
     r#"{"instances": [{"age": 30.5, "city": "a"}]}"#,
+    r#"{"instances": [{"city": "Ulm", "kind": "a", "rooms": 3, "area": 80.5, "price": 0.25}]}"#,
+    r#"{"inputs": [{"name": "city", "shape": [1, 1], "datatype": "BYTES", "data": ["Ulm"]}, {"name": "kind", "shape": [1, 1], "datatype": "BYTES", "data": ["a"]}, {"name": "rooms", "shape": [1, 1], "datatype": "INT64", "data": [3]}, {"name": "area", "shape": [1, 1], "datatype": "FP32", "data": [80.5]}, {"name": "price", "shape": [1, 1], "datatype": "FP32", "data": [0.25]}], "outputs": [{"name": "label"}]}"#,
     r#"{"id": "7", "inputs": [{"name": "input-0", "shape": [2, 4], "datatype": "FP32", "data": [6.8, 2.8, 4.8, 1.4, 6.0, 3.4, 4.5, 1.6]}]}"#,
     r#"{"inputs": [{"name": "a", "shape": [1, 4], "datatype": "INT64", "data": [[1, 2, 3, 4]], "parameters": {"content_type": "np"}}], "outputs": [{"name": "output-0", "parameters": {"binary_data": true}}]}"#,
     r#"{"inputs": [{"name": "age", "shape": [1], "datatype": "FP64", "data": [3]}, {"name": "city", "shape": [1], "datatype": "BYTES", "data": ["a"]}], "parameters": {"content_type": "pd"}}"#,

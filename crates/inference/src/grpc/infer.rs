@@ -5,8 +5,8 @@ use super::wire::Encoder;
 use super::{Code, Status};
 use crate::metrics::Phase;
 use crate::rows::short;
+use crate::v2;
 use crate::v2::tensor::{self, Values};
-use crate::v2::{self, OUTPUT};
 use crate::{Compat, Manner, Model, mlserver};
 use bytes::Bytes;
 use models::{Labels, Output};
@@ -49,40 +49,19 @@ pub(super) fn infer(
         };
         tensor.map(|tensor| (name.clone(), tensor))
     });
-    let rows = v2::gather(model, request.content_type == "pd", inputs).map_err(bad)?;
-    watch.lap(Phase::Preprocess);
+    let pandas = request.content_type == "pd";
     let named = request.outputs.first().map(|output| output.name.as_str());
     let said = model.settings().predict_fn.as_deref();
-    let name = match mlserver {
-        true => named.or(said).unwrap_or(mlserver::PREDICT),
-        false => OUTPUT,
-    };
-    let (output, shape) = if mlserver {
-        mlserver::check(model, name).map_err(bad)?;
-        let output = mlserver::answer(model, name, rows.input()).map_err(bad)?;
-        let shape = mlserver::shape(&output);
-        (output, shape)
+    let named = named.or(said).unwrap_or(mlserver::PREDICT);
+    let reply = if mlserver {
+        mlserver::check(model, named).map_err(bad)?;
+        let rows = v2::gather(model, pandas, inputs).map_err(bad)?;
+        watch.lap(Phase::Preprocess);
+        let reply = mlserver::answer(model, named, &rows).map_err(bad)?;
+        watch.lap(Phase::Predict);
+        reply
     } else {
-        let output = model.answer(rows.input());
-        let output = output.map_err(|error| bad(error.to_string()))?;
-        let shape = v2::shape(&output);
-        (output, shape)
-    };
-    watch.lap(Phase::Predict);
-    let labels = model.predictor().classes();
-    let datatype = v2::datatype(&output, labels);
-    let tensor = Encoder::default()
-        .bytes(1, name.as_bytes())
-        .bytes(2, datatype.as_bytes())
-        .numbers(3, shape.into_iter().map(i64::cast_unsigned));
-    let tensor = if mlserver {
-        let kind = Encoder::default().bytes(3, b"np");
-        let parameter = Encoder::default()
-            .bytes(1, b"content_type")
-            .always(2, &kind.finish());
-        tensor.always(4, &parameter.finish())
-    } else {
-        tensor
+        v2::answer(model, pandas, inputs, &mut watch).map_err(bad)?
     };
     let generated;
     let id = if request.id.is_empty() {
@@ -91,7 +70,7 @@ pub(super) fn infer(
     } else {
         &request.id
     };
-    let reply = Encoder::default()
+    let mut message = Encoder::default()
         .bytes(1, model.name().as_bytes())
         .bytes(
             2,
@@ -103,24 +82,46 @@ pub(super) fn infer(
                 .as_bytes(),
         )
         .bytes(3, id.as_bytes());
-    let reply = if by_raw {
-        let mut bytes = Vec::new();
-        v2::raw(&output, labels, &mut bytes);
-        let size = Encoder::default().choice(2, u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-        let parameter = Encoder::default()
-            .bytes(1, b"binary_data_size")
-            .always(2, &size.finish());
-        let tensor = match mlserver {
-            true => tensor,
-            false => tensor.always(4, &parameter.finish()),
+    let mut tensors = Vec::new();
+    for output in reply.all() {
+        let (name, shape) = if mlserver {
+            (named, mlserver::shape(output))
+        } else {
+            (output.name(), output.shape())
         };
-        reply.always(5, &tensor.finish()).always(6, &bytes)
-    } else {
-        let contents = contents(datatype, &output, labels).encode();
-        reply.always(5, &tensor.always(5, &contents).finish())
-    };
+        let mut tensor = Encoder::default()
+            .bytes(1, name.as_bytes())
+            .bytes(2, output.datatype().as_bytes())
+            .numbers(3, shape.into_iter().map(i64::cast_unsigned));
+        if mlserver {
+            let kind = Encoder::default().bytes(3, b"np");
+            let parameter = Encoder::default()
+                .bytes(1, b"content_type")
+                .always(2, &kind.finish());
+            tensor = tensor.always(4, &parameter.finish());
+        }
+        if by_raw {
+            let mut bytes = Vec::new();
+            output.raw(&mut bytes);
+            if !mlserver {
+                let size =
+                    Encoder::default().choice(2, u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                let parameter = Encoder::default()
+                    .bytes(1, b"binary_data_size")
+                    .always(2, &size.finish());
+                tensor = tensor.always(4, &parameter.finish());
+            }
+            tensors.push(bytes);
+        } else {
+            tensor = tensor.always(5, &output.contents().encode());
+        }
+        message = message.always(5, &tensor.finish());
+    }
+    for bytes in tensors {
+        message = message.always(6, &bytes);
+    }
     watch.lap(Phase::Postprocess);
-    Ok(reply)
+    Ok(message)
 }
 
 /// The values of the field that belongs to a type; another one that is filled does not count.
@@ -145,7 +146,7 @@ fn values(name: &str, contents: Option<&Contents>, kind: tensor::Field) -> Resul
     }))
 }
 
-fn contents(datatype: &str, output: &Output, labels: Option<&Labels>) -> Contents {
+pub(crate) fn contents(datatype: &str, output: &Output, labels: Option<&Labels>) -> Contents {
     let mut contents = Contents::default();
     let (classes, labels) = match (output, labels) {
         (Output::Classes(classes), Some(labels)) => (classes, labels),

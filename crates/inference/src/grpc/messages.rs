@@ -169,23 +169,23 @@ impl Decode for Input {
 
 /// `InferTensorContents`.
 #[derive(Debug, Default)]
-pub(super) struct Contents {
+pub(crate) struct Contents {
     /// BOOL.
-    pub(super) bools: Vec<bool>,
+    pub(crate) bools: Vec<bool>,
     /// INT8, INT16, INT32.
-    pub(super) ints: Vec<i32>,
+    pub(crate) ints: Vec<i32>,
     /// INT64.
-    pub(super) int64s: Vec<i64>,
+    pub(crate) int64s: Vec<i64>,
     /// UINT8, UINT16, UINT32.
-    pub(super) uints: Vec<u32>,
+    pub(crate) uints: Vec<u32>,
     /// UINT64.
-    pub(super) uint64s: Vec<u64>,
+    pub(crate) uint64s: Vec<u64>,
     /// FP32.
-    pub(super) fp32s: Vec<f32>,
+    pub(crate) fp32s: Vec<f32>,
     /// FP64.
-    pub(super) fp64s: Vec<f64>,
+    pub(crate) fp64s: Vec<f64>,
     /// BYTES.
-    pub(super) bytes: Vec<Bytes>,
+    pub(crate) bytes: Vec<Bytes>,
 }
 
 impl Decode for Contents {
@@ -209,7 +209,7 @@ impl Decode for Contents {
 }
 
 impl Contents {
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut message = Encoder::default()
             .numbers(1, self.bools.iter().map(|v| u64::from(*v)))
             .numbers(2, self.ints.iter().map(|v| i64::from(*v).cast_unsigned()))

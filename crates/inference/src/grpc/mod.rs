@@ -10,6 +10,8 @@ pub mod wire;
 use crate::metadata::{self, Metadata, Tensor};
 use crate::{Compat, Manner, Refusal, Repository, mlserver};
 use bytes::Bytes;
+pub(crate) use infer::contents;
+pub(crate) use messages::Contents;
 use messages::{IndexRequest, InferRequest, ModelRequest, Nothing, RepositoryRequest};
 use wire::{Decode, Encoder};
 

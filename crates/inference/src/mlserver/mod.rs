@@ -8,6 +8,9 @@ use crate::encoding::Coding;
 use crate::json as parse;
 use crate::metadata;
 use crate::metrics::{self, Phase};
+use crate::model::Engine;
+use crate::records::Asked;
+use crate::reply::{Named, Reply};
 use crate::route::{Head, only_ready};
 use crate::v2::request::{self, InferRequest};
 use crate::v2::tensor::{self, Tensor};
@@ -18,7 +21,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, VARY};
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
-use models::{Input, Output};
+use models::{Output, Predictor};
 use std::sync::Arc;
 
 pub use settings::ModelSettings;
@@ -228,9 +231,9 @@ fn infer(model: &Model, body: &[u8]) -> Result<Response<Bytes>, Failure> {
     });
     let rows = v2::gather(model, request.pandas, inputs).map_err(Failure::mistake)?;
     watch.lap(Phase::Preprocess);
-    let outputs: Result<Vec<(&str, Output)>, String> = asked
+    let outputs: Result<Vec<(&str, Reply<'_>)>, String> = asked
         .into_iter()
-        .map(|name| Ok((name, answer(model, name, rows.input())?)))
+        .map(|name| Ok((name, answer(model, name, &rows)?)))
         .collect();
     let outputs = outputs.map_err(Failure::mistake)?;
     watch.lap(Phase::Predict);
@@ -252,8 +255,20 @@ fn unpacked(tensor: Tensor, input: &request::Input<'_>) -> Result<Tensor, String
     })
 }
 
+/// What can be asked as MLServer asks estimators.
+fn predictor(model: &Model) -> Result<&Predictor, String> {
+    match model.engine() {
+        Engine::Predictor(predictor) => Ok(predictor),
+        Engine::Graph(_) => Err(
+            "graphs of ONNX are not answered in MLServer's way: start without --compat=mlserver"
+                .to_owned(),
+        ),
+    }
+}
+
 /// Whether an output of that name can be asked for.
 pub(crate) fn check(model: &Model, name: &str) -> Result<(), String> {
+    let predictor = predictor(model)?;
     let known = ["predict", "predict_proba", "transform"];
     if !known.contains(&name) {
         return Err(format!(
@@ -261,35 +276,38 @@ pub(crate) fn check(model: &Model, name: &str) -> Result<(), String> {
             crate::rows::short(name)
         ));
     }
-    let class = &model.predictor().about().class;
+    let class = &predictor.about().class;
     // The quotation mark that is missing is missing in MLServer, too.
-    if name == "predict_proba" && !model.predictor().has_probabilities() {
+    if name == "predict_proba" && !predictor.has_probabilities() {
         return Err(format!("<class '{class}'> models do not support '{name}"));
     }
-    if name == "transform" && model.predictor().predicts() {
+    if name == "transform" && predictor.predicts() {
         return Err(format!("<class '{class}'> models do not support '{name}'"));
     }
     Ok(())
 }
 
 /// What the model says about rows by that name.
-pub(crate) fn answer(model: &Model, name: &str, rows: Input<'_>) -> Result<Output, String> {
-    let predictor = model.predictor();
+pub(crate) fn answer<'m>(model: &'m Model, name: &str, rows: &Asked) -> Result<Reply<'m>, String> {
+    let predictor = predictor(model)?;
     let output = match name {
-        "predict_proba" => predictor.predict_proba(rows),
-        "transform" => predictor.transform(rows).map(|matrix| Output::Table {
-            values: matrix.values().to_vec(),
-            columns: matrix.columns(),
-            precision: matrix.precision(),
-        }),
-        _ => model.answer(rows),
+        "predict_proba" => predictor.predict_proba(rows.input()),
+        "transform" => predictor
+            .transform(rows.input())
+            .map(|matrix| Output::Table {
+                values: matrix.values().to_vec(),
+                columns: matrix.columns(),
+                precision: matrix.precision(),
+            }),
+        _ => return model.answer(rows),
     };
-    output.map_err(|error| error.to_string())
+    let output = output.map_err(|error| error.to_string())?;
+    Ok(Reply::Output(output, predictor.classes()))
 }
 
 /// The sizes of an output: MLServer has no lists, only columns.
-pub(crate) fn shape(output: &Output) -> Vec<i64> {
-    let mut shape = v2::shape(output);
+pub(crate) fn shape(output: Named<'_>) -> Vec<i64> {
+    let mut shape = output.shape();
     if shape.len() == 1 {
         shape.push(1);
     }
@@ -299,10 +317,9 @@ pub(crate) fn shape(output: &Output) -> Vec<i64> {
 fn respond(
     model: &Model,
     request: &InferRequest<'_>,
-    outputs: &[(&str, Output)],
+    outputs: &[(&str, Reply<'_>)],
 ) -> Response<Bytes> {
     let style = Style::Compact;
-    let labels = model.predictor().classes();
     let generated;
     let id = match &request.id {
         Some(id) => id,
@@ -320,6 +337,10 @@ fn respond(
     out.extend_from_slice(b",\"id\":");
     style.text(id, &mut out);
     out.extend_from_slice(b",\"parameters\":{},\"outputs\":");
+    let outputs = outputs.iter().flat_map(|(name, reply)| {
+        let all = reply.all().into_iter();
+        all.map(move |output| (*name, output))
+    });
     style.list(outputs, &mut out, |(name, output), out| {
         out.extend_from_slice(b"{\"name\":");
         style.text(name, out);
@@ -328,9 +349,9 @@ fn respond(
             out.extend_from_slice(itoa::Buffer::new().format(size).as_bytes());
         });
         out.extend_from_slice(b",\"datatype\":");
-        style.text(v2::datatype(output, labels), out);
+        style.text(output.datatype(), out);
         out.extend_from_slice(b",\"parameters\":{\"content_type\":\"np\"},\"data\":");
-        style.flat(output, labels, out);
+        output.flat(style, out);
         out.push(b'}');
     });
     out.push(b'}');

@@ -6,9 +6,12 @@ pub(crate) mod tensor;
 pub(crate) mod validation;
 
 use crate::answer::Failure;
+use crate::graph;
 use crate::json::{self as parse, JsonError};
-use crate::metrics::Phase;
+use crate::metrics::{Phase, Stopwatch};
+use crate::model::Engine;
 use crate::records::{self, Asked};
+use crate::reply::Reply;
 use crate::{Compat, Manner, Model};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -75,13 +78,8 @@ pub(crate) fn infer(
     if let Some(message) = unsendable {
         return Err(Failure::bad(message));
     }
-    let rows = gather(model, request.pandas, inputs).map_err(Failure::mistake)?;
-    watch.lap(Phase::Preprocess);
-    let output = model
-        .answer(rows.input())
-        .map_err(|error| Failure::mistake(error.to_string()))?;
-    watch.lap(Phase::Predict);
-    let response = respond::respond(model, manner, headers, &request, &output);
+    let reply = answer(model, request.pandas, inputs, &mut watch).map_err(Failure::mistake)?;
+    let response = respond::respond(model, manner, headers, &request, &reply);
     watch.lap(Phase::Postprocess);
     response
 }
@@ -122,6 +120,31 @@ fn unparsed() -> Failure {
     )
 }
 
+/// What the model says about tensors: those of a graph by name; else the first as a table, or with the content type `pd` each
+/// as a column.
+pub(crate) fn answer<'m>(
+    model: &'m Model,
+    pandas: bool,
+    inputs: impl Iterator<Item = Result<(String, Tensor), String>>,
+    watch: &mut Stopwatch<'_>,
+) -> Result<Reply<'m>, String> {
+    let reply = match model.engine() {
+        Engine::Predictor(_) => {
+            let rows = gather(model, pandas, inputs)?;
+            watch.lap(Phase::Preprocess);
+            model.answer(&rows)?
+        }
+        Engine::Graph(graph) => {
+            let inputs = graph::of_tensors(graph, inputs)?;
+            watch.lap(Phase::Preprocess);
+            let outputs = graph.run(inputs).map_err(|error| error.to_string())?;
+            Reply::Tensors(graph, outputs)
+        }
+    };
+    watch.lap(Phase::Predict);
+    Ok(reply)
+}
+
 /// The first input as a table; with the content type `pd` each input is a column.
 pub(crate) fn gather(
     model: &Model,
@@ -143,14 +166,13 @@ pub(crate) fn gather(
     }
     match columns.pop() {
         None => return Err("expected at least one tensor in \"inputs\"".to_owned()),
-        Some((_, Values::Cells(cells)))
-            if columns.is_empty() && model.predictor().takes_texts() =>
-        {
+        Some((_, Values::Cells(cells))) if columns.is_empty() && model.takes_texts() => {
             return tensor::texts_of(cells);
         }
         Some(last) => columns.push(last),
     }
-    let names = model.predictor().about().feature_names.as_deref();
+    let names = model.columns();
+    let names = names.as_deref();
     let number = |(_, values): &(String, Values)| matches!(values, Values::Numbers(_));
     if columns.iter().all(number) {
         let numbers = columns

@@ -1,9 +1,10 @@
 //! Tensors out.
 
 use super::HEADER_LENGTH;
-use super::request::InferRequest;
+use super::request::{InferRequest, Requested};
 use crate::answer::{Failure, json};
 use crate::cloud_events;
+use crate::reply::{Named, Reply};
 use crate::write::Style;
 use crate::{Manner, Model};
 use bytes::Bytes;
@@ -20,20 +21,10 @@ pub(super) fn respond(
     manner: &Manner,
     asked: &HeaderMap,
     request: &InferRequest<'_>,
-    output: &Output,
+    reply: &Reply<'_>,
 ) -> Result<Response<Bytes>, Failure> {
-    let mut binary = request.binary_output;
-    if let Some(outputs) = &request.outputs {
-        if let Some(unknown) = outputs.iter().find(|output| output.name != OUTPUT) {
-            let name = crate::rows::short(&unknown.name);
-            return Err(Failure::bad(format!(
-                "Unexpected inference output '{name}' for model '{}'",
-                model.name()
-            )));
-        }
-        binary = outputs.iter().any(|output| output.binary);
-    }
-    let labels = model.predictor().classes();
+    let outputs = chosen(model, request, reply)?;
+    let binary = outputs.iter().any(|(_, binary)| *binary);
     let event = cloud_events::is_binary(asked);
     let mut body = Vec::with_capacity(224);
     let style = if event { Style::Spaced } else { Style::Compact };
@@ -55,33 +46,41 @@ pub(super) fn respond(
     }
     write.key("outputs");
     write.out.push(b'[');
-    write.open();
-    write.text("name", OUTPUT);
-    write.key("shape");
-    style.list(shape(output), write.out, |size, out| {
-        out.extend_from_slice(itoa::Buffer::new().format(size).as_bytes())
-    });
-    write.text("datatype", datatype(output, labels));
-    let mut tensor = Vec::new();
-    if binary {
-        raw(output, labels, &mut tensor);
-        write.key("parameters");
-        write.open();
-        write.raw(
-            "binary_data_size",
-            itoa::Buffer::new().format(tensor.len()).as_bytes(),
-        );
-        write.out.push(b'}');
-    } else {
-        if !event {
-            write.raw("parameters", b"null");
+    let mut tensors = Vec::new();
+    for (index, (output, raw)) in outputs.iter().enumerate() {
+        if index > 0 {
+            write.out.extend_from_slice(style.comma());
         }
-        write.key("data");
-        style.flat(output, labels, write.out);
+        write.open();
+        write.text("name", output.name());
+        write.key("shape");
+        style.list(output.shape(), write.out, |size, out| {
+            out.extend_from_slice(itoa::Buffer::new().format(size).as_bytes())
+        });
+        write.text("datatype", output.datatype());
+        if *raw {
+            let before = tensors.len();
+            output.raw(&mut tensors);
+            write.key("parameters");
+            write.open();
+            let size = tensors.len() - before;
+            write.raw(
+                "binary_data_size",
+                itoa::Buffer::new().format(size).as_bytes(),
+            );
+            write.out.push(b'}');
+        } else {
+            if !event && !binary {
+                write.raw("parameters", b"null");
+            }
+            write.key("data");
+            output.flat(style, write.out);
+        }
+        write.out.push(b'}');
     }
-    body.extend_from_slice(b"}]}");
+    body.extend_from_slice(b"]}");
     let length = body.len();
-    body.extend_from_slice(&tensor);
+    body.extend_from_slice(&tensors);
     let mut response = json(StatusCode::OK, body);
     let headers = response.headers_mut();
     if binary {
@@ -95,6 +94,36 @@ pub(super) fn respond(
         cloud_events::add_headers(model.name(), &manner.events, asked, headers);
     }
     Ok(response)
+}
+
+/// The outputs that are asked for, in that order, each with whether it is to be a tensor behind the JSON.
+fn chosen<'r>(
+    model: &Model,
+    request: &InferRequest<'_>,
+    reply: &'r Reply<'_>,
+) -> Result<Vec<(Named<'r>, bool)>, Failure> {
+    let all = reply.all();
+    let Some(wanted) = &request.outputs else {
+        let binary = request.binary_output;
+        return Ok(all.into_iter().map(|output| (output, binary)).collect());
+    };
+    let find = |wanted: &Requested<'_>| {
+        let found = all.iter().find(|output| output.name() == wanted.name);
+        let found = found.map(|output| (*output, wanted.binary));
+        found.ok_or_else(|| {
+            let name = crate::rows::short(&wanted.name);
+            Failure::bad(format!(
+                "Unexpected inference output '{name}' for model '{}'",
+                model.name()
+            ))
+        })
+    };
+    let found: Vec<(Named<'r>, bool)> = wanted.iter().map(find).collect::<Result<_, _>>()?;
+    let [only] = all.as_slice() else {
+        return Ok(found);
+    };
+    // The only output is answered once, however often it is asked for.
+    Ok(vec![(*only, found.iter().any(|(_, binary)| *binary))])
 }
 
 /// Members of an object, one after the other.

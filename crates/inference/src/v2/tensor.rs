@@ -493,6 +493,11 @@ fn shape(sizes: &[i64], count: usize) -> Result<Vec<usize>, String> {
 }
 
 impl Tensor {
+    /// The shape and the values.
+    pub(crate) fn parts(self) -> (Vec<usize>, Values) {
+        (self.shape, self.values)
+    }
+
     fn new(values: Values, sizes: &[i64], datatype: Datatype) -> Result<Self, String> {
         let shape = shape(sizes, values.len())?;
         let precision = if datatype == Datatype::Fp32 {
@@ -528,7 +533,7 @@ impl Tensor {
     /// Rows and columns, or a text for each row.
     pub(crate) fn asked(self, model: &Model) -> Result<Asked, String> {
         let estimator = model.estimator();
-        let texts = model.predictor().takes_texts() && matches!(self.values, Values::Cells(_));
+        let texts = model.takes_texts() && matches!(self.values, Values::Cells(_));
         let (rows, columns) = match self.shape.as_slice() {
             [rows] | [rows, 1] if texts => (*rows, 1),
             [rows, 0] => {

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod graphs;
+#[cfg(test)]
 mod grpc;
 #[cfg(test)]
 mod noise;

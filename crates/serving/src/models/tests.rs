@@ -181,7 +181,7 @@ async fn a_model_that_cannot_be_served_says_why() {
         ("refused", "failed: `storageUri` is missing"),
         (
             "tensorflow",
-            "failed: model format `tensorflow` is not supported: expected `sklearn`, `xgboost`, `lightgbm` or `catboost`",
+            "failed: model format `tensorflow` is not supported: expected `sklearn`, `xgboost`, `lightgbm`, `catboost` or `onnx`",
         ),
     ])
     .await;

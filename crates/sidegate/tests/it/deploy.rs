@@ -52,6 +52,10 @@ fn each_serving_runtime_serves_a_model_of_its_format() {
                 "model.cbm",
                 include_bytes!("../../../inference/tests/models/colours.cbm"),
             ),
+            "onnx" => (
+                "model.onnx",
+                include_bytes!("../../../inference/tests/models/iris.onnx"),
+            ),
             other => panic!("no model of `{other}` here"),
         };
         formats.push(format.to_owned());

@@ -178,3 +178,17 @@ fn bench_measures_one_row_and_many() {
     let output = sidegate(&["model", "bench", MIXED, "--seconds", "0.02"]);
     assert!(output.status.success() || stderr(&output).contains("--data FILE"));
 }
+
+#[test]
+fn graphs_of_onnx_are_served_and_not_inspected() {
+    let graph = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../inference/tests/models/rooms.onnx"
+    );
+    for command in ["inspect", "bench"] {
+        let output = sidegate(&["model", command, graph]);
+        assert_eq!(output.status.code(), Some(3));
+        let told = stderr(&output);
+        assert!(told.contains("graphs of ONNX are served"), "{told}");
+    }
+}

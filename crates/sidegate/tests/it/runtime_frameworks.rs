@@ -1,4 +1,4 @@
-//! `sidegate runtime --framework`: the formats of gradient boosting libraries.
+//! `sidegate runtime --framework`: the formats of gradient boosting libraries, and ONNX.
 
 use super::runtime::Server;
 use super::{sidegate, stderr};
@@ -33,6 +33,13 @@ fn models_are_served_as_the_framework_says() {
             r#"[[{"size":0.5,"colour":"red"}]]"#,
             r#"["big"]"#,
         ),
+        (
+            "onnx",
+            "model.onnx",
+            model!("iris.onnx"),
+            "[[6.8,2.8,4.8,1.4]]",
+            r#"[{"output_label":"versicolor","output_probability":{"setosa":0.0,"versicolor":1.0,"virginica":0.0}}]"#,
+        ),
     ] {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(name), file).unwrap();
@@ -49,5 +56,7 @@ fn models_are_served_as_the_framework_says() {
     }
     let output = sidegate(&["runtime", "--model_dir=.", "--framework=tensorflow"]);
     assert_eq!(output.status.code(), Some(3));
-    assert!(stderr(&output).contains("expected `sklearn`, `xgboost`, `lightgbm` or `catboost`"));
+    assert!(
+        stderr(&output).contains("expected `sklearn`, `xgboost`, `lightgbm`, `catboost` or `onnx`")
+    );
 }
