@@ -404,17 +404,62 @@ pub(crate) fn text(body: &[u8]) -> Result<&str, String> {
     })
 }
 
-/// The text of a valid JSON value without the white space between its tokens.
+/// The text of a JSON value without the white space between its tokens, and with `null` for numbers that are not
+/// finite: requests may hold `NaN` and `1e999`, answers are for readers of strict JSON.
 pub(crate) fn compact(text: &str) -> String {
-    let (mut quoted, mut escaped) = (false, false);
-    let keep = |c: &char| {
-        let space = !quoted && matches!(c, ' ' | '\n' | '\r' | '\t');
-        match c {
-            '"' if !escaped => quoted = !quoted,
-            _ => {}
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let end = match first {
+            '"' => string_length(rest),
+            ' ' | '\n' | '\r' | '\t' => {
+                rest = rest.trim_start_matches([' ', '\n', '\r', '\t']);
+                continue;
+            }
+            '{' | '}' | '[' | ']' | ',' | ':' => 1,
+            _ => {
+                let ends = |c: char| "{}[],:\" \n\r\t".contains(c);
+                rest.find(ends).unwrap_or(rest.len())
+            }
+        };
+        let (token, after) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        out.push_str(match token.parse::<f64>() {
+            Ok(number) if !number.is_finite() => "null",
+            _ => token,
+        });
+        rest = after;
+    }
+    out
+}
+
+/// Bytes of the string that a text begins with, quotes included.
+fn string_length(text: &str) -> usize {
+    let mut escaped = false;
+    let end = text.bytes().skip(1).position(|byte| {
+        let ends = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        ends
+    });
+    end.map_or(text.len(), |end| end + 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::compact;
+
+    #[test]
+    fn what_is_echoed_is_strict_json() {
+        for (text, expected) in [
+            (
+                r#" { "a b" : [ 1 , NaN, -Infinity,1e999 ] } "#,
+                r#"{"a b":[1,null,null,null]}"#,
+            ),
+            (r#"["NaN", "\" ,", "\\", true]"#, r#"["NaN","\" ,","\\",true]"#),
+            ("1e999", "null"),
+            ("-1.5e-3", "-1.5e-3"),
+            ("\"open", "\"open"),
+        ] {
+            assert_eq!(compact(text), expected);
         }
-        escaped = *c == '\\' && !escaped;
-        !space
-    };
-    text.chars().filter(keep).collect()
+    }
 }
