@@ -454,7 +454,10 @@ mod tests {
                 r#" { "a b" : [ 1 , NaN, -Infinity,1e999 ] } "#,
                 r#"{"a b":[1,null,null,null]}"#,
             ),
-            (r#"["NaN", "\" ,", "\\", true]"#, r#"["NaN","\" ,","\\",true]"#),
+            (
+                r#"["NaN", "\" ,", "\\", true]"#,
+                r#"["NaN","\" ,","\\",true]"#,
+            ),
             ("1e999", "null"),
             ("-1.5e-3", "-1.5e-3"),
             ("\"open", "\"open"),

@@ -9,7 +9,7 @@ use crate::caller::Caller;
 use crate::decide::{Decision, NOT_ALLOWED, Stop};
 use crate::denial::Refusal;
 use crate::intake::Unfit;
-use crate::path::{BadPath, Normalised};
+use crate::path::{BadPath, Normalised, PathRules};
 use crate::permit::{Destination, Permit, Reply};
 use crate::request::RequestHead;
 use crate::rules::Action;
@@ -121,7 +121,7 @@ impl<'a, T: Trace> Decision<'a, T> {
         listener: &Listener,
         head: &mut Cow<'_, RequestHead>,
     ) -> Result<Option<Box<Permit>>, Stop> {
-        if listener.opaque {
+        if listener.opaque || PathRules::leave(&head.path) {
             return Ok(None);
         }
         match listener.intake.paths.apply(&head.path) {
