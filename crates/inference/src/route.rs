@@ -47,19 +47,27 @@ pub fn handle(
     answer.unwrap_or_else(|failure| failure.response(manner.compat))
 }
 
+/// What a path means, by those that are known; one with a slash too many is known without it.
+pub(crate) fn routed<'p, R>(
+    path: &'p str,
+    find: impl Fn(&'p str) -> Option<R>,
+) -> Result<R, Failure> {
+    find(path).ok_or_else(|| {
+        let shorter = path.strip_suffix('/');
+        match shorter.filter(|path| find(path).is_some()) {
+            Some(path) => Failure::Slash(path.to_owned()),
+            None => Failure::not_found(),
+        }
+    })
+}
+
 fn dispatch(
     models: &dyn Repository,
     manner: &Manner,
     request: Head<'_>,
     body: &[u8],
 ) -> Result<Response<Bytes>, Failure> {
-    let Some(route) = Route::find(request.path) else {
-        let shorter = request.path.strip_suffix('/');
-        return Err(match shorter.filter(|path| Route::find(path).is_some()) {
-            Some(path) => Failure::Slash(path.to_owned()),
-            None => Failure::not_found(),
-        });
-    };
+    let route = routed(request.path, Route::find)?;
     let post = *request.method == Method::POST;
     let get = *request.method == Method::GET;
     // A V1 action is part of the last segment, so that with any method but POST it is a model of that name.

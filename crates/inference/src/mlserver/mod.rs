@@ -11,7 +11,7 @@ use crate::metrics::{self, Phase};
 use crate::model::Engine;
 use crate::records::Asked;
 use crate::reply::{Named, Reply};
-use crate::route::{Head, only_ready};
+use crate::route::{Head, only_ready, routed};
 use crate::v2::request::{self, InferRequest};
 use crate::v2::tensor::{self, Tensor};
 use crate::v2::{self, validation};
@@ -40,13 +40,7 @@ pub(crate) fn dispatch(
     request: Head<'_>,
     body: &[u8],
 ) -> Result<Response<Bytes>, Failure> {
-    let Some(route) = Route::find(request.path) else {
-        let shorter = request.path.strip_suffix('/');
-        return Err(match shorter.filter(|path| Route::find(path).is_some()) {
-            Some(path) => Failure::Slash(path.to_owned()),
-            None => Failure::not_found(),
-        });
-    };
+    let route = routed(request.path, Route::find)?;
     let (allowed, method) = if route.posts() {
         ("POST", Method::POST)
     } else {
