@@ -22,6 +22,10 @@ const COLOURS: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../inference/tests/models/colours.bst"
 );
+const CATEGORIES: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../inference/tests/models/colours.cbm"
+);
 const IRIS: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../../examples/models/sklearn-iris/model.joblib"
@@ -175,8 +179,13 @@ fn bench_measures_one_row_and_many() {
         "{text}"
     );
     // Rows that hold what the model was fitted on have to be given.
-    let output = sidegate(&["model", "bench", MIXED, "--seconds", "0.02"]);
-    assert!(output.status.success() || stderr(&output).contains("--data FILE"));
+    let output = sidegate(&["model", "bench", CATEGORIES, "--seconds", "0.02"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(
+        stderr(&output).contains("give it rows with `--data FILE`"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
