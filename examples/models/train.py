@@ -3,6 +3,7 @@
     python train.py iris sklearn-iris/model.joblib
     python train.py mixed ../../crates/inference/tests/models/mixed.joblib
     python train.py words ../../crates/inference/tests/models/words.joblib
+    python train.py ids ../../crates/inference/tests/models/ids.joblib
     python train.py golden ../../crates/models/tests/golden/1.9.1
 
 The last form is run once for each scikit-learn version, each in a virtual environment of its own (Python 3.11):
@@ -184,6 +185,13 @@ def words(path):
     joblib.dump(make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, ["+", "+", "-", "-"]), path)
 
 
+def ids(path):
+    """Whole numbers next to each other where double precision holds every second one."""
+    X = 2**53 + np.arange(8).reshape(-1, 1)
+    y = ["even", "odd"] * 4
+    joblib.dump(make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression()).fit(X, y), path)
+
+
 def iris(path):
     X, y = datasets.load_iris(return_X_y=True)
     joblib.dump(svm.SVC(gamma="scale").fit(X, y), path)
@@ -191,4 +199,4 @@ def iris(path):
 
 if __name__ == "__main__":
     command, target = sys.argv[1:]
-    {"iris": iris, "golden": golden, "mixed": mixed, "words": words}[command](target.rstrip("/"))
+    {"iris": iris, "golden": golden, "mixed": mixed, "words": words, "ids": ids}[command](target.rstrip("/"))

@@ -1,9 +1,11 @@
 //! What a graph is asked, from the rows of V1 and the tensors of V2.
 
+use crate::numbers::{Number, Numbers};
 use crate::records::Asked;
 use crate::rows::short;
 use crate::v2::tensor::{Tensor as Sent, Values as SentValues};
-use models::{Cell, Column, ElementType, Graph, Port, Table, Tensor, Values};
+use models::{Cell, Column, ElementType, Graph, Port, Tensor, Values};
+use std::ops::Range;
 
 /// The names of inputs, by which columns are found if there are several.
 pub(crate) fn names(graph: &Graph) -> Option<Vec<String>> {
@@ -17,90 +19,35 @@ pub(crate) fn names(graph: &Graph) -> Option<Vec<String>> {
 /// # Errors
 /// Another number of columns, or values that the type of an input cannot hold.
 pub(crate) fn of_rows(graph: &Graph, asked: &Asked) -> Result<Vec<Tensor>, String> {
-    let table;
-    let (rows, columns): (usize, Vec<ColumnRef<'_>>) = match asked {
-        Asked::Matrix(matrix) => {
-            let columns = (0..matrix.columns()).map(|column| {
-                ColumnRef::Numbers(
-                    matrix
-                        .values()
-                        .iter()
-                        .skip(column)
-                        .step_by(matrix.columns())
-                        .copied()
-                        .collect(),
-                )
-            });
-            (matrix.rows(), columns.collect())
-        }
-        Asked::Table(given) => {
-            table = given;
-            (table.rows(), columns_of(table))
-        }
+    let width = match asked {
+        Asked::Matrix(matrix) => matrix.columns(),
+        Asked::Table(table) => table.columns().len(),
     };
     if let [port] = graph.inputs() {
-        let width = columns.len();
-        return Ok(vec![joined(port, rows, width, &columns)?]);
+        return Ok(vec![joined(port, asked, 0..width)?]);
     }
-    if columns.len() != graph.inputs().len() {
+    if width != graph.inputs().len() {
         return Err(format!(
-            "expected {} columns, one for each input, found {}",
+            "expected {} columns, one for each input, found {width}",
             graph.inputs().len(),
-            columns.len()
         ));
     }
-    let pairs = graph.inputs().iter().zip(&columns);
+    let pairs = graph.inputs().iter().enumerate();
     pairs
-        .map(|(port, column)| joined(port, rows, 1, std::slice::from_ref(column)))
-        .collect()
-}
-
-/// The values of a column.
-#[derive(Debug)]
-enum ColumnRef<'c> {
-    Numbers(Vec<f64>),
-    Cells(&'c [Cell]),
-}
-
-fn columns_of(table: &Table) -> Vec<ColumnRef<'_>> {
-    let columns = table.columns().iter();
-    columns
-        .map(|(_, column)| match column {
-            Column::Numbers(values, _) => ColumnRef::Numbers(values.clone()),
-            Column::Cells(cells) => ColumnRef::Cells(cells),
-        })
+        .map(|(column, port)| joined(port, asked, column..column + 1))
         .collect()
 }
 
 /// Columns side by side, in the type and number of dimensions of an input.
-fn joined(
-    port: &Port,
-    rows: usize,
-    width: usize,
-    columns: &[ColumnRef<'_>],
-) -> Result<Tensor, String> {
+fn joined(port: &Port, asked: &Asked, columns: Range<usize>) -> Result<Tensor, String> {
     let wrong = |what: &str| format!("the input `{}` {what}", short(&port.name));
-    let cells = (0..rows).flat_map(|row| columns.iter().map(move |column| (row, column)));
+    let (rows, width) = (asked.rows(), columns.len());
+    let places = (0..rows).flat_map(|row| columns.clone().map(move |column| (row, column)));
     let values = if port.element == ElementType::Text {
-        let text = |(row, column): (usize, &ColumnRef<'_>)| match column {
-            ColumnRef::Cells(cells) => match cells.get(row) {
-                Some(Cell::Text(text)) => Some(text.clone()),
-                _ => None,
-            },
-            ColumnRef::Numbers(_) => None,
-        };
-        let texts: Option<Vec<String>> = cells.map(text).collect();
+        let texts: Option<Vec<String>> = places.map(|place| text_at(asked, place)).collect();
         Values::Text(texts.ok_or_else(|| wrong("takes text"))?)
     } else {
-        let number = |(row, column): (usize, &ColumnRef<'_>)| match column {
-            ColumnRef::Numbers(values) => values.get(row).copied(),
-            ColumnRef::Cells(cells) => match cells.get(row) {
-                Some(Cell::Number(value)) => Some(*value),
-                Some(Cell::None) => Some(f64::NAN),
-                _ => None,
-            },
-        };
-        let numbers: Option<Vec<f64>> = cells.map(number).collect();
+        let numbers: Option<Numbers> = places.map(|place| number_at(asked, place)).collect();
         let numbers = numbers.ok_or_else(|| wrong("takes numbers"))?;
         typed(numbers, port.element)
             .ok_or_else(|| wrong(&format!("takes values of {}", port.element.name())))?
@@ -110,19 +57,55 @@ fn joined(
     Tensor::new(shape, values).ok_or_else(|| wrong("takes a table"))
 }
 
-/// Numbers in a type; `None` if it cannot hold one.
-fn typed(numbers: Vec<f64>, element: ElementType) -> Option<Values> {
-    let whole =
-        |value: &f64| (value.fract() == 0.0 && value.abs() < 9.3e18).then_some(*value as i64);
-    Some(match element {
-        ElementType::Float => Values::Float(numbers.iter().map(|value| *value as f32).collect()),
-        ElementType::Double => Values::Double(numbers),
-        ElementType::Int64 => Values::Int64(numbers.iter().map(whole).collect::<Option<_>>()?),
-        ElementType::Int32 => {
-            let narrow = |value: &f64| i32::try_from(whole(value)?).ok();
-            Values::Int32(numbers.iter().map(narrow).collect::<Option<_>>()?)
+fn text_at(asked: &Asked, (row, column): (usize, usize)) -> Option<String> {
+    let Asked::Table(table) = asked else {
+        return None;
+    };
+    match table.columns().get(column)? {
+        (_, Column::Cells(cells)) => match cells.get(row)? {
+            Cell::Text(text) => Some(text.clone()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn number_at(asked: &Asked, (row, column): (usize, usize)) -> Option<Number> {
+    let table = match asked {
+        Asked::Matrix(matrix) => {
+            let at = row * matrix.columns() + column;
+            return matrix.values().get(at).copied().map(Number::Float);
         }
-        ElementType::Bool => Values::Bool(numbers.iter().map(|value| *value != 0.0).collect()),
+        Asked::Table(table) => table,
+    };
+    match &table.columns().get(column)?.1 {
+        Column::Numbers(values, _) => values.get(row).copied().map(Number::Float),
+        Column::Integers(values) => values.get(row).copied().map(Number::whole),
+        Column::Cells(cells) => match cells.get(row)? {
+            Cell::Number(value) => Some(Number::Float(*value)),
+            Cell::Integer(value) => Some(Number::Integer(*value)),
+            Cell::None => Some(Number::Float(f64::NAN)),
+            Cell::Text(_) => None,
+        },
+    }
+}
+
+/// Numbers in a type; `None` if it cannot hold one.
+fn typed(numbers: Numbers, element: ElementType) -> Option<Values> {
+    fn whole<T: TryFrom<i128>>(numbers: &Numbers) -> Option<Vec<T>> {
+        let narrow = |number: Number| T::try_from(number.integer()?).ok();
+        numbers.iter().map(narrow).collect()
+    }
+    Some(match element {
+        ElementType::Float => {
+            Values::Float(numbers.floats().iter().map(|value| *value as f32).collect())
+        }
+        ElementType::Double => Values::Double(numbers.floats()),
+        ElementType::Int64 => Values::Int64(whole(&numbers)?),
+        ElementType::Int32 => Values::Int32(whole(&numbers)?),
+        ElementType::Bool => {
+            Values::Bool(numbers.floats().iter().map(|value| *value != 0.0).collect())
+        }
         ElementType::Text => return None,
     })
 }

@@ -16,6 +16,7 @@ mod metadata;
 mod metrics;
 mod mlserver;
 mod model;
+mod numbers;
 mod records;
 mod reply;
 mod repository;

@@ -3,6 +3,7 @@
 //! KServe makes a data frame of each element of the list: of `{"a": [1, 2], "b": [3, 4]}`, of `{"a": {"0": 1}}`, or of a
 //! list of records `[{"a": 1, "b": 2}]`, and puts them below each other.
 
+use crate::numbers::{Number, Numbers};
 use crate::rows::short;
 use models::{Cell, Column, Input, Matrix, Precision, Table};
 use serde_json::Value;
@@ -81,16 +82,18 @@ pub(crate) fn unnamed(columns: Vec<Vec<Cell>>) -> Result<Asked, String> {
         .ok_or_else(|| "the columns are no table".to_owned())
 }
 
-/// Puts columns side by side: numbers as a matrix, text as a table.
+/// Puts columns side by side: floats as a matrix, others as a table.
 pub(crate) fn beside(columns: Columns, names: Option<&[String]>) -> Result<Asked, String> {
     let text = |cell: &Cell| matches!(cell, Cell::Text(_));
     let number = |cell: &Cell| match cell {
-        Cell::Number(value) => *value,
-        _ => f64::NAN,
+        Cell::Number(value) => Number::Float(*value),
+        Cell::Integer(value) => Number::Integer(*value),
+        Cell::None | Cell::Text(_) => Number::Float(f64::NAN),
     };
-    if !columns.iter().any(|(_, cells)| cells.iter().any(text)) {
-        let numbers =
-            |(name, cells): (String, Vec<Cell>)| (name, cells.iter().map(number).collect());
+    let float = |cell: &Cell| matches!(cell, Cell::None | Cell::Number(_));
+    if columns.iter().all(|(_, cells)| cells.iter().all(float)) {
+        let floats = |cells: Vec<Cell>| cells.iter().map(|cell| number(cell).float()).collect();
+        let numbers = |(name, cells): (String, Vec<Cell>)| (name, floats(cells));
         let numbers = columns.into_iter().map(numbers).collect();
         return matrix(numbers, names, Precision::Double).map(Asked::Matrix);
     }
@@ -102,7 +105,8 @@ pub(crate) fn beside(columns: Columns, names: Option<&[String]>) -> Result<Asked
         let column = if cells.iter().any(text) {
             Column::Cells(cells)
         } else {
-            Column::Numbers(cells.iter().map(number).collect(), Precision::Double)
+            let numbers: Numbers = cells.iter().map(number).collect();
+            numbers.column(Precision::Double)
         };
         (Some(name), column)
     };
@@ -261,7 +265,11 @@ fn cell(value: &Value) -> Option<Cell> {
     match value {
         Value::Null => Some(Cell::None),
         Value::Bool(truth) => Some(Cell::Number(f64::from(u8::from(*truth)))),
-        Value::Number(number) => number.as_f64().map(Cell::Number),
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(whole), _) => Some(Cell::integer(whole.into())),
+            (_, Some(whole)) => Some(Cell::integer(whole.into())),
+            _ => number.as_f64().map(Cell::Number),
+        },
         Value::String(text) => Some(Cell::Text(text.clone())),
         Value::Array(_) | Value::Object(_) => None,
     }

@@ -1,13 +1,15 @@
 //! The rows of a V1 request.
 
 use crate::json::{Json, JsonError, Kind};
-use models::{Matrix, Precision};
+use crate::numbers::{Number, Numbers};
+use crate::records::Asked;
+use models::Precision;
 
 /// What the value of `instances` or `inputs` is.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub(crate) enum Rows<'t> {
     /// Lists of numbers.
-    Matrix(Matrix),
+    Numbers(Asked),
     /// A list of texts.
     Texts(Vec<String>),
     /// Rows with names for their columns; the text of the whole list.
@@ -35,7 +37,7 @@ pub(crate) fn read<'t>(json: &mut Json<'t>, estimator: &str) -> Result<Rows<'t>,
     let mut table = Table::default();
     let stop = match json.array(|json| table.row(json))? {
         Ok(()) => match table.finish(estimator) {
-            Ok(matrix) => return Ok(Rows::Matrix(matrix)),
+            Ok(rows) => return Ok(Rows::Numbers(rows)),
             Err(refusal) => return Ok(Rows::Refused(refusal)),
         },
         Err(stop) => stop,
@@ -58,7 +60,7 @@ pub(crate) fn read<'t>(json: &mut Json<'t>, estimator: &str) -> Result<Rows<'t>,
 
 #[derive(Default)]
 struct Table {
-    values: Vec<f64>,
+    values: Numbers,
     rows: usize,
     columns: usize,
 }
@@ -80,16 +82,16 @@ impl Table {
         let values = &mut self.values;
         let result = json.array(|json| {
             values.push(match json.kind()? {
-                Kind::Number => json.number()?,
-                Kind::Boolean => f64::from(u8::from(json.boolean()?)),
+                Kind::Number => Number::next(json)?,
+                Kind::Boolean => Number::Float(f64::from(u8::from(json.boolean()?))),
                 Kind::Null => {
                     json.literal("null")?;
-                    f64::NAN
+                    Number::Float(f64::NAN)
                 }
                 Kind::String => {
                     let text = json.string()?;
                     match number_in(&text) {
-                        Some(value) => value,
+                        Some(value) => Number::Float(value),
                         None => return Ok(Err(refuse(format!("could not convert string to float: '{}'", short(&text))))),
                     }
                 }
@@ -116,7 +118,7 @@ impl Table {
         Ok(Ok(()))
     }
 
-    fn finish(self, estimator: &str) -> Result<Matrix, String> {
+    fn finish(self, estimator: &str) -> Result<Asked, String> {
         if self.rows == 0 {
             return Err(format!(
                 "Found array with 0 sample(s) while a minimum of 1 is required by {estimator}."
@@ -128,7 +130,8 @@ impl Table {
                 self.rows
             ));
         }
-        Matrix::new(self.values, self.rows, self.columns, Precision::Double)
+        self.values
+            .rows(self.rows, self.columns, Precision::Double)
             .ok_or_else(|| "the rows are no table".to_owned())
     }
 }

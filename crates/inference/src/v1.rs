@@ -203,7 +203,7 @@ impl<'t> Request<'t> {
             }
         };
         match rows {
-            Rows::Matrix(matrix) => Ok(Asked::Matrix(matrix)),
+            Rows::Numbers(rows) => Ok(rows),
             Rows::Texts(texts) if model.takes_texts() => Ok(Asked::Table(Table::of_texts(texts))),
             Rows::Texts(_) => Err(Failure::mistake(
                 "expected a list of rows, found a list of strings: this model takes rows of numbers",

@@ -337,6 +337,7 @@ fn numbers_of(table: &Table) -> Result<Matrix, InputError> {
             values.push(match column.cell(row) {
                 CellRef::None => f64::NAN,
                 CellRef::Number(value) => value,
+                CellRef::Integer(value) => value as f64,
                 CellRef::Text(text) => match number_in(text) {
                     Some(value) => value,
                     None => {

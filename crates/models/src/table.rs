@@ -9,6 +9,8 @@ pub enum Cell {
     None,
     /// A number or truth value; NaN is a missing one.
     Number(f64),
+    /// A whole number that double precision does not hold; others are a [`Cell::Number`].
+    Integer(i128),
     /// Text.
     Text(String),
 }
@@ -18,6 +20,8 @@ pub enum Cell {
 pub enum Column {
     /// Numbers, with NaN for missing ones.
     Numbers(Vec<f64>, Precision),
+    /// Whole numbers, of which double precision need not hold all.
+    Integers(Vec<i128>),
     /// Values of any kind, as a column of objects of numpy or pandas.
     Cells(Vec<Cell>),
 }
@@ -71,6 +75,7 @@ impl Column {
     pub fn len(&self) -> usize {
         match self {
             Self::Numbers(values, _) => values.len(),
+            Self::Integers(values) => values.len(),
             Self::Cells(values) => values.len(),
         }
     }
@@ -82,7 +87,7 @@ impl Column {
 
     /// Whether the values are of one numeric type.
     pub(crate) fn is_numeric(&self) -> bool {
-        matches!(self, Self::Numbers(..))
+        matches!(self, Self::Numbers(..) | Self::Integers(_))
     }
 
     /// The value of a row.
@@ -91,6 +96,9 @@ impl Column {
             Self::Numbers(values, _) => values
                 .get(row)
                 .map_or(CellRef::None, |v| CellRef::Number(*v)),
+            Self::Integers(values) => values
+                .get(row)
+                .map_or(CellRef::None, |v| CellRef::integer(*v)),
             Self::Cells(values) => values.get(row).map_or(CellRef::None, Cell::borrow),
         }
     }
@@ -101,24 +109,43 @@ impl Column {
 pub(crate) enum CellRef<'c> {
     None,
     Number(f64),
+    Integer(i128),
     Text(&'c str),
 }
 
+/// The whole number in double precision, if that holds it.
+fn exact(value: i128) -> Option<f64> {
+    let float = value as f64;
+    // The float next to the largest integers is beyond them; converting back saturates.
+    (float as i128 == value && value != i128::MAX).then_some(float)
+}
+
 impl Cell {
+    /// A whole number.
+    pub fn integer(value: i128) -> Self {
+        exact(value).map_or(Self::Integer(value), Self::Number)
+    }
+
     pub(crate) fn borrow(&self) -> CellRef<'_> {
         match self {
             Self::None => CellRef::None,
             Self::Number(value) => CellRef::Number(*value),
+            Self::Integer(value) => CellRef::Integer(*value),
             Self::Text(text) => CellRef::Text(text),
         }
     }
 }
 
 impl CellRef<'_> {
+    fn integer(value: i128) -> Self {
+        exact(value).map_or(Self::Integer(value), Self::Number)
+    }
+
     pub(crate) fn to_cell(self) -> Cell {
         match self {
             Self::None => Cell::None,
             Self::Number(value) => Cell::Number(value),
+            Self::Integer(value) => Cell::Integer(value),
             Self::Text(text) => Cell::Text(text.to_owned()),
         }
     }

@@ -1,250 +1,34 @@
 //! From a request to its answer.
 
-use crate::budget::Share;
+use crate::bodies::Work;
 use crate::grpc;
 use crate::server::Shared;
-use bytes::{Bytes, BytesMut};
-use http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue,
-    RETRY_AFTER,
-};
-use http::{Method, Request, Response, StatusCode, Version};
-use http_body::Body as _;
+use bytes::Bytes;
+use http::{Method, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use inference::encoding::{Coding, InflateError};
 use inference::{Compat, Head};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::timeout;
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
-
-/// Bodies up to this size are answered where they are read: changing threads costs more than small models do.
-const SMALL: usize = 64 << 10;
-
-/// How long, and for how many bytes, the end of a body that is refused is waited for.
-const LINGER: Duration = Duration::from_millis(500);
-const LINGER_BYTES: usize = 1 << 20;
-
-/// Why a body is not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unread {
-    /// More than is allowed.
-    TooLarge,
-    /// Too much together with other bodies.
-    Busy,
-    /// It is not compressed as its head says.
-    Damaged,
-    /// The client paused too long.
-    Stalled,
-    /// The connection ended, or what it sent was no HTTP.
-    Broken,
-}
 
 pub(crate) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     if grpc::is_meant(&parts) {
         return grpc::answer(shared, parts, body).await;
     }
-    let limits = &shared.limits;
-    let mut share = shared.budget.share();
-    let body = match read(body, limits.body, limits.stall, &mut share).await {
-        Ok(body) => body,
-        Err(why) => return unread(why, limits.body, parts.version),
-    };
-    let coding = match parts.headers.get(CONTENT_ENCODING) {
+    let work = Work {
         // KServe's server passes over the header.
-        Some(name) if shared.manner.compat != Compat::Strict => {
-            match name.to_str().ok().and_then(Coding::named) {
-                Some(coding) => coding,
-                None => return unsupported().map(|body| Full::new(body).boxed_unsync()),
-            }
-        }
-        _ => None,
+        inflates: shared.manner.compat != Compat::Strict,
+        heavy: inference::loads(Head::from(&parts))
+            || (parts.method == Method::POST && shared.models.waits()),
     };
-    let heavy = body.len() > SMALL
-        || coding.is_some()
-        || inference::loads(Head::from(&parts))
-        || (parts.method == Method::POST && shared.models.waits());
-    let shared = Arc::clone(&shared);
-    let compute = move || {
-        let body = match coding.map(|coding| inflate(coding, &body, shared.limits.body, &mut share))
-        {
-            None => body,
-            Some(Ok(body)) => body,
-            Some(Err(why)) => return told(why, shared.limits.body),
-        };
-        let response =
-            inference::handle(&*shared.models, &shared.manner, Head::from(&parts), &body);
-        drop(share);
-        response
+    let within = Arc::clone(&shared);
+    let compute = move |parts: http::request::Parts, body: Bytes| {
+        inference::handle(&*within.models, &within.manner, Head::from(&parts), &body)
     };
-    let response = if heavy {
-        elsewhere(compute).await.unwrap_or_else(|| {
-            refusal(StatusCode::INTERNAL_SERVER_ERROR, "the model failed inside")
-        })
-    } else {
-        compute()
-    };
+    let response = shared.bodies.answered(parts, body, work, compute).await;
     response.map(|body| Full::new(body).boxed_unsync())
-}
-
-/// Runs work that takes a while where it keeps nobody waiting. `None` if it panicked.
-pub(crate) async fn elsewhere<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    tokio::task::spawn_blocking(work).await.ok()
-}
-
-/// The body that was compressed, at most `limit` bytes of it.
-pub(crate) fn inflate(
-    coding: Coding,
-    body: &[u8],
-    limit: usize,
-    share: &mut Share,
-) -> Result<Bytes, Unread> {
-    let (mut left, mut full) = (limit, false);
-    let inflated = coding.inflate(body, &mut |more| {
-        full = left >= more && !share.take(more);
-        let enough = left >= more && !full;
-        left = left.saturating_sub(more);
-        enough
-    });
-    inflated.map(Bytes::from).map_err(|error| match error {
-        InflateError::TooLarge if full => Unread::Busy,
-        InflateError::TooLarge => Unread::TooLarge,
-        InflateError::Damaged => Unread::Damaged,
-    })
-}
-
-/// Reads a body whole. Of one that is too large a little more is read and dropped: a client that is still sending when its
-/// stream or connection ends does not see the refusal.
-pub(crate) async fn read(
-    mut body: Incoming,
-    limit: usize,
-    stall: Duration,
-    share: &mut Share,
-) -> Result<Bytes, Unread> {
-    let read = collect(&mut body, limit, stall, share).await;
-    if matches!(read, Err(Unread::TooLarge | Unread::Busy)) {
-        linger(&mut body).await;
-    }
-    read
-}
-
-/// Drops a little more of a body that is refused.
-pub(crate) async fn linger(body: &mut Incoming) {
-    let rest = async {
-        let mut left = LINGER_BYTES;
-        while let Some(Ok(frame)) = body.frame().await {
-            let length = frame.data_ref().map_or(0, Bytes::len);
-            let Some(less) = left.checked_sub(length) else {
-                break;
-            };
-            left = less;
-        }
-    };
-    drop(timeout(LINGER, rest).await);
-}
-
-async fn collect(
-    body: &mut Incoming,
-    limit: usize,
-    stall: Duration,
-    share: &mut Share,
-) -> Result<Bytes, Unread> {
-    let limit_of = u64::try_from(limit).unwrap_or(u64::MAX);
-    if body.size_hint().lower() > limit_of {
-        return Err(Unread::TooLarge);
-    }
-    let mut first = Bytes::new();
-    let mut all = BytesMut::new();
-    loop {
-        let frame = match timeout(stall, body.frame()).await {
-            Err(_) => return Err(Unread::Stalled),
-            Ok(None) => break,
-            Ok(Some(Err(_))) => return Err(Unread::Broken),
-            Ok(Some(Ok(frame))) => frame,
-        };
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        if first.len() + all.len() + data.len() > limit {
-            return Err(Unread::TooLarge);
-        }
-        if !share.take(data.len()) {
-            return Err(Unread::Busy);
-        }
-        // Most bodies come in one piece, which is not copied.
-        if all.is_empty() && first.is_empty() {
-            first = data;
-        } else {
-            all.extend_from_slice(&std::mem::take(&mut first));
-            all.extend_from_slice(&data);
-        }
-    }
-    Ok(if all.is_empty() { first } else { all.freeze() })
-}
-
-fn told(why: Unread, limit: usize) -> Response<Bytes> {
-    match why {
-        Unread::TooLarge => refusal(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            &format!("the body is larger than {limit} bytes"),
-        ),
-        Unread::Busy => busy(),
-        Unread::Damaged => refusal(
-            StatusCode::BAD_REQUEST,
-            "the body is not compressed as its content-encoding says",
-        ),
-        Unread::Stalled => refusal(
-            StatusCode::REQUEST_TIMEOUT,
-            "the body did not arrive in time",
-        ),
-        Unread::Broken => refusal(StatusCode::BAD_REQUEST, "the body ended early"),
-    }
-}
-
-fn unread(why: Unread, limit: usize, version: Version) -> Response<Body> {
-    let mut response = told(why, limit);
-    // What is left of the body would be taken for the next request.
-    if version < Version::HTTP_2 {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(CONNECTION, close);
-    }
-    response.map(|body| Full::new(body).boxed_unsync())
-}
-
-fn busy() -> Response<Bytes> {
-    let mut response = refusal(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "the bodies of all requests together are too large: try again",
-    );
-    let soon = HeaderValue::from_static("1");
-    response.headers_mut().insert(RETRY_AFTER, soon);
-    response
-}
-
-fn unsupported() -> Response<Bytes> {
-    let mut response = refusal(
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "the content encoding is not supported: expected gzip or deflate",
-    );
-    let codings = HeaderValue::from_static("gzip, deflate");
-    response.headers_mut().insert(ACCEPT_ENCODING, codings);
-    response
-}
-
-/// `message` needs no escaping in JSON.
-fn refusal(status: StatusCode, message: &str) -> Response<Bytes> {
-    let body = format!(r#"{{"error":"{message}"}}"#);
-    let mut response = Response::new(Bytes::from(body));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.remove(CONTENT_LENGTH);
-    response
 }

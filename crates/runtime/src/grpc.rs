@@ -1,7 +1,8 @@
 //! gRPC over HTTP/2: length-prefixed messages and trailers
 //! (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
 
-use crate::answer::{Body, Unread, elsewhere, inflate, linger, read};
+use crate::answer::Body;
+use crate::bodies::{Unread, elsewhere, inflate, linger, read};
 use crate::budget::Share;
 use crate::reflection;
 use crate::server::Shared;
@@ -52,7 +53,7 @@ pub(crate) async fn answer(
         linger(&mut body).await;
         return failed(&Status::new(Code::Unimplemented, "Method not found!"));
     }
-    let mut share = shared.budget.share();
+    let mut share = shared.bodies.share();
     let result = match message(&shared, &parts.headers, body, &mut share).await {
         Ok(message) => call(&shared, service, method, message).await,
         Err(status) => Err(status),

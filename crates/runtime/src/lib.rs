@@ -4,6 +4,7 @@
 //! speaks both protocols, told apart by the first bytes of a connection and the content type of a request.
 
 mod answer;
+mod bodies;
 mod budget;
 mod folder;
 mod grpc;
@@ -11,5 +12,6 @@ mod reflection;
 mod server;
 mod sources;
 
+pub use bodies::{Bodies, Work};
 pub use folder::{Folder, FolderSettings, OpenError};
 pub use server::{BindError, Limits, Server};

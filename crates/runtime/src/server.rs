@@ -1,7 +1,7 @@
 //! Sockets, connections and their end.
 
 use crate::answer;
-use crate::budget::Budget;
+use crate::bodies::Bodies;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -74,7 +74,7 @@ pub struct Server {
 pub(crate) struct Shared {
     pub(crate) models: Arc<dyn Repository>,
     pub(crate) manner: Manner,
-    pub(crate) budget: Arc<Budget>,
+    pub(crate) bodies: Bodies,
     pub(crate) limits: Limits,
 }
 
@@ -120,7 +120,7 @@ impl Server {
         let shared = Arc::new(Shared {
             models,
             manner,
-            budget: Budget::new(limits.bodies),
+            bodies: Bodies::new(limits.body, limits.bodies, limits.stall),
             limits,
         });
         let (leave, leaving) = watch::channel(false);

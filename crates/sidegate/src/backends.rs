@@ -8,6 +8,7 @@ use gateway::{Embedded, Endpoint};
 use policy::Destination;
 use resources::core::{PortRef, Service, ServicePort};
 use resources::{Cluster, Object, ServiceName};
+use runtime::Bodies;
 
 use crate::embedded::{Echo, LoginService, ModelService, ProviderService};
 use crate::login::Login;
@@ -37,8 +38,16 @@ enum Target {
 
 /// What can stand for a Service inside this process.
 pub(crate) struct Inside {
-    pub(crate) models: serving::Models,
+    pub(crate) lasting: Lasting,
     pub(crate) login: Arc<Login>,
+}
+
+/// What of it is the same in every configuration.
+#[derive(Clone)]
+pub(crate) struct Lasting {
+    pub(crate) models: serving::Models,
+    /// What the bodies of requests for models may take.
+    pub(crate) bodies: Bodies,
     pub(crate) console: Arc<dyn Embedded>,
 }
 
@@ -249,14 +258,15 @@ fn embedded(
 ) -> Option<Target> {
     if let Some(predictor) = cluster.predictors.iter().find(|p| p.service == *name) {
         return Some(Target::Embedded(Arc::new(ModelService {
-            models: inside.models.clone(),
+            models: inside.lasting.models.clone(),
+            bodies: inside.lasting.bodies.clone(),
             namespace: predictor.model.namespace.clone(),
             name: predictor.model.name.clone(),
         })));
     }
     match service.meta.annotations.get(EMBEDDED).map(String::as_str) {
         Some("echo") => return Some(Target::Embedded(Arc::new(Echo))),
-        Some("console") => return Some(Target::Embedded(inside.console.clone())),
+        Some("console") => return Some(Target::Embedded(inside.lasting.console.clone())),
         _ => {}
     }
     let login = &inside.login;

@@ -11,6 +11,8 @@ use http_body_util::BodyExt as _;
 use policy::{Reply, RequestHead};
 use serde_json::{Map, Value, json};
 
+use runtime::{Bodies, Work};
+
 use crate::login::Login;
 
 /// Bodies longer than this are not for us: logins, forms, echoes.
@@ -19,6 +21,7 @@ const SMALL_BODY: usize = 1 << 20;
 /// A model, by the InferenceService it belongs to.
 pub(crate) struct ModelService {
     pub(crate) models: serving::Models,
+    pub(crate) bodies: Bodies,
     pub(crate) namespace: Arc<str>,
     pub(crate) name: Arc<str>,
 }
@@ -26,18 +29,22 @@ pub(crate) struct ModelService {
 impl Embedded for ModelService {
     fn call(&self, request: Request<Body>, _: CallContext) -> BoxFuture<'static, Response<Body>> {
         let state = self.models.get(&self.namespace, &self.name);
+        let bodies = self.bodies.clone();
         Box::pin(async move {
             let (parts, body) = request.into_parts();
-            let Ok(body) = body.collect().await else {
-                return unreadable();
-            };
             let Some(state) = state else {
                 return json_answer(
                     StatusCode::SERVICE_UNAVAILABLE,
                     &json!({ "error": "the model has been removed" }),
                 );
             };
-            serving::answer(&state, parts, body.to_bytes()).map(Body::full)
+            let work = Work {
+                inflates: true,
+                heavy: false,
+            };
+            let compute = move |parts, body| serving::answer(&state, parts, body);
+            let response = bodies.answered(parts, body, work, compute).await;
+            response.map(Body::full)
         })
     }
 }

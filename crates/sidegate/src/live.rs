@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
-use gateway::{Answer, Embedded, Endpoint, UnknownWorkload};
+use gateway::{Answer, Endpoint, UnknownWorkload};
 use http::{HeaderValue, StatusCode};
 use identity::{MeshKeys, WorkloadCredentials};
 use policy::{
@@ -16,7 +16,7 @@ use resources::mesh::ExtAuthzHttp;
 use resources::{Cluster, Places, ServiceName};
 use serving::{DesiredModel, Models};
 
-use crate::backends::{Backends, Inside, Override};
+use crate::backends::{Backends, Inside, Lasting, Override};
 use crate::documents::Documents;
 use crate::login::{self, Keeping, Login};
 use crate::output::BadInput;
@@ -37,22 +37,20 @@ pub(crate) struct World {
     live: ArcSwap<Live>,
     /// Errors of the newest configuration, if it could not be used.
     pub(crate) rejected: ArcSwap<Vec<String>>,
-    pub(crate) models: Models,
+    lasting: Lasting,
     credentials: WorkloadCredentials,
     keeping: Keeping,
     overrides: Vec<Override>,
     istio_version: Option<String>,
-    console: Arc<dyn Embedded>,
 }
 
 /// What a [`World`] is made of.
 pub(crate) struct Setup {
-    pub(crate) models: Models,
+    pub(crate) lasting: Lasting,
     pub(crate) credentials: WorkloadCredentials,
     pub(crate) keeping: Keeping,
     pub(crate) overrides: Vec<Override>,
     pub(crate) istio_version: Option<String>,
-    pub(crate) console: Arc<dyn Embedded>,
 }
 
 /// Reads the settings of compilation out of a configuration.
@@ -108,32 +106,30 @@ impl World {
     /// Brings the first configuration into force.
     pub(crate) fn new(setup: Setup, cluster: Cluster) -> anyhow::Result<Self> {
         let Setup {
-            models,
+            lasting,
             credentials,
             keeping,
             overrides,
             istio_version,
-            console,
         } = setup;
         let live = wire(
             cluster,
             istio_version.as_deref(),
-            &models,
+            &lasting,
             &keeping,
             &overrides,
-            &console,
             None,
         )?;
+        let models = &lasting.models;
         models.reconcile(DesiredModel::from_cluster(&live.cluster));
         Ok(Self {
             live: ArcSwap::from_pointee(live),
             rejected: ArcSwap::default(),
-            models,
+            lasting,
             credentials,
             keeping,
             overrides,
             istio_version,
-            console,
         })
     }
 
@@ -148,16 +144,15 @@ impl World {
             wire(
                 cluster,
                 self.istio_version.as_deref(),
-                &self.models,
+                &self.lasting,
                 &self.keeping,
                 &self.overrides,
-                &self.console,
                 Some(&before.login),
             )
         });
         match wired {
             Ok(live) => {
-                self.models
+                self.models()
                     .reconcile(DesiredModel::from_cluster(&live.cluster));
                 self.live.store(Arc::new(live));
                 self.rejected.store(Arc::default());
@@ -177,6 +172,11 @@ impl World {
         &self.keeping.sessions
     }
 
+    /// The models, which outlive them too.
+    pub(crate) fn models(&self) -> &Models {
+        &self.lasting.models
+    }
+
     /// The configuration in force.
     pub(crate) fn live(&self) -> Arc<Live> {
         self.live.load_full()
@@ -186,10 +186,9 @@ impl World {
 fn wire(
     mut cluster: Cluster,
     istio_version: Option<&str>,
-    models: &Models,
+    lasting: &Lasting,
     keeping: &Keeping,
     overrides: &[Override],
-    console: &Arc<dyn Embedded>,
     before: Option<&Arc<Login>>,
 ) -> anyhow::Result<Live> {
     let settings = settings(&cluster, istio_version)?;
@@ -197,9 +196,8 @@ fn wire(
     cluster.places = Places::default();
     let login = Login::open(&cluster, keeping, before)?;
     let inside = Inside {
-        models: models.clone(),
+        lasting: lasting.clone(),
         login: Arc::clone(&login),
-        console: Arc::clone(console),
     };
     let backends = Arc::new(Backends::new(&cluster, &inside, overrides));
     let issuer = &keeping.cluster_issuer;

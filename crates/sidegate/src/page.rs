@@ -176,7 +176,7 @@ fn person(live: &Live, caller: &Caller, headers: &HeaderMap) -> Option<Person> {
 fn model(world: &World, live: &Live, service: &Object<InferenceService>) -> ModelView {
     let (namespace, name) = (&service.meta.namespace, &service.meta.name);
     let urls = urls(live, service);
-    let state = world.models.get(namespace, name);
+    let state = world.models().get(namespace, name);
     let (state, detail, example_input) = match &state {
         Some(ModelState::Ready(model)) => {
             let about = model.describe();
@@ -313,7 +313,7 @@ fn attempt(
     if let Verdict::Denial(denial) = verdict {
         return refused(denial.refusal.status(), &denial.reason);
     }
-    let Some(state) = world.models.get(namespace, name) else {
+    let Some(state) = world.models().get(namespace, name) else {
         return refused(StatusCode::NOT_FOUND, "the model has been removed");
     };
     let mut request = Request::new(());

@@ -34,7 +34,7 @@ pub(crate) fn as_json(summary: &Summary<'_>) -> Value {
     let live = summary.world.live();
     let models: Vec<Value> = summary
         .world
-        .models
+        .models()
         .list()
         .iter()
         .map(|status| {
@@ -144,7 +144,7 @@ fn text(summary: &Summary<'_>) -> String {
         line(format!("  log in as      {EXAMPLE_USER}"));
     }
     line(String::new());
-    let models = summary.world.models.list();
+    let models = summary.world.models().list();
     for status in &models {
         let (state, reason) = state(status);
         line(format!(

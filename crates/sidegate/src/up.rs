@@ -10,10 +10,11 @@ use gateway::{Config, Gateway, Listen};
 use identity::{ClusterIssuer, ClusterIssuerConfig, SessionConfig, Sessions, WorkloadCredentials};
 use policy::Entrance;
 use resources::Cluster;
+use runtime::Bodies;
 use serving::{Mirror, Models, ModelsSettings, Storage, StorageSettings, Target};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::backends::Override;
+use crate::backends::{Lasting, Override};
 use crate::cli::{Output, UpArgs};
 use crate::folder::{self, Folder, Running};
 use crate::inputs::{self, Inputs};
@@ -55,6 +56,10 @@ async fn serve(
     cluster: Cluster,
     folder: &Folder,
 ) -> anyhow::Result<ExitCode> {
+    let limits = limits::parse(&args.limits)?;
+    let body_bytes = usize::try_from(limits.body_bytes).unwrap_or(usize::MAX);
+    let together = runtime::Limits::default().bodies;
+    let bodies = Bodies::new(body_bytes, together, limits.stall_timeout);
     let gateway = Gateway::bind(Config {
         listeners: vec![
             Listen {
@@ -68,7 +73,7 @@ async fn serve(
                 option: "--local".into(),
             },
         ],
-        limits: limits::parse(&args.limits)?,
+        limits,
         threads: None,
     })
     .map_err(|error| {
@@ -92,7 +97,11 @@ async fn serve(
     let page = Page::new(external.clone(), local.clone())?;
     let world = World::new(
         Setup {
-            models: models.clone(),
+            lasting: Lasting {
+                models: models.clone(),
+                bodies,
+                console: Arc::new(PageService(page.clone())),
+            },
             credentials: WorkloadCredentials::open(folder.path(), identity::system_clock())?,
             keeping: keeping(inputs, folder)?,
             overrides: args
@@ -101,7 +110,6 @@ async fn serve(
                 .map(|text| Override::parse(text))
                 .collect::<Result<_, _>>()?,
             istio_version: args.cluster.istio_version.clone(),
-            console: Arc::new(PageService(page.clone())),
         },
         cluster,
     )?;

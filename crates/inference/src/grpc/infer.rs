@@ -4,8 +4,10 @@ use super::messages::{Contents, InferRequest};
 use super::wire::Encoder;
 use super::{Code, Status};
 use crate::metrics::Phase;
+use crate::numbers::{Number, Numbers};
 use crate::rows::short;
 use crate::v2;
+use crate::v2::datatype::Field;
 use crate::v2::tensor::{self, Values};
 use crate::{Compat, Manner, Model, mlserver};
 use bytes::Bytes;
@@ -125,23 +127,23 @@ pub(super) fn infer(
 }
 
 /// The values of the field that belongs to a type; another one that is filled does not count.
-fn values(name: &str, contents: Option<&Contents>, kind: tensor::Field) -> Result<Values, String> {
-    use tensor::Field;
+fn values(name: &str, contents: Option<&Contents>, kind: Field) -> Result<Values, String> {
     let nothing = Contents::default();
     let contents = contents.unwrap_or(&nothing);
+    fn floats<T: Copy>(values: &[T], float: impl Fn(T) -> f64) -> Numbers {
+        Numbers::from(values.iter().map(|v| float(*v)).collect::<Vec<_>>())
+    }
+    fn whole<T: Copy + Into<i128>>(values: &[T]) -> Numbers {
+        values.iter().map(|v| Number::whole((*v).into())).collect()
+    }
     Ok(Values::Numbers(match kind {
-        Field::Bool => contents
-            .bools
-            .iter()
-            .map(|v| f64::from(u8::from(*v)))
-            .collect(),
-        Field::Int => contents.ints.iter().map(|v| f64::from(*v)).collect(),
-        // The estimators compute in double precision.
-        Field::Int64 => contents.int64s.iter().map(|v| *v as f64).collect(),
-        Field::Uint => contents.uints.iter().map(|v| f64::from(*v)).collect(),
-        Field::Uint64 => contents.uint64s.iter().map(|v| *v as f64).collect(),
-        Field::Fp32 => contents.fp32s.iter().map(|v| f64::from(*v)).collect(),
-        Field::Fp64 => contents.fp64s.clone(),
+        Field::Bool => floats(&contents.bools, |v| f64::from(u8::from(v))),
+        Field::Int => floats(&contents.ints, f64::from),
+        Field::Int64 => whole(&contents.int64s),
+        Field::Uint => floats(&contents.uints, f64::from),
+        Field::Uint64 => whole(&contents.uint64s),
+        Field::Fp32 => floats(&contents.fp32s, f64::from),
+        Field::Fp64 => contents.fp64s.clone().into(),
         Field::Bytes => return Values::texts(contents.bytes.iter().map(|text| &**text), name),
     }))
 }

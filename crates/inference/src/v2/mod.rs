@@ -1,5 +1,7 @@
 //! The V2 protocol, also called Open Inference Protocol, with the binary tensor extension.
 
+pub(crate) mod datatype;
+mod lists;
 pub(crate) mod request;
 mod respond;
 pub(crate) mod tensor;
@@ -16,7 +18,7 @@ use crate::{Compat, Manner, Model};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response, StatusCode};
-use models::{Cell, Precision};
+use models::Precision;
 pub(crate) use respond::{OUTPUT, datatype, raw, shape};
 use tensor::{Tensor, Values};
 
@@ -173,18 +175,18 @@ pub(crate) fn gather(
     }
     let names = model.columns();
     let names = names.as_deref();
-    let number = |(_, values): &(String, Values)| matches!(values, Values::Numbers(_));
+    let number = |(_, values): &(String, Values)| matches!(values, Values::Numbers(numbers) if numbers.are_floats());
     if columns.iter().all(number) {
         let numbers = columns
             .into_iter()
             .filter_map(|(name, values)| match values {
-                Values::Numbers(values) => Some((name, values)),
+                Values::Numbers(values) => Some((name, values.floats())),
                 Values::Cells(_) => None,
             });
         return records::matrix(numbers.collect(), names, precision).map(Asked::Matrix);
     }
     let cells = columns.into_iter().map(|(name, values)| match values {
-        Values::Numbers(values) => (name, values.into_iter().map(Cell::Number).collect()),
+        Values::Numbers(values) => (name, values.cells()),
         Values::Cells(cells) => (name, cells),
     });
     records::beside(cells.collect(), names)

@@ -1,6 +1,6 @@
 //! Reading an inference request without building a tree of it.
 
-use super::tensor::Flat;
+use super::lists::Flat;
 use super::validation::{Details, Place};
 use crate::Compat;
 use crate::json::{Json, JsonError, Kind};

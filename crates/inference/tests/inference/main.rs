@@ -7,6 +7,8 @@ mod graphs;
 #[cfg(test)]
 mod grpc;
 #[cfg(test)]
+mod integers;
+#[cfg(test)]
 mod noise;
 #[cfg(test)]
 mod requests;

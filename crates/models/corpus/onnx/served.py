@@ -1,4 +1,4 @@
-"""Makes the two graphs that tests of the protocols serve, and prints what ONNX Runtime answers.
+"""Makes the graphs that tests of the protocols serve, and prints what ONNX Runtime answers.
 
     python served.py ../../../inference/tests/models
 """
@@ -7,6 +7,7 @@ import os
 import sys
 
 import numpy as np
+import onnx
 import onnxruntime
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
@@ -34,7 +35,17 @@ def rooms():
                   "price": np.array([[0.25], [-1.0]], np.float32)}
 
 
-for name, make in (("iris", iris), ("rooms", rooms)):
+def ids():
+    """A column of identifiers, and the one before each."""
+    value = lambda name: onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64, [None, 1])  # noqa: E731
+    one = onnx.helper.make_tensor("one", onnx.TensorProto.INT64, [1], [1])
+    node = onnx.helper.make_node("Sub", ["id", "one"], ["before"])
+    graph = onnx.helper.make_graph([node], "ids", [value("id")], [value("before")], [one])
+    made = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 15)], ir_version=8)
+    return made, {"id": np.array([[2**53 + 1], [2**63 - 1]])}
+
+
+for name, make in (("iris", iris), ("rooms", rooms), ("ids", ids)):
     model, given = make()
     data = model.SerializeToString()
     with open(os.path.join(sys.argv[1], f"{name}.onnx"), "wb") as out:

@@ -14,6 +14,8 @@ pub(super) struct Categories {
     texts: HashMap<String, u32>,
     /// By the bits of the number; Python holds 1, 1.0 and True for equal.
     numbers: HashMap<u64, u32>,
+    /// Those that double precision does not hold.
+    integers: HashMap<i128, u32>,
     none: Option<u32>,
     missing: Option<u32>,
     count: usize,
@@ -45,6 +47,9 @@ impl Categories {
             Cell::Number(value) => {
                 self.numbers.insert(key(*value), number);
             }
+            Cell::Integer(value) => {
+                self.integers.insert(*value, number);
+            }
             Cell::Text(text) => {
                 self.texts.insert(text.clone(), number);
             }
@@ -67,6 +72,7 @@ impl Categories {
             CellRef::None => self.none,
             CellRef::Number(value) if value.is_nan() => self.missing,
             CellRef::Number(value) => self.numbers.get(&key(value)).copied(),
+            CellRef::Integer(value) => self.integers.get(&value).copied(),
             CellRef::Text(text) => self.texts.get(text).copied(),
         }
     }
@@ -99,6 +105,11 @@ pub(super) fn cells(
             let texts = array.strings(graph).map_err(|_| bad())?;
             Ok(texts.into_iter().map(Cell::Text).collect())
         }
+        Kind::Signed | Kind::Unsigned => {
+            let integers = array.integers(graph, None).map_err(|_| bad())?;
+            let integers = integers.into_iter().map(i128::from);
+            Ok(integers.map(Cell::integer).collect())
+        }
         _ => {
             let numbers = array.floats(graph, None).map_err(|_| bad())?;
             Ok(numbers.into_iter().map(Cell::Number).collect())
@@ -115,7 +126,7 @@ pub(super) fn cell(part: &Part<'_, '_>, id: Id) -> Option<Cell> {
             Cell::Text(text.clone().into_owned())
         }
         Node::Bool(truth) => Cell::Number(f64::from(u8::from(*truth))),
-        Node::Int(value) => Cell::Number(*value as f64),
+        Node::Int(value) => Cell::integer(i128::from(*value)),
         Node::Float(value) => Cell::Number(*value),
         // `pandas.NA`, which scikit-learn treats as missing.
         Node::Global(global) if global.name == "NA" => Cell::Number(f64::NAN),
@@ -159,6 +170,7 @@ pub(super) fn show(cell: CellRef<'_>) -> String {
         CellRef::None => "None".to_owned(),
         CellRef::Number(value) if value.is_nan() => "nan".to_owned(),
         CellRef::Number(value) => format!("{value:?}"),
+        CellRef::Integer(value) => value.to_string(),
         CellRef::Text(text) => format!("'{}'", text.chars().take(64).collect::<String>()),
     }
 }

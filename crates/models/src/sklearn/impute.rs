@@ -68,7 +68,7 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Step, LoadError> {
     let objects = filling
         .iter()
         .flatten()
-        .any(|cell| !matches!(cell, Cell::Number(_)));
+        .any(|cell| !matches!(cell, Cell::Number(_) | Cell::Integer(_)));
     let features = filling.len();
     let marked = match (part.truth("add_indicator"), part.set("indicator_")) {
         (Some(true), Some(id)) => {
@@ -142,6 +142,7 @@ impl Transform for Imputer {
             for (column, value) in row.iter().enumerate() {
                 match self.fill(column, CellRef::Number(*value)) {
                     Some(CellRef::Number(value)) => out.push(round(value, precision)),
+                    Some(CellRef::Integer(value)) => out.push(round(value as f64, precision)),
                     Some(_) => out.push(f64::NAN),
                     None => {}
                 }

@@ -48,6 +48,12 @@ impl Rows {
                                 .collect(),
                             *precision,
                         ),
+                        Column::Integers(values) => Column::Integers(
+                            places
+                                .clone()
+                                .filter_map(|place| values.get(place).copied())
+                                .collect(),
+                        ),
                         Column::Cells(cells) => Column::Cells(
                             places
                                 .clone()

@@ -9,6 +9,7 @@
 
 mod as_written;
 mod bad_input;
+mod bodies;
 mod commands;
 mod crash;
 mod deploy;

@@ -28,7 +28,7 @@ fn send(server: &Server, path: &str, headers: &[&str], body: &[u8]) -> Answer {
 }
 
 /// What `gzip` makes of bytes.
-fn packed(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn packed(bytes: &[u8]) -> Vec<u8> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(bytes).unwrap();
     let output = Command::new("gzip")

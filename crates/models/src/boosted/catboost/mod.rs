@@ -290,10 +290,20 @@ impl Catboost {
             Data::Table(table) => {
                 let mut columns = table.columns().to_vec();
                 for (index, (_, column)) in columns.iter_mut().enumerate() {
-                    if is_categorical(index) {
+                    if !is_categorical(index) {
+                        continue;
+                    }
+                    if let Column::Integers(values) = column {
+                        let code = |whole: &i128| f64::from(hash::category(&whole.to_string()));
+                        let codes = values.iter().map(code).collect();
+                        *column = Column::Numbers(codes, Precision::Double);
+                    } else {
                         let codes = (0..column.len()).map(|row| match column.cell(row) {
                             CellRef::Text(text) => Ok(f64::from(hash::category(text))),
                             CellRef::Number(number) => category_of(number),
+                            CellRef::Integer(whole) => {
+                                Ok(f64::from(hash::category(&whole.to_string())))
+                            }
                             CellRef::None => category_of(f64::NAN),
                         });
                         *column =

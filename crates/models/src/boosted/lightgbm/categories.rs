@@ -85,6 +85,7 @@ impl Categories {
             };
             let code = |row| match column.cell(row) {
                 CellRef::Number(value) => value,
+                CellRef::Integer(value) => value as f64,
                 CellRef::Text(text) => codes.get(text).copied().unwrap_or(f64::NAN),
                 CellRef::None => f64::NAN,
             };
