@@ -3,15 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use crate::oracle::Check;
+use crate::served::{Server, serve};
 use crate::{cache, shell};
 
 /// A client, and whose answers it should find.
@@ -213,79 +213,8 @@ fn models() -> Result<PathBuf> {
     })
 }
 
-/// A running server. Dropping it kills it.
-struct Server {
-    child: Child,
-    http: String,
-    grpc: String,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Server {
-    /// Whether a model is ready.
-    fn has(&self, name: &str) -> bool {
-        let status = Command::new("curl")
-            .args(["--silent", "--fail", "--max-time", "5", "--noproxy", "*"])
-            .args(["--output", "/dev/null"])
-            .arg(format!("http://{}/v2/models/{name}/ready", self.http))
-            .status();
-        status.is_ok_and(|status| status.success())
-    }
-}
-
 fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
-fn sidegate(models: &Path, peer: Peer) -> Result<Server> {
-    let program = shell::target().join("debug/sidegate");
-    let mut child = Command::new(&program)
-        .args([
-            "runtime",
-            "--host=127.0.0.1",
-            "--http_port=0",
-            "--grpc_port=0",
-            "--metrics_port=0",
-            "--model_dir",
-        ])
-        .arg(models)
-        .args(["--compat", peer.word()])
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot run {}", program.display()))?;
-    let lines = child.stderr.take().context("no standard error")?;
-    let mut server = Server {
-        child,
-        http: String::new(),
-        grpc: String::new(),
-    };
-    let mut lines = BufReader::new(lines).lines();
-    let mut told = String::new();
-    while server.grpc.is_empty() {
-        let Some(line) = lines.next().transpose()? else {
-            bail!("the program ended early: {told}");
-        };
-        let after = |what: &str| {
-            line.rsplit_once(what)
-                .map(|(_, rest)| rest.trim().to_owned())
-        };
-        if let Some(address) = after("HTTP on ") {
-            server.http = address;
-        } else if let Some(address) = after("gRPC on ") {
-            server.grpc = address;
-        }
-        told.push_str(&line);
-    }
-    // What it tells later is read, so that it never waits for a reader.
-    std::thread::spawn(move || lines.for_each(drop));
-    Ok(server)
 }
 
 /// Runs a client to its end.
@@ -372,7 +301,8 @@ fn expected(client: Client) -> Result<Answers> {
 
 fn check(client: Client) -> Result<()> {
     let name = client.name;
-    let server = sidegate(&models()?, client.peer)?;
+    let program = shell::target().join("debug/sidegate");
+    let server = serve(&program, &models()?, &["--compat", client.peer.word()])?;
     let found = ask(client, &server)?;
     let expected = expected(client)?;
     let mut wrong = String::new();

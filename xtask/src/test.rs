@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{bench, clients, oracle, shell};
+use crate::{bench, clients, graphs, oracle, shell};
 
 /// Tests over all binaries.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Count {
 }
 
 /// Builds the program, runs the tests and the comparisons with Istio, Envoy,
-/// clients of KServe and solvers, prints the sum as the last line.
+/// clients of KServe, ONNX Runtime and solvers, prints the sum as the last line.
 pub(crate) fn run(args: &[&str]) -> Result<()> {
     shell::run(shell::cargo().args(["build", "--package", "sidegate"]))?;
     let mut command = shell::cargo();
@@ -86,6 +86,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         for (name, check) in oracle::suite()
             .into_iter()
             .chain(clients::suite())
+            .chain(graphs::suite())
             .chain([solvers])
         {
             let began = Instant::now();

@@ -7,13 +7,13 @@ use crate::metrics::Durations;
 use crate::records::Asked;
 use crate::reply::{Reply, datatype};
 use crate::write::Style;
-use models::{Graph, Input, Limits, Predictor};
+use models::{Graph, GraphReader, Input, Limits, Predictor};
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 
 /// How a model is served.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Answer with probabilities where the model has them, as `PREDICT_PROBA=true` does in KServe.
     pub predict_proba: bool,
@@ -21,6 +21,8 @@ pub struct Options {
     pub limits: Limits,
     /// Whether requests are answered together.
     pub batching: Option<Batching>,
+    /// What reads graphs of ONNX that are not read here.
+    pub graphs: Option<Arc<dyn GraphReader>>,
 }
 
 /// Why a model file cannot be served.
@@ -100,7 +102,11 @@ impl Model {
             ".joblib", ".pkl", ".pickle", ".bst", ".json", ".ubj", ".cbm",
         ];
         let engine = if file_name.ends_with(".onnx") {
-            Engine::Graph(Graph::load(bytes, &options.limits).map_err(refused)?)
+            let graph = match &options.graphs {
+                Some(other) => Graph::load_or(bytes, &options.limits, &**other),
+                None => Graph::load(bytes, &options.limits),
+            };
+            Engine::Graph(graph.map_err(refused)?)
         } else if known.iter().any(|ending| file_name.ends_with(ending)) {
             let predictor = models::load(bytes, &options.limits).map_err(refused)?;
             Engine::Predictor(Box::new(predictor))
@@ -143,10 +149,13 @@ impl Model {
         &self.settings
     }
 
-    /// Whether its answers may wait for other requests. Graphs are never asked together, for their outputs need not have a value
-    /// for each row.
+    /// Whether its answers may wait for other requests: to be asked with them, or, for a graph that something else runs, until
+    /// they are answered. Graphs are never asked together, for their outputs need not have a value for each row.
     pub fn waits(&self) -> bool {
-        self.batcher.is_some() && matches!(self.engine, Engine::Predictor(_))
+        match &self.engine {
+            Engine::Predictor(_) => self.batcher.is_some(),
+            Engine::Graph(graph) => graph.is_foreign(),
+        }
     }
 
     /// The name that clients use.

@@ -33,7 +33,7 @@ pub enum LoadError {
     },
     /// An operator of ONNX that is not supported.
     #[error(
-        "the operator `{operator}` in version {version} of node `{node}` is not supported: convert the model so that it needs no such operator, or serve it with an image that has ONNX Runtime, such as Triton's"
+        "the operator `{operator}` in version {version} of node `{node}` is not supported: convert the model so that it needs no such operator, or have it run by ONNX Runtime's library (`--onnxruntime`)"
     )]
     Operator {
         /// Domain and name.
@@ -42,6 +42,12 @@ pub enum LoadError {
         version: i64,
         /// The name of the node.
         node: String,
+    },
+    /// A model that another reader than ours refused.
+    #[error("ONNX Runtime does not take the model: {what}")]
+    Foreign {
+        /// What it said.
+        what: String,
     },
     /// A `.npy` file that is damaged or holds something else than rows.
     #[error("not a readable npy file: {what}")]
@@ -208,6 +214,12 @@ pub enum InputError {
         /// Its name and operator.
         node: String,
         /// What was expected and what was found.
+        what: String,
+    },
+    /// A graph that something else runs does not take what came to it.
+    #[error("ONNX Runtime: {what}")]
+    Foreign {
+        /// What it said.
         what: String,
     },
     /// A prediction was asked of a model that only transforms.

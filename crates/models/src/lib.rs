@@ -32,7 +32,7 @@ pub use labels::{IntegerType, Labels};
 pub use limits::Limits;
 pub use matrix::{Matrix, Precision};
 pub use npy::{Npy, read_npy};
-pub use onnx::{ElementType, Graph, Port, Tensor, Values};
+pub use onnx::{ElementType, Graph, GraphReader, GraphRunner, Port, Tensor, Values};
 pub use predictor::{About, Inner, Output, Predictor};
 pub use table::{Cell, Column, Table};
 

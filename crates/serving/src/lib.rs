@@ -12,11 +12,11 @@ mod models;
 mod state;
 mod storage;
 
+pub use self::models::{Models, ModelsSettings};
 pub use answer::answer;
 pub use desired::{DesiredModel, Output};
 pub use format::{Format, UnsupportedFormat};
 pub use inference::Model;
-pub use models::{Models, ModelsSettings};
 pub use state::{ModelState, ModelStatus, Update};
 pub use storage::{
     Mirror, ModelFile, ObjectStoreSettings, S3Credentials, Storage, StorageError, StorageSettings,

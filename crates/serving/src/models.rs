@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use models::GraphReader;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
@@ -24,6 +25,8 @@ pub struct ModelsSettings {
     /// Longest pause. KServe's pods back off the same way, 10 seconds to 5
     /// minutes.
     pub retry_at_most: Duration,
+    /// What reads graphs of ONNX that are not read here.
+    pub graphs: Option<Arc<dyn GraphReader>>,
 }
 
 impl Default for ModelsSettings {
@@ -32,6 +35,7 @@ impl Default for ModelsSettings {
             concurrent_loads: 2,
             retry_after: Duration::from_secs(10),
             retry_at_most: Duration::from_secs(300),
+            graphs: None,
         }
     }
 }
@@ -85,7 +89,10 @@ impl<M> Clone for Models<M> {
 impl Models {
     /// No models yet. `runtime` is where they will be loaded.
     pub fn new(settings: ModelsSettings, storage: Storage, runtime: Handle) -> Self {
-        Self::with_loader(settings, storage, runtime, Box::new(read))
+        let graphs = settings.graphs.clone();
+        let loader: Box<Loader<_>> =
+            Box::new(move |desired, file| read(desired, file, graphs.clone()));
+        Self::with_loader(settings, storage, runtime, loader)
     }
 }
 
@@ -207,9 +214,14 @@ impl<M: Send + Sync + 'static> Models<M> {
     }
 }
 
-fn read(desired: &DesiredModel, file: &ModelFile) -> Result<inference::Model, String> {
+fn read(
+    desired: &DesiredModel,
+    file: &ModelFile,
+    graphs: Option<Arc<dyn GraphReader>>,
+) -> Result<inference::Model, String> {
     let options = inference::Options {
         predict_proba: desired.output == Output::Probabilities,
+        graphs,
         ..inference::Options::default()
     };
     inference::Model::load(&desired.name, &file.name, &file.bytes, &options)

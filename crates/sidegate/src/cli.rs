@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::graphs::GraphArgs;
+
 /// Models answer the workloads that may call them, people log in to the
 /// platform, foreign applications are left alone, and nobody writes a path list.
 #[derive(Debug, Parser)]
@@ -212,6 +214,8 @@ pub(crate) struct UpArgs {
     /// headers, body-bytes, connections, header-seconds, idle-seconds, stall-seconds
     #[arg(long = "limit", value_name = "NAME=NUMBER")]
     pub(crate) limits: Vec<String>,
+    #[command(flatten)]
+    pub(crate) graphs: GraphArgs,
     /// Summary as text or JSON
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Output,

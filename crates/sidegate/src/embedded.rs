@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use policy::{Reply, RequestHead};
 use serde_json::{Map, Value, json};
+use serving::ModelState;
 
 use runtime::{Bodies, Work};
 
@@ -40,7 +41,7 @@ impl Embedded for ModelService {
             };
             let work = Work {
                 inflates: true,
-                heavy: false,
+                heavy: matches!(&state, ModelState::Ready(model) if model.waits()),
             };
             let compute = move |parts, body| serving::answer(&state, parts, body);
             let response = bodies.answered(parts, body, work, compute).await;

@@ -12,6 +12,7 @@ mod exec;
 mod explain;
 mod fix;
 mod folder;
+mod graphs;
 mod hygiene;
 mod inputs;
 mod intents;

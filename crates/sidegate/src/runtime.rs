@@ -15,6 +15,7 @@ use runtime::{Folder, FolderSettings, Limits, Server};
 use serving::Format;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::graphs::GraphArgs;
 use crate::output::{self, Style};
 
 mod mlserver;
@@ -124,6 +125,8 @@ pub(crate) struct RuntimeArgs {
     /// Kind of model files: sklearn, xgboost, lightgbm, catboost or onnx
     #[arg(long, default_value_t = Format::Sklearn, value_name = "NAME")]
     pub(crate) framework: Format,
+    #[command(flatten)]
+    pub(crate) graphs: GraphArgs,
     /// Answer with probabilities where models have them
     #[arg(long = "predict_proba", env = "PREDICT_PROBA", default_value = "false", value_name = "BOOL", value_parser = truth, action = ArgAction::Set)]
     pub(crate) predict_proba: bool,
@@ -340,6 +343,7 @@ fn serve(args: &RuntimeArgs) -> anyhow::Result<ExitCode> {
         options: inference::Options {
             predict_proba: args.predict_proba,
             batching,
+            graphs: args.graphs.open()?,
             ..inference::Options::default()
         },
         max_file: serving::StorageSettings::default().max_bytes,

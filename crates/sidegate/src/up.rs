@@ -90,7 +90,10 @@ async fn serve(
 
     let storage = Storage::new(storage_settings(&args, inputs, &cluster, folder.path())?);
     let models = Models::new(
-        ModelsSettings::default(),
+        ModelsSettings {
+            graphs: args.graphs.open()?,
+            ..ModelsSettings::default()
+        },
         storage,
         tokio::runtime::Handle::current(),
     );

@@ -10,6 +10,7 @@ mod proto;
 mod real;
 mod site;
 mod tensor;
+mod whole;
 mod wire;
 
 use crate::{InputError, Limits, LoadError};
@@ -27,11 +28,35 @@ const NEWEST: [(&str, i64); 3] = [("", 24), ("ai.onnx.ml", 5), ("com.microsoft",
 /// take, and never panics.
 #[derive(Debug, Clone)]
 pub struct Graph {
-    program: Arc<Program>,
+    engine: Engine,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
-    producer: String,
-    tensor_bytes: usize,
+}
+
+/// What runs a graph.
+#[derive(Debug, Clone)]
+enum Engine {
+    /// Our own operators, within bytes of tensors.
+    Program(Arc<Program>, usize),
+    Foreign(Arc<dyn GraphRunner>),
+}
+
+/// Something else that runs a graph.
+pub trait GraphRunner: std::fmt::Debug + Send + Sync {
+    /// The outputs for inputs that have the types and shapes of the graph's, both in its order.
+    ///
+    /// # Errors
+    /// What went wrong, for the client.
+    fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, String>;
+}
+
+/// Something else that reads models of ONNX.
+pub trait GraphReader: std::fmt::Debug + Send + Sync {
+    /// Reads a model as [`Graph::load`] does.
+    ///
+    /// # Errors
+    /// A model that it does not read either.
+    fn read(&self, bytes: &[u8], limits: &Limits) -> Result<Graph, LoadError>;
 }
 
 impl Graph {
@@ -86,12 +111,53 @@ impl Graph {
             });
         }
         Ok(Self {
-            program: Arc::new(compiled.program),
+            engine: Engine::Program(Arc::new(compiled.program), limits.tensor_bytes),
             inputs: compiled.inputs,
             outputs: compiled.outputs,
-            producer: model.producer.to_owned(),
-            tensor_bytes: limits.tensor_bytes,
         })
+    }
+
+    /// Reads a model with our own operators, or else by another reader.
+    ///
+    /// # Errors
+    /// As [`Graph::load`], with the other reader's reason.
+    pub fn load_or(
+        bytes: &[u8],
+        limits: &Limits,
+        other: &dyn GraphReader,
+    ) -> Result<Self, LoadError> {
+        match Self::load(bytes, limits) {
+            Err(LoadError::Operator { .. } | LoadError::Onnx { .. }) => other.read(bytes, limits),
+            loaded => loaded,
+        }
+    }
+
+    /// A graph that something else runs.
+    pub fn foreign(inputs: Vec<Port>, outputs: Vec<Port>, runner: Arc<dyn GraphRunner>) -> Self {
+        Self {
+            engine: Engine::Foreign(runner),
+            inputs,
+            outputs,
+        }
+    }
+
+    /// Whether something else runs it.
+    pub fn is_foreign(&self) -> bool {
+        matches!(self.engine, Engine::Foreign(_))
+    }
+
+    /// Checks what another reader would not: that the bytes are a model of ONNX, and that it names no other file.
+    ///
+    /// # Errors
+    /// They are not, or it does.
+    pub fn must_be_whole(bytes: &[u8], limits: &Limits) -> Result<(), LoadError> {
+        if bytes.len() > limits.file_bytes {
+            return Err(LoadError::Limit {
+                what: "bytes of file",
+                limit: limits.file_bytes,
+            });
+        }
+        whole::check(bytes).map_err(|what| LoadError::Onnx { what })
     }
 
     /// The inputs, in the order of the file.
@@ -102,11 +168,6 @@ impl Graph {
     /// The outputs, in the order of the file.
     pub fn outputs(&self) -> &[Port] {
         &self.outputs
-    }
-
-    /// The program that wrote the file.
-    pub fn producer(&self) -> &str {
-        &self.producer
     }
 
     /// The outputs for inputs in the order of [`Graph::inputs`].
@@ -129,10 +190,14 @@ impl Graph {
                 });
             }
         }
-        let mut work = Work::new(self.tensor_bytes);
-        self.program
-            .run(inputs, &mut work)
-            .map_err(|(node, what)| InputError::Node { node, what })
+        match &self.engine {
+            Engine::Program(program, tensor_bytes) => program
+                .run(inputs, &mut Work::new(*tensor_bytes))
+                .map_err(|(node, what)| InputError::Node { node, what }),
+            Engine::Foreign(runner) => runner
+                .run(inputs)
+                .map_err(|what| InputError::Foreign { what }),
+        }
     }
 }
 

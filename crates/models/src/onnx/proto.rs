@@ -22,7 +22,6 @@ impl Purse {
 #[derive(Debug, Default)]
 pub(super) struct Model<'b> {
     pub(super) ir_version: i64,
-    pub(super) producer: &'b str,
     /// Domains with the version of their operators.
     pub(super) opsets: Vec<(&'b str, i64)>,
     pub(super) graph: Option<Graph<'b>>,
@@ -120,7 +119,6 @@ impl<'b> Model<'b> {
         each(bytes, |number, value| {
             match number {
                 1 => model.ir_version = value.number()?,
-                2 => model.producer = value.text()?,
                 7 => model.graph = Some(Graph::read(value.bytes()?, purse)?),
                 8 => {
                     purse.pay()?;

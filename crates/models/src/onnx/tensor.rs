@@ -188,6 +188,11 @@ impl Tensor {
         &self.values
     }
 
+    /// The values in row-major order, copied only if they are shared.
+    pub fn into_values(self) -> Values {
+        Arc::unwrap_or_clone(self.values)
+    }
+
     /// The type of the values.
     pub fn element(&self) -> ElementType {
         self.values.element()
