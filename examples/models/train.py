@@ -4,6 +4,8 @@
     python train.py mixed ../../crates/inference/tests/models/mixed.joblib
     python train.py words ../../crates/inference/tests/models/words.joblib
     python train.py ids ../../crates/inference/tests/models/ids.joblib
+    python train.py xgb ../../crates/inference/tests/models/iris.ubj        (with xgboost==2.1.4)
+    python train.py lgb ../../crates/inference/tests/models/iris.bst        (with lightgbm==4.6.0)
     python train.py golden ../../crates/models/tests/golden/1.9.1
 
 The last form is run once for each scikit-learn version, each in a virtual environment of its own (Python 3.11):
@@ -192,6 +194,21 @@ def ids(path):
     joblib.dump(make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression()).fit(X, y), path)
 
 
+def xgb(path):
+    import xgboost
+    X, y = datasets.load_iris(return_X_y=True)
+    settings = {"objective": "multi:softprob", "num_class": 3, "max_depth": 3, "eta": 0.1}
+    xgboost.train(settings, xgboost.DMatrix(X, y), 5).save_model(path)
+
+
+def lgb(path):
+    import lightgbm
+    iris = datasets.load_iris()
+    X = pd.DataFrame(iris.data, columns=[name.replace(" ", "_") for name in iris.feature_names])
+    settings = {"objective": "multiclass", "num_class": 3, "verbose": -1}
+    lightgbm.train(settings, lightgbm.Dataset(X, iris.target), 5).save_model(path)
+
+
 def iris(path):
     X, y = datasets.load_iris(return_X_y=True)
     joblib.dump(svm.SVC(gamma="scale").fit(X, y), path)
@@ -199,4 +216,4 @@ def iris(path):
 
 if __name__ == "__main__":
     command, target = sys.argv[1:]
-    {"iris": iris, "golden": golden, "mixed": mixed, "words": words, "ids": ids}[command](target.rstrip("/"))
+    {"iris": iris, "golden": golden, "mixed": mixed, "words": words, "ids": ids, "xgb": xgb, "lgb": lgb}[command](target.rstrip("/"))

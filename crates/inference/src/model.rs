@@ -221,6 +221,14 @@ impl Model {
         }
     }
 
+    /// Whether rows of V1 may have columns that it does not know: KServe's server for LightGBM takes those that it knows.
+    pub(crate) fn has_spare_columns(&self) -> bool {
+        match &self.engine {
+            Engine::Predictor(predictor) => predictor.about().class == "lightgbm.basic.Booster",
+            Engine::Graph(_) => false,
+        }
+    }
+
     /// Whether a row may be one text.
     pub(crate) fn takes_texts(&self) -> bool {
         match &self.engine {

@@ -36,11 +36,12 @@ impl Asked {
     }
 }
 
-/// The table in a list of frames, its columns in the order of `names` if the model knows its columns by name.
+/// The table in a list of frames, its columns in the order of `names` if the model knows its columns by name; with `spare`,
+/// columns of other names are left out.
 ///
 /// # Errors
 /// A message for the client.
-pub(crate) fn read(text: &str, names: Option<&[String]>) -> Result<Asked, String> {
+pub(crate) fn read(text: &str, names: Option<&[String]>, spare: bool) -> Result<Asked, String> {
     // Keys sort in serde_json's map; the order of the text matters, so objects are read in order here.
     let frames: Vec<Frame> = serde_json::from_str(text)
         .map_err(|error| format!("rows with column names are not readable: {error}"))?;
@@ -68,6 +69,9 @@ pub(crate) fn read(text: &str, names: Option<&[String]>) -> Result<Asked, String
             };
             column.extend(values);
         }
+    }
+    if let (Some(names), true) = (names, spare) {
+        table.retain(|(name, _)| names.contains(name));
     }
     beside(table, names)
 }

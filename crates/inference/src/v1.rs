@@ -210,12 +210,13 @@ impl<'t> Request<'t> {
             )),
             Rows::Named(text) => {
                 let names = model.columns();
-                let plain = records::read(text, names.as_deref());
+                let spare = model.has_spare_columns();
+                let plain = records::read(text, names.as_deref(), spare);
                 let (Engine::Graph(_), Err(error)) = (model.engine(), &plain) else {
                     return plain.map_err(Failure::mistake);
                 };
                 // A graph takes an object for each row as well, as TensorFlow Serving has it.
-                let rows = records::read(&format!("[{text}]"), names.as_deref());
+                let rows = records::read(&format!("[{text}]"), names.as_deref(), spare);
                 rows.map_err(|rows| {
                     let scalars = error.starts_with("If using all scalar values");
                     Failure::mistake(if scalars { rows } else { error.clone() })

@@ -1,25 +1,11 @@
 //! Requests replayed that KServe's Python server was asked, and its answers.
 
+use crate::capture::{self, Differences, Probe, replay, the_page_counts};
 use crate::requests::{iris, send, send_as};
-use http::Response;
 use inference::{Compat, Manner};
 
-struct Probe<'f> {
-    title: &'f str,
-    method: &'f str,
-    path: &'f str,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
-    status: u16,
-    answer_headers: Vec<(&'f str, &'f str)>,
-    answer: &'f str,
-}
-
-/// An answer that differs on purpose: the probe, the status, and the answer in full or up to `…`.
-type Difference = (&'static str, u16, &'static str);
-
 /// Answers that differ on purpose, by the reason that docs/runtime.md gives.
-const DIFFERENCES: &[(&str, &[Difference])] = &[
+const DIFFERENCES: &Differences = &[
     (
         "Any content type is read as JSON",
         &[
@@ -248,51 +234,15 @@ const TYPED: &[&str] = &[
 #[test]
 fn answers_are_those_of_kserve() {
     let model = iris();
-    let differences = DIFFERENCES.iter().flat_map(|(_, list)| *list);
-    let mut differences: Vec<Difference> = differences.copied().collect();
-    let probes = probes();
-    let mut wrong = Vec::new();
-    for probe in &probes {
-        let response = send(
+    replay(&probes(), DIFFERENCES, TYPED, |probe| {
+        send(
             &model,
             probe.method,
             probe.path,
             &probe.headers,
             &probe.body,
-        );
-        let difference = differences
-            .iter()
-            .position(|(title, ..)| *title == probe.title)
-            .map(|at| differences.remove(at));
-        let (status, answer) = match difference {
-            None => (probe.status, probe.answer.to_owned()),
-            Some((_, status, answer)) => match answer.strip_suffix('…') {
-                Some(start) => (status, escape(start.as_bytes()) + "…"),
-                None => (status, escape(answer.as_bytes())),
-            },
-        };
-        // The transport sends the head alone.
-        let found = if probe.method == "HEAD" {
-            String::new()
-        } else {
-            mask(&escape(response.body()))
-        };
-        let mended = difference.is_some();
-        if mended && (status, answer.as_str()) == (probe.status, probe.answer) {
-            wrong.push(format!("{}: no difference any more", probe.title));
-        }
-        if response.status().as_u16() != status || !matches(&answer, &found) {
-            wrong.push(format!(
-                "{}: {} {found}\n    expected: {status} {answer}",
-                probe.title,
-                response.status()
-            ));
-        } else if !mended {
-            wrong.extend(probe.compare_headers(&response));
-        }
-    }
-    assert!(differences.is_empty(), "no such probes: {differences:?}");
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        )
+    });
 }
 
 /// What KServe's server does not have, or cannot: Triton's index, and text with a shape.
@@ -333,150 +283,12 @@ fn strict_answers_have_all_statuses_of_kserve() {
 
 #[test]
 fn the_page_gives_every_reason() {
-    let page = include_str!("../../../../docs/runtime.md");
-    for (reason, list) in DIFFERENCES {
-        let line = format!("| {reason} | {} |", list.len());
-        assert!(page.lines().any(|found| found == line), "{line}");
-    }
+    the_page_counts(DIFFERENCES);
 }
 
 fn probes() -> Vec<Probe<'static>> {
-    let files = [
-        include_str!("../golden/v1.txt"),
-        include_str!("../golden/v2.txt"),
-    ];
-    let probes: Vec<Probe<'_>> = files
-        .into_iter()
-        .flat_map(|file| file.split("\n== ").skip(1).map(Probe::parse))
-        .collect();
+    let mut probes = capture::probes(include_str!("../golden/v1.txt"));
+    probes.extend(capture::probes(include_str!("../golden/v2.txt")));
     assert_eq!(probes.len(), 144);
     probes
-}
-
-fn matches(expected: &str, found: &str) -> bool {
-    match expected.strip_suffix('…') {
-        Some(start) => found.starts_with(start),
-        None => found == expected,
-    }
-}
-
-impl<'f> Probe<'f> {
-    fn parse(text: &'f str) -> Self {
-        let mut lines = text.trim_end_matches('\n').split('\n').peekable();
-        let title = lines.next().unwrap();
-        let (method, path) = lines.next().unwrap().split_once(' ').unwrap();
-        let (mut headers, mut body) = (Vec::new(), Vec::new());
-        let status = loop {
-            let line = lines.next().unwrap();
-            if let Some(text) = line.strip_prefix("> ") {
-                body = unescape(text);
-            } else if let Some((name, value)) = line.split_once(": ") {
-                headers.push((name.to_owned(), value.to_owned()));
-            } else if line != ">" {
-                break line.parse().unwrap();
-            }
-        };
-        let rest: Vec<&str> = lines.collect();
-        let (answer, answer_headers) = rest.split_last().unwrap();
-        let answer_headers = answer_headers
-            .iter()
-            .map(|line| line.split_once(": ").unwrap())
-            .collect();
-        let answer = answer.strip_prefix("<").unwrap().trim_start();
-        Self {
-            title,
-            method,
-            path,
-            headers,
-            body,
-            status,
-            answer_headers,
-            answer,
-        }
-    }
-
-    fn compare_headers(&self, response: &Response<bytes::Bytes>) -> Vec<String> {
-        let mut found: Vec<(String, String)> = response
-            .headers()
-            .iter()
-            .map(|(name, value)| (name.to_string(), mask(value.to_str().unwrap())))
-            .filter(|(name, _)| !(name == "content-type" && TYPED.contains(&self.title)))
-            .collect();
-        let mut expected: Vec<(String, String)> = self
-            .answer_headers
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect();
-        found.sort();
-        expected.sort();
-        if found == expected {
-            Vec::new()
-        } else {
-            vec![format!(
-                "{}: {found:?}\n    expected: {expected:?}",
-                self.title
-            )]
-        }
-    }
-}
-
-fn unescape(text: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        if character != '\\' {
-            out.push(u8::try_from(character).unwrap());
-        } else if characters.next() == Some('x') {
-            let digits: String = characters.by_ref().take(2).collect();
-            out.push(u8::from_str_radix(&digits, 16).unwrap());
-        } else {
-            out.push(b'\\');
-        }
-    }
-    out
-}
-
-fn escape(bytes: &[u8]) -> String {
-    let show = |byte: &u8| match byte {
-        b'\\' => r"\\".to_owned(),
-        0x20..0x7f => char::from(*byte).to_string(),
-        _ => format!("\\x{byte:02x}"),
-    };
-    bytes.iter().map(show).collect()
-}
-
-/// Hides fresh ids and times.
-fn mask(text: &str) -> String {
-    let shaped = |window: &str, shape: &str| {
-        window.len() == shape.len()
-            && window
-                .bytes()
-                .zip(shape.bytes())
-                .all(|(byte, shape)| match shape {
-                    b'h' => byte.is_ascii_hexdigit(),
-                    b'd' => byte.is_ascii_digit(),
-                    _ => byte == shape,
-                })
-    };
-    let mut out = String::new();
-    let masks = [
-        ("hhhhhhhh-hhhh-hhhh-hhhh-hhhhhhhhhhhh", "<uuid>"),
-        ("dddd-dd-ddTdd:dd:dd.dddddd+00:00", "<time>"),
-    ];
-    let mut rest = text.chars();
-    loop {
-        let here = rest.as_str();
-        let hit = masks.iter().find(|(shape, _)| {
-            here.get(..shape.len())
-                .is_some_and(|window| shaped(window, shape))
-        });
-        if let Some((shape, name)) = hit {
-            out.push_str(name);
-            rest.nth(shape.len() - 1);
-        } else if let Some(character) = rest.next() {
-            out.push(character);
-        } else {
-            return out;
-        }
-    }
 }

@@ -1,6 +1,12 @@
 //! The protocols against answers of KServe, and against noise.
 
 #[cfg(test)]
+mod boosters;
+#[cfg(test)]
+mod calls;
+#[cfg(test)]
+mod capture;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod graphs;
@@ -8,6 +14,8 @@ mod graphs;
 mod grpc;
 #[cfg(test)]
 mod integers;
+#[cfg(test)]
+mod mlserver;
 #[cfg(test)]
 mod noise;
 #[cfg(test)]
