@@ -13,13 +13,14 @@ pub(crate) fn record() -> Result<usize> {
     let sklearn = make(&corpus, "sklearn-", "../tests/corpus")?;
     let boosted = make(&corpus.join("boosted"), "", "../../tests/boosted")?;
     let onnx = make(&corpus.join("onnx"), "onnx-", "../../tests/onnx")?;
+    let skops = make(&corpus.join("skops"), "skops-", "../../tests/skops")?;
     shell::run(
         shell::cargo()
             .args(["test", "--quiet", "--package", "models", "--test", "models"])
             .arg("answered_as_by")
             .env("UPDATE_MODELS_TABLE", "1"),
     )?;
-    Ok(sklearn + boosted + onnx)
+    Ok(sklearn + boosted + onnx + skops)
 }
 
 /// Runs the folder's `make.py` once for each of its files of requirements, and returns their number.

@@ -31,7 +31,7 @@ pub struct Options {
 pub enum LoadError {
     /// A name whose ending says that it is no model file.
     #[error(
-        "`{file_name}` is not a model that is supported: expected a name ending in .joblib, .pkl, .pickle, .bst, .json, .ubj, .cbm or .onnx"
+        "`{file_name}` is not a model that is supported: expected a name ending in .joblib, .pkl, .pickle, .skops, .bst, .json, .ubj, .cbm or .onnx"
     )]
     FileName {
         /// The name given.
@@ -99,7 +99,7 @@ impl Model {
             error,
         };
         let known = [
-            ".joblib", ".pkl", ".pickle", ".bst", ".json", ".ubj", ".cbm",
+            ".joblib", ".pkl", ".pickle", ".skops", ".bst", ".json", ".ubj", ".cbm",
         ];
         let engine = if file_name.ends_with(".onnx") {
             let graph = match &options.graphs {

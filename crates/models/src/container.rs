@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::io::Read;
 
 /// Memory for the dictionary of an lzma stream: that of Python's highest preset is 64 MiB.
-const LZMA_KIB: u32 = 70 << 10;
+pub(crate) const LZMA_KIB: u32 = 70 << 10;
 
 /// Returns the pickle stream inside `bytes`. The signatures are those of joblib's `_detect_compressor`.
 ///

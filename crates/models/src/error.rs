@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 /// What to do about a model that cannot be read here.
-const ADVICE: &str = "serve it with the Python image, or export it to ONNX or skops";
+const ADVICE: &str = "serve it with the Python image, or export it to ONNX";
 
 /// Why a model file could not become a predictor.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -22,6 +22,12 @@ pub enum LoadError {
     Boosted {
         /// What the file seems to be.
         format: &'static str,
+        /// What was expected and what was found.
+        what: String,
+    },
+    /// A file of skops that is damaged or does not hold together.
+    #[error("not a readable skops file: {what}")]
+    Skops {
         /// What was expected and what was found.
         what: String,
     },

@@ -2,7 +2,7 @@
 //!
 //! A scikit-learn model is saved as a pickle, which is a program: loading it with Python runs whatever the file says, and
 //! only with the versions of scikit-learn and numpy that wrote it. This crate reads the program as data instead. Files of
-//! scikit-learn 0.23 to 1.9, written with `pickle` or `joblib`, become a [`Predictor`] with validated indices and bounded
+//! scikit-learn 0.23 to 1.9, written with `pickle`, `joblib` or `skops`, become a [`Predictor`] with validated indices and bounded
 //! size; what is not understood is refused with its full name and place.
 //!
 //! Models of gradient boosting libraries are read from their own files as well, and graphs of ONNX as a [`Graph`].
@@ -12,8 +12,10 @@
 mod boosted;
 mod container;
 mod data;
+mod document;
 mod error;
 mod flow;
+mod json;
 mod kernels;
 mod labels;
 mod limits;
@@ -23,6 +25,7 @@ mod onnx;
 mod pickle;
 mod predictor;
 mod sklearn;
+mod skops;
 mod sparse;
 mod table;
 
@@ -36,7 +39,7 @@ pub use onnx::{ElementType, Graph, GraphReader, GraphRunner, Port, Tensor, Value
 pub use predictor::{About, Inner, Output, Predictor};
 pub use table::{Cell, Column, Table};
 
-/// Reads a pickle or joblib file, compressed or not, or a model of XGBoost, LightGBM or CatBoost in any of its formats, and
+/// Reads a pickle, joblib or skops file, compressed or not, or a model of XGBoost, LightGBM or CatBoost in any of its formats, and
 /// compiles it. What a file is shows in its first bytes.
 ///
 /// # Errors
@@ -44,6 +47,10 @@ pub use table::{Cell, Column, Table};
 pub fn load(bytes: &[u8], limits: &Limits) -> Result<Predictor, LoadError> {
     if let Some(model) = boosted::read(bytes, limits) {
         return model;
+    }
+    if skops::is_archive(bytes) {
+        let (graph, top) = skops::read(bytes, limits)?;
+        return sklearn::compile(&graph, top, limits);
     }
     let stream = container::unpack(bytes, limits)?;
     let (graph, top) = pickle::read(&stream, limits)?;

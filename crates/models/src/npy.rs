@@ -34,19 +34,10 @@ pub fn read_npy(bytes: &[u8], limits: &Limits) -> Result<Npy, LoadError> {
 }
 
 fn read(bytes: &[u8], limits: &Limits) -> Result<Npy, String> {
-    let rest = bytes
-        .strip_prefix(MAGIC)
-        .ok_or("it does not begin with numpy's signature")?;
-    let (header, data) = match rest {
-        [1, _, a, b, rest @ ..] => rest.split_at_checked(usize::from(u16::from_le_bytes([*a, *b]))),
-        [2 | 3, _, a, b, c, d, rest @ ..] => usize::try_from(u32::from_le_bytes([*a, *b, *c, *d]))
-            .ok()
-            .and_then(|length| rest.split_at_checked(length)),
-        _ => return Err("expected format 1, 2 or 3".to_owned()),
+    let (header, data) = Header::read(bytes)?;
+    if header.dtype.kind == Kind::Record {
+        return Err("expected values of one type, found records".to_owned());
     }
-    .ok_or("it ends within its header")?;
-    let header =
-        Header::parse(std::str::from_utf8(header).map_err(|_| "a header that is no text")?)?;
     let (rows, columns) = match header.shape.as_slice() {
         [rows] => (*rows, 1),
         [rows, columns] => (*rows, *columns),
@@ -92,20 +83,49 @@ fn read(bytes: &[u8], limits: &Limits) -> Result<Npy, String> {
             let matrix = Matrix::new(values, rows, columns, precision).ok_or_else(bad)?;
             Ok(Npy::Numbers(matrix))
         }
-        Kind::Bytes | Kind::Object | Kind::Record => Err(
+        _ => Err(
             "expected numbers or text: save objects with `astype(str)` or `astype(float)`"
                 .to_owned(),
         ),
     }
 }
 
-struct Header {
-    dtype: Dtype,
-    fortran: bool,
-    shape: Vec<usize>,
+/// Bytes of a header, as many as format 1 can have.
+const HEADER: usize = 1 << 16;
+
+/// What a file says of its values.
+pub(crate) struct Header {
+    pub(crate) dtype: Dtype,
+    pub(crate) fortran: bool,
+    pub(crate) shape: Vec<usize>,
 }
 
 impl Header {
+    /// The header, and the bytes of the values behind it, whose number is not checked.
+    ///
+    /// # Errors
+    /// What is wrong with the header.
+    pub(crate) fn read(bytes: &[u8]) -> Result<(Self, &[u8]), String> {
+        let rest = bytes
+            .strip_prefix(MAGIC)
+            .ok_or("it does not begin with numpy's signature")?;
+        let (header, data) = match rest {
+            [1, _, a, b, rest @ ..] => {
+                rest.split_at_checked(usize::from(u16::from_le_bytes([*a, *b])))
+            }
+            [2 | 3, _, a, b, c, d, rest @ ..] => {
+                usize::try_from(u32::from_le_bytes([*a, *b, *c, *d]))
+                    .ok()
+                    .filter(|length| *length <= HEADER)
+                    .and_then(|length| rest.split_at_checked(length))
+            }
+            _ => return Err("expected format 1, 2 or 3".to_owned()),
+        }
+        .ok_or("it ends within its header")?;
+        let text = std::str::from_utf8(header).map_err(|_| "a header that is no text")?;
+        Ok((Self::parse(text)?, data))
+    }
+
     /// A dict as Python writes it: `{'descr': '<f8', 'fortran_order': False, 'shape': (3, 4), }`.
     fn parse(text: &str) -> Result<Self, String> {
         let after = |key: &str| {
@@ -114,11 +134,10 @@ impl Header {
         };
         let missing = |key: &str| format!("a header without `{key}`");
         let descr = after("descr").ok_or_else(|| missing("descr"))?;
-        let code = descr
-            .strip_prefix('\'')
-            .and_then(|rest| rest.split_once('\''))
-            .ok_or("expected values of one type, found records")?
-            .0;
+        let dtype = match descr.strip_prefix('[') {
+            Some(fields) => record(fields)?,
+            None => one_type(quoted(descr).ok_or("a type that is no text")?.0)?,
+        };
         let fortran = after("fortran_order").ok_or_else(|| missing("fortran_order"))?;
         let shape = after("shape")
             .and_then(|rest| rest.strip_prefix('(')?.split_once(')'))
@@ -131,10 +150,45 @@ impl Header {
             .map(|size| size.parse().map_err(|_| format!("the size `{size:.20}`")))
             .collect::<Result<_, _>>()?;
         Ok(Self {
-            dtype: Dtype::of(code, code.starts_with('>'))?,
+            dtype,
             fortran: fortran.starts_with("True"),
             shape,
         })
+    }
+}
+
+fn one_type(code: &str) -> Result<Dtype, String> {
+    Dtype::of(code, code.starts_with('>'))
+}
+
+/// What stands in quotes at the beginning, and what follows.
+fn quoted(text: &str) -> Option<(&str, &str)> {
+    text.strip_prefix('\'')?.split_once('\'')
+}
+
+/// Fields of a record.
+const FIELDS: usize = 128;
+
+/// The fields of a record: `('left_child', '<i8'), ('', '|V7')]`; those without a name are padding.
+fn record(text: &str) -> Result<Dtype, String> {
+    let bad = || "records that are not of simple fields".to_owned();
+    let (mut rest, mut fields) = (text.trim_start(), Vec::new());
+    while let Some(field) = rest.strip_prefix('(') {
+        let (name, after) = quoted(field).ok_or_else(bad)?;
+        let (code, after) = after
+            .strip_prefix(',')
+            .and_then(|after| quoted(after.trim_start()))
+            .ok_or_else(bad)?;
+        rest = after.strip_prefix(')').ok_or_else(bad)?;
+        rest = rest.strip_prefix(',').unwrap_or(rest).trim_start();
+        fields.push((name.to_owned(), one_type(code)?));
+        if fields.len() > FIELDS {
+            return Err("a record of too many fields".to_owned());
+        }
+    }
+    match rest.starts_with(']') {
+        true => Ok(Dtype::record(fields)),
+        false => Err(bad()),
     }
 }
 

@@ -8,7 +8,7 @@ use thiserror::Error;
 /// A model format that can be served, by KServe's name for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
-    /// `sklearn`: a joblib or pickle file.
+    /// `sklearn`: a joblib, pickle or skops file.
     Sklearn,
     /// `xgboost`: a file of `Booster.save_model`, whatever its ending.
     Xgboost,
@@ -38,6 +38,9 @@ pub(crate) enum NoChoice {
     )]
     Several(Vec<String>),
 }
+
+/// The ending that skops recommends, which KServe's server does not know.
+const SKOPS: &str = ".skops";
 
 /// How many names a message lists.
 const NAMES_SHOWN: usize = 5;
@@ -83,10 +86,11 @@ impl Format {
     }
 
     /// File endings that KServe's server of this format looks for
-    /// (`MODEL_EXTENSIONS` in its `model.py`); it has none for CatBoost.
+    /// (`MODEL_EXTENSIONS` in its `model.py`), and those it does not know:
+    /// skops, and all of CatBoost's.
     pub fn extensions(self) -> &'static [&'static str] {
         match self {
-            Self::Sklearn => &[".joblib", ".pkl", ".pickle"],
+            Self::Sklearn => &[".joblib", ".pkl", ".pickle", SKOPS],
             Self::Xgboost => &[".bst", ".json", ".ubj"],
             Self::Lightgbm => &[".bst"],
             Self::Catboost => &[".cbm", ".json"],
@@ -107,6 +111,10 @@ impl Format {
         names.sort_unstable();
         let (mut models, others): (Vec<_>, Vec<_>) =
             names.into_iter().partition(|name| self.accepts(name));
+        // A folder that KServe's server can serve is served as it would.
+        if models.iter().any(|name| !name.ends_with(SKOPS)) {
+            models.retain(|name| !name.ends_with(SKOPS));
+        }
         match (models.pop(), models.is_empty()) {
             (Some(only), true) => Ok(only),
             (Some(last), false) => {
@@ -176,6 +184,19 @@ mod tests {
             Ok("iris.pkl"),
         );
         check(&["x.pickle"], Ok("x.pickle"));
+        check(&["a.skops", "README.md"], Ok("a.skops"));
+    }
+
+    #[test]
+    fn what_kserve_would_serve_comes_before_skops() {
+        check(&["a.skops", "model.joblib"], Ok("model.joblib"));
+        check(
+            &["a.skops", "b.skops"],
+            Err(
+                "More than one model file is detected, Only one is allowed within model_dir: \
+                 [a.skops, b.skops]",
+            ),
+        );
     }
 
     #[test]
@@ -193,12 +214,14 @@ mod tests {
     fn a_folder_without_a_model_says_what_was_expected() {
         check(
             &[],
-            Err("expected one file ending in .joblib, .pkl or .pickle, found nothing"),
+            Err("expected one file ending in .joblib, .pkl, .pickle or .skops, found nothing"),
         );
         check(
             &["b.bst", "a.txt", "c", "d", "e", "f", "g"],
-            Err("expected one file ending in .joblib, .pkl or .pickle, \
-                 found `a.txt`, `b.bst`, `c`, `d`, `e`, 2 more"),
+            Err(
+                "expected one file ending in .joblib, .pkl, .pickle or .skops, \
+                 found `a.txt`, `b.bst`, `c`, `d`, `e`, 2 more",
+            ),
         );
     }
 

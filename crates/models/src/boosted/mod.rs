@@ -3,16 +3,15 @@
 //! KServe's servers do not look at the ending of the name either: a `.bst` may hold any of them.
 
 mod catboost;
-mod document;
-mod json;
 mod lightgbm;
 mod xgboost;
 
+use crate::document::{Source, Value};
 use crate::flow::{Fitted, Flow};
+use crate::json;
 use crate::predictor::{About, Predictor};
 use crate::{Labels, Limits, LoadError};
 use catboost::Catboost;
-use document::{Source, Value};
 pub(crate) use lightgbm::Lightgbm;
 pub(crate) use xgboost::Xgboost;
 

@@ -4,7 +4,7 @@ use super::{Global, Graph, Id, Node, Object};
 use crate::{Limits, LoadError};
 
 impl<'a> Graph<'a> {
-    pub(super) fn new(stream: &'a [u8], limits: &Limits) -> Self {
+    pub(crate) fn new(stream: &'a [u8], limits: &Limits) -> Self {
         // One entry that every id resolves to in the impossible case of a foreign id.
         Self {
             stream,
@@ -14,7 +14,7 @@ impl<'a> Graph<'a> {
         }
     }
 
-    pub(super) fn push(&mut self, node: Node<'a>) -> Result<Id, LoadError> {
+    pub(crate) fn push(&mut self, node: Node<'a>) -> Result<Id, LoadError> {
         let limit = LoadError::Limit {
             what: "objects",
             limit: self.limit,

@@ -71,7 +71,7 @@ fn allowed(module: &str, name: &str) -> bool {
 }
 
 /// Refuses a graph that names anything else, with the place of the first such name.
-pub(super) fn check(graph: &Graph<'_>, top: Id) -> Result<(), LoadError> {
+pub(crate) fn check(graph: &Graph<'_>, top: Id) -> Result<(), LoadError> {
     let foreign = |node: &Node<'_>| matches!(node, Node::Global(global) if !allowed(&global.module, &global.name));
     let Some(first) = graph.nodes.iter().find(|node| foreign(node)) else {
         return Ok(());

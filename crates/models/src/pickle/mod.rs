@@ -4,13 +4,16 @@
 //! values in which a call is a node like any other; what the graph means is decided by the code that reads it.
 
 mod access;
+mod dtype;
 mod globals;
 mod machine;
 mod number;
 mod numpy;
 mod text;
 
-pub(crate) use numpy::{Array, Dtype, Kind};
+pub(crate) use dtype::{Dtype, Kind};
+pub(crate) use globals::check;
+pub(crate) use numpy::Array;
 
 use crate::{Limits, LoadError};
 use std::borrow::Cow;
@@ -76,6 +79,6 @@ pub(crate) fn read<'a>(stream: &'a [u8], limits: &Limits) -> Result<(Graph<'a>, 
     let mut machine = machine::Machine::new(stream, limits);
     let top = machine.run(limits.depth)?;
     let graph = machine.into_graph();
-    globals::check(&graph, top)?;
+    check(&graph, top)?;
     Ok((graph, top))
 }

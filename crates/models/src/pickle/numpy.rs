@@ -1,6 +1,6 @@
 //! numpy's values in a pickle: dtypes, scalars and arrays, by the module names of numpy 1 and 2.
 
-use super::{Graph, Id, Node, number};
+use super::{Dtype, Graph, Id, Kind, Node};
 
 /// What a REDUCE or NEWOBJ makes.
 pub(super) enum Constructed<'a> {
@@ -22,34 +22,14 @@ pub(super) enum Built {
     Follows(Result<Wrapper, String>),
 }
 
-/// The kind of a dtype's numbers, after numpy's `dtype.kind`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Float,
-    Signed,
-    Unsigned,
-    Boolean,
-    /// UTF-32 text.
-    Text,
-    /// Bytes, padded with zeros.
-    Bytes,
-    Object,
-    Record,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Dtype {
-    pub(crate) kind: Kind,
-    pub(crate) size: usize,
-    big_endian: bool,
-    /// Name, offset and dtype of each field of a record.
-    fields: Vec<(String, usize, Dtype)>,
-}
-
 #[derive(Debug, Clone)]
 enum Data {
-    Stream { start: usize, length: usize },
-    Bytes(Id),
+    Stream {
+        start: usize,
+        length: usize,
+    },
+    /// The bytes of a value, from that place on.
+    Bytes(Id, usize),
     List(Id),
 }
 
@@ -98,13 +78,10 @@ pub(super) fn constructed<'a>(
                 "_frombuffer",
                 [bytes, dtype, shape, order],
             ) => {
-                let array = Array {
-                    dtype: Dtype::read(graph, *dtype)?,
-                    shape: shape_of(graph, *shape)?,
-                    fortran: graph.text(*order) == Some("F"),
-                    data: Data::Bytes(*bytes),
-                };
-                Constructed::Value(Node::Array(Box::new(array.checked(graph)?)))
+                let (dtype, shape) = (Dtype::read(graph, *dtype)?, shape_of(graph, *shape)?);
+                let fortran = graph.text(*order) == Some("F");
+                let array = Array::of_bytes(graph, dtype, shape, fortran, *bytes, 0)?;
+                Constructed::Value(Node::Array(Box::new(array)))
             }
             // Protocols below 3 write empty bytes as a call.
             ("builtins" | "__builtin__", "bytearray" | "bytes", []) => {
@@ -161,7 +138,7 @@ fn reconstructed(graph: &Graph<'_>, state: Option<Id>) -> Result<Array, String> 
     };
     let data = match graph.node(*data) {
         Node::List(_) => Data::List(*data),
-        Node::Bytes(_) | Node::Str(_) => Data::Bytes(*data),
+        Node::Bytes(_) | Node::Str(_) => Data::Bytes(*data, 0),
         _ => return Err("an array without values".to_owned()),
     };
     let array = Array {
@@ -246,166 +223,47 @@ impl Wrapper {
     }
 }
 
-impl Dtype {
-    fn read(graph: &Graph<'_>, id: Id) -> Result<Self, String> {
-        Self::nested(graph, id, true)
-    }
-
-    fn nested(graph: &Graph<'_>, id: Id, records: bool) -> Result<Self, String> {
-        let bad = || "a numpy dtype that is none".to_owned();
-        let object = graph.object(id).ok_or_else(bad)?;
-        let named = graph
-            .class(object)
-            .is_some_and(|class| class.module == "numpy" && class.name == "dtype");
-        let code = graph
-            .sequence(object.arguments)
-            .and_then(<[Id]>::first)
-            .and_then(|code| graph.text(*code));
-        let (Some(code), true) = (code, named) else {
-            return Err(bad());
-        };
-        let state = object
-            .state
-            .and_then(|state| graph.sequence(state))
-            .unwrap_or_default();
-        let big_endian = state
-            .get(1)
-            .is_some_and(|order| graph.text(*order) == Some(">"));
-        let mut found = Self::of(code, big_endian)?;
-        if found.kind == Kind::Record {
-            let names = state
-                .get(3)
-                .and_then(|names| graph.sequence(*names))
-                .unwrap_or_default();
-            let Some(Node::Dict(items)) = state.get(4).map(|fields| graph.node(*fields)) else {
-                return Err(bad());
-            };
-            if !records || names.len() > 64 || items.len() > 128 {
-                return Err("a record of records, or of too many fields".to_owned());
-            }
-            for name in names {
-                let name = graph.text(*name).ok_or_else(bad)?;
-                let field = graph
-                    .entry(items, name)
-                    .and_then(|field| graph.sequence(field));
-                let Some([dtype, offset, ..]) = field else {
-                    return Err(bad());
-                };
-                let offset = graph
-                    .integer(*offset)
-                    .and_then(|offset| usize::try_from(offset).ok())
-                    .ok_or_else(bad)?;
-                found.fields.push((
-                    name.chars().take(64).collect(),
-                    offset,
-                    Self::nested(graph, *dtype, false)?,
-                ));
-            }
-        }
-        Ok(found)
-    }
-
-    /// The type of a code such as `<f8` or `U3`.
-    pub(crate) fn of(code: &str, big_endian: bool) -> Result<Self, String> {
-        let code = code.trim_start_matches(['<', '>', '|', '=']);
-        let unknown = || {
-            let code: String = code.chars().take(16).collect();
-            format!("the numpy dtype `{code}`")
-        };
-        let mut letters = code.chars();
-        let kind = match letters.next() {
-            Some('f') => Kind::Float,
-            Some('i') => Kind::Signed,
-            Some('u') => Kind::Unsigned,
-            Some('b') => Kind::Boolean,
-            Some('U') => Kind::Text,
-            Some('S' | 'a') => Kind::Bytes,
-            Some('O') => Kind::Object,
-            Some('V') => Kind::Record,
-            _ => return Err(unknown()),
-        };
-        let count = letters.as_str().parse().unwrap_or(8_usize);
-        let size = match kind {
-            Kind::Text => count.checked_mul(4).ok_or_else(unknown)?,
-            _ => count,
-        };
-        Ok(Self {
-            kind,
-            size,
-            big_endian,
-            fields: Vec::new(),
-        })
-    }
-
-    fn bits(&self, bytes: &[u8]) -> Option<u64> {
-        if bytes.len() != self.size || !matches!(self.size, 1 | 2 | 4 | 8) {
-            return None;
-        }
-        let little = number::unsigned(bytes);
-        let shift = 64 - 8 * u32::try_from(self.size).ok()?;
-        Some(if self.big_endian {
-            little.swap_bytes() >> shift
-        } else {
-            little
-        })
-    }
-
-    fn integer(&self, bytes: &[u8]) -> Option<i64> {
-        let bits = self.bits(bytes)?;
-        match self.kind {
-            Kind::Boolean if self.size == 1 => Some(i64::from(bits != 0)),
-            Kind::Unsigned => i64::try_from(bits).ok(),
-            Kind::Signed => {
-                let shift = 64 - 8 * u32::try_from(self.size).ok()?;
-                Some((bits << shift).cast_signed() >> shift)
-            }
-            _ => None,
-        }
-    }
-
-    pub(crate) fn float(&self, bytes: &[u8]) -> Option<f64> {
-        match (self.kind, self.size) {
-            (Kind::Float, 8) => Some(f64::from_bits(self.bits(bytes)?)),
-            (Kind::Float, 4) => Some(f64::from(f32::from_bits(
-                u32::try_from(self.bits(bytes)?).ok()?,
-            ))),
-            // Model integers are small; the conversion is numpy's.
-            _ => self.integer(bytes).map(|value| value as f64),
-        }
-    }
-
-    pub(crate) fn string(&self, bytes: &[u8]) -> Option<String> {
-        match self.kind {
-            Kind::Text => {
-                let order = |unit: &[u8]| {
-                    let value = u32::try_from(number::unsigned(unit)).ok()?;
-                    char::from_u32(if self.big_endian {
-                        value.swap_bytes()
-                    } else {
-                        value
-                    })
-                };
-                let text: String = bytes.chunks_exact(4).map(order).collect::<Option<_>>()?;
-                Some(text.trim_end_matches('\0').to_owned())
-            }
-            _ => None,
-        }
-    }
-
-    fn scalar<'a>(&self, bytes: &[u8]) -> Option<Node<'a>> {
-        match self.kind {
-            Kind::Float => self.float(bytes).map(Node::Float),
-            Kind::Boolean => self.integer(bytes).map(|value| Node::Bool(value != 0)),
-            Kind::Signed | Kind::Unsigned => self.integer(bytes).map(Node::Int),
-            Kind::Text if bytes.len() <= 4096 => {
-                self.string(bytes).map(|text| Node::Str(text.into()))
-            }
-            _ => None,
-        }
-    }
-}
-
 impl Array {
+    /// An array whose values are the bytes of that value from `start` on.
+    ///
+    /// # Errors
+    /// Bytes that do not fill the shape.
+    pub(crate) fn of_bytes(
+        graph: &Graph<'_>,
+        dtype: Dtype,
+        shape: Vec<usize>,
+        fortran: bool,
+        bytes: Id,
+        start: usize,
+    ) -> Result<Self, String> {
+        let data = Data::Bytes(bytes, start);
+        let array = Self {
+            dtype,
+            shape,
+            fortran,
+            data,
+        };
+        array.checked(graph)
+    }
+
+    /// An array of the objects of a list, in C order.
+    ///
+    /// # Errors
+    /// Objects that do not fill the shape.
+    pub(crate) fn of_objects(
+        graph: &Graph<'_>,
+        shape: Vec<usize>,
+        list: Id,
+    ) -> Result<Self, String> {
+        let array = Self {
+            dtype: Dtype::of("O", false)?,
+            shape,
+            fortran: false,
+            data: Data::List(list),
+        };
+        array.checked(graph)
+    }
+
     /// The number of elements.
     pub(crate) fn count(&self) -> usize {
         self.shape
@@ -436,12 +294,23 @@ impl Array {
                 .get(*start..)
                 .and_then(|rest| rest.get(..*length))
                 .unwrap_or_default(),
-            Data::Bytes(id) => match graph.node(*id) {
-                Node::Bytes(bytes) => bytes,
-                Node::Str(text) => text.as_bytes(),
-                _ => &[],
-            },
+            Data::Bytes(id, start) => {
+                let bytes: &[u8] = match graph.node(*id) {
+                    Node::Bytes(bytes) => bytes,
+                    Node::Str(text) => text.as_bytes(),
+                    _ => &[],
+                };
+                bytes.get(*start..).unwrap_or_default()
+            }
             Data::List(_) => &[],
+        }
+    }
+
+    /// The value of an array without dimensions.
+    pub(crate) fn scalar<'a>(&self, graph: &Graph<'_>) -> Option<Node<'a>> {
+        match self.shape.is_empty() {
+            true => self.dtype.scalar(self.bytes(graph)),
+            false => None,
         }
     }
 

@@ -99,6 +99,13 @@ pub(crate) fn boosted() -> Vec<Case> {
     paths.iter().flat_map(|path| read(path)).collect()
 }
 
+/// The cases of every version of skops; a version is `0.16.0+1.9.1`, the second being scikit-learn's.
+pub(crate) fn skops() -> Vec<Case> {
+    let mut paths = paths("tests/skops");
+    paths.sort_by_key(|path| numbers(path));
+    paths.iter().flat_map(|path| read(path)).collect()
+}
+
 pub(crate) fn paths(folder: &str) -> Vec<PathBuf> {
     std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
         .unwrap()
@@ -109,7 +116,8 @@ pub(crate) fn paths(folder: &str) -> Vec<PathBuf> {
 
 fn numbers(path: &Path) -> Vec<u32> {
     let stem = path.file_stem().unwrap().to_string_lossy();
-    stem.split('.').map(|part| part.parse().unwrap()).collect()
+    let parts = stem.split(|part: char| !part.is_ascii_digit());
+    parts.filter_map(|part| part.parse().ok()).collect()
 }
 
 /// The cases of a file: header, model, numbers.

@@ -20,3 +20,5 @@ mod onnx;
 mod pickles;
 #[cfg(test)]
 mod replay;
+#[cfg(test)]
+mod skops;

@@ -30,7 +30,7 @@ const FURTHER: &[(&str, f64)] = &[
     ("KMeans Ridge", 16.0),
 ];
 
-fn bound(case: &Case, precision: Precision) -> f64 {
+pub(crate) fn bound(case: &Case, precision: Precision) -> f64 {
     let further = FURTHER.iter().find(|(word, _)| case.name.contains(word));
     match (further, precision) {
         (Some((_, bound)), _) => *bound,

@@ -214,8 +214,8 @@ async fn folders_are_searched_and_bounded() {
         ),
         (
             "gs://m/none",
-            Err("no model found in `gs://m/none`: expected one file ending in .joblib, .pkl or \
-                 .pickle, found `model.bst`"
+            Err("no model found in `gs://m/none`: expected one file ending in .joblib, .pkl, .pickle \
+                 or .skops, found `model.bst`"
                 .to_owned()),
         ),
         ("gs://m/gone", Err("`gs://m/gone` does not exist".to_owned())),
@@ -364,7 +364,7 @@ async fn web_servers_are_bounded_in_size_and_time() {
         (
             "/index.html",
             Err(
-                "no model found in `B/index.html`: expected one file ending in .joblib, .pkl or .pickle, found `index.html`",
+                "no model found in `B/index.html`: expected one file ending in .joblib, .pkl, .pickle or .skops, found `index.html`",
             ),
         ),
     ] {

@@ -4,8 +4,8 @@ use super::flat::Table;
 use super::settings::{OTHERS, STATISTICS};
 use super::{Catboost, Child, Features, Node, Test, Tree, settings};
 use crate::Limits;
-use crate::boosted::document::{Source, Value};
-use crate::boosted::json;
+use crate::document::{Source, Value};
+use crate::json;
 
 /// Fields of the whole, by their numbers.
 mod core {

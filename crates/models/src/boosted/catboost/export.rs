@@ -3,7 +3,7 @@
 use super::settings::{OTHERS, STATISTICS};
 use super::{Catboost, Child, Features, Node, Test, Tree, settings};
 use crate::Limits;
-use crate::boosted::document::{Value, whole};
+use crate::document::{Value, whole};
 
 /// Whether a document is such an export.
 pub(crate) fn is_export(document: &Value) -> bool {

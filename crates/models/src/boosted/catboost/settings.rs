@@ -1,6 +1,6 @@
 //! What a model says about its training: the loss, from which follows what it answers, and the classes.
 
-use crate::boosted::document::Value;
+use crate::document::Value;
 use crate::labels::{IntegerType, Labels};
 
 /// What is made of the sums of a row.

@@ -4,8 +4,8 @@
 //! columns they belong to is not written: those are the categorical ones among the parameters, unless some were of ordered
 //! categories, which are numbers to LightGBM.
 
-use crate::boosted::document::{Source, Value};
-use crate::boosted::json;
+use crate::document::{Source, Value};
+use crate::json;
 use crate::table::{CellRef, Column, Table};
 use crate::{Limits, Precision};
 use std::borrow::Cow;

@@ -398,7 +398,7 @@ impl Forks {
 
     /// The categories that a threshold is the number of.
     fn words(&self, threshold: f64) -> Option<&[u32]> {
-        let number = crate::boosted::document::whole(threshold)?;
+        let number = crate::document::whole(threshold)?;
         let bounds = (
             self.bounds.get(number)?,
             self.bounds.get(number.checked_add(1)?)?,

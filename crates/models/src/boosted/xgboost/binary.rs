@@ -4,7 +4,7 @@
 //! of `RegTree`. Attributes at the end do not change answers and are not read.
 
 use super::objective::Objective;
-use crate::boosted::document::{Source, Value};
+use crate::document::{Source, Value};
 
 /// # Errors
 /// Bytes that are no such file.

@@ -4,8 +4,8 @@ pub(super) mod binary;
 mod objective;
 pub(super) mod ubj;
 
-use super::document::{Value, whole};
 use crate::data::{Data, Intake, Rows};
+use crate::document::{Value, whole};
 use crate::flow::{Grid, Predict};
 use crate::kernels::{BoostedTrees, Fork, Question};
 use crate::predictor::Output;

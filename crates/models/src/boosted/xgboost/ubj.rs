@@ -1,6 +1,6 @@
 //! Universal Binary JSON (draft 12, ubjson.org), big-endian, with the typed lists that XGBoost writes.
 
-use crate::boosted::document::{self, DEPTH, Growing, Source, Value};
+use crate::document::{self, DEPTH, Growing, Source, Value};
 
 /// # Errors
 /// Bytes that are no UBJSON, or more of it than allowed.

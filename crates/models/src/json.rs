@@ -1,11 +1,11 @@
 //! JSON as XGBoost and Python write it: with `NaN` and `Infinity`.
 
-use super::document::{DEPTH, Growing, Source, Value};
+use crate::document::{Growing, Source, Value};
 
 /// # Errors
 /// Text that is no JSON, or more of it than allowed.
 pub(crate) fn read(source: &mut Source<'_>) -> Result<Value, String> {
-    let value = value(source, DEPTH)?;
+    let value = value(source, source.depth())?;
     skip(source);
     match source.peek() {
         None => Ok(value),

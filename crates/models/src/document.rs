@@ -1,4 +1,4 @@
-//! Nested values, as XGBoost and CatBoost write them in JSON and UBJSON.
+//! Nested values, as XGBoost, CatBoost and skops write them in JSON and UBJSON.
 
 /// A value. Lists of numbers, which are almost all of a file, are kept flat.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,9 +116,11 @@ pub(crate) struct Source<'b> {
     at: usize,
     /// Values other than the numbers of lists.
     objects: usize,
+    /// Values inside values.
+    depth: usize,
 }
 
-/// Values inside values.
+/// Values inside values, unless a format nests deeper.
 pub(crate) const DEPTH: usize = 24;
 
 impl<'b> Source<'b> {
@@ -127,7 +129,16 @@ impl<'b> Source<'b> {
             bytes,
             at: 0,
             objects,
+            depth: DEPTH,
         }
+    }
+
+    pub(crate) fn with_depth(self, depth: usize) -> Self {
+        Self { depth, ..self }
+    }
+
+    pub(crate) fn depth(&self) -> usize {
+        self.depth
     }
 
     pub(crate) fn offset(&self) -> usize {
