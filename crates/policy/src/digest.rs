@@ -15,7 +15,10 @@ impl Digest {
     /// What `Hash` feeds says where each part ends, so other values feed other
     /// bytes.
     pub(crate) fn of(value: &impl Hash) -> Self {
-        let mut absorbed = Absorbed::default();
+        let mut absorbed = Absorbed {
+            sha: Sha256::new(),
+            gathered: Vec::with_capacity(Absorbed::USUAL),
+        };
         value.hash(&mut absorbed);
         absorbed.flush();
         Self(absorbed.sha.finalize().into())
@@ -30,7 +33,6 @@ impl Hash for Digest {
 }
 
 /// `Hash` feeds a few bytes at a time, which are gathered.
-#[derive(Default)]
 struct Absorbed {
     sha: Sha256,
     gathered: Vec<u8>,
@@ -38,6 +40,9 @@ struct Absorbed {
 
 impl Absorbed {
     const ENOUGH: usize = 4 << 10;
+
+    /// What a route takes.
+    const USUAL: usize = 1 << 10;
 
     fn flush(&mut self) {
         self.sha.update(&self.gathered);

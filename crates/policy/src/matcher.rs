@@ -3,9 +3,9 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use regex::Regex;
 use resources::istio::StringMatch;
 
+use crate::pattern::Pattern;
 use crate::re2::full_match;
 
 /// One string condition.
@@ -23,7 +23,7 @@ pub enum Matcher {
     /// Byte suffix.
     Suffix(String),
     /// Full match.
-    Regex(Regex),
+    Regex(Pattern),
 }
 
 /// Regular expressions are the same when they are written the same.

@@ -8,14 +8,13 @@
 
 use regex::Regex;
 
+use crate::pattern::{MAX_DEPTH, Pattern};
+
 /// Compiled regexes may take this much memory each.
 const SIZE_LIMIT: usize = 1 << 20;
 
 /// RE2's limit of a repetition, nested ones multiplied.
 const MAX_REPEAT: u32 = 1000;
-
-/// Patterns nested deeper are refused, as by RE2.
-const MAX_DEPTH: usize = 200;
 
 /// What becomes of an object with such a pattern.
 const REFUSED: &str = "Istio refuses the object; where it is stored already, Envoy refuses the whole route table or listener and keeps what it had";
@@ -24,8 +23,10 @@ const REFUSED: &str = "Istio refuses the object; where it is stored already, Env
 ///
 /// # Errors
 /// What of it is not RE2, or not understood here.
-pub(crate) fn full_match(pattern: &str) -> Result<Regex, String> {
-    compile(pattern, |translated| format!("^(?:{translated})$"))
+pub(crate) fn full_match(pattern: &str) -> Result<Pattern, String> {
+    let translated = translate(pattern, Boundaries::OfBytes)?;
+    let built = Pattern::new(format!("^(?:{translated})$"));
+    built.map_err(|why| format!("regex `{pattern}`: {why}"))
 }
 
 /// Compiles a pattern that is searched for.
@@ -33,15 +34,7 @@ pub(crate) fn full_match(pattern: &str) -> Result<Regex, String> {
 /// # Errors
 /// What of it is not RE2, or not understood here.
 pub(crate) fn search(pattern: &str) -> Result<Regex, String> {
-    compile(pattern, |translated| translated)
-}
-
-fn compile(pattern: &str, whole: impl Fn(String) -> String) -> Result<Regex, String> {
-    let translated = Reader::new(pattern).read().map_err(|error| match error {
-        Error::NotRe2(what) => format!("regex `{pattern}`: {what}: {REFUSED}"),
-        Error::Unknown(what) => format!("regex `{pattern}`: {what} is RE2 but not understood here"),
-    })?;
-    regex::RegexBuilder::new(&whole(translated))
+    regex::RegexBuilder::new(&translate(pattern, Boundaries::OfText)?)
         .size_limit(SIZE_LIMIT)
         .nest_limit(u32::try_from(MAX_DEPTH).unwrap_or(u32::MAX))
         .build()
@@ -58,6 +51,22 @@ fn compile(pattern: &str, whole: impl Fn(String) -> String) -> Result<Regex, Str
                 format!("regex `{pattern}`: {last}")
             }
         })
+}
+
+/// Where `\B` may match: a `Regex` for text takes it at borders of characters
+/// alone.
+#[derive(Clone, Copy)]
+enum Boundaries {
+    OfBytes,
+    OfText,
+}
+
+fn translate(pattern: &str, boundaries: Boundaries) -> Result<String, String> {
+    let read = Reader::new(pattern, boundaries).read();
+    read.map_err(|error| match error {
+        Error::NotRe2(what) => format!("regex `{pattern}`: {what}: {REFUSED}"),
+        Error::Unknown(what) => format!("regex `{pattern}`: {what} is RE2 but not understood here"),
+    })
 }
 
 enum Error {
@@ -82,10 +91,11 @@ struct Reader<'p> {
     item: u32,
     /// The last item carries an operator already.
     repeated: bool,
+    boundaries: Boundaries,
 }
 
 impl<'p> Reader<'p> {
-    fn new(pattern: &'p str) -> Self {
+    fn new(pattern: &'p str, boundaries: Boundaries) -> Self {
         Self {
             rest: pattern.chars().peekable(),
             out: String::with_capacity(pattern.len() + 8),
@@ -93,6 +103,7 @@ impl<'p> Reader<'p> {
             level: 1,
             item: 0,
             repeated: false,
+            boundaries,
         }
     }
 
@@ -164,7 +175,10 @@ impl<'p> Reader<'p> {
                 self.out.push(c);
             }
             'b' => self.out.push_str(r"(?-u:\b)"),
-            'B' => self.out.push_str(r"\B"),
+            'B' => self.out.push_str(match self.boundaries {
+                Boundaries::OfBytes => r"(?-u:\B)",
+                Boundaries::OfText => r"\B",
+            }),
             'C' => return Err(Error::Unknown("`\\C`, any single byte,".to_owned())),
             c => match set(c) {
                 Some((false, set)) => self.out.push_str(&format!("[{set}]")),

@@ -29,11 +29,8 @@ pub(crate) struct Document {
 impl Document {
     /// Kind, namespace and name as written, with the default namespace filled in.
     pub(crate) fn reference(&self) -> ObjectRef {
-        let text = |field: &str| {
-            self.value
-                .pointer(&format!("/metadata/{field}"))
-                .and_then(Value::as_str)
-        };
+        let metadata = self.value.get("metadata");
+        let text = |field: &str| metadata?.get(field)?.as_str();
         let namespace = match text("namespace") {
             Some(namespace) if !namespace.is_empty() => namespace,
             _ if is_cluster_scoped(&self.kind) => "",

@@ -234,7 +234,11 @@ pub(crate) fn typed<T: DeserializeOwned>(
     value: &Value,
     prefix: &[&str],
 ) -> Result<T, LoadError> {
-    serde_path_to_error::deserialize(without_nulls(value, true)).map_err(|error| {
+    let typed = match has_nulls(value) {
+        true => serde_path_to_error::deserialize(without_nulls(value, true)),
+        false => serde_path_to_error::deserialize(value),
+    };
+    typed.map_err(|error| {
         let mut path: Vec<Step> = prefix.iter().map(|k| Step::Key((*k).to_owned())).collect();
         path.extend(steps(error.path()));
         let message = expected_found(&error.inner().to_string());
@@ -322,6 +326,16 @@ fn without_nulls(value: &Value, fields: bool) -> Value {
         ),
         Value::Array(items) => Value::Array(items.iter().map(|v| without_nulls(v, true)).collect()),
         other => other.clone(),
+    }
+}
+
+/// Few objects have any, and the others need not be copied.
+fn has_nulls(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(map) => map.values().any(has_nulls),
+        Value::Array(items) => items.iter().any(has_nulls),
+        _ => false,
     }
 }
 

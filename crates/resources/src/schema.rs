@@ -30,6 +30,17 @@ static KINDS: LazyLock<HashMap<String, Value>> = LazyLock::new(|| {
     .collect()
 });
 
+/// The same for whole objects, with what each has.
+static OBJECTS: LazyLock<HashMap<&str, Map<String, Value>>> = LazyLock::new(|| {
+    let shapes = KINDS.iter();
+    let shapes = shapes.filter_map(|(kind, shape)| Some((kind, shape.as_object()?.clone())));
+    let whole = shapes.map(|(kind, mut fields)| {
+        fields.extend(EVERYWHERE.map(|(name, shape)| (name.to_owned(), shape.into())));
+        (kind.as_str(), fields)
+    });
+    whole.collect()
+});
+
 /// Shapes that others name.
 const SHARED: [&str; 2] = ["metadata", "podSpec"];
 
@@ -47,13 +58,11 @@ pub(crate) type Wrong = (Vec<Step>, String);
 /// What is wrong with the names and words of an object.
 pub(crate) fn check(document: &Document) -> Vec<Wrong> {
     let mut walk = Walk::default();
-    let shape = KINDS.get(&named(document)).and_then(Value::as_object);
-    if let (Some(fields), Some(object)) = (shape, document.value.as_object())
+    let fields = OBJECTS.get(named(document).as_str());
+    if let (Some(fields), Some(object)) = (fields, document.value.as_object())
         && !is_patch(document, object)
     {
-        let mut fields = fields.clone();
-        fields.extend(EVERYWHERE.map(|(name, shape)| (name.to_owned(), shape.into())));
-        walk.fields(object, &fields);
+        walk.fields(object, fields);
     }
     walk.found
 }
@@ -133,13 +142,29 @@ fn is_patch(document: &Document, object: &Map<String, Value>) -> bool {
 }
 
 #[derive(Default)]
-struct Walk {
-    path: Vec<Step>,
+struct Walk<'v> {
+    path: Vec<Place<'v>>,
     found: Vec<Wrong>,
 }
 
-impl Walk {
-    fn value(&mut self, value: &Value, shape: &Value) {
+/// A [`Step`] that becomes one only where something is wrong.
+#[derive(Clone, Copy)]
+enum Place<'v> {
+    Field(&'v str),
+    Item(usize),
+}
+
+impl From<Place<'_>> for Step {
+    fn from(place: Place<'_>) -> Self {
+        match place {
+            Place::Field(name) => Self::Key(name.to_owned()),
+            Place::Item(index) => Self::Index(index),
+        }
+    }
+}
+
+impl<'v> Walk<'v> {
+    fn value(&mut self, value: &'v Value, shape: &Value) {
         match (value, shape) {
             (value, Value::String(name)) if SHARED.contains(&name.as_str()) => {
                 if let Some(shape) = KINDS.get(name) {
@@ -149,7 +174,7 @@ impl Walk {
             (Value::Array(items), Value::Object(shape)) => {
                 let Some(shape) = shape.get("[]") else { return };
                 for (index, item) in items.iter().enumerate() {
-                    self.below(Step::Index(index), item, shape);
+                    self.below(Place::Item(index), item, shape);
                 }
             }
             (Value::Object(object), Value::Object(shape)) if !shape.contains_key("[]") => {
@@ -163,12 +188,12 @@ impl Walk {
         }
     }
 
-    fn fields(&mut self, object: &Map<String, Value>, shape: &Map<String, Value>) {
+    fn fields(&mut self, object: &'v Map<String, Value>, shape: &Map<String, Value>) {
         for (name, value) in object {
             match shape.get(name).or_else(|| shape.get("*")) {
-                Some(shape) => self.below(Step::Key(name.clone()), value, shape),
+                Some(shape) => self.below(Place::Field(name), value, shape),
                 None => {
-                    self.path.push(Step::Key(name.clone()));
+                    self.path.push(Place::Field(name));
                     self.refuse(format!("unknown field `{name}`{}", instead(name, shape)));
                     self.path.pop();
                 }
@@ -176,14 +201,15 @@ impl Walk {
         }
     }
 
-    fn below(&mut self, step: Step, value: &Value, shape: &Value) {
-        self.path.push(step);
+    fn below(&mut self, place: Place<'v>, value: &'v Value, shape: &Value) {
+        self.path.push(place);
         self.value(value, shape);
         self.path.pop();
     }
 
     fn refuse(&mut self, message: String) {
-        self.found.push((self.path.clone(), message));
+        let path = self.path.iter().copied().map(Step::from).collect();
+        self.found.push((path, message));
     }
 }
 

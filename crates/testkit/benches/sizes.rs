@@ -25,6 +25,10 @@ spec:
   platform: {namespaces: [team0, team1], gateways: [istio-system/outside]}
 ";
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args()
         .skip(1)

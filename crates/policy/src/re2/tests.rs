@@ -38,6 +38,12 @@ fn what_re2_takes() {
         ("a b # c", "a b # c", true),
         ("}", "}", true),
         ("", "", true),
+        (r"a\b-\bb", "a-b", true),
+        (r"a\Bb", "ab", true),
+        (r"a\B-", "a-", false),
+        ("/(a|ab)(c|bcd)(d*)", "/abcd", true),
+        ("[^a]+", "\u{20ac}", true),
+        ("..", "\u{20ac}", false),
     ] {
         let regex = full_match(pattern).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(regex.is_match(value), expected, "{pattern} {value}");
