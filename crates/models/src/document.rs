@@ -72,9 +72,6 @@ pub(crate) fn whole(value: f64) -> Option<usize> {
     fits.then_some(value as usize)
 }
 
-/// Values of a list that holds numbers and others.
-const MIXED: usize = 64;
-
 /// A list that grows one value at a time and stays flat while it is of numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Growing {
@@ -83,19 +80,18 @@ pub(crate) struct Growing {
 }
 
 impl Growing {
-    pub(crate) fn push(&mut self, value: Value) -> Result<(), String> {
+    /// # Errors
+    /// Numbers among others take more memory than their bytes: these are paid for.
+    pub(crate) fn push(&mut self, value: Value, source: &mut Source<'_>) -> Result<(), String> {
         match value {
             Value::Number(number) if self.others.is_empty() => self.numbers.push(number),
-            value if self.numbers.is_empty() && !matches!(value, Value::Number(_)) => {
+            value => {
+                let mixed = self.numbers.len() + usize::from(matches!(value, Value::Number(_)));
+                source.pay_for(mixed)?;
+                self.others
+                    .extend(self.numbers.drain(..).map(Value::Number));
                 self.others.push(value);
             }
-            // Numbers among others take more memory than their bytes.
-            value if self.numbers.len() + self.others.len() < MIXED => {
-                let numbers = self.numbers.drain(..).map(Value::Number);
-                self.others.extend(numbers);
-                self.others.push(value);
-            }
-            _ => return Err("expected a list of one type".to_owned()),
         }
         Ok(())
     }
@@ -175,9 +171,13 @@ impl<'b> Source<'b> {
 
     /// Pays for a value that takes more memory than its bytes.
     pub(crate) fn pay(&mut self) -> Result<(), String> {
+        self.pay_for(1)
+    }
+
+    fn pay_for(&mut self, count: usize) -> Result<(), String> {
         self.objects = self
             .objects
-            .checked_sub(1)
+            .checked_sub(count)
             .ok_or("more values than the limit of objects")?;
         Ok(())
     }

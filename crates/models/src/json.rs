@@ -74,7 +74,8 @@ fn list(source: &mut Source<'_>, depth: usize) -> Result<Value, String> {
         return Ok(values.finish());
     }
     loop {
-        values.push(value(source, depth)?)?;
+        let value = value(source, depth)?;
+        values.push(value, source)?;
         skip(source);
         match source.byte()? {
             b',' => {}

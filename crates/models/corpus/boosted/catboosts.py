@@ -3,6 +3,7 @@ the binary file."""
 
 import os
 import tempfile
+import zlib
 
 import catboost
 import numpy as np
@@ -126,8 +127,43 @@ def categories(loss, **more):
     return make
 
 
+def statistics(loss, labels="numbers", **more):
+    """Categories, alone and combined with each other and with numbers, as statistics of the target."""
+    def make(problem):
+        rng = problem.rng
+        few, many, digits = COLOURS[:3], [f"{word} {index}" for index in range(8) for word in ("a", "town \u00e9")], [-7, 0, 3, 1 << 40, 12]
+
+        def sample(count):
+            return pandas.DataFrame({"first": np.round(rng.normal(size=count), 1), "colour": rng.choice(few, count), "town": rng.choice(many, count),
+                                     "second": np.where(rng.random(count) < 0.1, np.nan, np.round(rng.normal(size=count), 1)),
+                                     "digits": rng.choice(digits, count)})
+
+        table = sample(140)
+        noise = rng.normal(size=1000)
+
+        def effect(*names):
+            """Of each combination of the columns another one."""
+            return np.array([noise[zlib.crc32(repr(row).encode()) % 1000] for row in zip(*(table[name] for name in names))])
+
+        alone = effect("colour") + effect("town") + effect("digits")
+        sums = alone + 2 * effect("colour", "digits") + 2 * effect("colour", "town") * (table["first"] > 0) + np.nan_to_num(table["second"])
+        sums = sums.to_numpy()
+        count = {"Logloss": 2, "MultiClass": 3}.get(loss, 0)
+        y = np.digitize(sums, np.quantile(sums, np.arange(1, count) / count)) if count else np.exp(sums / 4) if loss == "Poisson" else sums
+        y = np.array(["no", "yes", "so"])[y] if labels == "text" else y
+        values = settings(problem, loss, {"one_hot_max_size": 2, "cat_features": ["colour", "town", "digits"], "iterations": 8, "depth": 3,
+                                          "border_count": 16, "random_strength": 0, "max_ctr_complexity": 4, "model_size_reg": 0, **more})
+        maker = catboost.CatBoostClassifier if loss in CLASSES else catboost.CatBoostRegressor
+        trained = maker(**values).fit(table, y)
+        asked = pandas.concat([table.iloc[:14], sample(10)], ignore_index=True)
+        asked.loc[15, ["colour", "town", "digits"]] = ["never seen", "", 99]
+        return kept(problem, trained, loss, [asked, asked.iloc[3:4]])
+
+    return make
+
+
 def refused(loss="Logloss", **more):
-    """What is not read here: statistics of the target, text, a loss and a threshold of one's own."""
+    """What is not read here: text, a loss and a threshold of one's own."""
     def make(problem):
         rng = problem.rng
         table = pandas.DataFrame({"a": np.round(rng.normal(size=200), 2), "b": rng.choice([f"category {index}" for index in range(20)], 200)})
@@ -166,4 +202,24 @@ for loss in ("RMSE", "Logloss", "MultiClass"):
     CASES.append((f"{loss} categories", categories(loss)))
     CASES.append((f"{loss} categories Depthwise", categories(loss, grow_policy="Depthwise")))
 CASES += [("RMSE forbidden", forbidden), ("RMSE scaled", scaled), ("RMSE many borders", model("RMSE", border_count=1000, iterations=20))]
-CASES += [("CTR", refused(cat_features=["b"], one_hot_max_size=2)), ("text", refused(text_features=["b"])), ("threshold", refused())]
+for loss in ("RMSE", "Logloss", "MultiClass"):
+    for kind in ("Borders", "Buckets", "BinarizedTargetMeanValue", "Counter"):
+        CASES.append((f"{loss} {kind}", statistics(loss, simple_ctr=[f"{kind}:Prior=0.5:Prior=0.1/1"], max_ctr_complexity=1)))
+        CASES.append((f"{loss} {kind} combined", statistics(loss, simple_ctr=[kind], combinations_ctr=[f"{kind}:Prior=0.3/1"], max_ctr_complexity=3)))
+    for variant in range(3):
+        CASES.append((f"{loss} default statistics {variant}", statistics(loss)))
+    CASES.append((f"{loss} statistics beside one by one", statistics(loss, one_hot_max_size=4, depth=5)))
+CASES += [
+    ("RMSE Borders of several", statistics("RMSE", simple_ctr=["Borders:TargetBorderCount=4:CtrBorderCount=7"], combinations_ctr=["Borders:TargetBorderCount=3"])),
+    ("RMSE Buckets of several", statistics("RMSE", simple_ctr=["Buckets:TargetBorderCount=4"], combinations_ctr=["Buckets:TargetBorderCount=2"])),
+    ("RMSE BinarizedTargetMeanValue of several", statistics("RMSE", simple_ctr=["BinarizedTargetMeanValue:TargetBorderCount=5"])),
+    ("RMSE Counter full", statistics("RMSE", simple_ctr=["Counter"], counter_calc_method="Full")),
+    ("Poisson statistics", statistics("Poisson")),
+    ("Logloss statistics text", statistics("Logloss", "text")),
+    ("MultiClass statistics text", statistics("MultiClass", "text")),
+    ("Logloss statistics by feature", statistics("Logloss", per_feature_ctr=["1:Borders:Prior=0.1", "2:Counter:Prior=0.7"])),
+]
+for policy in ("Depthwise", "Lossguide"):
+    CASES.append((f"RMSE statistics {policy}", statistics("RMSE", grow_policy=policy)))
+    CASES.append((f"MultiClass statistics {policy}", statistics("MultiClass", grow_policy=policy)))
+CASES += [("text", refused(text_features=["b"])), ("threshold", refused())]

@@ -109,9 +109,9 @@ fn what_does_not_hold_together_is_refused() {
         "the limit of objects",
     );
     check(
-        "OneHotFeature",
-        "OnlineCtr",
-        "statistics of the target (CTR)",
+        "\"split_type\":\"OneHotFeature\"",
+        "\"split_type\":\"OnlineCtr\",\"split_index\":2",
+        "a feature that does not exist",
     );
     check(
         "OneHotFeature",
@@ -140,6 +140,63 @@ fn what_does_not_hold_together_is_refused() {
         "\"trees\"",
         "tree 0: expected a member `split`",
     );
+}
+
+/// The model above with a statistic of its category in place of the category: the share of a class among the rows of training.
+fn with_statistic(count: &str) -> String {
+    let statistic = r#""ctrs":[{"borders":[0.4],"ctr_type":"Borders","elements":[{"cat_feature_index":0,"combination_element":"cat_feature_value"}],
+        "identifier":"x","prior_denomerator":1,"prior_numerator":0.5,"scale":1,"shift":0,"target_border_idx":0}],"float_features"#;
+    let split = r#""split_index":2,"split_type":"OnlineCtr""#;
+    MODEL
+        .replace("\"float_features", statistic)
+        .replace(r#""cat_feature_index":0,"split_type":"OneHotFeature""#, split)
+        .replacen(
+            '{',
+            &format!(r#"{{"ctr_data":{{"x":{{"hash_map":[{count}],"hash_stride":3,"counter_denominator":0}}}},"#),
+            1,
+        )
+}
+
+#[test]
+fn statistics_are_looked_up_by_category() {
+    // The number of `a`, as the library computes the hash of a combination of it alone.
+    let category = i64::from(-805_065_478_i32).cast_unsigned();
+    let multiplier = 0x4906_ba49_4954_cb65_u64;
+    let hash = multiplier.wrapping_mul(multiplier.wrapping_mul(category));
+    let check = |counts: &str, category: &str, leaf: f64| {
+        let model = with_statistic(&format!("\"{hash}\",{counts}"));
+        let expected = (leaf + 16.0) * 2.0 + 0.25;
+        assert_eq!(
+            answer(&model, 0.0, category),
+            expected,
+            "{counts} {category}"
+        );
+    };
+    // (1 + 0.5) / (4 + 1) = 0.3 is below the border, (2 + 0.5) / 5 = 0.5 is above.
+    check("3,1", "a", 1.0);
+    check("2,2", "a", 4.0);
+    // One that was not seen has the prior alone, 0.5.
+    check("3,1", "b", 4.0);
+    let refused = |counts: &str, what: &str| {
+        let found = refusal(with_statistic(counts).as_bytes());
+        assert!(found.contains(what), "{found}");
+    };
+    refused("\"1\",2", "counts that do not fit their kind");
+    refused("\"1\",2,0.5", "no number of 32 bits");
+    refused("\"one\",2,2", "a hash that is no number");
+    refused("1,2,2", "expected a list in `hash_map`");
+    let other = with_statistic("\"1\",2,2");
+    let found = refusal(
+        other
+            .replace("\"target_border_idx\":0", "\"target_border_idx\":1")
+            .as_bytes(),
+    );
+    assert!(
+        found.contains("a statistic whose counts are not there or of another kind"),
+        "{found}"
+    );
+    let found = refusal(other.replace("\"x\":{", "\"y\":{").as_bytes());
+    assert!(found.contains("expected a member `x`"), "{found}");
 }
 
 /// Every word of a small file in turn is all ones, or leads far away: no offset and no index is taken on trust.

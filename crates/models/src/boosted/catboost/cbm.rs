@@ -1,7 +1,9 @@
 //! The binary files: `CBM1`, a length, and FlatBuffers (`catboost/libs/model/flatbuffers` in its sources).
 
 use super::flat::Table;
-use super::settings::{OTHERS, STATISTICS};
+use super::settings::OTHERS;
+use super::statistics::Statistics;
+use super::tables::{self, Columns};
 use super::{Catboost, Child, Features, Node, Test, Tree, settings};
 use crate::Limits;
 use crate::document::{Source, Value};
@@ -48,9 +50,6 @@ pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Result<Catboost, String> {
         return Err("an unknown version".to_owned());
     }
     let forest = root.table(core::TREES)?.ok_or("a model without trees")?;
-    if forest.count(trees::CTR)? > 0 {
-        return Err(STATISTICS.to_owned());
-    }
     for field in [trees::TEXT, trees::ESTIMATED, trees::EMBEDDINGS] {
         if forest.count(field)? > 0 {
             return Err(OTHERS.to_owned());
@@ -71,8 +70,11 @@ pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Result<Catboost, String> {
     let (parameters, classes) = information(&root, limits)?;
     let (answer, classes) = settings::read(parameters.as_ref(), classes.as_ref(), outputs)?;
     let mut features = Features::default();
-    let tests = tests(&forest, &mut features, limits)?;
-    let model = Catboost::new(features, outputs, scale, bias, answer, classes)?;
+    if source.left() > limits.compiled_bytes / 4 {
+        return Err("more than the limit of compiled bytes".to_owned());
+    }
+    let (tests, statistics) = tests(&forest, &mut source, &mut features, limits)?;
+    let model = Catboost::new(features, statistics, outputs, scale, bias, answer, classes)?;
     Forest::read(&forest, tests)?.add_to(model, limits)
 }
 
@@ -101,12 +103,14 @@ fn information(
     Ok((parameters, classes))
 }
 
-/// What can be asked, in the order in which trees count it: each border of each number, then each category.
+/// What can be asked, in the order in which trees count it: each border of each number, each category, each border of each
+/// statistic, whose counts lie behind the trees.
 fn tests(
     forest: &Table<'_>,
+    behind: &mut Source<'_>,
     features: &mut Features,
     limits: &Limits,
-) -> Result<Vec<Test>, String> {
+) -> Result<(Vec<Test>, Statistics), String> {
     let place = |feature: &Table<'_>, field| {
         Ok::<_, String>(usize::try_from(feature.integer(field, -1)?).ok())
     };
@@ -118,7 +122,7 @@ fn tests(
             .ok_or("more than the limit of compiled bytes")?;
         Ok::<_, String>(())
     };
-    let mut tests = Vec::new();
+    let (mut tests, mut columns) = (Vec::new(), Columns::default());
     for feature in forest.tables(trees::NUMERIC)? {
         let column = features.add(place(&feature, 2)?, feature.text(4)?, false, limits)?;
         let has_nans = feature.number::<1>(0)?.is_some_and(|[truth]| truth != 0);
@@ -126,6 +130,9 @@ fn tests(
             && feature
                 .number::<1>(5)?
                 .is_some_and(|[treatment]| treatment == 2);
+        columns
+            .numbers
+            .insert(feature.integer(1, -1)?, (column, missing));
         pay(feature.count(3)?)?;
         let borders = feature.values(3, f32::from_le_bytes)?;
         if !borders.is_sorted() {
@@ -138,22 +145,33 @@ fn tests(
         };
         tests.extend(borders.into_iter().map(test));
     }
-    let mut columns = Vec::new();
     for feature in forest.tables(trees::CATEGORICAL)? {
         let column = features.add(place(&feature, 1)?, feature.text(2)?, true, limits)?;
-        columns.push((place(&feature, 0)?, column));
+        columns.categories.insert(feature.integer(0, -1)?, column);
     }
     for feature in forest.tables(trees::ONE_HOT)? {
-        let index = place(&feature, 0)?;
-        let known = columns
-            .iter()
-            .find(|(known, _)| known.is_some() && *known == index);
-        let (_, column) = *known.ok_or("categories of a feature that does not exist")?;
+        let known = columns.categories.get(&feature.integer(0, -1)?);
+        let column = *known.ok_or("categories of a feature that does not exist")?;
         pay(feature.count(1)?)?;
         let test = |category| Test::Is { column, category };
         tests.extend(feature.values(1, i32::from_le_bytes)?.into_iter().map(test));
     }
-    Ok(tests)
+    let asked = forest.tables(trees::CTR)?;
+    if asked.is_empty() {
+        return Ok((tests, Statistics::default()));
+    }
+    let statistics = tables::read(&asked, behind, &columns)?;
+    for (index, feature) in asked.iter().enumerate() {
+        let column = features.names.len() + index;
+        pay(feature.count(tables::BORDERS)?)?;
+        let borders = feature.values(tables::BORDERS, f32::from_le_bytes)?;
+        tests.extend(borders.into_iter().map(|border| Test::Above {
+            column,
+            border,
+            missing: false,
+        }));
+    }
+    Ok((tests, statistics))
 }
 
 /// The trees as they lie in the file.

@@ -1,7 +1,7 @@
 //! CatBoost's models, of its binary files (`.cbm`) and its export to JSON.
 //!
-//! Trees ask about numeric features and about categories one by one. What becomes of categories by statistics of the target
-//! (CTR), and features of text and embeddings, are refused.
+//! Trees ask about numeric features, about categories one by one, and about statistics of the target by category (CTR).
+//! Features of text and embeddings are refused.
 
 mod cbm;
 mod exponential;
@@ -9,6 +9,8 @@ mod export;
 mod flat;
 mod hash;
 mod settings;
+mod statistics;
+mod tables;
 
 use crate::data::{Data, Intake, rows_of};
 use crate::flow::{Grid, Predict};
@@ -21,12 +23,14 @@ pub(super) use cbm::read as read_cbm;
 use exponential::exp;
 pub(super) use export::{is_export, read as read_export};
 use settings::Answer;
+use statistics::Statistics;
 use std::borrow::Cow;
 
 /// A model that was validated.
 #[derive(Debug, Clone)]
 pub(crate) struct Catboost {
     features: Features,
+    statistics: Statistics,
     outputs: usize,
     trees: Vec<Tree>,
     /// What the trees ask, one after the other.
@@ -76,7 +80,7 @@ enum Child {
 
 #[derive(Debug, Clone, Copy)]
 enum Test {
-    /// Whether a number is above a border; what is missing may count as above.
+    /// Whether a number is above a border; what is missing may count as above. Statistics are columns behind the others.
     Above {
         column: usize,
         border: f32,
@@ -134,6 +138,7 @@ impl Catboost {
     /// A model without trees.
     fn new(
         features: Features,
+        statistics: Statistics,
         outputs: usize,
         scale: f64,
         bias: Vec<f64>,
@@ -151,6 +156,7 @@ impl Catboost {
         };
         Ok(Self {
             features,
+            statistics,
             outputs,
             trees: Vec::new(),
             tests: Vec::new(),
@@ -249,7 +255,7 @@ impl Catboost {
         };
         intake.size(&data)?;
         let rows = rows_of(self.encode(data)?)?;
-        let (mut given, mut sums) = (Vec::new(), Vec::new());
+        let (mut given, mut places, mut sums) = (Vec::new(), Vec::new(), Vec::new());
         let table = rows.map(self.outputs, Precision::Double, |row, out| {
             given.clear();
             let value = |(value, categorical): (&f64, &bool)| {
@@ -260,6 +266,7 @@ impl Catboost {
                 }
             };
             given.extend(row.iter().zip(&self.features.categorical).map(value));
+            self.statistics.add_to(&mut given, &mut places);
             sums.clear();
             sums.resize(self.outputs, 0.0);
             for tree in &self.trees {

@@ -125,7 +125,5 @@ fn labels(classes: &Value) -> Result<Labels, String> {
 }
 
 /// What to say about features that are no numbers and no categories asked one by one.
-pub(super) const STATISTICS: &str = "categories enter the model by statistics of the target (CTR), which is not supported: train with a \
-     larger `one_hot_max_size`, or serve it with the Python image";
 pub(super) const OTHERS: &str =
     "features of text or embeddings, which are not supported: serve it with the Python image";

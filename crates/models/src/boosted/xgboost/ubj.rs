@@ -100,19 +100,24 @@ fn list(source: &mut Source<'_>, depth: usize) -> Result<Value, String> {
                 return Err("a list that is longer than the file".to_owned());
             }
             for _ in 0..count {
-                values.push(Value::Number(number(source, tag)?))?;
+                let number = number(source, tag)?;
+                values.push(Value::Number(number), source)?;
             }
         }
         (_, Some(count)) => {
             for _ in 0..count {
                 let tag = source.byte()?;
-                values.push(value(source, tag, depth)?)?;
+                let value = value(source, tag, depth)?;
+                values.push(value, source)?;
             }
         }
         (_, None) => loop {
             match source.byte()? {
                 b']' => break,
-                tag => values.push(value(source, tag, depth)?)?,
+                tag => {
+                    let value = value(source, tag, depth)?;
+                    values.push(value, source)?;
+                }
             }
         },
     }
