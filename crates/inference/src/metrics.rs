@@ -1,9 +1,9 @@
 //! How long requests took, in the text form of Prometheus.
 //!
 //! KServe's four histograms begin at 5 ms, which is longer than most answers here: the same times are also told in finer
-//! steps, under names of our own.
+//! steps, under names of our own. MLServer's counters stand beside them where it is spoken.
 
-use crate::Repository;
+use crate::{Compat, Repository};
 use bytes::Bytes;
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -70,19 +70,45 @@ pub(crate) struct Durations {
     preprocess: Histogram,
     predict: Histogram,
     postprocess: Histogram,
+    unversioned: Tally,
+    versioned: Tally,
 }
 
-/// Times the phases of one request.
+/// Requests as MLServer counts them.
+#[derive(Debug, Default)]
+struct Tally {
+    successes: AtomicU64,
+    failures: AtomicU64,
+    nanoseconds: AtomicU64,
+}
+
+/// Times the phases of one request, which succeeded if the last of them was timed.
 pub(crate) struct Stopwatch<'m> {
     durations: &'m Durations,
+    tally: &'m Tally,
+    began: Instant,
     since: Instant,
+    succeeded: bool,
 }
 
 impl Durations {
     pub(crate) fn start(&self) -> Stopwatch<'_> {
+        self.begin(&self.unversioned)
+    }
+
+    /// The same for a request that names a version.
+    pub(crate) fn start_versioned(&self) -> Stopwatch<'_> {
+        self.begin(&self.versioned)
+    }
+
+    fn begin<'m>(&'m self, tally: &'m Tally) -> Stopwatch<'m> {
+        let now = Instant::now();
         Stopwatch {
             durations: self,
-            since: Instant::now(),
+            tally,
+            began: now,
+            since: now,
+            succeeded: false,
         }
     }
 
@@ -101,9 +127,24 @@ impl Stopwatch<'_> {
         let now = Instant::now();
         let elapsed = now.duration_since(self.since);
         self.since = now;
+        self.succeeded = phase == Phase::Postprocess;
         self.durations
             .of(phase)
             .add(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX));
+    }
+}
+
+impl Drop for Stopwatch<'_> {
+    fn drop(&mut self) {
+        let elapsed = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let Tally {
+            successes,
+            failures,
+            nanoseconds,
+        } = self.tally;
+        let count = if self.succeeded { successes } else { failures };
+        count.fetch_add(1, Ordering::Relaxed);
+        nanoseconds.fetch_add(elapsed, Ordering::Relaxed);
     }
 }
 
@@ -151,8 +192,12 @@ impl Histogram {
 }
 
 /// All series, as Prometheus asks for them.
-pub(crate) fn response(models: &dyn Repository) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(text(models)));
+pub(crate) fn response(models: &dyn Repository, compat: Compat) -> Response<Bytes> {
+    let mut text = text(models);
+    if compat == Compat::Mlserver {
+        tallies(models, &mut text);
+    }
+    let mut response = Response::new(Bytes::from(text));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
@@ -199,6 +244,58 @@ fn text(models: &dyn Repository) -> String {
         );
     }
     out
+}
+
+/// MLServer's counters. Requests that name no version are those of the version `None` there.
+fn tallies(models: &dyn Repository, out: &mut String) {
+    let entries = models.index().into_iter();
+    let models: Vec<_> = entries
+        .filter_map(|entry| models.find(&entry.name))
+        .collect();
+    let mut rows = Vec::new();
+    for model in &models {
+        let durations = model.durations();
+        let version = model.settings().version.as_deref();
+        for (tally, version) in [
+            (&durations.unversioned, Some("None")),
+            (&durations.versioned, version),
+        ] {
+            if let Some(version) = version {
+                let (model, version) = (escaped(model.name()), escaped(version));
+                rows.push((
+                    format!("{{model=\"{model}\",version=\"{version}\"}}"),
+                    tally,
+                ));
+            }
+        }
+    }
+    let successes = |tally: &Tally| tally.successes.load(Ordering::Relaxed);
+    let failures = |tally: &Tally| tally.failures.load(Ordering::Relaxed);
+    let counters: [(&str, &dyn Fn(&Tally) -> u64); 2] =
+        [("success", &successes), ("failure", &failures)];
+    for (what, count) in counters {
+        let name = format!("model_infer_request_{what}_total");
+        line(
+            out,
+            format_args!("# HELP {name} Model infer request {what} count"),
+        );
+        line(out, format_args!("# TYPE {name} counter"));
+        for (labels, tally) in &rows {
+            line(out, format_args!("{name}{labels} {}.0", count(tally)));
+        }
+    }
+    let name = "model_infer_request_duration";
+    line(
+        out,
+        format_args!("# HELP {name} Model infer request duration"),
+    );
+    line(out, format_args!("# TYPE {name} summary"));
+    for (labels, tally) in &rows {
+        let count = successes(tally) + failures(tally);
+        line(out, format_args!("{name}_count{labels} {count}.0"));
+        let sum = tally.nanoseconds.load(Ordering::Relaxed) as f64 / 1e9;
+        line(out, format_args!("{name}_sum{labels} {sum:?}"));
+    }
 }
 
 fn line(out: &mut String, arguments: std::fmt::Arguments<'_>) {

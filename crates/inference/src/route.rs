@@ -103,7 +103,7 @@ fn dispatch(
             format!(r#"{{"models":[{}]}}"#, names.join(","))
         }
         Route::Metrics => {
-            return Ok(metrics::response(models));
+            return Ok(metrics::response(models, manner.compat));
         }
         Route::OpenApi => include_str!("openapi.json").to_owned(),
         Route::V1Model(name) | Route::V2Ready(name) => {

@@ -96,9 +96,10 @@ fn source(folder: &Path, format: Format, settings: ModelSettings) -> Result<Sour
         Some("mlserver_sklearn.SKLearnModel") => Format::Sklearn,
         Some("mlserver_xgboost.XGBoostModel") => Format::Xgboost,
         Some("mlserver_lightgbm.LightGBMModel") => Format::Lightgbm,
+        Some("mlserver_catboost.CatboostModel") => Format::Catboost,
         Some(other) => {
             return Err(format!(
-                "the implementation `{other}` is not supported: expected mlserver_sklearn.SKLearnModel, mlserver_xgboost.XGBoostModel or mlserver_lightgbm.LightGBMModel"
+                "the implementation `{other}` is not supported: expected mlserver_sklearn.SKLearnModel, mlserver_xgboost.XGBoostModel, mlserver_lightgbm.LightGBMModel or mlserver_catboost.CatboostModel"
             ));
         }
     };
@@ -136,6 +137,11 @@ mod tests {
             "b",
             r#"{"name": "iris", "implementation": "mlserver_xgboost.XGBoostModel"}"#,
         );
+        put(
+            root.path(),
+            "cats",
+            r#"{"implementation": "mlserver_catboost.CatboostModel"}"#,
+        );
         put(root.path(), ".hidden", "{}");
         let environment = ModelSettings {
             name: "unused".to_owned(),
@@ -149,6 +155,7 @@ mod tests {
         assert_eq!(
             found,
             [
+                ("cats", Format::Catboost, root.path().join("cats")),
                 (
                     "deep",
                     Format::Sklearn,

@@ -20,7 +20,10 @@ pub(super) fn infer(
     request: &InferRequest,
 ) -> Result<Encoder, Status> {
     let mlserver = manner.compat == Compat::Mlserver;
-    let mut watch = model.durations().start();
+    let mut watch = match request.version.is_empty() {
+        true => model.durations().start(),
+        false => model.durations().start_versioned(),
+    };
     let bad = |message: String| Status::new(Code::InvalidArgument, message);
     let raw = &request.raw;
     let by_raw = !raw.is_empty();
@@ -105,7 +108,10 @@ pub(super) fn infer(
         if by_raw {
             let mut bytes = Vec::new();
             output.raw(&mut bytes);
-            if !mlserver {
+            if mlserver {
+                // It is there, and there is nothing in it.
+                tensor = tensor.always(5, &[]);
+            } else {
                 let size =
                     Encoder::default().choice(2, u64::try_from(bytes.len()).unwrap_or(u64::MAX));
                 let parameter = Encoder::default()

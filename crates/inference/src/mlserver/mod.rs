@@ -55,7 +55,7 @@ pub(crate) fn dispatch(
             format!(r#"{{"name":"{SERVER}","version":"{VERSION}","extensions":[]}}"#).into_bytes(),
         ),
         Route::Health => Response::new(Bytes::new()),
-        Route::Metrics => metrics::response(models),
+        Route::Metrics => metrics::response(models, Compat::Mlserver),
         Route::Model(name, version) => {
             json(StatusCode::OK, described(&*known(models, name, version)?))
         }
@@ -65,7 +65,7 @@ pub(crate) fn dispatch(
         }
         Route::Infer(name, version) => {
             let model = known(models, name, version)?;
-            let response = infer(&model, body)?;
+            let response = infer(&model, version.is_some(), body)?;
             compressed(response, request.headers)
         }
         Route::Index => {
@@ -191,8 +191,12 @@ fn described(model: &Model) -> Vec<u8> {
     out
 }
 
-fn infer(model: &Model, body: &[u8]) -> Result<Response<Bytes>, Failure> {
-    let mut watch = model.durations().start();
+fn infer(model: &Model, versioned: bool, body: &[u8]) -> Result<Response<Bytes>, Failure> {
+    let durations = model.durations();
+    let mut watch = match versioned {
+        true => durations.start_versioned(),
+        false => durations.start(),
+    };
     let text = match parse::text(body) {
         Ok(text) => text,
         Err(_) if body.is_empty() => {

@@ -394,6 +394,20 @@ fn mlserver_s_settings_are_read_from_files() {
         r#"{"model_name":"iris","model_version":"v7","id":"a","parameters":{},"outputs":[{"name":"predict","shape":[1,1],"datatype":"INT64","parameters":{"content_type":"np"},"data":[1]}]}"#
     );
     assert_eq!(answer.header("ce-modelid"), Some("iris"));
+    assert_eq!(server.post(V2, r#"{"inputs":[]}"#).status, 400);
+    let versioned = "/v2/models/iris/versions/v7/infer";
+    assert_eq!(server.post(versioned, body).status, 200);
+    let metrics = server.get("/metrics").body;
+    for line in [
+        "# TYPE model_infer_request_success_total counter",
+        "model_infer_request_success_total{model=\"iris\",version=\"None\"} 1.0",
+        "model_infer_request_success_total{model=\"iris\",version=\"v7\"} 1.0",
+        "model_infer_request_failure_total{model=\"iris\",version=\"None\"} 1.0",
+        "model_infer_request_failure_total{model=\"iris\",version=\"v7\"} 0.0",
+        "model_infer_request_duration_count{model=\"iris\",version=\"None\"} 2.0",
+    ] {
+        assert!(metrics.lines().any(|l| l == line), "{line}: {metrics}");
+    }
     let unloaded = server.post("/v2/repository/models/iris/unload", "");
     assert_eq!((unloaded.status, unloaded.body.as_str()), (200, ""));
     assert_eq!(
