@@ -5,6 +5,7 @@ use super::wire::Encoder;
 use super::{Code, Status};
 use crate::metrics::Phase;
 use crate::numbers::{Number, Numbers};
+use crate::reply::Reply;
 use crate::rows::short;
 use crate::v2;
 use crate::v2::datatype::Field;
@@ -55,18 +56,30 @@ pub(super) fn infer(
         tensor.map(|tensor| (name.clone(), tensor))
     });
     let pandas = request.content_type == "pd";
-    let named = request.outputs.first().map(|output| output.name.as_str());
-    let said = model.settings().predict_fn.as_deref();
-    let named = named.or(said).unwrap_or(mlserver::PREDICT);
-    let reply = if mlserver {
-        mlserver::check(model, named).map_err(bad)?;
+    let mut named: Vec<&str> = request.outputs.iter().map(|o| o.name.as_str()).collect();
+    if named.is_empty() {
+        named.push(
+            model
+                .settings()
+                .predict_fn
+                .as_deref()
+                .unwrap_or(mlserver::PREDICT),
+        );
+    }
+    let replies: Vec<(&str, Reply<'_>)> = if mlserver {
+        for name in &named {
+            mlserver::check(model, name).map_err(bad)?;
+        }
+        mlserver::single(pandas, request.inputs.len()).map_err(bad)?;
         let rows = v2::gather(model, pandas, inputs).map_err(bad)?;
         watch.lap(Phase::Preprocess);
-        let reply = mlserver::answer(model, named, &rows).map_err(bad)?;
+        let answer = |name| Ok((name, mlserver::answer(model, name, &rows)?));
+        let replies: Result<_, String> = named.into_iter().map(answer).collect();
         watch.lap(Phase::Predict);
-        reply
+        replies.map_err(bad)?
     } else {
-        v2::answer(model, pandas, inputs, &mut watch).map_err(bad)?
+        let reply = v2::answer(model, pandas, inputs, &mut watch).map_err(bad)?;
+        vec![("", reply)]
     };
     let generated;
     let id = if request.id.is_empty() {
@@ -88,7 +101,11 @@ pub(super) fn infer(
         )
         .bytes(3, id.as_bytes());
     let mut tensors = Vec::new();
-    for output in reply.all() {
+    let outputs = replies.iter().flat_map(|(named, reply)| {
+        let all = reply.all().into_iter();
+        all.map(move |output| (*named, output))
+    });
+    for (named, output) in outputs {
         let (name, shape) = if mlserver {
             (named, mlserver::shape(output))
         } else {

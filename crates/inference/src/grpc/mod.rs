@@ -145,15 +145,14 @@ pub fn call(
             models
                 .load(&name)
                 .map_err(|why| refused(manner, &name, why))?;
-            // KServe's answer; Triton's is empty.
-            reply.bytes(1, name.as_bytes()).number(2, 1)
+            changed(reply, manner, &name)
         }
         "RepositoryModelUnload" => {
             let name = read::<RepositoryRequest>(message)?.model();
             models
                 .unload(&name)
                 .map_err(|why| refused(manner, &name, why))?;
-            reply.bytes(1, name.as_bytes()).number(2, 1)
+            changed(reply, manner, &name)
         }
         "RepositoryIndex" => {
             let request: IndexRequest = read(message)?;
@@ -180,6 +179,14 @@ fn read<M: Decode>(message: Bytes) -> Result<M, Status> {
             "the message cannot be read: it is not of the type that this method takes",
         )
     })
+}
+
+/// KServe's answer to loading and unloading; MLServer's, like Triton's, is empty.
+fn changed(reply: Encoder, manner: &Manner, name: &str) -> Encoder {
+    match manner.compat {
+        Compat::Mlserver => reply,
+        Compat::Kserve | Compat::Strict => reply.bytes(1, name.as_bytes()).number(2, 1),
+    }
 }
 
 fn unknown(manner: &Manner, name: &str) -> Status {

@@ -217,12 +217,7 @@ fn infer(model: &Model, versioned: bool, body: &[u8]) -> Result<Response<Bytes>,
     for name in &asked {
         check(model, name).map_err(Failure::bad)?;
     }
-    if !request.pandas && request.inputs.len() != 1 {
-        return Err(Failure::bad(format!(
-            "There was an error encoding / decoding the payload: The 'np' codec only supports a single input tensor ({} were received)",
-            request.inputs.len()
-        )));
-    }
+    single(request.pandas, request.inputs.len()).map_err(Failure::bad)?;
     let inputs = request.inputs.iter().map(|input| {
         let tensor = tensor::decode(input, None)?;
         Ok((input.name.to_string(), unpacked(tensor, input)?))
@@ -238,6 +233,16 @@ fn infer(model: &Model, versioned: bool, body: &[u8]) -> Result<Response<Bytes>,
     let response = respond(model, &request, &outputs);
     watch.lap(Phase::Postprocess);
     Ok(response)
+}
+
+/// Checks that there is one tensor, unless each is a column.
+pub(crate) fn single(pandas: bool, inputs: usize) -> Result<(), String> {
+    match (pandas, inputs) {
+        (true, _) | (_, 1) => Ok(()),
+        _ => Err(format!(
+            "There was an error encoding / decoding the payload: The 'np' codec only supports a single input tensor ({inputs} were received)"
+        )),
+    }
 }
 
 /// Text that was packed in base64, for whoever cannot put it into JSON.

@@ -1,9 +1,13 @@
 //! Requests replayed that MLServer was asked, in their order, and its answers.
 
-use crate::capture::{Differences, probes, replay, the_page_counts};
+use crate::capture::{Differences, escape, probes, replay, the_page_counts};
 use crate::requests::iris;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use inference::{Compat, Entry, Head, Manner, Model, ModelSettings, Refusal, Repository, handle};
+use inference::grpc::wire::Encoder;
+use inference::grpc::{Code, call};
+use inference::{
+    Compat, Entry, Head, Manner, Model, ModelSettings, Options, Refusal, Repository, handle,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -102,6 +106,50 @@ fn answers_are_those_of_mlserver() {
         };
         handle(&shelf, &manner, head, &probe.body.clone().into())
     });
+}
+
+/// The messages were compared with MLServer's, byte by byte.
+#[test]
+fn calls_are_answered_as_by_mlserver() {
+    let file = include_bytes!("../models/words.joblib");
+    let words = Model::load("words", "model.joblib", file, &Options::default()).unwrap();
+    let words = Arc::new(words);
+    let manner = Manner {
+        compat: Compat::Mlserver,
+        ..Manner::default()
+    };
+    let ask =
+        |method: &str, message: Encoder| call(&words, &manner, method, message.finish().into());
+    let contents = Encoder::default().always(8, b"good plot");
+    let input = Encoder::default()
+        .bytes(1, b"input-0")
+        .bytes(2, b"BYTES")
+        .numbers(3, [1])
+        .always(5, &contents.finish())
+        .finish();
+    let request = |inputs: usize, outputs: &[&str]| {
+        let request = Encoder::default().bytes(1, b"words").bytes(3, b"7");
+        let request = (0..inputs).fold(request, |request, _| request.always(5, &input));
+        outputs.iter().fold(request, |request, name| {
+            request.always(6, &Encoder::default().bytes(1, name.as_bytes()).finish())
+        })
+    };
+    // Every output that is asked for, in that order.
+    let reply = ask("ModelInfer", request(1, &["predict_proba", "predict"])).unwrap();
+    let shown = escape(&reply);
+    let places = ["predict_proba", "FP64", "predict\\x12", "BYTES"].map(|part| shown.find(part));
+    assert!(
+        places.iter().all(Option::is_some) && places.is_sorted(),
+        "{shown}"
+    );
+    for inputs in [0, 2] {
+        let status = ask("ModelInfer", request(inputs, &[])).unwrap_err();
+        assert_eq!(status.code, Code::InvalidArgument);
+        let expected = format!("only supports a single input tensor ({inputs} were received)");
+        assert!(status.message.ends_with(&expected), "{}", status.message);
+    }
+    let load = Encoder::default().bytes(2, b"words");
+    assert_eq!(ask("RepositoryModelLoad", load).unwrap(), b"");
 }
 
 #[test]
