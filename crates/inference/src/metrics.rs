@@ -121,6 +121,14 @@ impl Durations {
     }
 }
 
+impl Tally {
+    /// Those that succeeded and those that failed.
+    fn counts(&self) -> (u64, u64) {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (count(&self.successes), count(&self.failures))
+    }
+}
+
 impl Stopwatch<'_> {
     /// The time since the last lap was spent on `phase`.
     pub(crate) fn lap(&mut self, phase: Phase) {
@@ -269,11 +277,7 @@ fn tallies(models: &dyn Repository, out: &mut String) {
             }
         }
     }
-    let successes = |tally: &Tally| tally.successes.load(Ordering::Relaxed);
-    let failures = |tally: &Tally| tally.failures.load(Ordering::Relaxed);
-    let counters: [(&str, &dyn Fn(&Tally) -> u64); 2] =
-        [("success", &successes), ("failure", &failures)];
-    for (what, count) in counters {
+    for what in ["success", "failure"] {
         let name = format!("model_infer_request_{what}_total");
         line(
             out,
@@ -281,7 +285,13 @@ fn tallies(models: &dyn Repository, out: &mut String) {
         );
         line(out, format_args!("# TYPE {name} counter"));
         for (labels, tally) in &rows {
-            line(out, format_args!("{name}{labels} {}.0", count(tally)));
+            let (successes, failures) = tally.counts();
+            let count = if what == "success" {
+                successes
+            } else {
+                failures
+            };
+            line(out, format_args!("{name}{labels} {count}.0"));
         }
     }
     let name = "model_infer_request_duration";
@@ -291,7 +301,8 @@ fn tallies(models: &dyn Repository, out: &mut String) {
     );
     line(out, format_args!("# TYPE {name} summary"));
     for (labels, tally) in &rows {
-        let count = successes(tally) + failures(tally);
+        let (successes, failures) = tally.counts();
+        let count = successes + failures;
         line(out, format_args!("{name}_count{labels} {count}.0"));
         let sum = tally.nanoseconds.load(Ordering::Relaxed) as f64 / 1e9;
         line(out, format_args!("{name}_sum{labels} {sum:?}"));

@@ -74,3 +74,45 @@ impl Vectors<'_> {
         }));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values that need all bits, so that rounding once and twice differ.
+    fn values(count: u32) -> Vec<f64> {
+        (1..=count)
+            .map(|value| 1.0 / f64::from(value) - 0.3)
+            .collect()
+    }
+
+    #[test]
+    fn sums_are_rounded_once_or_in_each_step_on_any_processor() {
+        let mut differ = 0;
+        for length in [1, 2, 3, 4, 7, 8, 31] {
+            let row = values(length);
+            let length = row.len();
+            let all = values(u32::try_from(5 * length).unwrap());
+            let vectors = Vectors {
+                values: &all,
+                length,
+            };
+            let (mut once, mut twice, mut distances) = (Vec::new(), Vec::new(), Vec::new());
+            vectors.products(&row, Rounding::Once, &mut once);
+            vectors.products(&row, Rounding::EachStep, &mut twice);
+            vectors.square_distances(&row, Rounding::Once, &mut distances);
+            assert_eq!([once.len(), twice.len(), distances.len()], [5; 3]);
+            for (index, vector) in all.chunks(length).enumerate() {
+                let pairs = || row.iter().zip(vector);
+                let fused = pairs().fold(0.0, |sum: f64, (x, y)| x.mul_add(*y, sum));
+                let plain = pairs().fold(0.0, |sum, (x, y)| sum + x * y);
+                let distance = pairs().fold(0.0, |sum, (x, y)| (x - y).mul_add(x - y, sum));
+                assert_eq!(once[index].to_bits(), fused.to_bits());
+                assert_eq!(twice[index].to_bits(), plain.to_bits());
+                assert_eq!(distances[index].to_bits(), distance.to_bits());
+                differ += usize::from(fused != plain);
+            }
+        }
+        assert!(differ > 0);
+    }
+}

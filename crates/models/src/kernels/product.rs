@@ -69,3 +69,49 @@ fn add_up<T: Factor>(columns: usize, inner: usize, left: &[T], right: &[T], out:
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_are_added_up_in_parts_on_any_processor() {
+        let values = |count: usize| -> Vec<f64> {
+            let count = u32::try_from(count).unwrap();
+            (1..=count)
+                .map(|value| 1.0 / f64::from(value) - 0.3)
+                .collect()
+        };
+        for (rows, inner, columns) in [(1, 1, 1), (2, 3, 5), (3, 128, 2), (2, 129, 3), (1, 300, 4)]
+        {
+            let (left, right) = (values(rows * inner), values(inner * columns));
+            let mut found = vec![f64::NAN; rows * columns];
+            add_products(columns, inner, &left, &right, &mut found);
+            let (single, narrow): (Vec<f32>, Vec<f32>) = (
+                left.iter().map(|value| *value as f32).collect(),
+                right.iter().map(|value| *value as f32).collect(),
+            );
+            let mut singles = vec![f32::NAN; rows * columns];
+            add_products(columns, inner, &single, &narrow, &mut singles);
+            for (place, found) in found.iter().enumerate() {
+                let (row, column) = (place / columns, place % columns);
+                let steps: Vec<usize> = (0..inner).collect();
+                let part = |steps: &[usize]| {
+                    steps
+                        .iter()
+                        .fold((0.0_f64, 0.0_f32), |(sum, narrow_sum), step| {
+                            let (l, r) = (row * inner + step, step * columns + column);
+                            let sum = left[l].mul_add(right[r], sum);
+                            (sum, single[l].mul_add(narrow[r], narrow_sum))
+                        })
+                };
+                let parts = steps.chunks(PART).map(part);
+                let (sum, narrow_sum) = parts
+                    .reduce(|(sum, narrow_sum), (part, narrow)| (sum + part, narrow_sum + narrow))
+                    .unwrap();
+                assert_eq!(found.to_bits(), sum.to_bits());
+                assert_eq!(singles[place].to_bits(), narrow_sum.to_bits());
+            }
+        }
+    }
+}
