@@ -25,8 +25,8 @@ struct Client {
 }
 
 /// A server that speaks to such clients.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Peer {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
     Kserve,
     Mlserver,
 }
@@ -133,14 +133,16 @@ impl Client {
 }
 
 impl Peer {
-    fn word(self) -> &'static str {
+    /// Its name in flags and of folders.
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Kserve => "kserve",
             Self::Mlserver => "mlserver",
         }
     }
 
-    fn python(self) -> Result<PathBuf> {
+    /// The Python that has its packages.
+    pub(crate) fn python(self) -> Result<PathBuf> {
         match self {
             Self::Kserve => cache::python("peer-kserve", &requirements()),
             Self::Mlserver => {
@@ -150,9 +152,8 @@ impl Peer {
         }
     }
 
-    /// Starts the server and waits until all models answer.
-    fn start(self, models: &Path) -> Result<Server> {
-        let ports = [free_port()?, free_port()?, free_port()?];
+    /// The command that serves a folder of models on these ports of HTTP, gRPC and metrics.
+    pub(crate) fn command(self, models: &Path, ports: [u16; 3]) -> Result<Command> {
         let [http, grpc, metrics] = ports.map(|port| port.to_string());
         let python = self.python()?;
         let mut command = match self {
@@ -176,11 +177,19 @@ impl Peer {
                 .env("MLSERVER_METRICS_PORT", &metrics)
                 .env("MLSERVER_METRICS_DIR", std::env::temp_dir()),
         };
+        command.env("PYTHONDONTWRITEBYTECODE", "1");
+        Ok(command)
+    }
+
+    /// Starts the server and waits until all models answer.
+    fn start(self, models: &Path) -> Result<Server> {
+        let ports = [free_port()?, free_port()?, free_port()?];
+        let [http, grpc, _] = ports;
+        let mut command = self.command(models, ports)?;
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .env("PYTHONDONTWRITEBYTECODE", "1")
             .spawn()
             .with_context(|| format!("cannot run {command:?}"))?;
         let server = Server {
@@ -213,7 +222,8 @@ fn models() -> Result<PathBuf> {
     })
 }
 
-fn free_port() -> Result<u16> {
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 

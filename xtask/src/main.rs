@@ -52,6 +52,10 @@ Commands:
                docs/benchmarks.md (--quick: shorter, writes nothing)
   bench verify Time parsing, compiling, deciding and all questions, from 100 to
                50,000 routes, and write docs/benchmarks.md and docs/growth.svg
+  bench models [--quick]
+               Time models for rows, servers under load, starts, loading and memory
+               beside scikit-learn, XGBoost, LightGBM, ONNX Runtime, KServe and
+               MLServer, and write docs/benchmarks.md and docs/kernels.svg
   bench solvers
                Put questions about small clusters to z3 and cvc5 too, compare the
                answers, and write docs/benchmarks.md (--quick: a few, as `test`
@@ -81,6 +85,8 @@ fn main() -> ExitCode {
         ["bench"] => bench::run(bench::Length::Full),
         ["bench", "--quick"] => bench::run(bench::Length::Quick),
         ["bench", "verify"] => bench::verify::run(),
+        ["bench", "models"] => bench::models::run(bench::Length::Full),
+        ["bench", "models", "--quick"] => bench::models::run(bench::Length::Quick),
         ["bench", "solvers"] => bench::solvers::run(bench::Length::Full),
         ["bench", "solvers", "--quick"] => bench::solvers::run(bench::Length::Quick),
         ["help" | "-h" | "--help"] => {

@@ -295,7 +295,9 @@ impl Intake {
         };
         let error = match rows {
             Rows::Dense(matrix) => {
-                if matrix.values().iter().all(|value| finite(*value)) {
+                // Piece by piece, so that a piece is looked at without a branch for each value.
+                let mut pieces = matrix.values().chunks(64);
+                if pieces.all(|piece| piece.iter().fold(true, |all, value| all & finite(*value))) {
                     return Ok(());
                 }
                 matrix.iter().enumerate().find_map(|(row, values)| {

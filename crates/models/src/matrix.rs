@@ -52,6 +52,10 @@ impl Matrix {
         &self.data
     }
 
+    pub(crate) fn into_values(self) -> Vec<f64> {
+        self.data
+    }
+
     pub(crate) fn values_mut(&mut self) -> &mut [f64] {
         &mut self.data
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::load::{Connection, Request};
+use super::load::{Connection, JSON, Request};
 use super::server::Server;
 use super::{BODY, Length, PATH, Scratch, program};
 use crate::shell;
@@ -25,8 +25,9 @@ pub(super) fn measure(scratch: &Scratch, length: Length) -> Result<Duration> {
     let allowed = Request {
         host: super::HOST,
         path: PATH,
+        headers: JSON,
         body: BODY,
-        answer: super::ANSWER,
+        ending: super::ANSWER,
     };
     let server = Server::start(
         &|port| {

@@ -11,9 +11,15 @@ use anyhow::{Context, Result, bail};
 pub(super) struct Request<'a> {
     pub(super) host: &'a str,
     pub(super) path: &'a str,
-    pub(super) body: &'a str,
-    pub(super) answer: &'a str,
+    /// Lines of the head beside those about host and length, each with its end.
+    pub(super) headers: &'a str,
+    pub(super) body: &'a [u8],
+    /// What the right answer ends with: heads of binary answers differ between servers.
+    pub(super) ending: &'a [u8],
 }
+
+/// The header of JSON.
+pub(super) const JSON: &str = "content-type: application/json\r\n";
 
 /// What a load came to.
 #[derive(Debug, PartialEq)]
@@ -25,18 +31,23 @@ pub(crate) struct Load {
 
 impl Request<'_> {
     pub(super) fn wire(&self) -> Vec<u8> {
-        format!(
-            "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{}",
+        let head = format!(
+            "POST {} HTTP/1.1\r\nhost: {}\r\n{}content-length: {}\r\n\r\n",
             self.path,
             self.host,
+            self.headers,
             self.body.len(),
-            self.body
-        )
-        .into_bytes()
+        );
+        [head.as_bytes(), self.body].concat()
     }
 
     pub(super) fn is_right(&self, answer: &[u8]) -> bool {
-        answer == self.answer.as_bytes()
+        answer.ends_with(self.ending)
+    }
+
+    /// What was expected, for people.
+    pub(super) fn expected(&self) -> String {
+        String::from_utf8_lossy(self.ending).into_owned()
     }
 }
 
@@ -67,24 +78,45 @@ impl Connection {
 
     fn exchange(&mut self, wire: &[u8]) -> Result<()> {
         self.stream.get_mut().write_all(wire)?;
-        let mut length = 0;
-        loop {
-            self.line.clear();
-            if self.stream.read_line(&mut self.line)? == 0 {
-                bail!("the connection was closed");
-            }
-            let line = self.line.trim_end();
-            if line.is_empty() {
-                break;
-            }
-            if let Some((name, value)) = line.split_once(':')
-                && name.eq_ignore_ascii_case("content-length")
-            {
-                length = value.trim().parse().context("content-length")?;
+        let (mut length, mut chunked) = (0, false);
+        while !self.line()?.is_empty() {
+            if let Some((name, value)) = self.line.split_once(':') {
+                if name.eq_ignore_ascii_case("content-length") {
+                    length = value.trim().parse().context("content-length")?;
+                } else if name.eq_ignore_ascii_case("transfer-encoding") {
+                    chunked = value.trim().eq_ignore_ascii_case("chunked");
+                }
             }
         }
-        self.body.resize(length, 0);
-        self.stream.read_exact(&mut self.body)?;
+        self.body.clear();
+        if !chunked {
+            return self.read(length);
+        }
+        loop {
+            let length = usize::from_str_radix(self.line()?, 16).context("the size of a chunk")?;
+            self.read(length)?;
+            self.line()?;
+            if length == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The next line without its end.
+    fn line(&mut self) -> Result<&str> {
+        self.line.clear();
+        if self.stream.read_line(&mut self.line)? == 0 {
+            bail!("the connection was closed");
+        }
+        Ok(self.line.trim_end())
+    }
+
+    /// Reads so many bytes behind the body.
+    fn read(&mut self, length: usize) -> Result<()> {
+        let start = self.body.len();
+        self.body.resize(start + length, 0);
+        let rest = self.body.get_mut(start..).unwrap_or_default();
+        self.stream.read_exact(rest)?;
         Ok(())
     }
 }
@@ -126,7 +158,7 @@ fn ask_until(port: u16, request: &Request<'_>, end: Instant) -> Result<Vec<Durat
             bail!(
                 "the answer is {}, expected {}",
                 String::from_utf8_lossy(&connection.body),
-                request.answer
+                request.expected()
             );
         }
         let then = Instant::now();
@@ -177,6 +209,24 @@ mod tests {
     }
 
     #[test]
+    fn chunks_are_put_together() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let (mut connection, _) = listener.accept().unwrap();
+            let mut buffer = [0; 1024];
+            let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\nb\r\n0123456789\n\r\n0\r\n\r\n";
+            while let Ok(1..) = connection.read(&mut buffer) {
+                connection.write_all(answer).unwrap();
+            }
+        });
+        let mut connection = Connection::open(port).unwrap();
+        for _ in 0..2 {
+            assert_eq!(connection.ask(b"x").unwrap(), b"ab0123456789\n");
+        }
+    }
+
+    #[test]
     fn a_wrong_answer_ends_the_load() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -196,13 +246,14 @@ mod tests {
         let request = Request {
             host: "h",
             path: "/",
-            body: "{}",
-            answer: "ok",
+            headers: JSON,
+            body: b"{}",
+            ending: b"ok",
         };
         let load = run(port, &request, 2, Duration::from_millis(20)).unwrap();
         assert!(load.per_second > 0.0);
         let wrong = Request {
-            answer: "no",
+            ending: b"no",
             ..request
         };
         let error = run(port, &wrong, 1, Duration::from_millis(20)).unwrap_err();

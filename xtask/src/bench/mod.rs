@@ -4,6 +4,7 @@
 mod change;
 mod growth;
 mod load;
+pub(crate) mod models;
 mod report;
 mod server;
 pub(crate) mod solvers;
@@ -33,8 +34,8 @@ const STARTS: usize = 5;
 pub(crate) const CONNECTIONS: usize = 16;
 const HOST: &str = "sklearn-iris.kserve-test.svc.cluster.local";
 const PATH: &str = "/v1/models/sklearn-iris:predict";
-const BODY: &str = r#"{"instances":[[6.8,2.8,4.8,1.4],[6.0,3.4,4.5,1.6]]}"#;
-const ANSWER: &str = r#"{"predictions":[1,1]}"#;
+const BODY: &[u8] = br#"{"instances":[[6.8,2.8,4.8,1.4],[6.0,3.4,4.5,1.6]]}"#;
+const ANSWER: &[u8] = br#"{"predictions":[1,1]}"#;
 
 /// What was measured of one server.
 #[derive(Debug)]
@@ -65,8 +66,9 @@ pub(crate) fn run(length: Length) -> Result<()> {
     let request = Request {
         host: HOST,
         path: PATH,
+        headers: load::JSON,
         body: BODY,
-        answer: ANSWER,
+        ending: ANSWER,
     };
     let ours = measure(
         "Sidegate, cluster-local listener, policy on",
@@ -90,7 +92,11 @@ pub(crate) fn run(length: Length) -> Result<()> {
         },
     )?;
     let change = change::measure(&scratch, length)?;
-    let table = report::table(&[ours, theirs], &change, &report::Machine::this(&python));
+    let table = report::table(
+        &[ours, theirs],
+        &change,
+        &report::Machine::this(&python, "kserve scikit-learn"),
+    );
     println!("{table}");
     match length {
         Length::Full => report::write(&shell::root().join("docs/benchmarks.md"), &table),
@@ -129,17 +135,7 @@ fn measure(
     command: impl Fn(u16) -> Result<Command>,
 ) -> Result<Figures> {
     eprintln!("measuring: {name}");
-    let mut starts = Vec::new();
-    for _ in 1..STARTS {
-        starts.push(Server::start(&command, request)?.first_answer);
-    }
-    let server = Server::start(&command, request)?;
-    starts.push(server.first_answer);
-    starts.sort_unstable();
-    let start = starts
-        .get(starts.len() / 2)
-        .copied()
-        .context("no start was measured")?;
+    let (server, start) = started(&command, request)?;
     let idle_kib = server.resident_kib()?;
     let seconds = if length == Length::Full { 10 } else { 2 };
     load::run(server.port, request, CONNECTIONS, Duration::from_secs(2))?;
@@ -157,6 +153,22 @@ fn measure(
         loaded_kib,
         load,
     })
+}
+
+/// A server that was started several times, and the median time to its first answer.
+fn started(
+    command: &impl Fn(u16) -> Result<Command>,
+    request: &Request<'_>,
+) -> Result<(Server, Duration)> {
+    let mut starts = Vec::new();
+    for _ in 1..STARTS {
+        starts.push(Server::start(command, request)?.first_answer);
+    }
+    let server = Server::start(command, request)?;
+    starts.push(server.first_answer);
+    starts.sort_unstable();
+    let start = starts.get(starts.len() / 2).copied();
+    Ok((server, start.context("no start was measured")?))
 }
 
 /// A folder for one run, removed at its end.

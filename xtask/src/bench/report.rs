@@ -23,15 +23,17 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn this(python: &Path) -> Self {
+    /// This machine, with the versions of packages of that Python.
+    pub(super) fn this(python: &Path, packages: &str) -> Self {
         let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let cpu = cpus
             .lines()
             .find_map(|line| Some(line.strip_prefix("model name")?.split_once(':')?.1.trim()))
             .unwrap_or("unknown processor");
-        let packages = "import sys, kserve, sklearn; from importlib.metadata import version as v; \
-                        print(f\"Python {sys.version.split()[0]}, kserve {v('kserve')}, \
-                        scikit-learn {v('scikit-learn')}\")";
+        let packages = format!(
+            "import sys; from importlib.metadata import version as v; \
+             print(f'Python {{sys.version.split()[0]}}', *(f'{{p}} {{v(p)}}' for p in '{packages}'.split()), sep=', ')"
+        );
         let commit = shell::output(
             Command::new("git")
                 .args(["rev-parse", "--short", "HEAD"])
@@ -44,7 +46,7 @@ impl Machine {
             versions: format!(
                 "Sidegate at {commit}, {}, {}",
                 shell::output(Command::new("rustc").arg("--version")),
-                shell::output(Command::new(python).args(["-c", packages])),
+                shell::output(Command::new(python).args(["-c", &packages])),
             ),
         }
     }
@@ -107,11 +109,13 @@ fn kib(kib: u64) -> f64 {
     kib as f64
 }
 
-fn mebibytes(of_kib: u64) -> String {
+/// Memory in MiB.
+pub(super) fn mebibytes(of_kib: u64) -> String {
     format!("{:.1} MiB", kib(of_kib) / 1024.0)
 }
 
-fn time(time: Duration) -> String {
+/// A time in milliseconds.
+pub(super) fn time(time: Duration) -> String {
     let milliseconds = time.as_secs_f64() * 1e3;
     if milliseconds >= 100.0 {
         format!("{milliseconds:.0} ms")

@@ -1,12 +1,12 @@
 //! A server under measurement.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use super::load::{Connection, Request};
+use crate::clients::free_port;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -47,7 +47,7 @@ impl Server {
                     "{command:?} answers {} to {}, expected {}",
                     String::from_utf8_lossy(&answer),
                     request.path,
-                    request.answer
+                    request.expected()
                 ),
                 Err(error) if begin.elapsed() > DEADLINE => {
                     return Err(error).with_context(|| format!("{command:?} does not answer"));
@@ -87,10 +87,4 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("binding a free port")?;
-    Ok(listener.local_addr()?.port())
 }

@@ -126,7 +126,7 @@ impl Datatype {
             let bytes = chunk.iter().rev();
             bytes.fold(0_u64, |value, byte| (value << 8) | u64::from(*byte))
         };
-        let low = |chunk: &[u8]| u32::try_from(bits(chunk) & 0xffff_ffff).unwrap_or(0);
+        let low = |chunk: &[u8]| u32::try_from(bits(chunk)).unwrap_or(0);
         let all = |value: &dyn Fn(&[u8]) -> f64| {
             Numbers::from(chunks.clone().map(value).collect::<Vec<_>>())
         };
@@ -140,8 +140,17 @@ impl Datatype {
                 .map(|chunk| Number::whole(bits(chunk).into()))
                 .collect(),
             Self::Fp16 => all(&|chunk| half(low(chunk))),
-            Self::Fp32 => all(&|chunk| f64::from(f32::from_bits(low(chunk)))),
-            Self::Fp64 => all(&|chunk| f64::from_bits(bits(chunk))),
+            // Large requests are of these, many numbers for one instruction.
+            Self::Fp32 => {
+                let values = bytes.as_chunks().0.iter();
+                let values = values.map(|bytes| f64::from(f32::from_le_bytes(*bytes)));
+                Numbers::from(values.collect::<Vec<_>>())
+            }
+            Self::Fp64 => {
+                let values = bytes.as_chunks().0.iter();
+                let values = values.map(|bytes| f64::from_le_bytes(*bytes));
+                Numbers::from(values.collect::<Vec<_>>())
+            }
         }
     }
 }

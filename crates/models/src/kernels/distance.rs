@@ -1,5 +1,8 @@
 //! Distances of a row from fitted vectors.
 
+use super::dot::Rounding;
+use super::side::SideBySide;
+
 /// How far two vectors are from each other.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Metric {
@@ -30,7 +33,6 @@ impl Metric {
 
     pub(crate) fn between(self, a: &[f64], b: &[f64]) -> f64 {
         let pairs = a.iter().zip(b);
-        let square = |values: &[f64]| values.iter().fold(0.0, |sum, value| sum + value * value);
         let product = || a.iter().zip(b).fold(0.0, |sum, (x, y)| x.mul_add(*y, sum));
         match self {
             Self::Euclidean => pairs
@@ -54,6 +56,80 @@ impl Metric {
                 let product = a.iter().zip(b);
                 let cosine = product.fold(0.0, |sum, (x, y)| (x / left).mul_add(y / right, sum));
                 (1.0 - cosine).clamp(0.0, 2.0)
+            }
+        }
+    }
+}
+
+fn square(values: &[f64]) -> f64 {
+    values.iter().fold(0.0, |sum, value| sum + value * value)
+}
+
+/// Vectors whose distances from rows are asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Points {
+    metric: Metric,
+    /// One after the other, for metrics that are asked one by one.
+    values: Vec<f64>,
+    side: SideBySide,
+    /// The square of each vector, where the metric asks for it.
+    squares: Vec<f64>,
+}
+
+impl Points {
+    /// Vectors of that length, above zero, one after the other.
+    pub(crate) fn new(values: Vec<f64>, length: usize, metric: Metric) -> Self {
+        let vectors = values.chunks_exact(length.max(1));
+        let squares = match metric {
+            Metric::EuclideanByProduct => vectors.map(square).collect(),
+            _ => Vec::new(),
+        };
+        let (side, values) = match metric {
+            Metric::Euclidean | Metric::EuclideanByProduct => {
+                (SideBySide::new(&values, length), Vec::new())
+            }
+            _ => (SideBySide::new(&[], length), values),
+        };
+        Self {
+            metric,
+            values,
+            side,
+            squares,
+        }
+    }
+
+    /// The number of vectors.
+    pub(crate) fn count(&self) -> usize {
+        match self.metric {
+            Metric::Euclidean | Metric::EuclideanByProduct => self.side.count(),
+            _ => self.values.len() / self.length(),
+        }
+    }
+
+    /// Values in each vector.
+    pub(crate) fn length(&self) -> usize {
+        self.side.length()
+    }
+
+    /// Writes the distance of `row` from each vector to `out`.
+    pub(crate) fn distances(&self, row: &[f64], out: &mut Vec<f64>) {
+        match self.metric {
+            Metric::Euclidean => {
+                self.side.square_distances(row, Rounding::EachStep, out);
+                out.iter_mut()
+                    .for_each(|distance| *distance = distance.sqrt());
+            }
+            Metric::EuclideanByProduct => {
+                self.side.products(row, Rounding::Once, out);
+                let own = square(row);
+                for (distance, square) in out.iter_mut().zip(&self.squares) {
+                    *distance = (own - 2.0 * *distance + square).max(0.0).sqrt();
+                }
+            }
+            metric => {
+                out.clear();
+                let vectors = self.values.chunks_exact(self.length());
+                out.extend(vectors.map(|vector| metric.between(row, vector)));
             }
         }
     }

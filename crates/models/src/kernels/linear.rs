@@ -1,6 +1,6 @@
 //! Products of rows with a matrix of coefficients.
 
-use super::dot::{Rounding, Vectors};
+use super::dot::Vectors;
 use crate::Precision;
 use crate::data::Rows;
 
@@ -83,7 +83,7 @@ impl Linear {
             values: &self.coefficients,
             length: self.features,
         };
-        lines.products(row, Rounding::Once, out);
+        lines.products(row, out);
     }
 
     /// The outputs for one row of double precision.

@@ -1,24 +1,25 @@
 //! Compiled estimators. Everything was validated when they were made, so that predicting cannot fail.
 
-mod boosted;
 mod branches;
 mod distance;
 mod dot;
-mod histogram;
+mod lanes;
 mod linear;
 mod product;
+mod side;
 mod svc;
 mod trees;
+mod walk;
 
-pub(crate) use boosted::{BoostedTrees, Fork, Question};
 pub(crate) use branches::{BranchTrees, Branching, Test as BranchTest, Threshold};
-pub(crate) use distance::Metric;
+pub(crate) use distance::{Metric, Points};
 pub(crate) use dot::Rounding;
-pub(crate) use histogram::{Categories, HistogramNode, HistogramTree, Test};
 pub(crate) use linear::Linear;
 pub(crate) use product::{Factor, add_products};
+pub(crate) use side::SideBySide;
 pub(crate) use svc::{Kernel, KernelFunction, Platt, Svc, SvcParts};
-pub(crate) use trees::{RawTree, Trees, to_single};
+pub(crate) use trees::{RawTree, Trees};
+pub(crate) use walk::{Cut, Fork, Question, Walk, Work};
 
 /// The index of the first largest value, as numpy's `argmax` on values without NaN.
 pub(crate) fn argmax(values: impl IntoIterator<Item = f64>) -> u32 {

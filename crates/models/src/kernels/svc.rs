@@ -2,7 +2,8 @@
 //! `svm_predict_probability` in scikit-learn's copy compute it.
 
 use super::argmax;
-use super::dot::{Rounding, Vectors};
+use super::dot::Rounding;
+use super::side::SideBySide;
 use crate::data::Rows;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,20 +18,14 @@ pub(crate) enum Kernel {
 #[derive(Debug, Clone)]
 pub(crate) struct KernelFunction {
     pub(crate) kernel: Kernel,
-    /// Row by row.
-    pub(crate) vectors: Vec<f64>,
-    /// Above zero.
-    pub(crate) features: usize,
+    pub(crate) vectors: SideBySide,
     pub(crate) rounding: Rounding,
 }
 
 impl KernelFunction {
     /// Writes the kernel of `row` with each vector to `out`.
     pub(crate) fn apply(&self, row: &[f64], out: &mut Vec<f64>) {
-        let vectors = Vectors {
-            values: &self.vectors,
-            length: self.features,
-        };
+        let vectors = &self.vectors;
         match self.kernel {
             Kernel::Rbf { gamma } => {
                 vectors.square_distances(row, self.rounding, out);
@@ -105,10 +100,9 @@ impl Svc {
             .iter()
             .try_fold(0_usize, |sum, count| sum.checked_add(*count))?;
         let pairs = parts.classes.checked_mul(parts.classes.checked_sub(1)?)? / 2;
-        let fits = parts.kernel.features > 0
-            && parts.classes >= 2
+        let fits = parts.classes >= 2
             && parts.counts.len() == parts.classes
-            && vectors.checked_mul(parts.kernel.features) == Some(parts.kernel.vectors.len())
+            && vectors == parts.kernel.vectors.count()
             && vectors.checked_mul(parts.classes - 1) == Some(parts.coefficients.len())
             && parts.intercepts.len() == pairs
             && parts
@@ -241,11 +235,11 @@ impl Svc {
         work.decisions.clear();
         for pair in &self.pairs {
             let mut sum = 0.0;
-            let first = work.kernel.iter().skip(pair.first_start);
+            let first = work.kernel.get(pair.first_start..).unwrap_or_default();
             for (coefficient, value) in pair.first_coefficients.iter().zip(first) {
                 sum += coefficient * value;
             }
-            let second = work.kernel.iter().skip(pair.second_start);
+            let second = work.kernel.get(pair.second_start..).unwrap_or_default();
             for (coefficient, value) in pair.second_coefficients.iter().zip(second) {
                 sum += coefficient * value;
             }

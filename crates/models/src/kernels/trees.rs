@@ -3,6 +3,9 @@
 //! scikit-learn rounds the input to single precision and compares it with a double precision threshold. Rounding each
 //! threshold down to single precision keeps every comparison: no single precision number lies between the two.
 
+use super::walk::{Fork, Question, Walk, Work};
+use std::collections::HashMap;
+
 /// The columns of one fitted tree, not validated.
 #[derive(Debug)]
 pub(crate) struct RawTree {
@@ -15,28 +18,20 @@ pub(crate) struct RawTree {
     pub(crate) values: Vec<f64>,
 }
 
-/// A node. The right child lies after the left one.
-#[derive(Debug, Clone, Copy)]
-struct Node {
-    threshold: f32,
-    /// The column to look at, [`LEAF`], and in the highest bit whether a missing value goes left.
-    feature: u32,
-    /// The left child, or the number of the leaf.
-    next: u32,
-}
-
-const LEAF: u32 = 0x7fff_ffff;
-const MISSING_LEFT: u32 = 0x8000_0000;
-
+/// Trees with a row of values in each leaf.
 #[derive(Debug, Clone)]
 pub(crate) struct Trees {
     features: usize,
     width: usize,
-    nodes: Vec<Node>,
-    roots: Vec<u32>,
-    /// A row of `width` values for each leaf.
+    walk: Walk,
+    /// A row of `width` values for each leaf, those of several values once where they are equal.
     leaves: Vec<f64>,
+    /// Numbers of rows of values by their bits, while trees are added.
+    numbers: HashMap<Vec<u64>, u32>,
 }
+
+/// Rows of values that are looked for among those that were.
+const KNOWN: usize = 1 << 16;
 
 impl Trees {
     /// No trees yet, of so many features, with `width` values in a leaf.
@@ -44,22 +39,29 @@ impl Trees {
         Self {
             features,
             width: width.max(1),
-            nodes: Vec::new(),
-            roots: Vec::new(),
+            walk: Walk::single(features),
             leaves: Vec::new(),
+            numbers: HashMap::new(),
         }
     }
 
+    /// The same when no more trees are added.
+    pub(crate) fn finished(mut self) -> Self {
+        self.numbers = HashMap::new();
+        self.leaves.shrink_to_fit();
+        self.walk.shrink();
+        self
+    }
+
     pub(crate) fn count(&self) -> usize {
-        self.roots.len()
+        self.walk.count()
     }
 
     pub(crate) fn width(&self) -> usize {
         self.width
     }
 
-    /// Adds a tree, breadth first, after checking that it is one: every child exists, comes after its parent and has no
-    /// other parent.
+    /// Adds a tree after checking that it is one: every child exists, comes after its parent and has no other parent.
     pub(crate) fn add(&mut self, tree: &RawTree) -> Result<(), String> {
         let count = tree.left.len();
         let even = [tree.right.len(), tree.feature.len(), tree.threshold.len()]
@@ -74,126 +76,143 @@ impl Trees {
         {
             return Err("expected a tree with at least one node".to_owned());
         }
-        let base = self.nodes.len();
-        let placed = |index: usize| {
-            let place = u32::try_from(base.saturating_add(index))
-                .ok()
-                .filter(|place| *place < LEAF);
-            place.ok_or_else(|| "more nodes than are supported".to_owned())
-        };
-        self.roots.push(placed(0)?);
-        let mut order = vec![0_usize];
-        let mut at = 0;
-        while let Some(index) = order.get(at).copied() {
-            at += 1;
-            let node = match self.children(tree, index)? {
-                None => Node {
-                    threshold: 0.0,
-                    feature: LEAF,
-                    next: self.leaf(tree, index)?,
-                },
-                Some((feature, left, right)) => {
-                    let next = placed(order.len())?;
-                    order.extend([left, right]);
-                    if order.len() > count {
-                        return Err("a node has two parents".to_owned());
-                    }
-                    Node {
-                        threshold: threshold(tree, index)?,
-                        feature: feature | missing(tree, index),
-                        next,
+        let Self {
+            features,
+            width,
+            walk,
+            leaves,
+            numbers,
+        } = self;
+        walk.add(count, |index| {
+            let Some((feature, yes, no)) = children(tree, *features, index)? else {
+                let values = values(tree, *width, index)?;
+                let number = number(values, leaves, numbers)?;
+                return Ok(Fork::Leaf { number });
+            };
+            Ok(Fork::Split {
+                feature,
+                question: Question::AtMost(f64::from(threshold(tree, index)?)),
+                missing_yes: missing_left(tree, index),
+                zero_is_missing: false,
+                yes,
+                no,
+            })
+        })
+    }
+
+    /// Adds the values of the leaf of each tree to sums, in the order of the trees. The row is rounded to single precision.
+    pub(crate) fn add_up(&self, row: &[f64], work: &mut Work, sums: &mut [f64]) {
+        let leaves = self.leaves.as_slice();
+        match (self.width, sums) {
+            (1, [a]) => self.add_few(row, work, [a], leaves.as_chunks().0),
+            (2, [a, b]) => self.add_few(row, work, [a, b], leaves.as_chunks().0),
+            (3, [a, b, c]) => self.add_few(row, work, [a, b, c], leaves.as_chunks().0),
+            (4, [a, b, c, d]) => self.add_few(row, work, [a, b, c, d], leaves.as_chunks().0),
+            (width, sums) => self.walk.leaves(row, work, &mut |_, numbers| {
+                for number in numbers {
+                    let start = (*number as usize).saturating_mul(width);
+                    let values = leaves.get(start..).unwrap_or_default();
+                    for (sum, value) in sums.iter_mut().zip(values) {
+                        *sum += value;
                     }
                 }
-            };
-            self.nodes.push(node);
+            }),
         }
-        Ok(())
     }
 
-    /// The feature and children of an inner node, `None` for a leaf.
-    fn children(
+    /// The same for few sums, which are kept at hand.
+    fn add_few<const WIDTH: usize>(
         &self,
-        tree: &RawTree,
-        index: usize,
-    ) -> Result<Option<(u32, usize, usize)>, String> {
-        let (Some(left), Some(right), Some(feature)) = (
-            tree.left.get(index),
-            tree.right.get(index),
-            tree.feature.get(index),
-        ) else {
-            return Err(format!("node {index} does not exist"));
-        };
-        if *left == -1 {
-            return Ok(None);
-        }
-        let child = |child: i64| {
-            usize::try_from(child)
-                .ok()
-                .filter(|child| *child > index && *child < tree.left.len())
-        };
-        let (Some(left), Some(right)) = (child(*left), child(*right)) else {
-            return Err(format!("node {index} has a child that is not after it"));
-        };
-        let known = usize::try_from(*feature).is_ok_and(|feature| feature < self.features);
-        match u32::try_from(*feature) {
-            Ok(feature) if known && feature < LEAF => Ok(Some((feature, left, right))),
-            _ => Err(format!(
-                "node {index} looks at a feature that does not exist"
-            )),
-        }
-    }
-
-    fn leaf(&mut self, tree: &RawTree, index: usize) -> Result<u32, String> {
-        let number = u32::try_from(self.leaves.len() / self.width)
-            .map_err(|_| "more leaves than are supported".to_owned())?;
-        let row = index
-            .checked_mul(self.width)
-            .and_then(|start| tree.values.get(start..)?.get(..self.width));
-        let row = row.filter(|row| row.iter().all(|value| value.is_finite()));
-        let row = row.ok_or_else(|| format!("the leaf {index} has no values"))?;
-        self.leaves.extend_from_slice(row);
-        Ok(number)
-    }
-
-    /// The leaf of a row that was rounded to single precision.
-    fn descend(&self, root: u32, row: &[f32]) -> usize {
-        let mut at = root;
-        while let Some(node) = usize::try_from(at).ok().and_then(|at| self.nodes.get(at)) {
-            let feature = node.feature & LEAF;
-            if feature == LEAF {
-                return usize::try_from(node.next).unwrap_or(0);
+        row: &[f64],
+        work: &mut Work,
+        mut sums: [&mut f64; WIDTH],
+        leaves: &[[f64; WIDTH]],
+    ) {
+        self.walk.leaves(row, work, &mut |_, numbers| {
+            let mut at_hand = sums.each_ref().map(|sum| **sum);
+            for values in numbers
+                .iter()
+                .filter_map(|number| leaves.get(*number as usize))
+            {
+                for (sum, value) in at_hand.iter_mut().zip(values) {
+                    *sum += value;
+                }
             }
-            let value = usize::try_from(feature)
-                .ok()
-                .and_then(|feature| row.get(feature))
-                .copied()
-                .unwrap_or(f32::NAN);
-            let left =
-                value <= node.threshold || (value.is_nan() && node.feature & MISSING_LEFT != 0);
-            at = node.next + u32::from(!left);
-        }
-        0
+            for (sum, at_hand) in sums.iter_mut().zip(at_hand) {
+                **sum = at_hand;
+            }
+        });
     }
 
-    fn values(&self, leaf: usize) -> &[f64] {
-        self.leaves
-            .get(leaf * self.width..)
-            .and_then(|rest| rest.get(..self.width))
-            .unwrap_or_default()
-    }
-
-    /// The values of the leaf of each tree, in the order of the trees.
-    pub(crate) fn leaves<'t>(&'t self, row: &'t [f32]) -> impl Iterator<Item = &'t [f64]> {
-        self.roots
-            .iter()
-            .map(|root| self.values(self.descend(*root, row)))
+    /// Adds the value of the leaf of each tree times `rate` to sums, in the order of the trees: the first tree's to the first
+    /// sum, and after the last sum to the first again.
+    pub(crate) fn add_in_turn(&self, row: &[f64], work: &mut Work, rate: f64, sums: &mut [f64]) {
+        self.walk.add_up(row, work, sums, |number| {
+            rate * self.leaves.get(number as usize).copied().unwrap_or(0.0)
+        });
     }
 }
 
-/// Rounds a row to single precision, as scikit-learn's trees do.
-pub(crate) fn to_single(row: &[f64], single: &mut Vec<f32>) {
-    single.clear();
-    single.extend(row.iter().map(|value| *value as f32));
+/// The feature and children of an inner node, `None` for a leaf.
+fn children(
+    tree: &RawTree,
+    features: usize,
+    index: usize,
+) -> Result<Option<(usize, usize, usize)>, String> {
+    let (Some(left), Some(right), Some(feature)) = (
+        tree.left.get(index),
+        tree.right.get(index),
+        tree.feature.get(index),
+    ) else {
+        return Err(format!("node {index} does not exist"));
+    };
+    if *left == -1 {
+        return Ok(None);
+    }
+    let child = |child: i64| {
+        usize::try_from(child)
+            .ok()
+            .filter(|child| *child > index && *child < tree.left.len())
+    };
+    let (Some(left), Some(right)) = (child(*left), child(*right)) else {
+        return Err(format!("node {index} has a child that is not after it"));
+    };
+    match usize::try_from(*feature) {
+        Ok(feature) if feature < features => Ok(Some((feature, left, right))),
+        _ => Err(format!(
+            "node {index} looks at a feature that does not exist"
+        )),
+    }
+}
+
+/// The values of a leaf.
+fn values(tree: &RawTree, width: usize, index: usize) -> Result<&[f64], String> {
+    let start = index.checked_mul(width);
+    let row = start.and_then(|start| tree.values.get(start..)?.get(..width));
+    let row = row.filter(|row| row.iter().all(|value| value.is_finite()));
+    row.ok_or_else(|| format!("the leaf {index} has no values"))
+}
+
+/// The number of a leaf with these values. Leaves of classifiers often hold the same.
+fn number(
+    values: &[f64],
+    leaves: &mut Vec<f64>,
+    numbers: &mut HashMap<Vec<u64>, u32>,
+) -> Result<u32, String> {
+    let width = values.len();
+    let next = u32::try_from(leaves.len() / width.max(1))
+        .map_err(|_| "more leaves than are supported".to_owned())?;
+    if width > 1 {
+        let bits: Vec<u64> = values.iter().map(|value| value.to_bits()).collect();
+        if let Some(known) = numbers.get(&bits) {
+            return Ok(*known);
+        }
+        if numbers.len() < KNOWN {
+            numbers.insert(bits, next);
+        }
+    }
+    leaves.extend_from_slice(values);
+    Ok(next)
 }
 
 fn threshold(tree: &RawTree, index: usize) -> Result<f32, String> {
@@ -211,11 +230,9 @@ fn threshold(tree: &RawTree, index: usize) -> Result<f32, String> {
     })
 }
 
-fn missing(tree: &RawTree, index: usize) -> u32 {
-    let left = tree
-        .missing_left
+fn missing_left(tree: &RawTree, index: usize) -> bool {
+    tree.missing_left
         .as_ref()
         .and_then(|column| column.get(index))
-        .is_some_and(|left| *left != 0);
-    if left { MISSING_LEFT } else { 0 }
+        .is_some_and(|left| *left != 0)
 }

@@ -104,18 +104,32 @@ impl Analyzer {
         let text = self.accents.strip(text);
         match &self.units {
             Units::Words { pattern, stop } => {
+                let stays = |word: &str| stop.is_empty() || !stop.contains(word);
+                if self.longest == 1 {
+                    pattern.find(&text, |word| {
+                        if stays(word) {
+                            each(word);
+                        }
+                    });
+                    return;
+                }
                 let mut words = Vec::new();
                 pattern.find(&text, |word| {
-                    if stop.is_empty() || !stop.contains(word) {
-                        words.push(word.to_owned());
+                    if stays(word) {
+                        words.push(word);
                     }
                 });
+                let mut term = String::new();
                 for size in self.shortest..=self.longest.min(words.len()) {
                     for words in words.windows(size) {
-                        match words {
-                            [word] => each(word),
-                            words => each(&words.join(" ")),
+                        term.clear();
+                        for (number, word) in words.iter().enumerate() {
+                            if number > 0 {
+                                term.push(' ');
+                            }
+                            term.push_str(word);
                         }
+                        each(&term);
                     }
                 }
             }
@@ -132,9 +146,12 @@ impl Analyzer {
             }
             Units::CharactersOfWords => {
                 let text = one_space(&text);
-                let mut term = String::new();
+                let (mut term, mut padded) = (String::new(), Vec::new());
                 for word in text.split(is_space).filter(|word| !word.is_empty()) {
-                    let padded: Vec<char> = format!(" {word} ").chars().collect();
+                    padded.clear();
+                    padded.push(' ');
+                    padded.extend(word.chars());
+                    padded.push(' ');
                     for size in self.shortest..=self.longest {
                         for characters in padded.windows(size.min(padded.len())) {
                             term.clear();
@@ -294,7 +311,7 @@ fn is_mark(character: char) -> bool {
 }
 
 impl Pattern {
-    fn find(&self, text: &str, mut each: impl FnMut(&str)) {
+    fn find<'t>(&self, text: &'t str, mut each: impl FnMut(&'t str)) {
         match self {
             Self::Runs(shortest) => text
                 .split(|character| !is_word(character))

@@ -5,7 +5,7 @@ use super::predicting;
 use super::tree::{raw_tree, tree_intake};
 use crate::data::{Data, Intake, Rows};
 use crate::flow::{Fitted, Flow, Grid, Predict};
-use crate::kernels::{Trees, argmax, expit, softmax, sum, to_single};
+use crate::kernels::{Trees, Work, argmax, expit, softmax, sum};
 use crate::pickle::Node;
 use crate::predictor::Output;
 use crate::{InputError, LoadError, Precision};
@@ -71,7 +71,7 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
         intake: tree_intake(part, false),
         start,
         rate: part.scalar("learning_rate")?,
-        trees,
+        trees: trees.finished(),
         width,
         link,
         // As named in each version: the bound keeps the logarithm of a certain class finite.
@@ -112,17 +112,11 @@ impl Boosted {
     fn raw(&self, data: Data<'_>) -> Result<Grid, InputError> {
         let rows = self.intake.numbers(data)?;
         let mut raw = self.starts(&rows)?;
-        let mut single = Vec::new();
+        let mut work = Work::default();
         let mut sums = raw.chunks_exact_mut(self.width);
         rows.each(|row| {
-            to_single(row, &mut single);
             let sums = sums.next().unwrap_or_default();
-            for (index, leaf) in self.trees.leaves(&single).enumerate() {
-                let value = leaf.first().copied().unwrap_or(0.0);
-                if let Some(sum) = sums.get_mut(index % self.width) {
-                    *sum += self.rate * value;
-                }
-            }
+            self.trees.add_in_turn(row, &mut work, self.rate, sums);
         });
         Ok(Grid::double(raw, self.width))
     }

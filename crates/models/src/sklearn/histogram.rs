@@ -5,7 +5,7 @@ use super::part::Part;
 use super::steps;
 use crate::data::{Data, Intake};
 use crate::flow::{Fitted, Flow, Grid, Predict};
-use crate::kernels::{Categories, HistogramNode, HistogramTree, Test};
+use crate::kernels::{Cut, Fork, Question, Walk, Work};
 use crate::pickle::{Array, Id, Node};
 use crate::predictor::Output;
 use crate::{InputError, LoadError};
@@ -30,7 +30,9 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
         Ok(_) => part.vector("_baseline_prediction", width)?,
         Err(_) => vec![part.scalar("_baseline_prediction")?; width],
     };
-    let mut trees = Vec::new();
+    let known = known(part, features)?;
+    let mut trees = Walk::double(features, Cut::Byte);
+    let mut leaves = Vec::new();
     for (stage, row) in part.list("_predictors")?.iter().enumerate() {
         let row = part.list_at(*row, "_predictors")?;
         if row.len() != width {
@@ -38,7 +40,7 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
         }
         for (output, id) in row.iter().enumerate() {
             let tree = part.inner(*id, &format!("_predictors[{stage}][{output}]"))?;
-            trees.push(read_tree(&tree, features)?);
+            read_tree(&tree, &known, &mut trees, &mut leaves)?;
         }
     }
     // From 1.4 on categories are numbered by a transformer that also puts them first.
@@ -46,6 +48,7 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
         Some(id) => Some(steps(&part.inner(id, "_preprocessor")?)?),
         None => None,
     };
+    trees.shrink();
     let model = Histogram {
         intake: Intake {
             infinite: true,
@@ -54,14 +57,19 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
         before,
         baseline,
         trees,
-        known: known(part, features)?,
+        leaves,
         link,
     };
     Ok(Fitted::new(model, Some(features), classes))
 }
 
-/// A `TreePredictor`, whose nodes are records.
-fn read_tree(tree: &Part<'_, '_>, features: usize) -> Result<HistogramTree, LoadError> {
+/// Adds a `TreePredictor`, whose nodes are records.
+fn read_tree(
+    tree: &Part<'_, '_>,
+    known: &[Set],
+    trees: &mut Walk,
+    leaves: &mut Vec<f64>,
+) -> Result<(), LoadError> {
     if tree.name() != "TreePredictor" {
         return Err(tree.unsupported());
     }
@@ -87,49 +95,80 @@ fn read_tree(tree: &Part<'_, '_>, features: usize) -> Result<HistogramTree, Load
     } else {
         (vec![0; left.len()], vec![0; left.len()])
     };
-    let node = |index: usize| {
-        if *leaf.get(index)? != 0 {
-            return Some(HistogramNode::Leaf(*value.get(index)?));
-        }
-        let test = if *categorical.get(index)? != 0 {
-            Test::Categories(u32::try_from(*set.get(index)?).ok()?)
-        } else {
-            Test::Threshold(*threshold.get(index)?)
-        };
-        Some(HistogramNode::Inner {
-            test,
-            feature: u32::try_from(*feature.get(index)?).ok()?,
-            missing_left: *missing.get(index)? != 0,
-            left: u32::try_from(*left.get(index)?).ok()?,
-            right: u32::try_from(*right.get(index)?).ok()?,
-        })
-    };
-    let read: Option<Vec<_>> = (0..left.len()).map(node).collect();
-    let read = read.ok_or_else(|| tree.damaged("a node is incomplete"))?;
     let sets = match tree.array("raw_left_cat_bitsets") {
         Ok(array) => sets(tree, array)?,
         Err(_) => Vec::new(),
     };
-    HistogramTree::new(read, sets, features).map_err(|what| tree.damaged(what))
+    let count = left.len();
+    // A category that fitting did not see is missing: it joins a set where missing values are for yes.
+    let mut asked = vec![Set::default(); count];
+    for (index, asked) in asked.iter_mut().enumerate() {
+        let of = |values: &[i64]| values.get(index).copied().unwrap_or(0);
+        if of(&categorical) == 0 || of(&leaf) != 0 {
+            continue;
+        }
+        let place = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
+        let set = sets.get(place(of(&set)));
+        let set = set.ok_or_else(|| {
+            tree.damaged(format!("node {index} has categories that do not exist"))
+        })?;
+        *asked = *set;
+        if of(&missing) != 0
+            && let Some(known) = known.get(place(of(&feature)))
+        {
+            for (word, known) in asked.iter_mut().zip(known) {
+                *word |= !known;
+            }
+        }
+    }
+    let read = trees.add(count, |index| {
+        let incomplete = || format!("node {index} does not exist");
+        let of = |values: &[i64]| values.get(index).copied().ok_or_else(incomplete);
+        if of(&leaf)? != 0 {
+            let number = u32::try_from(leaves.len()).map_err(|_| "too many leaves")?;
+            leaves.push(*value.get(index).ok_or_else(incomplete)?);
+            return Ok(Fork::Leaf { number });
+        }
+        // Children come after their parent.
+        let child = |child: i64| usize::try_from(child).ok().filter(|child| *child > index);
+        let (Some(yes), Some(no)) = (child(of(&left)?), child(of(&right)?)) else {
+            return Err(format!("node {index} has a child that is not after it"));
+        };
+        let question = match (of(&categorical)? != 0, asked.get(index)) {
+            (true, Some(set)) => Question::Among(set),
+            _ => Question::AtMost(*threshold.get(index).ok_or_else(incomplete)?),
+        };
+        Ok(Fork::Split {
+            feature: usize::try_from(of(&feature)?).unwrap_or(usize::MAX),
+            question,
+            missing_yes: of(&missing)? != 0,
+            zero_is_missing: false,
+            yes,
+            no,
+        })
+    });
+    read.map_err(|what| tree.damaged(what))
 }
 
-fn sets(tree: &Part<'_, '_>, array: &Array) -> Result<Vec<Categories>, LoadError> {
+/// Category numbers below 256, by bits.
+type Set = [u32; 8];
+
+fn sets(tree: &Part<'_, '_>, array: &Array) -> Result<Vec<Set>, LoadError> {
     tree.pay(array.count())?;
     let words = array
         .integers(tree.graph(), None)
         .map_err(|what| tree.damaged(what))?;
     let words: Option<Vec<u32>> = words.into_iter().map(|w| u32::try_from(w).ok()).collect();
     let words = words.ok_or_else(|| tree.damaged("expected 32 bits in each word of a set"))?;
-    words
-        .chunks(8)
-        .map(Categories::from_words)
-        .collect::<Option<_>>()
-        .ok_or_else(|| tree.damaged("expected 8 words for each set of categories"))
+    match words.as_chunks() {
+        (sets, []) => Ok(sets.to_vec()),
+        _ => Err(tree.damaged("expected 8 words for each set of categories")),
+    }
 }
 
 /// The categories of each feature that fitting saw, by the mapper of bins.
-fn known(part: &Part<'_, '_>, features: usize) -> Result<Vec<Categories>, LoadError> {
-    let mut known = vec![Categories::default(); features];
+fn known(part: &Part<'_, '_>, features: usize) -> Result<Vec<Set>, LoadError> {
+    let mut known = vec![Set::default(); features];
     // `bin_mapper_` in 0.23, which had no categories.
     if part.set("_bin_mapper").is_none() {
         return Ok(known);
@@ -145,8 +184,10 @@ fn known(part: &Part<'_, '_>, features: usize) -> Result<Vec<Categories>, LoadEr
             continue;
         }
         for category in mapper.numbers_at(*id, "bin_thresholds_")? {
-            if (0.0..256.0).contains(&category) {
-                set.insert(category as u8);
+            if (0.0..256.0).contains(&category)
+                && let Some(word) = set.get_mut(category as usize / 32)
+            {
+                *word |= 1 << (category as usize % 32);
             }
         }
     }
@@ -159,8 +200,9 @@ struct Histogram {
     before: Option<Flow>,
     baseline: Vec<f64>,
     /// Those of the outputs in turn.
-    trees: Vec<HistogramTree>,
-    known: Vec<Categories>,
+    trees: Walk,
+    /// Their values by number.
+    leaves: Vec<f64>,
     link: Link,
 }
 
@@ -173,16 +215,19 @@ impl Histogram {
         };
         let rows = self.intake.numbers(data)?;
         let width = self.baseline.len();
+        let mut work = Work::default();
         let mut out = Vec::with_capacity(rows.count().saturating_mul(width));
+        let value = |number: u32| {
+            self.leaves
+                .get(number as usize)
+                .copied()
+                .unwrap_or(f64::NAN)
+        };
         rows.each(|row| {
             let start = out.len();
             out.extend_from_slice(&self.baseline);
             let sums = out.get_mut(start..).unwrap_or_default();
-            for (index, tree) in self.trees.iter().enumerate() {
-                if let Some(sum) = sums.get_mut(index % width) {
-                    *sum += tree.value(row, &self.known);
-                }
-            }
+            self.trees.add_up(row, &mut work, sums, value);
         });
         Ok(Grid::double(out, width))
     }

@@ -4,7 +4,7 @@ use super::part::Part;
 use super::tree::{raw_tree, tree_intake};
 use crate::data::{Data, Intake};
 use crate::flow::{Fitted, Grid, Predict};
-use crate::kernels::{RawTree, Trees, to_single};
+use crate::kernels::{RawTree, Trees, Work};
 use crate::labels::{IntegerType, Labels};
 use crate::predictor::Output;
 use crate::{InputError, LoadError};
@@ -56,7 +56,7 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
             ..tree_intake(part, false)
         },
         scale: trees.count() as f64 * average_path(samples as f64),
-        trees,
+        trees: trees.finished(),
         offset: part.scalar("offset_")?,
     };
     let classes = Labels::Integers(vec![-1, 1], IntegerType::Int64);
@@ -106,12 +106,12 @@ struct Isolation {
 impl Isolation {
     fn decide(&self, data: Data<'_>) -> Result<Vec<f64>, InputError> {
         let rows = self.intake.numbers(data)?;
-        let mut single = Vec::new();
+        let mut work = Work::default();
         let mut out = Vec::with_capacity(rows.count());
         rows.each(|row| {
-            to_single(row, &mut single);
-            let leaves = self.trees.leaves(&single);
-            let depth = leaves.fold(0.0, |sum, leaf| sum + leaf.first().copied().unwrap_or(0.0));
+            let mut depth = 0.0;
+            let sums = std::slice::from_mut(&mut depth);
+            self.trees.add_up(row, &mut work, sums);
             let share = if self.scale == 0.0 {
                 1.0
             } else {

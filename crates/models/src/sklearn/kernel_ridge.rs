@@ -3,18 +3,28 @@
 use super::part::Part;
 use crate::data::{Data, Intake};
 use crate::flow::{Fitted, Grid, Predict};
-use crate::kernels::{Kernel, KernelFunction, Metric, Rounding};
+use crate::kernels::{Kernel, KernelFunction, Metric, Points, Rounding, SideBySide};
 use crate::predictor::Output;
 use crate::{InputError, LoadError, Precision};
 
 #[derive(Debug)]
 struct Ridge {
     intake: Intake,
-    kernel: KernelFunction,
+    similarity: Similarity,
     /// One row for each fitted row.
     coefficients: Vec<f64>,
     outputs: usize,
     flat: bool,
+}
+
+#[derive(Debug)]
+enum Similarity {
+    Kernel(KernelFunction),
+    /// The RBF kernel: scikit-learn takes distances by products here, unlike libsvm.
+    Rbf {
+        gamma: f64,
+        points: Points,
+    },
 }
 
 pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
@@ -51,11 +61,16 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
     };
     let model = Ridge {
         intake: part.intake(),
-        kernel: KernelFunction {
-            kernel,
-            vectors,
-            features,
-            rounding: Rounding::Once,
+        similarity: match kernel {
+            Kernel::Rbf { gamma } => Similarity::Rbf {
+                gamma,
+                points: Points::new(vectors, features, Metric::EuclideanByProduct),
+            },
+            kernel => Similarity::Kernel(KernelFunction {
+                kernel,
+                vectors: SideBySide::new(&vectors, features),
+                rounding: Rounding::Once,
+            }),
         },
         coefficients: part.vector("dual_coef_", rows * outputs)?,
         outputs,
@@ -70,16 +85,14 @@ impl Predict for Ridge {
         let mut out = Vec::with_capacity(rows.count() * self.outputs);
         let mut kernel = Vec::new();
         rows.each(|row| {
-            if let Kernel::Rbf { gamma } = self.kernel.kernel {
-                // scikit-learn takes distances by products here, unlike libsvm.
-                kernel.clear();
-                let vectors = self.kernel.vectors.chunks_exact(self.kernel.features);
-                kernel.extend(vectors.map(|vector| {
-                    let distance = Metric::EuclideanByProduct.between(row, vector);
-                    (-gamma * (distance * distance)).exp()
-                }));
-            } else {
-                self.kernel.apply(row, &mut kernel);
+            match &self.similarity {
+                Similarity::Kernel(function) => function.apply(row, &mut kernel),
+                Similarity::Rbf { gamma, points } => {
+                    points.distances(row, &mut kernel);
+                    kernel
+                        .iter_mut()
+                        .for_each(|value| *value = (-gamma * (*value * *value)).exp());
+                }
             }
             let start = out.len();
             out.resize(start + self.outputs, 0.0);

@@ -4,7 +4,7 @@ use super::member::largest;
 use super::part::Part;
 use crate::data::{Data, Intake};
 use crate::flow::{Fitted, Grid, Predict, Step, Transform};
-use crate::kernels::{Metric, log_sum_exp, normalise, sum};
+use crate::kernels::{Metric, Points, argmax, log_sum_exp, normalise, sum};
 use crate::labels::{IntegerType, Labels};
 use crate::pickle::Node;
 use crate::predictor::Output;
@@ -14,12 +14,20 @@ use crate::{InputError, LoadError, Precision};
 #[derive(Debug)]
 struct Neighbours {
     intake: Intake,
-    rows: Vec<f64>,
-    features: usize,
+    rows: Points,
     count: usize,
-    metric: Metric,
     /// Whether near rows count more than far ones.
     by_distance: bool,
+}
+
+/// Neighbours up to which they are kept in order while distances are looked through.
+const FEW: usize = 32;
+
+/// Buffers that rows share.
+#[derive(Debug, Default)]
+struct Nearest {
+    distances: Vec<f64>,
+    all: Vec<(f64, usize)>,
 }
 
 fn neighbours(part: &Part<'_, '_>) -> Result<Neighbours, LoadError> {
@@ -56,26 +64,44 @@ fn neighbours(part: &Part<'_, '_>) -> Result<Neighbours, LoadError> {
     };
     Ok(Neighbours {
         intake: part.intake(),
-        rows,
-        features,
+        rows: Points::new(rows, features, metric),
         count,
-        metric,
         by_distance,
     })
 }
 
 impl Neighbours {
-    /// The nearest fitted rows with their weights, nearest first.
-    fn nearest(&self, row: &[f64], all: &mut Vec<(f64, usize)>) {
+    /// The nearest fitted rows with their weights, nearest first; of those as far the first.
+    fn nearest(&self, row: &[f64], work: &mut Nearest) {
+        let Nearest { distances, all } = work;
+        self.rows.distances(row, distances);
         all.clear();
-        let fitted = self.rows.chunks_exact(self.features).enumerate();
-        all.extend(fitted.map(|(index, fitted)| (self.metric.between(row, fitted), index)));
         let order = |a: &(f64, usize), b: &(f64, usize)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
-        if self.count < all.len() {
-            all.select_nth_unstable_by(self.count - 1, order);
-            all.truncate(self.count);
+        let numbered = distances
+            .iter()
+            .zip(0..)
+            .map(|(distance, index)| (*distance, index));
+        if self.count <= FEW {
+            let mut farthest = f64::NAN;
+            for near in numbered {
+                if all.len() == self.count {
+                    if near.0.total_cmp(&farthest).is_ge() {
+                        continue;
+                    }
+                    all.pop();
+                }
+                let place = all.partition_point(|other| order(other, &near).is_lt());
+                all.insert(place, near);
+                farthest = all.last().map_or(f64::NAN, |(distance, _)| *distance);
+            }
+        } else {
+            all.extend(numbered);
+            if self.count < all.len() {
+                all.select_nth_unstable_by(self.count - 1, order);
+                all.truncate(self.count);
+            }
+            all.sort_unstable_by(order);
         }
-        all.sort_unstable_by(order);
         if !self.by_distance {
             all.iter_mut().for_each(|(weight, _)| *weight = 1.0);
         } else if all
@@ -100,10 +126,10 @@ pub(super) fn read_classifier(part: &Part<'_, '_>) -> Result<Fitted, LoadError> 
     let classes = part.labels()?;
     let neighbours = neighbours(part)?;
     let labels = part.indices_at(part.required("_y")?, "_y", classes.len())?;
-    if labels.len() != neighbours.rows.len() / neighbours.features {
+    if labels.len() != neighbours.rows.count() {
         return Err(part.damaged("expected a class for each fitted row"));
     }
-    let features = neighbours.features;
+    let features = neighbours.rows.length();
     let model = Classifier {
         neighbours,
         labels,
@@ -123,12 +149,12 @@ impl Classifier {
     fn votes(&self, data: Data<'_>) -> Result<Grid, InputError> {
         let rows = self.neighbours.intake.numbers(data)?;
         let mut out = Vec::with_capacity(rows.count() * self.classes);
-        let mut all = Vec::new();
+        let mut work = Nearest::default();
         rows.each(|row| {
             let start = out.len();
             out.resize(start + self.classes, 0.0);
-            self.neighbours.nearest(row, &mut all);
-            for (weight, index) in &all {
+            self.neighbours.nearest(row, &mut work);
+            for (weight, index) in &work.all {
                 let label = self.labels.get(*index).copied().unwrap_or(0);
                 if let Some(votes) = out.get_mut(start + label) {
                     *votes += weight;
@@ -160,13 +186,13 @@ impl Predict for Classifier {
 
 pub(super) fn read_regressor(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
     let neighbours = neighbours(part)?;
-    let count = neighbours.rows.len() / neighbours.features;
+    let count = neighbours.rows.count();
     let (outputs, flat) = match part.array("_y")?.shape.as_slice() {
         [rows] if *rows == count => (1, true),
         [rows, outputs] if *rows == count && *outputs > 0 => (*outputs, false),
         _ => return Err(part.damaged("expected values for each fitted row in `_y`")),
     };
-    let features = neighbours.features;
+    let features = neighbours.rows.length();
     let model = Regressor {
         neighbours,
         values: part.vector("_y", count * outputs)?,
@@ -189,9 +215,10 @@ impl Predict for Regressor {
     fn predict(&self, data: Data<'_>) -> Result<Output, InputError> {
         let rows = self.neighbours.intake.numbers(data)?;
         let mut out = Vec::with_capacity(rows.count() * self.outputs);
-        let (mut all, mut terms) = (Vec::new(), Vec::new());
+        let (mut work, mut terms) = (Nearest::default(), Vec::new());
         rows.each(|row| {
-            self.neighbours.nearest(row, &mut all);
+            self.neighbours.nearest(row, &mut work);
+            let all = &work.all;
             let weights: Vec<f64> = all.iter().map(|(weight, _)| *weight).collect();
             for output in 0..self.outputs {
                 terms.clear();
@@ -222,9 +249,7 @@ pub(super) fn read_clusters(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
     let numbers = (0..i64::try_from(count).unwrap_or(0)).collect();
     let model = Centers {
         intake: part.intake(),
-        centers,
-        features,
-        metric: Metric::EuclideanByProduct,
+        points: Points::new(centers, features, Metric::EuclideanByProduct),
         discriminant: None,
     };
     let labels = Labels::Integers(numbers, IntegerType::Int32);
@@ -237,8 +262,7 @@ pub(super) fn read_distances(part: &Part<'_, '_>) -> Result<Step, LoadError> {
     let gives = centers.len() / features;
     let step = Distances {
         intake: part.intake(),
-        centers,
-        features,
+        centers: Points::new(centers, features, Metric::EuclideanByProduct),
     };
     Ok(Step::new(step, Some(features), Some(gives)))
 }
@@ -246,17 +270,16 @@ pub(super) fn read_distances(part: &Part<'_, '_>) -> Result<Step, LoadError> {
 #[derive(Debug)]
 struct Distances {
     intake: Intake,
-    centers: Vec<f64>,
-    features: usize,
+    centers: Points,
 }
 
 impl Transform for Distances {
     fn transform<'d>(&self, data: Data<'d>) -> Result<Data<'d>, InputError> {
         let rows = self.intake.numbers(data)?;
-        let columns = self.centers.len() / self.features;
-        let matrix = rows.map(columns, Precision::Double, |row, out| {
-            let centers = self.centers.chunks_exact(self.features);
-            out.extend(centers.map(|center| Metric::EuclideanByProduct.between(row, center)));
+        let mut distances = Vec::new();
+        let matrix = rows.map(self.centers.count(), Precision::Double, |row, out| {
+            self.centers.distances(row, &mut distances);
+            out.extend_from_slice(&distances);
         })?;
         Ok(matrix.into())
     }
@@ -277,10 +300,11 @@ pub(super) fn read_centroid(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
     };
     // Since 1.6 it also is a discriminant analysis.
     let discriminant = match part.set("within_class_std_dev_") {
-        Some(_) if metric == Metric::EuclideanByProduct => Some(Discriminant {
-            deviations: part.vector("within_class_std_dev_", features)?,
-            priors: part.vector("class_prior_", classes.len())?,
-        }),
+        Some(_) if metric == Metric::EuclideanByProduct => {
+            let deviations = part.vector("within_class_std_dev_", features)?;
+            let priors = part.vector("class_prior_", classes.len())?;
+            Some(Discriminant::new(deviations, priors, &centers))
+        }
         _ => None,
     };
     if discriminant.as_ref().is_some_and(|d| !d.is_even()) {
@@ -288,9 +312,7 @@ pub(super) fn read_centroid(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
     }
     let model = Centers {
         intake: part.intake(),
-        centers,
-        features,
-        metric,
+        points: Points::new(centers, features, metric),
         discriminant,
     };
     Ok(Fitted::new(model, Some(features), Some(classes)))
@@ -300,9 +322,22 @@ pub(super) fn read_centroid(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
 struct Discriminant {
     deviations: Vec<f64>,
     priors: Vec<f64>,
+    /// The centroids, divided by the deviations.
+    centers: Points,
 }
 
 impl Discriminant {
+    fn new(deviations: Vec<f64>, priors: Vec<f64>, centers: &[f64]) -> Self {
+        let features = deviations.len();
+        let rows = centers.chunks_exact(features.max(1));
+        let centers = rows.flat_map(|row| scaled(row, &deviations)).collect();
+        Self {
+            centers: Points::new(centers, features, Metric::EuclideanByProduct),
+            deviations,
+            priors,
+        }
+    }
+
     /// Whether all classes are equally likely, so that the nearest centroid decides.
     fn is_even(&self) -> bool {
         let share = 1.0 / self.priors.len() as f64;
@@ -311,44 +346,36 @@ impl Discriminant {
     }
 }
 
+/// Values divided by deviations, but those by zero.
+fn scaled<'s>(row: &'s [f64], deviations: &'s [f64]) -> impl Iterator<Item = f64> + 's {
+    let pairs = row.iter().zip(deviations);
+    pairs.map(|(value, deviation)| match *deviation {
+        0.0 => *value,
+        deviation => value / deviation,
+    })
+}
+
 #[derive(Debug)]
 struct Centers {
     intake: Intake,
-    centers: Vec<f64>,
-    features: usize,
-    metric: Metric,
+    points: Points,
     discriminant: Option<Discriminant>,
 }
 
 impl Centers {
     fn scores(&self, data: Data<'_>) -> Result<Grid, InputError> {
         let rows = self.intake.numbers(data)?;
-        let classes = self.centers.len() / self.features;
+        let classes = self.points.count();
         let Some(discriminant) = &self.discriminant else {
             return Err(InputError::NoPrediction);
         };
-        let scaled = |row: &[f64]| -> Vec<f64> {
-            let pairs = row.iter().zip(&discriminant.deviations);
-            pairs
-                .map(|(value, deviation)| {
-                    if *deviation == 0.0 {
-                        *value
-                    } else {
-                        value / deviation
-                    }
-                })
-                .collect()
-        };
-        let centers: Vec<Vec<f64>> = self
-            .centers
-            .chunks_exact(self.features)
-            .map(scaled)
-            .collect();
         let mut out = Vec::with_capacity(rows.count() * classes);
+        let (mut given, mut distances) = (Vec::new(), Vec::new());
         rows.each(|row| {
-            let row = scaled(row);
-            for (center, prior) in centers.iter().zip(&discriminant.priors) {
-                let distance = self.metric.between(&row, center);
+            given.clear();
+            given.extend(scaled(row, &discriminant.deviations));
+            discriminant.centers.distances(&given, &mut distances);
+            for (distance, prior) in distances.iter().zip(&discriminant.priors) {
                 out.push(-(distance * distance) + 2.0 * prior.ln());
             }
         });
@@ -360,10 +387,10 @@ impl Predict for Centers {
     fn predict(&self, data: Data<'_>) -> Result<Output, InputError> {
         let rows = self.intake.numbers(data)?;
         let mut out = Vec::with_capacity(rows.count());
+        let mut distances = Vec::new();
         rows.each(|row| {
-            let centers = self.centers.chunks_exact(self.features);
-            let near = centers.map(|center| -self.metric.between(row, center));
-            out.push(crate::kernels::argmax(near));
+            self.points.distances(row, &mut distances);
+            out.push(argmax(distances.iter().map(|distance| -distance)));
         });
         Ok(Output::Classes(out))
     }

@@ -4,7 +4,7 @@ use super::part::Part;
 use crate::LoadError;
 use crate::data::{Data, Intake};
 use crate::flow::{Fitted, Grid, Predict};
-use crate::kernels::{Kernel, KernelFunction, Platt, Rounding, Svc, SvcParts};
+use crate::kernels::{Kernel, KernelFunction, Platt, Rounding, SideBySide, Svc, SvcParts};
 use crate::labels::{IntegerType, Labels};
 use crate::pickle::Node;
 use crate::predictor::Output;
@@ -18,7 +18,7 @@ pub(super) fn read_classifier(part: &Part<'_, '_>) -> Result<Fitted, LoadError> 
         return Err(part.damaged("expected at least two classes"));
     }
     let kernel = kernel_function(part)?;
-    let (rows, features) = (kernel.vectors.len() / kernel.features, kernel.features);
+    let (rows, features) = (kernel.vectors.count(), kernel.vectors.length());
     let pairs = k * (k - 1) / 2;
     let several = part.text("decision_function_shape") == Some("ovo");
     let parts = SvcParts {
@@ -47,7 +47,7 @@ pub(super) fn read_classifier(part: &Part<'_, '_>) -> Result<Fitted, LoadError> 
 /// `SVR` and `NuSVR`.
 pub(super) fn read_regressor(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
     let sum = read_sum(part)?;
-    let features = sum.kernel.features;
+    let features = sum.kernel.vectors.length();
     let regressor = Regressor(sum);
     Ok(Fitted::new(regressor, Some(features), None))
 }
@@ -55,14 +55,14 @@ pub(super) fn read_regressor(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
 /// `OneClassSVM`: 1 for those inside, -1 for those outside.
 pub(super) fn read_one_class(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
     let sum = read_sum(part)?;
-    let features = sum.kernel.features;
+    let features = sum.kernel.vectors.length();
     let classes = Labels::Integers(vec![-1, 1], IntegerType::Int64);
     Ok(Fitted::new(OneClass(sum), Some(features), Some(classes)))
 }
 
 fn read_sum(part: &Part<'_, '_>) -> Result<Sum, LoadError> {
     let kernel = kernel_function(part)?;
-    let rows = kernel.vectors.len() / kernel.features;
+    let rows = kernel.vectors.count();
     Ok(Sum {
         intake: part.intake(),
         kernel,
@@ -83,8 +83,7 @@ fn kernel_function(part: &Part<'_, '_>) -> Result<KernelFunction, LoadError> {
     }
     Ok(KernelFunction {
         kernel: kernel(part)?,
-        vectors,
-        features,
+        vectors: SideBySide::new(&vectors, features),
         // As OpenBLAS below 32 values on most processors; on some it rounds once, which no file says.
         rounding: Rounding::EachStep,
     })

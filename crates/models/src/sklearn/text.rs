@@ -11,7 +11,7 @@ use crate::sparse::Sparse;
 use crate::table::{CellRef, Table};
 use crate::{InputError, LoadError, Precision};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 #[derive(Debug)]
 struct Counter {
@@ -85,17 +85,17 @@ fn texts<'t>(data: &'t Data<'_>, estimator: &str) -> Result<Vec<&'t str>, InputE
 impl Counter {
     fn count(&self, data: &Data<'_>) -> Result<Sparse, InputError> {
         let mut out = Sparse::new(self.columns, self.precision);
+        let mut found: Vec<u32> = Vec::new();
         for text in texts(data, &self.estimator)? {
-            let mut counts: BTreeMap<u32, f64> = BTreeMap::new();
-            self.analyzer.terms(text, |term| {
-                if let Some(number) = self.vocabulary.get(term) {
-                    *counts.entry(*number).or_default() += 1.0;
-                }
-            });
-            if self.binary {
-                counts.values_mut().for_each(|count| *count = 1.0);
-            }
-            out.push(counts);
+            found.clear();
+            self.analyzer
+                .terms(text, |term| found.extend(self.vocabulary.get(term)));
+            found.sort_unstable();
+            let runs = found.chunk_by(|a, b| a == b);
+            out.push(runs.filter_map(|run| {
+                let count = if self.binary { 1 } else { run.len() };
+                run.first().map(|number| (*number, count as f64))
+            }));
         }
         Ok(out)
     }
@@ -264,8 +264,9 @@ impl Transform for Hasher {
     fn transform<'d>(&self, data: Data<'d>) -> Result<Data<'d>, InputError> {
         let columns = usize::try_from(self.columns).unwrap_or(0);
         let mut out = Sparse::new(columns, self.precision);
+        let mut found: Vec<(u32, f64)> = Vec::new();
         for text in texts(&data, "HashingVectorizer")? {
-            let mut sums: BTreeMap<u32, f64> = BTreeMap::new();
+            found.clear();
             self.analyzer.terms(text, |term| {
                 let hash = murmur3(term.as_bytes()).cast_signed();
                 let column = match hash {
@@ -273,12 +274,15 @@ impl Transform for Hasher {
                     hash => hash.unsigned_abs() % self.columns,
                 };
                 let sign = if self.signs && hash < 0 { -1.0 } else { 1.0 };
-                *sums.entry(column).or_default() += sign;
+                found.push((column, sign));
             });
-            if self.binary {
-                sums.values_mut().for_each(|sum| *sum = 1.0);
-            }
-            out.push(sums);
+            found.sort_unstable_by_key(|(column, _)| *column);
+            let runs = found.chunk_by(|(a, _), (b, _)| a == b);
+            out.push(runs.filter_map(|run| {
+                let sum: f64 = run.iter().map(|(_, sign)| sign).sum();
+                let (column, _) = run.first()?;
+                Some((*column, if self.binary { 1.0 } else { sum }))
+            }));
         }
         let precision = self.precision;
         Ok(match self.norm {

@@ -3,7 +3,7 @@
 use super::part::Part;
 use crate::data::{Data, Intake};
 use crate::flow::{Fitted, Grid, Predict};
-use crate::kernels::{RawTree, Trees, argmax, sum, to_single};
+use crate::kernels::{RawTree, Trees, Work, argmax, sum};
 use crate::labels::Labels;
 use crate::pickle::Id;
 use crate::predictor::Output;
@@ -88,7 +88,10 @@ impl Task {
     fn fitted(self, part: &Part<'_, '_>, trees: Trees, missing: bool, forest: bool) -> Fitted {
         let model = Forest {
             intake: tree_intake(part, missing),
-            mean: Mean { trees, forest },
+            mean: Mean {
+                trees: trees.finished(),
+                forest,
+            },
             classifies: self.classes.is_some(),
         };
         Fitted::new(model, Some(self.features), self.classes)
@@ -199,16 +202,11 @@ struct Mean {
 
 impl Mean {
     /// The leaves are summed in the order of the trees.
-    fn of(&self, row: &[f64], single: &mut Vec<f32>, out: &mut Vec<f64>) {
-        to_single(row, single);
+    fn of(&self, row: &[f64], work: &mut Work, out: &mut Vec<f64>) {
         let start = out.len();
         out.resize(start + self.trees.width(), 0.0);
         let sums = out.get_mut(start..).unwrap_or_default();
-        for leaf in self.trees.leaves(single) {
-            sums.iter_mut()
-                .zip(leaf)
-                .for_each(|(sum, value)| *sum += value);
-        }
+        self.trees.add_up(row, work, sums);
         if self.forest {
             let trees = self.trees.count() as f64;
             sums.iter_mut().for_each(|sum| *sum /= trees);
@@ -227,9 +225,9 @@ impl Forest {
     fn means(&self, data: Data<'_>) -> Result<Grid, InputError> {
         let rows = self.intake.numbers(data)?;
         let width = self.mean.trees.width();
-        let mut single = Vec::new();
+        let mut work = Work::default();
         let mut out = Vec::with_capacity(rows.count().saturating_mul(width));
-        rows.each(|row| self.mean.of(row, &mut single, &mut out));
+        rows.each(|row| self.mean.of(row, &mut work, &mut out));
         Ok(Grid::double(out, width))
     }
 }

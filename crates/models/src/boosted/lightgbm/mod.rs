@@ -6,7 +6,7 @@ mod text;
 
 use crate::data::{Data, Intake};
 use crate::flow::{Grid, Predict};
-use crate::kernels::{BoostedTrees, Fork, Question};
+use crate::kernels::{Cut, Fork, Question, Walk, Work};
 use crate::predictor::Output;
 use crate::{InputError, Limits, Precision};
 use categories::Categories;
@@ -17,8 +17,11 @@ use text::{Lines, Section};
 #[derive(Debug, Clone)]
 pub(crate) struct Lightgbm {
     feature_names: Vec<String>,
-    trees: BoostedTrees,
-    leaves: Vec<Leaf>,
+    trees: Walk,
+    /// The values of leaves by number.
+    leaves: Vec<f64>,
+    /// What leaves of linear trees have beside their values, by number; empty if no tree is linear.
+    lines: Vec<Option<Line>>,
     terms: Vec<Term>,
     /// Tree `i` adds to output `i % outputs`.
     outputs: usize,
@@ -26,13 +29,6 @@ pub(crate) struct Lightgbm {
     average: bool,
     objective: Objective,
     categories: Categories,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Leaf {
-    value: f64,
-    /// The leaf of a linear tree.
-    line: Option<Line>,
 }
 
 /// A constant and terms that count unless one of their values is missing.
@@ -87,8 +83,9 @@ fn model(lines: &mut Lines<'_>, limits: &Limits) -> Result<Lightgbm, String> {
     }
     let mut model = Lightgbm {
         feature_names,
-        trees: BoostedTrees::default(),
+        trees: Walk::double(features, Cut::Whole),
         leaves: Vec::new(),
+        lines: Vec::new(),
         terms: Vec::new(),
         outputs,
         average: header.find("average_output").is_some(),
@@ -115,6 +112,7 @@ fn model(lines: &mut Lines<'_>, limits: &Limits) -> Result<Lightgbm, String> {
     if lines.next_filled() != Some("end of trees") {
         return Err("expected the end of the trees".to_owned());
     }
+    model.trees.shrink();
     let rest = std::iter::from_fn(|| lines.next());
     model.categories = Categories::read(rest, features, limits)?;
     Ok(model)
@@ -123,11 +121,13 @@ fn model(lines: &mut Lines<'_>, limits: &Limits) -> Result<Lightgbm, String> {
 impl Lightgbm {
     /// Bytes that the model takes.
     pub(crate) fn bytes(&self) -> usize {
-        let leaves = self.leaves.len().saturating_mul(size_of::<Leaf>());
+        let leaves = self.leaves.len().saturating_mul(size_of::<f64>());
+        let lines = self.lines.len().saturating_mul(size_of::<Option<Line>>());
         let terms = self.terms.len().saturating_mul(size_of::<Term>());
         self.trees
             .bytes()
             .saturating_add(leaves)
+            .saturating_add(lines)
             .saturating_add(terms)
     }
 
@@ -139,15 +139,16 @@ impl Lightgbm {
             .filter(|first| u32::try_from(leaves).is_ok_and(|n| first.checked_add(n).is_some()));
         let first = first.ok_or("more leaves than are supported")?;
         let values: Vec<f64> = tree.numbers("leaf_value", leaves)?;
-        let lines = self.lines(tree, leaves)?;
-        let leaf = |(value, line)| Leaf { value, line };
-        self.leaves.extend(values.into_iter().zip(lines).map(leaf));
+        if let Some(lines) = self.lines(tree, leaves)? {
+            // Trees before it were not linear.
+            self.lines.resize(self.leaves.len(), None);
+            self.lines.extend(lines);
+        }
+        self.leaves.extend(values);
         let forks = Forks::read(tree, forks)?;
         let mut words_left = forks.words.len();
-        self.trees.add(
-            forks.features.len() + leaves,
-            self.feature_names.len(),
-            |index| match index.checked_sub(forks.features.len()) {
+        self.trees.add(forks.features.len() + leaves, |index| {
+            match index.checked_sub(forks.features.len()) {
                 Some(leaf) => {
                     let number = u32::try_from(leaf).map_err(|_| "no such leaf")?;
                     Ok(Fork::Leaf {
@@ -155,17 +156,21 @@ impl Lightgbm {
                     })
                 }
                 None => forks.fork(index, &mut words_left),
-            },
-        )
+            }
+        })
     }
 
-    /// The linear models of the leaves of a tree, `None` for each if it has none.
-    fn lines(&mut self, tree: &Section<'_>, leaves: usize) -> Result<Vec<Option<Line>>, String> {
+    /// The linear models of the leaves of a tree, if it has any.
+    fn lines(
+        &mut self,
+        tree: &Section<'_>,
+        leaves: usize,
+    ) -> Result<Option<Vec<Option<Line>>>, String> {
         let linear = tree
             .find("is_linear")
             .map_or(Ok(0), |_| tree.whole("is_linear"))?;
         if linear == 0 {
-            return Ok(vec![None; leaves]);
+            return Ok(None);
         }
         let constants: Vec<f64> = tree.numbers("leaf_const", leaves)?;
         let counts: Vec<usize> = tree.numbers("num_features", leaves)?;
@@ -200,7 +205,7 @@ impl Lightgbm {
             }));
             start = end;
         }
-        Ok(lines)
+        Ok(Some(lines))
     }
 
     pub(crate) fn features(&self) -> usize {
@@ -243,36 +248,33 @@ impl Lightgbm {
             rows @ Data::Rows(_) => rows,
         };
         let rows = intake.numbers(data)?;
-        let (mut given, mut sums) = (Vec::new(), Vec::new());
+        let (mut given, mut sums, mut work) = (Vec::new(), Vec::new(), Work::default());
         let table = rows.map(self.outputs, Precision::Double, |row, out| {
             given.clear();
             let zeroed = |value: &f64| if value.abs() <= ZERO { 0.0 } else { *value };
             given.extend(row.iter().map(zeroed));
-            self.sum(&given, &mut sums);
+            self.sum(&given, &mut work, &mut sums);
             if finished {
                 self.finish(&mut sums);
             }
             out.extend_from_slice(&sums);
         })?;
-        Ok(Grid::double(table.values().to_vec(), self.outputs))
+        Ok(Grid::double(table.into_values(), self.outputs))
     }
 
     /// The sums of a row in which what is as good as zero is zero.
-    fn sum(&self, row: &[f64], sums: &mut Vec<f64>) {
+    fn sum(&self, row: &[f64], work: &mut Work, sums: &mut Vec<f64>) {
         sums.clear();
         sums.resize(self.outputs, 0.0);
-        let mut output = 0;
-        for number in self.trees.leaves(row) {
-            if let (Some(sum), Some(leaf)) = (sums.get_mut(output), self.leaves.get(number)) {
-                *sum += leaf
-                    .line
-                    .map_or(leaf.value, |line| self.line(line, leaf.value, row));
+        let value = |number: u32| {
+            let number = number as usize;
+            let value = self.leaves.get(number).copied().unwrap_or(f64::NAN);
+            match self.lines.get(number) {
+                Some(Some(line)) => self.line(*line, value, row),
+                _ => value,
             }
-            output += 1;
-            if output == self.outputs {
-                output = 0;
-            }
-        }
+        };
+        self.trees.add_up(row, work, sums, value);
     }
 
     fn finish(&self, sums: &mut [f64]) {

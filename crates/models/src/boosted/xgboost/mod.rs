@@ -7,7 +7,7 @@ pub(super) mod ubj;
 use crate::data::{Data, Intake, Rows};
 use crate::document::{Value, whole};
 use crate::flow::{Grid, Predict};
-use crate::kernels::{BoostedTrees, Fork, Question};
+use crate::kernels::{Fork, Question, Walk, Work};
 use crate::predictor::Output;
 use crate::{InputError, Limits, Precision};
 use objective::Objective;
@@ -32,10 +32,11 @@ enum Booster {
     Linear(Vec<f32>),
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Ensemble {
-    trees: BoostedTrees,
-    /// `width` values for each leaf: 1, or one for each output.
+    /// A leaf's number is the bits of its value where there is one, else the number of its row of values.
+    trees: Walk,
+    /// `width` values for each leaf, one for each output; none where the width is 1.
     leaves: Vec<f32>,
     width: usize,
     /// The output that a tree adds to.
@@ -163,7 +164,14 @@ fn ensemble(
     outputs: usize,
     limits: &Limits,
 ) -> Result<Ensemble, String> {
-    let mut ensemble = Ensemble::default();
+    let mut ensemble = Ensemble {
+        trees: Walk::single(features),
+        leaves: Vec::new(),
+        width: 0,
+        outputs: Vec::new(),
+        weights: None,
+        rounds: None,
+    };
     let trees = model.list("trees")?;
     let outputs_of = model.numbers("tree_info")?;
     if trees.len() != outputs_of.len() {
@@ -178,13 +186,14 @@ fn ensemble(
         }
         ensemble.outputs.push(output);
         ensemble
-            .add(tree, features, outputs)
+            .add(tree, outputs)
             .map_err(|error| format!("tree {index}: {error}"))?;
         if ensemble.bytes() > limits.compiled_bytes {
             return Err("more than the limit of compiled bytes".to_owned());
         }
     }
     ensemble.width = ensemble.width.max(1);
+    ensemble.trees.shrink();
     ensemble.rounds = rounds(model, trees.len(), outputs / ensemble.width)?;
     Ok(ensemble)
 }
@@ -221,7 +230,7 @@ impl Ensemble {
         self.trees.bytes().saturating_add(leaves)
     }
 
-    fn add(&mut self, tree: &Value, features: usize, outputs: usize) -> Result<(), String> {
+    fn add(&mut self, tree: &Value, outputs: usize) -> Result<(), String> {
         let left = tree.numbers("left_children")?;
         let right = tree.numbers("right_children")?;
         let column = tree.numbers("split_indices")?;
@@ -250,11 +259,16 @@ impl Ensemble {
         let count = left.len();
         let place = |value: &f64| whole(*value).unwrap_or(usize::MAX);
         let leaves = &mut self.leaves;
-        self.trees.add(count, features, |index| {
+        self.trees.add(count, |index| {
             let missing = || format!("node {index} does not exist");
             let left = left.get(index).ok_or_else(missing)?;
             if *left == -1.0 {
                 let number = u32::try_from(leaves.len() / width);
+                if width == 1 {
+                    let value = values.get(index..=index).ok_or("a leaf has no value")?;
+                    let number = singles(value)?.first().map_or(0, |value| value.to_bits());
+                    return Ok(Fork::Leaf { number });
+                }
                 let row = if sparse {
                     place(right.get(index).ok_or_else(missing)?)
                 } else {
@@ -428,32 +442,32 @@ impl Xgboost {
             false => self.base.len(),
         };
         let missing = missing as f32;
-        let (mut single, mut sums) = (Vec::new(), Vec::new());
+        let (mut single, mut sums, mut work) = (Vec::new(), Vec::new(), Work::default());
         let table = rows.map_over(f64::NAN, columns, Precision::Single, |row, out| {
             single.clear();
             single.extend(row.iter().map(|value| match *value as f32 {
                 value if value == missing => f64::NAN,
                 value => f64::from(value),
             }));
-            self.answer(&single, &mut sums);
+            self.answer(&single, &mut work, &mut sums);
             if finished {
                 self.objective.finish(&mut sums);
             }
             out.extend(sums.iter().map(|sum| f64::from(*sum)));
         })?;
         Ok(Grid {
-            values: table.values().to_vec(),
+            values: table.into_values(),
             columns,
             precision: Precision::Single,
         })
     }
 
     /// The sums of a row.
-    fn answer(&self, row: &[f64], sums: &mut Vec<f32>) {
+    fn answer(&self, row: &[f64], work: &mut Work, sums: &mut Vec<f32>) {
         sums.clear();
         sums.extend_from_slice(&self.base);
         match &self.booster {
-            Booster::Trees(ensemble) => ensemble.sum(row, sums),
+            Booster::Trees(ensemble) => ensemble.sum(row, work, sums),
             Booster::Linear(weights) => {
                 // The first intercept counts for all outputs, also since there are several (`gblinear.cc`).
                 let first = self.base.first().copied().unwrap_or(0.0);
@@ -477,29 +491,32 @@ impl Xgboost {
 }
 
 impl Ensemble {
-    fn sum(&self, row: &[f64], sums: &mut [f32]) {
-        for (tree, leaf) in self.trees.leaves(row).enumerate() {
-            let start = leaf.saturating_mul(self.width);
-            let values = self.leaves.get(start..).unwrap_or_default();
-            let output = self.outputs.get(tree).copied().unwrap_or(0);
-            match &self.weights {
-                Some(weights) => {
-                    let weight = weights.get(tree).copied().unwrap_or(1.0);
-                    if let (Some(sum), Some(value)) = (sums.get_mut(output), values.first()) {
-                        *sum += value * weight;
-                    }
-                }
-                None if self.width == 1 => {
-                    if let (Some(sum), Some(value)) = (sums.get_mut(output), values.first()) {
-                        *sum += value;
-                    }
-                }
-                None => {
+    fn sum(&self, row: &[f64], work: &mut Work, sums: &mut [f32]) {
+        match (&self.weights, sums) {
+            (_, sums) if self.width > 1 => self.trees.leaves(row, work, &mut |_, numbers| {
+                for number in numbers {
+                    let start = (*number as usize).saturating_mul(self.width);
+                    let values = self.leaves.get(start..).unwrap_or_default();
                     for (sum, value) in sums.iter_mut().zip(values) {
                         *sum += value;
                     }
                 }
-            }
+            }),
+            (None, [sum]) => self.trees.leaves(row, work, &mut |_, numbers| {
+                let values = numbers.iter().map(|number| f32::from_bits(*number));
+                *sum = values.fold(*sum, |sum, value| sum + value);
+            }),
+            (weights, sums) => self.trees.leaves(row, work, &mut |before, numbers| {
+                let outputs = self.outputs.get(before..).unwrap_or_default();
+                let weights = weights.as_ref().and_then(|weights| weights.get(before..));
+                let weights = weights.unwrap_or_default().iter().copied();
+                let weights = weights.chain(std::iter::repeat(1.0));
+                for ((number, output), weight) in numbers.iter().zip(outputs).zip(weights) {
+                    if let Some(sum) = sums.get_mut(*output) {
+                        *sum += f32::from_bits(*number) * weight;
+                    }
+                }
+            }),
         }
     }
 }
