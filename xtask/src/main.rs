@@ -12,6 +12,7 @@ mod conformance;
 mod deny;
 mod fuzz;
 mod graphs;
+mod miri;
 mod models;
 mod oracle;
 mod protos;
@@ -34,6 +35,8 @@ Commands:
   tidy         Check the rules of this repository
   deny         Check licences, bans and sources of all dependencies, and
                advisories where their database can be fetched
+  miri         Run the unit tests of the kernels, which alone have unsafe code, under
+               Miri, which a nightly toolchain has
   conformance [--cases FILE]
                Decide every case of a file, a line per case; by default those
                of crates/policy/tests/conformance.yaml
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         ["test", rest @ ..] => test::run(rest),
         ["tidy"] => tidy::run(),
         ["deny"] => deny::run(),
+        ["miri"] => miri::run(),
         ["conformance"] => conformance::run(None),
         ["conformance", file] | ["conformance", "--cases", file] => {
             conformance::run(Some(std::path::Path::new(file)))
