@@ -18,7 +18,7 @@ METHODS = ("predict", "predict_proba", "decision_function", "transform")
 WRITERS = [("joblib", lambda m, f: joblib.dump(m, f))] * 3
 WRITERS += [(f"joblib {name}", lambda m, f, name=name: joblib.dump(m, f, compress=(name, 3)))
             for name in ("zlib", "gzip", "bz2", "xz", "lzma", "lz4")]
-WRITERS += [(f"pickle {n}", lambda m, f, n=n: f.write(pickle.dumps(m, protocol=n))) for n in range(6)]
+WRITERS += [(f"pickle {n}", lambda m, f, n=n: f.write(pickle.dumps(m, protocol=n))) for n in range(min(5, pickle.HIGHEST_PROTOCOL) + 1)]
 
 
 class Archive:

@@ -5,7 +5,8 @@ import pandas as pd
 from sklearn import linear_model as lm
 from sklearn import preprocessing as pre
 from sklearn.compose import ColumnTransformer, make_column_transformer
-from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn import ensemble
+from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
@@ -115,7 +116,7 @@ CASES = [
     ("ColumnTransformer ordinal HistGradientBoostingClassifier", lambda p: mixed(p, make_pipeline(
         ColumnTransformer([("o", make(pre.OrdinalEncoder, handle_unknown="use_encoded_value", unknown_value=np.nan), ["colour", "size"])],
                           remainder="passthrough"),
-        HistGradientBoostingClassifier(max_iter=4, min_samples_leaf=4)), 2) if MISSING else None),
+        ensemble.HistGradientBoostingClassifier(max_iter=4, min_samples_leaf=4)), 2) if MISSING else None),
     ("DataFrame LinearRegression", lambda p: mixed(p, lm.LinearRegression(), columns=["age", "count", "weight"], missing=False)),
     ("OneHotEncoder", lambda p: texts(p, encoder())),
     ("OneHotEncoder missing", lambda p: texts(p, encoder(), missing=True) if ENCODED else None),

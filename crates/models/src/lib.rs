@@ -2,7 +2,7 @@
 //!
 //! A scikit-learn model is saved as a pickle, which is a program: loading it with Python runs whatever the file says, and
 //! only with the versions of scikit-learn and numpy that wrote it. This crate reads the program as data instead. Files of
-//! scikit-learn 0.23 to 1.9, written with `pickle`, `joblib` or `skops`, become a [`Predictor`] with validated indices and bounded
+//! scikit-learn 0.20 to 1.9, written with `pickle`, `joblib` or `skops`, become a [`Predictor`] with validated indices and bounded
 //! size; what is not understood is refused with its full name and place.
 //!
 //! Models of gradient boosting libraries are read from their own files as well, and graphs of ONNX as a [`Graph`].

@@ -5,6 +5,7 @@
 `cargo xtask record --models` runs this once for each requirements-VERSION.txt.
 """
 
+import importlib.util
 import io
 import json
 import lzma
@@ -19,9 +20,6 @@ import onnxruntime
 
 warnings.simplefilter("ignore")
 
-import boosters  # noqa: E402
-import estimators  # noqa: E402
-import nodes  # noqa: E402
 
 
 class Archive:
@@ -88,11 +86,25 @@ def tensor(name, value, numbers):
     return {**out, "at": at, "dtype": code}
 
 
+def cases():
+    """Those of the converters that are installed, and what they are called."""
+    if importlib.util.find_spec("hummingbird"):
+        import hummingbirds
+
+        return hummingbirds.cases(), "+hummingbird"
+    import boosters
+    import estimators
+    import nodes
+
+    return estimators.cases() + boosters.cases() + nodes.cases(), ""
+
+
 def main(folder):
     archive = Archive()
     failed, refused = [], []
-    cases = estimators.cases() + boosters.cases() + nodes.cases()
-    for name, kind, make in cases:
+    chosen, name = cases()
+    path = os.path.join(folder, f"onnxruntime-{onnxruntime.__version__}{name}.xz")
+    for name, kind, make in chosen:
         rng = np.random.default_rng(zlib.crc32(name.encode()))
         try:
             model, inputs = make(rng)
@@ -103,7 +115,6 @@ def main(folder):
             archive.keep(name, kind, model, inputs)
         except Exception as error:
             failed.append(f"{name}: {type(error).__name__} {str(error)[:200]!r}")
-    path = os.path.join(folder, f"onnxruntime-{onnxruntime.__version__}.xz")
     os.makedirs(folder, exist_ok=True)
     archive.save(path)
     print(f"{archive.count} models, {os.path.getsize(path)} bytes: {path}")

@@ -17,7 +17,7 @@ pub(crate) use dot::Rounding;
 pub(crate) use linear::Linear;
 pub(crate) use product::{Factor, add_products};
 pub(crate) use side::SideBySide;
-pub(crate) use svc::{Kernel, KernelFunction, Platt, Svc, SvcParts};
+pub(crate) use svc::{Confidence, Kernel, KernelFunction, Platt, Svc, SvcParts};
 pub(crate) use trees::{RawTree, Trees};
 pub(crate) use walk::{Cut, Fork, Question, Walk, Work};
 

@@ -73,6 +73,44 @@ pub(crate) struct SvcParts {
     pub(crate) platt: Option<Platt>,
     pub(crate) break_ties: bool,
     pub(crate) one_vs_rest: bool,
+    pub(crate) confidence: Confidence,
+}
+
+/// How sums of confidences decide between classes of as many votes (scikit-learn's `_ovr_decision_function`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Confidence {
+    /// Each for itself.
+    Alone,
+    /// By the largest of all that is asked about at once, as in 0.20.
+    Together,
+}
+
+impl Confidence {
+    pub(crate) fn of_version(version: (u32, u32)) -> Self {
+        match version < (0, 21) {
+            true => Self::Together,
+            false => Self::Alone,
+        }
+    }
+
+    /// Adds less than half a vote for each sum.
+    pub(crate) fn add_to(self, votes: &mut [f64], sums: &[f64]) {
+        let (lowest, highest) = sums
+            .iter()
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), sum| {
+                (sum.min(low), sum.max(high))
+            });
+        if self == Self::Together && lowest == highest {
+            return;
+        }
+        let scale = (0.5 - f64::EPSILON) / lowest.abs().max(highest.abs());
+        for (vote, sum) in votes.iter_mut().zip(sums) {
+            *vote += match self {
+                Self::Alone => sum / (3.0 * (sum.abs() + 1.0)),
+                Self::Together => sum * scale,
+            };
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -157,7 +195,10 @@ impl Svc {
         let mut class = |row: &[f64]| {
             self.decide(row, &mut work);
             if self.parts.break_ties {
-                argmax(self.against_rest(&work.decisions))
+                let (mut votes, mut sums) = (Vec::new(), Vec::new());
+                self.against_rest(&work.decisions, &mut votes, &mut sums);
+                self.parts.confidence.add_to(&mut votes, &sums);
+                argmax(votes)
             } else {
                 work.votes.clear();
                 work.votes.resize(self.parts.classes, 0.0);
@@ -182,15 +223,20 @@ impl Svc {
     /// scikit-learn's `decision_function`: one column for two classes, else by `decision_function_shape`.
     pub(crate) fn decision_function(&self, rows: &Rows<'_>) -> (Vec<f64>, usize) {
         let mut work = Work::default();
-        let mut out = Vec::new();
+        let (mut out, mut sums) = (Vec::new(), Vec::new());
         rows.each(|row| {
             self.decide(row, &mut work);
             match work.decisions.as_slice() {
                 [decision] => out.push(-decision),
-                decisions if self.parts.one_vs_rest => out.extend(self.against_rest(decisions)),
+                decisions if self.parts.one_vs_rest => {
+                    self.against_rest(decisions, &mut out, &mut sums);
+                }
                 decisions => out.extend_from_slice(decisions),
             }
         });
+        if !sums.is_empty() {
+            self.parts.confidence.add_to(&mut out, &sums);
+        }
         let columns = match self.pairs.len() {
             1 => 1,
             _ if self.parts.one_vs_rest => self.parts.classes,
@@ -247,25 +293,23 @@ impl Svc {
         }
     }
 
-    /// scikit-learn's `_ovr_decision_function`: votes, and below one vote the sum of confidences.
-    fn against_rest(&self, decisions: &[f64]) -> Vec<f64> {
-        let mut votes = vec![0.0; self.parts.classes];
-        let mut confidences = vec![0.0; self.parts.classes];
+    /// Adds the votes of a row for each class, and the sums of confidences.
+    fn against_rest(&self, decisions: &[f64], votes: &mut Vec<f64>, sums: &mut Vec<f64>) {
+        let start = votes.len();
+        votes.resize(start + self.parts.classes, 0.0);
+        sums.resize(start + self.parts.classes, 0.0);
+        let votes = votes.get_mut(start..).unwrap_or_default();
+        let sums = sums.get_mut(start..).unwrap_or_default();
         for (pair, decision) in self.pairs.iter().zip(decisions) {
             let winner = if *decision < 0.0 {
                 pair.second
             } else {
                 pair.first
             };
-            add(&mut votes, winner, 1.0);
-            add(&mut confidences, pair.first, *decision);
-            add(&mut confidences, pair.second, -*decision);
+            add(votes, winner, 1.0);
+            add(sums, pair.first, *decision);
+            add(sums, pair.second, -*decision);
         }
-        votes
-            .iter()
-            .zip(&confidences)
-            .map(|(vote, sum)| vote + sum / (3.0 * (sum.abs() + 1.0)))
-            .collect()
     }
 }
 

@@ -42,12 +42,14 @@ pub(super) fn read_classifier(part: &Part<'_, '_>) -> Result<Fitted, LoadError> 
     {
         return Err(part.damaged("expected estimators with probabilities"));
     }
+    let means = part.version() < (0, 22);
     let model = Classifier {
         intake: intake(part),
         weights: weights(part, members.len())?,
         members,
         vote,
         classes: classes.len(),
+        means,
     };
     Ok(Fitted::new(model, part.features(), Some(classes)))
 }
@@ -76,16 +78,18 @@ struct Classifier {
     weights: Vec<f64>,
     vote: Vote,
     classes: usize,
+    /// Whether probabilities are means of those of the estimators, as until 0.21, and not made of decisions.
+    means: bool,
 }
 
 impl Classifier {
-    fn decide(&self, data: Data<'_>) -> Result<Grid, InputError> {
-        let data = Data::Rows(self.intake.numbers(data)?);
+    /// What the estimators say of each class, weighed.
+    fn votes(&self, data: &Data<'_>) -> Result<Vec<f64>, InputError> {
         let k = self.classes;
         let mut sums = vec![0.0; data.rows() * k];
         for (member, weight) in self.members.iter().zip(&self.weights) {
             if self.vote == Vote::Logarithm {
-                let probabilities = member.probabilities(&data)?;
+                let probabilities = member.probabilities(data)?;
                 for (sums, row) in sums.chunks_exact_mut(k).zip(probabilities.rows()) {
                     let logs: Vec<f64> = row
                         .iter()
@@ -102,7 +106,7 @@ impl Classifier {
                 Vote::Balanced => -1.0 / (k as f64 - 1.0) * weight,
                 _ => 0.0,
             };
-            for (sums, class) in sums.chunks_exact_mut(k).zip(member.classes(&data)?) {
+            for (sums, class) in sums.chunks_exact_mut(k).zip(member.classes(data)?) {
                 for (index, sum) in (0_u32..).zip(sums) {
                     *sum += if index == class { *weight } else { others };
                 }
@@ -110,12 +114,48 @@ impl Classifier {
         }
         let total = sum(&self.weights);
         sums.iter_mut().for_each(|sum| *sum /= total);
+        Ok(sums)
+    }
+
+    fn decide(&self, data: Data<'_>) -> Result<Grid, InputError> {
+        let data = Data::Rows(self.intake.numbers(data)?);
+        let (k, sums) = (self.classes, self.votes(&data)?);
         if k > 2 {
             return Ok(Grid::double(sums, k));
         }
         let (pairs, _) = sums.as_chunks::<2>();
         let decisions = pairs.iter().map(|[first, second]| -first + second);
         Ok(Grid::double(decisions.collect(), 1))
+    }
+
+    /// Exponentials of the estimators' mean, normalised.
+    fn mean_probabilities(&self, data: Data<'_>) -> Result<Grid, InputError> {
+        let data = Data::Rows(self.intake.numbers(data)?);
+        let k = self.classes;
+        let mut values = if self.vote == Vote::Logarithm {
+            self.votes(&data)?
+        } else {
+            let mut sums = vec![0.0; data.rows() * k];
+            for (member, weight) in self.members.iter().zip(&self.weights) {
+                let probabilities = member.probabilities(&data)?;
+                for (sum, probability) in sums.iter_mut().zip(&probabilities.values) {
+                    *sum += probability * weight;
+                }
+            }
+            let total = sum(&self.weights);
+            sums.iter_mut().for_each(|sum| *sum /= total);
+            sums
+        };
+        for row in values.chunks_exact_mut(k) {
+            row.iter_mut()
+                .for_each(|value| *value = (1.0 / (k as f64 - 1.0) * *value).exp());
+            let total = match sum(row) {
+                0.0 => 1.0,
+                total => total,
+            };
+            row.iter_mut().for_each(|value| *value /= total);
+        }
+        Ok(Grid::double(values, k))
     }
 }
 
@@ -134,6 +174,9 @@ impl Predict for Classifier {
     }
 
     fn probabilities(&self, data: Data<'_>) -> Result<Grid, InputError> {
+        if self.means {
+            return self.mean_probabilities(data);
+        }
         let decisions = self.decide(data)?;
         let mut values = Vec::new();
         for row in decisions.rows() {

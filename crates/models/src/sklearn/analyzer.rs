@@ -24,6 +24,8 @@ enum Accents {
     Kept,
     /// Marks are dropped.
     Stripped,
+    /// Marks are dropped, but not from a text that is decomposed already, as until 0.20.
+    StrippedOnce,
     /// What is not ASCII is dropped.
     Ascii,
 }
@@ -59,6 +61,7 @@ impl Analyzer {
         let accents = match part.set("strip_accents") {
             None => Accents::Kept,
             Some(_) => match part.text("strip_accents") {
+                Some("unicode") if part.version() < (0, 21) => Accents::StrippedOnce,
                 Some("unicode") => Accents::Stripped,
                 Some("ascii") => Accents::Ascii,
                 _ => return Err(part.unknown("strip_accents")),
@@ -178,6 +181,7 @@ impl Accents {
             .normalize(&text)
             .into_owned();
         match self {
+            Self::StrippedOnce if decomposed == text => text,
             Self::Ascii => decomposed.chars().filter(char::is_ascii).collect(),
             _ => {
                 let classes = CanonicalCombiningClassMap::new();

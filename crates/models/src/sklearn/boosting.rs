@@ -60,8 +60,8 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
         let (inner, raw) = raw_tree(&tree, features, [1, 1])?;
         trees.add(&raw).map_err(|what| inner.damaged(what))?;
     }
-    let start = start(part)?;
-    if let (Some(flow), Some(classes)) = (&start, &classes)
+    let start = start(part, link, width)?;
+    if let (Start::Flow(flow), Some(classes)) = (&start, &classes)
         && (!flow.has_probabilities()
             || flow.classes().map(crate::Labels::len) != Some(classes.len()))
     {
@@ -85,20 +85,48 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
     Ok(Fitted::new(model, Some(features), classes))
 }
 
-/// What the sum starts with: an estimator, by default one that always answers the same, or nothing.
-fn start(part: &Part<'_, '_>) -> Result<Option<Flow>, LoadError> {
+/// What a sum starts with.
+#[derive(Debug)]
+enum Start {
+    /// An estimator, by default one that always answers the same.
+    Flow(Flow),
+    /// A number for each output: zeros, or what the estimators of 0.20 that are no others keep.
+    Constant(Vec<f64>),
+}
+
+fn start(part: &Part<'_, '_>, link: Link, width: usize) -> Result<Start, LoadError> {
     let id = part.required("init_")?;
     match part.graph().node(id) {
-        Node::Str(text) if text == "zero" => Ok(None),
-        Node::None => Ok(None),
-        _ => predicting(&part.inner(id, "init_")?).map(Some),
+        Node::Str(text) if text == "zero" => return Ok(Start::Constant(vec![0.0; width])),
+        Node::None => return Ok(Start::Constant(vec![0.0; width])),
+        _ => {}
     }
+    let inner = part.inner(id, "init_")?;
+    if inner.kind().0 == "sklearn.ensemble" && width > 0 {
+        let constant = match inner.name() {
+            "ZeroEstimator" => vec![0.0; width],
+            "MeanEstimator" => vec![inner.scalar("mean")?; width],
+            "QuantileEstimator" => vec![inner.scalar("quantile")?; width],
+            "LogOddsEstimator" | "ScaledLogOddsEstimator" => vec![inner.scalar("prior")?; width],
+            "PriorProbabilityEstimator" => inner.vector("priors", width)?,
+            _ => return flow(part, &inner, link),
+        };
+        return Ok(Start::Constant(constant));
+    }
+    flow(part, &inner, link)
+}
+
+fn flow(part: &Part<'_, '_>, inner: &Part<'_, '_>, link: Link) -> Result<Start, LoadError> {
+    if part.version() < (0, 21) && link.classifies() {
+        return Err(part.setting("an `init_` of one's own, whose classes counted as numbers"));
+    }
+    predicting(inner).map(Start::Flow)
 }
 
 #[derive(Debug)]
 struct Boosted {
     intake: Intake,
-    start: Option<Flow>,
+    start: Start,
     rate: f64,
     trees: Trees,
     width: usize,
@@ -124,8 +152,11 @@ impl Boosted {
     /// Where each row starts.
     fn starts(&self, rows: &Rows<'_>) -> Result<Vec<f64>, InputError> {
         let count = rows.count().saturating_mul(self.width);
-        let Some(flow) = &self.start else {
-            return Ok(vec![0.0; count]);
+        let flow = match &self.start {
+            Start::Flow(flow) => flow,
+            Start::Constant(values) => {
+                return Ok(values.iter().copied().cycle().take(count).collect());
+            }
         };
         // It sees the rows as the trees do, rounded to single precision.
         let single = rows.map(rows.columns(), Precision::Single, |row, out| {

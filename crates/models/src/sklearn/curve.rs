@@ -187,7 +187,13 @@ struct Quantiles {
     /// Of each column, growing.
     quantiles: Vec<Vec<f64>>,
     references: Vec<f64>,
+    /// Whether the ends reach a little further, and results keep as far from 0 and 1, as until 0.20.
+    blurred: bool,
 }
+
+/// How far: scikit-learn's `BOUNDS_THRESHOLD`, and the same without the spacing of 1.
+const BLUR: f64 = 1e-7;
+const KEPT: f64 = BLUR - f64::EPSILON;
 
 pub(super) fn read_quantiles(part: &Part<'_, '_>) -> Result<Step, LoadError> {
     if part.text("output_distribution") != Some("uniform") {
@@ -216,6 +222,7 @@ pub(super) fn read_quantiles(part: &Part<'_, '_>) -> Result<Step, LoadError> {
         },
         quantiles,
         references,
+        blurred: part.version() < (0, 21),
     };
     Ok(Step::new(step, Some(columns), Some(columns)))
 }
@@ -228,13 +235,21 @@ impl Quantiles {
         };
         if value.is_nan() {
             value
+        } else if self.blurred && value - BLUR < *lowest {
+            KEPT
+        } else if self.blurred && value + BLUR > *highest {
+            1.0 - KEPT
         } else if value == *highest {
             1.0
         } else if value == *lowest {
             0.0
         } else {
             let from_below = interpolate(value, quantiles, &self.references);
-            0.5 * (from_below - interpolate(-value, back.0, back.1))
+            let mean = 0.5 * (from_below - interpolate(-value, back.0, back.1));
+            match self.blurred {
+                true => mean.clamp(KEPT, 1.0 - KEPT),
+                false => mean,
+            }
         }
     }
 }

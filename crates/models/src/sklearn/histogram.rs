@@ -51,8 +51,9 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
     trees.shrink();
     let model = Histogram {
         intake: Intake {
-            infinite: true,
-            ..part.lenient_intake()
+            missing: part.version() >= (0, 22),
+            infinite: part.version() >= (0, 22),
+            ..part.intake()
         },
         before,
         baseline,
@@ -83,11 +84,12 @@ fn read_tree(
         true => nodes.floats(graph, Some("num_threshold")).map_err(bad)?,
         false => nodes.floats(graph, Some("threshold")).map_err(bad)?,
     };
-    let (feature, missing, leaf) = (
-        integers("feature_idx")?,
-        integers("missing_go_to_left")?,
-        integers("is_leaf")?,
-    );
+    let (feature, leaf) = (integers("feature_idx")?, integers("is_leaf")?);
+    // Before 0.22 nothing may be missing.
+    let missing = match nodes.has_field("missing_go_to_left") {
+        true => integers("missing_go_to_left")?,
+        false => vec![0; leaf.len()],
+    };
     let (left, right) = (integers("left")?, integers("right")?);
     // Before 0.24 there are no categories.
     let (categorical, set) = if nodes.has_field("is_categorical") {

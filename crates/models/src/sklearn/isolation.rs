@@ -23,6 +23,7 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
             part.damaged("expected a tree in `estimators_` for each of `estimators_features_`")
         );
     }
+    let old = part.version() < (0, 21);
     let mut trees = Trees::new(features, 1);
     for (index, (id, columns)) in estimators.iter().zip(columns).enumerate() {
         let tree = part.inner(*id, &format!("estimators_[{index}]"))?;
@@ -42,7 +43,7 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
             .integers(inner.graph(), Some("n_node_samples"))
             .map_err(|what| inner.damaged(what))?;
         raw.values =
-            lengths(&raw, &samples).ok_or_else(|| inner.damaged("a node is in a circle"))?;
+            lengths(&raw, &samples, old).ok_or_else(|| inner.damaged("a node is in a circle"))?;
         trees.add(&raw).map_err(|what| inner.damaged(what))?;
     }
     let samples = part
@@ -55,16 +56,27 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
             infinite: part.version() >= (1, 6),
             ..tree_intake(part, false)
         },
-        scale: trees.count() as f64 * average_path(samples as f64),
+        count: match old {
+            true => trees.count() as f64,
+            false => 1.0,
+        },
+        scale: match old {
+            true => average_path_of_0_20(samples as f64),
+            false => trees.count() as f64 * average_path(samples as f64),
+        },
         trees: trees.finished(),
         offset: part.scalar("offset_")?,
+        border: match part.text("behaviour") {
+            Some("old") if part.set("_threshold_").is_some() => part.scalar("_threshold_")?,
+            _ => 0.0,
+        },
     };
     let classes = Labels::Integers(vec![-1, 1], IntegerType::Int64);
     Ok(Fitted::new(model, Some(features), Some(classes)))
 }
 
 /// What each node adds as a leaf: its depth, and how much deeper its samples would lie.
-fn lengths(tree: &RawTree, samples: &[i64]) -> Option<Vec<f64>> {
+fn lengths(tree: &RawTree, samples: &[i64], old: bool) -> Option<Vec<f64>> {
     let mut lengths = vec![0.0; tree.left.len()];
     let mut open = vec![(0_usize, 1.0)];
     let mut steps = 0;
@@ -74,7 +86,10 @@ fn lengths(tree: &RawTree, samples: &[i64]) -> Option<Vec<f64>> {
             return None;
         }
         let samples = *samples.get(node)? as f64;
-        *lengths.get_mut(node)? = depth + average_path(samples) - 1.0;
+        *lengths.get_mut(node)? = match old {
+            true => depth - 1.0 + average_path_of_0_20(samples),
+            false => depth + average_path(samples) - 1.0,
+        };
         let left = *tree.left.get(node)?;
         if left != -1 {
             open.push((usize::try_from(left).ok()?, depth + 1.0));
@@ -95,12 +110,24 @@ fn average_path(samples: f64) -> f64 {
     }
 }
 
+fn average_path_of_0_20(samples: f64) -> f64 {
+    if samples <= 1.0 {
+        1.0
+    } else {
+        2.0 * ((samples - 1.0).ln() + EULER) - 2.0 * (samples - 1.0) / samples
+    }
+}
+
 #[derive(Debug)]
 struct Isolation {
     intake: Intake,
     trees: Trees,
+    /// What the sum of the trees is divided by, one after the other: 0.20 had a mean first.
+    count: f64,
     scale: f64,
     offset: f64,
+    /// Decisions below it are outliers: not zero for `behaviour='old'`, the default until 0.21.
+    border: f64,
 }
 
 impl Isolation {
@@ -115,7 +142,7 @@ impl Isolation {
             let share = if self.scale == 0.0 {
                 1.0
             } else {
-                depth / self.scale
+                depth / self.count / self.scale
             };
             out.push(-(2.0_f64.powf(-share)) - self.offset);
         });
@@ -129,7 +156,7 @@ impl Predict for Isolation {
         Ok(Output::Classes(
             decisions
                 .iter()
-                .map(|value| u32::from(*value >= 0.0))
+                .map(|value| u32::from(*value >= self.border))
                 .collect(),
         ))
     }

@@ -190,7 +190,7 @@ fn read_classifier(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
     }
     let link = match part.name() {
         "LogisticRegression" | "LogisticRegressionCV" => logistic_link(part, k),
-        "LinearDiscriminantAnalysis" if k == 2 => Link::OneVsRest,
+        "LinearDiscriminantAnalysis" if k == 2 || part.version() < (0, 21) => Link::OneVsRest,
         "LinearDiscriminantAnalysis" => Link::Softmax,
         "SGDClassifier" => match part.text("loss") {
             Some("log_loss" | "log") => Link::OneVsRest,

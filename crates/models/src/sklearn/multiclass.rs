@@ -5,7 +5,7 @@ use super::part::Part;
 use super::predicting;
 use crate::data::{Data, Intake, Rows};
 use crate::flow::{Fitted, Flow, Grid, Predict};
-use crate::kernels::sum;
+use crate::kernels::{Confidence, sum};
 use crate::matrix::round;
 use crate::predictor::Output;
 use crate::{InputError, LoadError, Precision};
@@ -177,7 +177,11 @@ pub(super) fn read_one_vs_one(part: &Part<'_, '_>) -> Result<Fitted, LoadError> 
     if k < 2 || flows.len() != k * (k - 1) / 2 {
         return Err(part.damaged("expected a classifier for each pair of classes in `estimators_`"));
     }
-    let model = OneVsOne { flows, classes: k };
+    let model = OneVsOne {
+        flows,
+        classes: k,
+        confidence: Confidence::of_version(part.version()),
+    };
     Ok(Fitted::new(model, part.features(), Some(classes)))
 }
 
@@ -185,6 +189,7 @@ pub(super) fn read_one_vs_one(part: &Part<'_, '_>) -> Result<Fitted, LoadError> 
 struct OneVsOne {
     flows: Vec<Flow>,
     classes: usize,
+    confidence: Confidence,
 }
 
 impl OneVsOne {
@@ -210,9 +215,7 @@ impl OneVsOne {
                 add(&mut votes, if *winner == 0 { i } else { j }, 1.0);
             }
         }
-        for (vote, sum) in votes.iter_mut().zip(&confidences) {
-            *vote += sum / (3.0 * (sum.abs() + 1.0));
-        }
+        self.confidence.add_to(&mut votes, &confidences);
         Ok(Grid::double(votes, k))
     }
 }

@@ -90,6 +90,12 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Step, LoadError> {
             infrequent,
         });
     }
+    // It cuts fractions off, and takes what it did not see for nothing.
+    if part.truth("_legacy_mode") == Some(true) && part.text("handle_unknown") == Some("ignore") {
+        return Err(part.setting(
+            "whole numbers without `categories='auto'` and with `handle_unknown='ignore'`",
+        ));
+    }
     let sparse = part
         .truth("sparse_output")
         .or_else(|| part.truth("sparse"))

@@ -419,11 +419,17 @@ impl<'r, 'a> Part<'r, 'a> {
         self.class.rsplit('.').next().unwrap_or_default()
     }
 
-    /// The columns that the estimator was fitted on; `n_features_` in trees until 0.24.
+    /// The columns that the estimator was fitted on. Until 0.22 few said so, each in its own way; `n_features_` are those of
+    /// trees until 0.24, and those that are left of an elimination.
     pub(super) fn features(&self) -> Option<usize> {
-        self.count("n_features_in_")
-            .or_else(|| self.count("n_features_"))
-            .filter(|features| *features > 0)
+        let known = match self.name() {
+            "RFE" | "RFECV" => None,
+            "PolynomialFeatures" => self.count("n_input_features_"),
+            "MissingIndicator" => self.count("_n_features"),
+            _ => self.count("n_features_"),
+        };
+        let features = self.count("n_features_in_").or(known);
+        features.filter(|features| *features > 0)
     }
 
     /// What an estimator that takes no missing values checks of its input.

@@ -181,6 +181,8 @@ pub(super) enum Norm {
     Absolute,
     Square,
     Largest,
+    /// The largest value with its sign, as `max` was until 0.22.
+    Highest,
 }
 
 #[derive(Debug)]
@@ -213,7 +215,11 @@ impl Transform for Normalizer {
                 }
                 Ok(rows.into())
             }
-            Rows::Sparse(rows) => Ok(rows.map_rows(|row| self.norm.divide(row, precision)).into()),
+            Rows::Sparse(rows) => {
+                let columns = rows.columns();
+                let divide = |row: &mut [(u32, f64)]| self.norm.divide(row, columns, precision);
+                Ok(rows.map_rows(divide).into())
+            }
         }
     }
 }
@@ -224,18 +230,25 @@ impl Norm {
         match part.text("norm") {
             Some("l1") => Ok(Self::Absolute),
             Some("l2") => Ok(Self::Square),
+            Some("max") if part.version() < (0, 23) => Ok(Self::Highest),
             Some("max") => Ok(Self::Largest),
             _ => Err(part.unknown("norm")),
         }
     }
 
-    /// Divides the entries of a sparse row by their norm, unless that is zero.
-    pub(super) fn divide(self, row: &mut [(u32, f64)], precision: Precision) {
+    /// Divides the entries of a sparse row of so many columns by their norm, unless that is zero.
+    pub(super) fn divide(self, row: &mut [(u32, f64)], columns: usize, precision: Precision) {
         let values = row.iter().map(|(_, value)| *value);
         let norm = match self {
             Self::Absolute => values.fold(0.0, |sum, value| sum + value.abs()),
             Self::Square => values.fold(0.0, |sum, value| sum + value * value).sqrt(),
             Self::Largest => values.fold(0.0, |largest, value| value.abs().max(largest)),
+            Self::Highest => {
+                let zero = (row.len() < columns).then_some(0.0);
+                zero.into_iter()
+                    .chain(values)
+                    .fold(f64::NEG_INFINITY, f64::max)
+            }
         };
         if norm != 0.0 {
             row.iter_mut()
@@ -253,6 +266,7 @@ impl Norm {
             Self::Largest => row
                 .iter()
                 .fold(0.0, |largest, value| value.abs().max(largest)),
+            Self::Highest => row.iter().copied().fold(f64::NEG_INFINITY, f64::max),
         }
     }
 }

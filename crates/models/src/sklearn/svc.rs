@@ -4,7 +4,7 @@ use super::part::Part;
 use crate::LoadError;
 use crate::data::{Data, Intake};
 use crate::flow::{Fitted, Grid, Predict};
-use crate::kernels::{Kernel, KernelFunction, Platt, Rounding, SideBySide, Svc, SvcParts};
+use crate::kernels::{Confidence, Kernel, KernelFunction, Platt, Rounding, SideBySide, Svc, SvcParts};
 use crate::labels::{IntegerType, Labels};
 use crate::pickle::Node;
 use crate::predictor::Output;
@@ -33,6 +33,7 @@ pub(super) fn read_classifier(part: &Part<'_, '_>) -> Result<Fitted, LoadError> 
             && part.text("decision_function_shape") == Some("ovr")
             && k > 2,
         one_vs_rest: !several,
+        confidence: Confidence::of_version(part.version()),
     };
     let svc = Svc::new(parts).ok_or_else(|| {
         part.damaged("expected `_n_support` to count the support vectors by class")

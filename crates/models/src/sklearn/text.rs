@@ -154,7 +154,7 @@ pub(super) fn read_weights(part: &Part<'_, '_>) -> Result<Step, LoadError> {
 
 impl Weights {
     fn apply(&self, counts: &Sparse) -> Sparse {
-        let precision = counts.precision();
+        let (columns, precision) = (counts.columns(), counts.precision());
         counts.map_rows(|row| {
             if self.logarithm {
                 for (_, value) in row.iter_mut() {
@@ -171,7 +171,7 @@ impl Weights {
                 }
             }
             if let Some(norm) = self.norm {
-                norm.divide(row, precision);
+                norm.divide(row, columns, precision);
             }
         })
     }
@@ -286,7 +286,11 @@ impl Transform for Hasher {
         }
         let precision = self.precision;
         Ok(match self.norm {
-            Some(norm) => out.map_rows(|row| norm.divide(row, precision)).into(),
+            Some(norm) => {
+                let columns = out.columns();
+                out.map_rows(|row| norm.divide(row, columns, precision))
+                    .into()
+            }
             None => out.into(),
         })
     }

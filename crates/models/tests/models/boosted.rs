@@ -1,15 +1,15 @@
 //! Models of gradient boosting libraries: the same answers as theirs, and files that are damaged.
 
 use crate::archive::{Case, boosted};
-use crate::replay::{Table, document, enter, replay, replay_all};
+use crate::replay::{DOUBLE, SINGLE, Table, document, enter, replay, replay_all};
 use models::{Limits, Matrix, Precision, load};
 use std::collections::BTreeMap;
 
 /// Units in the last place of the largest number of a case. Sums are exact; exponentials and logarithms are the system's.
 fn bound(_: &Case, precision: Precision) -> f64 {
     match precision {
-        Precision::Double => 4.0,
-        Precision::Single => 2.0,
+        Precision::Double => DOUBLE,
+        Precision::Single => SINGLE,
     }
 }
 

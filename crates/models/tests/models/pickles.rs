@@ -35,11 +35,11 @@ fn iris_answers_as_in_the_documentation_of_kserve() {
 #[test]
 fn versions_that_were_not_compared_are_refused() {
     let bytes = include_bytes!("../../../../examples/models/sklearn-iris/model.joblib");
-    for version in [b"0.9.1", b"0.2.4", b"1.99."] {
+    for version in [b"0.9.1", b"0.19.", b"1.99."] {
         let at = bytes.windows(5).position(|window| window == b"1.9.1");
         let mut bytes = bytes.to_vec();
         bytes[at.unwrap()..][..5].copy_from_slice(version);
         let error = load(&bytes, &Limits::default()).unwrap_err().to_string();
-        assert!(error.contains("outside of 0.23 to 1.9"), "{error}");
+        assert!(error.contains("outside of 0.20 to 1.9"), "{error}");
     }
 }

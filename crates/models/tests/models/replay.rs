@@ -10,8 +10,8 @@ use std::path::Path;
 /// Units in the last place by which a float may differ, of the largest value that a case has: decisions near zero are
 /// sums of large parts that cancel. BLAS chooses the order of additions by processor and shape, and numpy's exponential
 /// and logarithm are its own.
-const DOUBLE: f64 = 4.0;
-const SINGLE: f64 = 2.0;
+pub(crate) const DOUBLE: f64 = 4.0;
+pub(crate) const SINGLE: f64 = 2.0;
 
 /// Estimators that are further away, by a word of the case's name. docs/models.md says why.
 const FURTHER: &[(&str, f64)] = &[
