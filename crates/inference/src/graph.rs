@@ -1,14 +1,13 @@
 //! What a graph is asked, from the rows of V1 and the tensors of V2.
 
 use crate::numbers::{Number, Numbers};
-use crate::records::Asked;
 use crate::rows::short;
 use crate::v2::tensor::{Tensor as Sent, Values as SentValues};
-use models::{Cell, Column, ElementType, Graph, Port, Tensor, Values};
+use models::{Cell, Column, ElementType, Graph, Input, Port, Tensor, Values};
 use std::ops::Range;
 
 /// The names of inputs, by which columns are found if there are several.
-pub(crate) fn names(graph: &Graph) -> Option<Vec<String>> {
+pub fn names(graph: &Graph) -> Option<Vec<String>> {
     let names = || graph.inputs().iter().map(|port| port.name.clone());
     (graph.inputs().len() > 1).then(|| names().collect())
 }
@@ -18,10 +17,10 @@ pub(crate) fn names(graph: &Graph) -> Option<Vec<String>> {
 ///
 /// # Errors
 /// Another number of columns, or values that the type of an input cannot hold.
-pub(crate) fn of_rows(graph: &Graph, asked: &Asked) -> Result<Vec<Tensor>, String> {
+pub fn of_rows(graph: &Graph, asked: Input<'_>) -> Result<Vec<Tensor>, String> {
     let width = match asked {
-        Asked::Matrix(matrix) => matrix.columns(),
-        Asked::Table(table) => table.columns().len(),
+        Input::Matrix(matrix) => matrix.columns(),
+        Input::Table(table) => table.columns().len(),
     };
     if let [port] = graph.inputs() {
         return Ok(vec![joined(port, asked, 0..width)?]);
@@ -39,9 +38,13 @@ pub(crate) fn of_rows(graph: &Graph, asked: &Asked) -> Result<Vec<Tensor>, Strin
 }
 
 /// Columns side by side, in the type and number of dimensions of an input.
-fn joined(port: &Port, asked: &Asked, columns: Range<usize>) -> Result<Tensor, String> {
+fn joined(port: &Port, asked: Input<'_>, columns: Range<usize>) -> Result<Tensor, String> {
     let wrong = |what: &str| format!("the input `{}` {what}", short(&port.name));
-    let (rows, width) = (asked.rows(), columns.len());
+    let rows = match asked {
+        Input::Matrix(matrix) => matrix.rows(),
+        Input::Table(table) => table.rows(),
+    };
+    let width = columns.len();
     let places = (0..rows).flat_map(|row| columns.clone().map(move |column| (row, column)));
     let values = if port.element == ElementType::Text {
         let texts: Option<Vec<String>> = places.map(|place| text_at(asked, place)).collect();
@@ -57,8 +60,8 @@ fn joined(port: &Port, asked: &Asked, columns: Range<usize>) -> Result<Tensor, S
     Tensor::new(shape, values).ok_or_else(|| wrong("takes a table"))
 }
 
-fn text_at(asked: &Asked, (row, column): (usize, usize)) -> Option<String> {
-    let Asked::Table(table) = asked else {
+fn text_at(asked: Input<'_>, (row, column): (usize, usize)) -> Option<String> {
+    let Input::Table(table) = asked else {
         return None;
     };
     match table.columns().get(column)? {
@@ -70,13 +73,13 @@ fn text_at(asked: &Asked, (row, column): (usize, usize)) -> Option<String> {
     }
 }
 
-fn number_at(asked: &Asked, (row, column): (usize, usize)) -> Option<Number> {
+fn number_at(asked: Input<'_>, (row, column): (usize, usize)) -> Option<Number> {
     let table = match asked {
-        Asked::Matrix(matrix) => {
+        Input::Matrix(matrix) => {
             let at = row * matrix.columns() + column;
             return matrix.values().get(at).copied().map(Number::Float);
         }
-        Asked::Table(table) => table,
+        Input::Table(table) => table,
     };
     match &table.columns().get(column)?.1 {
         Column::Numbers(values, _) => values.get(row).copied().map(Number::Float),

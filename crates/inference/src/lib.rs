@@ -8,7 +8,7 @@ mod answer;
 mod batch;
 mod cloud_events;
 pub mod encoding;
-mod graph;
+pub mod graph;
 pub mod grpc;
 mod json;
 mod manner;

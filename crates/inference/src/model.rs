@@ -264,7 +264,7 @@ impl Model {
                 Ok(Reply::Output(output, predictor.classes()))
             }
             Engine::Graph(graph) => {
-                let outputs = graph.run(graph::of_rows(graph, rows)?);
+                let outputs = graph.run(graph::of_rows(graph, rows.input())?);
                 let outputs = outputs.map_err(|error| error.to_string())?;
                 Ok(Reply::Tensors(graph, outputs))
             }

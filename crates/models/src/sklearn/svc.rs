@@ -4,7 +4,9 @@ use super::part::Part;
 use crate::LoadError;
 use crate::data::{Data, Intake};
 use crate::flow::{Fitted, Grid, Predict};
-use crate::kernels::{Confidence, Kernel, KernelFunction, Platt, Rounding, SideBySide, Svc, SvcParts};
+use crate::kernels::{
+    Confidence, Kernel, KernelFunction, Platt, Rounding, SideBySide, Svc, SvcParts,
+};
 use crate::labels::{IntegerType, Labels};
 use crate::pickle::Node;
 use crate::predictor::Output;

@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use models::{Matrix, Precision, Predictor, Table};
+use models::{ElementType, Graph, Matrix, Port, Precision, Table};
 use serde_json::json;
 
 use super::rows::{self, Rows};
-use super::{Answer, BenchArgs, bad, load, time};
+use super::{BenchArgs, Model, bad, load, time};
 use crate::cli::Output as Form;
 use crate::output;
 
@@ -28,18 +28,24 @@ struct Measured {
 
 pub(super) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     let loaded = load(&args.file.path)?;
-    let predictor = &loaded.predictor;
+    let model = &loaded.model;
     let given = match &args.data {
-        Some(path) => rows::of(path, !args.no_header, predictor)?,
-        None => made_up(predictor),
+        Some(path) => Some(rows::of(path, !args.no_header, model)?),
+        None => made_up(model),
     };
+    let given = given.ok_or_else(|| {
+        bad(
+            &args.file.path,
+            &"rows cannot be made up for its inputs: give it rows with `--data FILE`",
+        )
+    })?;
     let span = Duration::try_from_secs_f64(args.seconds.clamp(0.01, 600.0))?;
     let mut all = Vec::new();
     for size in SIZES {
         let Some(some) = given.repeated(size) else {
             continue;
         };
-        let measured = measure(predictor, &some, span).map_err(|error| {
+        let measured = measure(model, &some, span).map_err(|error| {
             let hint = match args.data {
                 Some(_) => "",
                 None => ": give it rows with `--data FILE`",
@@ -64,13 +70,13 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
                 })
             })
             .collect();
-        let document = json!({ "class": predictor.about().class, "measured": all });
+        let document = json!({ "class": model.class(), "measured": all });
         output::data(&format!("{document:#}"))?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut lines = vec![format!(
         "{}, one thread, no server: {}",
-        predictor.about().class,
+        model.class(),
         match args.data {
             Some(_) => "rows of the file, over and over",
             None => "made-up rows",
@@ -100,25 +106,20 @@ impl Measured {
 }
 
 /// Nanoseconds for one made-up row; `None` if the model refuses it.
-pub(super) fn expected(predictor: &Predictor) -> Option<f64> {
-    let row = made_up(predictor).repeated(1)?;
-    measure(predictor, &row, GLANCE).ok().map(|m| m.median)
+pub(super) fn expected(model: &Model) -> Option<f64> {
+    let row = made_up(model)?.repeated(1)?;
+    measure(model, &row, GLANCE).ok().map(|m| m.median)
 }
 
-fn measure(
-    predictor: &Predictor,
-    rows: &Rows,
-    span: Duration,
-) -> Result<Measured, models::InputError> {
+fn measure(model: &Model, rows: &Rows, span: Duration) -> Result<Measured, String> {
     // The first call also fetches what the others find in the cache.
-    Answer::Predict.of(predictor, rows.input())?;
+    model.ask(rows.input())?;
     let start = Instant::now();
     let mut times = Vec::new();
     while times.is_empty() || start.elapsed() < span {
         let before = Instant::now();
-        let answer = Answer::Predict.of(predictor, rows.input())?;
+        model.ask(rows.input())?;
         times.push(before.elapsed().as_secs_f64() * 1e9);
-        drop(std::hint::black_box(answer));
     }
     times.sort_by(f64::total_cmp);
     let at = |part: usize| times.get(times.len() * part / 100).copied();
@@ -130,27 +131,57 @@ fn measure(
     })
 }
 
-/// Rows of numbers that differ, or of words.
-fn made_up(predictor: &Predictor) -> Rows {
-    const COUNT: usize = 64;
-    if predictor.takes_texts() {
-        let words = [
-            "good", "bad", "the", "model", "serves", "gate", "plain", "request",
-        ];
-        let text = |row: usize| {
-            let words = (0..12).filter_map(|n| words.get((row * 7 + n * n) % words.len()));
-            words.copied().collect::<Vec<_>>().join(" ")
-        };
-        return Rows::Table(Table::of_texts((0..COUNT).map(text).collect()));
+/// Columns of made-up numbers, and which of them are whole; `None` where a graph takes text, or does not say how many.
+fn columns(graph: &Graph) -> Option<Vec<bool>> {
+    let whole = |port: &Port| match port.element {
+        ElementType::Float | ElementType::Double => Some(false),
+        ElementType::Int64 | ElementType::Int32 | ElementType::Bool => Some(true),
+        ElementType::Text => None,
+    };
+    match graph.inputs() {
+        [port] => match port.shape.as_deref() {
+            Some([_, Some(columns)]) => Some(vec![whole(port)?; *columns]),
+            Some([_]) => Some(vec![whole(port)?]),
+            _ => None,
+        },
+        several => several.iter().map(whole).collect(),
     }
-    let columns = predictor.features();
+}
+
+/// Rows of numbers that differ, or of words.
+fn made_up(model: &Model) -> Option<Rows> {
+    match model {
+        Model::Predictor(predictor) if predictor.takes_texts() => Some(words()),
+        Model::Predictor(predictor) => Some(numbers(&vec![false; predictor.features()])),
+        Model::Graph(graph) => columns(graph).map(|whole| numbers(&whole)),
+    }
+}
+
+const COUNT: usize = 64;
+
+fn words() -> Rows {
+    let words = [
+        "good", "bad", "the", "model", "serves", "gate", "plain", "request",
+    ];
+    let text = |row: usize| {
+        let words = (0..12).filter_map(|n| words.get((row * 7 + n * n) % words.len()));
+        words.copied().collect::<Vec<_>>().join(" ")
+    };
+    Rows::Table(Table::of_texts((0..COUNT).map(text).collect()))
+}
+
+fn numbers(whole: &[bool]) -> Rows {
     // A fixed sequence that looks random, from −4 to 4.
     let mut state = 0x2545_f491_u32;
     let mut next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         f64::from(state >> 8) / f64::from(1_u32 << 21) - 4.0
     };
-    let values = (0..COUNT * columns).map(|_| next()).collect();
-    Matrix::new(values, COUNT, columns, Precision::Double)
+    let value = |whole: &bool| match whole {
+        true => next().trunc(),
+        false => next(),
+    };
+    let values = whole.iter().cycle().take(COUNT * whole.len()).map(value);
+    Matrix::new(values.collect(), COUNT, whole.len(), Precision::Double)
         .map_or_else(|| Rows::Table(Table::default()), Rows::Matrix)
 }

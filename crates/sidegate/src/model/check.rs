@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use models::{Matrix, Output, Precision, Predictor};
+use models::{Graph, Matrix, Output, Precision, Predictor, Values};
 use serde_json::json;
 
-use super::rows::{self, Expected};
-use super::{CheckArgs, bad, load, shown};
+use super::rows::{self, Expected, Rows};
+use super::{Answer, CheckArgs, Model, bad, load, outputs, shown};
 use crate::cli::Output as Form;
 use crate::output;
 
@@ -27,9 +27,26 @@ struct Compared {
 
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let loaded = load(&args.file.path)?;
-    let predictor = &loaded.predictor;
-    let rows = rows::of(&args.data, !args.no_header, predictor)?;
+    let rows = rows::of(&args.data, !args.no_header, &loaded.model)?;
     let expected = rows::expected(&args.expect, !args.no_header)?;
+    let compared = match &loaded.model {
+        Model::Predictor(predictor) => predicted(args, predictor, &rows, &expected)?,
+        Model::Graph(graph) => output_of(args, graph, &rows, &expected)?,
+    };
+    let compared = compared.map_err(|error| bad(&args.expect, &error))?;
+    tell(args, &compared)
+}
+
+/// Compares an answer of a predictor; the inner error is about what is expected.
+fn predicted(
+    args: &CheckArgs,
+    predictor: &Predictor,
+    rows: &Rows,
+    expected: &Expected,
+) -> anyhow::Result<Result<Compared, String>> {
+    if args.tensor.is_some() {
+        return Err(bad(&args.file.path, &"`--tensor` is for graphs of ONNX").into());
+    }
     let answer = args
         .answer
         .of(predictor, rows.input())
@@ -38,17 +55,73 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         let class = &predictor.about().class;
         return Err(bad(&args.file.path, &format!("`{class}` has no such answer")).into());
     };
-    let compared = match &answer {
-        Output::Classes(classes) => labels(classes, predictor, &expected),
-        Output::Values(values, precision) => numbers(values, 1, *precision, &expected, args.ulps),
+    Ok(match &answer {
+        Output::Classes(classes) => {
+            let names = predictor.classes().map(shown).unwrap_or_default();
+            let name = |class: &u32| {
+                let class = usize::try_from(*class).ok();
+                class.and_then(|class| names.get(class)).cloned()
+            };
+            let found: Vec<String> = classes
+                .iter()
+                .map(|c| name(c).unwrap_or_default())
+                .collect();
+            labels(&found, expected)
+        }
+        Output::Values(values, precision) => numbers(values, 1, *precision, expected, args.ulps),
         Output::Table {
             values,
             columns,
             precision,
-        } => numbers(values, *columns, *precision, &expected, args.ulps),
+        } => numbers(values, *columns, *precision, expected, args.ulps),
+    })
+}
+
+/// Compares an output of a graph: floats as numbers, everything else as labels.
+fn output_of(
+    args: &CheckArgs,
+    graph: &Graph,
+    rows: &Rows,
+    expected: &Expected,
+) -> anyhow::Result<Result<Compared, String>> {
+    if args.answer != Answer::Predict {
+        let what = "a graph has outputs and no such answer: name one with `--tensor NAME`";
+        return Err(bad(&args.file.path, &what).into());
+    }
+    let names = graph.outputs().iter().map(|port| port.name.as_str());
+    let place = match &args.tensor {
+        None => 0,
+        Some(name) => names
+            .clone()
+            .position(|known| known == name)
+            .ok_or_else(|| {
+                let known: Vec<&str> = names.clone().collect();
+                let what = format!("it has no output `{name}`: expected {}", known.join(", "));
+                bad(&args.file.path, &what)
+            })?,
     };
-    let compared = compared.map_err(|error| bad(&args.expect, &error))?;
-    tell(args, &compared)
+    let outputs = outputs(graph, rows.input()).map_err(|error| bad(&args.data, &error))?;
+    let tensor = outputs.get(place);
+    let tensor = tensor.ok_or_else(|| bad(&args.file.path, &"it has no output"))?;
+    let columns = match tensor.shape() {
+        [] | [_] => 1,
+        [_, rest @ ..] => rest.iter().product(),
+    };
+    let texts = |texts: Vec<String>| match columns {
+        1 => labels(&texts, expected),
+        _ => Err("expected an output of one column, or of floats".to_owned()),
+    };
+    Ok(match tensor.values() {
+        Values::Float(values) => {
+            let values: Vec<f64> = values.iter().map(|value| f64::from(*value)).collect();
+            numbers(&values, columns, Precision::Single, expected, args.ulps)
+        }
+        Values::Double(values) => numbers(values, columns, Precision::Double, expected, args.ulps),
+        Values::Int64(values) => texts(values.iter().map(ToString::to_string).collect()),
+        Values::Int32(values) => texts(values.iter().map(ToString::to_string).collect()),
+        Values::Bool(values) => texts(values.iter().map(ToString::to_string).collect()),
+        Values::Text(values) => texts(values.clone()),
+    })
 }
 
 fn tell(args: &CheckArgs, compared: &Compared) -> anyhow::Result<ExitCode> {
@@ -93,8 +166,7 @@ fn tell(args: &CheckArgs, compared: &Compared) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn labels(classes: &[u32], predictor: &Predictor, expected: &Expected) -> Result<Compared, String> {
-    let names = predictor.classes().map(shown).unwrap_or_default();
+fn labels(found: &[String], expected: &Expected) -> Result<Compared, String> {
     let expected: Vec<String> = match expected {
         Expected::Texts { values, columns: 1 } => values.clone(),
         Expected::Numbers(matrix) if matrix.columns() == 1 => {
@@ -102,15 +174,12 @@ fn labels(classes: &[u32], predictor: &Predictor, expected: &Expected) -> Result
         }
         _ => return Err("expected one label for each row".to_owned()),
     };
-    count(classes.len(), expected.len())?;
+    count(found.len(), expected.len())?;
     let mut out = Compared {
-        rows: classes.len(),
+        rows: found.len(),
         ..Compared::default()
     };
-    for (row, (class, wanted)) in classes.iter().zip(&expected).enumerate() {
-        let class = usize::try_from(*class).ok();
-        let found = class.and_then(|class| names.get(class));
-        let found = found.map_or("", String::as_str);
+    for (row, (found, wanted)) in found.iter().zip(&expected).enumerate() {
         if !is_label(found, wanted) {
             out.different
                 .push((row, format!("{found}, expected {wanted}")));

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use models::{About, Inner, Predictor};
+use models::{About, Graph, Inner, Port, Predictor};
 use serde_json::json;
 
-use super::{FileArgs, bench, load, shown, size, time};
+use super::{FileArgs, Loaded, Model, bench, load, shown, size, time};
 use crate::cli::Output as Form;
 use crate::output;
 
@@ -14,10 +14,13 @@ const SHOWN: usize = 12;
 
 pub(super) fn run(args: &FileArgs) -> anyhow::Result<ExitCode> {
     let loaded = load(&args.path)?;
-    let predictor = &loaded.predictor;
+    let latency = bench::expected(&loaded.model);
+    let predictor = match &loaded.model {
+        Model::Predictor(predictor) => predictor,
+        Model::Graph(graph) => return inspect_graph(args, &loaded, graph, latency),
+    };
     let about = predictor.about();
     let classes = predictor.classes().map(shown);
-    let latency = bench::expected(predictor);
     let answers = answers(predictor);
     if args.output == Form::Json {
         let parts: Vec<_> = about
@@ -65,15 +68,72 @@ pub(super) fn run(args: &FileArgs) -> anyhow::Result<ExitCode> {
         compiled.unwrap_or_default(),
         time(loaded.load.as_secs_f64() * 1e9)
     ));
-    lines.push(match latency {
+    lines.push(one_row(latency));
+    output::data(&lines.join("\n"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn one_row(latency: Option<f64>) -> String {
+    match latency {
         Some(nanoseconds) => format!("one row  {} on this machine", time(nanoseconds)),
         None => {
             "one row  not measured: `sidegate model bench FILE --data ROWS` asks with rows of yours"
                 .to_owned()
         }
-    });
+    }
+}
+
+/// What a graph of ONNX takes and gives, by the names, types and shapes of its inputs and outputs.
+fn inspect_graph(
+    args: &FileArgs,
+    loaded: &Loaded,
+    graph: &Graph,
+    latency: Option<f64>,
+) -> anyhow::Result<ExitCode> {
+    if args.output == Form::Json {
+        let ports = |ports: &[Port]| -> Vec<serde_json::Value> {
+            let port = |port: &Port| json!({"name": port.name, "type": port.element.name(), "shape": sizes(port)});
+            ports.iter().map(port).collect()
+        };
+        let document = json!({
+            "class": loaded.model.class(),
+            "inputs": ports(graph.inputs()),
+            "outputs": ports(graph.outputs()),
+            "fileBytes": loaded.file_bytes,
+            "loadMilliseconds": loaded.load.as_secs_f64() * 1e3,
+            "oneRowMicroseconds": latency.map(|nanoseconds| nanoseconds / 1e3),
+        });
+        output::data(&format!("{document:#}"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut lines = vec![loaded.model.class().to_owned(), String::new()];
+    for (title, ports) in [("takes", graph.inputs()), ("answers", graph.outputs())] {
+        for (index, port) in ports.iter().enumerate() {
+            let title = if index == 0 { title } else { "" };
+            lines.push(format!("{title:<8} {}", described(port)));
+        }
+    }
+    lines.push(format!(
+        "size     {} in the file, loaded in {}",
+        size(loaded.file_bytes),
+        time(loaded.load.as_secs_f64() * 1e9)
+    ));
+    lines.push(one_row(latency));
     output::data(&lines.join("\n"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Sizes of a shape, -1 where any will do.
+fn sizes(port: &Port) -> Option<Vec<i64>> {
+    let size = |size: &Option<usize>| size.and_then(|size| i64::try_from(size).ok()).unwrap_or(-1);
+    Some(port.shape.as_ref()?.iter().map(size).collect())
+}
+
+fn described(port: &Port) -> String {
+    match sizes(port) {
+        Some(sizes) => format!("{}: {} {sizes:?}", port.name, port.element.name()),
+        None => format!("{}: {}", port.name, port.element.name()),
+    }
 }
 
 fn answers(predictor: &Predictor) -> Vec<&'static str> {

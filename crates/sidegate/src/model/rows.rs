@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use models::{Cell, Column, Input, Limits, Matrix, Npy, Precision, Predictor, Table};
+use models::{Cell, Column, Input, Limits, Matrix, Npy, Precision, Table};
 
-use super::{bad, read};
+use super::{Model, bad, read};
 
 /// What a file holds.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl Rows {
 }
 
 /// The rows of a file, for this model: columns in the order in which it knows them, if all of its names are there.
-pub(super) fn of(path: &Path, header: bool, predictor: &Predictor) -> anyhow::Result<Rows> {
+pub(super) fn of(path: &Path, header: bool, model: &Model) -> anyhow::Result<Rows> {
     let rows = match parse(path, header)? {
         Values::Npy(Npy::Numbers(matrix)) => return Ok(Rows::Matrix(matrix)),
         Values::Npy(Npy::Texts { values, columns }) => {
@@ -84,7 +84,8 @@ pub(super) fn of(path: &Path, header: bool, predictor: &Predictor) -> anyhow::Re
         Values::Csv(csv) => csv.columns(),
     };
     let mut columns: Vec<(Option<String>, Column)> = rows;
-    if let Some(names) = &predictor.about().feature_names {
+    let names = model.names();
+    if let Some(names) = &names {
         let order: Option<Vec<usize>> = names
             .iter()
             .map(|name| {
@@ -104,7 +105,7 @@ pub(super) fn of(path: &Path, header: bool, predictor: &Predictor) -> anyhow::Re
         return Err(bad(path, &"no rows").into());
     }
     // What has no names, and what the model does not know by name, are plain numbers.
-    let named = predictor.about().feature_names.is_some();
+    let named = names.is_some();
     Ok(match matrix(&table) {
         Some(matrix) if !named => Rows::Matrix(matrix),
         _ => Rows::Table(table),

@@ -188,16 +188,86 @@ fn bench_measures_one_row_and_many() {
     );
 }
 
+const ROOMS: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../inference/tests/models/rooms.onnx"
+);
+const GRAPH: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../inference/tests/models/iris.onnx"
+);
+
 #[test]
-fn graphs_of_onnx_are_served_and_not_inspected() {
-    let graph = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../inference/tests/models/rooms.onnx"
-    );
-    for command in ["inspect", "bench"] {
-        let output = sidegate(&["model", command, graph]);
-        assert_eq!(output.status.code(), Some(3));
-        let told = stderr(&output);
-        assert!(told.contains("graphs of ONNX are served"), "{told}");
+fn graphs_of_onnx_are_looked_into() {
+    let told = stdout(&sidegate(&["model", "inspect", ROOMS]));
+    for part in [
+        "graph of ONNX\n",
+        "takes    city: string [-1, 1]\n",
+        "         rooms: int64 [-1, 1]\n",
+        "answers  label: int64 [-1]\n",
+        "         probabilities: float [-1, 3]\n",
+        "one row  not measured",
+    ] {
+        assert!(told.contains(part), "no `{part}` in {told}");
     }
+    let document = json(&["model", "inspect", GRAPH]);
+    assert_eq!(document["inputs"][0]["shape"], serde_json::json!([-1, 4]));
+    assert_eq!(document["outputs"][1]["type"], "float");
+    assert!(document["oneRowMicroseconds"].as_f64().unwrap() > 0.0);
+    let measured = json(&["model", "bench", GRAPH, "--seconds", "0.01"]);
+    assert_eq!(measured["measured"].as_array().unwrap().len(), 4);
+    let output = sidegate(&["model", "bench", ROOMS]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stderr(&output).contains("give it rows with `--data FILE`"));
+}
+
+/// What ONNX Runtime answers for these rows.
+#[test]
+fn outputs_of_graphs_are_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = written(
+        folder.path(),
+        "rows.csv",
+        "price,rooms,area,kind,city\n0.25,3,80.5,a,Ulm\n2,1,30,b,Bonn\n",
+    );
+    let labels = written(folder.path(), "labels.csv", "2\n0\n");
+    let check = |args: &[&str], code: i32, what: &str| {
+        let output = sidegate(&[&["model", "check", ROOMS, "--data", &rows], args].concat());
+        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+        let told = format!("{}{}", stdout(&output), stderr(&output));
+        assert!(told.contains(what), "{told}");
+    };
+    check(&["--expect", &labels], 0, "2 rows: labels equal");
+    let shares = written(
+        folder.path(),
+        "shares.csv",
+        "0.00017906468,0.2830322,0.7167887\n0.8544697,0.14512606,0.00040426833\n",
+    );
+    check(
+        &["--expect", &shares, "--tensor", "probabilities"],
+        0,
+        "2 rows: ",
+    );
+    let others = written(folder.path(), "others.csv", "7\n7\n");
+    check(&["--expect", &others], 1, "2 of 2 rows differ");
+    check(
+        &["--expect", &labels, "--tensor", "none"],
+        3,
+        "expected label, probabilities",
+    );
+    check(
+        &["--expect", &labels, "--answer", "predict_proba"],
+        3,
+        "`--tensor NAME`",
+    );
+    let measured = json(&[
+        "model",
+        "bench",
+        ROOMS,
+        "--data",
+        &rows,
+        "--seconds",
+        "0.01",
+    ]);
+    assert_eq!(measured["class"], "graph of ONNX");
 }
