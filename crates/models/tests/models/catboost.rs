@@ -48,6 +48,9 @@ fn tests_are_the_bits_of_a_leaf() {
     check(0.500_000_01, "x", 1.0);
     let below = MODEL.replace("AsTrue", "AsFalse");
     assert_eq!(answer(&below, f64::NAN, "x"), 34.25);
+    // A tree without splits, as the library also writes it.
+    let null = MODEL.replace("[16]}", "[16],\"splits\":null}");
+    assert_eq!(answer(&null, 0.5, "x"), 34.25);
     let other = MODEL.replace("[1,2,4,8]", "[1,2,4]");
     assert!(refusal(other.as_bytes()).contains("tree 0: expected values for each leaf"));
 }

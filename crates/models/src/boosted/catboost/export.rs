@@ -144,9 +144,11 @@ fn integer(value: f64) -> Result<i32, String> {
 
 impl Columns {
     fn symmetric(&self, tree: &Value, model: &mut Catboost) -> Result<(), String> {
-        let splits = tree
-            .find("splits")
-            .map_or(Ok([].as_slice()), |_| tree.list("splits"))?;
+        // A tree without splits has none, or `null`.
+        let splits = match tree.find("splits") {
+            None | Some(Value::Null) => &[],
+            Some(_) => tree.list("splits")?,
+        };
         let tests: Result<Vec<Test>, String> =
             splits.iter().map(|split| self.test(split)).collect();
         model.add_symmetric(&tests?, tree.numbers("leaf_values")?)
