@@ -2,7 +2,7 @@
 //! classes that a family of conditions divides all strings into.
 
 use policy::{Matcher, TestValue};
-use regex_automata::dfa::{Automaton, dense};
+use regex_automata::dfa::{Automaton, StartKind, dense};
 use regex_automata::util::primitives::StateID;
 use regex_automata::{Anchored, MatchKind};
 use rustc_hash::FxHashMap;
@@ -63,6 +63,8 @@ impl Patterns {
             .configure(
                 dense::Config::new()
                     .match_kind(MatchKind::All)
+                    .start_kind(StartKind::Anchored)
+                    .accelerate(false)
                     .dfa_size_limit(Some(DFA_BYTES))
                     .determinize_size_limit(Some(DFA_BYTES)),
             )
