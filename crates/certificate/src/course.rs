@@ -126,7 +126,8 @@ impl Brings {
                 (put, put, true)
             }
             Who::Token { seen } if here.hop == 0 => (false, true, !seen),
-            Who::Token { .. } => (true, true, true),
+            Who::Bearer if here.hop == 0 => (false, true, true),
+            Who::Token { .. } | Who::Bearer => (true, true, true),
         };
         Self { none, bad, good }
     }

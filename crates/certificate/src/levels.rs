@@ -49,12 +49,15 @@ impl<'c, 's: 'c> Course<'c, 's> {
                 Who::Stranger | Who::Person => (&[End::Denied], false),
                 // Outside nothing but a token says whose it is.
                 Who::Tokenless if external => (&[End::Token], false),
+                Who::Bearer if unlimited => (&[], true),
+                Who::Bearer => (&[End::Denied], true),
                 _ => (&[End::Token, End::Denied], true),
             },
             AccessLevel::Login => match point.who {
                 Who::Stranger | Who::Tokenless => (&[End::Login], false),
                 Who::Person if unlimited => (&[], true),
                 Who::Person => (&[End::Denied], true),
+                Who::Bearer => (&[End::Denied], false),
                 _ => (&[End::Login, End::Denied, End::Token], true),
             },
         };

@@ -89,7 +89,7 @@ impl<'c, 's: 'c> Course<'c, 's> {
         target: &Target,
     ) -> bool {
         // With a token the route may be found again.
-        let again = matches!(point.who, Who::Person | Who::Token { .. })
+        let again = matches!(point.who, Who::Person | Who::Token { .. } | Who::Bearer)
             && here.at.token_rules().next().is_some();
         if again {
             let routes = here.host.iter().flat_map(HostView::routes);

@@ -97,6 +97,9 @@ pub(crate) enum Who {
         /// Somebody looks at it there.
         seen: bool,
     },
+    /// A machine without session: access levels take its bearer token for a
+    /// ServiceAccount's, and the first listener does not refuse it.
+    Bearer,
 }
 
 impl Who {

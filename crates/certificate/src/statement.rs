@@ -27,14 +27,13 @@ pub(crate) struct Target {
 }
 
 impl Statement {
-    /// `None` where it cannot be checked: who brings a token that access levels
-    /// take is not followed.
+    /// `None` where a Service's name cannot be read.
     pub(crate) fn of(written: &Intent, snapshot: &Snapshot) -> Option<Self> {
         let seen = written.expect == Expect::Allow;
         let who = match written.identity {
             Identity::None => Who::Tokenless,
             Identity::Login => Who::Person,
-            Identity::Token if snapshot.enforces() => return None,
+            Identity::Token if snapshot.enforces() => Who::Bearer,
             Identity::Token => Who::Token { seen },
         };
         let to = &written.to;
