@@ -113,16 +113,16 @@ fn location(
     path: &str,
     head: &RequestHead,
 ) -> Destination {
-    let was = scheme(head);
-    let scheme = new_scheme.unwrap_or(was);
+    let scheme = new_scheme.unwrap_or(scheme(head));
     let host = host.unwrap_or_else(|| {
         let authority = head.authority.as_str();
         match authority.rsplit_once(':') {
-            // The port goes when there is a new one, and a default one when
-            // the scheme changes.
+            // The port goes when there is a new one, and the default one of
+            // what a proxy says the client spoke, where that changes.
             Some((host, old)) if !old.ends_with(']') => {
-                let default = if was == "https" { "443" } else { "80" };
-                if port.is_some() || (scheme != was && old == default) {
+                let was = head.header("x-forwarded-proto").unwrap_or_default();
+                let is_default = matches!((was, old), ("https", "443") | ("http", "80"));
+                if port.is_some() || (scheme != was && is_default) {
                     host
                 } else {
                     authority

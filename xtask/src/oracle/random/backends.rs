@@ -1,12 +1,14 @@
 //! A pod with a sidecar behind the gateway: what the gateway speaks to it, whom
 //! the sidecar takes it for, and policies of both.
 
+use std::net::Ipv4Addr;
+
 use serde_json::{Value, json};
 
 use super::{Dice, Features, Maker, requests, services, sidecars};
 use crate::oracle::backend::Backend;
 use crate::oracle::run::Job;
-use crate::oracle::world::World;
+use crate::oracle::world::{Sent, World};
 
 /// What is compared through both proxies.
 const COMPARED: &[&str] = &[
@@ -68,9 +70,18 @@ pub(super) fn job(mut dice: Dice, requests: usize, features: &Features) -> Job {
         }),
     };
     let requests = (0..requests)
-        .map(|_| requests::sent(&mut dice, features))
+        .map(|_| from_elsewhere(requests::sent(&mut dice, features)))
         .collect();
     Job { world, requests }
+}
+
+/// Of a client at exactly this address the gateway tells the pods its machine's
+/// own (docs/conformance.md), which no cluster says.
+fn from_elsewhere(mut sent: Sent) -> Sent {
+    if sent.source == Ipv4Addr::LOCALHOST {
+        sent.source = Ipv4Addr::new(127, 0, 0, 2);
+    }
+    sent
 }
 
 /// What rules name, the gateway among others.
