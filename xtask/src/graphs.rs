@@ -42,7 +42,7 @@ fn check() -> Result<()> {
         refuse(&program, &refused.join(name), &[onnx, &library], said)?;
     }
     let conv = models.join("convolution");
-    refuse(&program, &conv, &[onnx], "`Conv` in version 17")?;
+    refuse(&program, &conv, &[onnx], "`ai.onnx.Conv` in version 17")?;
     let nothing = "--onnxruntime=/nowhere.so";
     refuse(
         &program,

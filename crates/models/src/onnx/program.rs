@@ -3,7 +3,7 @@
 use super::operator::{Inputs, Work};
 use super::operators;
 use super::proto;
-use super::site::{Built, Site, place};
+use super::site::{Built, Site, called, place};
 use super::tensor::{ElementType, Tensor, short};
 use crate::LoadError;
 use crate::labels::Labels;
@@ -382,7 +382,7 @@ impl<'b> Scope<'b> {
             return Err(Refusal::Operator {
                 operator: format!("{}.{} (a function)", short(domain), short(name)),
                 version: site.version,
-                node: short(node.name),
+                node: called(node),
             });
         }
         let built = operators::build(&site, settings)
@@ -398,7 +398,7 @@ impl<'b> Scope<'b> {
                     short(node.operator)
                 ),
                 version: site.version,
-                node: short(node.name),
+                node: called(node),
             })?;
         let outputs = self.outputs(node, &built, places).map_err(named)?;
         Ok(Step {

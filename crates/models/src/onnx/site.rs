@@ -225,10 +225,13 @@ pub(super) enum Source {
 
 /// The place of an operator, for messages.
 pub(super) fn place(node: &Node<'_>) -> String {
-    let name = if node.name.is_empty() {
-        node.outputs.first().copied().unwrap_or_default()
-    } else {
-        node.name
-    };
-    format!("`{}` ({})", short(name), short(node.operator))
+    format!("`{}` ({})", called(node), short(node.operator))
+}
+
+/// The name of a node, or of what it makes where it has none.
+pub(super) fn called(node: &Node<'_>) -> String {
+    short(match node.name {
+        "" => node.outputs.first().copied().unwrap_or_default(),
+        name => name,
+    })
 }
