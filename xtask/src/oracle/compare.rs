@@ -51,10 +51,11 @@ pub(crate) fn difference(envoy: &Observed, decided: &Observed) -> Option<String>
             return Some(format!("upstream: {}", shown(&at(theirs), &at(ours))));
         }
     }
-    // Envoy puts the route's headers on refusals too, which say nothing here; and
-    // what goes in circles is refused by the peers.
+    // Envoy puts the route's headers on refusals too, which say nothing here, on
+    // early ones where the request says what protocol was spoken (envoy
+    // `RouteMatcher::route`); and what goes in circles is refused by the peers.
     let refused = envoy.upstream.is_none()
-        && (matches!(envoy.status, Some(401 | 403 | 404 | 503 | 508))
+        && (matches!(envoy.status, Some(400 | 401 | 403 | 404 | 503 | 508))
             || envoy.grpc.is_some()
             || !envoy.checks.is_empty());
     let same = if refused {
