@@ -11,7 +11,7 @@ use regex_automata::util::pool::Pool;
 use regex_automata::{Anchored, Input};
 
 /// One takes this much memory at most while it is compiled.
-const SIZE_LIMIT: usize = 1 << 20;
+pub(crate) const SIZE_LIMIT: usize = 1 << 20;
 
 /// Deeper ones are refused, as by RE2.
 pub(crate) const MAX_DEPTH: usize = 200;

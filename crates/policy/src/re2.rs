@@ -8,10 +8,7 @@
 
 use regex::Regex;
 
-use crate::pattern::{MAX_DEPTH, Pattern};
-
-/// Compiled regexes may take this much memory each.
-const SIZE_LIMIT: usize = 1 << 20;
+use crate::pattern::{MAX_DEPTH, Pattern, SIZE_LIMIT};
 
 /// RE2's limit of a repetition, nested ones multiplied.
 const MAX_REPEAT: u32 = 1000;
