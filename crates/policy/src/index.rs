@@ -48,16 +48,17 @@ impl Keys {
             | Matcher::Prefix(_)
             | Matcher::PathPrefix(_)
             | Matcher::Suffix(_) => true,
-            Matcher::Present | Matcher::Regex(_) => false,
+            Matcher::Regex(pattern) => !pattern.prefix().is_empty(),
+            Matcher::Present => false,
         }
     }
 
     fn add(&mut self, matcher: &Matcher, fold: bool, number: u32) {
-        let folded = |text: &String| {
+        let folded = |text: &str| {
             if fold {
                 text.to_ascii_lowercase()
             } else {
-                text.clone()
+                text.to_owned()
             }
         };
         match matcher {
@@ -69,7 +70,8 @@ impl Keys {
                 self.prefix.add(&folded(text), number);
             }
             Matcher::Suffix(text) => self.suffix.add(&folded(text), number),
-            Matcher::Present | Matcher::Regex(_) => {}
+            Matcher::Regex(pattern) => self.prefix.add(&folded(pattern.prefix()), number),
+            Matcher::Present => {}
         }
     }
 

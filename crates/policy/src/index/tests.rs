@@ -41,14 +41,22 @@ fn cluster() -> String {
         let path = pick(&PATHS, number * 5);
         let kind = pick(&["exact", "prefix", "regex"], number / 3);
         let method = pick(&["GET", "POST", "PUT", "PATCH"], number * 3);
+        let tail = match kind {
+            "regex" => pick(&["", "(/.*)?", "[a-z]", "|/b.*"], number),
+            _ => "",
+        };
         let fold = pick(&["true", "false", "false"], number);
         text.push_str(&format!(
-            "  - {{name: r{number}, match: [{{uri: {{{kind}: '{path}'}}, ignoreUriCase: {fold}, method: {{exact: {method}}}}}], rewrite: {{uri: /r{number}}}, route: [{{destination: {{host: one}}}}]}}\n"
+            "  - {{name: r{number}, match: [{{uri: {{{kind}: '{path}{tail}'}}, ignoreUriCase: {fold}, method: {{exact: {method}}}}}], rewrite: {{uri: /r{number}}}, route: [{{destination: {{host: one}}}}]}}\n"
         ));
     }
     for number in 0..80 {
         let action = pick(&["ALLOW", "DENY", "ALLOW", "ALLOW"], number);
-        let path = format!("{}{}", pick(&PATHS, number / 4), pick(&["", "*"], number));
+        let path = format!(
+            "{}{}",
+            pick(&PATHS, number / 4),
+            pick(&["", "*", "/{*}"], number)
+        );
         let (hosts, paths) = match number % 5 {
             0 => (
                 pick(&["a.test", "*.test", "a.test:*"], number / 5).to_owned(),
