@@ -4,6 +4,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::seal::{Sealer, random_token};
+use crate::storage::{Batch, Kind, Record, StorageError};
+
+/// How many grants one user keeps; the oldest make room.
+const GRANTS_PER_USER: usize = 256;
 
 /// Digits of a grant's name: a keyed digest of the user, then random.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +89,34 @@ pub(crate) struct Grant {
     /// When the record may be forgotten.
     pub(crate) expires_at: u64,
     pub(crate) stage: Stage,
+}
+
+impl Record for Grant {
+    const KIND: Kind = Kind::Grant;
+
+    fn expires_at(&self) -> u64 {
+        self.expires_at
+    }
+}
+
+impl Grant {
+    /// Adds a grant, and drops this user's surplus ones.
+    pub(crate) fn insert(
+        &self,
+        batch: &mut Batch<'_>,
+        id: &GrantId,
+        now: u64,
+    ) -> Result<(), StorageError> {
+        let mut others = batch.with_prefix::<Self>(id.user_prefix())?;
+        others.sort_unstable_by_key(|(_, grant)| grant.created_at);
+        let surplus = (others.len() + 1).saturating_sub(GRANTS_PER_USER);
+        for (index, (key, grant)) in others.iter().enumerate() {
+            if index < surplus || grant.expires_at <= now {
+                batch.remove::<Self>(key)?;
+            }
+        }
+        batch.insert(id.as_str(), self, now)
+    }
 }
 
 /// How far a grant is.

@@ -40,5 +40,6 @@ pub use clock::{Clock, system_clock};
 pub use config::{
     Client, ConfigError, DexConfig, Expiry, Issuer, PasswordHash, RefreshExpiry, User, Warning,
 };
+pub use keys::Algorithm;
 pub use provider::{OpenError, Options, Provider, Source};
 pub use storage::{Storage, StorageError};

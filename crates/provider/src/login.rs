@@ -228,10 +228,7 @@ impl Inner {
                 code_expires_at: now.saturating_add(CODE_SECONDS),
             },
         };
-        match self
-            .with_storage(move |storage| storage.insert_grant(&id, &grant, now))
-            .await
-        {
+        match self.write(move |batch| grant.insert(batch, &id, now)).await {
             Some(()) => auth.success(&self.config, &code),
             None => auth.error(
                 &self.config,

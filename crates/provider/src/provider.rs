@@ -5,21 +5,21 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, HeaderValue};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::json;
 
 use crate::clock::{Clock, system_clock, unix_seconds};
 use crate::config::DexConfig;
-use crate::keys::SigningKey;
+use crate::keys::{Algorithm, CACHE_SECONDS, Keys, Rotation};
 use crate::limit::LoginLimits;
 use crate::pages::problem;
 use crate::params::Params;
 use crate::password::Passwords;
-use crate::reply::{Reply, json, reply};
+use crate::reply::{Reply, reply};
 use crate::seal::{SECRET_LENGTH, Sealer};
-use crate::storage::{Storage, StorageError};
+use crate::storage::{Batch, Storage, StorageError};
 
 /// Longest body that [`Provider::router`] reads.
 const MAX_BODY: usize = 64 * 1024;
@@ -88,7 +88,8 @@ pub enum OpenError {
 pub(crate) struct Inner {
     pub(crate) config: DexConfig,
     pub(crate) sealer: Sealer,
-    pub(crate) key: SigningKey,
+    pub(crate) keys: Keys,
+    discovery: Bytes,
     pub(crate) limits: LoginLimits,
     pub(crate) passwords: Passwords,
     pub(crate) login_hint: Option<String>,
@@ -102,9 +103,6 @@ impl Provider {
     /// # Errors
     /// When the database fails or holds keys that are damaged.
     pub fn open(config: DexConfig, storage: Storage, options: Options) -> Result<Self, OpenError> {
-        let signing = storage.key_or_insert("signing", || {
-            SigningKey::generate().ok_or(OpenError::Generate { name: "signing" })
-        })?;
         let sealing = storage.key_or_insert("sealing", || {
             let mut secret = [0; SECRET_LENGTH];
             aws_lc_rs::rand::fill(&mut secret).map_err(|_| StorageError::Random)?;
@@ -112,7 +110,8 @@ impl Provider {
         })?;
         let inner = Inner {
             sealer: Sealer::new(&sealing).ok_or(OpenError::Key { name: "sealing" })?,
-            key: SigningKey::from_pkcs8(&signing).ok_or(OpenError::Key { name: "signing" })?,
+            keys: Keys::open(&storage, rotation(&config), unix_seconds(&options.clock))?,
+            discovery: discovery(&config),
             limits: LoginLimits::new(),
             passwords: Passwords::new(),
             login_hint: options.login_hint,
@@ -133,8 +132,8 @@ impl Provider {
 
     /// The JWK set that `/keys` answers, for relying parties in the same process.
     #[must_use]
-    pub fn jwks(&self) -> &str {
-        self.inner.key.jwks()
+    pub fn jwks(&self) -> Bytes {
+        self.inner.keys.jwks()
     }
 
     /// How many bcrypt computations have run.
@@ -199,26 +198,37 @@ impl Inner {
         unix_seconds(&self.clock)
     }
 
-    /// Runs `work` on a blocking thread; `None` when it failed, which is in the log.
-    pub(crate) async fn with_storage<R: Send + 'static>(
+    /// Runs `work` and waits until it is on the disk; `None` when it failed, which is in the log.
+    pub(crate) async fn write<R: Send + 'static>(
         &self,
-        work: impl FnOnce(&Storage) -> Result<R, StorageError> + Send + 'static,
+        work: impl FnOnce(&mut Batch<'_>) -> Result<R, StorageError> + Send + 'static,
     ) -> Option<R> {
-        let storage = self.storage.clone();
-        match tokio::task::spawn_blocking(move || work(&storage)).await {
-            Ok(Ok(result)) => Some(result),
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the identity provider's storage failed");
-                None
-            }
-            Err(error) => {
-                tracing::error!(%error, "the identity provider's storage task ended early");
-                None
-            }
-        }
+        logged(self.storage.write(work).await)
     }
 
-    async fn route(&self, request: Request<Bytes>) -> Reply {
+    /// Looks something up; `None` when that failed, which is in the log.
+    pub(crate) fn read<R>(
+        &self,
+        look: impl FnOnce(&Storage) -> Result<R, StorageError>,
+    ) -> Option<R> {
+        logged(look(&self.storage))
+    }
+
+    /// Hands over to the next signing key when it is time, beside the requests.
+    fn tend_keys(self: &Arc<Self>) {
+        let now = self.now();
+        if !self.keys.is_due(now) {
+            return;
+        }
+        let inner = Arc::clone(self);
+        tokio::task::spawn_blocking(move || match inner.keys.rotate(&inner.storage, now) {
+            Ok(()) => tracing::info!("the identity provider's signing keys were rotated"),
+            Err(error) => tracing::error!(%error, "the signing keys could not be rotated"),
+        });
+    }
+
+    async fn route(self: &Arc<Self>, request: Request<Bytes>) -> Reply {
+        self.tend_keys();
         let path = request.uri().path().to_owned();
         let Some(path) = path.strip_prefix(self.config.issuer.path()) else {
             return not_found();
@@ -237,8 +247,10 @@ impl Inner {
             Err(_) => None,
         };
         match path {
-            "/.well-known/openid-configuration" if get => self.discovery(),
-            "/keys" if get => cached(reply(StatusCode::OK, "application/json", self.jwks_body())),
+            "/.well-known/openid-configuration" if get => {
+                cached("application/json", self.discovery.clone())
+            }
+            "/keys" if get => cached("application/json", self.keys.jwks()),
             "/healthz" if get => reply(
                 StatusCode::OK,
                 "text/plain; charset=utf-8",
@@ -255,7 +267,7 @@ impl Inner {
             "/approval" if get => self.approval_form(&request, &sealed().unwrap_or_default()),
             "/approval" if post => self.approve(&request, &sealed().unwrap_or_default()).await,
             "/token" if post => self.token(&request).await,
-            "/userinfo" if get || post => self.userinfo(&request).await,
+            "/userinfo" if get || post => self.userinfo(&request),
             "/.well-known/openid-configuration" | "/keys" | "/healthz" => wrong_method("GET, HEAD"),
             "/auth" | "/auth/local" | "/auth/local/login" | "/approval" | "/userinfo" => {
                 wrong_method("GET, HEAD, POST")
@@ -264,51 +276,75 @@ impl Inner {
             _ => not_found(),
         }
     }
+}
 
-    fn jwks_body(&self) -> Bytes {
-        Bytes::copy_from_slice(self.key.jwks().as_bytes())
+/// What became of a look at the storage, or nothing and a line in the log.
+fn logged<R>(result: Result<R, StorageError>) -> Option<R> {
+    result
+        .inspect_err(|error| tracing::error!(%error, "the identity provider's storage failed"))
+        .ok()
+}
+
+fn rotation(config: &DexConfig) -> Rotation {
+    let mut algorithms = vec![Algorithm::Rs256];
+    for client in &config.clients {
+        if !algorithms.contains(&client.signing) {
+            algorithms.push(client.signing);
+        }
     }
-
-    /// OpenID Connect Discovery 1.0 section 3, with Dex's URLs.
-    fn discovery(&self) -> Reply {
-        let url = |path: &str| format!("{}{path}", self.config.issuer.url());
-        cached(json(
-            StatusCode::OK,
-            &json!({
-                "issuer": self.config.issuer.url(),
-                "authorization_endpoint": url("/auth"),
-                "token_endpoint": url("/token"),
-                "jwks_uri": url("/keys"),
-                "userinfo_endpoint": url("/userinfo"),
-                "grant_types_supported": ["authorization_code", "refresh_token"],
-                "response_types_supported": ["code"],
-                "response_modes_supported": ["query"],
-                "subject_types_supported": ["public"],
-                "id_token_signing_alg_values_supported": ["RS256"],
-                "code_challenge_methods_supported": ["S256"],
-                "scopes_supported":
-                    ["openid", "email", "groups", "profile", "offline_access", "federated:id"],
-                "token_endpoint_auth_methods_supported":
-                    ["client_secret_basic", "client_secret_post", "none"],
-                "claims_supported": ["iss", "sub", "aud", "azp", "iat", "exp", "auth_time",
-                    "nonce", "at_hash", "email", "email_verified", "groups", "name",
-                    "preferred_username"],
-                "authorization_response_iss_parameter_supported": true,
-                "request_parameter_supported": false,
-                "request_uri_parameter_supported": false,
-            }),
-        ))
+    Rotation {
+        period: config.expiry.signing_keys,
+        lifetime: config.expiry.id_tokens,
+        algorithms,
     }
 }
 
-/// Keys and discovery may be kept for as long as Dex lets them.
-fn cached(mut reply: Reply) -> Reply {
+/// OpenID Connect Discovery 1.0 section 3, with Dex's URLs.
+fn discovery(config: &DexConfig) -> Bytes {
+    let url = |path: &str| format!("{}{path}", config.issuer.url());
+    let algorithms: Vec<_> = rotation(config)
+        .algorithms
+        .iter()
+        .map(|a| a.name())
+        .collect();
+    json!({
+        "issuer": config.issuer.url(),
+        "authorization_endpoint": url("/auth"),
+        "token_endpoint": url("/token"),
+        "jwks_uri": url("/keys"),
+        "userinfo_endpoint": url("/userinfo"),
+        "grant_types_supported": ["authorization_code", "refresh_token"],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": algorithms,
+        "code_challenge_methods_supported": ["S256"],
+        "scopes_supported":
+            ["openid", "email", "groups", "profile", "offline_access", "federated:id"],
+        "token_endpoint_auth_methods_supported":
+            ["client_secret_basic", "client_secret_post", "none"],
+        "claims_supported": ["iss", "sub", "aud", "azp", "iat", "exp", "auth_time",
+            "nonce", "at_hash", "email", "email_verified", "groups", "name",
+            "preferred_username"],
+        "authorization_response_iss_parameter_supported": true,
+        "request_parameter_supported": false,
+        "request_uri_parameter_supported": false,
+    })
+    .to_string()
+    .into()
+}
+
+/// Keys and discovery may be kept for as long as Dex lets them ([`CACHE_SECONDS`]).
+fn cached(content_type: &'static str, body: Bytes) -> Reply {
+    const _: () = assert!(CACHE_SECONDS == 600);
+    let mut reply = Response::new(body);
     let headers = reply.headers_mut();
-    headers.remove(http::header::PRAGMA);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(
         CACHE_CONTROL,
         HeaderValue::from_static("max-age=600, must-revalidate"),
     );
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     reply
 }
 

@@ -3,9 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 
 use crate::config::{Client, DexConfig, User};
+use crate::keys::Algorithm;
 
 /// Dex's name of the connector behind `staticPasswords`.
 pub(crate) const CONNECTOR: &str = "local";
@@ -162,11 +163,17 @@ pub(crate) fn subject(user_id: &str) -> String {
     URL_SAFE_NO_PAD.encode(message)
 }
 
-/// `at_hash`: the left half of the SHA-256 (OpenID Connect Core 1.0 section 3.1.3.6).
-pub(crate) fn access_token_hash(access_token: &str) -> String {
-    let digest = Sha256::digest(access_token.as_bytes());
-    let (left, _) = digest.split_at(digest.len() / 2);
-    URL_SAFE_NO_PAD.encode(left)
+/// `at_hash`: the left half of the digest of the signature (OpenID Connect Core 1.0 section
+/// 3.1.3.6); that of Ed25519 is SHA-512 (RFC 8032 section 5.1).
+pub(crate) fn access_token_hash(algorithm: Algorithm, access_token: &str) -> String {
+    let left = |digest: &[u8]| {
+        let (left, _) = digest.split_at(digest.len() / 2);
+        URL_SAFE_NO_PAD.encode(left)
+    };
+    match algorithm {
+        Algorithm::Rs256 | Algorithm::Es256 => left(&Sha256::digest(access_token.as_bytes())),
+        Algorithm::EdDsa => left(&Sha512::digest(access_token.as_bytes())),
+    }
 }
 
 #[cfg(test)]
@@ -189,7 +196,10 @@ mod tests {
     fn the_hash_of_an_access_token_is_that_of_the_specification() {
         // The value of OpenID Connect Core 1.0 appendix A.3.
         assert_eq!(
-            access_token_hash("jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y"),
+            access_token_hash(
+                Algorithm::Rs256,
+                "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y"
+            ),
             "77QmUPtjPfzWtF2AnpK9RQ"
         );
     }

@@ -15,12 +15,18 @@ use crate::login::is_form;
 use crate::params::{MAX_LENGTH, Params, Repeated};
 use crate::provider::Inner;
 use crate::reply::{Reply, challenge, internal, json, oauth_error};
-use crate::storage::After;
 use crate::token::{Claims, Person, access_token_hash, audience, subject};
 use secret::Secret;
 
 /// An error code and what to say.
 type Refusal = (&'static str, &'static str);
+/// What becomes of a grant, if anything, and the answer.
+type Decision = (Option<After>, Result<Grant, Refusal>);
+
+enum After {
+    Write(Grant),
+    Remove,
+}
 
 impl Inner {
     pub(crate) async fn token(&self, request: &Request<Bytes>) -> Reply {
@@ -99,10 +105,10 @@ impl Inner {
         let (client_id, now) = (client.id.clone(), self.now());
         let expiry = self.config.expiry.clone();
         let key = id.clone();
-        let decide = move |grant: Option<Grant>| -> (After, Result<Grant, Refusal>) {
+        let decide = move |grant: Option<Grant>| -> Decision {
             let Some(mut grant) = grant.filter(|grant| grant.client_id == client_id) else {
                 let text = "the code is unknown, too old, or of another client";
-                return (After::Keep, Err(("invalid_grant", text)));
+                return (None, Err(("invalid_grant", text)));
             };
             let Stage::Code {
                 redirect_uri: expected,
@@ -113,18 +119,21 @@ impl Inner {
                 // RFC 6749 section 4.1.2: used twice means stolen once.
                 grant.stage = Stage::Revoked;
                 let text = "the code was used before: its tokens are revoked";
-                return (After::Write(grant), Err(("invalid_grant", text)));
+                return (Some(After::Write(grant)), Err(("invalid_grant", text)));
             };
             if *code_expires_at <= now {
-                return (After::Remove, Err(("invalid_grant", "the code is too old")));
+                return (
+                    Some(After::Remove),
+                    Err(("invalid_grant", "the code is too old")),
+                );
             }
             if *expected != redirect_uri {
                 let text = "redirect_uri is not the one of the authorization request";
-                return (After::Remove, Err(("invalid_grant", text)));
+                return (Some(After::Remove), Err(("invalid_grant", text)));
             }
             if !verifies(code_challenge.as_deref(), verifier.as_ref()) {
                 let text = "code_verifier does not fit the authorization request";
-                return (After::Remove, Err(("invalid_grant", text)));
+                return (Some(After::Remove), Err(("invalid_grant", text)));
             }
             let lifetime = if is_offline(&grant) {
                 expiry.refresh.absolute.max(expiry.id_tokens)
@@ -137,12 +146,11 @@ impl Inner {
                 rotated_at: now,
                 used_at: now,
             };
-            (After::Write(grant.clone()), Ok(grant))
+            (Some(After::Write(grant.clone())), Ok(grant))
         };
         let grant = self
-            .with_storage(move |storage| storage.update_grant(&key, decide))
-            .await
-            .ok_or_else(internal)?
+            .decide(key, decide)
+            .await?
             .map_err(|(error, text)| invalid(error, text))?;
         let user = self.grant_user(&grant)?;
         let scopes = grant.scopes.clone();
@@ -170,9 +178,9 @@ impl Inner {
         let rules = self.config.expiry.refresh.clone();
         let key = id.clone();
         let wanted = asked.clone().unwrap_or_default();
-        let decide = move |grant: Option<Grant>| -> (After, Result<Grant, Refusal>) {
+        let decide = move |grant: Option<Grant>| -> Decision {
             let unusable = (
-                After::Keep,
+                None,
                 Err(("invalid_grant", "the refresh token is not valid")),
             );
             let Some(mut grant) = grant.filter(|grant| grant.client_id == client_id) else {
@@ -190,13 +198,10 @@ impl Inner {
                 || now >= grant.created_at.saturating_add(rules.absolute.as_secs())
                 || now >= used_at.saturating_add(rules.idle.as_secs())
             {
-                return (
-                    After::Keep,
-                    Err(("invalid_grant", "the refresh token is too old")),
-                );
+                return (None, Err(("invalid_grant", "the refresh token is too old")));
             }
             if wanted.iter().any(|scope| !grant.scopes.contains(scope)) {
-                return (After::Keep, Err(("invalid_scope", "more than was granted")));
+                return (None, Err(("invalid_scope", "more than was granted")));
             }
             let recently = now <= rotated_at.saturating_add(rules.reuse_interval.as_secs());
             let previous = presented.checked_add(1) == Some(generation);
@@ -216,18 +221,37 @@ impl Inner {
             } else {
                 grant.stage = Stage::Revoked;
                 let text = "the refresh token was used before: all of its login are revoked";
-                return (After::Write(grant), Err(("invalid_grant", text)));
+                return (Some(After::Write(grant)), Err(("invalid_grant", text)));
             };
-            (After::Write(grant.clone()), Ok(grant))
+            (Some(After::Write(grant.clone())), Ok(grant))
         };
         let grant = self
-            .with_storage(move |storage| storage.update_grant(&key, decide))
-            .await
-            .ok_or_else(internal)?
+            .decide(key, decide)
+            .await?
             .map_err(|(error, text)| invalid(error, text))?;
         let user = self.grant_user(&grant)?;
         let scopes = asked.unwrap_or_else(|| grant.scopes.clone());
         self.tokens(client, user, &id, &grant, &scopes, None)
+    }
+
+    /// Reads and writes one grant in one transaction, so that of two requests with the same code
+    /// one sees the other's effect.
+    async fn decide(
+        &self,
+        id: GrantId,
+        decide: impl FnOnce(Option<Grant>) -> Decision + Send + 'static,
+    ) -> Result<Result<Grant, Refusal>, Reply> {
+        self.write(move |batch| {
+            let (after, result) = decide(batch.get::<Grant>(id.as_str())?);
+            match after {
+                None => {}
+                Some(After::Write(grant)) => batch.put(id.as_str(), &grant)?,
+                Some(After::Remove) => batch.remove::<Grant>(id.as_str())?,
+            }
+            Ok(result)
+        })
+        .await
+        .ok_or_else(internal)
     }
 
     /// The user of a grant, who may have left the configuration since.
@@ -263,18 +287,18 @@ impl Inner {
             person: Person::new(user, scopes),
         };
         let access_token = self
-            .key
-            .sign(TokenKind::Access, &access)
+            .keys
+            .sign(client.signing, TokenKind::Access, &access)
             .ok_or_else(internal)?;
         let identity = Claims {
             jti: id.token_id().ok_or_else(internal)?,
             nonce,
-            at_hash: Some(access_token_hash(&access_token)),
+            at_hash: Some(access_token_hash(client.signing, &access_token)),
             ..access
         };
         let id_token = self
-            .key
-            .sign(TokenKind::Id, &identity)
+            .keys
+            .sign(client.signing, TokenKind::Id, &identity)
             .ok_or_else(internal)?;
         let mut body = json!({
             "access_token": access_token,

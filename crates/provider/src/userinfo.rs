@@ -4,14 +4,14 @@ use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{Request, StatusCode};
 
-use crate::grant::{GrantId, Stage};
+use crate::grant::{Grant, GrantId, Stage};
 use crate::keys::TokenKind;
 use crate::provider::Inner;
 use crate::reply::{Reply, challenge, internal, json};
 use crate::token::Claims;
 
 impl Inner {
-    pub(crate) async fn userinfo(&self, request: &Request<Bytes>) -> Reply {
+    pub(crate) fn userinfo(&self, request: &Request<Bytes>) -> Reply {
         let header = request
             .headers()
             .get(AUTHORIZATION)
@@ -30,7 +30,7 @@ impl Inner {
         };
         let now = self.now();
         let claims = self
-            .key
+            .keys
             .verify::<Claims>(TokenKind::Access, token)
             .filter(|claims| claims.exp > now && claims.iss == self.config.issuer.url());
         let Some((claims, id)) = claims
@@ -39,7 +39,7 @@ impl Inner {
         else {
             return refuse();
         };
-        match self.with_storage(move |storage| storage.grant(&id)).await {
+        match self.read(|storage| storage.get::<Grant>(id.as_str())) {
             None => internal(),
             Some(Some(grant)) if matches!(grant.stage, Stage::Active { .. }) => {
                 if self.config.user_by_id(&grant.user_id).is_none() {

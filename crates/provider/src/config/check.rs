@@ -148,6 +148,7 @@ fn check_expiry(raw: RawExpiry) -> Result<Expiry, ConfigError> {
             raw.auth_requests,
             default.auth_requests,
         )?,
+        signing_keys: lifetime("expiry.signingKeys", raw.signing_keys, default.signing_keys)?,
         refresh: RefreshExpiry {
             disable_rotation: refresh.disable_rotation,
             reuse_interval: lifetime(
@@ -269,6 +270,7 @@ fn check_client(at: &str, raw: RawClient, env: Env<'_>) -> Result<Client, Config
         redirect_uris: raw.redirect_uris,
         public: raw.public,
         trusted_peers: raw.trusted_peers,
+        signing: raw.id_token_signed_response_alg,
     })
 }
 

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use secret::Secret;
 
+use crate::keys::Algorithm;
+
 pub use error::{ConfigError, Warning};
 
 /// The provider's configuration, right by construction.
@@ -46,6 +48,8 @@ pub struct Expiry {
     pub id_tokens: Duration,
     /// `expiry.authRequests` (24 h): how long a login page may be left open.
     pub auth_requests: Duration,
+    /// `expiry.signingKeys` (6 h): how long one key signs, at least 40 minutes.
+    pub signing_keys: Duration,
     /// `expiry.refreshTokens`.
     pub refresh: RefreshExpiry,
 }
@@ -69,6 +73,7 @@ impl Default for Expiry {
         Self {
             id_tokens: hours(24),
             auth_requests: hours(24),
+            signing_keys: hours(6),
             refresh: RefreshExpiry {
                 disable_rotation: false,
                 reuse_interval: Duration::from_secs(3),
@@ -121,6 +126,8 @@ pub struct Client {
     pub public: bool,
     /// `trustedPeers`: clients that may ask for tokens with this one in `aud`.
     pub trusted_peers: Vec<String>,
+    /// `idTokenSignedResponseAlg`: how its tokens are signed (RS256).
+    pub signing: Algorithm,
 }
 
 impl DexConfig {

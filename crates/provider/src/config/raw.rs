@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Warning;
+use crate::keys::Algorithm;
 use secret::Secret;
 
 #[derive(Debug, Default, Deserialize)]
@@ -39,6 +40,7 @@ pub(super) struct RawPkce {
 pub(super) struct RawExpiry {
     pub(super) id_tokens: Option<String>,
     pub(super) auth_requests: Option<String>,
+    pub(super) signing_keys: Option<String>,
     pub(super) refresh_tokens: RawRefresh,
 }
 
@@ -78,6 +80,7 @@ pub(super) struct RawClient {
     pub(super) trusted_peers: Vec<String>,
     pub(super) public: bool,
     pub(super) name: String,
+    pub(super) id_token_signed_response_alg: Algorithm,
 }
 
 /// What a key means to us.
@@ -127,7 +130,7 @@ const OAUTH2: &[(&str, Key)] = &[
 const EXPIRY: &[(&str, Key)] = &[
     ("idTokens", Taken),
     ("authRequests", Taken),
-    ("signingKeys", Unsupported),
+    ("signingKeys", Taken),
     ("deviceRequests", Unsupported),
     (
         "refreshTokens",
@@ -159,6 +162,7 @@ const CLIENT: &[(&str, Key)] = &[
     ("trustedPeers", Taken),
     ("public", Taken),
     ("name", Taken),
+    ("idTokenSignedResponseAlg", Taken),
     ("logoURL", Unsupported),
     ("allowedConnectors", Unsupported),
     ("postLogoutRedirectURIs", Unsupported),

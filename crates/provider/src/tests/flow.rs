@@ -15,7 +15,7 @@ use super::bed::{
 
 /// Reads a token as any relying party does: with the published keys and another library.
 fn verified(bed: &Bed, token: &str, audience: &str) -> Value {
-    let keys: JwkSet = serde_json::from_str(bed.provider.jwks()).unwrap();
+    let keys: JwkSet = serde_json::from_slice(&bed.provider.jwks()).unwrap();
     let header = jsonwebtoken::decode_header(token).unwrap();
     let key = keys
         .find(header.kid.as_deref().unwrap())
@@ -84,7 +84,7 @@ async fn a_whole_login_ends_with_dex_claims() {
             "iat": START,
             "auth_time": START,
             "nonce": "n-1",
-            "at_hash": crate::token::access_token_hash(access_token),
+            "at_hash": crate::token::access_token_hash(crate::Algorithm::Rs256, access_token),
             "email": "User@example.com",
             "email_verified": true,
             "groups": ["admins", "staff"],
@@ -299,7 +299,7 @@ async fn refresh_tokens_end_when_idle_or_too_wide() {
 #[tokio::test]
 async fn a_restart_keeps_keys_logins_and_refresh_tokens() {
     let bed = Bed::new();
-    let keys = bed.provider.jwks().to_owned();
+    let keys = bed.provider.jwks();
     let (_, tokens) = bed.redeem(&bed.code(&request()).await).await;
     let mut browser = Browser::default();
     let page = browser.start(&bed, &request()).await;
@@ -346,7 +346,7 @@ async fn discovery_keys_and_health() {
         assert_eq!(document[field], url, "{field}");
     }
     let keys = bed.get("/dex/keys").await;
-    assert_eq!(text(&keys), bed.provider.jwks());
+    assert_eq!(*keys.body(), bed.provider.jwks());
     assert_eq!(bed.get("/dex/healthz").await.status(), StatusCode::OK);
     assert_eq!(
         bed.get("/dex/nothing").await.status(),

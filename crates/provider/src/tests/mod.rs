@@ -4,4 +4,5 @@ mod bed;
 mod codes;
 mod flow;
 mod guard;
+mod keys;
 mod refusals;

@@ -1,0 +1,183 @@
+//! Which key signs when: a function of what is kept and the time.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+use super::key::{Algorithm, SigningKey};
+use super::{PUBLISHED_AHEAD, Rotation, SKEW};
+use crate::storage::StorageError;
+
+/// What a key does, in the order in which keys are published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Role {
+    Current,
+    Next,
+    Retired,
+}
+
+/// A signing key as it is kept. Times are Unix seconds.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredKey {
+    algorithm: Algorithm,
+    /// PKCS #8 in base64.
+    private: String,
+    pub(super) role: Role,
+    published_at: u64,
+    /// When it began to sign.
+    since: u64,
+    /// The longest lifetime of a token that it may have signed.
+    lifetime: u64,
+    /// When a retired key is forgotten.
+    until: u64,
+}
+
+/// Keys by their id.
+pub(super) type Stored = BTreeMap<String, StoredKey>;
+
+impl StoredKey {
+    fn new(algorithm: Algorithm, der: &[u8], role: Role, now: u64) -> Self {
+        Self {
+            algorithm,
+            private: STANDARD.encode(der),
+            role,
+            published_at: now,
+            since: now,
+            lifetime: 0,
+            until: 0,
+        }
+    }
+
+    /// The one key that schema 1 kept, with its id. When it began is not known: it is due, and
+    /// hands over once its successor has been published long enough.
+    pub(crate) fn of_schema_1(der: &[u8]) -> Option<(String, Self)> {
+        let key = SigningKey::from_pkcs8(Algorithm::Rs256, der)?;
+        Some((key.kid, Self::new(Algorithm::Rs256, der, Role::Current, 0)))
+    }
+
+    pub(super) fn open(&self) -> Result<SigningKey, StorageError> {
+        let damaged = || StorageError::Key { name: "signing" };
+        let der = STANDARD.decode(&self.private).map_err(|_| damaged())?;
+        SigningKey::from_pkcs8(self.algorithm, &der).ok_or_else(damaged)
+    }
+}
+
+pub(super) fn read(keys: Vec<(String, Vec<u8>)>) -> Result<Stored, StorageError> {
+    keys.into_iter()
+        .map(|(id, json)| Ok((id, serde_json::from_slice(&json)?)))
+        .collect()
+}
+
+fn of(stored: &Stored, algorithm: Algorithm, role: Role) -> Option<&StoredKey> {
+    stored
+        .values()
+        .find(|key| key.algorithm == algorithm && key.role == role)
+}
+
+/// When the key that signs hands over.
+fn handover(current: &StoredKey, next: &StoredKey, rotation: &Rotation, not_before: u64) -> u64 {
+    let period = rotation.period.as_secs().max(PUBLISHED_AHEAD);
+    current
+        .since
+        .saturating_add(period)
+        .max(next.published_at.saturating_add(PUBLISHED_AHEAD))
+        .max(not_before)
+}
+
+/// When [`advance`] has something to do; 0 when keys are missing.
+pub(super) fn due(stored: &Stored, rotation: &Rotation, not_before: u64) -> u64 {
+    let handovers = rotation.algorithms.iter().map(|algorithm| {
+        let role = |role| of(stored, *algorithm, role);
+        match (role(Role::Current), role(Role::Next)) {
+            (Some(current), Some(next)) => handover(current, next, rotation, not_before),
+            _ => 0,
+        }
+    });
+    let retired = stored.values().filter(|key| key.role == Role::Retired);
+    handovers
+        .chain(retired.map(|key| key.until))
+        .min()
+        .unwrap_or(u64::MAX)
+}
+
+/// The algorithms of the keys that [`advance`] will want.
+pub(super) fn missing(
+    stored: &Stored,
+    rotation: &Rotation,
+    not_before: u64,
+    now: u64,
+) -> Vec<Algorithm> {
+    let mut missing = Vec::new();
+    for algorithm in &rotation.algorithms {
+        let role = |role| of(stored, *algorithm, role);
+        match (role(Role::Current), role(Role::Next)) {
+            (Some(current), Some(next)) => {
+                if handover(current, next, rotation, not_before) <= now {
+                    missing.push(*algorithm);
+                }
+            }
+            (Some(_), None) | (None, Some(_)) => missing.push(*algorithm),
+            (None, None) => missing.extend([*algorithm, *algorithm]),
+        }
+    }
+    missing
+}
+
+/// The keys as they should be at `now`, with as many of `fresh` as it takes.
+pub(super) fn advance(
+    mut stored: Stored,
+    fresh: Vec<(Algorithm, Vec<u8>)>,
+    rotation: &Rotation,
+    not_before: u64,
+    now: u64,
+) -> Result<Stored, StorageError> {
+    let mut fresh = fresh;
+    let lifetime = rotation.lifetime.as_secs();
+    for algorithm in &rotation.algorithms {
+        let role = |role| of(&stored, *algorithm, role);
+        let over = match (role(Role::Current), role(Role::Next)) {
+            (Some(current), Some(next)) => handover(current, next, rotation, not_before) <= now,
+            (None, Some(_)) => true,
+            _ => false,
+        };
+        let spare = fresh.iter().any(|(of, _)| of == algorithm);
+        if over && spare {
+            for key in stored
+                .values_mut()
+                .filter(|key| key.algorithm == *algorithm)
+            {
+                match key.role {
+                    Role::Current => {
+                        key.role = Role::Retired;
+                        key.until = now.saturating_add(key.lifetime).saturating_add(SKEW);
+                    }
+                    Role::Next => {
+                        key.role = Role::Current;
+                        key.since = now;
+                    }
+                    Role::Retired => {}
+                }
+            }
+        }
+        for wanted in [Role::Current, Role::Next] {
+            if of(&stored, *algorithm, wanted).is_some() {
+                continue;
+            }
+            let Some(position) = fresh.iter().position(|(of, _)| of == algorithm) else {
+                continue;
+            };
+            let (_, der) = fresh.swap_remove(position);
+            let key = SigningKey::from_pkcs8(*algorithm, &der)
+                .ok_or(StorageError::Key { name: "signing" })?;
+            stored.insert(key.kid, StoredKey::new(*algorithm, &der, wanted, now));
+        }
+    }
+    for key in stored.values_mut().filter(|key| key.role == Role::Current) {
+        key.lifetime = key.lifetime.max(lifetime);
+    }
+    stored.retain(|_, key| key.role != Role::Retired || key.until > now);
+    Ok(stored)
+}

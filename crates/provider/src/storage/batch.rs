@@ -1,0 +1,155 @@
+//! What can be done in a transaction.
+
+use redb::{ReadableTable, WriteTransaction};
+
+use super::{EXPIRY, KEYS, Kind, Record, SIGNING, StorageError};
+
+/// How many expired records an insertion takes away. More than it adds, so that the file shrinks
+/// to what is alive; few, so that no request pays for a long silence.
+const SWEEP: usize = 4;
+
+/// A transaction that others may be part of as well.
+pub(crate) struct Batch<'t> {
+    transaction: &'t WriteTransaction,
+    changed: bool,
+}
+
+impl<'t> Batch<'t> {
+    pub(super) fn new(transaction: &'t WriteTransaction) -> Self {
+        Self {
+            transaction,
+            changed: false,
+        }
+    }
+
+    /// Whether there is anything to commit.
+    pub(super) fn changed(&self) -> bool {
+        self.changed
+    }
+
+    pub(crate) fn get<R: Record>(&self, key: &str) -> Result<Option<R>, StorageError> {
+        let table = self.transaction.open_table(R::KIND.table())?;
+        let Some(stored) = table.get(key)? else {
+            return Ok(None);
+        };
+        let (_, json) = stored.value();
+        Ok(Some(serde_json::from_slice(json)?))
+    }
+
+    /// Records whose key begins with `prefix`; those that cannot be read are left out.
+    pub(crate) fn with_prefix<R: Record>(
+        &self,
+        prefix: &str,
+    ) -> Result<Vec<(String, R)>, StorageError> {
+        let table = self.transaction.open_table(R::KIND.table())?;
+        let mut found = Vec::new();
+        for entry in table.range(prefix..)? {
+            let (key, stored) = entry?;
+            if !key.value().starts_with(prefix) {
+                break;
+            }
+            let (_, json) = stored.value();
+            if let Ok(record) = serde_json::from_slice(json) {
+                found.push((key.value().to_owned(), record));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Writes a record anew or over the one that has its key.
+    pub(crate) fn put<R: Record>(&mut self, key: &str, record: &R) -> Result<(), StorageError> {
+        let json = serde_json::to_vec(record)?;
+        let expires_at = record.expires_at();
+        self.changed = true;
+        let before = self
+            .transaction
+            .open_table(R::KIND.table())?
+            .insert(key, (expires_at, json.as_slice()))?
+            .map(|before| before.value().0);
+        if before != Some(expires_at) {
+            self.transaction
+                .open_table(EXPIRY)?
+                .insert((expires_at, R::KIND as u8, key), ())?;
+        }
+        Ok(())
+    }
+
+    /// As [`Self::put`], and takes away some of what has expired.
+    pub(crate) fn insert<R: Record>(
+        &mut self,
+        key: &str,
+        record: &R,
+        now: u64,
+    ) -> Result<(), StorageError> {
+        self.put(key, record)?;
+        self.sweep(now, SWEEP)
+    }
+
+    pub(crate) fn remove<R: Record>(&mut self, key: &str) -> Result<(), StorageError> {
+        let mut table = self.transaction.open_table(R::KIND.table())?;
+        // Its entry of the expiry table goes when its time comes.
+        self.changed |= table.remove(key)?.is_some();
+        Ok(())
+    }
+
+    /// Takes away at most `limit` of what has expired, the oldest first.
+    pub(crate) fn sweep(&mut self, now: u64, limit: usize) -> Result<(), StorageError> {
+        let mut expiry = self.transaction.open_table(EXPIRY)?;
+        let mut due = Vec::new();
+        for entry in expiry.range(..=(now, u8::MAX, ""))?.take(limit) {
+            let (key, ()) = entry.map(|(key, unit)| (key, unit.value()))?;
+            let (at, kind, key) = key.value();
+            due.push((at, kind, key.to_owned()));
+        }
+        for (at, kind, key) in due {
+            expiry.remove((at, kind, key.as_str()))?;
+            self.changed = true;
+            let Some(kind) = Kind::from_number(kind) else {
+                continue;
+            };
+            let mut table = self.transaction.open_table(kind.table())?;
+            // A record that was written again since has a later entry.
+            let over = table
+                .get(key.as_str())?
+                .is_some_and(|stored| stored.value().0 <= now);
+            if over {
+                table.remove(key.as_str())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a key unless there is one with this name, which stays.
+    pub(super) fn insert_key(&mut self, name: &str, key: &[u8]) -> Result<(), StorageError> {
+        self.changed = true;
+        self.transaction.open_table(KEYS)?.insert(name, key)?;
+        Ok(())
+    }
+
+    /// All signing keys, by key id.
+    pub(crate) fn signing_keys(&self) -> Result<Vec<(String, Vec<u8>)>, StorageError> {
+        let table = self.transaction.open_table(SIGNING)?;
+        table
+            .iter()?
+            .map(|entry| {
+                let (id, key) = entry?;
+                Ok((id.value().to_owned(), key.value().to_vec()))
+            })
+            .collect()
+    }
+
+    /// Writes a signing key, or removes it.
+    pub(crate) fn set_signing_key(
+        &mut self,
+        id: &str,
+        key: Option<&[u8]>,
+    ) -> Result<(), StorageError> {
+        self.changed = true;
+        let mut table = self.transaction.open_table(SIGNING)?;
+        match key {
+            Some(key) => table.insert(id, key)?,
+            None => table.remove(id)?,
+        };
+        Ok(())
+    }
+}
