@@ -16,6 +16,25 @@ pub(crate) struct Case {
     pub(crate) asked: Vec<(Given, Vec<(String, Answer)>)>,
 }
 
+impl Case {
+    /// Its name without its variant.
+    pub(crate) fn kind(&self) -> &str {
+        self.name.split(' ').next().unwrap()
+    }
+}
+
+impl std::fmt::Display for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            name,
+            version,
+            writing,
+            ..
+        } = self;
+        write!(f, "{version} {name} ({writing})")
+    }
+}
+
 #[derive(Clone)]
 pub(crate) enum Given {
     Matrix(Matrix),

@@ -1,7 +1,7 @@
 //! Models of gradient boosting libraries: the same answers as theirs, and files that are damaged.
 
 use crate::archive::{Case, boosted};
-use crate::replay::{DOUBLE, SINGLE, Table, document, enter, replay, replay_all};
+use crate::replay::{DOUBLE, Measured, SINGLE, document, replay, replay_all};
 use models::{Limits, Matrix, Precision, load};
 use std::collections::BTreeMap;
 
@@ -18,29 +18,20 @@ fn boosted_models_are_answered_as_by_their_libraries() {
     let mut cases = boosted();
     cases.retain(|case| case.writing != "refused");
     let distances = replay_all(&cases, |case| Ok(replay(case, bound)?.1));
-    let mut tables: BTreeMap<&str, Table> = BTreeMap::new();
+    let mut libraries: BTreeMap<&str, Measured> = BTreeMap::new();
     for (case, distance) in cases.iter().zip(distances) {
         let (library, version) = case.version.split_once('-').unwrap();
-        enter(tables.entry(library).or_default(), case, version, distance);
+        let measured = libraries.entry(library).or_default();
+        measured.enter(case.kind(), version, distance);
     }
-    for (library, table) in &tables {
-        let of = |case: &&Case| case.version.starts_with(library);
-        let count = cases.iter().filter(of).count();
+    for (library, measured) in &libraries {
+        let count = measured.models;
         assert!(count >= 50, "only {count} models of {library}");
-        let mut versions: Vec<String> = table.values().flat_map(BTreeMap::keys).cloned().collect();
-        versions.sort();
-        versions.dedup();
-        document(
-            &format!("measured {library}"),
-            if *library == "wrapped" {
-                "estimator"
-            } else {
-                "objective"
-            },
-            table,
-            &versions,
-            count,
-        );
+        let what = match *library {
+            "wrapped" => "estimator",
+            _ => "objective",
+        };
+        document(&format!("measured {library}"), what, measured);
     }
 }
 

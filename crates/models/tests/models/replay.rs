@@ -4,7 +4,7 @@ use crate::archive::{Answer, Case, cases};
 use models::{Input, Labels, Limits, Output, Precision, Predictor, load};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::path::Path;
 
 /// Units in the last place by which a float may differ, of the largest value that a case has: decisions near zero are
@@ -46,17 +46,37 @@ pub(crate) struct Distance {
     pub(crate) single: f64,
 }
 
-/// By the name of a case without its variant, then by version: the number of models and the largest distance.
-pub(crate) type Table = BTreeMap<String, BTreeMap<String, (usize, Distance)>>;
+impl Distance {
+    pub(crate) fn widen(&mut self, other: Self) {
+        self.double = self.double.max(other.double);
+        self.single = self.single.max(other.single);
+    }
+}
 
-/// Adds a case that was replayed.
-pub(crate) fn enter(table: &mut Table, case: &Case, version: &str, distance: Distance) {
-    let row = case.name.split(' ').next().unwrap().to_owned();
-    let entry = table.entry(row).or_default();
-    let (count, worst) = entry.entry(version.to_owned()).or_default();
-    *count += 1;
-    worst.double = worst.double.max(distance.double);
-    worst.single = worst.single.max(distance.single);
+/// By row, then by version: the number of models and the largest distance.
+type Table = BTreeMap<String, BTreeMap<String, (usize, Distance)>>;
+
+/// A table of what was measured, filled case by case.
+#[derive(Default)]
+pub(crate) struct Measured {
+    table: Table,
+    /// In the order in which they came.
+    versions: Vec<String>,
+    pub(crate) models: usize,
+}
+
+impl Measured {
+    /// Adds a case that was replayed.
+    pub(crate) fn enter(&mut self, row: &str, version: &str, distance: Distance) {
+        let entry = self.table.entry(row.to_owned()).or_default();
+        let (count, worst) = entry.entry(version.to_owned()).or_default();
+        *count += 1;
+        worst.widen(distance);
+        if !self.versions.iter().any(|known| known == version) {
+            self.versions.push(version.to_owned());
+        }
+        self.models += 1;
+    }
 }
 
 /// What a difference is measured by, and the most that it may be.
@@ -71,18 +91,15 @@ struct Scale {
 pub(crate) type Bound = fn(&Case, Precision) -> f64;
 
 /// The distance of each case, in their order. Fails with all cases that are not answered as expected.
-pub(crate) fn replay_all(
-    cases: &[Case],
-    check: impl Fn(&Case) -> Result<Distance, String>,
+pub(crate) fn replay_all<C: Display>(
+    cases: &[C],
+    check: impl Fn(&C) -> Result<Distance, String>,
 ) -> Vec<Distance> {
     let (mut distances, mut failures) = (Vec::new(), Vec::new());
     for case in cases {
         match check(case) {
             Ok(distance) => distances.push(distance),
-            Err(error) => failures.push(format!(
-                "{} {} ({}): {error}",
-                case.version, case.name, case.writing
-            )),
+            Err(error) => failures.push(format!("{case}: {error}")),
         }
     }
     assert!(
@@ -132,15 +149,11 @@ fn the_corpus_is_answered_as_by_scikit_learn() {
         }
         Ok(distance)
     });
-    let mut table = Table::new();
-    let mut versions: Vec<String> = Vec::new();
+    let mut measured = Measured::default();
     for (case, distance) in cases.iter().zip(distances) {
-        if !versions.contains(&case.version) {
-            versions.push(case.version.clone());
-        }
-        enter(&mut table, case, &case.version, distance);
+        measured.enter(case.kind(), &case.version, distance);
     }
-    document("measured", "estimator", &table, &versions, cases.len());
+    document("measured", "estimator", &measured);
 }
 
 /// The largest finite number that Python answered by that method.
@@ -271,23 +284,23 @@ fn labels(
     }
 }
 
-/// Compares the table in docs/models.md with what was measured, or writes it where `UPDATE_MODELS_TABLE` is set.
-pub(crate) fn document(mark: &str, what: &str, table: &Table, versions: &[String], models: usize) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/models.md");
-    let text = std::fs::read_to_string(&path).unwrap();
-    let (begin, end) = (format!("<!-- {mark} -->\n"), "<!-- end -->");
-    let (head, rest) = text.split_once(&begin).unwrap();
-    let (old, tail) = rest.split_once(end).unwrap();
+/// The table of docs/models.md behind a mark.
+pub(crate) fn document(mark: &str, what: &str, measured: &Measured) {
+    let Measured {
+        table,
+        versions,
+        models,
+    } = measured;
     let mut new = format!(
         "\n{models} models.\n\n| {what} | {} |\n|---|",
         versions.join(" | ")
     );
     new.push_str(&"---|".repeat(versions.len()));
     new.push('\n');
-    for (estimator, row) in table {
-        write!(new, "| {estimator} |").unwrap();
+    for (row, cells) in table {
+        write!(new, "| {row} |").unwrap();
         for version in versions {
-            let cell = row.get(version).map_or("–".to_owned(), |(_, worst)| {
+            let cell = cells.get(version).map_or("–".to_owned(), |(_, worst)| {
                 match (worst.double.ceil(), worst.single.ceil()) {
                     (0.0, 0.0) => "0".to_owned(),
                     (double, 0.0) => format!("{double}"),
@@ -298,12 +311,21 @@ pub(crate) fn document(mark: &str, what: &str, table: &Table, versions: &[String
         }
         new.push('\n');
     }
-    new.push('\n');
+    page_has(mark, &new);
+}
+
+/// Compares what docs/models.md has behind a mark with what was measured, or writes it where `UPDATE_MODELS_TABLE` is set.
+pub(crate) fn page_has(mark: &str, measured: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/models.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (begin, end) = (format!("<!-- {mark} -->\n"), "\n<!-- end -->");
+    let (head, rest) = text.split_once(&begin).unwrap();
+    let (old, tail) = rest.split_once(end).unwrap();
     if std::env::var_os("UPDATE_MODELS_TABLE").is_some() {
-        std::fs::write(&path, format!("{head}{begin}{new}{end}{tail}")).unwrap();
+        std::fs::write(&path, format!("{head}{begin}{measured}{end}{tail}")).unwrap();
     } else {
         assert_eq!(
-            old, new,
+            old, measured,
             "docs/models.md is not what was measured: set UPDATE_MODELS_TABLE and run this test again"
         );
     }

@@ -2,7 +2,7 @@
 
 use crate::archive::{Case, skops};
 use crate::boosted::{limits, refusal};
-use crate::replay::{Table, bound, document, replay, replay_all};
+use crate::replay::{Measured, bound, document, replay, replay_all};
 use models::{Input, Limits, Matrix, Precision, load};
 use rawzip::{CompressionMethod, ZipArchiveWriter};
 use std::io::Write;
@@ -29,25 +29,11 @@ fn files_of_skops_are_answered_as_by_what_skops_reads() {
         }
         Ok(distance)
     });
-    let mut table = Table::new();
-    let mut versions: Vec<String> = Vec::new();
+    let mut measured = Measured::default();
     for (case, distance) in cases.iter().zip(distances) {
-        if !versions.contains(&case.version) {
-            versions.push(case.version.clone());
-        }
-        let row = table.entry(case.writing.clone()).or_default();
-        let (count, worst) = row.entry(case.version.clone()).or_default();
-        *count += 1;
-        worst.double = worst.double.max(distance.double);
-        worst.single = worst.single.max(distance.single);
+        measured.enter(&case.writing, &case.version, distance);
     }
-    document(
-        "measured skops",
-        "compression",
-        &table,
-        &versions,
-        cases.len(),
-    );
+    document("measured skops", "compression", &measured);
 }
 
 /// Some of the cases are enough for a test that anyone runs.
