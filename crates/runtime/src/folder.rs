@@ -3,7 +3,7 @@
 use crate::sources::{self, Source};
 use arc_swap::ArcSwap;
 use inference::{Entry, Model, ModelSettings, Options, Refusal, Repository};
-use serving::{Format, StorageError};
+use serving::{Format, ModelFile, StorageError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -104,19 +104,25 @@ impl Folder {
             what: error.to_string(),
         })?;
         let single = file.is_some();
-        let names = match file {
-            Some(_) => vec![settings.name.clone()],
-            None => folders(path).map_err(|error| OpenError::Folder {
-                path: path.clone(),
-                what: error.to_string(),
-            })?,
-        };
-        for name in names {
-            let model = read(&settings, single, &name).map_err(|what| OpenError::Model {
+        let mut put = |name: String, model: Result<Model, String>| {
+            let model = model.map_err(|what| OpenError::Model {
                 name: name.clone(),
                 what,
             })?;
             table.insert(name, State::Ready(Arc::new(model)));
+            Ok(())
+        };
+        if let Some(file) = file {
+            let name = &settings.name;
+            put(name.clone(), load(&settings, name, &file))?;
+        } else {
+            let names = folders(path).map_err(|error| OpenError::Folder {
+                path: path.clone(),
+                what: error.to_string(),
+            })?;
+            for name in names {
+                put(name.clone(), read(&settings, single, &name))?;
+            }
         }
         Ok(Self {
             settings,
@@ -219,6 +225,10 @@ fn read(settings: &FolderSettings, single: bool, name: &str) -> Result<Model, St
     let file = serving::model_in(path, settings.format, settings.max_file);
     let file = file.map_err(|error: StorageError| error.to_string())?;
     let file = file.ok_or_else(|| missing(path, settings.format))?;
+    load(settings, name, &file)
+}
+
+fn load(settings: &FolderSettings, name: &str, file: &ModelFile) -> Result<Model, String> {
     Model::load(name, &file.name, &file.bytes, &settings.options).map_err(|error| error.to_string())
 }
 

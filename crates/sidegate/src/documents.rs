@@ -2,7 +2,7 @@
 //! from Services of the cluster where they are on this machine, else from the web.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -28,9 +28,32 @@ const STALL: Duration = Duration::from_secs(30);
 pub(crate) struct Documents {
     backends: Arc<Backends>,
     networks: Networks,
-    web: reqwest::Client,
+    web: LateClient,
     /// To addresses that YAML gives for a Service.
-    inside: reqwest::Client,
+    inside: LateClient,
+}
+
+/// A client that is made when it is first asked for: it reads the certificates of all authorities, which takes longer
+/// than the rest of a start, and most clusters fetch nothing.
+#[derive(Default)]
+struct LateClient(OnceLock<Result<reqwest::Client, HttpError>>);
+
+impl LateClient {
+    fn get(&self, resolver: Option<&Networks>) -> Result<&reqwest::Client, HttpError> {
+        let made = self.0.get_or_init(|| {
+            let mut builder = reqwest::Client::builder()
+                .user_agent(concat!("sidegate/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(STALL)
+                .read_timeout(STALL)
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy();
+            if let Some(networks) = resolver {
+                builder = builder.dns_resolver(Arc::new(networks.clone()));
+            }
+            builder.build().map_err(|error| failed(&error))
+        });
+        made.as_ref().map_err(Clone::clone)
+    }
 }
 
 /// Addresses that may be called: public ones, and those that the operator lists.
@@ -107,22 +130,13 @@ fn failed(error: &dyn std::error::Error) -> HttpError {
 
 impl Documents {
     /// `networks`: where keys may come from beside public addresses.
-    pub(crate) fn new(backends: Arc<Backends>, networks: &[IpNet]) -> anyhow::Result<Self> {
-        let networks = Networks(networks.into());
-        let builder = || {
-            reqwest::Client::builder()
-                .user_agent(concat!("sidegate/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(STALL)
-                .read_timeout(STALL)
-                .redirect(reqwest::redirect::Policy::none())
-                .no_proxy()
-        };
-        Ok(Self {
+    pub(crate) fn new(backends: Arc<Backends>, networks: &[IpNet]) -> Self {
+        Self {
             backends,
-            web: builder().dns_resolver(Arc::new(networks.clone())).build()?,
-            inside: builder().build()?,
-            networks,
-        })
+            networks: Networks(networks.into()),
+            web: LateClient::default(),
+            inside: LateClient::default(),
+        }
     }
 
     async fn fetch(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
@@ -146,7 +160,8 @@ impl Documents {
                     return Err(HttpError(format!("`{host}` is at {authority}")));
                 }
                 let path = uri.path_and_query().map_or("/", |path| path.as_str());
-                let mut sent = self.inside.get(format!("http://{authority}{path}"));
+                let client = self.inside.get(None)?;
+                let mut sent = client.get(format!("http://{authority}{path}"));
                 if let Some(authority) = uri.authority() {
                     sent = sent.header(header::HOST, authority.as_str());
                 }
@@ -161,7 +176,7 @@ impl Documents {
                 if let Ok(address) = literal.parse() {
                     self.networks.check(host, address).map_err(HttpError)?;
                 }
-                collect(self.web.get(url)).await
+                collect(self.web.get(Some(&self.networks))?.get(url)).await
             }
         }
     }
@@ -219,7 +234,7 @@ mod tests {
 
     async fn fetch(networks: &[&str], address: &str) -> Result<Bytes, HttpError> {
         let networks: Vec<IpNet> = networks.iter().map(|n| n.parse().unwrap()).collect();
-        let documents = Documents::new(Arc::default(), &networks).unwrap();
+        let documents = Documents::new(Arc::default(), &networks);
         let request = Request::get(address).body(Bytes::new()).unwrap();
         documents.send(request).await.map(Response::into_body)
     }
@@ -253,6 +268,21 @@ mod tests {
             assert_eq!(found.unwrap(), "{}", "{host}");
         }
         assert_eq!(answered.await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_client_is_made_for_those_who_ask_it() {
+        let networks = ["127.0.0.0/8".parse().unwrap()];
+        let documents = Documents::new(Arc::default(), &networks);
+        let made = |client: &LateClient| client.0.get().is_some();
+        let ask = |address: &str| {
+            let request = Request::get(address).body(Bytes::new()).unwrap();
+            documents.send(request)
+        };
+        ask("http://10.0.0.1/keys").await.unwrap_err();
+        assert!(!made(&documents.web) && !made(&documents.inside));
+        ask("http://127.0.0.1:1/keys").await.unwrap_err();
+        assert!(made(&documents.web) && !made(&documents.inside));
     }
 
     #[test]

@@ -202,7 +202,7 @@ fn wire(
     let backends = Arc::new(Backends::new(&cluster, &inside, overrides));
     let issuer = &keeping.cluster_issuer;
     let networks = cluster.sidegate.as_ref().map(|s| &*s.spec.keys.networks);
-    let documents = Documents::new(Arc::clone(&backends), networks.unwrap_or_default())?;
+    let documents = Documents::new(Arc::clone(&backends), networks.unwrap_or_default());
     let keys = MeshKeys::new(Arc::new(documents), identity::system_clock())
         .with_issuer(issuer.issuer(), issuer.jwks());
     Ok(Live {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{ArgAction, Args, CommandFactory};
+use clap::{ArgAction, Args};
 use inference::{Compat, EventSettings, Manner};
 use runtime::{Folder, FolderSettings, Limits, Server};
 use serving::Format;
@@ -19,6 +19,7 @@ use crate::graphs::GraphArgs;
 use crate::output::{self, Style};
 
 mod mlserver;
+mod pages;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -279,12 +280,9 @@ pub(crate) fn known(arguments: Vec<OsString>) -> Vec<OsString> {
     if arguments.get(1).is_none_or(|command| command != "runtime") {
         return arguments;
     }
-    let cli = crate::cli::Cli::command();
-    let flags: Vec<&str> = cli
-        .find_subcommand("runtime")
-        .map(|command| command.get_arguments())
-        .into_iter()
-        .flatten()
+    let command = RuntimeArgs::augment_args(clap::Command::new("runtime"));
+    let flags: Vec<&str> = command
+        .get_arguments()
         .flat_map(|flag| {
             let aliases = flag.get_all_aliases().unwrap_or_default();
             aliases.into_iter().chain(flag.get_long())
@@ -328,6 +326,7 @@ fn serve(args: &RuntimeArgs) -> anyhow::Result<ExitCode> {
         .model_dir
         .clone()
         .context("expected a folder in `--model_dir`")?;
+    pages::suit(&path);
     let batching = args.max_batch_size.zip(args.max_latency);
     let batching = batching.and_then(|(rows, wait)| {
         Some(inference::Batching {

@@ -466,3 +466,20 @@ fn mlserver_s_environment_names_the_model() {
             .contains("sidegate_model_ready{model_name=\"flowers\"} 1")
     );
 }
+
+/// Threads of the allocator would take 2 MiB each for a model of some kilobytes.
+#[cfg(target_os = "linux")]
+#[test]
+fn small_models_are_not_in_huge_pages() {
+    let huge = |bytes: u64| {
+        let folder = one_model();
+        let other = std::fs::File::create(folder.path().join("notes")).unwrap();
+        other.set_len(bytes).unwrap();
+        let server = Server::start(folder.path(), &[]);
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+        let line = status.lines().find_map(|l| l.strip_prefix("THP_enabled:"));
+        line.unwrap().trim() == "1"
+    };
+    assert!(!huge(0));
+    assert!(huge(64 << 20));
+}
