@@ -28,7 +28,7 @@ mod write;
 
 pub use batch::Batching;
 pub use manner::{Compat, EventSettings, Manner};
-pub use mlserver::ModelSettings;
+pub use mlserver::{ModelSettings, Traffic};
 pub use model::{Description, LoadError, Model, Options, example_input};
 pub use repository::{Entry, Refusal, Repository};
 pub use route::{Head, handle, loads};

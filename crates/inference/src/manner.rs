@@ -1,12 +1,17 @@
 //! How a server speaks.
 
+use crate::mlserver::Traffic;
+use std::sync::Arc;
+
 /// How a server speaks.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Manner {
     /// Whose answers are given.
     pub compat: Compat,
     /// What answers to events say of themselves.
     pub events: EventSettings,
+    /// What it was asked, which is counted as MLServer if that is whose answers are given.
+    pub traffic: Arc<Traffic>,
 }
 
 /// Whose answers are given.

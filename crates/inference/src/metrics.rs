@@ -3,7 +3,7 @@
 //! KServe's four histograms begin at 5 ms, which is longer than most answers here: the same times are also told in finer
 //! steps, under names of our own. MLServer's counters stand beside them where it is spoken.
 
-use crate::{Compat, Repository};
+use crate::{Compat, Manner, Repository};
 use bytes::Bytes;
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -58,7 +58,7 @@ const PHASES: [(&str, Option<Phase>); 4] = [
 ];
 
 #[derive(Debug, Default)]
-struct Histogram {
+pub(crate) struct Histogram {
     /// One for each step, and one for what is beyond.
     counts: [AtomicU64; STEPS.len() + 1],
     nanoseconds: AtomicU64,
@@ -71,6 +71,7 @@ pub(crate) struct Durations {
     predict: Histogram,
     postprocess: Histogram,
     unversioned: Tally,
+    called: Tally,
     versioned: Tally,
 }
 
@@ -96,7 +97,12 @@ impl Durations {
         self.begin(&self.unversioned)
     }
 
-    /// The same for a request that names a version.
+    /// The same for a call of gRPC.
+    pub(crate) fn start_call(&self) -> Stopwatch<'_> {
+        self.begin(&self.called)
+    }
+
+    /// The same for a request or call that names a version.
     pub(crate) fn start_versioned(&self) -> Stopwatch<'_> {
         self.begin(&self.versioned)
     }
@@ -157,6 +163,17 @@ impl Drop for Stopwatch<'_> {
 }
 
 impl Histogram {
+    /// Counts what began then and ends now.
+    pub(crate) fn time(&self, began: Instant) {
+        self.add(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// How many times were counted.
+    pub(crate) fn count(&self) -> u64 {
+        let counts = self.counts.iter();
+        counts.map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
     fn add(&self, nanoseconds: u64) {
         let seconds = nanoseconds as f64 / 1e9;
         let step = STEPS.partition_point(|(end, _)| *end < seconds);
@@ -166,44 +183,36 @@ impl Histogram {
         self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
     }
 
-    fn write(&self, name: &str, model: &str, fine: bool, out: &mut String) {
+    /// The series of a name, with these labels and the step. Steps below KServe's first, which is the first of Prometheus'
+    /// clients too, are left out if not `fine`.
+    pub(crate) fn write(&self, name: &str, labels: &str, fine: bool, out: &mut String) {
         let mut total = 0;
         for ((end, coarse), count) in STEPS.iter().zip(&self.counts) {
             total += count.load(Ordering::Relaxed);
             if fine || *coarse {
                 line(
                     out,
-                    format_args!(
-                        "{name}_bucket{{le=\"{end:?}\",model_name=\"{model}\"}} {total}.0"
-                    ),
+                    format_args!("{name}_bucket{{le=\"{end:?}\",{labels}}} {total}.0"),
                 );
             }
         }
-        total += self
-            .counts
-            .last()
-            .map_or(0, |count| count.load(Ordering::Relaxed));
+        total = self.count().max(total);
         let sum = self.nanoseconds.load(Ordering::Relaxed) as f64 / 1e9;
         line(
             out,
-            format_args!("{name}_bucket{{le=\"+Inf\",model_name=\"{model}\"}} {total}.0"),
+            format_args!("{name}_bucket{{le=\"+Inf\",{labels}}} {total}.0"),
         );
-        line(
-            out,
-            format_args!("{name}_count{{model_name=\"{model}\"}} {total}.0"),
-        );
-        line(
-            out,
-            format_args!("{name}_sum{{model_name=\"{model}\"}} {sum:?}"),
-        );
+        line(out, format_args!("{name}_count{{{labels}}} {total}.0"));
+        line(out, format_args!("{name}_sum{{{labels}}} {sum:?}"));
     }
 }
 
 /// All series, as Prometheus asks for them.
-pub(crate) fn response(models: &dyn Repository, compat: Compat) -> Response<Bytes> {
+pub(crate) fn response(models: &dyn Repository, manner: &Manner) -> Response<Bytes> {
     let mut text = text(models);
-    if compat == Compat::Mlserver {
+    if manner.compat == Compat::Mlserver {
         tallies(models, &mut text);
+        manner.traffic.write(&mut text);
     }
     let mut response = Response::new(Bytes::from(text));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -229,7 +238,7 @@ fn text(models: &dyn Repository) -> String {
             line(&mut out, format_args!("# TYPE {name} histogram"));
             let Some(what) = what else { continue };
             for model in &models {
-                let label = escaped(model.name());
+                let label = format!("model_name=\"{}\"", escaped(model.name()));
                 model
                     .durations()
                     .of(what)
@@ -254,7 +263,8 @@ fn text(models: &dyn Repository) -> String {
     out
 }
 
-/// MLServer's counters. Requests that name no version are those of the version `None` there.
+/// MLServer's counters. Requests that name no version are those of the version `None` there, calls those of one without a
+/// name.
 fn tallies(models: &dyn Repository, out: &mut String) {
     let entries = models.index().into_iter();
     let models: Vec<_> = entries
@@ -266,6 +276,7 @@ fn tallies(models: &dyn Repository, out: &mut String) {
         let version = model.settings().version.as_deref();
         for (tally, version) in [
             (&durations.unversioned, Some("None")),
+            (&durations.called, Some("")),
             (&durations.versioned, version),
         ] {
             if let Some(version) = version {
@@ -309,7 +320,7 @@ fn tallies(models: &dyn Repository, out: &mut String) {
     }
 }
 
-fn line(out: &mut String, arguments: std::fmt::Arguments<'_>) {
+pub(crate) fn line(out: &mut String, arguments: std::fmt::Arguments<'_>) {
     // Writing to a string does not fail.
     let _ = out.write_fmt(arguments);
     out.push('\n');
@@ -332,7 +343,10 @@ mod tests {
         durations.of(Phase::Predict).add(30_000);
         durations.of(Phase::Predict).add(11_000_000_000);
         let mut out = String::new();
-        durations.of(Phase::Predict).write("x", "a", true, &mut out);
+        let labels = "model_name=\"a\"";
+        durations
+            .of(Phase::Predict)
+            .write("x", labels, true, &mut out);
         for expected in [
             "x_bucket{le=\"2.5e-5\",model_name=\"a\"} 0.0\n",
             "x_bucket{le=\"5e-5\",model_name=\"a\"} 1.0\n",
@@ -346,7 +360,7 @@ mod tests {
         out.clear();
         durations
             .of(Phase::Predict)
-            .write("x", "a", false, &mut out);
+            .write("x", labels, false, &mut out);
         assert!(
             out.starts_with("x_bucket{le=\"0.005\",model_name=\"a\"} 1.0\n"),
             "{out}"

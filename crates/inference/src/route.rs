@@ -40,11 +40,11 @@ pub fn handle(
     request: Head<'_>,
     body: &Bytes,
 ) -> Response<Bytes> {
-    let answer = match manner.compat {
-        Compat::Mlserver => mlserver::dispatch(models, request, body),
-        Compat::Kserve | Compat::Strict => dispatch(models, manner, request, body),
-    };
-    answer.unwrap_or_else(|failure| failure.response(manner.compat))
+    match manner.compat {
+        Compat::Mlserver => mlserver::handle(models, manner, request, body),
+        Compat::Kserve | Compat::Strict => dispatch(models, manner, request, body)
+            .unwrap_or_else(|failure| failure.response(manner.compat)),
+    }
 }
 
 /// What a path means, by those that are known; one with a slash too many is known without it.
@@ -103,7 +103,7 @@ fn dispatch(
             format!(r#"{{"models":[{}]}}"#, names.join(","))
         }
         Route::Metrics => {
-            return Ok(metrics::response(models, manner.compat));
+            return Ok(metrics::response(models, manner));
         }
         Route::OpenApi => include_str!("openapi.json").to_owned(),
         Route::V1Model(name) | Route::V2Ready(name) => {

@@ -415,6 +415,7 @@ async fn answer(
             kind: args.ce_type.clone(),
             source: args.ce_source.clone(),
         },
+        ..Manner::default()
     };
     if !server.run(folder, manner, limits, until, GRACE).await {
         let line = format!("connections were cut after {} s", GRACE.as_secs());

@@ -22,7 +22,7 @@ pub(super) fn infer(
 ) -> Result<Encoder, Status> {
     let mlserver = manner.compat == Compat::Mlserver;
     let mut watch = match request.version.is_empty() {
-        true => model.durations().start(),
+        true => model.durations().start_call(),
         false => model.durations().start_versioned(),
     };
     let bad = |message: String| Status::new(Code::InvalidArgument, message);
@@ -37,7 +37,9 @@ pub(super) fn infer(
                 model.name()
             )));
         }
-        if let Some(input) = request.inputs.iter().find(|input| input.contents.is_some()) {
+        let both = request.inputs.iter().find(|input| input.contents.is_some());
+        // MLServer takes the raw ones.
+        if let (Some(input), false) = (both, mlserver) {
             return Err(bad(format!(
                 "contents field must not be specified when using raw_input_contents for input '{}' for model '{}'",
                 short(&input.name),
@@ -50,10 +52,16 @@ pub(super) fn infer(
         let tensor = match raw.get(index) {
             Some(bytes) => tensor::raw(name, datatype, shape, bytes),
             None => tensor::typed(name, datatype, shape, |kind| {
-                values(name, input.contents.as_ref(), kind)
+                let contents = input.contents.as_ref();
+                let filled = contents.filter(|_| mlserver).map(|c| c.filled(kind));
+                values(name, contents, filled.unwrap_or(kind))
             }),
         };
-        tensor.map(|tensor| (name.clone(), tensor))
+        let tensor = match mlserver {
+            true => mlserver::decoded(tensor?, &input.content_type)?,
+            false => tensor?,
+        };
+        Ok((name.clone(), tensor))
     });
     let pandas = request.content_type == "pd";
     let mut named: Vec<&str> = request.outputs.iter().map(|o| o.name.as_str()).collect();
@@ -82,7 +90,7 @@ pub(super) fn infer(
         vec![("", reply)]
     };
     let generated;
-    let id = if request.id.is_empty() {
+    let id = if request.id.is_empty() && !mlserver {
         generated = uuid::Uuid::new_v4().to_string();
         &generated
     } else {

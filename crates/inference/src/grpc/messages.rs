@@ -3,6 +3,7 @@
 //! loading and unloading.
 
 use super::wire::{Decode, Encoder, Malformed, Value};
+use crate::v2::datatype::Field;
 use bytes::Bytes;
 
 /// A request without fields.
@@ -99,9 +100,7 @@ impl Decode for InferRequest {
             3 => self.id = value.text()?,
             4 => {
                 let entry: Parameter = value.message()?;
-                if entry.key == "content_type" {
-                    self.content_type = entry.value.text;
-                }
+                entry.content_type(&mut self.content_type);
             }
             5 => self.inputs.push(value.message()?),
             6 => self.outputs.push(value.message()?),
@@ -117,6 +116,15 @@ impl Decode for InferRequest {
 struct Parameter {
     key: String,
     value: Choice,
+}
+
+impl Parameter {
+    /// Its text, if it says of which content type something is.
+    fn content_type(self, place: &mut String) {
+        if self.key == "content_type" {
+            *place = self.value.text;
+        }
+    }
 }
 
 impl Decode for Parameter {
@@ -151,6 +159,8 @@ pub(super) struct Input {
     pub(super) name: String,
     pub(super) datatype: String,
     pub(super) shape: Vec<i64>,
+    /// The text of its parameter `content_type`, which only MLServer looks at.
+    pub(super) content_type: String,
     pub(super) contents: Option<Contents>,
 }
 
@@ -160,6 +170,10 @@ impl Decode for Input {
             1 => self.name = value.text()?,
             2 => self.datatype = value.text()?,
             3 => value.numbers(&mut self.shape, u64::cast_signed)?,
+            4 => {
+                let entry: Parameter = value.message()?;
+                entry.content_type(&mut self.content_type);
+            }
             5 => self.contents = Some(value.message()?),
             _ => {}
         }
@@ -209,6 +223,24 @@ impl Decode for Contents {
 }
 
 impl Contents {
+    /// The field of numbers that MLServer reads: it looks for one that is filled, whatever the datatype.
+    pub(crate) fn filled(&self, kind: Field) -> Field {
+        let filled = [
+            (Field::Bool, !self.bools.is_empty()),
+            (Field::Int, !self.ints.is_empty()),
+            (Field::Int64, !self.int64s.is_empty()),
+            (Field::Uint, !self.uints.is_empty()),
+            (Field::Uint64, !self.uint64s.is_empty()),
+            (Field::Fp32, !self.fp32s.is_empty()),
+            (Field::Fp64, !self.fp64s.is_empty()),
+        ];
+        if kind == Field::Bytes || filled.contains(&(kind, true)) {
+            return kind;
+        }
+        let first = filled.iter().find(|(_, filled)| *filled);
+        first.map_or(kind, |(field, _)| *field)
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut message = Encoder::default()
             .numbers(1, self.bools.iter().map(|v| u64::from(*v)))

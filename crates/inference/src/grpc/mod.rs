@@ -44,6 +44,20 @@ pub struct Status {
     pub message: String,
 }
 
+impl Code {
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::InvalidArgument => "INVALID_ARGUMENT",
+            Self::NotFound => "NOT_FOUND",
+            Self::ResourceExhausted => "RESOURCE_EXHAUSTED",
+            Self::Unimplemented => "UNIMPLEMENTED",
+            Self::Internal => "INTERNAL",
+            Self::Unavailable => "UNAVAILABLE",
+        }
+    }
+}
+
 impl Status {
     /// A status with its text.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
@@ -89,6 +103,22 @@ pub fn loads(method: &str) -> bool {
 /// # Errors
 /// The status that the client gets.
 pub fn call(
+    models: &dyn Repository,
+    manner: &Manner,
+    method: &str,
+    message: Bytes,
+) -> Result<Vec<u8>, Status> {
+    let known = METHODS.into_iter().find(|known| *known == method);
+    match known.filter(|_| manner.compat == Compat::Mlserver) {
+        Some(method) => {
+            let answer = || answer(models, manner, method, message);
+            manner.traffic.call(method, answer)
+        }
+        None => answer(models, manner, method, message),
+    }
+}
+
+fn answer(
     models: &dyn Repository,
     manner: &Manner,
     method: &str,

@@ -2,6 +2,7 @@
 //! words for what is wrong. Where MLServer says only `Internal Server Error`, the answer here is 400 and says what was expected.
 
 mod settings;
+mod traffic;
 
 use crate::answer::{Failure, json};
 use crate::encoding::Coding;
@@ -16,15 +17,16 @@ use crate::v2::request::{self, InferRequest};
 use crate::v2::tensor::{self, Tensor};
 use crate::v2::{self, validation};
 use crate::write::Style;
-use crate::{Compat, Model, Refusal, Repository};
+use crate::{Compat, Manner, Model, Refusal, Repository};
 use base64::Engine as _;
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, VARY};
-use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Response, StatusCode};
 use models::{Output, Predictor};
 use std::sync::Arc;
 
 pub use settings::ModelSettings;
+pub use traffic::Traffic;
 
 /// What MLServer calls itself.
 pub(crate) const SERVER: &str = "mlserver";
@@ -34,20 +36,38 @@ pub(crate) const PREDICT: &str = "predict";
 /// Bodies from this size on are compressed for those who take it.
 const COMPRESSED: usize = 500;
 
-/// Answers one request.
-pub(crate) fn dispatch(
+/// Answers one request and counts it.
+pub(crate) fn handle(
     models: &dyn Repository,
+    manner: &Manner,
+    request: Head<'_>,
+    body: &[u8],
+) -> Response<Bytes> {
+    let answer = || {
+        dispatch(models, manner, request, body)
+            .unwrap_or_else(|failure| failure.response(manner.compat))
+    };
+    // Those with another method are left out there, too.
+    let counted = Route::find(request.path).and_then(|route| {
+        let method = route.method();
+        (*request.method == method).then_some((method, route.counted()?))
+    });
+    let Some((method, path)) = counted else {
+        return answer();
+    };
+    let status = |response: &Response<Bytes>| response.status().as_u16();
+    manner.traffic.request(method, path, answer, status)
+}
+
+fn dispatch(
+    models: &dyn Repository,
+    manner: &Manner,
     request: Head<'_>,
     body: &[u8],
 ) -> Result<Response<Bytes>, Failure> {
     let route = routed(request.path, Route::find)?;
-    let (allowed, method) = if route.posts() {
-        ("POST", Method::POST)
-    } else {
-        ("GET", Method::GET)
-    };
-    if *request.method != method {
-        return Err(Failure::Method(allowed));
+    if *request.method != route.method() {
+        return Err(Failure::Method(route.method()));
     }
     Ok(match route {
         Route::Server => json(
@@ -55,7 +75,7 @@ pub(crate) fn dispatch(
             format!(r#"{{"name":"{SERVER}","version":"{VERSION}","extensions":[]}}"#).into_bytes(),
         ),
         Route::Health => Response::new(Bytes::new()),
-        Route::Metrics => metrics::response(models, Compat::Mlserver),
+        Route::Metrics => metrics::response(models, manner),
         Route::Model(name, version) => {
             json(StatusCode::OK, described(&*known(models, name, version)?))
         }
@@ -132,11 +152,31 @@ impl<'p> Route<'p> {
         })
     }
 
-    fn posts(&self) -> bool {
-        matches!(
-            self,
-            Self::Infer(..) | Self::Index | Self::Load(_) | Self::Unload(_)
-        )
+    /// What requests of this path are counted as: MLServer leaves out those about itself.
+    fn counted(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Health | Self::Metrics => return None,
+            Self::Server => "/v2",
+            Self::Model(_, None) => "/v2/models/{model_name}",
+            Self::Model(_, Some(_)) => "/v2/models/{model_name}/versions/{model_version}",
+            Self::Ready(_, None) => "/v2/models/{model_name}/ready",
+            Self::Ready(_, Some(_)) => "/v2/models/{model_name}/versions/{model_version}/ready",
+            Self::Infer(_, None) => "/v2/models/{model_name}/infer",
+            Self::Infer(_, Some(_)) => "/v2/models/{model_name}/versions/{model_version}/infer",
+            Self::Index => "/v2/repository/index",
+            Self::Load(_) => "/v2/repository/models/{model_name}/load",
+            Self::Unload(_) => "/v2/repository/models/{model_name}/unload",
+        })
+    }
+
+    /// The only method that it takes.
+    fn method(&self) -> &'static str {
+        match self {
+            Self::Infer(..) | Self::Index | Self::Load(_) | Self::Unload(_) => "POST",
+            Self::Server | Self::Health | Self::Metrics | Self::Model(..) | Self::Ready(..) => {
+                "GET"
+            }
+        }
     }
 }
 
@@ -220,7 +260,8 @@ fn infer(model: &Model, versioned: bool, body: &[u8]) -> Result<Response<Bytes>,
     single(request.pandas, request.inputs.len()).map_err(Failure::bad)?;
     let inputs = request.inputs.iter().map(|input| {
         let tensor = tensor::decode(input, None)?;
-        Ok((input.name.to_string(), unpacked(tensor, input)?))
+        let kind = input.content_type.as_deref().unwrap_or_default();
+        Ok((input.name.to_string(), decoded(tensor, kind)?))
     });
     let rows = v2::gather(model, request.pandas, inputs).map_err(Failure::mistake)?;
     watch.lap(Phase::Preprocess);
@@ -245,17 +286,22 @@ pub(crate) fn single(pandas: bool, inputs: usize) -> Result<(), String> {
     }
 }
 
-/// Text that was packed in base64, for whoever cannot put it into JSON.
-fn unpacked(tensor: Tensor, input: &request::Input<'_>) -> Result<Tensor, String> {
-    if input.content_type.as_deref() != Some("base64") {
-        return Ok(tensor);
+/// What a tensor of text stands for by its content type: text that was packed in base64, for whoever cannot put it into
+/// JSON, or dates. No model here takes dates, which are no text where they arrive in MLServer either.
+pub(crate) fn decoded(tensor: Tensor, content_type: &str) -> Result<Tensor, String> {
+    match content_type {
+        "base64" => tensor.map_texts(|text| {
+            let bytes = base64::engine::general_purpose::STANDARD
+                .decode(text)
+                .ok()?;
+            String::from_utf8(bytes).ok()
+        }),
+        "datetime" => Err(
+            "no model here takes dates: without the content type `datetime` they are text"
+                .to_owned(),
+        ),
+        _ => Ok(tensor),
     }
-    tensor.map_texts(|text| {
-        let bytes = base64::engine::general_purpose::STANDARD
-            .decode(text)
-            .ok()?;
-        String::from_utf8(bytes).ok()
-    })
 }
 
 /// What can be asked as MLServer asks estimators.

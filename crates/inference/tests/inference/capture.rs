@@ -1,8 +1,10 @@
 //! Recorded requests and answers of other servers, and how ours are held against them.
 
+use crate::requests::send_as;
 use bytes::Bytes;
 use http::Response;
 use inference::encoding::Coding;
+use inference::{Manner, Repository};
 
 /// A request, and what was answered.
 pub(crate) struct Probe<'f> {
@@ -16,70 +18,137 @@ pub(crate) struct Probe<'f> {
     answer: &'f str,
 }
 
-/// An answer that differs on purpose: the probe, the status, and the answer in full or up to `…`.
-pub(crate) type Difference = (&'static str, u16, &'static str);
-
-/// Such answers, by the reason that docs/runtime.md gives.
-pub(crate) type Differences = [(&'static str, &'static [Difference])];
-
 /// The requests of a file.
 pub(crate) fn probes(file: &str) -> Vec<Probe<'_>> {
     let probes = file.split("\n== ").skip(1);
     probes.map(Probe::parse).collect()
 }
 
+/// An answer that differs on purpose.
+#[derive(Debug)]
+struct Difference {
+    reason: &'static str,
+    recording: &'static str,
+    title: &'static str,
+    status: u16,
+    answer: &'static str,
+}
+
+/// All of them, in the order of the file.
+fn differences() -> Vec<Difference> {
+    let file = include_str!("../golden/differences.txt");
+    let mut found = Vec::new();
+    for part in file.split("\n# ").skip(1) {
+        let mut lines = part.lines();
+        let reason = lines.next().unwrap();
+        found.extend(lines.filter(|line| !line.is_empty()).map(|line| {
+            let (place, outcome) = line.split_once(": ").unwrap();
+            let (recording, title) = place.split_once(' ').unwrap();
+            let (status, answer) = outcome.split_once(' ').unwrap_or((outcome, ""));
+            Difference {
+                reason,
+                recording,
+                title,
+                status: status.parse().unwrap(),
+                answer,
+            }
+        }));
+    }
+    found
+}
+
+/// Answers held against the recorded ones, but for those that differ on purpose.
+pub(crate) struct Comparison {
+    pending: Vec<Difference>,
+    wrong: Vec<String>,
+}
+
+impl Comparison {
+    /// With the answers of a recording.
+    pub(crate) fn with(recording: &str) -> Self {
+        let mut pending = differences();
+        pending.retain(|difference| difference.recording == recording);
+        assert!(!pending.is_empty(), "no recording `{recording}`");
+        Self {
+            pending,
+            wrong: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, title: &str) -> Option<Difference> {
+        let mut titles = self.pending.iter().map(|difference| difference.title);
+        let at = titles.position(|known| known == title)?;
+        Some(self.pending.remove(at))
+    }
+
+    /// Whether the answer is the recorded one. Status and text are compared.
+    pub(crate) fn compare(
+        &mut self,
+        title: &str,
+        recorded: (u16, &str),
+        found: (u16, &str),
+    ) -> bool {
+        let difference = self.take(title);
+        let expected = difference
+            .as_ref()
+            .map_or(recorded, |d| (d.status, d.answer));
+        if difference.is_some() && expected == recorded {
+            self.wrong.push(format!("{title}: no difference any more"));
+        }
+        let right = expected.0 == found.0 && matches(expected.1, found.1);
+        if !right {
+            self.wrong
+                .push(format!("{title}: {found:?}\n    expected: {expected:?}"));
+        }
+        right && difference.is_none()
+    }
+
+    /// For a request that is answered elsewhere.
+    pub(crate) fn pass_over(&mut self, title: &str) {
+        assert!(self.take(title).is_some(), "{title}");
+    }
+
+    /// Fails with all answers that are not as expected.
+    pub(crate) fn end(self) {
+        let Self { pending, wrong } = self;
+        assert!(pending.is_empty(), "no such requests: {pending:?}");
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+}
+
 /// Asks everything in order and compares the answers. `typed` are those whose body has a content type here and has none there.
 pub(crate) fn replay(
+    recording: &str,
     probes: &[Probe<'_>],
-    differences: &Differences,
     typed: &[&str],
     ask: impl Fn(&Probe<'_>) -> Response<Bytes>,
 ) {
-    let differences = differences.iter().flat_map(|(_, list)| *list);
-    let mut differences: Vec<Difference> = differences.copied().collect();
-    let mut wrong = Vec::new();
+    let mut comparison = Comparison::with(recording);
     for probe in probes {
         let response = plain(ask(probe));
-        let difference = differences
-            .iter()
-            .position(|(title, ..)| *title == probe.title)
-            .map(|at| differences.remove(at));
-        let (status, answer) = match difference {
-            None => (probe.status, probe.answer.to_owned()),
-            Some((_, status, answer)) => match answer.strip_suffix('…') {
-                Some(start) => (status, escape(start.as_bytes()) + "…"),
-                None => (status, escape(answer.as_bytes())),
-            },
-        };
         // The transport sends the head alone.
         let found = if probe.method == "HEAD" {
             String::new()
         } else {
             mask(&escape(response.body()))
         };
-        let mended = difference.is_some();
-        if mended && (status, answer.as_str()) == (probe.status, probe.answer) {
-            wrong.push(format!("{}: no difference any more", probe.title));
-        }
-        if response.status().as_u16() != status || !matches(&answer, &found) {
-            wrong.push(format!(
-                "{}: {} {found}\n    expected: {status} {answer}",
-                probe.title,
-                response.status()
-            ));
-        } else if !mended {
-            wrong.extend(probe.compare_headers(&response, typed));
+        let status = response.status().as_u16();
+        let recorded = (probe.status, probe.answer);
+        if comparison.compare(probe.title, recorded, (status, &found)) {
+            let headers = probe.compare_headers(&response, typed);
+            comparison.wrong.extend(headers);
         }
     }
-    assert!(differences.is_empty(), "no such probes: {differences:?}");
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    comparison.end();
 }
 
-/// Checks that the page has a line for each reason, with the number of requests.
-pub(crate) fn the_page_counts(differences: &Differences) {
+#[test]
+fn the_page_counts_every_reason() {
     let page = include_str!("../../../../docs/runtime.md");
-    for (reason, list) in differences {
-        let line = format!("| {reason} | {} |", list.len());
+    let all = differences();
+    for Difference { reason, .. } in &all {
+        let count = all.iter().filter(|other| other.reason == *reason).count();
+        let line = format!("| {reason} | {count} |");
         assert!(page.lines().any(|found| found == line), "{line}");
     }
 }
@@ -104,6 +173,18 @@ fn matches(expected: &str, found: &str) -> bool {
 }
 
 impl<'f> Probe<'f> {
+    /// The answer to the same request.
+    pub(crate) fn send(&self, manner: &Manner, models: &dyn Repository) -> Response<Bytes> {
+        send_as(
+            manner,
+            models,
+            self.method,
+            self.path,
+            &self.headers,
+            &self.body,
+        )
+    }
+
     fn parse(text: &'f str) -> Self {
         let mut lines = text.trim_end_matches('\n').split('\n').peekable();
         let title = lines.next().unwrap();

@@ -1,8 +1,6 @@
 //! The protocols against answers of KServe, and against noise.
 
 #[cfg(test)]
-mod boosters;
-#[cfg(test)]
 mod calls;
 #[cfg(test)]
 mod capture;

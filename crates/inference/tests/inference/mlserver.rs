@@ -1,51 +1,16 @@
 //! Requests replayed that MLServer was asked, in their order, and its answers.
 
-use crate::capture::{Differences, escape, probes, replay, the_page_counts};
-use crate::requests::iris;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use crate::capture::{escape, probes, replay};
+use crate::requests::{iris, send_as};
 use inference::grpc::wire::Encoder;
 use inference::grpc::{Code, call};
-use inference::{
-    Compat, Entry, Head, Manner, Model, ModelSettings, Options, Refusal, Repository, handle,
-};
+use inference::{Compat, Entry, Manner, Model, ModelSettings, Options, Refusal, Repository};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Answers that differ on purpose, by the reason that docs/runtime.md gives.
-const DIFFERENCES: &Differences = &[
-    (
-        "A request that fails is 400 and says why where MLServer answers 500",
-        &[
-            (
-                "wrong shape",
-                400,
-                r#"{"error":"cannot reshape array of size 8 into shape (3,4)"}"#,
-            ),
-            (
-                "nfeat",
-                400,
-                r#"{"error":"X has 3 features, but SVC is expecting 4 features as input."}"#,
-            ),
-            ("binary", 400, r#"{"error":"str is not valid UTF-8: …"#),
-        ],
-    ),
-    (
-        "Any content type is read as JSON by `--compat=mlserver`, too",
-        &[(
-            "text",
-            200,
-            r#"{"model_name":"iris","model_version":"v1","id":"<uuid>",…"#,
-        )],
-    ),
-    (
-        "Metrics are on the port of HTTP, too",
-        &[("get /metrics", 200, "# HELP …")],
-    ),
-];
-
 /// One model, which can be unloaded and loaded again.
 #[derive(Debug)]
-struct Shelf(Arc<Model>, AtomicBool);
+pub(crate) struct Shelf(Arc<Model>, AtomicBool);
 
 impl Repository for Shelf {
     fn find(&self, name: &str) -> Option<Arc<Model>> {
@@ -81,30 +46,27 @@ impl Shelf {
     }
 }
 
-#[test]
-fn answers_are_those_of_mlserver() {
-    let settings = ModelSettings::parse(r#"{"name": "iris", "parameters": {"version": "v1"}}"#);
-    let model = Model::clone(&iris()).with_settings(settings.unwrap());
-    let shelf = Shelf(Arc::new(model), AtomicBool::new(true));
-    let manner = Manner {
+pub(crate) fn mlserver() -> Manner {
+    Manner {
         compat: Compat::Mlserver,
         ..Manner::default()
-    };
+    }
+}
+
+pub(crate) fn shelf() -> Shelf {
+    let settings = ModelSettings::parse(r#"{"name": "iris", "parameters": {"version": "v1"}}"#);
+    let model = Model::clone(&iris()).with_settings(settings.unwrap());
+    Shelf(Arc::new(model), AtomicBool::new(true))
+}
+
+#[test]
+fn answers_are_those_of_mlserver() {
+    let shelf = shelf();
+    let manner = mlserver();
     let probes = probes(include_str!("../golden/mlserver.txt"));
     assert_eq!(probes.len(), 45);
-    replay(&probes, DIFFERENCES, &[], |probe| {
-        let mut headers = HeaderMap::new();
-        for (name, value) in &probe.headers {
-            let name = HeaderName::try_from(name).unwrap();
-            headers.insert(name, HeaderValue::try_from(value).unwrap());
-        }
-        let method = Method::try_from(probe.method).unwrap();
-        let head = Head {
-            method: &method,
-            path: probe.path,
-            headers: &headers,
-        };
-        handle(&shelf, &manner, head, &probe.body.clone().into())
+    replay("mlserver", &probes, &[], |probe| {
+        probe.send(&manner, &shelf)
     });
 }
 
@@ -114,10 +76,7 @@ fn calls_are_answered_as_by_mlserver() {
     let file = include_bytes!("../models/words.joblib");
     let words = Model::load("words", "model.joblib", file, &Options::default()).unwrap();
     let words = Arc::new(words);
-    let manner = Manner {
-        compat: Compat::Mlserver,
-        ..Manner::default()
-    };
+    let manner = mlserver();
     let ask =
         |method: &str, message: Encoder| call(&words, &manner, method, message.finish().into());
     let contents = Encoder::default().always(8, b"good plot");
@@ -152,7 +111,162 @@ fn calls_are_answered_as_by_mlserver() {
     assert_eq!(ask("RepositoryModelLoad", load).unwrap(), b"");
 }
 
+/// A tensor of text, as a call has it and as a request has it.
+fn text(text: &str, content_type: &str) -> (Encoder, String) {
+    let contents = Encoder::default().always(8, text.as_bytes());
+    let kind = Encoder::default().bytes(3, content_type.as_bytes());
+    let parameter = Encoder::default()
+        .bytes(1, b"content_type")
+        .always(2, &kind.finish());
+    let input = Encoder::default()
+        .bytes(1, b"input-0")
+        .bytes(2, b"BYTES")
+        .numbers(3, [1])
+        .always(4, &parameter.finish())
+        .always(5, &contents.finish());
+    let call = Encoder::default()
+        .bytes(1, b"words")
+        .always(5, &input.finish());
+    let request = format!(
+        r#"{{"inputs":[{{"name":"input-0","datatype":"BYTES","shape":[1],"data":["{text}"],
+            "parameters":{{"content_type":"{content_type}"}}}}]}}"#
+    );
+    (call, request)
+}
+
 #[test]
-fn the_page_gives_every_reason() {
-    the_page_counts(DIFFERENCES);
+fn content_types_of_tensors_are_read() {
+    let file = include_bytes!("../models/words.joblib");
+    let words = Model::load("words", "model.joblib", file, &Options::default()).unwrap();
+    let words = Arc::new(words);
+    let check = |given: &str, content_type: &str, expected: Result<&str, &str>| {
+        let (message, request) = text(given, content_type);
+        let called = call(&words, &mlserver(), "ModelInfer", message.finish().into());
+        let asked = send_as(
+            &mlserver(),
+            &words,
+            "POST",
+            "/v2/models/words/infer",
+            &[],
+            request.as_bytes(),
+        );
+        let asked = String::from_utf8_lossy(asked.body()).into_owned();
+        match expected {
+            Ok(label) => {
+                let called = called.unwrap();
+                assert!(called.ends_with(label.as_bytes()), "{}", escape(&called));
+                assert!(asked.contains(&format!(r#""data":["{label}"]"#)), "{asked}");
+            }
+            Err(why) => {
+                let status = called.unwrap_err();
+                assert_eq!(
+                    (status.code, &*status.message),
+                    (Code::InvalidArgument, why)
+                );
+                assert!(asked.contains(why), "{asked}");
+            }
+        }
+    };
+    check("good plot", "str", Ok("+"));
+    check("Z29vZCBwbG90", "base64", Ok("+"));
+    check("good plot", "base64", Err("expected text in base64"));
+    check(
+        "2024-05-01T12:00:00",
+        "datetime",
+        Err("no model here takes dates: without the content type `datetime` they are text"),
+    );
+}
+
+#[test]
+fn requests_and_calls_are_counted_by_the_names_of_mlserver() {
+    let (shelf, manner) = (shelf(), mlserver());
+    let ask = |method: &str, path: &str| send_as(&manner, &shelf, method, path, &[], b"");
+    for (method, path) in [
+        ("GET", "/v2/models/iris"),
+        ("GET", "/v2/models/iris"),
+        ("GET", "/v2/models/iris/versions/v1/ready"),
+        ("GET", "/v2/models/nope"),
+        ("POST", "/v2"),
+        ("BREW", "/v2"),
+        ("GET", "/v2/health/live"),
+        ("GET", "/favicon.ico"),
+    ] {
+        ask(method, path);
+    }
+    let name = |name: &str| Encoder::default().bytes(1, name.as_bytes()).finish();
+    for (method, message) in [
+        ("ServerLive", Vec::new()),
+        ("ModelReady", name("iris")),
+        ("ModelReady", name("nope")),
+        ("Nothing", Vec::new()),
+    ] {
+        drop(call(&shelf, &manner, method, message.into()));
+    }
+    let metrics = ask("GET", "/metrics");
+    let metrics = String::from_utf8_lossy(metrics.body());
+    let rest = |method: &str, path: &str, status: u16| {
+        format!(
+            "app_name=\"mlserver\",method=\"{method}\",path=\"{path}\",status_code=\"{status}\""
+        )
+    };
+    let model = "/v2/models/{model_name}";
+    let ready = "/v2/models/{model_name}/versions/{model_version}/ready";
+    let grpc = |method: &str| {
+        format!(
+            "grpc_method=\"{method}\",grpc_service=\"inference.GRPCInferenceService\",grpc_type=\"UNARY\""
+        )
+    };
+    let expected = [
+        "# TYPE rest_server_requests_total counter".to_owned(),
+        format!(
+            "rest_server_requests_total{{{}}} 2.0",
+            rest("GET", model, 200)
+        ),
+        format!(
+            "rest_server_requests_total{{{}}} 1.0",
+            rest("GET", model, 404)
+        ),
+        format!(
+            "rest_server_requests_total{{{}}} 1.0",
+            rest("GET", ready, 200)
+        ),
+        "# TYPE rest_server_request_duration_seconds histogram".to_owned(),
+        format!(
+            "rest_server_request_duration_seconds_bucket{{le=\"+Inf\",{}}} 2.0",
+            rest("GET", model, 200)
+        ),
+        format!(
+            "rest_server_request_duration_seconds_count{{{}}} 2.0",
+            rest("GET", model, 200)
+        ),
+        "rest_server_requests_in_progress{app_name=\"mlserver\",method=\"GET\"} 0.0".to_owned(),
+        format!("grpc_server_started_total{{{}}} 2.0", grpc("ModelReady")),
+        format!(
+            "grpc_server_handled_total{{grpc_code=\"OK\",{}}} 1.0",
+            grpc("ModelReady")
+        ),
+        format!(
+            "grpc_server_handled_total{{grpc_code=\"NOT_FOUND\",{}}} 1.0",
+            grpc("ModelReady")
+        ),
+        format!(
+            "grpc_server_handling_seconds_count{{{}}} 1.0",
+            grpc("ServerLive")
+        ),
+    ];
+    for line in expected {
+        assert!(
+            metrics.lines().any(|found| found == line),
+            "{line} in {metrics}"
+        );
+    }
+    let series = metrics
+        .lines()
+        .filter(|line| line.starts_with("rest_server_requests_total{"));
+    assert_eq!(series.count(), 3, "{metrics}");
+    for absent in ["405", "BREW", "health", "favicon", "Nothing"] {
+        assert!(!metrics.contains(absent), "{absent} in {metrics}");
+    }
+    let plain = send_as(&Manner::default(), &shelf, "GET", "/metrics", &[], b"");
+    assert!(!String::from_utf8_lossy(plain.body()).contains("rest_server"));
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
-use inference::{Head, Manner, Model, Options, handle};
+use inference::{Head, Manner, Model, Options, Repository, handle};
 use std::sync::Arc;
 
 /// The example model under the name of the recorded one.
@@ -23,7 +23,7 @@ pub(crate) fn send(
 
 pub(crate) fn send_as(
     manner: &Manner,
-    model: &Arc<Model>,
+    models: &dyn Repository,
     method: &str,
     path: &str,
     headers: &[(String, String)],
@@ -38,7 +38,7 @@ pub(crate) fn send_as(
     }
     let method = Method::try_from(method).unwrap();
     handle(
-        model,
+        models,
         manner,
         Head {
             method: &method,
