@@ -15,6 +15,7 @@ import lightgbm
 import numpy as np
 import onnx
 import onnxruntime
+import tl2cgen
 import xgboost
 
 FOLDER = sys.argv[1]
@@ -159,8 +160,30 @@ def xgboost_c(case, rows):
     return foreign(predict, [given(buffer) for buffer in buffers]), shortest(lambda: predict(*given(whole)))
 
 
+def treelite_c(case, rows):
+    """The function that Treelite's compiler made, called for a row, and for all of them through its own loop."""
+    path = os.path.join(FOLDER, f"{case['name']}.so")
+    library = ctypes.CDLL(path)
+    predictor = tl2cgen.Predictor(path, nthread=1)
+    kind = np.dtype(predictor.threshold_type)
+    # A union of a number and a mark of what is missing, which is −1.
+    size = max(kind.itemsize, 4)
+    entries = np.zeros((len(rows), rows.shape[1], size), dtype=np.uint8)
+    entries[:, :, :kind.itemsize] = np.ascontiguousarray(rows, dtype=kind)[:, :, None].view(np.uint8).reshape(
+        len(rows), rows.shape[1], kind.itemsize
+    )
+    answers = np.zeros((predictor.num_target, max(predictor.num_class)), dtype=predictor.leaf_output_type)
+    library.predict.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
+    given = [(row.ctypes.data, 0, answers.ctypes.data) for row in entries]
+    matrix = tl2cgen.DMatrix(np.ascontiguousarray(rows, dtype=kind))
+    expected = np.load(os.path.join(FOLDER, case["answers"])).reshape(len(rows), -1)
+    assert np.allclose(predictor.predict(matrix).reshape(len(rows), -1)[:, -1], expected[:, -1], atol=1e-5)
+    return foreign(library.predict, given), shortest(lambda: predictor.predict(matrix))
+
+
 PEERS = {
-    "scikit-learn": estimator, "onnxruntime": onnx_graph, "lightgbm": lightgbm_c, "xgboost": xgboost_c,
+    "scikit-learn": estimator, "onnxruntime": onnx_graph, "lightgbm": lightgbm_c, "treelite": treelite_c,
+    "xgboost": xgboost_c,
 }
 with open(os.path.join(FOLDER, "cases.json")) as file:
     cases = json.load(file)

@@ -29,7 +29,9 @@ pub(super) struct Pair {
     pub(super) ours: Load,
     pub(super) theirs: Load,
     /// How many times the requests are wanted.
-    pub(super) wanted: Option<f64>,
+    pub(super) times: Option<f64>,
+    /// Below which time half of the answers are wanted.
+    pub(super) p50: Option<Duration>,
 }
 
 /// What was measured of servers.
@@ -39,22 +41,45 @@ pub(super) struct Servers {
     pub(super) pairs: Vec<Pair>,
 }
 
-/// A kind of request: its name in `served.py`, its title, the peer, how many times its requests are wanted.
-const KINDS: [(&str, &str, Peer, Option<f64>); 4] = [
-    ("v1", "two rows of iris, SVC, V1", Peer::Kserve, Some(25.0)),
-    (
-        "forest",
-        "one row, random forest of 100 trees, V1",
-        Peer::Kserve,
-        Some(50.0),
-    ),
-    (
-        "binary",
-        "1,000 × 100 numbers of single precision, logistic regression, V2 binary",
-        Peer::Kserve,
-        Some(10.0),
-    ),
-    ("v2", "two rows of iris, SVC, V2", Peer::Mlserver, None),
+/// A kind of request, and what is wanted of it.
+struct Kind {
+    /// In `served.py`.
+    name: &'static str,
+    title: &'static str,
+    peer: Peer,
+    times: Option<f64>,
+    p50: Option<Duration>,
+}
+
+const KINDS: [Kind; 4] = [
+    Kind {
+        name: "v1",
+        title: "two rows of iris, SVC, V1",
+        peer: Peer::Kserve,
+        times: Some(25.0),
+        p50: Some(Duration::from_micros(600)),
+    },
+    Kind {
+        name: "forest",
+        title: "one row, random forest of 100 trees, V1",
+        peer: Peer::Kserve,
+        times: Some(50.0),
+        p50: None,
+    },
+    Kind {
+        name: "binary",
+        title: "1,000 × 100 numbers of single precision, logistic regression, V2 binary",
+        peer: Peer::Kserve,
+        times: Some(10.0),
+        p50: None,
+    },
+    Kind {
+        name: "v2",
+        title: "two rows of iris, SVC, V2",
+        peer: Peer::Mlserver,
+        times: None,
+        p50: None,
+    },
 ];
 
 pub(super) fn measure(length: Length) -> Result<Servers> {
@@ -87,21 +112,23 @@ pub(super) fn measure(length: Length) -> Result<Servers> {
         });
     }
     let mut pairs = Vec::new();
-    for (name, title, peer, wanted) in KINDS {
-        eprintln!("measuring: {title}");
-        let asked = asked(name)?;
+    for kind in KINDS {
+        eprintln!("measuring: {}", kind.title);
+        let peer = kind.peer;
+        let asked = asked(kind.name)?;
         let request = asked.request();
         let ours = Server::start(&|port| Ok(sidegate(&all, port, peer)), &request)?;
         let theirs = Server::start(&|port| command(peer, &all, port), &request)?;
         pairs.push(Pair {
-            title,
+            title: kind.title,
             peer: match peer {
                 Peer::Kserve => "KServe",
                 Peer::Mlserver => "MLServer",
             },
             ours: loaded(&ours, &request, length)?,
             theirs: loaded(&theirs, &request, length)?,
-            wanted,
+            times: kind.times,
+            p50: kind.p50,
         });
     }
     Ok(Servers { starts, pairs })
