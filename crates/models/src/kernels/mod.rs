@@ -5,11 +5,14 @@ mod distance;
 mod dot;
 mod lanes;
 mod linear;
+mod node;
 mod product;
+mod ranks;
 mod side;
 mod svc;
 mod trees;
 mod walk;
+mod wide;
 
 pub(crate) use branches::{BranchTrees, Branching, Test as BranchTest, Threshold};
 pub(crate) use distance::{Metric, Points};

@@ -26,8 +26,15 @@ pub(crate) struct Trees {
     walk: Walk,
     /// A row of `width` values for each leaf, those of several values once where they are equal.
     leaves: Vec<f64>,
-    /// Numbers of rows of values by their bits, while trees are added.
+    known: Known,
+}
+
+/// Numbers of rows of values by their bits, while trees are added.
+#[derive(Debug, Clone, Default)]
+struct Known {
     numbers: HashMap<Vec<u64>, u32>,
+    /// The bits of the row that is looked for.
+    bits: Vec<u64>,
 }
 
 /// Rows of values that are looked for among those that were.
@@ -41,20 +48,26 @@ impl Trees {
             width: width.max(1),
             walk: Walk::single(features),
             leaves: Vec::new(),
-            numbers: HashMap::new(),
+            known: Known::default(),
         }
     }
 
     /// The same when no more trees are added.
     pub(crate) fn finished(mut self) -> Self {
-        self.numbers = HashMap::new();
+        self.known = Known::default();
         self.leaves.shrink_to_fit();
-        self.walk.shrink();
+        self.walk.finish();
         self
     }
 
     pub(crate) fn count(&self) -> usize {
         self.walk.count()
+    }
+
+    /// Bytes that the trees take.
+    pub(crate) fn bytes(&self) -> usize {
+        let leaves = self.leaves.len().saturating_mul(size_of::<f64>());
+        self.walk.bytes().saturating_add(leaves)
     }
 
     pub(crate) fn width(&self) -> usize {
@@ -81,12 +94,12 @@ impl Trees {
             width,
             walk,
             leaves,
-            numbers,
+            known,
         } = self;
         walk.add(count, |index| {
             let Some((feature, yes, no)) = children(tree, *features, index)? else {
                 let values = values(tree, *width, index)?;
-                let number = number(values, leaves, numbers)?;
+                let number = known.number(values, leaves)?;
                 return Ok(Fork::Leaf { number });
             };
             Ok(Fork::Split {
@@ -193,26 +206,25 @@ fn values(tree: &RawTree, width: usize, index: usize) -> Result<&[f64], String> 
     row.ok_or_else(|| format!("the leaf {index} has no values"))
 }
 
-/// The number of a leaf with these values. Leaves of classifiers often hold the same.
-fn number(
-    values: &[f64],
-    leaves: &mut Vec<f64>,
-    numbers: &mut HashMap<Vec<u64>, u32>,
-) -> Result<u32, String> {
-    let width = values.len();
-    let next = u32::try_from(leaves.len() / width.max(1))
-        .map_err(|_| "more leaves than are supported".to_owned())?;
-    if width > 1 {
-        let bits: Vec<u64> = values.iter().map(|value| value.to_bits()).collect();
-        if let Some(known) = numbers.get(&bits) {
-            return Ok(*known);
+impl Known {
+    /// The number of a leaf with these values. Leaves of classifiers often hold the same.
+    fn number(&mut self, values: &[f64], leaves: &mut Vec<f64>) -> Result<u32, String> {
+        let width = values.len();
+        let next = u32::try_from(leaves.len() / width.max(1))
+            .map_err(|_| "more leaves than are supported".to_owned())?;
+        if width > 1 {
+            self.bits.clear();
+            self.bits.extend(values.iter().map(|value| value.to_bits()));
+            if let Some(known) = self.numbers.get(&self.bits) {
+                return Ok(*known);
+            }
+            if self.numbers.len() < KNOWN {
+                self.numbers.insert(self.bits.clone(), next);
+            }
         }
-        if numbers.len() < KNOWN {
-            numbers.insert(bits, next);
-        }
+        leaves.extend_from_slice(values);
+        Ok(next)
     }
-    leaves.extend_from_slice(values);
-    Ok(next)
 }
 
 fn threshold(tree: &RawTree, index: usize) -> Result<f32, String> {

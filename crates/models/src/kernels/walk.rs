@@ -2,7 +2,9 @@
 //!
 //! Children of a node are neighbours, and families lie near each other, so that most steps stay in memory that is at hand.
 
-use super::lanes::{GENERAL, Large, MISSING, PLAIN, Root, Small, key32, key64, walk};
+use super::lanes::walk;
+use super::node::{GENERAL, Large, MISSING, PLAIN, Small, key32, key64};
+use super::ranks::{Ranks, rank};
 
 /// What a split asks. The first child is for yes.
 #[derive(Debug, Clone, Copy)]
@@ -46,15 +48,31 @@ pub(crate) enum Cut {
 #[derive(Debug, Clone)]
 pub(crate) struct Walk {
     nodes: Nodes,
-    pub(super) roots: Vec<Root>,
+    pub(super) roots: Vec<u32>,
     /// The words of categories.
     words: Vec<u32>,
     cut: Cut,
     pub(super) columns: usize,
+    pub(super) pace: Pace,
+    /// In place of thresholds, in nodes that are small and not of single precision.
+    ranks: Option<Ranks>,
     /// Whether rows are rounded to single precision.
     single: bool,
     /// Whether a node asks for more than a threshold.
     general: bool,
+}
+
+/// When it is looked which walks have ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Pace {
+    /// Steps before the first look.
+    pub(super) first: u32,
+    /// Steps between looks.
+    pub(super) then: u32,
+    /// Steps to the leaf that is farthest down.
+    deepest: u32,
+    /// Steps of all trees, if each child is as likely as the other.
+    expected: f64,
 }
 
 #[derive(Debug, Clone)]
@@ -95,6 +113,8 @@ impl Walk {
             words: Vec::new(),
             cut,
             columns,
+            pace: Pace::default(),
+            ranks: None,
             single,
             general: false,
         }
@@ -206,10 +226,8 @@ impl Walk {
         let base = self.count_nodes();
         // The last node has a place of 32 bits too.
         u32::try_from(base.saturating_add(tree.len())).map_err(|_| many())?;
-        self.roots.push(Root {
-            place: u32::try_from(base).map_err(|_| many())?,
-            depth: depth(&tree),
-        });
+        self.roots.push(u32::try_from(base).map_err(|_| many())?);
+        self.pace.add(&tree, self.roots.len());
         let nodes = sequence
             .iter()
             .filter_map(|index| tree.get(*index))
@@ -241,15 +259,40 @@ impl Walk {
             Nodes::Small(nodes) => nodes.len().saturating_mul(size_of::<Small>()),
             Nodes::Large(nodes) => nodes.len().saturating_mul(size_of::<Large>()),
         };
-        nodes.saturating_add(self.words.len().saturating_mul(4))
+        let ranks = self.ranks.as_ref().map_or(0, Ranks::bytes);
+        nodes
+            .saturating_add(self.words.len().saturating_mul(4))
+            .saturating_add(ranks)
     }
 
-    /// Gives back memory that was kept for more trees.
-    pub(crate) fn shrink(&mut self) {
+    /// No more trees are added: makes nodes small where ranks are worth it, and gives back memory.
+    pub(crate) fn finish(&mut self) {
+        self.rank();
         match &mut self.nodes {
             Nodes::Small(nodes) => nodes.shrink_to_fit(),
             Nodes::Large(nodes) => nodes.shrink_to_fit(),
         }
+    }
+
+    fn rank(&mut self) {
+        let Nodes::Large(nodes) = &self.nodes else {
+            return;
+        };
+        let near = |node: &Large| node.distance < Small::FARTHEST;
+        if self.general || self.columns >= Small::COLUMNS || !nodes.iter().all(near) {
+            return;
+        }
+        let ranks = Ranks::of(nodes, self.columns);
+        // A comparison of a row's value costs about as much as a step saves twice.
+        if f64::from(ranks.steps()) * 2.0 > self.pace.expected {
+            return;
+        }
+        let small = nodes.iter().map(|node| match node.is_leaf(self.columns) {
+            true => Small::of(*node, self.columns),
+            false => Small::with(ranks.threshold(*node), *node),
+        });
+        self.nodes = Nodes::Small(small.collect());
+        self.ranks = Some(ranks);
     }
 
     /// Leaves out the trees behind the first `count`.
@@ -270,7 +313,13 @@ impl Walk {
             Nodes::Small(nodes) => {
                 let keys = &mut work.single;
                 keys.clear();
-                keys.extend(row.map(|value| key32(*value as f32)));
+                match &self.ranks {
+                    None => keys.extend(row.map(|value| key32(*value as f32))),
+                    Some(ranks) => {
+                        let ranked = row.zip(ranks.columns());
+                        keys.extend(ranked.map(|(value, keys)| rank(keys, key64(*value))));
+                    }
+                }
                 keys.resize(self.columns, key32(f32::NAN));
                 let missing = keys.contains(&key32(f32::NAN));
                 keys.push(key32(f32::NAN));
@@ -381,158 +430,31 @@ fn sequence(tree: &[Placed]) -> Vec<usize> {
     order
 }
 
-/// Steps to the leaf that is farthest down, of a tree that is breadth first.
-fn depth(tree: &[Placed]) -> u32 {
-    let mut depths = vec![0_u32; tree.len()];
-    let mut most = 0;
-    for (index, placed) in tree.iter().enumerate() {
-        let own = depths.get(index).copied().unwrap_or(0);
-        most = most.max(own);
-        if placed.first > 0 {
+impl Pace {
+    /// Trees up to this depth are walked to their ends without a look.
+    const SHALLOW: u32 = 8;
+
+    /// Takes up a tree that is breadth first, the last of so many.
+    fn add(&mut self, tree: &[Placed], count: usize) {
+        let mut depths = vec![0_u16; tree.len()];
+        for (index, placed) in tree.iter().enumerate() {
+            let own = depths.get(index).copied().unwrap_or(0);
+            self.deepest = self.deepest.max(own.into());
+            if placed.first == 0 {
+                self.expected += f64::from(own) * 0.5_f64.powi(own.into());
+                continue;
+            }
             let children = depths.get_mut(placed.first..).unwrap_or_default();
             let children = children.iter_mut().take(2);
             children.for_each(|depth| *depth = own.saturating_add(1));
         }
+        let mean = (self.expected / count.max(1) as f64).ceil() as u32;
+        (self.first, self.then) = match self.deepest <= Self::SHALLOW {
+            true => (self.deepest, 1),
+            false => (mean.saturating_add(1).min(self.deepest), 3),
+        };
     }
-    most
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Numbers that look like chance (a linear congruential generator).
-    struct Chance(u64);
-
-    impl Chance {
-        fn below(&mut self, bound: u64) -> u64 {
-            let next = self.0.wrapping_mul(6_364_136_223_846_793_005);
-            self.0 = next.wrapping_add(1_442_695_040_888_963_407);
-            (self.0 >> 33) % bound
-        }
-
-        /// Few, so that rows meet thresholds.
-        fn value(&mut self) -> f64 {
-            match self.below(12) {
-                0 => -0.0,
-                1 => f64::INFINITY,
-                number => number as f64 / 4.0 - 1.5,
-            }
-        }
-    }
-
-    const WORDS: [u32; 2] = [0b1010, 1];
-
-    /// A tree of at most so many splits, each of a leaf that was there.
-    fn tree(chance: &mut Chance, splits: u64, columns: u64, general: bool) -> Vec<Fork<'static>> {
-        let mut nodes = vec![Fork::Leaf { number: 0 }];
-        for _ in 0..chance.below(splits + 1) {
-            let at = chance.below(nodes.len() as u64) as usize;
-            if matches!(nodes[at], Fork::Split { .. }) {
-                continue;
-            }
-            let (yes, no) = (nodes.len(), nodes.len() + 1);
-            nodes[at] = Fork::Split {
-                feature: chance.below(columns) as usize,
-                question: match general && chance.below(3) == 0 {
-                    true => Question::Among(&WORDS),
-                    false => Question::AtMost(chance.value()),
-                },
-                missing_yes: chance.below(2) == 0,
-                zero_is_missing: general && chance.below(4) == 0,
-                yes,
-                no,
-            };
-            nodes.push(Fork::Leaf { number: yes as u32 });
-            nodes.push(Fork::Leaf { number: no as u32 });
-        }
-        nodes
-    }
-
-    /// One step after the other, as a file says.
-    fn leaf(nodes: &[Fork<'_>], row: &[f64]) -> u32 {
-        let mut at = 0;
-        loop {
-            let (feature, question, missing_yes, zero_is_missing, yes, no) = match nodes[at] {
-                Fork::Leaf { number } => return number,
-                Fork::Split {
-                    feature,
-                    question,
-                    missing_yes,
-                    zero_is_missing,
-                    yes,
-                    no,
-                } => (feature, question, missing_yes, zero_is_missing, yes, no),
-            };
-            let value = row.get(feature).copied().unwrap_or(f64::NAN);
-            let goes = if value.is_nan() || (zero_is_missing && value == 0.0) {
-                missing_yes
-            } else {
-                match question {
-                    Question::AtMost(threshold) => value <= threshold,
-                    Question::Among(words) => {
-                        let category = value as usize;
-                        value > -1.0
-                            && words
-                                .get(category / 32)
-                                .is_some_and(|word| word >> (category % 32) & 1 == 1)
-                    }
-                }
-            };
-            at = if goes { yes } else { no };
-        }
-    }
-
-    #[test]
-    fn walks_end_where_steps_in_turn_end() {
-        let mut chance = Chance(7);
-        for (columns, general) in [(3, false), (255, false), (256, false), (3, true)] {
-            for count in [1, 2, 8, 9, 15, 16, 17, 40] {
-                let splits = if count % 2 == 0 { 6 } else { 200 };
-                let trees: Vec<_> = (0..count)
-                    .map(|_| tree(&mut chance, splits, columns, general))
-                    .collect();
-                let columns = columns as usize;
-                for mut walk in [Walk::single(columns), Walk::double(columns, Cut::Whole)] {
-                    for nodes in &trees {
-                        walk.add(nodes.len(), |index| Ok(nodes[index])).unwrap();
-                    }
-                    walk.shrink();
-                    for missing in [0, 5] {
-                        // A column less than there are is missing too.
-                        let length = columns - usize::from(missing == 5);
-                        let row: Vec<f64> = (0..length)
-                            .map(|_| match missing > 0 && chance.below(missing) == 0 {
-                                true => f64::NAN,
-                                false => chance.value(),
-                            })
-                            .collect();
-                        let mut found = Vec::new();
-                        walk.leaves(&row, &mut Work::default(), &mut |before, numbers| {
-                            assert_eq!(before, found.len());
-                            found.extend_from_slice(numbers);
-                        });
-                        let expected: Vec<u32> =
-                            trees.iter().map(|nodes| leaf(nodes, &row)).collect();
-                        assert_eq!(found, expected, "{columns} columns, {count} trees");
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn sums_take_their_trees_in_turn() {
-        let mut walk = Walk::single(1);
-        for number in 0..20 {
-            walk.add(1, |_| Ok(Fork::Leaf { number })).unwrap();
-        }
-        let mut sums = [0.0, 1000.0, 0.0];
-        walk.add_up(&[0.0], &mut Work::default(), &mut sums, f64::from);
-        assert_eq!(sums, [63.0, 1070.0, 57.0]);
-        walk.truncate(2);
-        let mut sum = [0.5];
-        walk.add_up(&[0.0], &mut Work::default(), &mut sum, f64::from);
-        assert_eq!(sum, [1.5]);
-    }
-}
+mod tests;

@@ -1,7 +1,14 @@
 //! Little-endian numbers of the pickle format.
 
 /// An unsigned little-endian integer of up to 8 bytes.
+#[inline]
 pub(super) fn unsigned(bytes: &[u8]) -> u64 {
+    if let Some(whole) = bytes.first_chunk() {
+        return u64::from_le_bytes(*whole);
+    }
+    if let Ok(half) = bytes.try_into() {
+        return u32::from_le_bytes(half).into();
+    }
     bytes
         .iter()
         .take(8)

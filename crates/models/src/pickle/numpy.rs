@@ -368,9 +368,18 @@ impl Array {
         };
         let value = |record: &[u8]| read(dtype, record.get(offset..)?.get(..dtype.size)?);
         let bytes = self.bytes(graph);
-        let values: Option<Vec<T>> = match self.dtype.size {
+        let values = match self.dtype.size {
             0 => None,
-            size => bytes.chunks_exact(size).map(value).collect(),
+            size => {
+                let records = bytes.chunks_exact(size);
+                // A collection of options would not know how many there are.
+                let mut values = Vec::with_capacity(records.len());
+                let read = records.map(value).try_for_each(|value| {
+                    values.push(value?);
+                    Some(())
+                });
+                read.map(|()| values)
+            }
         };
         let values = values
             .filter(|values| values.len() == self.count())

@@ -2,7 +2,7 @@
 
 use super::part::Part;
 use super::predicting;
-use super::tree::{raw_tree, tree_intake};
+use super::tree::{add_raw, raw_tree, tree_intake};
 use crate::data::{Data, Intake, Rows};
 use crate::flow::{Fitted, Flow, Grid, Predict};
 use crate::kernels::{Trees, Work, argmax, expit, softmax, sum};
@@ -58,7 +58,7 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
             return Err(tree.unsupported());
         }
         let (inner, raw) = raw_tree(&tree, features, [1, 1])?;
-        trees.add(&raw).map_err(|what| inner.damaged(what))?;
+        add_raw(&inner, &raw, &mut trees)?;
     }
     let start = start(part, link, width)?;
     if let (Start::Flow(flow), Some(classes)) = (&start, &classes)

@@ -48,7 +48,7 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
         Some(id) => Some(steps(&part.inner(id, "_preprocessor")?)?),
         None => None,
     };
-    trees.shrink();
+    trees.finish();
     let model = Histogram {
         intake: Intake {
             missing: part.version() >= (0, 22),
@@ -102,6 +102,7 @@ fn read_tree(
         Err(_) => Vec::new(),
     };
     let count = left.len();
+    let before = (trees.bytes(), leaves.len());
     // A category that fitting did not see is missing: it joins a set where missing values are for yes.
     let mut asked = vec![Set::default(); count];
     for (index, asked) in asked.iter_mut().enumerate() {
@@ -149,7 +150,14 @@ fn read_tree(
             no,
         })
     });
-    read.map_err(|what| tree.damaged(what))
+    read.map_err(|what| tree.damaged(what))?;
+    let values = leaves.len().saturating_sub(before.1);
+    let nodes = trees.bytes().saturating_sub(before.0);
+    tree.keep(
+        count.saturating_mul(6),
+        nodes.saturating_add(values.saturating_mul(size_of::<f64>())),
+    );
+    Ok(())
 }
 
 /// Category numbers below 256, by bits.

@@ -1,7 +1,7 @@
 //! `IsolationForest`: how soon a row is alone.
 
 use super::part::Part;
-use super::tree::{raw_tree, tree_intake};
+use super::tree::{add_raw, raw_tree, tree_intake};
 use crate::data::{Data, Intake};
 use crate::flow::{Fitted, Grid, Predict};
 use crate::kernels::{RawTree, Trees, Work};
@@ -44,7 +44,7 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
             .map_err(|what| inner.damaged(what))?;
         raw.values =
             lengths(&raw, &samples, old).ok_or_else(|| inner.damaged("a node is in a circle"))?;
-        trees.add(&raw).map_err(|what| inner.damaged(what))?;
+        add_raw(&inner, &raw, &mut trees)?;
     }
     let samples = part
         .count("_max_samples")

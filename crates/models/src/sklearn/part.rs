@@ -11,6 +11,8 @@ pub(super) struct Reader<'g, 'a> {
     graph: &'g Graph<'a>,
     limits: &'g Limits,
     left: Cell<usize>,
+    /// Of the bytes that were paid for, those of what is kept no longer.
+    returned: Cell<usize>,
     met: RefCell<Vec<Inner>>,
 }
 
@@ -20,16 +22,16 @@ impl<'g, 'a> Reader<'g, 'a> {
             graph,
             limits,
             left: Cell::new(limits.compiled_bytes),
+            returned: Cell::new(0),
             met: RefCell::default(),
         }
     }
 
-    /// The estimators that were met, and the bytes that were paid for all together.
+    /// The estimators that were met, and the bytes that all together keep.
     pub(super) fn met(self) -> (Vec<Inner>, usize) {
-        (
-            self.met.into_inner(),
-            self.limits.compiled_bytes - self.left.get(),
-        )
+        let paid = self.limits.compiled_bytes - self.left.get();
+        let kept = paid.saturating_sub(self.returned.get());
+        (self.met.into_inner(), kept)
     }
 
     /// Pays for `bytes` bytes. A graph may share values, so a small file could describe a huge model.
@@ -175,6 +177,14 @@ impl<'r, 'a> Part<'r, 'a> {
     /// Pays for `count` values of 8 bytes.
     pub(super) fn pay(&self, count: usize) -> Result<(), LoadError> {
         self.reader.pay(count.saturating_mul(8))
+    }
+
+    /// Says that of `count` values of 8 bytes that were paid for, `kept` bytes are kept. The budget stays as it is: it
+    /// bounds the work too.
+    pub(super) fn keep(&self, count: usize, kept: usize) {
+        let returned = count.saturating_mul(8).saturating_sub(kept);
+        let returned = self.reader.returned.get().saturating_add(returned);
+        self.reader.returned.set(returned);
     }
 
     pub(super) fn attribute(&self, name: &str) -> Option<Id> {

@@ -138,7 +138,25 @@ fn add(part: &Part<'_, '_>, task: &Task, trees: &mut Trees) -> Result<(), LoadEr
             }
         }
     }
-    trees.add(&raw).map_err(|what| tree.damaged(what))
+    add_raw(&tree, &raw, trees)
+}
+
+/// Values that the columns of a tree take while it is read, with so many values in a node.
+fn cost(nodes: usize, width: usize) -> usize {
+    nodes.saturating_mul(width.saturating_add(5))
+}
+
+/// Adds a tree that was read, of which only what the kernel makes of it is kept.
+pub(super) fn add_raw(
+    tree: &Part<'_, '_>,
+    raw: &RawTree,
+    trees: &mut Trees,
+) -> Result<(), LoadError> {
+    let before = trees.bytes();
+    trees.add(raw).map_err(|what| tree.damaged(what))?;
+    let kept = trees.bytes().saturating_sub(before);
+    tree.keep(cost(raw.left.len(), trees.width()), kept);
+    Ok(())
 }
 
 /// The columns of the `sklearn.tree._tree.Tree` of an estimator, whose state is `node_count`, `nodes` and `values`. The
@@ -174,7 +192,7 @@ pub(super) fn raw_tree<'r, 'a>(
     {
         return Err(tree.damaged(format!("expected a tree of {features} features")));
     }
-    tree.pay(count.saturating_mul(width.saturating_add(5)))?;
+    tree.pay(cost(count, width))?;
     let bad = |what: String| tree.damaged(what);
     let integers = |field| nodes.integers(graph, Some(field)).map_err(bad);
     let raw = RawTree {

@@ -21,6 +21,24 @@ fn tolerance(name: &str) -> f64 {
 }
 
 #[test]
+fn forests_are_said_to_take_what_is_kept_of_them() {
+    let cases = cases().into_iter();
+    let forests: Vec<Case> = cases.filter(|case| case.name.contains("/rf.p4")).collect();
+    assert!(!forests.is_empty());
+    for case in forests {
+        let model = load(&case.bytes, &Limits::default()).unwrap();
+        let compiled = model.about().compiled_bytes.unwrap();
+        // A node of a file has 56 bytes and a count for each class.
+        let most = case.bytes.len() / 2;
+        assert!(
+            (1..most).contains(&compiled),
+            "{}: {compiled} of {most}",
+            case.name
+        );
+    }
+}
+
+#[test]
 fn answers_are_those_of_scikit_learn() {
     let mut exact = 0;
     let mut total = 0;

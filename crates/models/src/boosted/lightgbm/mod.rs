@@ -112,7 +112,7 @@ fn model(lines: &mut Lines<'_>, limits: &Limits) -> Result<Lightgbm, String> {
     if lines.next_filled() != Some("end of trees") {
         return Err("expected the end of the trees".to_owned());
     }
-    model.trees.shrink();
+    model.trees.finish();
     let rest = std::iter::from_fn(|| lines.next());
     model.categories = Categories::read(rest, features, limits)?;
     Ok(model)

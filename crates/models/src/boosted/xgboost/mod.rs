@@ -27,7 +27,7 @@ pub(crate) struct Xgboost {
 
 #[derive(Debug, Clone)]
 enum Booster {
-    Trees(Ensemble),
+    Trees(Box<Ensemble>),
     /// One row of weights for each feature, and one of biases.
     Linear(Vec<f32>),
 }
@@ -72,7 +72,10 @@ pub(crate) fn read(document: &Value, limits: &Limits) -> Result<Xgboost, String>
     let base = base(parameters.text("base_score")?, outputs, objective)?;
     let gradient = learner.at("gradient_booster")?;
     let booster = match gradient.text("name")? {
-        "gbtree" => Booster::Trees(ensemble(gradient.at("model")?, features, outputs, limits)?),
+        "gbtree" => {
+            let trees = ensemble(gradient.at("model")?, features, outputs, limits)?;
+            Booster::Trees(Box::new(trees))
+        }
         "dart" => {
             let model = gradient.at("gbtree")?.at("model")?;
             let mut trees = ensemble(model, features, outputs, limits)?;
@@ -81,7 +84,7 @@ pub(crate) fn read(document: &Value, limits: &Limits) -> Result<Xgboost, String>
                 return Err("expected one weight for each tree".to_owned());
             }
             trees.weights = Some(weights);
-            Booster::Trees(trees)
+            Booster::Trees(Box::new(trees))
         }
         "gblinear" => {
             let weights = singles(gradient.at("model")?.numbers("weights")?)?;
@@ -193,7 +196,7 @@ fn ensemble(
         }
     }
     ensemble.width = ensemble.width.max(1);
-    ensemble.trees.shrink();
+    ensemble.trees.finish();
     ensemble.rounds = rounds(model, trees.len(), outputs / ensemble.width)?;
     Ok(ensemble)
 }
