@@ -212,9 +212,21 @@ impl ClusterIssuer {
         token: &str,
         now: SystemTime,
     ) -> Result<ServiceAccount, policy::TokenError> {
+        self.verify_until(token, now).map(|(account, _)| account)
+    }
+
+    /// As [`Self::verify`], with the end of the token.
+    ///
+    /// # Errors
+    /// Says what is wrong with the token, without repeating it.
+    pub fn verify_until(
+        &self,
+        token: &str,
+        now: SystemTime,
+    ) -> Result<(ServiceAccount, SystemTime), policy::TokenError> {
         Unverified::parse(token, jose::MAX_BEARER_BYTES)
             .and_then(|token| self.verify_parsed(&token, unix(now)))
-            .map(|(account, _)| account)
+            .map(|(account, end)| (account, SystemTime::UNIX_EPOCH + Duration::from_secs(end)))
             .map_err(|error| policy::TokenError(error.to_string()))
     }
 }

@@ -1,16 +1,17 @@
-//! The authorization endpoint: `/auth` (RFC 6749 section 4.1.1, RFC 7636 section 4.3).
+//! The authorization endpoint: `/auth` (RFC 6749 section 4.1.1, RFC 7636 section 4.3, OpenID
+//! Connect Core 1.0 section 3.1.2.1).
 
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Client, DexConfig};
+use crate::config::{Client, DexConfig, Pkce, PromptNone};
 use crate::pages::problem;
-use crate::params::{MAX_LENGTH, Params, Repeated};
+use crate::params::{Params, Repeated};
 use crate::reply::{Reply, description_text, redirect};
-use crate::token::check_scopes;
+use crate::token::{Claims, check_scopes};
 
 /// A checked authorization request, as it travels sealed through the login.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AuthRequest {
     pub(crate) client_id: String,
     pub(crate) redirect_uri: String,
@@ -18,6 +19,28 @@ pub(crate) struct AuthRequest {
     pub(crate) state: Option<String>,
     pub(crate) nonce: Option<String>,
     pub(crate) code_challenge: Option<String>,
+    #[serde(default)]
+    pub(crate) prompt: Prompt,
+    /// How old, in seconds, the last password may be.
+    #[serde(default)]
+    pub(crate) max_age: Option<u64>,
+    #[serde(default)]
+    pub(crate) login_hint: Option<String>,
+    /// `sub` of the ID token that the application showed: nobody else may log in.
+    #[serde(default)]
+    pub(crate) subject: Option<String>,
+    /// The code on the screen of the device that this is for; it has no redirect URI.
+    #[serde(default)]
+    pub(crate) device: Option<String>,
+}
+
+/// `prompt`: what the person is asked whatever is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Prompt {
+    pub(crate) none: bool,
+    pub(crate) login: bool,
+    pub(crate) consent: bool,
+    pub(crate) select_account: bool,
 }
 
 /// Longest values of parameters that travel on; together they fit into one `Location`.
@@ -25,18 +48,21 @@ const MAX_STATE: usize = 4096;
 const MAX_NONCE: usize = 512;
 const MAX_SCOPE: usize = 1024;
 const MAX_REDIRECT: usize = 2048;
+const MAX_HINT: usize = 254;
+
+/// Reads an ID token of ours, whatever its age.
+pub(crate) type ReadHint<'a> = &'a dyn Fn(&str) -> Option<Claims>;
 
 impl AuthRequest {
     /// Checks a request; the error is the answer. Nothing is ever sent to a URI that the client
     /// has not registered.
-    pub(crate) fn parse(config: &DexConfig, query: &[u8]) -> Result<Self, Reply> {
-        if query.len() > MAX_LENGTH {
-            return Err(refuse(
-                "the request is too long",
-                "expected less than 16 KiB",
-            ));
-        }
-        let params = Params::parse(query);
+    pub(crate) fn parse(
+        config: &DexConfig,
+        query: &[u8],
+        read_hint: ReadHint<'_>,
+    ) -> Result<Self, Reply> {
+        let params = Params::parse(query)
+            .map_err(|error| refuse("the request cannot be read", &error.to_string()))?;
         let (client, redirect_uri) = identify(config, &params)?;
         let state = match params.get("state") {
             Ok(state) if state.is_none_or(|state| state.len() <= MAX_STATE) => state,
@@ -47,13 +73,21 @@ impl AuthRequest {
                 ));
             }
         };
-        check(config, client, &params, redirect_uri, state).map_err(|(error, description)| {
-            answer_error(config, redirect_uri, state, error, &description)
-        })
+        check(config, client, &params, redirect_uri, state, read_hint).map_err(
+            |(error, description)| answer_error(config, redirect_uri, state, error, &description),
+        )
     }
 
     /// Refuses on behalf of the user or the provider.
     pub(crate) fn error(&self, config: &DexConfig, error: &str, description: &str) -> Reply {
+        if self.device.is_some() {
+            return problem(
+                StatusCode::BAD_REQUEST,
+                "The device was not connected",
+                "Nothing was allowed. Begin again at the device if that was a mistake.",
+                description,
+            );
+        }
         answer_error(
             config,
             &self.redirect_uri,
@@ -74,32 +108,78 @@ impl AuthRequest {
     /// The query that makes the same request again.
     pub(crate) fn query(&self) -> String {
         let scope = self.scopes.join(" ");
+        let prompt = self.prompt.to_string();
+        let max_age = self.max_age.map(|seconds| seconds.to_string());
         let mut params = vec![
             ("response_type", "code"),
             ("client_id", &self.client_id),
             ("redirect_uri", &self.redirect_uri),
             ("scope", &scope),
         ];
-        params.extend(self.state.as_deref().map(|state| ("state", state)));
-        params.extend(self.nonce.as_deref().map(|nonce| ("nonce", nonce)));
-        if let Some(challenge) = self.code_challenge.as_deref() {
-            params.push(("code_challenge", challenge));
-            params.push(("code_challenge_method", "S256"));
-        }
+        let optional = [
+            ("state", self.state.as_deref()),
+            ("nonce", self.nonce.as_deref()),
+            ("code_challenge", self.code_challenge.as_deref()),
+            (
+                "code_challenge_method",
+                self.code_challenge.as_deref().map(|_| "S256"),
+            ),
+            ("prompt", Some(&*prompt).filter(|text| !text.is_empty())),
+            ("max_age", max_age.as_deref()),
+            ("login_hint", self.login_hint.as_deref()),
+        ];
+        params.extend(
+            optional
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
         url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs(params)
             .finish()
     }
 }
 
+impl Prompt {
+    fn parse(text: &str) -> Result<Self, OauthError> {
+        let mut prompt = Self::default();
+        for word in text.split(' ').filter(|word| !word.is_empty()) {
+            match word {
+                "none" => prompt.none = true,
+                "login" => prompt.login = true,
+                "consent" => prompt.consent = true,
+                "select_account" => prompt.select_account = true,
+                _ => {
+                    let text = "expected `prompt` of none, login, consent and select_account";
+                    return Err(("invalid_request", text.to_owned()));
+                }
+            }
+        }
+        if prompt.none && (prompt.login || prompt.consent || prompt.select_account) {
+            let text = "`prompt` is `none` and something else".to_owned();
+            return Err(("invalid_request", text));
+        }
+        Ok(prompt)
+    }
+}
+
+impl std::fmt::Display for Prompt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let words: Vec<&str> = [
+            (self.none, "none"),
+            (self.login, "login"),
+            (self.consent, "consent"),
+            (self.select_account, "select_account"),
+        ]
+        .into_iter()
+        .filter_map(|(set, word)| set.then_some(word))
+        .collect();
+        f.write_str(&words.join(" "))
+    }
+}
+
 /// The client and a redirect URI of its own: before these are known, errors are a page.
 fn identify<'a>(config: &'a DexConfig, params: &'a Params) -> Result<(&'a Client, &'a str), Reply> {
-    let repeated = |Repeated(name)| {
-        refuse(
-            "the request is not valid",
-            &format!("`{name}` is there twice"),
-        )
-    };
+    let repeated = |error: Repeated| refuse("the request is not valid", &error.to_string());
     let Some(id) = params.get("client_id").map_err(repeated)? else {
         return Err(refuse(
             "the request does not name an application",
@@ -137,11 +217,12 @@ fn check(
     params: &Params,
     redirect_uri: &str,
     state: Option<&str>,
+    read_hint: ReadHint<'_>,
 ) -> Result<AuthRequest, OauthError> {
     let get = |name: &'static str| {
         params
             .get(name)
-            .map_err(|Repeated(name)| ("invalid_request", format!("`{name}` is there twice")))
+            .map_err(|error| ("invalid_request", error.to_string()))
     };
     for (name, error) in [
         ("request", "request_not_supported"),
@@ -165,29 +246,27 @@ fn check(
             "expected `response_mode` `query`".to_owned(),
         ));
     }
-    let scope = get("scope")?.unwrap_or_default();
-    if scope.len() > MAX_SCOPE {
-        return Err(("invalid_scope", "`scope` is too long".to_owned()));
-    }
-    let mut scopes: Vec<String> = Vec::new();
-    for scope in scope.split(' ').filter(|scope| !scope.is_empty()) {
-        if !scopes.iter().any(|known| known == scope) {
-            scopes.push(scope.to_owned());
-        }
-    }
+    let scopes = scopes(get("scope")?.unwrap_or_default())?;
     check_scopes(config, client, &scopes).map_err(|description| ("invalid_scope", description))?;
     let nonce = get("nonce")?;
     if nonce.is_some_and(|nonce| nonce.len() > MAX_NONCE) {
         return Err(("invalid_request", "`nonce` is too long".to_owned()));
     }
     let code_challenge = challenge(get("code_challenge")?, get("code_challenge_method")?)?;
-    if code_challenge.is_none() && (config.enforce_pkce || client.public) {
+    if code_challenge.is_none() && client.pkce == Pkce::Required {
         return Err(("invalid_request", "`code_challenge` is missing".to_owned()));
     }
-    // There is no session yet that could answer without the login page.
-    if get("prompt")? == Some("none") {
-        return Err(("login_required", "the person has to log in".to_owned()));
+    let mut prompt = Prompt::parse(get("prompt")?.unwrap_or_default())?;
+    if client.prompt_none == PromptNone::Ignore {
+        prompt.none = false;
     }
+    let max_age = match get("max_age")? {
+        None => None,
+        Some(text) => Some(text.parse().map_err(|_| {
+            let text = "expected `max_age` in whole seconds".to_owned();
+            ("invalid_request", text)
+        })?),
+    };
     Ok(AuthRequest {
         client_id: client.id.clone(),
         redirect_uri: redirect_uri.to_owned(),
@@ -195,12 +274,39 @@ fn check(
         state: state.map(str::to_owned),
         nonce: nonce.map(str::to_owned),
         code_challenge,
+        prompt,
+        max_age,
+        login_hint: get("login_hint")?
+            .filter(|hint| hint.len() <= MAX_HINT)
+            .map(str::to_owned),
+        // One that cannot be read says nothing, as it may be older than the keys that are kept.
+        subject: get("id_token_hint")?
+            .and_then(read_hint)
+            .map(|claims| claims.sub),
+        device: None,
     })
+}
+
+/// The words of `scope`, each once.
+pub(crate) fn scopes(text: &str) -> Result<Vec<String>, OauthError> {
+    if text.len() > MAX_SCOPE {
+        return Err(("invalid_scope", "`scope` is too long".to_owned()));
+    }
+    let mut scopes: Vec<String> = Vec::new();
+    for scope in text.split(' ').filter(|scope| !scope.is_empty()) {
+        if !scopes.iter().any(|known| known == scope) {
+            scopes.push(scope.to_owned());
+        }
+    }
+    Ok(scopes)
 }
 
 /// S256 only: a missing method means `plain` (RFC 7636 section 4.3), which protects nothing once
 /// the request is seen.
-fn challenge(challenge: Option<&str>, method: Option<&str>) -> Result<Option<String>, OauthError> {
+pub(crate) fn challenge(
+    challenge: Option<&str>,
+    method: Option<&str>,
+) -> Result<Option<String>, OauthError> {
     match (challenge, method) {
         (None, None) => Ok(None),
         (Some(challenge), Some("S256")) => {

@@ -13,21 +13,28 @@ const GRANTS_PER_USER: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GrantId(String);
 
-const USER_PREFIX: usize = 16;
 const RANDOM: usize = 22;
 
 impl GrantId {
+    /// Length of the part that is the same for all grants of a user.
+    pub(crate) const USER_PREFIX: usize = 16;
+
     pub(crate) fn new(sealer: &Sealer, user_id: &str) -> Option<Self> {
-        let user: String = sealer
-            .mac("grant-user", user_id)
-            .chars()
-            .take(USER_PREFIX)
-            .collect();
+        let user = Self::user_prefix_of(sealer, user_id);
         Some(Self(format!("{user}{}", random_token::<16>()?)))
     }
 
+    /// What the keys of all records of a user begin with.
+    pub(crate) fn user_prefix_of(sealer: &Sealer, user_id: &str) -> String {
+        sealer
+            .mac("grant-user", user_id)
+            .chars()
+            .take(Self::USER_PREFIX)
+            .collect()
+    }
+
     fn parse(text: &str) -> Option<Self> {
-        let valid = text.len() == USER_PREFIX + RANDOM
+        let valid = text.len() == Self::USER_PREFIX + RANDOM
             && text
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
@@ -39,7 +46,7 @@ impl GrantId {
     }
 
     pub(crate) fn user_prefix(&self) -> &str {
-        self.0.get(..USER_PREFIX).unwrap_or(&self.0)
+        self.0.get(..Self::USER_PREFIX).unwrap_or(&self.0)
     }
 
     /// The authorization code of this grant.
@@ -88,6 +95,9 @@ pub(crate) struct Grant {
     pub(crate) created_at: u64,
     /// When the record may be forgotten.
     pub(crate) expires_at: u64,
+    /// The session that it came of.
+    #[serde(default)]
+    pub(crate) sid: Option<String>,
     pub(crate) stage: Stage,
 }
 
@@ -100,6 +110,19 @@ impl Record for Grant {
 }
 
 impl Grant {
+    /// Whether it goes on without the person, by refresh tokens.
+    pub(crate) fn is_offline(&self) -> bool {
+        self.scopes.iter().any(|scope| scope == "offline_access")
+    }
+
+    /// The same, of which nothing counts any more.
+    pub(crate) fn revoked(self) -> Self {
+        Self {
+            stage: Stage::Revoked,
+            ..self
+        }
+    }
+
     /// Adds a grant, and drops this user's surplus ones.
     pub(crate) fn insert(
         &self,

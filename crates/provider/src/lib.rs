@@ -5,8 +5,9 @@
 //! [`Provider::handle`] answers one request, under the path of the issuer (`/dex/auth`,
 //! `/dex/token`, ...).
 //!
-//! What is served is the authorization code flow of OpenID Connect Core 1.0 with PKCE (RFC 7636)
-//! and refresh tokens. Nothing is stored for a request that has not logged in: the state of a
+//! What is served is OpenID Connect Core 1.0's authorization code flow with PKCE (RFC 7636), sessions
+//! with logout, refresh tokens, the device flow (RFC 8628), client credentials, token exchange
+//! (RFC 8693), introspection (RFC 7662) and revocation (RFC 7009). Nothing is stored for a request that has not logged in: the state of a
 //! pending login travels sealed in the `req` parameter and is bound to the browser by a cookie.
 
 #![expect(
@@ -14,32 +15,42 @@
     reason = "an error is the answer itself, made once for a request and moved a few frames"
 )]
 
+mod access;
+mod approval;
 mod authorize;
+mod backchannel;
+mod client_auth;
 mod clock;
 mod config;
+mod device;
 mod grant;
 mod keys;
 mod limit;
 mod login;
+mod logout;
+mod machines;
 mod pages;
 mod params;
 mod password;
 mod provider;
 mod reply;
 mod seal;
+mod session;
 mod storage;
 mod token;
 mod token_endpoint;
-mod userinfo;
 
 #[cfg(test)]
 mod tests;
 
 pub use ::secret::Secret;
+pub use backchannel::Outgoing;
 pub use clock::{Clock, system_clock};
 pub use config::{
-    Client, ConfigError, DexConfig, Expiry, Issuer, PasswordHash, RefreshExpiry, User, Warning,
+    Client, ConfigError, DexConfig, Exchange, Expiry, Grants, Issuer, PasswordHash, Pkce,
+    PromptNone, RefreshExpiry, SessionRules, User, Warning,
 };
 pub use keys::Algorithm;
+pub use machines::{Subject, SubjectTokens};
 pub use provider::{OpenError, Options, Provider, Source};
 pub use storage::{Storage, StorageError};

@@ -1,4 +1,4 @@
-//! The login form and the approval page, between `/auth` and the redirect to the client.
+//! From `/auth` to a person who is known: out of a session, or by e-mail and password.
 
 use std::net::IpAddr;
 
@@ -9,77 +9,158 @@ use serde::{Deserialize, Serialize};
 
 use crate::authorize::AuthRequest;
 use crate::config::User;
-use crate::grant::{Grant, GrantId, Stage};
 use crate::limit::TooMany;
-use crate::pages::{ApprovalPage, LoginPage, ProblemPage, page, problem};
+use crate::pages::{LoginPage, ProblemPage, SelectPage, failed, page, problem};
 use crate::params::{MAX_LENGTH, Params};
 use crate::provider::Inner;
-use crate::reply::{Reply, internal, redirect};
+use crate::reply::{Reply, redirect};
 use crate::seal::random_token;
+use crate::session::{Current, SessionRef};
+use crate::token::subject;
 
 const COOKIE_NAME: &str = "sidegate_login";
 const COOKIE_LENGTH: usize = 22;
-/// RFC 6749 section 4.1.2 recommends ten minutes at most; a redirect takes seconds.
-const CODE_SECONDS: u64 = 60;
-const APPROVAL_SECONDS: u64 = 600;
 const MAX_EMAIL: usize = 254;
 const MAX_PASSWORD: usize = 1024;
 const WRONG: &str = "The e-mail address or the password is not right.";
 
 /// What `req` carries: bound to a browser, and after the password to a user.
 #[derive(Serialize, Deserialize)]
-struct Pending {
-    request: AuthRequest,
-    browser: String,
-    expires_at: u64,
-    user_id: Option<String>,
+pub(crate) struct Pending {
+    pub(crate) request: AuthRequest,
+    pub(crate) browser: String,
+    pub(crate) expires_at: u64,
+    pub(crate) person: Option<Person>,
+    /// Ask first whether the person of the session goes on.
+    #[serde(default)]
+    pub(crate) select: bool,
+}
+
+/// Who logged in, and when.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Person {
+    pub(crate) user_id: String,
+    pub(crate) auth_time: u64,
+    pub(crate) session: Option<SessionRef>,
+}
+
+impl Current<'_> {
+    pub(crate) fn person(&self) -> Person {
+        Person {
+            user_id: self.user.user_id.clone(),
+            auth_time: self.session.auth_time,
+            session: Some(self.reference()),
+        }
+    }
 }
 
 impl Inner {
-    /// `/auth`: seals the request and shows the way to the form.
-    pub(crate) fn start(&self, request: &Request<Bytes>, query: &[u8]) -> Reply {
-        let auth = match AuthRequest::parse(&self.config, query) {
-            Ok(auth) => auth,
-            Err(reply) => return reply,
+    /// `/auth`: an application sends a person.
+    pub(crate) async fn start(&self, request: &Request<Bytes>, query: &[u8]) -> Reply {
+        match AuthRequest::parse(&self.config, query, &|token| self.hint(token)) {
+            Ok(auth) => self.begin(request, auth).await,
+            Err(reply) => reply,
+        }
+    }
+
+    /// Goes on out of a session, or shows the way to the form.
+    pub(crate) async fn begin(&self, request: &Request<Bytes>, auth: AuthRequest) -> Reply {
+        let serving = match (self.session(request), &self.config.sessions) {
+            (Some(current), Some(rules)) if current.serves(self, rules, &auth) => Some(current),
+            _ => None,
         };
+        let select = match serving {
+            Some(current) if !auth.prompt.select_account => {
+                return self.proceed(request, auth, current.person()).await;
+            }
+            None if auth.prompt.none => {
+                let text = "the person has to log in";
+                return auth.error(&self.config, "login_required", text);
+            }
+            serving => serving.is_some(),
+        };
+        let seconds = self.config.expiry.auth_requests.as_secs();
+        let pending = self.pend(request, auth, seconds);
+        let location = format!("{}/auth/local", self.config.issuer.path());
+        self.send_to(request, &location, "login", pending, |pending| Pending {
+            select,
+            ..pending
+        })
+    }
+
+    /// What `req` is made of, and a new value for the cookie that it is bound to, if there is none.
+    fn pend(
+        &self,
+        request: &Request<Bytes>,
+        auth: AuthRequest,
+        seconds: u64,
+    ) -> Option<(Pending, String)> {
         // One cookie for all tabs of a browser.
-        let Some(cookie) = browser_cookie(request).or_else(random_token::<16>) else {
-            return internal();
-        };
+        let cookie = cookie_of(request, COOKIE_NAME, COOKIE_LENGTH).or_else(random_token::<16>)?;
         let pending = Pending {
             request: auth,
             browser: self.sealer.mac("browser", &cookie),
-            expires_at: self
-                .now()
-                .saturating_add(self.config.expiry.auth_requests.as_secs()),
-            user_id: None,
+            expires_at: self.now().saturating_add(seconds),
+            person: None,
+            select: false,
         };
-        let Some(sealed) = self.sealer.seal("login", &pending) else {
-            return internal();
+        Some((pending, cookie))
+    }
+
+    /// Redirects to one of our pages, with the state sealed and its cookie set.
+    fn send_to(
+        &self,
+        request: &Request<Bytes>,
+        location: &str,
+        purpose: &str,
+        pending: Option<(Pending, String)>,
+        change: impl FnOnce(Pending) -> Pending,
+    ) -> Reply {
+        let Some((pending, cookie)) = pending else {
+            return failed();
         };
-        let path = self.config.issuer.path();
-        let location = format!("{path}/auth/local");
-        let mut reply = redirect(StatusCode::FOUND, &location, &[("req", &sealed)]);
+        let Some(sealed) = self.sealer.seal(purpose, &change(pending)) else {
+            return failed();
+        };
+        let status = if request.method() == http::Method::POST {
+            StatusCode::SEE_OTHER
+        } else {
+            StatusCode::FOUND
+        };
+        let mut reply = redirect(status, location, &[("req", &sealed)]);
         let secure = if is_https(request) { "; Secure" } else { "" };
+        let path = self.config.issuer.path();
         let scope = if path.is_empty() { "/" } else { path };
         let cookie =
             format!("{COOKIE_NAME}={cookie}; Path={scope}; HttpOnly; SameSite=Lax{secure}");
         let Ok(cookie) = HeaderValue::try_from(cookie) else {
-            return internal();
+            return failed();
         };
-        reply.headers_mut().insert(SET_COOKIE, cookie);
+        reply.headers_mut().append(SET_COOKIE, cookie);
         reply
     }
 
     /// `GET /auth/local?req=`: the form.
     pub(crate) fn login_form(&self, request: &Request<Bytes>, sealed: &str) -> Reply {
         match self.pending("login", request, sealed) {
-            Ok(pending) => self.form(StatusCode::OK, &pending, "", None),
             Err(reply) => reply,
+            Ok(pending) => match self.session(request).filter(|_| pending.select) {
+                Some(current) => {
+                    let body = SelectPage {
+                        client: self.client_name(&pending.request),
+                        email: &current.user.email,
+                    };
+                    page(StatusCode::OK, &body)
+                }
+                None => {
+                    let hint = pending.request.login_hint.as_deref().unwrap_or_default();
+                    self.form(StatusCode::OK, &pending, hint, None)
+                }
+            },
         }
     }
 
-    /// `POST /auth/local?req=`: e-mail and password.
+    /// `POST /auth/local?req=`: e-mail and password, or the choice of an account.
     pub(crate) async fn login(
         &self,
         request: &Request<Bytes>,
@@ -94,6 +175,9 @@ impl Inner {
             Ok(form) => form,
             Err(reply) => return reply,
         };
+        if let (true, Ok(Some(account))) = (pending.select, form.get("account")) {
+            return self.selected(request, pending, account).await;
+        }
         let (login, password) = match (form.get("login"), form.secret("password")) {
             (Ok(login), Ok(password)) => (login.unwrap_or_default().trim(), password),
             _ => return bad_form("a field of the form is there twice"),
@@ -128,7 +212,7 @@ impl Inner {
                     client = pending.request.client_id,
                     "logged in"
                 );
-                self.logged_in(pending, user).await
+                self.logged_in(request, pending.request, user).await
             }
             (Ok(_), _) => {
                 tracing::info!(client = pending.request.client_id, "login refused");
@@ -137,109 +221,64 @@ impl Inner {
         }
     }
 
-    async fn logged_in(&self, pending: Pending, user: &User) -> Reply {
-        if self.config.skip_approval_screen {
-            return self.issue_code(pending.request, user).await;
-        }
-        let approval = Pending {
-            user_id: Some(user.user_id.clone()),
-            expires_at: self.now().saturating_add(APPROVAL_SECONDS),
-            ..pending
-        };
-        let Some(sealed) = self.sealer.seal("approval", &approval) else {
-            return internal();
-        };
-        let location = format!("{}/approval", self.config.issuer.path());
-        redirect(StatusCode::SEE_OTHER, &location, &[("req", &sealed)])
-    }
-
-    /// `GET /approval?req=`: what the client will learn.
-    pub(crate) fn approval_form(&self, request: &Request<Bytes>, sealed: &str) -> Reply {
-        let (pending, user) = match self.approving(request, sealed) {
-            Ok(found) => found,
-            Err(reply) => return reply,
-        };
-        let mut asks = vec!["an identifier of your account"];
-        for scope in &pending.request.scopes {
-            asks.extend(match scope.as_str() {
-                "email" => Some("your e-mail address"),
-                "profile" => Some("your name"),
-                "groups" => Some("the groups you belong to"),
-                "offline_access" => Some("access while you are away"),
-                scope if scope.starts_with("audience:") => Some("tokens for other applications"),
-                _ => None,
-            });
-        }
-        let client = self.client_name(&pending.request);
-        let body = ApprovalPage {
-            client,
-            email: &user.email,
-            asks: &asks,
-        };
-        page(StatusCode::OK, &body)
-    }
-
-    /// `POST /approval?req=`: `approval=approve` or anything else.
-    pub(crate) async fn approve(&self, request: &Request<Bytes>, sealed: &str) -> Reply {
-        let (pending, user) = match self.approving(request, sealed) {
-            Ok(found) => found,
-            Err(reply) => return reply,
-        };
-        match own_form(request).map(|form| matches!(form.get("approval"), Ok(Some("approve")))) {
-            Err(reply) => reply,
-            Ok(true) => self.issue_code(pending.request, user).await,
-            Ok(false) => {
-                pending
-                    .request
-                    .error(&self.config, "access_denied", "the person denied access")
+    /// The person chose between the session's account and another.
+    async fn selected(&self, request: &Request<Bytes>, pending: Pending, account: &str) -> Reply {
+        match self.session(request) {
+            Some(current) if account == "continue" => {
+                self.proceed(request, pending.request, current.person())
+                    .await
+            }
+            _ => {
+                let seconds = self.config.expiry.auth_requests.as_secs();
+                let location = format!("{}/auth/local", self.config.issuer.path());
+                let pending = self.pend(request, pending.request, seconds);
+                self.send_to(request, &location, "login", pending, |pending| pending)
             }
         }
     }
 
-    fn approving(&self, request: &Request<Bytes>, sealed: &str) -> Result<(Pending, &User), Reply> {
-        let pending = self.pending("approval", request, sealed)?;
-        let user = pending
-            .user_id
-            .as_deref()
-            .and_then(|id| self.config.user_by_id(id));
-        match user {
-            Some(user) => Ok((pending, user)),
-            None => Err(self.restart(&pending)),
+    async fn logged_in(&self, request: &Request<Bytes>, auth: AuthRequest, user: &User) -> Reply {
+        // OpenID Connect Core 1.0 section 3.1.2.1: the answer is about that person or an error.
+        let hinted = subject(&user.user_id);
+        if auth.subject.as_ref().is_some_and(|hint| *hint != hinted) {
+            let text = "another person logged in than `id_token_hint` names";
+            return auth.error(&self.config, "login_required", text);
         }
+        let session = match self.begin_session(request, user).await {
+            Ok(session) => session,
+            Err(reply) => return reply,
+        };
+        let person = Person {
+            user_id: user.user_id.clone(),
+            auth_time: self.now(),
+            session: session.as_ref().map(|(reference, _)| reference.clone()),
+        };
+        let mut reply = self.proceed(request, auth, person).await;
+        if let Some((_, cookie)) = session {
+            self.set_session_cookie(request, &mut reply, &cookie);
+        }
+        reply
     }
 
-    async fn issue_code(&self, auth: AuthRequest, user: &User) -> Reply {
-        let Some(id) = GrantId::new(&self.sealer, &user.user_id) else {
-            return internal();
-        };
-        let now = self.now();
-        let code = id.code(&self.sealer);
-        let grant = Grant {
-            client_id: auth.client_id.clone(),
-            user_id: user.user_id.clone(),
-            scopes: auth.scopes.clone(),
-            nonce: auth.nonce.clone(),
-            auth_time: now,
-            created_at: now,
-            expires_at: now.saturating_add(CODE_SECONDS),
-            stage: Stage::Code {
-                redirect_uri: auth.redirect_uri.clone(),
-                code_challenge: auth.code_challenge.clone(),
-                code_expires_at: now.saturating_add(CODE_SECONDS),
-            },
-        };
-        match self.write(move |batch| grant.insert(batch, &id, now)).await {
-            Some(()) => auth.success(&self.config, &code),
-            None => auth.error(
-                &self.config,
-                "server_error",
-                "the login could not be recorded",
-            ),
+    /// Asks for approval where it is needed, or answers the application.
+    async fn proceed(&self, request: &Request<Bytes>, auth: AuthRequest, person: Person) -> Reply {
+        if !self.asks(&auth, &person) {
+            return self.issue_code(auth, person).await;
         }
+        if auth.prompt.none {
+            let text = "the person has to allow access";
+            return auth.error(&self.config, "consent_required", text);
+        }
+        let location = format!("{}/approval", self.config.issuer.path());
+        let pending = self.pend(request, auth, crate::approval::SECONDS);
+        self.send_to(request, &location, "approval", pending, |pending| Pending {
+            person: Some(person),
+            ..pending
+        })
     }
 
     /// Opens `req` if it is of this browser and young enough.
-    fn pending(
+    pub(crate) fn pending(
         &self,
         purpose: &str,
         request: &Request<Bytes>,
@@ -254,7 +293,8 @@ impl Inner {
                 "",
             ));
         };
-        let same_browser = browser_cookie(request).is_some_and(|cookie| {
+        let cookie = cookie_of(request, COOKIE_NAME, COOKIE_LENGTH);
+        let same_browser = cookie.is_some_and(|cookie| {
             self.sealer
                 .same(&pending.browser, &self.sealer.mac("browser", &cookie))
         });
@@ -264,17 +304,18 @@ impl Inner {
         Ok(pending)
     }
 
-    fn restart(&self, pending: &Pending) -> Reply {
-        let restart = format!(
-            "{}/auth?{}",
-            self.config.issuer.path(),
-            pending.request.query()
-        );
+    pub(crate) fn restart(&self, pending: &Pending) -> Reply {
+        let path = self.config.issuer.path();
+        let restart = match &pending.request.device {
+            Some(_) => format!("{path}/device"),
+            None => format!("{path}/auth?{}", pending.request.query()),
+        };
         let body = ProblemPage {
             title: "This login has to start again",
             text: "It took too long, or it was begun in another browser. If this page returns, \
                    allow cookies for this site.",
             detail: "",
+            reference: "",
             restart: Some(&restart),
         };
         page(StatusCode::BAD_REQUEST, &body)
@@ -296,7 +337,7 @@ impl Inner {
         page(status, &body)
     }
 
-    fn client_name<'a>(&'a self, request: &'a AuthRequest) -> &'a str {
+    pub(crate) fn client_name<'a>(&'a self, request: &'a AuthRequest) -> &'a str {
         self.config
             .client(&request.client_id)
             .map_or(request.client_id.as_str(), |client| &client.name)
@@ -304,7 +345,7 @@ impl Inner {
 }
 
 /// The form in the body, unless another site posted it.
-fn own_form(request: &Request<Bytes>) -> Result<Params, Reply> {
+pub(crate) fn own_form(request: &Request<Bytes>) -> Result<Params, Reply> {
     let fetch_site = HeaderName::from_static("sec-fetch-site");
     if request
         .headers()
@@ -313,9 +354,8 @@ fn own_form(request: &Request<Bytes>) -> Result<Params, Reply> {
     {
         return Err(problem(
             StatusCode::FORBIDDEN,
-            "This login was sent by another site",
-            "Only the login page itself may send a password. Go back to the application and log \
-             in again.",
+            "This form was sent by another site",
+            "Only the pages here may send it. Go back to the application and try again.",
             "",
         ));
     }
@@ -324,7 +364,7 @@ fn own_form(request: &Request<Bytes>) -> Result<Params, Reply> {
             "expected `application/x-www-form-urlencoded` below 16 KiB",
         ));
     }
-    Ok(Params::parse(request.body()))
+    Params::parse(request.body()).map_err(|error| bad_form(&error.to_string()))
 }
 
 pub(crate) fn is_form(request: &Request<Bytes>) -> bool {
@@ -350,9 +390,11 @@ fn bad_form(detail: &str) -> Reply {
     )
 }
 
-/// The cookie that ties `req` to a browser, so that neither a link nor a form of somebody else
+/// The value of one of our cookies: base64url of a known length.
+///
+/// That of a login ties `req` to a browser, so that neither a link nor a form of somebody else
 /// continues a login here.
-fn browser_cookie(request: &Request<Bytes>) -> Option<String> {
+pub(crate) fn cookie_of(request: &Request<Bytes>, name: &str, length: usize) -> Option<String> {
     request
         .headers()
         .get_all(COOKIE)
@@ -360,9 +402,9 @@ fn browser_cookie(request: &Request<Bytes>) -> Option<String> {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(name, value)| {
-            *name == COOKIE_NAME
-                && value.len() == COOKIE_LENGTH
+        .find(|(found, value)| {
+            *found == name
+                && value.len() == length
                 && value
                     .bytes()
                     .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
@@ -370,7 +412,7 @@ fn browser_cookie(request: &Request<Bytes>) -> Option<String> {
         .map(|(_, value)| value.to_owned())
 }
 
-fn is_https(request: &Request<Bytes>) -> bool {
+pub(crate) fn is_https(request: &Request<Bytes>) -> bool {
     request.uri().scheme_str() == Some("https")
         || request
             .headers()
@@ -378,7 +420,7 @@ fn is_https(request: &Request<Bytes>) -> bool {
             .is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"))
 }
 
-fn retry_after(mut reply: Reply, seconds: u64) -> Reply {
+pub(crate) fn retry_after(mut reply: Reply, seconds: u64) -> Reply {
     reply
         .headers_mut()
         .insert(RETRY_AFTER, HeaderValue::from(seconds));

@@ -10,6 +10,7 @@ use http::header::{CONTENT_SECURITY_POLICY, HeaderValue, X_FRAME_OPTIONS};
 use sha2::{Digest, Sha256};
 
 use crate::reply::{Reply, internal, reply};
+use crate::seal::random_token;
 
 /// One stylesheet for every page of the product, then what is particular here.
 const STYLE: &str = concat!(
@@ -45,6 +46,30 @@ pub(crate) struct ApprovalPage<'a> {
     pub(crate) client: &'a str,
     pub(crate) email: &'a str,
     pub(crate) asks: &'a [&'a str],
+    /// The code on the screen of the device that this is for.
+    pub(crate) device: Option<&'a str>,
+}
+
+#[derive(Template)]
+#[template(path = "select.html")]
+pub(crate) struct SelectPage<'a> {
+    pub(crate) client: &'a str,
+    pub(crate) email: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "device.html")]
+pub(crate) struct DevicePage<'a> {
+    pub(crate) code: &'a str,
+    pub(crate) action: &'a str,
+    pub(crate) problem: Option<&'a str>,
+}
+
+#[derive(Template)]
+#[template(path = "logout.html")]
+pub(crate) struct LogoutPage<'a> {
+    pub(crate) email: &'a str,
+    pub(crate) action: &'a str,
 }
 
 /// A page that says what happened and what to do.
@@ -55,6 +80,8 @@ pub(crate) struct ProblemPage<'a> {
     pub(crate) text: &'a str,
     /// What the operator of the application may need.
     pub(crate) detail: &'a str,
+    /// What the line in the log is called.
+    pub(crate) reference: &'a str,
     /// Where to begin again.
     pub(crate) restart: Option<&'a str>,
 }
@@ -72,15 +99,45 @@ pub(crate) fn page(status: StatusCode, page: &impl Template) -> Reply {
     reply
 }
 
-/// A problem without a way to begin again here.
+/// A problem without a way to begin again here. The log says under the page's reference what it
+/// was; both without anything that the request carries beside what `detail` quotes.
 pub(crate) fn problem(status: StatusCode, title: &str, text: &str, detail: &str) -> Reply {
-    page(
-        status,
-        &ProblemPage {
-            title,
-            text,
-            detail,
-            restart: None,
-        },
+    let reference = random_token::<6>().unwrap_or_default();
+    tracing::info!(
+        reference,
+        status = status.as_u16(),
+        detail,
+        "page shown: {title}"
+    );
+    let body = ProblemPage {
+        title,
+        text,
+        detail,
+        reference: &reference,
+        restart: None,
+    };
+    page(status, &body)
+}
+
+/// Something of ours failed while a person looks on; the lines before it in the log say what.
+pub(crate) fn failed() -> Reply {
+    problem(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "Something went wrong here",
+        "The identity provider could not do what you asked for. Go back and try again in a \
+         moment.",
+        "",
     )
+}
+
+/// Something that a person should know, and that is as it should be.
+pub(crate) fn notice(title: &str, text: &str) -> Reply {
+    let body = ProblemPage {
+        title,
+        text,
+        detail: "",
+        reference: "",
+        restart: None,
+    };
+    page(StatusCode::OK, &body)
 }

@@ -10,16 +10,21 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::json;
 
+use crate::backchannel::Outgoing;
 use crate::clock::{Clock, system_clock, unix_seconds};
 use crate::config::DexConfig;
+use crate::device::Polls;
 use crate::keys::{Algorithm, CACHE_SECONDS, Keys, Rotation};
 use crate::limit::LoginLimits;
+use crate::login::is_form;
+use crate::machines::SubjectTokens;
 use crate::pages::problem;
 use crate::params::Params;
 use crate::password::Passwords;
-use crate::reply::{Reply, reply};
+use crate::reply::{Reply, oauth_error, reply};
 use crate::seal::{SECRET_LENGTH, Sealer};
 use crate::storage::{Batch, Storage, StorageError};
+use crate::token_endpoint::{DEVICE_CODE, TOKEN_EXCHANGE};
 
 /// Longest body that [`Provider::router`] reads.
 const MAX_BODY: usize = 64 * 1024;
@@ -40,6 +45,10 @@ pub struct Options {
     pub clock: Clock,
     /// The account of an example, shown on the login page as `Example account`.
     pub login_hint: Option<String>,
+    /// Who posts logout tokens to applications; without it, there is no back-channel logout.
+    pub outgoing: Option<Arc<dyn Outgoing>>,
+    /// Who knows the tokens that may be exchanged; without it, none may.
+    pub subjects: Option<Arc<dyn SubjectTokens>>,
 }
 
 impl Default for Options {
@@ -47,6 +56,8 @@ impl Default for Options {
         Self {
             clock: system_clock(),
             login_hint: None,
+            outgoing: None,
+            subjects: None,
         }
     }
 }
@@ -93,6 +104,10 @@ pub(crate) struct Inner {
     pub(crate) limits: LoginLimits,
     pub(crate) passwords: Passwords,
     pub(crate) login_hint: Option<String>,
+    pub(crate) outgoing: Option<Arc<dyn Outgoing>>,
+    pub(crate) subjects: Option<Arc<dyn SubjectTokens>>,
+    pub(crate) device_limits: LoginLimits,
+    pub(crate) polls: Polls,
     storage: Storage,
     clock: Clock,
 }
@@ -111,10 +126,14 @@ impl Provider {
         let inner = Inner {
             sealer: Sealer::new(&sealing).ok_or(OpenError::Key { name: "sealing" })?,
             keys: Keys::open(&storage, rotation(&config), unix_seconds(&options.clock))?,
-            discovery: discovery(&config),
+            discovery: discovery(&config, options.outgoing.is_some()),
             limits: LoginLimits::new(),
             passwords: Passwords::new(),
             login_hint: options.login_hint,
+            outgoing: options.outgoing,
+            subjects: options.subjects,
+            device_limits: LoginLimits::new(),
+            polls: Polls::default(),
             clock: options.clock,
             config,
             storage,
@@ -175,6 +194,20 @@ impl Provider {
                 self.handle(Request::from_parts(parts, body.to_bytes()))
                     .await
             }
+            Err(_)
+                if parts
+                    .uri
+                    .path()
+                    .strip_prefix(self.inner.config.issuer.path())
+                    .is_some_and(is_for_programs) =>
+            {
+                let status = StatusCode::PAYLOAD_TOO_LARGE;
+                oauth_error(
+                    status,
+                    "invalid_request",
+                    "expected a body of at most 64 KiB",
+                )
+            }
             Err(_) => problem(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "This request is too large",
@@ -204,6 +237,10 @@ impl Inner {
         work: impl FnOnce(&mut Batch<'_>) -> Result<R, StorageError> + Send + 'static,
     ) -> Option<R> {
         logged(self.storage.write(work).await)
+    }
+
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.storage
     }
 
     /// Looks something up; `None` when that failed, which is in the log.
@@ -242,9 +279,9 @@ impl Inner {
         let source = request.extensions().get::<Source>().map(|source| source.0);
         let get = matches!(*request.method(), Method::GET | Method::HEAD);
         let post = request.method() == Method::POST;
-        let sealed = || match Params::parse(&query).get("req") {
-            Ok(req) => req.map(str::to_owned),
-            Err(_) => None,
+        let sealed = || {
+            let params = Params::parse(&query).ok()?;
+            params.get("req").ok()?.map(str::to_owned)
         };
         match path {
             "/.well-known/openid-configuration" if get => {
@@ -256,23 +293,48 @@ impl Inner {
                 "text/plain; charset=utf-8",
                 "Health check passed",
             ),
-            "/auth" if get => self.start(&request, &query),
-            "/auth" if post => self.start(&request, request.body()),
+            "/auth" if get => self.start(&request, &query).await,
+            "/auth" if post && is_form(&request) => self.start(&request, request.body()).await,
+            "/auth" if post => problem(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "This login cannot start",
+                "The application sent you here in a way that is not understood. Go back to it \
+                 and try again.",
+                "expected `application/x-www-form-urlencoded`",
+            ),
             "/auth/local" | "/auth/local/login" if get || post => match sealed() {
                 Some(req) if get => self.login_form(&request, &req),
                 Some(req) => self.login(&request, &req, source).await,
                 // Dex starts a login with a chosen connector at `/auth/{connector}`.
-                None => self.start(&request, &query),
+                None => self.start(&request, &query).await,
             },
             "/approval" if get => self.approval_form(&request, &sealed().unwrap_or_default()),
             "/approval" if post => self.approve(&request, &sealed().unwrap_or_default()).await,
-            "/token" if post => self.token(&request).await,
+            "/logout" if (get || post) && self.config.sessions.is_some() => {
+                self.logout(&request).await
+            }
+            "/token" | "/device/token" if post => self.token(&request).await,
+            "/token/introspect" if post => either(self.introspect(&request)),
+            "/token/revoke" if post => either(self.revoke(&request).await),
+            "/device/code" if post => either(self.device_code(&request, source).await),
+            "/device" if get => self.device_form(&query),
+            "/device/auth/verify_code" if post => self.device_start(&request, source).await,
             "/userinfo" if get || post => self.userinfo(&request),
             "/.well-known/openid-configuration" | "/keys" | "/healthz" => wrong_method("GET, HEAD"),
             "/auth" | "/auth/local" | "/auth/local/login" | "/approval" | "/userinfo" => {
                 wrong_method("GET, HEAD, POST")
             }
-            "/token" => wrong_method("POST"),
+            "/logout" if self.config.sessions.is_some() => wrong_method("GET, HEAD, POST"),
+            "/device" => wrong_method("GET, HEAD"),
+            "/device/auth/verify_code" => wrong_method("POST"),
+            path if is_for_programs(path) => {
+                let text = "expected POST";
+                let status = StatusCode::METHOD_NOT_ALLOWED;
+                let mut reply = oauth_error(status, "invalid_request", text);
+                let headers = reply.headers_mut();
+                headers.insert(ALLOW, HeaderValue::from_static("POST"));
+                reply
+            }
             _ => not_found(),
         }
     }
@@ -300,20 +362,36 @@ fn rotation(config: &DexConfig) -> Rotation {
 }
 
 /// OpenID Connect Discovery 1.0 section 3, with Dex's URLs.
-fn discovery(config: &DexConfig) -> Bytes {
+fn discovery(config: &DexConfig, tells: bool) -> Bytes {
     let url = |path: &str| format!("{}{path}", config.issuer.url());
+    let mut grants = vec!["authorization_code", "refresh_token"];
+    grants.extend(config.grants.device_code.then_some(DEVICE_CODE));
+    grants.extend(
+        config
+            .grants
+            .client_credentials
+            .then_some("client_credentials"),
+    );
+    grants.extend(config.grants.token_exchange.then_some(TOKEN_EXCHANGE));
     let algorithms: Vec<_> = rotation(config)
         .algorithms
         .iter()
         .map(|a| a.name())
         .collect();
-    json!({
+    let mut document = json!({
         "issuer": config.issuer.url(),
         "authorization_endpoint": url("/auth"),
         "token_endpoint": url("/token"),
         "jwks_uri": url("/keys"),
         "userinfo_endpoint": url("/userinfo"),
-        "grant_types_supported": ["authorization_code", "refresh_token"],
+        "device_authorization_endpoint": url("/device/code"),
+        "introspection_endpoint": url("/token/introspect"),
+        "introspection_endpoint_auth_methods_supported":
+            ["client_secret_basic", "client_secret_post"],
+        "revocation_endpoint": url("/token/revoke"),
+        "revocation_endpoint_auth_methods_supported":
+            ["client_secret_basic", "client_secret_post", "none"],
+        "grant_types_supported": grants,
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
         "subject_types_supported": ["public"],
@@ -324,14 +402,24 @@ fn discovery(config: &DexConfig) -> Bytes {
         "token_endpoint_auth_methods_supported":
             ["client_secret_basic", "client_secret_post", "none"],
         "claims_supported": ["iss", "sub", "aud", "azp", "iat", "exp", "auth_time",
-            "nonce", "at_hash", "email", "email_verified", "groups", "name",
+            "nonce", "at_hash", "sid", "email", "email_verified", "groups", "name",
             "preferred_username"],
         "authorization_response_iss_parameter_supported": true,
         "request_parameter_supported": false,
         "request_uri_parameter_supported": false,
-    })
-    .to_string()
-    .into()
+    });
+    let sessions = json!({
+        "end_session_endpoint": url("/logout"),
+        "backchannel_logout_supported": tells,
+        "backchannel_logout_session_supported": tells,
+        "prompt_values_supported": ["none", "login", "consent", "select_account"],
+    });
+    if let (Some(document), Some(_), serde_json::Value::Object(more)) =
+        (document.as_object_mut(), &config.sessions, sessions)
+    {
+        document.extend(more);
+    }
+    document.to_string().into()
 }
 
 /// Keys and discovery may be kept for as long as Dex lets them ([`CACHE_SECONDS`]).
@@ -346,6 +434,20 @@ fn cached(content_type: &'static str, body: Bytes) -> Reply {
     );
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     reply
+}
+
+fn either(result: Result<Reply, Reply>) -> Reply {
+    match result {
+        Ok(reply) | Err(reply) => reply,
+    }
+}
+
+/// Endpoints that nobody looks at: their errors are JSON.
+fn is_for_programs(path: &str) -> bool {
+    matches!(
+        path,
+        "/token" | "/token/introspect" | "/token/revoke" | "/device/code" | "/device/token"
+    )
 }
 
 fn not_found() -> Reply {

@@ -94,6 +94,19 @@ pub(crate) fn random_token<const N: usize>() -> Option<String> {
     Some(URL_SAFE_NO_PAD.encode(bytes))
 }
 
+/// A random number below `limit`, which is at most 256, all equally likely.
+pub(crate) fn random_below(limit: usize) -> Option<usize> {
+    let even = 256 - 256_usize.checked_rem(limit)?;
+    loop {
+        let mut bytes = [0_u8; 1];
+        rand::fill(&mut bytes).ok()?;
+        let [byte] = bytes;
+        if usize::from(byte) < even {
+            return usize::from(byte).checked_rem(limit);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,9 @@ use crate::keys::Algorithm;
 
 /// Dex's name of the connector behind `staticPasswords`.
 pub(crate) const CONNECTOR: &str = "local";
+/// What `jti` begins with where a token comes of no grant.
+pub(crate) const CLIENT_TOKEN: &str = "client";
+pub(crate) const EXCHANGED_TOKEN: &str = "exchanged";
 const CROSS_CLIENT: &str = "audience:server:client_id:";
 
 /// Claims of ID and access tokens.
@@ -22,12 +25,16 @@ pub(crate) struct Claims {
     pub(crate) azp: Option<String>,
     pub(crate) exp: u64,
     pub(crate) iat: u64,
-    pub(crate) auth_time: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) auth_time: Option<u64>,
     pub(crate) jti: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) nonce: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) at_hash: Option<String>,
+    /// The session, in ID tokens (OpenID Connect Back-Channel Logout 1.0 section 2.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sid: Option<String>,
     #[serde(flatten)]
     pub(crate) person: Person,
 }
@@ -131,11 +138,7 @@ pub(crate) fn check_scopes(
                 let Some(peer) = other.strip_prefix(CROSS_CLIENT) else {
                     return Err(format!("unknown scope `{other}`"));
                 };
-                let trusted = peer == client.id
-                    || config
-                        .client(peer)
-                        .is_some_and(|peer| peer.trusted_peers.contains(&client.id));
-                if !trusted {
+                if !is_trusted(config, client, peer) {
                     return Err(format!(
                         "`{peer}` does not trust this client with its tokens"
                     ));
@@ -146,11 +149,38 @@ pub(crate) fn check_scopes(
     Ok(())
 }
 
-/// Dex's `sub`: base64url of the protobuf message `{1: user id, 2: connector id}`
-/// (`server/internal/types.proto`, IDTokenSubject).
+/// Whether `client` may ask for tokens with the client `peer` in `aud`.
+pub(crate) fn is_trusted(config: &DexConfig, client: &Client, peer: &str) -> bool {
+    peer == client.id
+        || config
+            .client(peer)
+            .is_some_and(|peer| peer.trusted_peers.contains(&client.id))
+}
+
+/// Whether a token is of a client itself, by its `jti`.
+pub(crate) fn is_of_client(claims: &Claims) -> bool {
+    claims
+        .jti
+        .split_once('.')
+        .is_some_and(|(kind, _)| kind == CLIENT_TOKEN)
+}
+
+/// Dex's `sub` of a user of `staticPasswords`.
 pub(crate) fn subject(user_id: &str) -> String {
-    let mut message = Vec::with_capacity(user_id.len() + CONNECTOR.len() + 6);
-    for (tag, text) in [(0x0a, user_id), (0x12, CONNECTOR)] {
+    encode_subject(user_id, CONNECTOR)
+}
+
+/// Dex's `sub` of a client: a user of no connector.
+pub(crate) fn client_subject(client: &str) -> String {
+    encode_subject(client, "")
+}
+
+/// base64url of the protobuf message `{1: user id, 2: connector id}` (`server/internal/types.proto`,
+/// IDTokenSubject), which leaves out what is empty.
+fn encode_subject(user_id: &str, connector: &str) -> String {
+    let mut message = Vec::with_capacity(user_id.len() + connector.len() + 6);
+    let fields = [(0x0a, user_id), (0x12, connector)];
+    for (tag, text) in fields.into_iter().filter(|(_, text)| !text.is_empty()) {
         message.push(tag);
         let mut length = text.len();
         while length >= 0x80 {

@@ -1,22 +1,26 @@
-//! The token endpoint: `/token` (RFC 6749 sections 2.3, 4.1.3, 5 and 6).
+//! The token endpoint: `/token` (RFC 6749 sections 4.1.3, 5 and 6).
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
 use http::{Request, StatusCode};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use crate::client_auth::{get, invalid, posted, repeated};
 use crate::config::{Client, User};
 use crate::grant::{Grant, GrantId, Stage};
 use crate::keys::TokenKind;
-use crate::login::is_form;
-use crate::params::{MAX_LENGTH, Params, Repeated};
+use crate::params::Params;
 use crate::provider::Inner;
-use crate::reply::{Reply, challenge, internal, json, oauth_error};
+use crate::reply::{Reply, internal, json};
 use crate::token::{Claims, Person, access_token_hash, audience, subject};
 use secret::Secret;
+
+/// RFC 8628 section 3.4.
+pub(crate) const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
+/// RFC 8693 section 2.1.
+pub(crate) const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
 /// An error code and what to say.
 type Refusal = (&'static str, &'static str);
@@ -30,67 +34,26 @@ enum After {
 
 impl Inner {
     pub(crate) async fn token(&self, request: &Request<Bytes>) -> Reply {
-        if !is_form(request) || request.body().len() > MAX_LENGTH {
-            let text = "expected application/x-www-form-urlencoded below 16 KiB";
-            return invalid("invalid_request", text);
-        }
-        let params = Params::parse(request.body());
-        match self.exchange(request, &params).await {
+        match self.grant(request).await {
             Ok(reply) | Err(reply) => reply,
         }
     }
 
-    async fn exchange(&self, request: &Request<Bytes>, params: &Params) -> Result<Reply, Reply> {
+    async fn grant(&self, request: &Request<Bytes>) -> Result<Reply, Reply> {
+        let params = &posted(request)?;
         let client = self.client(request, params)?;
         match get(params, "grant_type")? {
             Some("authorization_code") => self.redeem(client, params).await,
             Some("refresh_token") => self.refresh(client, params).await,
+            Some("client_credentials") => self.client_credentials(client, params),
+            Some(DEVICE_CODE) => self.poll(client, params).await,
+            Some(TOKEN_EXCHANGE) => self.exchange_token(client, params).await,
             None => Err(invalid("invalid_request", "grant_type is missing")),
             Some(_) => Err(invalid(
                 "unsupported_grant_type",
-                "expected authorization_code or refresh_token",
+                "expected one of grant_types_supported of the discovery document",
             )),
         }
-    }
-
-    /// Who asks, by `client_secret_basic`, `client_secret_post` or, for public clients, by name.
-    fn client(&self, request: &Request<Bytes>, params: &Params) -> Result<&Client, Reply> {
-        let refuse = || {
-            let text = "unknown client, or a secret that is not its own";
-            challenge(
-                "invalid_client",
-                text,
-                r#"Basic realm="sidegate", charset="UTF-8""#,
-            )
-        };
-        let form_id = get(params, "client_id")?;
-        let form_secret = params.secret("client_secret").map_err(repeated)?;
-        let (id, secret) = match request.headers().get(AUTHORIZATION) {
-            None => (form_id.map(str::to_owned), form_secret),
-            Some(_) if form_secret.is_some() => {
-                let text = "the client authenticates twice: expected a header or client_secret";
-                return Err(invalid("invalid_request", text));
-            }
-            Some(header) => {
-                let (id, secret) = basic(header.as_bytes()).ok_or_else(refuse)?;
-                if form_id.is_some_and(|form_id| form_id != id) {
-                    return Err(invalid(
-                        "invalid_request",
-                        "client_id is not the one in the header",
-                    ));
-                }
-                (Some(id), Some(secret))
-            }
-        };
-        let client = id
-            .and_then(|id| self.config.client(&id))
-            .ok_or_else(refuse)?;
-        let known = match (&client.secret, &secret) {
-            (Some(ours), Some(theirs)) => ours.matches(theirs.expose()),
-            (_, None) => client.public,
-            (None, Some(theirs)) => client.public && theirs.expose().is_empty(),
-        };
-        if known { Ok(client) } else { Err(refuse()) }
     }
 
     async fn redeem(&self, client: &Client, params: &Params) -> Result<Reply, Reply> {
@@ -135,12 +98,7 @@ impl Inner {
                 let text = "code_verifier does not fit the authorization request";
                 return (Some(After::Remove), Err(("invalid_grant", text)));
             }
-            let lifetime = if is_offline(&grant) {
-                expiry.refresh.absolute.max(expiry.id_tokens)
-            } else {
-                expiry.id_tokens
-            };
-            grant.expires_at = now.saturating_add(lifetime.as_secs());
+            grant.expires_at = now.saturating_add(expiry.grant_seconds(grant.is_offline()));
             grant.stage = Stage::Active {
                 generation: 0,
                 rotated_at: now,
@@ -194,7 +152,7 @@ impl Inner {
             else {
                 return unusable;
             };
-            if !is_offline(&grant)
+            if !grant.is_offline()
                 || now >= grant.created_at.saturating_add(rules.absolute.as_secs())
                 || now >= used_at.saturating_add(rules.idle.as_secs())
             {
@@ -255,13 +213,13 @@ impl Inner {
     }
 
     /// The user of a grant, who may have left the configuration since.
-    fn grant_user(&self, grant: &Grant) -> Result<&User, Reply> {
+    pub(crate) fn grant_user(&self, grant: &Grant) -> Result<&User, Reply> {
         self.config
             .user_by_id(&grant.user_id)
             .ok_or_else(|| invalid("invalid_grant", "the account does not exist any more"))
     }
 
-    fn tokens(
+    pub(crate) fn tokens(
         &self,
         client: &Client,
         user: &User,
@@ -280,26 +238,22 @@ impl Inner {
             azp,
             exp: now.saturating_add(lifetime),
             iat: now,
-            auth_time: grant.auth_time,
+            auth_time: Some(grant.auth_time),
             jti: id.token_id().ok_or_else(internal)?,
             nonce: None,
             at_hash: None,
+            sid: None,
             person: Person::new(user, scopes),
         };
-        let access_token = self
-            .keys
-            .sign(client.signing, TokenKind::Access, &access)
-            .ok_or_else(internal)?;
+        let access_token = self.signed(client, TokenKind::Access, &access)?;
         let identity = Claims {
             jti: id.token_id().ok_or_else(internal)?,
             nonce,
+            sid: grant.sid.clone(),
             at_hash: Some(access_token_hash(client.signing, &access_token)),
             ..access
         };
-        let id_token = self
-            .keys
-            .sign(client.signing, TokenKind::Id, &identity)
-            .ok_or_else(internal)?;
+        let id_token = self.signed(client, TokenKind::Id, &identity)?;
         let mut body = json!({
             "access_token": access_token,
             "token_type": "Bearer",
@@ -308,7 +262,7 @@ impl Inner {
             "scope": scopes.join(" "),
         });
         if let (true, Stage::Active { generation, .. }, Some(body)) =
-            (is_offline(grant), &grant.stage, body.as_object_mut())
+            (grant.is_offline(), &grant.stage, body.as_object_mut())
         {
             let token = id.refresh_token(&self.sealer, *generation);
             body.insert("refresh_token".to_owned(), token.into());
@@ -317,12 +271,8 @@ impl Inner {
     }
 }
 
-fn is_offline(grant: &Grant) -> bool {
-    grant.scopes.iter().any(|scope| scope == "offline_access")
-}
-
 /// RFC 7636 section 4.6; a verifier without a challenge is a downgrade (RFC 9700 section 4.8.2).
-fn verifies(challenge: Option<&str>, verifier: Option<&Secret>) -> bool {
+pub(crate) fn verifies(challenge: Option<&str>, verifier: Option<&Secret>) -> bool {
     match (challenge, verifier) {
         (None, None) => true,
         (Some(challenge), Some(verifier)) => {
@@ -332,41 +282,4 @@ fn verifies(challenge: Option<&str>, verifier: Option<&Secret>) -> bool {
         }
         _ => false,
     }
-}
-
-/// Id and secret of an `Authorization: Basic`, both form-encoded inside (RFC 6749 section 2.3.1).
-fn basic(header: &[u8]) -> Option<(String, Secret)> {
-    let (scheme, rest) = header.split_at_checked(6)?;
-    if !scheme.eq_ignore_ascii_case(b"basic ") {
-        return None;
-    }
-    let pair = String::from_utf8(STANDARD.decode(rest.trim_ascii()).ok()?).ok()?;
-    let (id, secret) = pair.split_once(':')?;
-    Some((form_decode(id)?, Secret::new(form_decode(secret)?)))
-}
-
-fn form_decode(text: &str) -> Option<String> {
-    // As a name without value: `=` and `&` are encoded, or the pair would be another.
-    if text.contains(['=', '&']) {
-        return Some(text.to_owned());
-    }
-    let mut pairs = url::form_urlencoded::parse(text.as_bytes());
-    Some(
-        pairs
-            .next()
-            .map(|(name, _)| name.into_owned())
-            .unwrap_or_default(),
-    )
-}
-
-fn get<'a>(params: &'a Params, name: &'static str) -> Result<Option<&'a str>, Reply> {
-    params.get(name).map_err(repeated)
-}
-
-fn repeated(Repeated(name): Repeated) -> Reply {
-    invalid("invalid_request", &format!("{name} is there twice"))
-}
-
-fn invalid(error: &str, text: &str) -> Reply {
-    oauth_error(StatusCode::BAD_REQUEST, error, text)
 }

@@ -14,6 +14,7 @@ use provider::{DexConfig, Provider};
 use resources::core::ConfigMap;
 use resources::{Cluster, Object, ServiceName};
 
+use crate::outgoing::{AccountTokens, LogoutPosts};
 use crate::output::BadInput;
 
 /// Where logout is asked for, in the dialects that Kubeflow's dashboards speak.
@@ -129,7 +130,14 @@ pub(crate) fn paths(cluster: &Cluster) -> anyhow::Result<LoginPaths> {
             "/auth/local",
             "/auth/local/login",
             "/approval",
+            "/logout",
             "/token",
+            "/token/introspect",
+            "/token/revoke",
+            "/device",
+            "/device/code",
+            "/device/token",
+            "/device/auth/verify_code",
             "/keys",
             "/userinfo",
             "/healthz",
@@ -196,6 +204,8 @@ impl Login {
         login.provider_service = provider_service(&config);
         let options = provider::Options {
             login_hint: keeping.login_hint.clone(),
+            outgoing: Some(Arc::new(LogoutPosts::new()?)),
+            subjects: Some(Arc::new(AccountTokens(Arc::clone(&keeping.cluster_issuer)))),
             ..provider::Options::default()
         };
         let provider = Provider::open(config.clone(), keeping.provider.clone(), options)?;

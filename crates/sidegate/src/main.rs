@@ -20,6 +20,7 @@ mod limits;
 mod live;
 mod login;
 mod model;
+mod outgoing;
 mod output;
 mod page;
 mod paint;

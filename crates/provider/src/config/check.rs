@@ -5,11 +5,12 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::raw::{self, RawClient, RawConfig, RawExpiry, RawPassword};
+use super::raw::{self, RawClient, RawConfig, RawExpiry, RawPassword, RawSessions};
 use super::{
-    Client, ConfigError, DexConfig, Expiry, Issuer, PasswordHash, RefreshExpiry, User, Warning,
-    duration,
+    Client, ConfigError, DexConfig, Expiry, Grants, Issuer, PasswordHash, Pkce, PromptNone,
+    RefreshExpiry, SessionRules, User, Warning, duration,
 };
+use crate::token_endpoint::{DEVICE_CODE, TOKEN_EXCHANGE};
 use secret::Secret;
 
 type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -35,7 +36,13 @@ pub(super) fn parse(yaml: &str, env: Env<'_>) -> Result<(DexConfig, Vec<Warning>
         (
             "oauth2.grantTypes",
             &raw.oauth2.grant_types,
-            &["authorization_code", "refresh_token"][..],
+            &[
+                "authorization_code",
+                "refresh_token",
+                "client_credentials",
+                DEVICE_CODE,
+                TOKEN_EXCHANGE,
+            ][..],
         ),
         (
             "oauth2.pkce.codeChallengeMethodsSupported",
@@ -72,11 +79,25 @@ pub(super) fn parse(yaml: &str, env: Env<'_>) -> Result<(DexConfig, Vec<Warning>
         "userID",
         users.iter().map(|u| u.user_id.clone()),
     )?;
+    let defaults = Defaults {
+        pkce: if raw.oauth2.pkce.enforce {
+            Pkce::Required
+        } else {
+            Pkce::Optional
+        },
+        prompt_none: match raw.sessions {
+            Some(_) => PromptNone::Refuse,
+            None => PromptNone::Ignore,
+        },
+    };
     let clients = raw
         .static_clients
         .into_iter()
         .enumerate()
-        .map(|(index, client)| check_client(&format!("staticClients[{index}]"), client, env))
+        .map(|(index, client)| {
+            let at = format!("staticClients[{index}]");
+            check_client(&at, client, &defaults, env)
+        })
         .collect::<Result<Vec<_>, _>>()?;
     unique("staticClients", "id", clients.iter().map(|c| c.id.clone()))?;
     for client in &clients {
@@ -90,7 +111,8 @@ pub(super) fn parse(yaml: &str, env: Env<'_>) -> Result<(DexConfig, Vec<Warning>
     let config = DexConfig {
         issuer: check_issuer(raw.issuer)?,
         skip_approval_screen: raw.oauth2.skip_approval_screen,
-        enforce_pkce: raw.oauth2.pkce.enforce,
+        sessions: raw.sessions.map(check_sessions).transpose()?,
+        grants: grants(&raw.oauth2.grant_types),
         expiry: check_expiry(raw.expiry)?,
         users,
         clients,
@@ -148,6 +170,11 @@ fn check_expiry(raw: RawExpiry) -> Result<Expiry, ConfigError> {
             raw.auth_requests,
             default.auth_requests,
         )?,
+        device_requests: lifetime(
+            "expiry.deviceRequests",
+            raw.device_requests,
+            default.device_requests,
+        )?,
         signing_keys: lifetime("expiry.signingKeys", raw.signing_keys, default.signing_keys)?,
         refresh: RefreshExpiry {
             disable_rotation: refresh.disable_rotation,
@@ -166,6 +193,44 @@ fn check_expiry(raw: RawExpiry) -> Result<Expiry, ConfigError> {
                 refresh.absolute_lifetime,
                 default.refresh.absolute,
             )?,
+        },
+    })
+}
+
+fn grants(listed: &[String]) -> Grants {
+    let has = |name: &str| listed.iter().any(|grant| grant == name);
+    Grants {
+        client_credentials: has("client_credentials"),
+        device_code: listed.is_empty() || has(DEVICE_CODE),
+        token_exchange: listed.is_empty() || has(TOKEN_EXCHANGE),
+    }
+}
+
+/// Lifetimes are Dex's where they are not given.
+fn check_sessions(raw: RawSessions) -> Result<SessionRules, ConfigError> {
+    let hours = |h: u64| Duration::from_secs(h * 3600);
+    let shared = raw.sso_shared_with_default.unwrap_or_default();
+    Ok(SessionRules {
+        absolute: lifetime(
+            "sessions.absoluteLifetime",
+            raw.absolute_lifetime,
+            hours(24),
+        )?,
+        idle: lifetime(
+            "sessions.validIfNotUsedFor",
+            raw.valid_if_not_used_for,
+            hours(1),
+        )?,
+        shared_with_all: match shared.as_str() {
+            "all" => true,
+            "none" | "" => false,
+            _ => {
+                return Err(ConfigError::Invalid {
+                    field: "sessions.ssoSharedWithDefault".to_owned(),
+                    value: shared,
+                    expected: "`all` or `none`",
+                });
+            }
         },
     })
 }
@@ -239,7 +304,18 @@ impl PasswordHash {
     }
 }
 
-fn check_client(at: &str, raw: RawClient, env: Env<'_>) -> Result<Client, ConfigError> {
+/// What clients have that do not say otherwise.
+struct Defaults {
+    pkce: Pkce,
+    prompt_none: PromptNone,
+}
+
+fn check_client(
+    at: &str,
+    raw: RawClient,
+    defaults: &Defaults,
+    env: Env<'_>,
+) -> Result<Client, ConfigError> {
     let id = either(at, ["id", "idEnv"], raw.id, raw.id_env, env)?
         .ok_or_else(|| missing(at, "id", "an identifier, here or in `idEnv`"))?;
     let secret = raw.secret.map(|secret| secret.expose().to_owned());
@@ -254,14 +330,32 @@ fn check_client(at: &str, raw: RawClient, env: Env<'_>) -> Result<Client, Config
     if raw.redirect_uris.is_empty() && !raw.public {
         return Err(missing(at, "redirectURIs", "at least one URI"));
     }
-    for (index, uri) in raw.redirect_uris.iter().enumerate() {
-        if !is_redirect_target(uri) {
+    for (name, uris) in [
+        ("redirectURIs", &raw.redirect_uris),
+        ("postLogoutRedirectURIs", &raw.post_logout_redirect_uris),
+    ] {
+        if let Some((index, uri)) = uris
+            .iter()
+            .enumerate()
+            .find(|(_, uri)| !is_redirect_target(uri))
+        {
             return Err(ConfigError::Invalid {
-                field: format!("{at}.redirectURIs[{index}]"),
+                field: format!("{at}.{name}[{index}]"),
                 value: uri.clone(),
                 expected: "an absolute URI or a path such as `/oauth2/callback`, without fragment",
             });
         }
+    }
+    if let Some(uri) = &raw.backchannel_logout_uri
+        && !url::Url::parse(uri).is_ok_and(|url| {
+            matches!(url.scheme(), "http" | "https") && url.has_host() && url.fragment().is_none()
+        })
+    {
+        return Err(ConfigError::Invalid {
+            field: format!("{at}.backchannelLogoutURI"),
+            value: uri.clone(),
+            expected: "an http or https URL without fragment",
+        });
     }
     Ok(Client {
         name: required(at, "name", raw.name, "a name that people recognise")?,
@@ -271,6 +365,17 @@ fn check_client(at: &str, raw: RawClient, env: Env<'_>) -> Result<Client, Config
         public: raw.public,
         trusted_peers: raw.trusted_peers,
         signing: raw.id_token_signed_response_alg,
+        exchanges: raw.token_exchange,
+        credentials_groups: raw.client_credentials_claims.groups,
+        pkce: if raw.public {
+            Pkce::Required
+        } else {
+            raw.pkce.unwrap_or(defaults.pkce)
+        },
+        prompt_none: raw.prompt_none.unwrap_or(defaults.prompt_none),
+        sso_shared_with: raw.sso_shared_with,
+        post_logout_redirect_uris: raw.post_logout_redirect_uris,
+        backchannel_logout_uri: raw.backchannel_logout_uri,
     })
 }
 

@@ -24,8 +24,10 @@ pub struct DexConfig {
     pub issuer: Issuer,
     /// `oauth2.skipApprovalScreen`: go on to the application right after the password.
     pub skip_approval_screen: bool,
-    /// `oauth2.pkce.enforce`: refuse authorization requests without a code challenge.
-    pub enforce_pkce: bool,
+    /// `sessions`: single sign-on. Without it every login asks for the password, as in Dex.
+    pub sessions: Option<SessionRules>,
+    /// `oauth2.grantTypes`.
+    pub grants: Grants,
     /// `expiry`: lifetimes.
     pub expiry: Expiry,
     /// `staticPasswords`.
@@ -48,6 +50,8 @@ pub struct Expiry {
     pub id_tokens: Duration,
     /// `expiry.authRequests` (24 h): how long a login page may be left open.
     pub auth_requests: Duration,
+    /// `expiry.deviceRequests` (5 min): how long a device waits for its person.
+    pub device_requests: Duration,
     /// `expiry.signingKeys` (6 h): how long one key signs, at least 40 minutes.
     pub signing_keys: Duration,
     /// `expiry.refreshTokens`.
@@ -73,6 +77,7 @@ impl Default for Expiry {
         Self {
             id_tokens: hours(24),
             auth_requests: hours(24),
+            device_requests: Duration::from_secs(300),
             signing_keys: hours(6),
             refresh: RefreshExpiry {
                 disable_rotation: false,
@@ -81,6 +86,74 @@ impl Default for Expiry {
                 absolute: hours(165 * 24),
             },
         }
+    }
+}
+
+/// Which grants are offered beside codes and refresh tokens, which always are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grants {
+    /// `client_credentials`: only where it is listed.
+    pub client_credentials: bool,
+    /// RFC 8628; where nothing is listed, too.
+    pub device_code: bool,
+    /// RFC 8693; where nothing is listed, too. Each client says whose tokens.
+    pub token_exchange: bool,
+}
+
+/// One of `tokenExchange` of a client: whose tokens it may exchange, and for what.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+pub struct Exchange {
+    /// `system:serviceaccount:NAMESPACE:NAME`, or the beginning of such names and `*`.
+    pub subject: String,
+    /// E-mail of the user that the new token is about; without it, that is the subject itself.
+    #[serde(default)]
+    pub user: Option<String>,
+}
+
+/// `sessions`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRules {
+    /// `absoluteLifetime` (24 h), from the password on.
+    pub absolute: Duration,
+    /// `validIfNotUsedFor` (1 h).
+    pub idle: Duration,
+    /// `ssoSharedWithDefault`: whether clients without `ssoSharedWith` share a login with all
+    /// others (`all`) or with nobody (`none`, the default).
+    pub shared_with_all: bool,
+}
+
+/// Whether a client has to use PKCE (RFC 7636). S256 only, and never optional for public clients.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pkce {
+    /// Authorization requests without a code challenge are refused.
+    #[default]
+    Required,
+    /// They are accepted; a challenge that is sent counts.
+    Optional,
+}
+
+/// What `prompt=none` of a client means.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PromptNone {
+    /// No page is shown: an error says that one is needed (OpenID Connect Core 1.0 section
+    /// 3.1.2.1).
+    #[default]
+    Refuse,
+    /// It is passed over, as in Dex without sessions. Kubeflow's oauth2-proxy relies on that.
+    Ignore,
+}
+
+impl Expiry {
+    /// How long a grant is kept once it has tokens, in seconds.
+    pub(crate) fn grant_seconds(&self, offline: bool) -> u64 {
+        let lifetime = if offline {
+            self.refresh.absolute.max(self.id_tokens)
+        } else {
+            self.id_tokens
+        };
+        lifetime.as_secs()
     }
 }
 
@@ -126,6 +199,21 @@ pub struct Client {
     pub public: bool,
     /// `trustedPeers`: clients that may ask for tokens with this one in `aud`.
     pub trusted_peers: Vec<String>,
+    /// `pkce`. Clients of a Dex configuration need not use it unless `oauth2.pkce.enforce` is set
+    /// or they are public.
+    pub pkce: Pkce,
+    /// `promptNone`. Clients of a Dex configuration without `sessions` have it ignored.
+    pub prompt_none: PromptNone,
+    /// `ssoSharedWith`: ids of clients, or `*`, that need no password once this one had it.
+    pub sso_shared_with: Option<Vec<String>>,
+    /// `postLogoutRedirectURIs`: where a logout may lead, compared as whole strings.
+    pub post_logout_redirect_uris: Vec<String>,
+    /// `backchannelLogoutURI`: where logout tokens go.
+    pub backchannel_logout_uri: Option<String>,
+    /// `tokenExchange`.
+    pub exchanges: Vec<Exchange>,
+    /// `clientCredentialsClaims.groups`.
+    pub credentials_groups: Vec<String>,
     /// `idTokenSignedResponseAlg`: how its tokens are signed (RS256).
     pub signing: Algorithm,
 }

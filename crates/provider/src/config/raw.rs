@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Warning;
+use super::{Exchange, Pkce, PromptNone, Warning};
 use crate::keys::Algorithm;
 use secret::Secret;
 
@@ -13,10 +13,25 @@ pub(super) struct RawConfig {
     pub(super) issuer: Option<String>,
     pub(super) oauth2: RawOauth2,
     pub(super) expiry: RawExpiry,
+    pub(super) sessions: Option<RawSessions>,
     #[serde(rename = "enablePasswordDB")]
     pub(super) enable_password_db: bool,
     pub(super) static_passwords: Vec<RawPassword>,
     pub(super) static_clients: Vec<RawClient>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RawClaims {
+    pub(super) groups: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct RawSessions {
+    pub(super) absolute_lifetime: Option<String>,
+    pub(super) valid_if_not_used_for: Option<String>,
+    pub(super) sso_shared_with_default: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -41,6 +56,7 @@ pub(super) struct RawExpiry {
     pub(super) id_tokens: Option<String>,
     pub(super) auth_requests: Option<String>,
     pub(super) signing_keys: Option<String>,
+    pub(super) device_requests: Option<String>,
     pub(super) refresh_tokens: RawRefresh,
 }
 
@@ -81,6 +97,15 @@ pub(super) struct RawClient {
     pub(super) public: bool,
     pub(super) name: String,
     pub(super) id_token_signed_response_alg: Algorithm,
+    pub(super) token_exchange: Vec<Exchange>,
+    pub(super) client_credentials_claims: RawClaims,
+    pub(super) pkce: Option<Pkce>,
+    pub(super) prompt_none: Option<PromptNone>,
+    pub(super) sso_shared_with: Option<Vec<String>>,
+    #[serde(rename = "postLogoutRedirectURIs")]
+    pub(super) post_logout_redirect_uris: Vec<String>,
+    #[serde(rename = "backchannelLogoutURI")]
+    pub(super) backchannel_logout_uri: Option<String>,
 }
 
 /// What a key means to us.
@@ -108,13 +133,22 @@ const ROOT: &[(&str, Key)] = &[
     ("frontend", Unsupported),
     ("signer", Unsupported),
     ("connectors", Unsupported),
-    ("sessions", Unsupported),
+    ("sessions", Object(SESSIONS)),
     ("mfa", Unsupported),
     ("enablePasswordDB", Taken),
     ("oauth2", Object(OAUTH2)),
     ("expiry", Object(EXPIRY)),
     ("staticPasswords", List(PASSWORD)),
     ("staticClients", List(CLIENT)),
+];
+const SESSIONS: &[(&str, Key)] = &[
+    ("cookieName", Unsupported),
+    ("absoluteLifetime", Taken),
+    ("validIfNotUsedFor", Taken),
+    ("rememberMeCheckedByDefault", Unsupported),
+    // Cookies hold a random name and nothing else.
+    ("cookieEncryptionKey", Taken),
+    ("ssoSharedWithDefault", Taken),
 ];
 const OAUTH2: &[(&str, Key)] = &[
     ("skipApprovalScreen", Taken),
@@ -131,7 +165,7 @@ const EXPIRY: &[(&str, Key)] = &[
     ("idTokens", Taken),
     ("authRequests", Taken),
     ("signingKeys", Taken),
-    ("deviceRequests", Unsupported),
+    ("deviceRequests", Taken),
     (
         "refreshTokens",
         Object(&[
@@ -165,12 +199,18 @@ const CLIENT: &[(&str, Key)] = &[
     ("idTokenSignedResponseAlg", Taken),
     ("logoURL", Unsupported),
     ("allowedConnectors", Unsupported),
-    ("postLogoutRedirectURIs", Unsupported),
-    ("backchannelLogoutURI", Unsupported),
+    ("pkce", Taken),
+    ("promptNone", Taken),
+    ("postLogoutRedirectURIs", Taken),
+    ("backchannelLogoutURI", Taken),
     ("refreshTokenLifetime", Unsupported),
-    ("ssoSharedWith", Unsupported),
+    ("ssoSharedWith", Taken),
     ("mfaChain", Unsupported),
-    ("clientCredentialsClaims", Unsupported),
+    ("clientCredentialsClaims", Object(&[("groups", Taken)])),
+    (
+        "tokenExchange",
+        List(&[("subject", Taken), ("user", Taken)]),
+    ),
 ];
 
 /// Names every key of `document` that has no effect.

@@ -87,7 +87,7 @@ fn hashes_may_be_in_base64() {
 fn keys_without_effect_are_named() {
     let yaml = kubeflow(&format!("hash: {HASH}\n  mfa: x"), "/cb")
         + "  logoURL: x\nconnectors: [{type: ldap}]\nisuer: x\n"
-        + "expiry: {deviceRequests: 5m, idTokens: 1h, refreshTokens: {reuse: 1s}}\n";
+        + "mfa: {}\nexpiry: {idTokens: 1h, refreshTokens: {reuse: 1s}}\n";
     let yaml = yaml.replace(
         "skipApprovalScreen: true",
         "skipApprovalScreen: true\n  responseTypes: [code, token]\n  grantTypes: [password]",
@@ -101,7 +101,7 @@ fn keys_without_effect_are_named() {
         texts,
         [
             format!("`connectors` {unsupported}"),
-            format!("`expiry.deviceRequests` {unsupported}"),
+            format!("`mfa` {unsupported}"),
             "`oauth2.grantTypes` lists `password`, which the embedded provider does not offer"
                 .into(),
             "`oauth2.responseTypes` lists `token`, which the embedded provider does not offer"

@@ -46,6 +46,8 @@ pub(crate) enum TokenKind {
     Id,
     /// RFC 9068 section 2.1.
     Access,
+    /// OpenID Connect Back-Channel Logout 1.0 section 2.4.
+    Logout,
 }
 
 impl TokenKind {
@@ -53,6 +55,7 @@ impl TokenKind {
         match self {
             Self::Id => "JWT",
             Self::Access => "at+jwt",
+            Self::Logout => "logout+jwt",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What can be done in a transaction.
 
-use redb::{ReadableTable, WriteTransaction};
+use redb::{ReadableTable, ReadableTableMetadata as _, WriteTransaction};
 
 use super::{EXPIRY, KEYS, Kind, Record, SIGNING, StorageError};
 
@@ -54,6 +54,11 @@ impl<'t> Batch<'t> {
             }
         }
         Ok(found)
+    }
+
+    /// How many records of a kind there are, expired ones included.
+    pub(crate) fn count(&self, kind: Kind) -> Result<u64, StorageError> {
+        Ok(self.transaction.open_table(kind.table())?.len()?)
     }
 
     /// Writes a record anew or over the one that has its key.

@@ -16,6 +16,7 @@ fn grant(created_at: u64, expires_at: u64) -> Grant {
         auth_time: created_at,
         created_at,
         expires_at,
+        sid: None,
         stage: Stage::Revoked,
     }
 }

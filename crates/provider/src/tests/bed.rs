@@ -1,7 +1,8 @@
 //! A provider with a clock that tests move, a browser with cookies, and a relying party.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -12,7 +13,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use url::form_urlencoded::{Serializer, parse};
 
-use crate::{Clock, DexConfig, Options, Provider, Source, Storage};
+use crate::{
+    Clock, DexConfig, Options, Outgoing, Provider, Source, Storage, Subject, SubjectTokens,
+};
 
 pub(super) const PASSWORD: &str = "correct horse";
 pub(super) const SECRET: &str = "client secret/+%";
@@ -44,7 +47,40 @@ pub(super) struct Bed {
     pub(super) provider: Provider,
     pub(super) storage: Storage,
     pub(super) folder: tempfile::TempDir,
+    /// What was posted to applications.
+    pub(super) posts: Posts,
     time: Arc<AtomicU64>,
+}
+
+/// Answers every post with 200 and remembers it.
+#[derive(Clone, Default)]
+pub(super) struct Posts(pub(super) Arc<Mutex<Vec<(String, String)>>>);
+
+/// A cluster whose tokens are `token of NAMESPACE:NAME` and end 600 seconds after the start.
+struct Accounts;
+
+impl SubjectTokens for Accounts {
+    fn verify(
+        &self,
+        token: String,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Option<Subject>> + Send + '_>> {
+        let subject = token.strip_prefix("token of ").map(|name| Subject {
+            name: format!("system:serviceaccount:{name}"),
+            expires_at: Some(START + 600),
+        });
+        Box::pin(async move { subject })
+    }
+}
+
+impl Outgoing for Posts {
+    fn post_form(
+        &self,
+        uri: String,
+        form: String,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<u16, String>> + Send>> {
+        self.0.lock().unwrap().push((uri, form));
+        Box::pin(async { Ok(200) })
+    }
 }
 
 impl Bed {
@@ -56,11 +92,13 @@ impl Bed {
         let folder = tempfile::tempdir().unwrap();
         let time = Arc::new(AtomicU64::new(START));
         let storage = Storage::open(folder.path()).unwrap();
-        let provider = open(yaml, &storage, &time);
+        let posts = Posts::default();
+        let provider = open(yaml, &storage, &time, &posts);
         Self {
             provider,
             storage,
             folder,
+            posts,
             time,
         }
     }
@@ -71,15 +109,17 @@ impl Bed {
             provider,
             storage,
             folder,
+            posts,
             time,
         } = self;
         drop((provider, storage));
         let storage = Storage::open(folder.path()).unwrap();
-        let provider = open(yaml, &storage, &time);
+        let provider = open(yaml, &storage, &time, &posts);
         Self {
             provider,
             storage,
             folder,
+            posts,
             time,
         }
     }
@@ -136,7 +176,7 @@ impl Bed {
     }
 }
 
-fn open(yaml: &str, storage: &Storage, time: &Arc<AtomicU64>) -> Provider {
+fn open(yaml: &str, storage: &Storage, time: &Arc<AtomicU64>, posts: &Posts) -> Provider {
     let (config, warnings) = DexConfig::parse(yaml, &|_| None).unwrap();
     assert_eq!(warnings, []);
     let time = Arc::clone(time);
@@ -145,25 +185,27 @@ fn open(yaml: &str, storage: &Storage, time: &Arc<AtomicU64>) -> Provider {
     let options = Options {
         clock,
         login_hint: Some("a <hint>".to_owned()),
+        outgoing: Some(Arc::new(posts.clone())),
+        subjects: Some(Arc::new(Accounts)),
     };
     Provider::open(config, storage.clone(), options).unwrap()
 }
 
-/// Keeps the one cookie.
+/// Keeps cookies.
 #[derive(Default, Clone)]
 pub(super) struct Browser {
-    pub(super) cookie: Option<String>,
+    pub(super) cookies: BTreeMap<String, String>,
     pub(super) source: Option<Source>,
 }
 
 impl Browser {
     pub(super) async fn send(&mut self, bed: &Bed, request: Request<Bytes>) -> Response<Bytes> {
         let (mut parts, body) = request.into_parts();
-        if let Some(cookie) = &self.cookie {
-            parts
-                .headers
-                .insert("cookie", format!("a=b; {cookie}").parse().unwrap());
+        let mut cookies = "a=b".to_owned();
+        for (name, value) in &self.cookies {
+            cookies.push_str(&format!("; {name}={value}"));
         }
+        parts.headers.insert("cookie", cookies.parse().unwrap());
         parts.extensions.extend(
             self.source
                 .map(|source| {
@@ -174,20 +216,33 @@ impl Browser {
                 .unwrap_or_default(),
         );
         let reply = bed.send(Request::from_parts(parts, body)).await;
-        if let Some(cookie) = reply.headers().get("set-cookie") {
+        for cookie in reply.headers().get_all("set-cookie") {
             let cookie = cookie.to_str().unwrap();
             assert!(cookie.contains("HttpOnly; SameSite=Lax"), "{cookie}");
-            self.cookie = Some(cookie.split(';').next().unwrap().to_owned());
+            let (name, value) = cookie.split(';').next().unwrap().split_once('=').unwrap();
+            if cookie.contains("Max-Age=0") {
+                self.cookies.remove(name);
+            } else {
+                self.cookies.insert(name.to_owned(), value.to_owned());
+            }
         }
         reply
     }
 
+    /// `/auth`, wherever it leads.
+    pub(super) async fn ask(&mut self, bed: &Bed, request: &[(&str, &str)]) -> Response<Bytes> {
+        self.visit(bed, &format!("/dex/auth?{}", encode(request)))
+            .await
+    }
+
+    pub(super) async fn visit(&mut self, bed: &Bed, uri: &str) -> Response<Bytes> {
+        self.send(bed, Request::get(uri).body(Bytes::new()).unwrap())
+            .await
+    }
+
     /// `/auth`; the address of the login page.
     pub(super) async fn start(&mut self, bed: &Bed, request: &[(&str, &str)]) -> String {
-        let uri = format!("/dex/auth?{}", encode(request));
-        let reply = self
-            .send(bed, Request::get(uri).body(Bytes::new()).unwrap())
-            .await;
+        let reply = self.ask(bed, request).await;
         assert_eq!(reply.status(), StatusCode::FOUND, "{}", text(&reply));
         let page = location(&reply);
         assert!(page.starts_with("/dex/auth/local?req="), "{page}");

@@ -14,7 +14,7 @@ use super::bed::{
 };
 
 /// Reads a token as any relying party does: with the published keys and another library.
-fn verified(bed: &Bed, token: &str, audience: &str) -> Value {
+pub(super) fn verified(bed: &Bed, token: &str, audience: &str) -> Value {
     let keys: JwkSet = serde_json::from_slice(&bed.provider.jwks()).unwrap();
     let header = jsonwebtoken::decode_header(token).unwrap();
     let key = keys

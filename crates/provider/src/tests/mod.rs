@@ -2,7 +2,13 @@
 
 mod bed;
 mod codes;
+mod devices;
+mod endpoints;
+mod families;
 mod flow;
 mod guard;
 mod keys;
+mod logout;
+mod machines;
 mod refusals;
+mod sessions;

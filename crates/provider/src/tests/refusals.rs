@@ -94,7 +94,9 @@ async fn errors_of_a_known_client_go_back_to_it() {
         ("code_challenge_method", "", "invalid_request"),
         ("code_challenge", "", "invalid_request"),
         ("code_challenge", "short", "invalid_request"),
-        ("prompt", "none", "login_required"),
+        ("prompt", "none login", "invalid_request"),
+        ("prompt", "create", "invalid_request"),
+        ("max_age", "-1", "invalid_request"),
         ("request", "abc", "request_not_supported"),
         ("request_uri", "https://x/", "request_uri_not_supported"),
     ] {

@@ -136,6 +136,11 @@ fn commands_of_the_docs() {
             example("seed"),
         ),
         (
+            "docs/provider.md",
+            include_str!("../../../../docs/provider.md"),
+            example("seed"),
+        ),
+        (
             "docs/access.md",
             include_str!("../../../../docs/access.md"),
             example("seed"),

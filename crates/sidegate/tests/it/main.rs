@@ -21,6 +21,7 @@ mod hygiene;
 mod login;
 mod model;
 mod prove;
+mod provider;
 mod reload;
 mod report;
 mod runtime;

@@ -1,0 +1,198 @@
+//! What a person allows an application, and the code that follows.
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use crate::authorize::AuthRequest;
+use crate::config::User;
+use crate::grant::{Grant, GrantId, Stage};
+use crate::login::{Pending, Person, own_form};
+use crate::pages::{ApprovalPage, failed, page};
+use crate::provider::Inner;
+use crate::reply::Reply;
+use crate::session::join;
+use crate::storage::{Kind, Record};
+
+/// How long the page may stay open.
+pub(crate) const SECONDS: u64 = 600;
+/// RFC 6749 section 4.1.2 recommends ten minutes at most; a redirect takes seconds.
+const CODE_SECONDS: u64 = 60;
+/// How long an approval is remembered.
+const CONSENT_SECONDS: u64 = 365 * 86_400;
+
+/// What a user allowed a client, remembered where there are sessions.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Consent {
+    scopes: Vec<String>,
+    expires_at: u64,
+}
+
+impl Record for Consent {
+    const KIND: Kind = Kind::Consent;
+
+    fn expires_at(&self) -> u64 {
+        self.expires_at
+    }
+}
+
+impl Inner {
+    /// Whether the person has to be asked.
+    pub(crate) fn asks(&self, auth: &AuthRequest, person: &Person) -> bool {
+        // A device always: somebody else may have sent the code (RFC 8628 section 5.4).
+        if auth.prompt.consent || auth.device.is_some() {
+            return true;
+        }
+        if self.config.skip_approval_screen {
+            return false;
+        }
+        let key = self.consent_key(&person.user_id, &auth.client_id);
+        let consent = match self.config.sessions {
+            Some(_) => self.read(|storage| storage.get::<Consent>(&key)).flatten(),
+            None => None,
+        };
+        !consent.is_some_and(|consent| {
+            consent.expires_at > self.now()
+                && auth
+                    .scopes
+                    .iter()
+                    .all(|scope| consent.scopes.contains(scope))
+        })
+    }
+
+    fn consent_key(&self, user_id: &str, client: &str) -> String {
+        format!("{}{client}", GrantId::user_prefix_of(&self.sealer, user_id))
+    }
+
+    /// `GET /approval?req=`: what the client will learn.
+    pub(crate) fn approval_form(&self, request: &Request<Bytes>, sealed: &str) -> Reply {
+        let (pending, user) = match self.approving(request, sealed) {
+            Ok((pending, _, user)) => (pending, user),
+            Err(reply) => return reply,
+        };
+        let mut asks = vec!["an identifier of your account"];
+        for scope in &pending.request.scopes {
+            asks.extend(match scope.as_str() {
+                "email" => Some("your e-mail address"),
+                "profile" => Some("your name"),
+                "groups" => Some("the groups you belong to"),
+                "offline_access" => Some("access while you are away"),
+                scope if scope.starts_with("audience:") => Some("tokens for other applications"),
+                _ => None,
+            });
+        }
+        let client = self.client_name(&pending.request);
+        let body = ApprovalPage {
+            client,
+            email: &user.email,
+            asks: &asks,
+            device: pending.request.device.as_deref(),
+        };
+        page(StatusCode::OK, &body)
+    }
+
+    /// `POST /approval?req=`: `approval=approve` or anything else.
+    pub(crate) async fn approve(&self, request: &Request<Bytes>, sealed: &str) -> Reply {
+        let (pending, person, _) = match self.approving(request, sealed) {
+            Ok(found) => found,
+            Err(reply) => return reply,
+        };
+        let auth = pending.request;
+        match own_form(request).map(|form| matches!(form.get("approval"), Ok(Some("approve")))) {
+            Err(reply) => reply,
+            Ok(allowed) if auth.device.is_some() => {
+                self.answer_device(&auth, person, allowed).await
+            }
+            Ok(false) => auth.error(&self.config, "access_denied", "the person denied access"),
+            Ok(true) => {
+                if self.config.sessions.is_some() && !self.remember(&auth, &person).await {
+                    return failed();
+                }
+                self.issue_code(auth, person).await
+            }
+        }
+    }
+
+    fn approving(
+        &self,
+        request: &Request<Bytes>,
+        sealed: &str,
+    ) -> Result<(Pending, Person, &User), Reply> {
+        let pending = self.pending("approval", request, sealed)?;
+        let person = pending.person.clone();
+        let found = person.and_then(|person| {
+            let user = self.config.user_by_id(&person.user_id)?;
+            Some((person, user))
+        });
+        match found {
+            Some((person, user)) => Ok((pending, person, user)),
+            None => Err(self.restart(&pending)),
+        }
+    }
+
+    async fn remember(&self, auth: &AuthRequest, person: &Person) -> bool {
+        let key = self.consent_key(&person.user_id, &auth.client_id);
+        let now = self.now();
+        let mut consent = Consent {
+            scopes: auth.scopes.clone(),
+            expires_at: now.saturating_add(CONSENT_SECONDS),
+        };
+        self.write(move |batch| {
+            for scope in batch.get::<Consent>(&key)?.map_or(Vec::new(), |c| c.scopes) {
+                if !consent.scopes.contains(&scope) {
+                    consent.scopes.push(scope);
+                }
+            }
+            batch.insert(&key, &consent, now)
+        })
+        .await
+        .is_some()
+    }
+
+    /// Answers the application with a code, once it is on the disk.
+    pub(crate) async fn issue_code(&self, auth: AuthRequest, person: Person) -> Reply {
+        let Some(id) = GrantId::new(&self.sealer, &person.user_id) else {
+            return failed();
+        };
+        let now = self.now();
+        let code = id.code(&self.sealer);
+        let grant = Grant {
+            client_id: auth.client_id.clone(),
+            user_id: person.user_id,
+            scopes: auth.scopes.clone(),
+            nonce: auth.nonce.clone(),
+            auth_time: person.auth_time,
+            created_at: now,
+            expires_at: now.saturating_add(CODE_SECONDS),
+            sid: person.session.as_ref().map(|session| session.sid.clone()),
+            stage: Stage::Code {
+                redirect_uri: auth.redirect_uri.clone(),
+                code_challenge: auth.code_challenge.clone(),
+                code_expires_at: now.saturating_add(CODE_SECONDS),
+            },
+        };
+        let written = self
+            .write(move |batch| {
+                if let Some(session) = &person.session
+                    && !join(batch, &session.key, &grant.client_id, now)?
+                {
+                    return Ok(false);
+                }
+                grant.insert(batch, &id, now)?;
+                Ok(true)
+            })
+            .await;
+        match written {
+            Some(true) => auth.success(&self.config, &code),
+            Some(false) => {
+                let text = "the person has logged out meanwhile";
+                auth.error(&self.config, "login_required", text)
+            }
+            None => auth.error(
+                &self.config,
+                "server_error",
+                "the login could not be recorded",
+            ),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Telling applications that a session is over (OpenID Connect Back-Channel Logout 1.0).
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::keys::{Algorithm, TokenKind};
+use crate::provider::Inner;
+use crate::seal::random_token;
+use crate::session::Session;
+use crate::token::subject;
+
+/// Section 2.4 recommends at most two minutes.
+const TOKEN_SECONDS: u64 = 120;
+/// Waits before another attempt. A client that answers none of them keeps its session.
+const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
+
+/// Posts a form to an application. An implementation bounds the time, follows no redirects and
+/// answers the status.
+pub trait Outgoing: Send + Sync {
+    /// Posts `form`, `application/x-www-form-urlencoded`, to `uri`.
+    fn post_form(
+        &self,
+        uri: String,
+        form: String,
+    ) -> Pin<Box<dyn Future<Output = Result<u16, String>> + Send>>;
+}
+
+#[derive(Serialize)]
+struct LogoutToken<'a> {
+    iss: &'a str,
+    sub: String,
+    aud: &'a str,
+    iat: u64,
+    exp: u64,
+    jti: String,
+    events: serde_json::Value,
+    sid: &'a str,
+}
+
+impl Inner {
+    /// Sends a logout token to every client of an ended session that registered for it, beside
+    /// the answer to the browser.
+    pub(crate) fn tell_clients(&self, session: &Session) {
+        let Some(outgoing) = &self.outgoing else {
+            return;
+        };
+        for client in session
+            .clients
+            .iter()
+            .filter_map(|id| self.config.client(id))
+        {
+            let Some(uri) = &client.backchannel_logout_uri else {
+                continue;
+            };
+            let Some(token) = self.logout_token(&client.id, client.signing, session) else {
+                tracing::error!(client = client.id, "no logout token could be made");
+                continue;
+            };
+            let form = url::form_urlencoded::Serializer::new(String::new())
+                .append_pair("logout_token", &token)
+                .finish();
+            tokio::spawn(deliver(
+                Arc::clone(outgoing),
+                client.id.clone(),
+                uri.clone(),
+                form,
+            ));
+        }
+    }
+
+    fn logout_token(
+        &self,
+        client: &str,
+        algorithm: Algorithm,
+        session: &Session,
+    ) -> Option<String> {
+        let now = self.now();
+        let token = LogoutToken {
+            iss: self.config.issuer.url(),
+            sub: subject(&session.user_id),
+            aud: client,
+            iat: now,
+            exp: now.saturating_add(TOKEN_SECONDS),
+            jti: random_token::<16>()?,
+            events: json!({"http://schemas.openid.net/event/backchannel-logout": {}}),
+            sid: &session.sid,
+        };
+        self.keys.sign(algorithm, TokenKind::Logout, &token)
+    }
+}
+
+async fn deliver(outgoing: Arc<dyn Outgoing>, client: String, uri: String, form: String) {
+    let mut pauses = PAUSES.into_iter();
+    loop {
+        let problem = match outgoing.post_form(uri.clone(), form.clone()).await {
+            // Section 2.8: 200, and 204 from frameworks that know no better. 400 is its answer
+            // to a token that it does not want, and stays so.
+            Ok(200 | 204) => return,
+            Ok(status) => format!("status {status}"),
+            Err(error) => error,
+        };
+        let refused = problem == "status 400";
+        match pauses.next().filter(|_| !refused) {
+            Some(pause) => tokio::time::sleep(pause).await,
+            None => {
+                tracing::warn!(
+                    client,
+                    uri,
+                    problem,
+                    "the application was not told of a logout"
+                );
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What the embedded provider needs from outside: whose a ServiceAccount token is, and somebody who
+//! tells applications of a logout.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use identity::ClusterIssuer;
+use provider::{Outgoing, Subject, SubjectTokens};
+
+/// How long an application may take to note a logout.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Posts logout tokens over the network.
+pub(crate) struct LogoutPosts(reqwest::Client);
+
+impl LogoutPosts {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("sidegate/", env!("CARGO_PKG_VERSION")))
+            .timeout(TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()?;
+        Ok(Self(client))
+    }
+}
+
+impl Outgoing for LogoutPosts {
+    fn post_form(
+        &self,
+        uri: String,
+        form: String,
+    ) -> Pin<Box<dyn Future<Output = Result<u16, String>> + Send>> {
+        let request = self
+            .0
+            .post(uri)
+            .header(
+                http::header::CONTENT_TYPE,
+                "application/x-www-form-urlencoded",
+            )
+            .body(form);
+        Box::pin(async move {
+            match request.send().await {
+                Ok(reply) => Ok(reply.status().as_u16()),
+                // Without the address, which may hold a password.
+                Err(error) => Err(error.without_url().to_string()),
+            }
+        })
+    }
+}
+
+/// Knows the tokens of the cluster's ServiceAccounts.
+pub(crate) struct AccountTokens(pub(crate) Arc<ClusterIssuer>);
+
+impl SubjectTokens for AccountTokens {
+    fn verify(&self, token: String) -> Pin<Box<dyn Future<Output = Option<Subject>> + Send + '_>> {
+        let subject = self
+            .0
+            .verify_until(&token, SystemTime::now())
+            .ok()
+            .map(|(account, end)| Subject {
+                name: format!(
+                    "system:serviceaccount:{}:{}",
+                    account.namespace, account.name
+                ),
+                expires_at: end
+                    .duration_since(UNIX_EPOCH)
+                    .ok()
+                    .map(|elapsed| elapsed.as_secs()),
+            });
+        Box::pin(async move { subject })
+    }
+}
