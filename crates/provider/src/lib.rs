@@ -47,8 +47,9 @@ pub use ::secret::Secret;
 pub use backchannel::Outgoing;
 pub use clock::{Clock, system_clock};
 pub use config::{
-    Client, ConfigError, DexConfig, Exchange, Expiry, Grants, Issuer, PasswordHash, Pkce,
-    PromptNone, RefreshExpiry, SessionRules, User, Warning,
+    Client, Compatibility, ConfigError, DexConfig, Entry, Exchange, Expiry, Grants, Issuer,
+    PasswordHash, PasswordRefused, Pkce, PromptNone, RefreshExpiry, SessionRules, Standing, User,
+    Warning,
 };
 pub use keys::Algorithm;
 pub use machines::{Subject, SubjectTokens};

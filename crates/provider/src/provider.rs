@@ -180,14 +180,18 @@ impl Provider {
             let provider = provider.clone();
             async move {
                 provider
-                    .handle_stream(request)
+                    .handle_body(request)
                     .await
                     .map(axum::body::Body::from)
             }
         })
     }
 
-    async fn handle_stream(&self, request: axum::extract::Request) -> Response<Bytes> {
+    /// [`Self::handle`] for a body that is still to be read; it ends at 64 KiB.
+    pub async fn handle_body<B>(&self, request: Request<B>) -> Response<Bytes>
+    where
+        B: http_body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+    {
         let (parts, body) = request.into_parts();
         match Limited::new(body, MAX_BODY).collect().await {
             Ok(body) => {

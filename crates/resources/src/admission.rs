@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::document::Document;
 use crate::error::LoadError;
 use crate::kinds::refused;
-use crate::locate::Step;
+use yaml::Step;
 
 /// Fields of a source that hold addresses.
 const BLOCKS: [&str; 4] = [

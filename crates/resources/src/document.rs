@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use yaml::{Step, Text, options, plain};
 
 use crate::error::LoadError;
-use crate::locate::{Step, Text};
 use crate::meta::{ObjectRef, Source};
 
 /// Files longer than this are not configuration.
@@ -136,49 +136,6 @@ fn values(
         }
     }
     found
-}
-
-/// Bounds on what a document may expand to; snippets are left out of messages,
-/// they would repeat secrets. `0010` stays text, as hashes are written.
-pub(crate) fn options() -> serde_saphyr::Options {
-    serde_saphyr::options! {
-        with_snippet: false,
-        leading_zero_numbers_as_strings: true,
-        budget: serde_saphyr::budget! {
-            max_depth: 64,
-            max_nodes: 2_000_000,
-            max_events: 4_000_000,
-            max_buffered_comment_events: 10_000,
-        },
-    }
-}
-
-/// What the parser says, in words for people.
-fn plain(message: &str) -> String {
-    let message = one_line(message);
-    let bounds = [
-        ("budget breached: Depth", "is nested deeper than 64 levels"),
-        (
-            "recursion limit exceeded",
-            "is nested deeper than 64 levels",
-        ),
-        (
-            "budget breached: RecordedAnchor",
-            "its anchors expand to too much",
-        ),
-        ("budget breached: Alias", "its anchors expand to too much"),
-        ("budget breached: Nodes", "has more than 2000000 values"),
-        ("budget breached: Events", "has more than 2000000 values"),
-    ];
-    let bound = bounds.iter().find(|(said, _)| message.contains(said));
-    match bound {
-        Some((_, words)) => (*words).to_owned(),
-        None => message.replace(", set DuplicateKeyPolicy in Options if acceptable", ""),
-    }
-}
-
-pub(crate) fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Documents with the 1-based line each begins on. A `---` at the beginning of

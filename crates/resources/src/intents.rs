@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::document::{self, Document};
 use crate::error::{LoadError, LoadErrors};
-use crate::kinds::{dotted, typed};
-use crate::locate::Step;
+use crate::kinds::typed;
 use crate::meta::Source;
+use yaml::{Step, dotted};
 
 /// A file of statements.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]

@@ -10,16 +10,16 @@ use serde_path_to_error::Segment;
 use crate::admission;
 use crate::cluster::{Cluster, Unread};
 use crate::core::{ConfigMap, Pod, Secret, Workload};
-use crate::document::{Document, one_line, options};
+use crate::document::Document;
 use crate::endpoints;
 use crate::error::LoadError;
 use crate::intents;
-use crate::locate::Step;
 use crate::meta::{Metadata, Object, Source};
 use crate::profiles;
 use crate::proxy::PROXY_CONFIG;
 use crate::schema;
 use crate::sidegate::Sidegate;
+use yaml::{Step, dotted, one_line, options};
 
 mod inner;
 
@@ -263,21 +263,6 @@ fn steps(path: &serde_path_to_error::Path) -> impl Iterator<Item = Step> {
         Segment::Seq { index } => Some(Step::Index(*index)),
         Segment::Enum { .. } | Segment::Unknown => None,
     })
-}
-
-pub(crate) fn dotted(path: &[Step]) -> String {
-    let mut text = String::new();
-    for step in path {
-        match step {
-            Step::Index(index) => text.push_str(&format!("[{index}]")),
-            Step::Key(key) if text.is_empty() => text.push_str(key),
-            Step::Key(key) => {
-                text.push('.');
-                text.push_str(key);
-            }
-        }
-    }
-    text
 }
 
 /// serde says what it found first; messages here say what was expected first.

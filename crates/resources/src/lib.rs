@@ -24,7 +24,6 @@ mod kubematch;
 mod kuberoutes;
 pub mod l4;
 mod load;
-mod locate;
 pub mod mesh;
 pub mod meta;
 mod peer_authentication;

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use yaml::{Step, Text, undotted};
+
 use crate::document::Document;
-use crate::locate::{Step, Text};
 use crate::meta::ObjectRef;
 
 /// The texts that objects were read from.
@@ -36,14 +37,7 @@ impl Places {
     pub fn line(&self, object: &ObjectRef, field: &str) -> Option<u32> {
         let place = self.0.get(object)?;
         let mut path = place.path.clone();
-        for part in field.split('.') {
-            let (name, indices) = part.split_once('[').unwrap_or((part, ""));
-            path.push(Step::Key(name.to_owned()));
-            let indices = indices
-                .split('[')
-                .filter_map(|index| index.strip_suffix(']'));
-            path.extend(indices.filter_map(|index| index.parse().ok().map(Step::Index)));
-        }
+        path.extend(undotted(field));
         place.text.line_of(&path)
     }
 }

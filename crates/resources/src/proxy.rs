@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::document::{one_line, options};
 use crate::schema;
+use yaml::{one_line, options};
 
 /// Annotation of a pod (template) with settings of its proxy, in YAML.
 pub const PROXY_CONFIG: &str = "proxy.istio.io/config";

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::document::Document;
 use crate::kinds::named;
-use crate::locate::Step;
+use yaml::Step;
 
 /// What a kind may hold. A shape is an object of fields, where `*` stands for
 /// every other name, `{"[]": shape}` for a sequence, a list of words, the type of

@@ -2,7 +2,7 @@
 
 use crate::bodies::Work;
 use crate::grpc;
-use crate::server::Shared;
+use crate::serve::Shared;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;

@@ -5,7 +5,7 @@ use crate::answer::Body;
 use crate::bodies::{Unread, elsewhere, inflate, linger, read};
 use crate::budget::Share;
 use crate::reflection;
-use crate::server::Shared;
+use crate::serve::Shared;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};

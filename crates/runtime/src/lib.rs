@@ -1,6 +1,6 @@
 //! The model server of one container, as KServe starts it: a folder of models, HTTP/1.1, h2c and gRPC.
 //!
-//! Models are read first ([`Folder::open`]), then sockets open ([`Server::bind`]): whoever can connect is answered. Each port
+//! Models are read first ([`Folder::open`]), then sockets open ([`server::Server::bind`]): whoever can connect is answered. Each port
 //! speaks both protocols, told apart by the first bytes of a connection and the content type of a request.
 
 mod answer;
@@ -9,9 +9,9 @@ mod budget;
 mod folder;
 mod grpc;
 mod reflection;
-mod server;
+mod serve;
 mod sources;
 
 pub use bodies::{Bodies, Work};
 pub use folder::{Folder, FolderSettings, OpenError};
-pub use server::{BindError, Limits, Server};
+pub use serve::{Limits, serve};

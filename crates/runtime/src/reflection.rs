@@ -2,7 +2,7 @@
 
 use crate::answer::Body;
 use crate::grpc::{PREFIX, ended, frame, response, unframe};
-use crate::server::Shared;
+use crate::serve::Shared;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use http::Response;
@@ -30,7 +30,7 @@ pub(crate) fn answer(shared: &Shared, body: Incoming) -> Response<Body> {
     let questions = Questions {
         body,
         read: BytesMut::new(),
-        idle: shared.limits.keep_alive,
+        idle: shared.limits.connections.keep_alive,
     };
     let frames = stream::unfold(Some(questions), |questions| async {
         let mut questions = questions?;

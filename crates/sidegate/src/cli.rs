@@ -61,6 +61,12 @@ pub(crate) enum Command {
     /// Look into a model file, check its answers, measure them
     #[command(after_help = crate::model::EXAMPLES)]
     Model(crate::model::ModelArgs),
+    /// Run the OpenID provider alone, from Dex's configuration
+    #[command(after_help = crate::provider::EXAMPLES)]
+    Provider(crate::provider::ProviderArgs),
+    /// Hash a password for the provider's configuration
+    #[command(after_help = crate::hash_password::EXAMPLES)]
+    HashPassword(crate::hash_password::HashPasswordArgs),
 }
 
 impl Command {
@@ -75,7 +81,10 @@ impl Command {
             Self::Fix(args) => args.output,
             Self::Report(args) => args.output,
             Self::Model(args) => args.command.output(),
-            Self::Exec(_) | Self::Token(_) | Self::Runtime(_) => Output::Text,
+            Self::Provider(args) => args.output,
+            Self::Exec(_) | Self::Token(_) | Self::Runtime(_) | Self::HashPassword(_) => {
+                Output::Text
+            }
         };
         match output {
             Output::Text => VerifyOutput::Text,

@@ -13,6 +13,7 @@ mod explain;
 mod fix;
 mod folder;
 mod graphs;
+mod hash_password;
 mod hygiene;
 mod inputs;
 mod intents;
@@ -25,10 +26,12 @@ mod output;
 mod page;
 mod paint;
 mod proof;
+mod provider;
 mod replay;
 mod report;
 mod runtime;
 mod side;
+mod signals;
 mod steps;
 mod summary;
 mod token;
@@ -67,6 +70,8 @@ fn main() -> ExitCode {
         cli::Command::Report(args) => report::run(args),
         cli::Command::Runtime(args) => runtime::run(&args),
         cli::Command::Model(args) => model::run(&args),
+        cli::Command::Provider(args) => provider::run(&args),
+        cli::Command::HashPassword(args) => hash_password::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         output::error(&error);

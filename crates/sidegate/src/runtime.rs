@@ -11,12 +11,13 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{ArgAction, Args};
 use inference::{Compat, EventSettings, Manner};
-use runtime::{Folder, FolderSettings, Limits, Server};
+use runtime::{Folder, FolderSettings, Limits};
+use server::{ConnectionLimits, Server};
 use serving::Format;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::graphs::GraphArgs;
 use crate::output::{self, Style};
+use crate::signals::Signals;
 
 mod mlserver;
 mod pages;
@@ -349,13 +350,15 @@ fn serve(args: &RuntimeArgs) -> anyhow::Result<ExitCode> {
     })?;
     let folder = Arc::new(folder);
     let limits = Limits {
-        keep_alive: Duration::from_secs(args.keep_alive),
+        connections: ConnectionLimits {
+            keep_alive: Duration::from_secs(args.keep_alive),
+            ..ConnectionLimits::default()
+        },
         stall: Duration::from_secs(args.body_timeout),
         body: args.max_body,
         bodies: args.max_bodies,
         receive: args.max_receive,
         send: args.max_send,
-        ..Limits::default()
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("serve")
@@ -380,11 +383,7 @@ async fn answer(
         .into_iter()
         .map(|port| SocketAddr::new(args.host, port))
         .collect();
-    let mut signals = [
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::quit())?,
-    ];
+    let mut signals = Signals::new()?;
     let server = Server::bind(&addresses)
         .context("choose other ports with `--http_port` and `--grpc_port`")?;
     let names: Vec<String> = inference::Repository::index(&*folder)
@@ -399,13 +398,8 @@ async fn answer(
         output::note(&Style::Plain, &format!("{what} on {address}"));
     }
     output::note(&Style::Plain, &format!("serving {}", names.join(", ")));
-    let [interrupt, terminate, quit] = &mut signals;
     let until = async {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = quit.recv() => {}
-        }
+        signals.received().await;
         output::note(&Style::Plain, "ending: requests under way complete first");
     };
     let manner = Manner {
@@ -417,7 +411,7 @@ async fn answer(
         },
         ..Manner::default()
     };
-    if !server.run(folder, manner, limits, until, GRACE).await {
+    if !runtime::serve(server, folder, manner, limits, until, GRACE).await {
         let line = format!("connections were cut after {} s", GRACE.as_secs());
         output::note(&Style::Warning, &line);
     }

@@ -138,7 +138,7 @@ async fn serve(
             data: folder.path(),
         };
         announce(&args, &summary)?;
-        watch::until_cancelled(inputs, || {
+        watch::until_cancelled(inputs.watched(), || {
             reload(&world, inputs);
             folder
                 .announce(&announcement(&world, &external, &local))

@@ -1,18 +1,17 @@
 //! Reload on change.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use notify::{RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
-use crate::inputs::Inputs;
-
 /// Editors write a file in several steps; one reload is enough for them.
 const QUIET: Duration = Duration::from_millis(25);
 
-/// Calls `changed` after every change of the input's files, for ever.
+/// Calls `changed` after every change of files and folders, for ever.
 pub(crate) async fn until_cancelled(
-    inputs: &Inputs,
+    paths: &[PathBuf],
     mut changed: impl FnMut(),
 ) -> anyhow::Result<()> {
     let (sender, mut events) = mpsc::channel::<()>(1);
@@ -24,7 +23,7 @@ pub(crate) async fn until_cancelled(
         }
     })?;
     let mut watched = false;
-    for path in inputs.watched() {
+    for path in paths {
         if path.as_os_str() == "-" {
             continue;
         }

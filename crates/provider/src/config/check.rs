@@ -1,5 +1,6 @@
 //! From the file as written to a configuration that is right.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -12,6 +13,7 @@ use super::{
 };
 use crate::token_endpoint::{DEVICE_CODE, TOKEN_EXCHANGE};
 use secret::Secret;
+use yaml::Text;
 
 type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -23,10 +25,10 @@ const PUBLISHED_SECRETS: [&str; 2] = [
 /// `server/passwords` of Dex refuses costs outside of these.
 const COSTS: std::ops::RangeInclusive<u32> = 10..=16;
 
-pub(super) fn parse(yaml: &str, env: Env<'_>) -> Result<(DexConfig, Vec<Warning>), ConfigError> {
-    let raw: RawConfig = read(yaml)?;
+pub(super) fn parse(text: &str, env: Env<'_>) -> Result<(DexConfig, Vec<Warning>), ConfigError> {
+    let raw: RawConfig = read(text)?;
     let mut warnings = Vec::new();
-    raw::unused_keys(&read(yaml)?, &mut warnings);
+    raw::unused_keys(&Text::new(text, 1), &mut warnings);
     for (key, values, offered) in [
         (
             "oauth2.responseTypes",
@@ -110,6 +112,7 @@ pub(super) fn parse(yaml: &str, env: Env<'_>) -> Result<(DexConfig, Vec<Warning>
     }
     let config = DexConfig {
         issuer: check_issuer(raw.issuer)?,
+        listen: raw.web.http.map(check_listen).transpose()?,
         skip_approval_screen: raw.oauth2.skip_approval_screen,
         sessions: raw.sessions.map(check_sessions).transpose()?,
         grants: grants(&raw.oauth2.grant_types),
@@ -120,11 +123,10 @@ pub(super) fn parse(yaml: &str, env: Env<'_>) -> Result<(DexConfig, Vec<Warning>
     Ok((config, warnings))
 }
 
-/// Without a snippet of the source in the error: the line may hold a secret.
-fn read<T: serde::de::DeserializeOwned>(yaml: &str) -> Result<T, ConfigError> {
-    let options = serde_saphyr::options! { with_snippet: false };
-    serde_saphyr::from_str_with_options(yaml, options).map_err(|error| ConfigError::Yaml {
-        message: error.to_string(),
+/// The error has no snippet of the source: the line may hold a secret.
+fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, ConfigError> {
+    serde_saphyr::from_str_with_options(text, yaml::options()).map_err(|error| ConfigError::Yaml {
+        message: yaml::plain(&error.without_snippet().to_string()),
     })
 }
 
@@ -158,6 +160,19 @@ fn check_issuer(issuer: Option<String>) -> Result<Issuer, ConfigError> {
         }
     };
     Ok(Issuer { url: text, path })
+}
+
+/// As Go listens: `:5556` is every address.
+fn check_listen(text: String) -> Result<SocketAddr, ConfigError> {
+    let written = match text.strip_prefix(':') {
+        Some(port) => format!("0.0.0.0:{port}"),
+        None => text.replacen("localhost:", "127.0.0.1:", 1),
+    };
+    written.parse().map_err(|_| ConfigError::Invalid {
+        field: "web.http".to_owned(),
+        value: text,
+        expected: "an address and a port such as `0.0.0.0:5556`",
+    })
 }
 
 fn check_expiry(raw: RawExpiry) -> Result<Expiry, ConfigError> {

@@ -1,6 +1,7 @@
 //! Dex's configuration, checked: what `config.yaml` of the `dex` ConfigMap says.
 
 mod check;
+mod compatibility;
 mod duration;
 mod error;
 mod raw;
@@ -9,12 +10,14 @@ mod raw;
 mod tests;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use secret::Secret;
 
 use crate::keys::Algorithm;
 
+pub use compatibility::{Compatibility, Entry, Standing};
 pub use error::{ConfigError, Warning};
 
 /// The provider's configuration, right by construction.
@@ -22,6 +25,8 @@ pub use error::{ConfigError, Warning};
 pub struct DexConfig {
     /// Who signs the tokens, and the path under which everything is served.
     pub issuer: Issuer,
+    /// `web.http`: where a provider of its own listens.
+    pub listen: Option<SocketAddr>,
     /// `oauth2.skipApprovalScreen`: go on to the application right after the password.
     pub skip_approval_screen: bool,
     /// `sessions`: single sign-on. Without it every login asks for the password, as in Dex.
@@ -221,8 +226,8 @@ pub struct Client {
 impl DexConfig {
     /// Reads Dex's `config.yaml`. `env` answers `idEnv`, `secretEnv` and `hashFromEnv`.
     ///
-    /// `storage`, `web`, `logger` and `telemetry` configure a process of its own and are passed
-    /// over; every other key without effect is a [`Warning`].
+    /// `storage`, `logger` and `telemetry` are about what is done otherwise here and are passed over;
+    /// every other key without effect is a [`Warning`]. [`Compatibility`] accounts for all.
     ///
     /// # Errors
     /// The first field that is missing or wrong. Secrets never appear in the message.
@@ -269,7 +274,45 @@ impl Issuer {
     }
 }
 
+/// Why a password is not hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PasswordRefused {
+    /// Nothing was given.
+    #[error("the password is empty")]
+    Empty,
+    /// bcrypt reads no further, so what is behind it would not count.
+    #[error("the password has {0} bytes: at most 72 count")]
+    Long(usize),
+    /// It ends a text for bcrypt.
+    #[error("the password has a NUL in it")]
+    Nul,
+    /// No random salt, or a cost that bcrypt does not have.
+    #[error("no hash can be made on this system")]
+    Failed,
+}
+
 impl PasswordHash {
+    /// The cost unless another one is wanted, as in Kubeflow's manifests.
+    pub const COST: u32 = 12;
+
+    /// Hashes a password with a salt of its own, in the form that configurations hold.
+    ///
+    /// # Errors
+    /// A password that bcrypt would not take whole.
+    pub fn of(password: &Secret, cost: u32) -> Result<Secret, PasswordRefused> {
+        match password.expose() {
+            "" => return Err(PasswordRefused::Empty),
+            long if long.len() > 72 => return Err(PasswordRefused::Long(long.len())),
+            text if text.contains('\0') => return Err(PasswordRefused::Nul),
+            _ => {}
+        }
+        let hashed = bcrypt::hash_with_result(password.expose(), cost);
+        let hashed = hashed.map_err(|_| PasswordRefused::Failed)?;
+        Ok(Secret::new(
+            hashed.format_for_version(bcrypt::Version::TwoB),
+        ))
+    }
+
     /// The cost, a power of two of rounds.
     #[must_use]
     pub fn cost(&self) -> u32 {

@@ -1,7 +1,7 @@
 //! Dex's configuration file as written (`cmd/dex/config.go`), and the keys that it knows.
 
 use serde::Deserialize;
-use serde_json::Value;
+use yaml::{Step, Text, dotted};
 
 use super::{Exchange, Pkce, PromptNone, Warning};
 use crate::keys::Algorithm;
@@ -11,6 +11,7 @@ use secret::Secret;
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct RawConfig {
     pub(super) issuer: Option<String>,
+    pub(super) web: RawWeb,
     pub(super) oauth2: RawOauth2,
     pub(super) expiry: RawExpiry,
     pub(super) sessions: Option<RawSessions>,
@@ -32,6 +33,12 @@ pub(super) struct RawSessions {
     pub(super) absolute_lifetime: Option<String>,
     pub(super) valid_if_not_used_for: Option<String>,
     pub(super) sso_shared_with_default: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RawWeb {
+    pub(super) http: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -109,10 +116,12 @@ pub(super) struct RawClient {
 }
 
 /// What a key means to us.
-#[derive(Clone, Copy)]
-enum Key {
-    /// Read, or about a process of its own that the embedded provider does not have.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Key {
+    /// It has the effect that it has in Dex.
     Taken,
+    /// About what is done otherwise here: why it has no effect.
+    Elsewhere(&'static str),
     /// A key of Dex whose effect is missing here.
     Unsupported,
     /// An object with keys of its own.
@@ -121,15 +130,21 @@ enum Key {
     List(&'static [(&'static str, Key)]),
 }
 
-use Key::{List, Object, Taken, Unsupported};
+use Key::{Elsewhere, List, Object, Taken, Unsupported};
 
 const ROOT: &[(&str, Key)] = &[
     ("issuer", Taken),
-    ("storage", Taken),
-    ("web", Taken),
-    ("telemetry", Taken),
+    (
+        "storage",
+        Elsewhere("keys, sessions and tokens are kept in one file of the data folder"),
+    ),
+    ("web", Object(WEB)),
+    (
+        "telemetry",
+        Elsewhere("health is answered beside the issuer's URLs"),
+    ),
     ("grpc", Unsupported),
-    ("logger", Taken),
+    ("logger", Elsewhere("the program writes its own log")),
     ("frontend", Unsupported),
     ("signer", Unsupported),
     ("connectors", Unsupported),
@@ -150,11 +165,30 @@ const SESSIONS: &[(&str, Key)] = &[
     ("cookieEncryptionKey", Taken),
     ("ssoSharedWithDefault", Taken),
 ];
+const WEB: &[(&str, Key)] = &[
+    ("http", Taken),
+    ("https", Elsewhere(TLS)),
+    ("tlsCert", Elsewhere(TLS)),
+    ("tlsKey", Elsewhere(TLS)),
+    ("tlsMinVersion", Elsewhere(TLS)),
+    ("tlsMaxVersion", Elsewhere(TLS)),
+    (
+        "headers",
+        Elsewhere("pages have strict headers of their own"),
+    ),
+    ("allowedOrigins", Unsupported),
+    ("allowedHeaders", Unsupported),
+    ("clientRemoteIP", Unsupported),
+];
+const TLS: &str = "TLS ends at the gateway in front";
 const OAUTH2: &[(&str, Key)] = &[
     ("skipApprovalScreen", Taken),
     ("responseTypes", Taken),
     ("grantTypes", Taken),
-    ("alwaysShowLoginScreen", Taken),
+    (
+        "alwaysShowLoginScreen",
+        Elsewhere("it is about several connectors"),
+    ),
     ("passwordConnector", Unsupported),
     (
         "pkce",
@@ -213,29 +247,41 @@ const CLIENT: &[(&str, Key)] = &[
     ),
 ];
 
-/// Names every key of `document` that has no effect.
-pub(super) fn unused_keys(document: &Value, warnings: &mut Vec<Warning>) {
-    walk(document, ROOT, "", warnings);
+/// What the key at a path means: `None` inside of one that is judged as a whole, `Some(None)` for
+/// one that Dex does not know.
+pub(super) fn key_at(path: &[Step]) -> Option<Option<Key>> {
+    let mut known = ROOT;
+    let mut found = None;
+    for step in path {
+        match step {
+            Step::Key(name) => {
+                match found {
+                    None | Some(Object(_) | List(_)) => {}
+                    Some(Taken | Elsewhere(_) | Unsupported) => return None,
+                }
+                let Some((_, key)) = known.iter().find(|(known, _)| known == name) else {
+                    let last = path.last() == Some(step);
+                    return last.then_some(None);
+                };
+                if let Object(keys) | List(keys) = key {
+                    known = keys;
+                }
+                found = Some(*key);
+            }
+            Step::Index(_) => {}
+        }
+    }
+    Some(found)
 }
 
-fn walk(value: &Value, known: &[(&str, Key)], path: &str, warnings: &mut Vec<Warning>) {
-    let Value::Object(object) = value else { return };
-    for (name, inner) in object {
-        let path = if path.is_empty() {
-            name.clone()
-        } else {
-            format!("{path}.{name}")
-        };
-        match known.iter().find(|(known, _)| known == name) {
-            None => warnings.push(Warning::UnknownKey { key: path }),
-            Some((_, Taken)) => {}
-            Some((_, Unsupported)) => warnings.push(Warning::UnsupportedKey { key: path }),
-            Some((_, Object(keys))) => walk(inner, keys, &path, warnings),
-            Some((_, List(keys))) => {
-                for (index, item) in inner.as_array().into_iter().flatten().enumerate() {
-                    walk(item, keys, &format!("{path}[{index}]"), warnings);
-                }
-            }
+/// Names every key of `document` that has no effect and is expected to have one.
+pub(super) fn unused_keys(document: &Text, warnings: &mut Vec<Warning>) {
+    for key in document.keys() {
+        let name = || dotted(&key.path);
+        match key_at(&key.path) {
+            Some(None) => warnings.push(Warning::UnknownKey { key: name() }),
+            Some(Some(Unsupported)) => warnings.push(Warning::UnsupportedKey { key: name() }),
+            _ => {}
         }
     }
 }

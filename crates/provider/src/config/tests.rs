@@ -226,3 +226,54 @@ fn mistakes_name_their_field() {
         "`staticPasswords[1].email` is `user@example.com`",
     );
 }
+
+#[test]
+fn every_key_is_accounted_for_with_its_line() {
+    let yaml = kubeflow(&format!("hash: {HASH}"), "/cb")
+        + "  logoURL: x\nisuer: x\nconnectors:\n- type: saml\n  id: s\n";
+    let env = |name: &str| match name {
+        "OIDC_CLIENT_ID" => Some("kubeflow".to_owned()),
+        "OIDC_CLIENT_SECRET" => Some("pUBnBOY80SnXgjibTYM9ZWNzY2xreNGQok".to_owned()),
+        _ => None,
+    };
+    let report = Compatibility::of(&yaml, &env, false);
+    let remarks: Vec<String> = report
+        .remarks()
+        .map(|entry| format!("{} {} {}", entry.line, entry.standing.name(), entry.key))
+        .collect();
+    assert_eq!(
+        remarks,
+        [
+            "3 ignored storage",
+            "9 ignored logger",
+            "25 refused staticClients[0].secretEnv",
+            "26 ignored staticClients[0].logoURL",
+            "27 ignored isuer",
+            "28 ignored connectors",
+        ]
+    );
+    let supported = report
+        .entries
+        .iter()
+        .filter(|e| e.standing == Standing::Supported);
+    let supported: Vec<&str> = supported.map(|entry| entry.key.as_str()).collect();
+    assert!(supported.contains(&"web.http") && supported.contains(&"staticClients[0].idEnv"));
+    let (config, _) = DexConfig::parse(&yaml, &env).unwrap();
+    assert_eq!(config.listen, Some("0.0.0.0:5556".parse().unwrap()));
+    let allowed = Compatibility::of(&yaml, &env, true);
+    assert_eq!(allowed.count(Standing::Refused), 0);
+    // What stops the file is on the line of what is wrong, or around what is missing.
+    let refused = |yaml: &str| {
+        let report = Compatibility::of(yaml, &env, true);
+        let mut refused = report.remarks().filter(|e| e.standing == Standing::Refused);
+        let entry = refused.next().unwrap();
+        (entry.line, entry.key.clone(), entry.note.clone())
+    };
+    let (line, key, note) = refused(&yaml.replace(HASH, "$2a$04$nonsense"));
+    assert_eq!((line, key.as_str()), (17, "staticPasswords[0].hash"));
+    assert!(!note.contains("nonsense"), "{note}");
+    let (line, key, _) = refused(&yaml.replace("  name: 'Dex Login Application'\n", ""));
+    assert_eq!((line, key.as_str()), (22, "staticClients[0].name"));
+    let (line, key, _) = refused("a: [");
+    assert_eq!((line, key.as_str()), (1, ""));
+}

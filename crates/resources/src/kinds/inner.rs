@@ -3,11 +3,11 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{dotted, expected_found, steps, without_nulls};
-use crate::document::{Document, one_line, options};
+use super::{expected_found, steps, without_nulls};
+use crate::document::Document;
 use crate::error::LoadError;
-use crate::locate::{Step, Text};
 use crate::meta::Source;
+use yaml::{Step, Text, dotted, one_line, options};
 
 /// One such value.
 pub(super) struct Inner<'a> {

@@ -22,6 +22,7 @@ mod login;
 mod model;
 mod prove;
 mod provider;
+mod provider_alone;
 mod reload;
 mod report;
 mod runtime;

@@ -1,12 +1,11 @@
-//! Sockets, connections and their end.
+//! Sockets, connections and their end: HTTP/1.1 and h2c told apart on each, bounded, with a drain.
 
-use crate::answer;
-use crate::bodies::Bodies;
+use bytes::Bytes;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use inference::{Manner, Repository};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -18,38 +17,36 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-/// What clients may cost.
+/// What connections may cost.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// How long a connection may be idle, and a head may take.
     pub keep_alive: Duration,
-    /// How long a body may pause.
-    pub stall: Duration,
-    /// Bytes of an HTTP body.
-    pub body: usize,
-    /// Bytes of all bodies together that are being read or answered.
-    pub bodies: usize,
-    /// Bytes of a message of gRPC that comes in.
-    pub receive: usize,
-    /// Bytes of a message of gRPC that goes out.
-    pub send: usize,
     /// Connections at the same time.
     pub connections: usize,
 }
 
-impl Default for Limits {
-    /// KServe's, where it has one: keep-alive a little longer than that of proxies in front, 8 MiB for messages.
+impl Default for ConnectionLimits {
+    /// Keep-alive a little longer than that of proxies in front.
     fn default() -> Self {
         Self {
             keep_alive: Duration::from_secs(65),
-            stall: Duration::from_secs(60),
-            body: 256 << 20,
-            bodies: 1 << 30,
-            receive: 8 << 20,
-            send: 8 << 20,
             connections: 8192,
         }
     }
+}
+
+/// What answers the requests of all connections.
+pub trait Service: Send + Sync + 'static {
+    /// Body of its answers.
+    type Body: http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static;
+
+    /// Answers one request of a client at `peer`.
+    fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
 /// An address that cannot be listened on.
@@ -68,14 +65,6 @@ pub struct BindError {
 pub struct Server {
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
-}
-
-/// What all connections share.
-pub(crate) struct Shared {
-    pub(crate) models: Arc<dyn Repository>,
-    pub(crate) manner: Manner,
-    pub(crate) bodies: Bodies,
-    pub(crate) limits: Limits,
 }
 
 impl Server {
@@ -110,30 +99,23 @@ impl Server {
     /// Answers until `until`, then lets requests under way complete for at most `grace`. Whether all did.
     pub async fn run(
         self,
-        models: Arc<dyn Repository>,
-        manner: Manner,
-        limits: Limits,
+        service: Arc<impl Service>,
+        limits: ConnectionLimits,
         until: impl Future<Output = ()>,
         grace: Duration,
     ) -> bool {
         let slots = Arc::new(tokio::sync::Semaphore::new(limits.connections));
-        let shared = Arc::new(Shared {
-            models,
-            manner,
-            bodies: Bodies::new(limits.body, limits.bodies, limits.stall),
-            limits,
-        });
         let (leave, leaving) = watch::channel(false);
         let (open, mut closed) = mpsc::channel::<()>(1);
         for listener in self.listeners {
-            let (shared, slots) = (Arc::clone(&shared), Arc::clone(&slots));
-            tokio::spawn(accept(
-                shared,
-                listener,
-                slots,
-                leaving.clone(),
-                open.clone(),
-            ));
+            let accepting = Accepting {
+                service: Arc::clone(&service),
+                keep_alive: limits.keep_alive,
+                slots: Arc::clone(&slots),
+                leaving: leaving.clone(),
+                open: open.clone(),
+            };
+            tokio::spawn(accepting.run(listener));
         }
         drop((open, leaving));
         until.await;
@@ -154,73 +136,85 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(1024)
 }
 
-async fn accept(
-    shared: Arc<Shared>,
-    listener: TcpListener,
+/// What accepts the connections of one socket.
+struct Accepting<S> {
+    service: Arc<S>,
+    keep_alive: Duration,
     slots: Arc<tokio::sync::Semaphore>,
-    mut leaving: watch::Receiver<bool>,
+    leaving: watch::Receiver<bool>,
     open: mpsc::Sender<()>,
-) {
-    const PAUSE: Duration = Duration::from_millis(20);
-    loop {
-        // Beyond the bound, connections wait in the kernel.
-        let next = async {
-            let slot = Arc::clone(&slots).acquire_owned().await;
-            (slot, listener.accept().await)
-        };
-        let accepted = tokio::select! {
-            biased;
-            () = left(&mut leaving) => return,
-            accepted = next => accepted,
-        };
-        match accepted {
-            (Ok(slot), Ok((stream, _))) => {
-                let (shared, leaving, open) = (Arc::clone(&shared), leaving.clone(), open.clone());
-                tokio::spawn(async move {
-                    serve(shared, stream, leaving).await;
-                    drop((slot, open));
-                });
+}
+
+impl<S: Service> Accepting<S> {
+    async fn run(mut self, listener: TcpListener) {
+        const PAUSE: Duration = Duration::from_millis(20);
+        loop {
+            // Beyond the bound, connections wait in the kernel.
+            let next = async {
+                let slot = Arc::clone(&self.slots).acquire_owned().await;
+                (slot, listener.accept().await)
+            };
+            let accepted = tokio::select! {
+                biased;
+                () = left(&mut self.leaving) => return,
+                accepted = next => accepted,
+            };
+            match accepted {
+                (Ok(slot), Ok((stream, peer))) => {
+                    let service = Arc::clone(&self.service);
+                    let (keep_alive, leaving) = (self.keep_alive, self.leaving.clone());
+                    let open = self.open.clone();
+                    tokio::spawn(async move {
+                        serve(service, stream, peer, keep_alive, leaving).await;
+                        drop((slot, open));
+                    });
+                }
+                (_, Err(error)) => {
+                    tracing::debug!(%error, "cannot accept");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                (Err(_), _) => return,
             }
-            (_, Err(error)) => {
-                tracing::debug!(%error, "cannot accept");
-                tokio::time::sleep(PAUSE).await;
-            }
-            (Err(_), _) => return,
         }
     }
 }
 
-async fn serve(shared: Arc<Shared>, stream: TcpStream, mut leaving: watch::Receiver<bool>) {
+async fn serve<S: Service>(
+    service: Arc<S>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    keep_alive: Duration,
+    mut leaving: watch::Receiver<bool>,
+) {
     let _ = stream.set_nodelay(true);
-    let limits = &shared.limits;
     let asked = Arc::new(AtomicBool::new(false));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.keep_alive);
+        .header_read_timeout(keep_alive);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(limits.keep_alive)
+        .keep_alive_interval(keep_alive)
         .max_concurrent_streams(256)
         .max_header_list_size(64 << 10)
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20);
-    let service = {
-        let (shared, asked) = (Arc::clone(&shared), Arc::clone(&asked));
-        service_fn(move |request: http::Request<Incoming>| {
+    let answering = {
+        let asked = Arc::clone(&asked);
+        service_fn(move |request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
-            let shared = Arc::clone(&shared);
-            async move { Ok::<_, Infallible>(answer::answer(shared, request).await) }
+            let service = Arc::clone(&service);
+            async move { Ok::<_, Infallible>(service.answer(request, peer).await) }
         })
     };
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let connection = builder.serve_connection(TokioIo::new(stream), answering);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         // Who says nothing, or never ends the first head, is not waited for.
-        () = silent(&asked, limits.keep_alive) => return,
+        () = silent(&asked, keep_alive) => return,
         () = left(&mut leaving) => {
             connection.as_mut().graceful_shutdown();
             connection.await

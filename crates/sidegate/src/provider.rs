@@ -1,0 +1,256 @@
+//! `sidegate provider`: the OpenID provider alone, in Dex's place.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use clap::Args;
+use http::{Request, Response};
+use http_body_util::Full;
+use provider::{Compatibility, DexConfig, Options, Provider, Source, Standing, Storage};
+use serde_json::json;
+use server::{ConnectionLimits, Server, Service};
+
+use crate::cli::Output;
+use crate::folder::Folder;
+use crate::outgoing::LogoutPosts;
+use crate::output::{self, BadInput, Style};
+use crate::signals::Signals;
+use crate::watch;
+
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  sidegate provider --config dex.yaml --check     what is supported, ignored, refused, line by line
+  sidegate provider --config dex.yaml             on the address of `web.http`
+  sidegate provider --config dex.yaml --listen 127.0.0.1:5556 --data ./keys
+  kubectl get configmap dex -n auth -o jsonpath='{.data.config\\.yaml}' | sidegate provider --config - --check
+
+Variables of `idEnv`, `secretEnv` and `hashFromEnv` are read from the environment, as Dex does.
+A changed file is taken without a restart; one with an error leaves the old one in force.
+Exit codes: 0 ended by a signal, or nothing is refused; 1 it cannot start; 3 the file is refused.";
+
+/// Dex's port.
+const PORT: u16 = 5556;
+
+/// How long requests under way may take after a signal.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How long a request may take to arrive whole.
+const STALL: Duration = Duration::from_secs(20);
+
+#[derive(Debug, Args)]
+pub(crate) struct ProviderArgs {
+    /// Dex's configuration (- for standard input, with --check)
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Say what becomes of each key and end
+    #[arg(long)]
+    check: bool,
+    /// Address to listen on [default: that of `web.http`, or else 127.0.0.1:5556]
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+    /// Folder for keys and tokens [default: ~/.local/share/sidegate]
+    #[arg(long, env = "SIDEGATE_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Take client secrets that are published with a distribution, known to everybody
+    #[arg(long)]
+    allow_known_secrets: bool,
+    /// Form of the report
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+pub(crate) fn run(args: &ProviderArgs) -> anyhow::Result<ExitCode> {
+    let text = read(&args.config)?;
+    let report = Compatibility::of(&text, &environment, args.allow_known_secrets);
+    if args.check {
+        print(args, &report)?;
+        let refused = report.count(Standing::Refused) > 0;
+        return Ok(ExitCode::from(if refused { 3 } else { 0 }));
+    }
+    refuse(&args.config, &report)?;
+    tell(&args.config, &report);
+    output::start_log();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("provider")
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(serve(args, &text));
+    runtime.shutdown_background();
+    outcome
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    let read = if path.as_os_str() == "-" {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(path)
+    };
+    read.map_err(|error| BadInput(vec![format!("`{}`: {error}", path.display())]).into())
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn print(args: &ProviderArgs, report: &Compatibility) -> anyhow::Result<()> {
+    let count = |standing: Standing| report.count(standing);
+    match args.output {
+        Output::Json => {
+            let entries: Vec<_> = report
+                .entries
+                .iter()
+                .map(|entry| {
+                    json!({
+                        "line": entry.line,
+                        "key": entry.key,
+                        "standing": entry.standing.name(),
+                        "note": entry.note,
+                    })
+                })
+                .collect();
+            let value = json!({ "file": args.config, "keys": entries });
+            output::data(&serde_json::to_string_pretty(&value)?)
+        }
+        Output::Text => {
+            let mut lines: Vec<String> = report
+                .entries
+                .iter()
+                .map(|entry| format!("{:>5}  {entry}", entry.line))
+                .collect();
+            lines.push(format!(
+                "{}: {} keys supported, {} ignored, {} refused",
+                args.config.display(),
+                count(Standing::Supported),
+                count(Standing::Ignored),
+                count(Standing::Refused)
+            ));
+            output::data(&lines.join("\n"))
+        }
+    }
+}
+
+/// An error for each key with which the file is not taken.
+fn refuse(path: &Path, report: &Compatibility) -> Result<(), BadInput> {
+    let refused = report.remarks().filter(|e| e.standing == Standing::Refused);
+    let lines: Vec<String> = refused
+        .map(|entry| format!("{}:{}: {}", path.display(), entry.line, entry.note))
+        .collect();
+    if lines.is_empty() {
+        Ok(())
+    } else {
+        Err(BadInput(lines))
+    }
+}
+
+/// A warning for each key that has no effect.
+fn tell(path: &Path, report: &Compatibility) {
+    for entry in report.remarks() {
+        let line = format!(
+            "{}:{}: `{}` is ignored: {}",
+            path.display(),
+            entry.line,
+            entry.key,
+            entry.note
+        );
+        output::note(&Style::Warning, &line);
+    }
+}
+
+async fn serve(args: &ProviderArgs, text: &str) -> anyhow::Result<ExitCode> {
+    let folder = Folder::take(args.data.clone())?;
+    let storage = Storage::open(folder.path())?;
+    let (config, _) = DexConfig::parse(text, &environment)?;
+    let otherwise = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT);
+    let address = args.listen.or(config.listen).unwrap_or(otherwise);
+    let issuer = config.issuer.url().to_owned();
+    let provider = Provider::open(config, storage.clone(), options()?)?;
+    let mut signals = Signals::new()?;
+    let server = Server::bind(&[address]).context("choose another address with `--listen`")?;
+    for address in server.addresses() {
+        let line = format!(
+            "issuer {issuer} on {address}, data in {}",
+            folder.path().display()
+        );
+        output::note(&Style::Plain, &line);
+    }
+    let serving = Arc::new(Serving(ArcSwap::from_pointee(provider)));
+    let until = async {
+        let watched = [args.config.clone()];
+        let reloads = watch::until_cancelled(&watched, || reload(args, &storage, &serving));
+        tokio::select! {
+            () = signals.received() => {}
+            ended = reloads => {
+                if let Err(error) = ended {
+                    let line = format!("changes of the file are not seen: {error:#}");
+                    output::note(&Style::Warning, &line);
+                }
+                signals.received().await;
+            }
+        }
+        output::note(&Style::Plain, "ending: requests under way complete first");
+    };
+    let limits = ConnectionLimits::default();
+    if !server.run(Arc::clone(&serving), limits, until, GRACE).await {
+        let line = format!("connections were cut after {} s", GRACE.as_secs());
+        output::note(&Style::Warning, &line);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Who calls applications at a logout. Tokens of a cluster are not known outside of one.
+fn options() -> anyhow::Result<Options> {
+    Ok(Options {
+        outgoing: Some(Arc::new(LogoutPosts::new()?)),
+        ..Options::default()
+    })
+}
+
+/// Takes the file as it is now, whole, or leaves everything as it was.
+fn reload(args: &ProviderArgs, storage: &Storage, serving: &Serving) {
+    let taken = || -> anyhow::Result<()> {
+        let text = read(&args.config)?;
+        let report = Compatibility::of(&text, &environment, args.allow_known_secrets);
+        refuse(&args.config, &report)?;
+        let (config, _) = DexConfig::parse(&text, &environment)?;
+        let provider = Provider::open(config, storage.clone(), options()?)?;
+        serving.0.store(Arc::new(provider));
+        tell(&args.config, &report);
+        Ok(())
+    };
+    match taken() {
+        Ok(()) => output::note(&Style::Plain, "the changed configuration is in force"),
+        Err(error) => {
+            output::error(&error);
+            output::note(&Style::Warning, "the configuration before stays in force");
+        }
+    }
+}
+
+/// The provider behind a socket of its own.
+struct Serving(ArcSwap<Provider>);
+
+impl Service for Serving {
+    type Body = Full<Bytes>;
+
+    async fn answer(
+        self: Arc<Self>,
+        mut request: Request<hyper::body::Incoming>,
+        peer: SocketAddr,
+    ) -> Response<Full<Bytes>> {
+        let provider = self.0.load_full();
+        request.extensions_mut().insert(Source(peer.ip()));
+        let answered = tokio::time::timeout(STALL, provider.handle_body(request)).await;
+        let response = answered.unwrap_or_else(|_| {
+            let mut late = Response::new(Bytes::new());
+            *late.status_mut() = http::StatusCode::REQUEST_TIMEOUT;
+            late
+        });
+        response.map(Full::new)
+    }
+}
