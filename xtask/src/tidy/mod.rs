@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: a rule that matters is checked, or it is not a rule.
 
 mod architecture;
+mod image;
 mod manifests;
 mod source;
 mod text;
@@ -63,6 +64,7 @@ fn check(files: &[File]) -> Vec<Finding> {
         }
     }
     manifests::check(files, &mut findings);
+    image::check(files, &mut findings);
     findings
 }
 

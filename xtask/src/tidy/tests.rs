@@ -195,3 +195,61 @@ fn crates_are_described_mapped_and_linted() {
         &[(0, "`crates/new` is not in the code map")],
     );
 }
+
+#[test]
+fn the_image_is_built_of_what_is_there() {
+    let file = |path: &str, text: &str| File {
+        path: path.into(),
+        text: text.into(),
+    };
+    let found = |dockerfile: &str, manifest: &str| {
+        let files = [
+            file("deploy/Dockerfile", dockerfile),
+            file("Cargo.toml", manifest),
+            file("Cargo.lock", "name = \"hyper\"\n"),
+            file("rust-toolchain.toml", "channel = \"1.95.0\"\n"),
+            file("crates/sidegate/Cargo.toml", ""),
+        ];
+        let mut findings = Vec::new();
+        image::check(&files, &mut findings);
+        findings.into_iter().map(|f| f.what).collect::<Vec<_>>()
+    };
+    let dockerfile = "FROM rust:1.95-bookworm AS build\n\
+        RUN cargo build --profile image --package sidegate --target x \\\n\
+        && cp target/x/image/sidegate /sidegate\n";
+    let manifest = "[profile.image]\n[profile.image.package]\nhyper = { opt-level = 3 }\n";
+    assert_eq!(found(dockerfile, manifest), Vec::<String>::new());
+    for (from, to, expected) in [
+        (
+            "1.95-",
+            "1.94-",
+            "rust 1.94 is not the version of rust-toolchain.toml",
+        ),
+        (
+            "image ",
+            "small ",
+            "there is no profile `small` in the workspace's Cargo.toml",
+        ),
+        (
+            "package sidegate",
+            "package gate",
+            "there is no crate `gate`",
+        ),
+        (
+            "x/image",
+            "x/release",
+            "nothing copies `target/x/image/sidegate`",
+        ),
+        ("cargo build", "make", "there is no `cargo build`"),
+        (
+            "--target x",
+            "",
+            "expected `cargo build` with `--profile`, `--package` and `--target`",
+        ),
+    ] {
+        let findings = found(&dockerfile.replace(from, to), manifest);
+        assert!(findings.iter().any(|f| f == expected), "{findings:?}");
+    }
+    let findings = found(dockerfile, &manifest.replace("hyper", "hypre"));
+    assert_eq!(findings, ["there is no package `hypre`"]);
+}

@@ -1,0 +1,96 @@
+//! `deploy/Dockerfile` builds what the workspace has.
+
+use super::{File, Finding};
+
+const DOCKERFILE: &str = "deploy/Dockerfile";
+
+pub(super) fn check(files: &[File], findings: &mut Vec<Finding>) {
+    let text = |path: &str| {
+        let file = files.iter().find(|file| file.path == path);
+        file.map_or("", |file| file.text.as_str())
+    };
+    let Some(dockerfile) = files.iter().find(|file| file.path == DOCKERFILE) else {
+        return;
+    };
+    let lines = || dockerfile.text.lines().enumerate();
+    let mut find = |line: usize, what: String| {
+        findings.push(Finding {
+            path: DOCKERFILE.into(),
+            line,
+            what,
+        });
+    };
+    let mut built = None;
+    for (index, line) in lines() {
+        let number = index + 1;
+        if let Some(image) = line.strip_prefix("FROM rust:") {
+            let version = image.split('-').next().unwrap_or_default();
+            let toolchain = text("rust-toolchain.toml");
+            if !toolchain.contains(&format!("channel = \"{version}.")) {
+                let what = format!("rust {version} is not the version of rust-toolchain.toml");
+                find(number, what);
+            }
+        }
+        if !line.contains("cargo build") {
+            continue;
+        }
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let value = |flag: &str| {
+            let mut pairs = words.windows(2);
+            pairs.find_map(|pair| match pair {
+                [name, value] if *name == flag => Some(*value),
+                _ => None,
+            })
+        };
+        let [Some(profile), Some(package), Some(target)] =
+            ["--profile", "--package", "--target"].map(value)
+        else {
+            let what = "expected `cargo build` with `--profile`, `--package` and `--target`";
+            find(number, what.to_owned());
+            continue;
+        };
+        if !text("Cargo.toml").contains(&format!("[profile.{profile}]\n")) {
+            let what = format!("there is no profile `{profile}` in the workspace's Cargo.toml");
+            find(number, what);
+        }
+        if !files
+            .iter()
+            .any(|file| file.path == format!("crates/{package}/Cargo.toml"))
+        {
+            find(number, format!("there is no crate `{package}`"));
+        }
+        built = Some((number, format!("target/{target}/{profile}/{package} ")));
+    }
+    match built {
+        None => find(0, "there is no `cargo build`".to_owned()),
+        Some((number, path)) if !lines().any(|(_, line)| line.contains(&path)) => {
+            find(number, format!("nothing copies `{}`", path.trim_end()));
+        }
+        Some(_) => {}
+    }
+    packages(files, findings);
+}
+
+/// Packages with settings of their own in a profile are there: Cargo only warns of others.
+fn packages(files: &[File], findings: &mut Vec<Finding>) {
+    let text = |path: &str| files.iter().find(|file| file.path == path);
+    let Some((manifest, lock)) = text("Cargo.toml").zip(text("Cargo.lock")) else {
+        return;
+    };
+    let mut section = "";
+    for (index, line) in manifest.text.lines().enumerate() {
+        if line.starts_with('[') {
+            section = line;
+        } else if section.starts_with("[profile.")
+            && section.ends_with(".package]")
+            && let Some((name, _)) = line.split_once(" = ")
+            && !lock.text.contains(&format!("name = \"{name}\"\n"))
+        {
+            findings.push(Finding {
+                path: manifest.path.clone(),
+                line: index + 1,
+                what: format!("there is no package `{name}`"),
+            });
+        }
+    }
+}
