@@ -1,7 +1,9 @@
 //! Trees whose nodes ask any of six questions, in the precision of the rows: those of ONNX.
 //!
 //! Two questions are enough to walk: "at most" and "equal". The others are these with their children exchanged, or with the
-//! number below the threshold.
+//! number below the threshold. Trees that ask for nothing but "at most" are walked together.
+
+use super::walk::{Cut, Fork, Question, Walk, Work};
 
 /// What a node asks of its column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +59,9 @@ pub(crate) trait Threshold: Copy + PartialOrd + std::fmt::Debug {
     fn below(self) -> Self;
     fn is_missing(self) -> bool;
     fn missing() -> Self;
+    fn double(self) -> f64;
+    /// No trees yet, over so many columns.
+    fn walk(columns: usize) -> Walk;
 }
 
 impl Threshold for f32 {
@@ -70,6 +75,14 @@ impl Threshold for f32 {
 
     fn missing() -> Self {
         Self::NAN
+    }
+
+    fn double(self) -> f64 {
+        self.into()
+    }
+
+    fn walk(columns: usize) -> Walk {
+        Walk::single(columns)
     }
 }
 
@@ -85,6 +98,14 @@ impl Threshold for f64 {
     fn missing() -> Self {
         Self::NAN
     }
+
+    fn double(self) -> f64 {
+        self
+    }
+
+    fn walk(columns: usize) -> Walk {
+        Walk::double(columns, Cut::Whole)
+    }
 }
 
 /// The second child lies behind the first.
@@ -95,6 +116,28 @@ struct Node<T> {
     feature: u32,
     /// The first child, or the number of the leaf.
     next: u32,
+}
+
+impl<T: Threshold> Node<T> {
+    /// In a tree that begins at a root, for nodes that ask for a threshold.
+    fn fork(&self, root: u32) -> Fork<'static> {
+        let feature = self.feature & LEAF;
+        if feature == LEAF {
+            return Fork::Leaf { number: self.next };
+        }
+        let yes = self.next.saturating_sub(root) as usize;
+        Fork::Split {
+            feature: feature as usize,
+            question: match self.threshold.is_missing() {
+                true => Question::Never,
+                false => Question::AtMost(self.threshold.double()),
+            },
+            missing_yes: self.feature & MISSING_YES != 0,
+            zero_is_missing: false,
+            yes,
+            no: yes.saturating_add(1),
+        }
+    }
 }
 
 const LEAF: u32 = 0x1fff_ffff;
@@ -111,6 +154,16 @@ pub(crate) struct BranchTrees<T> {
     /// Nodes that ask for a set, ordered, with the place of it.
     places: Vec<(u32, usize)>,
     features: usize,
+    count: usize,
+    /// All of the trees, where these can be walked together; then the rest is empty.
+    walk: Option<Walk>,
+}
+
+/// Buffers that rows share.
+#[derive(Debug, Default)]
+pub(crate) struct BranchWork {
+    row: Vec<f64>,
+    work: Work,
 }
 
 impl<T: Threshold> BranchTrees<T> {
@@ -121,12 +174,14 @@ impl<T: Threshold> BranchTrees<T> {
             sets: Vec::new(),
             places: Vec::new(),
             features: 0,
+            count: 0,
+            walk: None,
         }
     }
 
     /// The number of trees.
     pub(crate) fn count(&self) -> usize {
-        self.roots.len()
+        self.count
     }
 
     /// Columns that a row has at least.
@@ -215,9 +270,49 @@ impl<T: Threshold> BranchTrees<T> {
         Ok(())
     }
 
-    /// The number of the leaf of each tree, in the order of the trees.
-    pub(crate) fn leaves<'t>(&'t self, row: &'t [T]) -> impl Iterator<Item = usize> + 't {
-        self.roots.iter().map(|root| self.descend(*root, row))
+    /// The same when no more trees are added.
+    ///
+    /// # Errors
+    /// More nodes than are supported.
+    pub(crate) fn finished(mut self) -> Result<Self, String> {
+        self.count = self.roots.len();
+        let asks =
+            |node: &Node<T>| node.feature & LEAF != LEAF && node.feature & (EQUAL | MEMBER) != 0;
+        if self.nodes.iter().any(asks) {
+            return Ok(self);
+        }
+        let mut walk = T::walk(self.features);
+        let ends = self.roots.iter().skip(1).copied();
+        let ends = ends.chain(u32::try_from(self.nodes.len()));
+        for (root, end) in self.roots.iter().zip(ends) {
+            let nodes = self
+                .nodes
+                .get(*root as usize..end as usize)
+                .unwrap_or_default();
+            walk.add(nodes.len(), |index| {
+                let node = nodes.get(index).ok_or("a node does not exist")?;
+                Ok(node.fork(*root))
+            })?;
+        }
+        walk.finish();
+        (self.nodes, self.roots) = (Vec::new(), Vec::new());
+        self.walk = Some(walk);
+        Ok(self)
+    }
+
+    /// Calls `each` with the number of the leaf of each tree, in the order of the trees.
+    pub(crate) fn leaves(&self, row: &[T], work: &mut BranchWork, each: &mut dyn FnMut(usize)) {
+        let Some(walk) = &self.walk else {
+            return self
+                .roots
+                .iter()
+                .for_each(|root| each(self.descend(*root, row)));
+        };
+        work.row.clear();
+        work.row.extend(row.iter().map(|value| value.double()));
+        walk.leaves(&work.row, &mut work.work, &mut |_, numbers| {
+            numbers.iter().for_each(|number| each(*number as usize));
+        });
     }
 
     fn descend(&self, root: u32, row: &[T]) -> usize {

@@ -14,7 +14,7 @@ mod trees;
 mod walk;
 mod wide;
 
-pub(crate) use branches::{BranchTrees, Branching, Test as BranchTest, Threshold};
+pub(crate) use branches::{BranchTrees, BranchWork, Branching, Test as BranchTest, Threshold};
 pub(crate) use distance::{Metric, Points};
 pub(crate) use dot::Rounding;
 pub(crate) use linear::Linear;

@@ -3,7 +3,7 @@
 //! Children of a node are neighbours, and families lie near each other, so that most steps stay in memory that is at hand.
 
 use super::lanes::walk;
-use super::node::{GENERAL, Large, MISSING, PLAIN, Small, key32, key64};
+use super::node::{GENERAL, Large, MISSING, NOTHING, PLAIN, Small, key32, key64};
 use super::ranks::{Ranks, rank};
 
 /// What a split asks. The first child is for yes.
@@ -11,6 +11,8 @@ use super::ranks::{Ranks, rank};
 pub(crate) enum Question<'q> {
     /// Whether the value is at most this.
     AtMost(f64),
+    /// Nothing: what is not missing goes to the second child.
+    Never,
     /// Whether the value, cut to a whole number, has its bit set in these words.
     Among(&'q [u32]),
 }
@@ -184,6 +186,7 @@ impl Walk {
                 Err(format!("node {index} has no threshold"))
             }
             Question::AtMost(threshold) => Ok((key64(threshold), false)),
+            Question::Never => Ok((NOTHING.into(), false)),
             Question::Among(words) => {
                 let place = u32::try_from(self.words.len());
                 let count = u32::try_from(words.len());

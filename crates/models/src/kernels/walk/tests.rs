@@ -40,6 +40,7 @@ fn tree(chance: &mut Chance, splits: u64, columns: u64, general: bool) -> Vec<Fo
             feature: chance.below(columns) as usize,
             question: match general && chance.below(3) == 0 {
                 true => Question::Among(&WORDS),
+                false if chance.below(20) == 0 => Question::Never,
                 false => Question::AtMost(chance.value()),
             },
             missing_yes: chance.below(2) == 0,
@@ -74,6 +75,7 @@ fn leaf(nodes: &[Fork<'_>], row: &[f64]) -> u32 {
         } else {
             match question {
                 Question::AtMost(threshold) => value <= threshold,
+                Question::Never => false,
                 Question::Among(words) => {
                     let category = value as usize;
                     value > -1.0

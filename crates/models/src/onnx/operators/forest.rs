@@ -1,7 +1,7 @@
 //! Trees with the weights of their leaves, read from the attributes of all versions.
 
 use super::scores::Transform;
-use crate::kernels::{BranchTest as Test, BranchTrees, Branching};
+use crate::kernels::{BranchTest as Test, BranchTrees, BranchWork, Branching};
 use crate::onnx::operator::Work;
 use crate::onnx::real::{Real, reals};
 use crate::onnx::site::Site;
@@ -91,7 +91,7 @@ impl<T: Real> Forest<T> {
             })?;
         }
         let forest = Self {
-            trees,
+            trees: trees.finished()?,
             starts,
             weights,
             outputs,
@@ -188,7 +188,7 @@ impl<T: Real> Forest<T> {
         }
         let starts = (0..=u32::try_from(leaves).map_err(|_| "too many leaves")?).collect();
         let forest = Self {
-            trees,
+            trees: trees.finished()?,
             starts,
             weights,
             outputs,
@@ -220,12 +220,18 @@ impl<T: Real> Forest<T> {
     }
 
     /// Gathers the weights of the leaves of a row: a score for each output, and whether there is one.
-    pub(super) fn gather(&self, row: &[T], scores: &mut Vec<T>, there: &mut Vec<bool>) {
+    pub(super) fn gather(
+        &self,
+        row: &[T],
+        walks: &mut BranchWork,
+        scores: &mut Vec<T>,
+        there: &mut Vec<bool>,
+    ) {
         scores.clear();
         scores.resize(self.outputs, T::default());
         there.clear();
         there.resize(self.outputs, false);
-        for leaf in self.trees.leaves(row) {
+        self.trees.leaves(row, walks, &mut |leaf| {
             for (target, weight) in self.leaf(leaf) {
                 let target = usize::try_from(*target).unwrap_or(usize::MAX);
                 if let (Some(score), Some(there)) = (scores.get_mut(target), there.get_mut(target))
@@ -239,7 +245,7 @@ impl<T: Real> Forest<T> {
                     }
                 }
             }
-        }
+        });
     }
 
     pub(super) fn finish(&self, scores: &mut Vec<T>) {

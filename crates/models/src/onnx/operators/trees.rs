@@ -2,6 +2,7 @@
 
 use super::forest::{Aggregate, Forest};
 use super::scores::{Second, Transform};
+use crate::kernels::BranchWork;
 use crate::labels::Labels;
 use crate::onnx::operator::{Inputs, Operator, Work, made};
 use crate::onnx::real::Real;
@@ -108,11 +109,12 @@ impl<T: Real> Operator for Regressor<T> {
         let count = work.room(self.1, &[rows, forest.outputs])?;
         let mut out = Vec::with_capacity(count);
         let (mut scores, mut there) = (Vec::new(), Vec::new());
+        let mut walks = BranchWork::default();
         for row in 0..rows {
             let row = values
                 .get(row * columns..(row + 1) * columns)
                 .unwrap_or_default();
-            forest.gather(row, &mut scores, &mut there);
+            forest.gather(row, &mut walks, &mut scores, &mut there);
             forest.finish(&mut scores);
             out.extend_from_slice(&scores);
         }
@@ -256,11 +258,13 @@ impl<T: Real> Operator for Classifier<T> {
         let mut out: Vec<f32> = Vec::with_capacity(count);
         let mut classes = Vec::with_capacity(rows);
         let (mut scores, mut there) = (Vec::new(), Vec::new());
+        let mut walks = BranchWork::default();
         for row in 0..rows {
             let given = values
                 .get(row * columns..(row + 1) * columns)
                 .unwrap_or_default();
-            self.forest.gather(given, &mut scores, &mut there);
+            self.forest
+                .gather(given, &mut walks, &mut scores, &mut there);
             classes.push(self.decide(&mut scores, &mut there));
             out.extend(scores.iter().map(|score| score.to_single()));
             out.resize((row + 1) * width, 0.0);
