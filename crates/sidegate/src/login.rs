@@ -204,7 +204,7 @@ impl Login {
         login.provider_service = provider_service(&config);
         let options = provider::Options {
             login_hint: keeping.login_hint.clone(),
-            outgoing: Some(Arc::new(LogoutPosts::new()?)),
+            outgoing: Some(Arc::new(LogoutPosts::default())),
             subjects: Some(Arc::new(AccountTokens(Arc::clone(&keeping.cluster_issuer)))),
             ..provider::Options::default()
         };

@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use identity::ClusterIssuer;
@@ -12,18 +12,21 @@ use provider::{Outgoing, Subject, SubjectTokens};
 /// How long an application may take to note a logout.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Posts logout tokens over the network.
-pub(crate) struct LogoutPosts(reqwest::Client);
+/// Posts logout tokens over the network, with a client that is made for the first: most programs end before one.
+#[derive(Default)]
+pub(crate) struct LogoutPosts(OnceLock<Result<reqwest::Client, String>>);
 
 impl LogoutPosts {
-    pub(crate) fn new() -> anyhow::Result<Self> {
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("sidegate/", env!("CARGO_PKG_VERSION")))
-            .timeout(TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()?;
-        Ok(Self(client))
+    fn client(&self) -> Result<&reqwest::Client, String> {
+        let made = self.0.get_or_init(|| {
+            let builder = reqwest::Client::builder()
+                .user_agent(concat!("sidegate/", env!("CARGO_PKG_VERSION")))
+                .timeout(TIMEOUT)
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy();
+            builder.build().map_err(|error| error.to_string())
+        });
+        made.as_ref().map_err(Clone::clone)
     }
 }
 
@@ -33,16 +36,17 @@ impl Outgoing for LogoutPosts {
         uri: String,
         form: String,
     ) -> Pin<Box<dyn Future<Output = Result<u16, String>> + Send>> {
-        let request = self
-            .0
-            .post(uri)
-            .header(
-                http::header::CONTENT_TYPE,
-                "application/x-www-form-urlencoded",
-            )
-            .body(form);
+        let request = self.client().map(|client| {
+            client
+                .post(uri)
+                .header(
+                    http::header::CONTENT_TYPE,
+                    "application/x-www-form-urlencoded",
+                )
+                .body(form)
+        });
         Box::pin(async move {
-            match request.send().await {
+            match request?.send().await {
                 Ok(reply) => Ok(reply.status().as_u16()),
                 // Without the address, which may hold a password.
                 Err(error) => Err(error.without_url().to_string()),

@@ -169,7 +169,7 @@ async fn serve(args: &ProviderArgs, text: &str) -> anyhow::Result<ExitCode> {
     let otherwise = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT);
     let address = args.listen.or(config.listen).unwrap_or(otherwise);
     let issuer = config.issuer.url().to_owned();
-    let provider = Provider::open(config, storage.clone(), options()?)?;
+    let provider = Provider::open(config, storage.clone(), options())?;
     let mut signals = Signals::new()?;
     let server = Server::bind(&[address]).context("choose another address with `--listen`")?;
     for address in server.addresses() {
@@ -204,11 +204,11 @@ async fn serve(args: &ProviderArgs, text: &str) -> anyhow::Result<ExitCode> {
 }
 
 /// Who calls applications at a logout. Tokens of a cluster are not known outside of one.
-fn options() -> anyhow::Result<Options> {
-    Ok(Options {
-        outgoing: Some(Arc::new(LogoutPosts::new()?)),
+fn options() -> Options {
+    Options {
+        outgoing: Some(Arc::new(LogoutPosts::default())),
         ..Options::default()
-    })
+    }
 }
 
 /// Takes the file as it is now, whole, or leaves everything as it was.
@@ -218,7 +218,7 @@ fn reload(args: &ProviderArgs, storage: &Storage, serving: &Serving) {
         let report = Compatibility::of(&text, &environment, args.allow_known_secrets);
         refuse(&args.config, &report)?;
         let (config, _) = DexConfig::parse(&text, &environment)?;
-        let provider = Provider::open(config, storage.clone(), options()?)?;
+        let provider = Provider::open(config, storage.clone(), options())?;
         serving.0.store(Arc::new(provider));
         tell(&args.config, &report);
         Ok(())
