@@ -13,7 +13,7 @@ pub(super) fn table(
     cases: &[Case],
     servers: &Servers,
     binary: &Line,
-    large: &Line,
+    large: &[Line],
     machine: &Machine,
 ) -> String {
     let mut out = String::new();
@@ -106,19 +106,24 @@ pub(super) fn table(
             mebibytes(start.resident_kib),
         );
     }
-    let megabytes = |name: &str| large.get(name) / 1e6;
+    let all = |name: &str| -> Vec<f64> { large.iter().map(|line| line.get(name)).collect() };
+    let least = |name: &str| all(name).into_iter().fold(f64::INFINITY, f64::min);
+    let most = |name: &str| all(name).into_iter().fold(0.0, f64::max);
+    let megabytes = |name: &str| most(name) / 1e6;
     let _ = writeln!(
         out,
         "\nWanted of Sidegate: at most 20 ms and 15 MiB.\n\n\
          A request of V2 with 1,000 × 100 numbers of single precision, binary, in process: {} µs, of which the model computes {} µs; the \
          rest reads {:.2} GB/s (wanted: 1).\n\n\
-         A forest of {:.0} MB: read in {:.0} ms (wanted: 1,000), at most {:.0} MB of memory while reading it, the file among them (wanted: \
+         A forest of {:.0} MB, by {} processes one after the other: read in {:.0} to {:.0} ms (wanted: 1,000), at most {:.0} MB of memory while reading it, the file among them (wanted: \
          twice its size), {:.0} MB after.\n",
         microseconds(binary.get("all")),
         microseconds(binary.get("computing")),
         binary.get("bytes") / (binary.get("all") - binary.get("computing")) / 1e3,
         megabytes("file"),
-        large.get("milliseconds"),
+        large.len(),
+        least("milliseconds"),
+        most("milliseconds"),
         megabytes("peak"),
         megabytes("resident"),
     );
