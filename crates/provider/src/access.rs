@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use crate::client_auth::{get, invalid, need, posted};
 use crate::config::Client;
+use crate::forms::is_form;
 use crate::grant::{Grant, GrantId, Stage};
 use crate::keys::TokenKind;
-use crate::login::is_form;
 use crate::params::Params;
 use crate::provider::Inner;
 use crate::reply::{Reply, challenge, internal, json};

@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 use crate::authorize::AuthRequest;
 use crate::config::User;
 use crate::grant::{Grant, GrantId, Stage};
-use crate::login::{Pending, Person, own_form};
-use crate::pages::{ApprovalPage, failed, page};
+use crate::login::{Pending, Person};
+use crate::pages::{Approval, Page, failed, page};
 use crate::provider::Inner;
 use crate::reply::Reply;
 use crate::session::join;
 use crate::storage::{Kind, Record};
+use crate::words::Pick;
 
 /// How long the page may stay open.
 pub(crate) const SECONDS: u64 = 600;
@@ -70,25 +71,25 @@ impl Inner {
             Ok((pending, _, user)) => (pending, user),
             Err(reply) => return reply,
         };
-        let mut asks = vec!["an identifier of your account"];
+        let mut asks: Vec<Pick> = vec![|w| &w.ask_identifier];
         for scope in &pending.request.scopes {
-            asks.extend(match scope.as_str() {
-                "email" => Some("your e-mail address"),
-                "profile" => Some("your name"),
-                "groups" => Some("the groups you belong to"),
-                "offline_access" => Some("access while you are away"),
-                scope if scope.starts_with("audience:") => Some("tokens for other applications"),
+            let ask: Option<Pick> = match scope.as_str() {
+                "email" => Some(|w| &w.ask_email),
+                "profile" => Some(|w| &w.ask_name),
+                "groups" => Some(|w| &w.ask_groups),
+                "offline_access" => Some(|w| &w.ask_offline),
+                scope if scope.starts_with("audience:") => Some(|w| &w.ask_audience),
                 _ => None,
-            });
+            };
+            asks.extend(ask);
         }
-        let client = self.client_name(&pending.request);
-        let body = ApprovalPage {
-            client,
-            email: &user.email,
-            asks: &asks,
-            device: pending.request.device.as_deref(),
+        let body = Approval {
+            client: self.client_name(&pending.request).to_owned(),
+            email: user.email.clone(),
+            asks,
+            device: pending.request.device.clone(),
         };
-        page(StatusCode::OK, &body)
+        page(StatusCode::OK, Page::Approval(body))
     }
 
     /// `POST /approval?req=`: `approval=approve` or anything else.
@@ -98,10 +99,13 @@ impl Inner {
             Err(reply) => return reply,
         };
         let auth = pending.request;
-        match own_form(request).map(|form| matches!(form.get("approval"), Ok(Some("approve")))) {
+        match self
+            .own_form(request)
+            .map(|form| matches!(form.get("approval"), Ok(Some("approve"))))
+        {
             Err(reply) => reply,
             Ok(allowed) if auth.device.is_some() => {
-                self.answer_device(&auth, person, allowed).await
+                self.answer_device(request, &auth, person, allowed).await
             }
             Ok(false) => auth.error(&self.config, "access_denied", "the person denied access"),
             Ok(true) => {

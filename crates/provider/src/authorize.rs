@@ -9,6 +9,7 @@ use crate::pages::problem;
 use crate::params::{Params, Repeated};
 use crate::reply::{Reply, description_text, redirect};
 use crate::token::{Claims, check_scopes};
+use crate::words::{Language, Pick};
 
 /// A checked authorization request, as it travels sealed through the login.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +33,9 @@ pub(crate) struct AuthRequest {
     /// The code on the screen of the device that this is for; it has no redirect URI.
     #[serde(default)]
     pub(crate) device: Option<String>,
+    /// The first of `ui_locales` that is spoken here.
+    #[serde(default)]
+    pub(crate) language: Option<Language>,
 }
 
 /// `prompt`: what the person is asked whatever is known.
@@ -62,13 +66,13 @@ impl AuthRequest {
         read_hint: ReadHint<'_>,
     ) -> Result<Self, Reply> {
         let params = Params::parse(query)
-            .map_err(|error| refuse("the request cannot be read", &error.to_string()))?;
+            .map_err(|error| refuse(|w| &w.refused_unreadable, &error.to_string()))?;
         let (client, redirect_uri) = identify(config, &params)?;
         let state = match params.get("state") {
             Ok(state) if state.is_none_or(|state| state.len() <= MAX_STATE) => state,
             _ => {
                 return Err(refuse(
-                    "the request is not valid",
+                    |w| &w.refused_invalid,
                     "`state` is repeated or too long",
                 ));
             }
@@ -83,8 +87,8 @@ impl AuthRequest {
         if self.device.is_some() {
             return problem(
                 StatusCode::BAD_REQUEST,
-                "The device was not connected",
-                "Nothing was allowed. Begin again at the device if that was a mistake.",
+                |w| &w.device_refused,
+                |w| &w.device_refused_text,
                 description,
             );
         }
@@ -127,6 +131,7 @@ impl AuthRequest {
             ("prompt", Some(&*prompt).filter(|text| !text.is_empty())),
             ("max_age", max_age.as_deref()),
             ("login_hint", self.login_hint.as_deref()),
+            ("ui_locales", self.language.map(Language::tag)),
         ];
         params.extend(
             optional
@@ -179,32 +184,23 @@ impl std::fmt::Display for Prompt {
 
 /// The client and a redirect URI of its own: before these are known, errors are a page.
 fn identify<'a>(config: &'a DexConfig, params: &'a Params) -> Result<(&'a Client, &'a str), Reply> {
-    let repeated = |error: Repeated| refuse("the request is not valid", &error.to_string());
+    let repeated = |error: Repeated| refuse(|w| &w.refused_invalid, &error.to_string());
     let Some(id) = params.get("client_id").map_err(repeated)? else {
-        return Err(refuse(
-            "the request does not name an application",
-            "`client_id` is missing",
-        ));
+        return Err(refuse(|w| &w.refused_nameless, "`client_id` is missing"));
     };
     let Some(client) = config.client(id) else {
         let detail = format!("`client_id` is `{}`: no such client", excerpt(id));
-        return Err(refuse("the application is not known here", &detail));
+        return Err(refuse(|w| &w.refused_unknown, &detail));
     };
     let Some(uri) = params.get("redirect_uri").map_err(repeated)? else {
-        return Err(refuse(
-            "the request does not say where to go",
-            "`redirect_uri` is missing",
-        ));
+        return Err(refuse(|w| &w.refused_nowhere, "`redirect_uri` is missing"));
     };
     if uri.len() > MAX_REDIRECT || !client.allows_redirect(uri) {
         let detail = format!(
             "`redirect_uri` is `{}`: expected one of the `redirectURIs` of client `{id}`",
             excerpt(uri)
         );
-        return Err(refuse(
-            "the application has not registered the address it names",
-            &detail,
-        ));
+        return Err(refuse(|w| &w.refused_elsewhere, &detail));
     }
     Ok((client, uri))
 }
@@ -284,6 +280,7 @@ fn check(
             .and_then(read_hint)
             .map(|claims| claims.sub),
         device: None,
+        language: get("ui_locales")?.and_then(Language::of_locales),
     })
 }
 
@@ -342,17 +339,8 @@ fn answer_error(
     redirect(StatusCode::SEE_OTHER, redirect_uri, &params)
 }
 
-fn refuse(what: &str, detail: &str) -> Reply {
-    let text = format!(
-        "You were sent here to log in, but {what}. Go back to the application and try again; if \
-         this page returns, its configuration has to be corrected."
-    );
-    problem(
-        StatusCode::BAD_REQUEST,
-        "This login cannot start",
-        &text,
-        detail,
-    )
+fn refuse(text: Pick, detail: &str) -> Reply {
+    problem(StatusCode::BAD_REQUEST, |w| &w.refused, text, detail)
 }
 
 fn excerpt(text: &str) -> String {

@@ -9,7 +9,7 @@ use http::{Request, StatusCode};
 use secret::Secret;
 
 use crate::config::Client;
-use crate::login::is_form;
+use crate::forms::is_form;
 use crate::params::{Params, Repeated};
 use crate::provider::Inner;
 use crate::reply::{Reply, challenge, oauth_error};

@@ -14,8 +14,8 @@ use crate::client_auth::{get, invalid, need, posted, repeated};
 use crate::config::Client;
 use crate::grant::{Grant, GrantId, Stage};
 use crate::limit::TooMany;
-use crate::login::{Person, own_form, retry_after};
-use crate::pages::{DevicePage, failed, notice, page};
+use crate::login::{Person, retry_after};
+use crate::pages::{self, Page, failed, notice, page};
 use crate::params::Params;
 use crate::provider::Inner;
 use crate::reply::{Reply, internal, json, oauth_error};
@@ -24,6 +24,7 @@ use crate::session::join;
 use crate::storage::{Kind, Record};
 use crate::token::check_scopes;
 use crate::token_endpoint::verifies;
+use crate::words::Text;
 
 /// Consonants without those that look alike or make words (section 6.1).
 const LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
@@ -184,23 +185,38 @@ impl Inner {
     }
 
     /// `GET /device`: the form for the code.
-    pub(crate) fn device_form(&self, query: &[u8]) -> Reply {
+    pub(crate) fn device_form(&self, request: &Request<Bytes>, query: &[u8]) -> Reply {
         let params = Params::parse(query).ok();
         let code = params
             .as_ref()
             .and_then(|params| params.get("user_code").ok()?)
             .filter(|code| code.len() <= 2 * CODE_LENGTH);
-        self.device_page(StatusCode::OK, code.unwrap_or_default(), None)
+        self.device_page(request, StatusCode::OK, code.unwrap_or_default(), None)
     }
 
-    fn device_page(&self, status: StatusCode, code: &str, problem: Option<&str>) -> Reply {
-        let action = format!("{}/device/auth/verify_code", self.config.issuer.path());
-        let body = DevicePage {
-            code,
-            action: &action,
+    fn device_page(
+        &self,
+        request: &Request<Bytes>,
+        status: StatusCode,
+        code: &str,
+        problem: Option<Text>,
+    ) -> Reply {
+        let Some(browser) = self.browser_or_new(request) else {
+            return failed();
+        };
+        let language = pages::asked_language(request).map_or_else(String::new, |language| {
+            format!("?ui_locales={}", language.tag())
+        });
+        let base = self.config.issuer.path();
+        let body = pages::Device {
+            code: code.to_owned(),
+            action: format!("{base}/device/auth/verify_code{language}"),
+            token: self.form_token(&browser),
             problem,
         };
-        page(status, &body)
+        let mut reply = page(status, Page::Device(body));
+        self.set_browser(request, &mut reply, &browser);
+        reply
     }
 
     /// `POST /device/auth/verify_code`: the person typed a code, and goes on to log in.
@@ -209,7 +225,7 @@ impl Inner {
         request: &Request<Bytes>,
         source: Option<IpAddr>,
     ) -> Reply {
-        let form = match own_form(request) {
+        let form = match self.own_token_form(request) {
             Ok(form) => form,
             Err(reply) => return reply,
         };
@@ -220,8 +236,9 @@ impl Inner {
             self.device_limits
                 .take(&per_source(source), source, self.now())
         {
-            let text = format!("Too many attempts. Try again in {seconds} s.");
-            let reply = self.device_page(StatusCode::TOO_MANY_REQUESTS, typed, Some(&text));
+            let text = Text::new(|w| &w.too_many).with("seconds", seconds);
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            let reply = self.device_page(request, status, typed, Some(text));
             return retry_after(reply, seconds);
         }
         let key = self.device_key(typed);
@@ -232,8 +249,8 @@ impl Inner {
         let waiting = device
             .filter(|device| device.expires_at > now && matches!(device.answer, Answer::Waiting));
         let Some(device) = waiting else {
-            let text = "No device is waiting with this code. Codes last a few minutes.";
-            return self.device_page(StatusCode::BAD_REQUEST, typed, Some(text));
+            let text = Text::new(|w| &w.device_unknown);
+            return self.device_page(request, StatusCode::BAD_REQUEST, typed, Some(text));
         };
         self.device_limits
             .give_back(&per_source(source), source, now);
@@ -241,6 +258,7 @@ impl Inner {
             client_id: device.client_id,
             scopes: device.scopes,
             device: Some(dashed(&canonical(typed))),
+            language: pages::asked_language(request),
             ..AuthRequest::default()
         };
         self.begin(request, auth).await
@@ -249,6 +267,7 @@ impl Inner {
     /// The person answered; true is yes.
     pub(crate) async fn answer_device(
         &self,
+        request: &Request<Bytes>,
         auth: &AuthRequest,
         person: Person,
         allowed: bool,
@@ -276,16 +295,12 @@ impl Inner {
             .await;
         match done {
             None => failed(),
-            Some(true) if allowed => notice(
-                "The device is connected",
-                "Go back to it: it goes on by itself in a few seconds. You can close this page.",
-            ),
+            Some(true) if allowed => notice(|w| &w.device_done, |w| &w.device_done_text),
             Some(true) => auth.error(&self.config, "access_denied", "the person denied access"),
-            Some(false) => self.device_page(
-                StatusCode::BAD_REQUEST,
-                "",
-                Some("This device does not wait any more. Begin again there."),
-            ),
+            Some(false) => {
+                let text = Text::new(|w| &w.device_over);
+                self.device_page(request, StatusCode::BAD_REQUEST, "", Some(text))
+            }
         }
     }
 

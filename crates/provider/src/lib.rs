@@ -23,6 +23,7 @@ mod client_auth;
 mod clock;
 mod config;
 mod device;
+mod forms;
 mod grant;
 mod keys;
 mod limit;
@@ -37,8 +38,10 @@ mod reply;
 mod seal;
 mod session;
 mod storage;
+mod theme;
 mod token;
 mod token_endpoint;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -47,11 +50,12 @@ pub use ::secret::Secret;
 pub use backchannel::Outgoing;
 pub use clock::{Clock, system_clock};
 pub use config::{
-    Client, Compatibility, ConfigError, DexConfig, Entry, Exchange, Expiry, Grants, Issuer,
-    PasswordHash, PasswordRefused, Pkce, PromptNone, RefreshExpiry, SessionRules, Standing, User,
-    Warning,
+    Client, Compatibility, ConfigError, DexConfig, Entry, Exchange, Expiry, Frontend, Grants,
+    Issuer, PasswordHash, PasswordRefused, Pkce, PromptNone, RefreshExpiry, Scheme, SessionRules,
+    Standing, User, Warning,
 };
 pub use keys::Algorithm;
 pub use machines::{Subject, SubjectTokens};
 pub use provider::{OpenError, Options, Provider, Source};
 pub use storage::{Storage, StorageError};
+pub use theme::{Theme, ThemeError};

@@ -3,26 +3,25 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{COOKIE, HeaderName, HeaderValue, RETRY_AFTER, SET_COOKIE};
+use http::header::{COOKIE, HeaderValue, RETRY_AFTER};
 use http::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use crate::authorize::AuthRequest;
 use crate::config::User;
+use crate::forms::bad_form;
 use crate::limit::TooMany;
-use crate::pages::{LoginPage, ProblemPage, SelectPage, failed, page, problem};
-use crate::params::{MAX_LENGTH, Params};
+use crate::pages::{Login, Notice, Page, asked_language, failed, page, problem};
 use crate::provider::Inner;
 use crate::reply::{Reply, redirect};
-use crate::seal::random_token;
 use crate::session::{Current, SessionRef};
 use crate::token::subject;
+use crate::words::Text;
 
-const COOKIE_NAME: &str = "sidegate_login";
-const COOKIE_LENGTH: usize = 22;
+/// What a [`Pending`] is sealed for.
+pub(crate) const PURPOSES: [&str; 2] = ["login", "approval"];
 const MAX_EMAIL: usize = 254;
 const MAX_PASSWORD: usize = 1024;
-const WRONG: &str = "The e-mail address or the password is not right.";
 
 /// What `req` carries: bound to a browser, and after the password to a user.
 #[derive(Serialize, Deserialize)]
@@ -95,8 +94,7 @@ impl Inner {
         auth: AuthRequest,
         seconds: u64,
     ) -> Option<(Pending, String)> {
-        // One cookie for all tabs of a browser.
-        let cookie = cookie_of(request, COOKIE_NAME, COOKIE_LENGTH).or_else(random_token::<16>)?;
+        let cookie = self.browser_or_new(request)?;
         let pending = Pending {
             request: auth,
             browser: self.sealer.mac("browser", &cookie),
@@ -128,15 +126,7 @@ impl Inner {
             StatusCode::FOUND
         };
         let mut reply = redirect(status, location, &[("req", &sealed)]);
-        let secure = if is_https(request) { "; Secure" } else { "" };
-        let path = self.config.issuer.path();
-        let scope = if path.is_empty() { "/" } else { path };
-        let cookie =
-            format!("{COOKIE_NAME}={cookie}; Path={scope}; HttpOnly; SameSite=Lax{secure}");
-        let Ok(cookie) = HeaderValue::try_from(cookie) else {
-            return failed();
-        };
-        reply.headers_mut().append(SET_COOKIE, cookie);
+        self.set_browser(request, &mut reply, &cookie);
         reply
     }
 
@@ -146,11 +136,11 @@ impl Inner {
             Err(reply) => reply,
             Ok(pending) => match self.session(request).filter(|_| pending.select) {
                 Some(current) => {
-                    let body = SelectPage {
-                        client: self.client_name(&pending.request),
-                        email: &current.user.email,
+                    let body = Page::Select {
+                        client: self.client_name(&pending.request).to_owned(),
+                        email: current.user.email.clone(),
                     };
-                    page(StatusCode::OK, &body)
+                    page(StatusCode::OK, body)
                 }
                 None => {
                     let hint = pending.request.login_hint.as_deref().unwrap_or_default();
@@ -171,7 +161,7 @@ impl Inner {
             Ok(pending) => pending,
             Err(reply) => return reply,
         };
-        let form = match own_form(request) {
+        let form = match self.own_form(request) {
             Ok(form) => form,
             Err(reply) => return reply,
         };
@@ -183,15 +173,15 @@ impl Inner {
             _ => return bad_form("a field of the form is there twice"),
         };
         let Some(password) = password else {
-            return self.form(StatusCode::UNAUTHORIZED, &pending, login, Some(WRONG));
+            return self.form(StatusCode::UNAUTHORIZED, &pending, login, Some(wrong()));
         };
         if login.len() > MAX_EMAIL || password.expose().len() > MAX_PASSWORD {
-            return self.form(StatusCode::UNAUTHORIZED, &pending, "", Some(WRONG));
+            return self.form(StatusCode::UNAUTHORIZED, &pending, "", Some(wrong()));
         }
         let account = login.to_lowercase();
         if let Err(TooMany(seconds)) = self.limits.take(&account, source, self.now()) {
-            let text = format!("Too many attempts. Try again in {seconds} s.");
-            let reply = self.form(StatusCode::TOO_MANY_REQUESTS, &pending, login, Some(&text));
+            let text = Text::new(|w| &w.too_many).with("seconds", seconds);
+            let reply = self.form(StatusCode::TOO_MANY_REQUESTS, &pending, login, Some(text));
             return retry_after(reply, seconds);
         }
         let user = self.config.user_by_email(&account);
@@ -201,7 +191,7 @@ impl Inner {
             .await;
         match (checked, user) {
             (Err(_), _) => {
-                let text = "Many people are logging in right now. Try again in a moment.";
+                let text = Text::new(|w| &w.busy);
                 let reply = self.form(StatusCode::SERVICE_UNAVAILABLE, &pending, login, Some(text));
                 retry_after(reply, 2)
             }
@@ -216,7 +206,7 @@ impl Inner {
             }
             (Ok(_), _) => {
                 tracing::info!(client = pending.request.client_id, "login refused");
-                self.form(StatusCode::UNAUTHORIZED, &pending, login, Some(WRONG))
+                self.form(StatusCode::UNAUTHORIZED, &pending, login, Some(wrong()))
             }
         }
     }
@@ -284,16 +274,17 @@ impl Inner {
         request: &Request<Bytes>,
         sealed: &str,
     ) -> Result<Pending, Reply> {
-        let Some(pending) = self.sealer.open::<Pending>(purpose, sealed) else {
+        let Some(mut pending) = self.sealer.open::<Pending>(purpose, sealed) else {
             return Err(problem(
                 StatusCode::BAD_REQUEST,
-                "This login is not valid",
-                "The address of this page is damaged or was not made here. Go back to the \
-                 application and log in again.",
+                |w| &w.login_invalid,
+                |w| &w.login_invalid_text,
                 "",
             ));
         };
-        let cookie = cookie_of(request, COOKIE_NAME, COOKIE_LENGTH);
+        // A language that the person chose goes on with the login.
+        pending.request.language = asked_language(request).or(pending.request.language);
+        let cookie = self.browser(request);
         let same_browser = cookie.is_some_and(|cookie| {
             self.sealer
                 .same(&pending.browser, &self.sealer.mac("browser", &cookie))
@@ -310,15 +301,15 @@ impl Inner {
             Some(_) => format!("{path}/device"),
             None => format!("{path}/auth?{}", pending.request.query()),
         };
-        let body = ProblemPage {
-            title: "This login has to start again",
-            text: "It took too long, or it was begun in another browser. If this page returns, \
-                   allow cookies for this site.",
-            detail: "",
-            reference: "",
-            restart: Some(&restart),
+        let notice = Notice {
+            title: Text::new(|w| &w.restart),
+            text: Text::new(|w| &w.restart_text),
+            problem: true,
+            detail: String::new(),
+            reference: String::new(),
+            restart: Some(restart),
         };
-        page(StatusCode::BAD_REQUEST, &body)
+        page(StatusCode::BAD_REQUEST, Page::Notice(notice))
     }
 
     fn form(
@@ -326,15 +317,15 @@ impl Inner {
         status: StatusCode,
         pending: &Pending,
         login: &str,
-        problem: Option<&str>,
+        problem: Option<Text>,
     ) -> Reply {
-        let body = LoginPage {
-            client: self.client_name(&pending.request),
-            login,
+        let body = Login {
+            client: self.client_name(&pending.request).to_owned(),
+            login: login.to_owned(),
             problem,
-            hint: self.login_hint.as_deref(),
+            hint: self.login_hint.clone(),
         };
-        page(status, &body)
+        page(status, Page::Login(body))
     }
 
     pub(crate) fn client_name<'a>(&'a self, request: &'a AuthRequest) -> &'a str {
@@ -344,50 +335,8 @@ impl Inner {
     }
 }
 
-/// The form in the body, unless another site posted it.
-pub(crate) fn own_form(request: &Request<Bytes>) -> Result<Params, Reply> {
-    let fetch_site = HeaderName::from_static("sec-fetch-site");
-    if request
-        .headers()
-        .get(fetch_site)
-        .is_some_and(|site| site == "cross-site")
-    {
-        return Err(problem(
-            StatusCode::FORBIDDEN,
-            "This form was sent by another site",
-            "Only the pages here may send it. Go back to the application and try again.",
-            "",
-        ));
-    }
-    if !is_form(request) || request.body().len() > MAX_LENGTH {
-        return Err(bad_form(
-            "expected `application/x-www-form-urlencoded` below 16 KiB",
-        ));
-    }
-    Params::parse(request.body()).map_err(|error| bad_form(&error.to_string()))
-}
-
-pub(crate) fn is_form(request: &Request<Bytes>) -> bool {
-    let Some(value) = request.headers().get(http::header::CONTENT_TYPE) else {
-        return false;
-    };
-    let kind = value
-        .as_bytes()
-        .split(|byte| *byte == b';')
-        .next()
-        .unwrap_or_default();
-    kind.trim_ascii()
-        .eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
-}
-
-fn bad_form(detail: &str) -> Reply {
-    let text = "The form did not arrive as it was sent. Go back and try again.";
-    problem(
-        StatusCode::BAD_REQUEST,
-        "This form cannot be read",
-        text,
-        detail,
-    )
+fn wrong() -> Text {
+    Text::new(|w| &w.login_wrong)
 }
 
 /// The value of one of our cookies: base64url of a known length.

@@ -5,9 +5,9 @@ use http::{Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Client;
+use crate::forms::is_form;
 use crate::keys::TokenKind;
-use crate::login::{is_form, own_form};
-use crate::pages::{LogoutPage, failed, notice, page, problem};
+use crate::pages::{Page, asked_language, failed, notice, page, problem};
 use crate::params::{MAX_LENGTH, Params};
 use crate::provider::Inner;
 use crate::reply::{Reply, redirect};
@@ -100,16 +100,20 @@ impl Inner {
             expires_at: self.now().saturating_add(QUESTION_SECONDS),
         };
         let sealed = self.sealer.seal("logout", &question).ok_or_else(failed)?;
-        let body = LogoutPage {
-            email: &current.user.email,
-            action: &format!("{}/logout?req={sealed}", self.config.issuer.path()),
+        let language = asked_language(request).map_or_else(String::new, |language| {
+            format!("&ui_locales={}", language.tag())
+        });
+        let base = self.config.issuer.path();
+        let body = Page::Logout {
+            email: current.user.email.clone(),
+            action: format!("{base}/logout?req={sealed}{language}"),
         };
-        Ok(page(StatusCode::OK, &body))
+        Ok(page(StatusCode::OK, body))
     }
 
     /// The form of our own page came back.
     async fn confirmed(&self, request: &Request<Bytes>, sealed: &str) -> Result<Reply, Reply> {
-        let form = own_form(request)?;
+        let form = self.own_form(request)?;
         let question = self
             .sealer
             .open::<Question>("logout", sealed)
@@ -137,11 +141,7 @@ impl Inner {
                     .collect();
                 redirect(StatusCode::SEE_OTHER, uri, &state)
             }
-            None => notice(
-                "You are logged out",
-                "Applications that you used may still have sessions of their own. Close the \
-                 browser if others use this computer.",
-            ),
+            None => notice(|w| &w.logged_out, |w| &w.logged_out_text),
         };
         self.set_session_cookie(request, &mut reply, "");
         reply
@@ -189,18 +189,14 @@ fn is_of(hint: &Claims, current: &Current<'_>) -> bool {
 }
 
 fn stayed() -> Reply {
-    notice(
-        "You are still logged in",
-        "Nothing was changed. You can close this page.",
-    )
+    notice(|w| &w.stayed, |w| &w.stayed_text)
 }
 
 fn bad(detail: &str) -> Reply {
     problem(
         StatusCode::BAD_REQUEST,
-        "This logout cannot be done",
-        "The application asked for it in a way that cannot be trusted. Go back to it; to end the \
-         login here, open the address of this page without anything after the question mark.",
+        |w| &w.logout_bad,
+        |w| &w.logout_bad_text,
         detail,
     )
 }

@@ -14,9 +14,9 @@ use crate::backchannel::Outgoing;
 use crate::clock::{Clock, system_clock, unix_seconds};
 use crate::config::DexConfig;
 use crate::device::Polls;
+use crate::forms::is_form;
 use crate::keys::{Algorithm, CACHE_SECONDS, Keys, Rotation};
 use crate::limit::LoginLimits;
-use crate::login::is_form;
 use crate::machines::SubjectTokens;
 use crate::pages::problem;
 use crate::params::Params;
@@ -24,7 +24,9 @@ use crate::password::Passwords;
 use crate::reply::{Reply, oauth_error, reply};
 use crate::seal::{SECRET_LENGTH, Sealer};
 use crate::storage::{Batch, Storage, StorageError};
+use crate::theme::{Look, Theme};
 use crate::token_endpoint::{DEVICE_CODE, TOKEN_EXCHANGE};
+use crate::words::Language;
 
 /// Longest body that [`Provider::router`] reads.
 const MAX_BODY: usize = 64 * 1024;
@@ -49,6 +51,8 @@ pub struct Options {
     pub outgoing: Option<Arc<dyn Outgoing>>,
     /// Who knows the tokens that may be exchanged; without it, none may.
     pub subjects: Option<Arc<dyn SubjectTokens>>,
+    /// How the pages look, beside what the configuration says.
+    pub theme: Theme,
 }
 
 impl Default for Options {
@@ -58,6 +62,7 @@ impl Default for Options {
             login_hint: None,
             outgoing: None,
             subjects: None,
+            theme: Theme::default(),
         }
     }
 }
@@ -93,6 +98,9 @@ pub enum OpenError {
         /// Which key.
         name: &'static str,
     },
+    /// The pages cannot be made of the theme.
+    #[error("the theme cannot be shown")]
+    Theme,
 }
 
 /// What the endpoints share.
@@ -103,6 +111,7 @@ pub(crate) struct Inner {
     discovery: Bytes,
     pub(crate) limits: LoginLimits,
     pub(crate) passwords: Passwords,
+    pub(crate) look: Look,
     pub(crate) login_hint: Option<String>,
     pub(crate) outgoing: Option<Arc<dyn Outgoing>>,
     pub(crate) subjects: Option<Arc<dyn SubjectTokens>>,
@@ -129,6 +138,7 @@ impl Provider {
             discovery: discovery(&config, options.outgoing.is_some()),
             limits: LoginLimits::new(),
             passwords: Passwords::new(),
+            look: Look::new(&config.frontend, &options.theme).ok_or(OpenError::Theme)?,
             login_hint: options.login_hint,
             outgoing: options.outgoing,
             subjects: options.subjects,
@@ -212,12 +222,16 @@ impl Provider {
                     "expected a body of at most 64 KiB",
                 )
             }
-            Err(_) => problem(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "This request is too large",
-                "It did not arrive whole, or is larger than anything expected here.",
-                "expected a body of at most 64 KiB",
-            ),
+            Err(_) => {
+                let request = Request::from_parts(parts, Bytes::new());
+                let reply = problem(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    |w| &w.too_large,
+                    |w| &w.too_large_text,
+                    "expected a body of at most 64 KiB",
+                );
+                self.inner.show(&request, reply)
+            }
         }
     }
 }
@@ -270,6 +284,11 @@ impl Inner {
 
     async fn route(self: &Arc<Self>, request: Request<Bytes>) -> Reply {
         self.tend_keys();
+        let reply = self.answer(&request).await;
+        self.show(&request, reply)
+    }
+
+    async fn answer(self: &Arc<Self>, request: &Request<Bytes>) -> Reply {
         let path = request.uri().path().to_owned();
         let Some(path) = path.strip_prefix(self.config.issuer.path()) else {
             return not_found();
@@ -297,33 +316,32 @@ impl Inner {
                 "text/plain; charset=utf-8",
                 "Health check passed",
             ),
-            "/auth" if get => self.start(&request, &query).await,
-            "/auth" if post && is_form(&request) => self.start(&request, request.body()).await,
+            "/auth" if get => self.start(request, &query).await,
+            "/auth" if post && is_form(request) => self.start(request, request.body()).await,
             "/auth" if post => problem(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "This login cannot start",
-                "The application sent you here in a way that is not understood. Go back to it \
-                 and try again.",
+                |w| &w.refused,
+                |w| &w.refused_method,
                 "expected `application/x-www-form-urlencoded`",
             ),
             "/auth/local" | "/auth/local/login" if get || post => match sealed() {
-                Some(req) if get => self.login_form(&request, &req),
-                Some(req) => self.login(&request, &req, source).await,
+                Some(req) if get => self.login_form(request, &req),
+                Some(req) => self.login(request, &req, source).await,
                 // Dex starts a login with a chosen connector at `/auth/{connector}`.
-                None => self.start(&request, &query).await,
+                None => self.start(request, &query).await,
             },
-            "/approval" if get => self.approval_form(&request, &sealed().unwrap_or_default()),
-            "/approval" if post => self.approve(&request, &sealed().unwrap_or_default()).await,
+            "/approval" if get => self.approval_form(request, &sealed().unwrap_or_default()),
+            "/approval" if post => self.approve(request, &sealed().unwrap_or_default()).await,
             "/logout" if (get || post) && self.config.sessions.is_some() => {
-                self.logout(&request).await
+                self.logout(request).await
             }
-            "/token" | "/device/token" if post => self.token(&request).await,
-            "/token/introspect" if post => either(self.introspect(&request)),
-            "/token/revoke" if post => either(self.revoke(&request).await),
-            "/device/code" if post => either(self.device_code(&request, source).await),
-            "/device" if get => self.device_form(&query),
-            "/device/auth/verify_code" if post => self.device_start(&request, source).await,
-            "/userinfo" if get || post => self.userinfo(&request),
+            "/token" | "/device/token" if post => self.token(request).await,
+            "/token/introspect" if post => either(self.introspect(request)),
+            "/token/revoke" if post => either(self.revoke(request).await),
+            "/device/code" if post => either(self.device_code(request, source).await),
+            "/device" if get => self.device_form(request, &query),
+            "/device/auth/verify_code" if post => self.device_start(request, source).await,
+            "/userinfo" if get || post => self.userinfo(request),
             "/.well-known/openid-configuration" | "/keys" | "/healthz" => wrong_method("GET, HEAD"),
             "/auth" | "/auth/local" | "/auth/local/login" | "/approval" | "/userinfo" => {
                 wrong_method("GET, HEAD, POST")
@@ -408,6 +426,7 @@ fn discovery(config: &DexConfig, tells: bool) -> Bytes {
         "claims_supported": ["iss", "sub", "aud", "azp", "iat", "exp", "auth_time",
             "nonce", "at_hash", "sid", "email", "email_verified", "groups", "name",
             "preferred_username"],
+        "ui_locales_supported": Language::ALL.map(Language::tag),
         "authorization_response_iss_parameter_supported": true,
         "request_parameter_supported": false,
         "request_uri_parameter_supported": false,
@@ -457,8 +476,8 @@ fn is_for_programs(path: &str) -> bool {
 fn not_found() -> Reply {
     problem(
         StatusCode::NOT_FOUND,
-        "There is no such page",
-        "The identity provider has nothing at this address.",
+        |w| &w.missing,
+        |w| &w.missing_text,
         "",
     )
 }
@@ -466,8 +485,8 @@ fn not_found() -> Reply {
 fn wrong_method(allowed: &'static str) -> Reply {
     let mut reply = problem(
         StatusCode::METHOD_NOT_ALLOWED,
-        "This does not work here",
-        "The address exists, but not for this kind of request.",
+        |w| &w.wrong_method,
+        |w| &w.wrong_method_text,
         "",
     );
     reply

@@ -219,6 +219,9 @@ pub(crate) struct UpArgs {
     /// Take model files under a prefix from a folder or https URL: gs://bucket/=PATH (repeatable)
     #[arg(long = "mirror", value_name = "PREFIX=TARGET")]
     pub(crate) mirrors: Vec<String>,
+    /// Folder with style, logo and words of the login pages
+    #[arg(long, value_name = "DIR")]
+    pub(crate) theme: Option<PathBuf>,
     /// Bound of the gateway, for example body-bytes=1048576 (repeatable); names: header-bytes,
     /// headers, body-bytes, connections, header-seconds, idle-seconds, stall-seconds
     #[arg(long = "limit", value_name = "NAME=NUMBER")]

@@ -1,7 +1,7 @@
 //! The login of a configuration: the embedded provider and its relying party,
 //! read from the `dex` ConfigMap.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use identity::{
     ClusterIssuer, HttpClient, HttpError, Identity, IdentityClaims, Parts, RedirectUri,
     RelyingParty, RpConfig, SecureCookies, Sessions,
 };
-use provider::{DexConfig, Provider};
+use provider::{DexConfig, Provider, Theme};
 use resources::core::ConfigMap;
 use resources::{Cluster, Object, ServiceName};
 
@@ -31,6 +31,8 @@ pub(crate) struct Keeping {
     pub(crate) cluster_issuer: Arc<ClusterIssuer>,
     /// A line for the login page, of the example only.
     pub(crate) login_hint: Option<String>,
+    /// `--theme`.
+    pub(crate) theme: Option<PathBuf>,
 }
 
 /// The login of one configuration.
@@ -43,6 +45,7 @@ pub(crate) struct Login {
     pub(crate) warnings: Vec<String>,
     /// What it was made from, to see whether a reload changes it.
     source: Option<(String, Vec<(String, String)>)>,
+    theme: Theme,
 }
 
 /// The parts of a Dex configuration that policies need to know.
@@ -180,7 +183,9 @@ impl Login {
     ) -> anyhow::Result<Arc<Self>> {
         let dex = DexSource::find(cluster);
         let source = dex.as_ref().map(DexSource::fingerprint);
-        if let Some(before) = before.filter(|before| before.source == source) {
+        let theme = theme(keeping.theme.as_deref())?;
+        let same = |before: &&Arc<Self>| before.source == source && before.theme == theme;
+        if let Some(before) = before.filter(same) {
             return Ok(Arc::clone(before));
         }
         let mut login = Self {
@@ -188,8 +193,9 @@ impl Login {
             relying_party: None,
             provider: None,
             provider_service: None,
-            warnings: Vec::new(),
+            warnings: theme.warnings().to_vec(),
             source,
+            theme: theme.clone(),
         };
         let Some(dex) = dex else {
             login
@@ -206,6 +212,7 @@ impl Login {
             login_hint: keeping.login_hint.clone(),
             outgoing: Some(Arc::new(LogoutPosts::default())),
             subjects: Some(Arc::new(AccountTokens(Arc::clone(&keeping.cluster_issuer)))),
+            theme,
             ..provider::Options::default()
         };
         let provider = Provider::open(config.clone(), keeping.provider.clone(), options)?;
@@ -246,6 +253,16 @@ impl Login {
         }
         login.provider = Some(provider);
         Ok(Arc::new(login))
+    }
+}
+
+/// The theme of a folder, whole or not at all.
+pub(crate) fn theme(folder: Option<&Path>) -> anyhow::Result<Theme> {
+    match folder {
+        None => Ok(Theme::default()),
+        Some(folder) => {
+            Theme::load(folder).map_err(|error| BadInput(vec![error.to_string()]).into())
+        }
     }
 }
 

@@ -28,6 +28,7 @@ Examples:
   sidegate provider --config dex.yaml --check     what is supported, ignored, refused, line by line
   sidegate provider --config dex.yaml             on the address of `web.http`
   sidegate provider --config dex.yaml --listen 127.0.0.1:5556 --data ./keys
+  sidegate provider --config dex.yaml --theme ./theme
   kubectl get configmap dex -n auth -o jsonpath='{.data.config\\.yaml}' | sidegate provider --config - --check
 
 Variables of `idEnv`, `secretEnv` and `hashFromEnv` are read from the environment, as Dex does.
@@ -57,6 +58,9 @@ pub(crate) struct ProviderArgs {
     /// Folder for keys and tokens [default: ~/.local/share/sidegate]
     #[arg(long, env = "SIDEGATE_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Folder with style, logo and words of the pages
+    #[arg(long, value_name = "DIR")]
+    theme: Option<PathBuf>,
     /// Take client secrets that are published with a distribution, known to everybody
     #[arg(long)]
     allow_known_secrets: bool,
@@ -70,6 +74,7 @@ pub(crate) fn run(args: &ProviderArgs) -> anyhow::Result<ExitCode> {
     let report = Compatibility::of(&text, &environment, args.allow_known_secrets);
     if args.check {
         print(args, &report)?;
+        options(args)?;
         let refused = report.count(Standing::Refused) > 0;
         return Ok(ExitCode::from(if refused { 3 } else { 0 }));
     }
@@ -169,7 +174,7 @@ async fn serve(args: &ProviderArgs, text: &str) -> anyhow::Result<ExitCode> {
     let otherwise = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT);
     let address = args.listen.or(config.listen).unwrap_or(otherwise);
     let issuer = config.issuer.url().to_owned();
-    let provider = Provider::open(config, storage.clone(), options())?;
+    let provider = Provider::open(config, storage.clone(), options(args)?)?;
     let mut signals = Signals::new()?;
     let server = Server::bind(&[address]).context("choose another address with `--listen`")?;
     for address in server.addresses() {
@@ -181,7 +186,9 @@ async fn serve(args: &ProviderArgs, text: &str) -> anyhow::Result<ExitCode> {
     }
     let serving = Arc::new(Serving(ArcSwap::from_pointee(provider)));
     let until = async {
-        let watched = [args.config.clone()];
+        let watched: Vec<_> = std::iter::once(args.config.clone())
+            .chain(args.theme.clone())
+            .collect();
         let reloads = watch::until_cancelled(&watched, || reload(args, &storage, &serving));
         tokio::select! {
             () = signals.received() => {}
@@ -203,12 +210,18 @@ async fn serve(args: &ProviderArgs, text: &str) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Who calls applications at a logout. Tokens of a cluster are not known outside of one.
-fn options() -> Options {
-    Options {
-        outgoing: Some(Arc::new(LogoutPosts::default())),
-        ..Options::default()
+/// Who calls applications at a logout, and how pages look. Tokens of a cluster are not known
+/// outside of one.
+fn options(args: &ProviderArgs) -> anyhow::Result<Options> {
+    let theme = crate::login::theme(args.theme.as_deref())?;
+    for warning in theme.warnings() {
+        output::note(&Style::Warning, warning);
     }
+    Ok(Options {
+        outgoing: Some(Arc::new(LogoutPosts::default())),
+        theme,
+        ..Options::default()
+    })
 }
 
 /// Takes the file as it is now, whole, or leaves everything as it was.
@@ -218,7 +231,7 @@ fn reload(args: &ProviderArgs, storage: &Storage, serving: &Serving) {
         let report = Compatibility::of(&text, &environment, args.allow_known_secrets);
         refuse(&args.config, &report)?;
         let (config, _) = DexConfig::parse(&text, &environment)?;
-        let provider = Provider::open(config, storage.clone(), options())?;
+        let provider = Provider::open(config, storage.clone(), options(args)?)?;
         serving.0.store(Arc::new(provider));
         tell(&args.config, &report);
         Ok(())

@@ -106,7 +106,7 @@ async fn serve(
                 console: Arc::new(PageService(page.clone())),
             },
             credentials: WorkloadCredentials::open(folder.path(), identity::system_clock())?,
-            keeping: keeping(inputs, folder)?,
+            keeping: keeping(&args, inputs, folder)?,
             overrides: args
                 .backends
                 .iter()
@@ -138,7 +138,9 @@ async fn serve(
             data: folder.path(),
         };
         announce(&args, &summary)?;
-        watch::until_cancelled(inputs.watched(), || {
+        let mut watched = inputs.watched().to_vec();
+        watched.extend(args.theme.clone());
+        watch::until_cancelled(&watched, || {
             reload(&world, inputs);
             folder
                 .announce(&announcement(&world, &external, &local))
@@ -216,7 +218,7 @@ fn reload(world: &World, inputs: &Inputs) {
     }
 }
 
-fn keeping(inputs: &Inputs, folder: &Folder) -> anyhow::Result<Keeping> {
+fn keeping(args: &UpArgs, inputs: &Inputs, folder: &Folder) -> anyhow::Result<Keeping> {
     let data = folder.path();
     Ok(Keeping {
         data: data.to_owned(),
@@ -224,6 +226,7 @@ fn keeping(inputs: &Inputs, folder: &Folder) -> anyhow::Result<Keeping> {
         provider: provider::Storage::open(data)?,
         cluster_issuer: Arc::new(ClusterIssuer::open(data, ClusterIssuerConfig::default())?),
         login_hint: inputs.example().map(|_| summary::EXAMPLE_USER.to_owned()),
+        theme: args.theme.clone(),
     })
 }
 

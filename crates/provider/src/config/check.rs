@@ -6,10 +6,10 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::raw::{self, RawClient, RawConfig, RawExpiry, RawPassword, RawSessions};
+use super::raw::{self, RawClient, RawConfig, RawExpiry, RawFrontend, RawPassword, RawSessions};
 use super::{
-    Client, ConfigError, DexConfig, Expiry, Grants, Issuer, PasswordHash, Pkce, PromptNone,
-    RefreshExpiry, SessionRules, User, Warning, duration,
+    Client, ConfigError, DexConfig, Expiry, Frontend, Grants, Issuer, PasswordHash, Pkce,
+    PromptNone, RefreshExpiry, Scheme, SessionRules, User, Warning, duration,
 };
 use crate::token_endpoint::{DEVICE_CODE, TOKEN_EXCHANGE};
 use secret::Secret;
@@ -22,6 +22,8 @@ const PUBLISHED_SECRETS: [&str; 2] = [
     "pUBnBOY80SnXgjibTYM9ZWNzY2xreNGQok",
     "ZXhhbXBsZS1hcHAtc2VjcmV0",
 ];
+/// Longest name shown on pages, in characters.
+const MAX_NAME: usize = 60;
 /// `server/passwords` of Dex refuses costs outside of these.
 const COSTS: std::ops::RangeInclusive<u32> = 10..=16;
 
@@ -110,7 +112,9 @@ pub(super) fn parse(text: &str, env: Env<'_>) -> Result<(DexConfig, Vec<Warning>
             });
         }
     }
+    let frontend = check_frontend(raw.frontend, &mut warnings)?;
     let config = DexConfig {
+        frontend,
         issuer: check_issuer(raw.issuer)?,
         listen: raw.web.http.map(check_listen).transpose()?,
         skip_approval_screen: raw.oauth2.skip_approval_screen,
@@ -160,6 +164,32 @@ fn check_issuer(issuer: Option<String>) -> Result<Issuer, ConfigError> {
         }
     };
     Ok(Issuer { url: text, path })
+}
+
+fn check_frontend(raw: RawFrontend, warnings: &mut Vec<Warning>) -> Result<Frontend, ConfigError> {
+    let name = raw.issuer.filter(|name| !name.trim().is_empty());
+    if let Some(name) = &name
+        && (name.chars().count() > MAX_NAME || name.chars().any(char::is_control))
+    {
+        return Err(ConfigError::Invalid {
+            field: "frontend.issuer".to_owned(),
+            value: name.chars().take(MAX_NAME).collect(),
+            expected: "a name of at most 60 characters",
+        });
+    }
+    let scheme = match raw.theme.as_deref() {
+        None | Some("") => Scheme::Both,
+        Some("light") => Scheme::Light,
+        Some("dark") => Scheme::Dark,
+        Some(other) => {
+            warnings.push(Warning::UnsupportedValue {
+                key: "frontend.theme".to_owned(),
+                value: other.to_owned(),
+            });
+            Scheme::Both
+        }
+    };
+    Ok(Frontend { name, scheme })
 }
 
 /// As Go listens: `:5556` is every address.

@@ -35,6 +35,8 @@ pub struct DexConfig {
     pub grants: Grants,
     /// `expiry`: lifetimes.
     pub expiry: Expiry,
+    /// `frontend`: what the pages are called and how they look.
+    pub frontend: Frontend,
     /// `staticPasswords`.
     pub users: Vec<User>,
     /// `staticClients`.
@@ -103,6 +105,27 @@ pub struct Grants {
     pub device_code: bool,
     /// RFC 8693; where nothing is listed, too. Each client says whose tokens.
     pub token_exchange: bool,
+}
+
+/// `frontend`, as far as it is about pages of ours.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Frontend {
+    /// `issuer`: the name shown on pages.
+    pub name: Option<String>,
+    /// `theme`.
+    pub scheme: Scheme,
+}
+
+/// Which colours pages have: `theme` of `frontend`, which is `light` or `dark` in Dex.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// As the browser prefers.
+    #[default]
+    Both,
+    /// Light ones always.
+    Light,
+    /// Dark ones always.
+    Dark,
 }
 
 /// One of `tokenExchange` of a client: whose tokens it may exchange, and for what.

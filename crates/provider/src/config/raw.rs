@@ -14,11 +14,19 @@ pub(super) struct RawConfig {
     pub(super) web: RawWeb,
     pub(super) oauth2: RawOauth2,
     pub(super) expiry: RawExpiry,
+    pub(super) frontend: RawFrontend,
     pub(super) sessions: Option<RawSessions>,
     #[serde(rename = "enablePasswordDB")]
     pub(super) enable_password_db: bool,
     pub(super) static_passwords: Vec<RawPassword>,
     pub(super) static_clients: Vec<RawClient>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RawFrontend {
+    pub(super) issuer: Option<String>,
+    pub(super) theme: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -145,7 +153,7 @@ const ROOT: &[(&str, Key)] = &[
     ),
     ("grpc", Unsupported),
     ("logger", Elsewhere("the program writes its own log")),
-    ("frontend", Unsupported),
+    ("frontend", Object(FRONTEND)),
     ("signer", Unsupported),
     ("connectors", Unsupported),
     ("sessions", Object(SESSIONS)),
@@ -155,6 +163,23 @@ const ROOT: &[(&str, Key)] = &[
     ("expiry", Object(EXPIRY)),
     ("staticPasswords", List(PASSWORD)),
     ("staticClients", List(CLIENT)),
+];
+const FRONTEND: &[(&str, Key)] = &[
+    ("issuer", Taken),
+    ("theme", Taken),
+    (
+        "dir",
+        Elsewhere(
+            "pages have templates of their own: the folder of `--theme` changes their look and words",
+        ),
+    ),
+    (
+        "logoURL",
+        Elsewhere(
+            "pages load nothing: put it into the folder of `--theme` as logo.svg or logo.png",
+        ),
+    ),
+    ("extra", Elsewhere("only templates of Dex read it")),
 ];
 const SESSIONS: &[(&str, Key)] = &[
     ("cookieName", Unsupported),

@@ -187,6 +187,7 @@ fn open(yaml: &str, storage: &Storage, time: &Arc<AtomicU64>, posts: &Posts) -> 
         login_hint: Some("a <hint>".to_owned()),
         outgoing: Some(Arc::new(posts.clone())),
         subjects: Some(Arc::new(Accounts)),
+        ..Options::default()
     };
     Provider::open(config, storage.clone(), options).unwrap()
 }

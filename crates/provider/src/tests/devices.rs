@@ -29,9 +29,17 @@ async fn poll(bed: &Bed, codes: &Value, client: &str) -> Value {
     json(&bed.send(form("/dex/token", &params)).await)
 }
 
+/// What the page for the code holds beside it.
+async fn form_token(bed: &Bed, browser: &mut Browser) -> String {
+    let page = text(&browser.visit(bed, "/dex/device").await);
+    let (_, token) = page.split_once("name=\"token\" value=\"").unwrap();
+    token.split_once('"').unwrap().0.to_owned()
+}
+
 /// Types the code; where that leads.
 async fn enter(bed: &Bed, browser: &mut Browser, code: &str) -> String {
-    let params = [("user_code", code)];
+    let token = form_token(bed, browser).await;
+    let params = [("user_code", code), ("token", &token)];
     let reply = browser
         .send(bed, form("/dex/device/auth/verify_code", &params))
         .await;
@@ -227,8 +235,9 @@ async fn codes_are_for_their_client_and_cannot_be_guessed() {
         ..Browser::default()
     };
     let mut statuses = Vec::new();
+    let token = form_token(&bed, &mut browser).await;
     for _ in 0..11 {
-        let params = [("user_code", "BBBB-BBBB")];
+        let params = [("user_code", "BBBB-BBBB"), ("token", &token)];
         let request = form("/dex/device/auth/verify_code", &params);
         statuses.push(browser.send(&bed, request).await.status());
     }

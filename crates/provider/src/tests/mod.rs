@@ -10,5 +10,6 @@ mod guard;
 mod keys;
 mod logout;
 mod machines;
+mod pages;
 mod refusals;
 mod sessions;

@@ -53,7 +53,11 @@ struct Running {
 
 impl Running {
     fn start(folder: &Path) -> Self {
-        let mut child = command(folder, &["--data", "data"])
+        Self::with(folder, &[])
+    }
+
+    fn with(folder: &Path, args: &[&str]) -> Self {
+        let mut child = command(folder, &[&["--data", "data"], args].concat())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -211,6 +215,62 @@ fn it_answers_reloads_and_keeps_its_keys() {
         .unwrap();
     assert_eq!(taken.status.code(), Some(1));
     assert!(stderr(&taken).contains("is in use by another sidegate"));
+}
+
+#[test]
+fn a_theme_is_taken_reloaded_and_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let named = format!("{CONFIG}frontend: {{issuer: Acme, theme: dark, dir: /srv/dex/web}}\n");
+    std::fs::write(folder.path().join("dex.yaml"), &named).unwrap();
+    let theme = folder.path().join("theme");
+    std::fs::create_dir(&theme).unwrap();
+    let style = theme.join("style.css");
+    std::fs::write(&style, ":root{--accent:#0a6640}").unwrap();
+    let checked = command(folder.path(), &["--theme", "theme", "--check"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(checked.stdout).unwrap();
+    assert!(checked.status.success(), "{text}");
+    for line in [
+        "supported  frontend.issuer\n",
+        "supported  frontend.theme\n",
+        "ignored  frontend.dir: pages have templates of their own",
+    ] {
+        assert!(text.contains(line), "{line}{text}");
+    }
+    let mut running = Running::with(folder.path(), &["--theme", "theme"]);
+    let page = running.get("/device").body;
+    assert!(
+        page.contains("#0a6640") && page.contains(" · Acme</title>"),
+        "{page}"
+    );
+
+    std::fs::write(
+        theme.join("messages.en.yaml"),
+        "device_title: Pair a device\n",
+    )
+    .unwrap();
+    until(&mut running.told, "the changed configuration is in force");
+    assert!(
+        running
+            .get("/device")
+            .body
+            .contains("<h1>Pair a device</h1>")
+    );
+    std::fs::write(&style, "@import 'other.css';").unwrap();
+    until(&mut running.told, "theme/style.css");
+    until(&mut running.told, "the configuration before stays in force");
+    assert!(running.get("/device").body.contains("#0a6640"));
+    drop(running);
+    let refused = command(folder.path(), &["--data", "data", "--theme", "theme"])
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(3));
+    assert!(
+        stderr(&refused).contains("`theme/style.css`: line 1: `@import`"),
+        "{}",
+        stderr(&refused)
+    );
 }
 
 #[test]

@@ -1,0 +1,144 @@
+//! The pages that people see. A handler says what is shown; [`Inner::show`] makes it HTML in the
+//! language of the request and the look of the configuration.
+
+mod language;
+mod view;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, HeaderValue, VARY, X_FRAME_OPTIONS};
+use http::{Request, StatusCode};
+
+use crate::provider::Inner;
+use crate::reply::{Reply, internal, reply};
+use crate::seal::random_token;
+use crate::words::{Pick, Text};
+
+pub(crate) use language::asked as asked_language;
+
+/// What a page shows.
+#[derive(Debug, Clone)]
+pub(crate) enum Page {
+    Login(Login),
+    Select { client: String, email: String },
+    Approval(Approval),
+    Device(Device),
+    Logout { email: String, action: String },
+    Notice(Notice),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Login {
+    pub(crate) client: String,
+    /// What was typed before.
+    pub(crate) login: String,
+    pub(crate) problem: Option<Text>,
+    pub(crate) hint: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Approval {
+    pub(crate) client: String,
+    pub(crate) email: String,
+    pub(crate) asks: Vec<Pick>,
+    /// The code on the screen of the device that this is for.
+    pub(crate) device: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Device {
+    pub(crate) code: String,
+    pub(crate) action: String,
+    /// Ties the form to the browser.
+    pub(crate) token: String,
+    pub(crate) problem: Option<Text>,
+}
+
+/// What happened, and what to do.
+#[derive(Debug, Clone)]
+pub(crate) struct Notice {
+    pub(crate) title: Text,
+    pub(crate) text: Text,
+    /// Whether it is something wrong.
+    pub(crate) problem: bool,
+    /// What the operator of the application may need, in English as the log is.
+    pub(crate) detail: String,
+    /// What the line in the log is called.
+    pub(crate) reference: String,
+    /// Where to begin again.
+    pub(crate) restart: Option<String>,
+}
+
+/// A reply that shows `page`; [`Inner::show`] fills it.
+pub(crate) fn page(status: StatusCode, page: Page) -> Reply {
+    let mut reply = reply(status, "text/html; charset=utf-8", Bytes::new());
+    reply.extensions_mut().insert(page);
+    reply
+}
+
+/// A problem without a way to begin again here. The log says under the page's reference what it
+/// was; both without anything that the request carries beside what `detail` quotes.
+pub(crate) fn problem(status: StatusCode, title: Pick, text: Pick, detail: &str) -> Reply {
+    let reference = random_token::<6>().unwrap_or_default();
+    let shown = crate::words::Words::of(crate::words::Language::English);
+    tracing::info!(
+        reference,
+        status = status.as_u16(),
+        detail,
+        "page shown: {}",
+        title(&shown)
+    );
+    let notice = Notice {
+        title: Text::new(title),
+        text: Text::new(text),
+        problem: true,
+        detail: detail.to_owned(),
+        reference,
+        restart: None,
+    };
+    page(status, Page::Notice(notice))
+}
+
+/// Something of ours failed while a person looks on; the lines before it in the log say what.
+pub(crate) fn failed() -> Reply {
+    let status = StatusCode::INTERNAL_SERVER_ERROR;
+    problem(status, |w| &w.failed, |w| &w.failed_text, "")
+}
+
+/// Something that a person should know, and that is as it should be.
+pub(crate) fn notice(title: Pick, text: Pick) -> Reply {
+    let notice = Notice {
+        title: Text::new(title),
+        text: Text::new(text),
+        problem: false,
+        detail: String::new(),
+        reference: String::new(),
+        restart: None,
+    };
+    page(StatusCode::OK, Page::Notice(notice))
+}
+
+impl Inner {
+    /// Makes HTML of the page that a reply shows; other replies stay as they are.
+    pub(crate) fn show(&self, request: &Request<Bytes>, mut reply: Reply) -> Reply {
+        let Some(page) = reply.extensions_mut().remove::<Page>() else {
+            return reply;
+        };
+        let language = self.language_of(request);
+        let Ok(html) = view::html(
+            &self.look,
+            self.config.issuer.path(),
+            request,
+            language,
+            &page,
+        ) else {
+            return internal();
+        };
+        *reply.body_mut() = html.into();
+        let headers = reply.headers_mut();
+        headers.insert(CONTENT_SECURITY_POLICY, self.look.policy.clone());
+        headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+        headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
+        headers.insert(VARY, HeaderValue::from_static("Accept-Language"));
+        reply
+    }
+}

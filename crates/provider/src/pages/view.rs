@@ -1,0 +1,181 @@
+//! The templates, and what they are filled with.
+
+use askama::Template;
+use bytes::Bytes;
+use http::{Request, Uri};
+use url::form_urlencoded::{Serializer, parse};
+
+use super::{Approval, Device, Login, Notice, Page};
+use crate::theme::Look;
+use crate::words::{Language, Part, Words, parts};
+
+/// What every page has.
+struct Face<'a> {
+    look: &'a Look,
+    t: &'a Words,
+    language: Language,
+    /// The other languages, and where this page is in them.
+    others: Vec<(Language, String)>,
+}
+
+impl Face<'_> {
+    /// `text` as HTML, with `value` in its gap as something that stands out.
+    fn strong(&self, text: &str, value: &str) -> String {
+        self.marked(text, value, "strong")
+    }
+
+    /// The same, as something to compare or to copy.
+    fn code(&self, text: &str, value: &str) -> String {
+        self.marked(text, value, "code")
+    }
+
+    /// The same, as a line of the log.
+    fn log(&self, text: &str, value: &str) -> String {
+        let html = self.marked(text, value, "code");
+        html.replacen("<code>", "<code lang=\"en\">", 1)
+    }
+
+    #[expect(clippy::unused_self, reason = "templates call functions of the face")]
+    fn marked(&self, text: &str, value: &str, tag: &str) -> String {
+        let mut html = String::new();
+        for part in parts(text) {
+            match part {
+                Part::Text(text) => escape(text, &mut html),
+                Part::Gap(_) => {
+                    html.push_str(&format!("<{tag}>"));
+                    escape(value, &mut html);
+                    html.push_str(&format!("</{tag}>"));
+                }
+            }
+        }
+        html
+    }
+}
+
+fn escape(text: &str, html: &mut String) {
+    for c in text.chars() {
+        match c {
+            '&' => html.push_str("&#38;"),
+            '<' => html.push_str("&#60;"),
+            '>' => html.push_str("&#62;"),
+            '"' => html.push_str("&#34;"),
+            '\'' => html.push_str("&#39;"),
+            c => html.push(c),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct LoginPage<'a> {
+    f: &'a Face<'a>,
+    p: &'a Login,
+    problem: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "approval.html")]
+struct ApprovalPage<'a> {
+    f: &'a Face<'a>,
+    p: &'a Approval,
+}
+
+#[derive(Template)]
+#[template(path = "select.html")]
+struct SelectPage<'a> {
+    f: &'a Face<'a>,
+    client: &'a str,
+    email: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "device.html")]
+struct DevicePage<'a> {
+    f: &'a Face<'a>,
+    p: &'a Device,
+    problem: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "logout.html")]
+struct LogoutPage<'a> {
+    f: &'a Face<'a>,
+    email: &'a str,
+    action: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "notice.html")]
+struct NoticePage<'a> {
+    f: &'a Face<'a>,
+    p: &'a Notice,
+    title: String,
+    text: String,
+}
+
+/// The HTML of a page.
+pub(super) fn html(
+    look: &Look,
+    base: &str,
+    request: &Request<Bytes>,
+    language: Language,
+    page: &Page,
+) -> askama::Result<String> {
+    let here = match page {
+        Page::Login(_) | Page::Select { .. } | Page::Approval(_) => {
+            Some(request.uri().path().to_owned())
+        }
+        Page::Device(_) => Some(format!("{base}/device")),
+        Page::Logout { .. } | Page::Notice(_) => None,
+    };
+    let others = here.map_or_else(Vec::new, |here| {
+        Language::ALL
+            .into_iter()
+            .filter(|other| *other != language)
+            .map(|other| (other, in_language(&here, request.uri(), other)))
+            .collect()
+    });
+    let words = look.words(language);
+    let f = &Face {
+        look,
+        t: words,
+        language,
+        others,
+    };
+    match page {
+        Page::Login(p) => LoginPage {
+            f,
+            p,
+            problem: p.problem.as_ref().map(|text| text.say(words)),
+        }
+        .render(),
+        Page::Select { client, email } => SelectPage { f, client, email }.render(),
+        Page::Approval(p) => ApprovalPage { f, p }.render(),
+        Page::Device(p) => DevicePage {
+            f,
+            p,
+            problem: p.problem.as_ref().map(|text| text.say(words)),
+        }
+        .render(),
+        Page::Logout { email, action } => LogoutPage { f, email, action }.render(),
+        Page::Notice(p) => NoticePage {
+            f,
+            p,
+            title: p.title.say(words),
+            text: p.text.say(words),
+        }
+        .render(),
+    }
+}
+
+/// The address of a page in another language.
+fn in_language(path: &str, uri: &Uri, language: Language) -> String {
+    let mut query = Serializer::new(String::new());
+    for (name, value) in parse(uri.query().unwrap_or_default().as_bytes()) {
+        if name != "ui_locales" {
+            query.append_pair(&name, &value);
+        }
+    }
+    query.append_pair("ui_locales", language.tag());
+    format!("{path}?{}", query.finish())
+}

@@ -1,0 +1,110 @@
+//! The table of texts: English, then Korean (in 해요체, buttons and labels as nouns).
+
+super::words! {
+    /// Names the choice of a language.
+    language: "Language", "언어";
+
+    log_in: "Log in", "로그인";
+    log_in_to: "to continue to {client}", "로그인하면 {client} 앱으로 이동해요.";
+    email: "E-mail", "이메일";
+    password: "Password", "비밀번호";
+    example_account: "Example account", "예시 계정";
+    login_wrong: "The e-mail address or the password is not right.",
+        "이메일 또는 비밀번호가 맞지 않아요.";
+    too_many: "Too many attempts. Try again in {seconds} s.",
+        "시도 횟수가 너무 많아요. {seconds}초 뒤에 다시 시도해 주세요.";
+    busy: "Many people are logging in right now. Try again in a moment.",
+        "지금 로그인하는 사람이 많아요. 잠시 뒤에 다시 시도해 주세요.";
+
+    choose_account: "Choose an account", "계정 선택";
+    choose_account_to: "to continue to {client}", "계정을 선택하면 {client} 앱으로 이동해요.";
+    another_account: "Another account", "다른 계정 사용";
+
+    allow_title: "Allow access?", "접근을 허용할까요?";
+    allow_who: "{client} asks to know who you are.", "{client} 앱이 내 정보를 요청하고 있어요.";
+    allow_device: "A device is waiting for this with the code {code}. Allow it only if that code is on a screen in front of you.",
+        "{code} 코드를 표시한 기기가 허용을 기다리고 있어요. 지금 보고 있는 기기의 화면에 같은 코드가 있을 때만 허용해 주세요.";
+    allow_what: "You are logged in as {email}. The application will receive:",
+        "{email} 계정으로 로그인되어 있어요. 앱은 다음 정보를 받아요.";
+    ask_identifier: "an identifier of your account", "계정 식별자";
+    ask_email: "your e-mail address", "이메일 주소";
+    ask_name: "your name", "이름";
+    ask_groups: "the groups you belong to", "소속 그룹";
+    ask_offline: "access while you are away", "자리를 비운 동안의 접근 권한";
+    ask_audience: "tokens for other applications", "다른 앱에서 쓸 수 있는 토큰";
+    allow: "Allow", "허용";
+    deny: "Deny", "거부";
+
+    device_title: "Connect a device", "기기 연결";
+    device_text: "Type the code that the device shows.", "기기에 표시된 코드를 입력해 주세요.";
+    device_code: "Code", "코드";
+    device_continue: "Continue", "계속";
+    device_unknown: "No device is waiting with this code. Codes last a few minutes.",
+        "이 코드로 기다리는 기기가 없어요. 코드는 몇 분 동안만 쓸 수 있어요.";
+    device_over: "This device does not wait any more. Begin again there.",
+        "기기가 더 이상 기다리지 않아요. 기기에서 다시 시작해 주세요.";
+    device_done: "The device is connected", "기기를 연결했어요";
+    device_done_text: "Go back to it: it goes on by itself in a few seconds. You can close this page.",
+        "기기로 돌아가면 몇 초 안에 저절로 이어져요. 이 페이지는 닫아도 돼요.";
+    device_refused: "The device was not connected", "기기를 연결하지 않았어요";
+    device_refused_text: "Nothing was allowed. Begin again at the device if that was a mistake.",
+        "아무것도 허용하지 않았어요. 잘못 눌렀다면 기기에서 다시 시작해 주세요.";
+
+    logout_title: "Log out?", "로그아웃할까요?";
+    logout_who: "You are logged in as {email}.", "{email} 계정으로 로그인되어 있어요.";
+    log_out: "Log out", "로그아웃";
+    stay: "Stay", "로그인 유지";
+    logged_out: "You are logged out", "로그아웃했어요";
+    logged_out_text: "Applications that you used may still have sessions of their own. Close the browser if others use this computer.",
+        "사용하던 앱의 로그인은 따로 남아 있을 수 있어요. 여럿이 쓰는 컴퓨터라면 브라우저를 닫아 주세요.";
+    stayed: "You are still logged in", "로그인을 유지했어요";
+    stayed_text: "Nothing was changed. You can close this page.",
+        "바뀐 것은 없어요. 이 페이지는 닫아도 돼요.";
+    logout_bad: "This logout cannot be done", "로그아웃할 수 없어요";
+    logout_bad_text: "The application asked for it in a way that cannot be trusted. Go back to it; to end the login here, open the address of this page without anything after the question mark.",
+        "앱이 보낸 로그아웃 요청을 믿을 수 없어요. 앱으로 돌아가 주세요. 여기에서 로그아웃하려면 이 페이지 주소에서 물음표 뒤를 지우고 열어 주세요.";
+
+    start_again: "Start again", "다시 시작";
+    restart: "This login has to start again", "로그인을 다시 시작해야 해요";
+    restart_text: "It took too long, or it was begun in another browser. If this page returns, allow cookies for this site.",
+        "시간이 너무 오래 지났거나 다른 브라우저에서 시작한 로그인이에요. 이 페이지가 다시 나오면 이 사이트의 쿠키를 허용해 주세요.";
+    login_invalid: "This login is not valid", "올바른 로그인이 아니에요";
+    login_invalid_text: "The address of this page is damaged or was not made here. Go back to the application and log in again.",
+        "페이지 주소가 손상되었거나 여기에서 만든 주소가 아니에요. 앱으로 돌아가 다시 로그인해 주세요.";
+
+    refused: "This login cannot start", "로그인을 시작할 수 없어요";
+    refused_unreadable: "You were sent here to log in, but the request cannot be read. Go back to the application and try again; if this page returns, its configuration has to be corrected.",
+        "앱이 보낸 로그인 요청을 읽을 수 없어요. 앱으로 돌아가 다시 시도해 주세요. 이 페이지가 다시 나오면 앱의 설정을 고쳐야 해요.";
+    refused_invalid: "You were sent here to log in, but the request is not valid. Go back to the application and try again; if this page returns, its configuration has to be corrected.",
+        "앱이 보낸 로그인 요청이 올바르지 않아요. 앱으로 돌아가 다시 시도해 주세요. 이 페이지가 다시 나오면 앱의 설정을 고쳐야 해요.";
+    refused_nameless: "You were sent here to log in, but the request does not name an application. Go back to the application and try again; if this page returns, its configuration has to be corrected.",
+        "로그인 요청에 앱의 이름이 없어요. 앱으로 돌아가 다시 시도해 주세요. 이 페이지가 다시 나오면 앱의 설정을 고쳐야 해요.";
+    refused_unknown: "You were sent here to log in, but the application is not known here. Go back to the application and try again; if this page returns, its configuration has to be corrected.",
+        "여기에 등록되지 않은 앱이에요. 앱으로 돌아가 다시 시도해 주세요. 이 페이지가 다시 나오면 앱의 설정을 고쳐야 해요.";
+    refused_nowhere: "You were sent here to log in, but the request does not say where to go. Go back to the application and try again; if this page returns, its configuration has to be corrected.",
+        "로그인 요청에 돌아갈 주소가 없어요. 앱으로 돌아가 다시 시도해 주세요. 이 페이지가 다시 나오면 앱의 설정을 고쳐야 해요.";
+    refused_elsewhere: "You were sent here to log in, but the application has not registered the address it names. Go back to the application and try again; if this page returns, its configuration has to be corrected.",
+        "앱이 등록하지 않은 주소로 돌아가려고 해요. 앱으로 돌아가 다시 시도해 주세요. 이 페이지가 다시 나오면 앱의 설정을 고쳐야 해요.";
+    refused_method: "The application sent you here in a way that is not understood. Go back to it and try again.",
+        "앱이 보낸 방식을 이해할 수 없어요. 앱으로 돌아가 다시 시도해 주세요.";
+
+    crossed: "This form was sent by another site", "다른 사이트에서 보낸 양식이에요";
+    crossed_text: "Only the pages here may send it. Go back to the application and try again.",
+        "이곳의 페이지에서만 보낼 수 있어요. 앱으로 돌아가 다시 시도해 주세요.";
+    form_bad: "This form cannot be read", "양식을 읽을 수 없어요";
+    form_bad_text: "The form did not arrive as it was sent. Go back and try again.",
+        "양식이 온전히 도착하지 않았어요. 뒤로 돌아가 다시 시도해 주세요.";
+    failed: "Something went wrong here", "문제가 생겼어요";
+    failed_text: "The identity provider could not do what you asked for. Go back and try again in a moment.",
+        "요청을 처리하지 못했어요. 뒤로 돌아가 잠시 뒤에 다시 시도해 주세요.";
+    missing: "There is no such page", "페이지가 없어요";
+    missing_text: "The identity provider has nothing at this address.", "이 주소에는 아무것도 없어요.";
+    wrong_method: "This does not work here", "여기에서는 할 수 없어요";
+    wrong_method_text: "The address exists, but not for this kind of request.",
+        "주소는 맞지만 이런 방식의 요청은 받지 않아요.";
+    too_large: "This request is too large", "요청이 너무 커요";
+    too_large_text: "It did not arrive whole, or is larger than anything expected here.",
+        "요청이 온전히 도착하지 않았거나 받을 수 있는 크기를 넘었어요.";
+    for_operator: "For whoever runs the application: {detail}", "앱 운영자에게 전할 내용: {detail}";
+    in_log: "In the log under {reference}", "로그 참조 번호: {reference}";
+}
