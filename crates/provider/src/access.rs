@@ -16,6 +16,7 @@ use crate::provider::Inner;
 use crate::reply::{Reply, challenge, internal, json};
 use crate::storage::{Kind, Record, StorageError};
 use crate::token::{Audience, Claims, is_of_client};
+use crate::user::User;
 
 /// A token that was revoked by itself, under its `jti`, for as long as it would have lived.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,7 +35,7 @@ impl Record for Revoked {
 /// A token that counts. Those of machines come of no grant.
 pub(crate) struct Access {
     pub(crate) claims: Claims,
-    pub(crate) grant: Option<Grant>,
+    pub(crate) of: Option<(Grant, User)>,
 }
 
 impl Inner {
@@ -51,18 +52,15 @@ impl Inner {
             return Ok(None);
         }
         let Some(id) = GrantId::from_token_id(&claims.jti) else {
-            return Ok(Some(Access {
-                claims,
-                grant: None,
-            }));
+            return Ok(Some(Access { claims, of: None }));
         };
-        let grant = self.storage().get::<Grant>(id.as_str())?.filter(|grant| {
-            matches!(grant.stage, Stage::Active { .. })
-                && self.config.user_by_id(&grant.user_id).is_some()
-        });
-        Ok(grant.map(|grant| Access {
+        let grant = self.storage().get::<Grant>(id.as_str())?;
+        let Some(grant) = grant.filter(|grant| matches!(grant.stage, Stage::Active { .. })) else {
+            return Ok(None);
+        };
+        Ok(self.user(&grant.user)?.map(|user| Access {
             claims,
-            grant: Some(grant),
+            of: Some((grant, user)),
         }))
     }
 
@@ -109,7 +107,7 @@ impl Inner {
         let token = need(&params, "token")?;
         let access = self.read(|_| self.access(token)).ok_or_else(internal)?;
         let about = match access {
-            Some(access) => self.about_access(client, &access),
+            Some(access) => Self::about_access(client, &access),
             None => self.about_refresh(client, token)?,
         };
         Ok(json(
@@ -118,7 +116,7 @@ impl Inner {
         ))
     }
 
-    fn about_access(&self, client: &Client, access: &Access) -> Option<Value> {
+    fn about_access(client: &Client, access: &Access) -> Option<Value> {
         let claims = &access.claims;
         let meant = match &claims.aud {
             Audience::One(aud) => *aud == client.id,
@@ -132,15 +130,14 @@ impl Inner {
         members.insert("active".to_owned(), true.into());
         members.insert("token_type".to_owned(), "Bearer".into());
         members.insert("token_use".to_owned(), "access_token".into());
-        let client_id = match (&access.grant, &claims.azp, &claims.aud) {
-            (Some(grant), _, _) => grant.client_id.clone(),
+        let client_id = match (&access.of, &claims.azp, &claims.aud) {
+            (Some((grant, _)), _, _) => grant.client_id.clone(),
             (None, Some(azp), _) | (None, None, Audience::One(azp)) => azp.clone(),
             (None, None, Audience::Many(all)) => all.first().cloned().unwrap_or_default(),
         };
         members.insert("client_id".to_owned(), client_id.into());
-        if let Some(grant) = &access.grant {
+        if let Some((grant, user)) = &access.of {
             members.insert("scope".to_owned(), grant.scopes.join(" ").into());
-            let user = self.config.user_by_id(&grant.user_id)?;
             members.insert("username".to_owned(), user.email.as_str().into());
         }
         Some(about)
@@ -150,12 +147,14 @@ impl Inner {
         let Some((id, presented)) = GrantId::from_refresh_token(&self.sealer, token) else {
             return Ok(None);
         };
-        let grant = self
-            .read(|storage| storage.get::<Grant>(id.as_str()))
-            .ok_or_else(internal)?;
+        let found = self.read(|storage| {
+            let Some(grant) = storage.get::<Grant>(id.as_str())? else {
+                return Ok(None);
+            };
+            Ok(self.user(&grant.user)?.map(|user| (grant, user)))
+        });
         let now = self.now();
-        Ok(grant.and_then(|grant| {
-            let user = self.config.user_by_id(&grant.user_id)?;
+        Ok(found.ok_or_else(internal)?.and_then(|(grant, user)| {
             let Stage::Active {
                 generation,
                 used_at,
@@ -180,7 +179,7 @@ impl Inner {
                     "client_id": grant.client_id,
                     "scope": grant.scopes.join(" "),
                     "username": user.email,
-                    "sub": crate::token::subject(&user.user_id),
+                    "sub": user.subject(),
                     "iss": self.config.issuer.url(),
                     "exp": end,
                 })
@@ -214,8 +213,8 @@ impl Inner {
                 return Err(foreign());
             }
         } else if let Some(access) = self.read(|_| self.access(token)).ok_or_else(internal)? {
-            let owner = match (&access.grant, &access.claims.azp, &access.claims.aud) {
-                (Some(grant), _, _) => &grant.client_id,
+            let owner = match (&access.of, &access.claims.azp, &access.claims.aud) {
+                (Some((grant, _)), _, _) => &grant.client_id,
                 (None, Some(azp), _) | (None, None, Audience::One(azp)) => azp,
                 (None, None, Audience::Many(_)) => return Err(foreign()),
             };

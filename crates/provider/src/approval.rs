@@ -5,7 +5,6 @@ use http::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use crate::authorize::AuthRequest;
-use crate::config::User;
 use crate::grant::{Grant, GrantId, Stage};
 use crate::login::{Pending, Person};
 use crate::pages::{Approval, Page, failed, page};
@@ -13,6 +12,7 @@ use crate::provider::Inner;
 use crate::reply::Reply;
 use crate::session::join;
 use crate::storage::{Kind, Record};
+use crate::user::{User, UserRef};
 use crate::words::Pick;
 
 /// How long the page may stay open.
@@ -47,7 +47,7 @@ impl Inner {
         if self.config.skip_approval_screen {
             return false;
         }
-        let key = self.consent_key(&person.user_id, &auth.client_id);
+        let key = self.consent_key(&person.user, &auth.client_id);
         let consent = match self.config.sessions {
             Some(_) => self.read(|storage| storage.get::<Consent>(&key)).flatten(),
             None => None,
@@ -61,8 +61,8 @@ impl Inner {
         })
     }
 
-    fn consent_key(&self, user_id: &str, client: &str) -> String {
-        format!("{}{client}", GrantId::user_prefix_of(&self.sealer, user_id))
+    fn consent_key(&self, user: &UserRef, client: &str) -> String {
+        format!("{}{client}", GrantId::user_prefix_of(&self.sealer, user))
     }
 
     /// `GET /approval?req=`: what the client will learn.
@@ -121,13 +121,16 @@ impl Inner {
         &self,
         request: &Request<Bytes>,
         sealed: &str,
-    ) -> Result<(Pending, Person, &User), Reply> {
+    ) -> Result<(Pending, Person, User), Reply> {
         let pending = self.pending("approval", request, sealed)?;
         let person = pending.person.clone();
-        let found = person.and_then(|person| {
-            let user = self.config.user_by_id(&person.user_id)?;
-            Some((person, user))
-        });
+        let found = match person {
+            Some(person) => {
+                let user = self.read(|_| self.user(&person.user)).ok_or_else(failed)?;
+                user.map(|user| (person, user))
+            }
+            None => None,
+        };
         match found {
             Some((person, user)) => Ok((pending, person, user)),
             None => Err(self.restart(&pending)),
@@ -135,7 +138,7 @@ impl Inner {
     }
 
     async fn remember(&self, auth: &AuthRequest, person: &Person) -> bool {
-        let key = self.consent_key(&person.user_id, &auth.client_id);
+        let key = self.consent_key(&person.user, &auth.client_id);
         let now = self.now();
         let mut consent = Consent {
             scopes: auth.scopes.clone(),
@@ -155,14 +158,14 @@ impl Inner {
 
     /// Answers the application with a code, once it is on the disk.
     pub(crate) async fn issue_code(&self, auth: AuthRequest, person: Person) -> Reply {
-        let Some(id) = GrantId::new(&self.sealer, &person.user_id) else {
+        let Some(id) = GrantId::new(&self.sealer, &person.user) else {
             return failed();
         };
         let now = self.now();
         let code = id.code(&self.sealer);
         let grant = Grant {
             client_id: auth.client_id.clone(),
-            user_id: person.user_id,
+            user: person.user,
             scopes: auth.scopes.clone(),
             nonce: auth.nonce.clone(),
             auth_time: person.auth_time,

@@ -12,7 +12,6 @@ use crate::keys::{Algorithm, TokenKind};
 use crate::provider::Inner;
 use crate::seal::random_token;
 use crate::session::Session;
-use crate::token::subject;
 
 /// Section 2.4 recommends at most two minutes.
 const TOKEN_SECONDS: u64 = 120;
@@ -82,7 +81,7 @@ impl Inner {
         let now = self.now();
         let token = LogoutToken {
             iss: self.config.issuer.url(),
-            sub: subject(&session.user_id),
+            sub: session.user.subject(),
             aud: client,
             iat: now,
             exp: now.saturating_add(TOKEN_SECONDS),

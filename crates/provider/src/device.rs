@@ -343,7 +343,7 @@ impl Inner {
         };
         let refuse = |(error, text): Refusal| invalid(error, text);
         let (_, person) = check(device).map_err(refuse)?;
-        let id = GrantId::new(&self.sealer, &person.user_id).ok_or_else(internal)?;
+        let id = GrantId::new(&self.sealer, &person.user).ok_or_else(internal)?;
         let (key, name) = (code.key.clone(), id.clone());
         let expiry = self.config.expiry.clone();
         let grant = self
@@ -356,7 +356,7 @@ impl Inner {
                 batch.remove::<Device>(&key)?;
                 let mut grant = Grant {
                     client_id: device.client_id,
-                    user_id: person.user_id,
+                    user: person.user,
                     scopes: device.scopes,
                     nonce: None,
                     auth_time: person.auth_time,
@@ -382,7 +382,7 @@ impl Inner {
             .ok_or_else(internal)?
             .map_err(refuse)?;
         let user = self.grant_user(&grant)?;
-        self.tokens(client, user, &id, &grant, &grant.scopes, None)
+        self.tokens(client, &user, &id, &grant, &grant.scopes, None)
     }
 }
 

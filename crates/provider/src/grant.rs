@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::seal::{Sealer, random_token};
 use crate::storage::{Batch, Kind, Record, StorageError};
+use crate::user::{LOCAL, UserRef};
 
 /// How many grants one user keeps; the oldest make room.
 const GRANTS_PER_USER: usize = 256;
@@ -19,15 +20,18 @@ impl GrantId {
     /// Length of the part that is the same for all grants of a user.
     pub(crate) const USER_PREFIX: usize = 16;
 
-    pub(crate) fn new(sealer: &Sealer, user_id: &str) -> Option<Self> {
-        let user = Self::user_prefix_of(sealer, user_id);
+    pub(crate) fn new(sealer: &Sealer, user: &UserRef) -> Option<Self> {
+        let user = Self::user_prefix_of(sealer, user);
         Some(Self(format!("{user}{}", random_token::<16>()?)))
     }
 
     /// What the keys of all records of a user begin with.
-    pub(crate) fn user_prefix_of(sealer: &Sealer, user_id: &str) -> String {
-        sealer
-            .mac("grant-user", user_id)
+    pub(crate) fn user_prefix_of(sealer: &Sealer, user: &UserRef) -> String {
+        let digest = match user.connector.as_str() {
+            LOCAL => sealer.mac("grant-user", &user.user_id),
+            connector => sealer.mac(&format!("grant-user {connector}"), &user.user_id),
+        };
+        digest
             .chars()
             .take(Self::USER_PREFIX)
             .collect()
@@ -88,7 +92,8 @@ impl GrantId {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Grant {
     pub(crate) client_id: String,
-    pub(crate) user_id: String,
+    #[serde(flatten)]
+    pub(crate) user: UserRef,
     pub(crate) scopes: Vec<String>,
     pub(crate) nonce: Option<String>,
     pub(crate) auth_time: u64,

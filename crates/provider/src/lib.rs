@@ -16,6 +16,8 @@
 )]
 
 mod access;
+mod accounts;
+mod admin;
 mod approval;
 mod authorize;
 mod backchannel;
@@ -25,6 +27,7 @@ mod config;
 mod device;
 mod forms;
 mod grant;
+mod hash;
 mod keys;
 mod limit;
 mod login;
@@ -41,21 +44,25 @@ mod storage;
 mod theme;
 mod token;
 mod token_endpoint;
+mod user;
 mod words;
 
 #[cfg(test)]
 mod tests;
 
 pub use ::secret::Secret;
+pub use accounts::{SetupLink, WeakPassword};
+pub use admin::{Admin, AdminError, NewUser, UserInfo, UserState};
 pub use backchannel::Outgoing;
 pub use clock::{Clock, system_clock};
 pub use config::{
     Client, Compatibility, ConfigError, DexConfig, Entry, Exchange, Expiry, Frontend, Grants,
-    Issuer, PasswordHash, PasswordRefused, Pkce, PromptNone, RefreshExpiry, Scheme, SessionRules,
-    Standing, User, Warning,
+    Issuer, Pkce, PromptNone, RefreshExpiry, Scheme, SessionRules, Standing, Warning,
 };
+pub use hash::{PasswordHash, PasswordRefused};
 pub use keys::Algorithm;
 pub use machines::{Subject, SubjectTokens};
-pub use provider::{OpenError, Options, Provider, Source};
+pub use provider::{OpenError, Options, Provider, SignOuts, Source};
 pub use storage::{Storage, StorageError};
 pub use theme::{Theme, ThemeError};
+pub use user::User;

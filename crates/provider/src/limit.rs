@@ -137,6 +137,14 @@ impl LoginLimits {
         });
     }
 
+    /// Fills the buckets of an account again, as its owner has been let in by other means.
+    pub(crate) fn forget(&self, account: &str) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let account = std::hash::BuildHasher::hash_one(&state.hasher, account);
+        state.accounts.buckets.remove(&account);
+        state.pairs.buckets.retain(|(of, _), _| *of != account);
+    }
+
     fn change<R>(
         &self,
         account: &str,

@@ -8,14 +8,13 @@ use http::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use crate::authorize::AuthRequest;
-use crate::config::User;
 use crate::forms::bad_form;
 use crate::limit::TooMany;
 use crate::pages::{Login, Notice, Page, asked_language, failed, page, problem};
 use crate::provider::Inner;
 use crate::reply::{Reply, redirect};
 use crate::session::{Current, SessionRef};
-use crate::token::subject;
+use crate::user::{User, UserRef};
 use crate::words::Text;
 
 /// What a [`Pending`] is sealed for.
@@ -38,15 +37,16 @@ pub(crate) struct Pending {
 /// Who logged in, and when.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Person {
-    pub(crate) user_id: String,
+    #[serde(flatten)]
+    pub(crate) user: UserRef,
     pub(crate) auth_time: u64,
     pub(crate) session: Option<SessionRef>,
 }
 
-impl Current<'_> {
+impl Current {
     pub(crate) fn person(&self) -> Person {
         Person {
-            user_id: self.user.user_id.clone(),
+            user: self.session.user.clone(),
             auth_time: self.session.auth_time,
             session: Some(self.reference()),
         }
@@ -184,11 +184,10 @@ impl Inner {
             let reply = self.form(StatusCode::TOO_MANY_REQUESTS, &pending, login, Some(text));
             return retry_after(reply, seconds);
         }
-        let user = self.config.user_by_email(&account);
-        let checked = self
-            .passwords
-            .check(&self.config, &self.sealer, &account, user, password)
-            .await;
+        let Some((user, hash)) = self.read(|_| self.candidate(&account)) else {
+            return failed();
+        };
+        let checked = self.passwords.check(hash, password).await;
         match (checked, user) {
             (Err(_), _) => {
                 let text = Text::new(|w| &w.busy);
@@ -202,7 +201,7 @@ impl Inner {
                     client = pending.request.client_id,
                     "logged in"
                 );
-                self.logged_in(request, pending.request, user).await
+                self.logged_in(request, pending.request, &user).await
             }
             (Ok(_), _) => {
                 tracing::info!(client = pending.request.client_id, "login refused");
@@ -229,7 +228,7 @@ impl Inner {
 
     async fn logged_in(&self, request: &Request<Bytes>, auth: AuthRequest, user: &User) -> Reply {
         // OpenID Connect Core 1.0 section 3.1.2.1: the answer is about that person or an error.
-        let hinted = subject(&user.user_id);
+        let hinted = user.subject();
         if auth.subject.as_ref().is_some_and(|hint| *hint != hinted) {
             let text = "another person logged in than `id_token_hint` names";
             return auth.error(&self.config, "login_required", text);
@@ -239,7 +238,7 @@ impl Inner {
             Err(reply) => return reply,
         };
         let person = Person {
-            user_id: user.user_id.clone(),
+            user: user.reference(),
             auth_time: self.now(),
             session: session.as_ref().map(|(reference, _)| reference.clone()),
         };

@@ -12,7 +12,7 @@ use crate::params::{MAX_LENGTH, Params};
 use crate::provider::Inner;
 use crate::reply::{Reply, redirect};
 use crate::session::Current;
-use crate::token::{Audience, Claims, subject};
+use crate::token::{Audience, Claims};
 
 /// How long the question whether to log out may stay open.
 const QUESTION_SECONDS: u64 = 600;
@@ -180,8 +180,8 @@ impl Inner {
     }
 }
 
-fn is_of(hint: &Claims, current: &Current<'_>) -> bool {
-    hint.sub == subject(&current.user.user_id)
+fn is_of(hint: &Claims, current: &Current) -> bool {
+    hint.sub == current.user.subject()
         && hint
             .sid
             .as_ref()

@@ -16,7 +16,7 @@ use crate::reply::{Reply, internal, json};
 use crate::seal::random_token;
 use crate::token::{
     Audience, CLIENT_TOKEN, Claims, EXCHANGED_TOKEN, Person, access_token_hash, audience,
-    check_scopes, client_subject, is_trusted, subject,
+    check_scopes, client_subject, is_trusted,
 };
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
@@ -249,13 +249,14 @@ impl Inner {
         scopes: &[String],
     ) -> Result<(String, Person), Reply> {
         if let Some(email) = &rule.user {
-            let user = self.config.user_by_email(email).ok_or_else(|| {
+            let user = self.read(|_| self.user_by_email(email));
+            let user = user.ok_or_else(internal)?.ok_or_else(|| {
                 invalid(
                     "invalid_grant",
                     "the user of the exchange does not exist any more",
                 )
             })?;
-            return Ok((subject(&user.user_id), Person::new(user, scopes)));
+            return Ok((user.subject(), Person::new(&user, scopes)));
         }
         let asked = |scope: &str| scopes.iter().any(|known| known == scope);
         let namespace = name

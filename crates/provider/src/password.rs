@@ -1,19 +1,15 @@
-//! Password checks: always one bcrypt, on a blocking thread, a few at a time.
+//! Password checks: always one hash, on a blocking thread, a few at a time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::Semaphore;
 
-use crate::config::{DexConfig, User};
-use crate::seal::Sealer;
+use crate::hash::PasswordHash;
 use secret::Secret;
 
 /// How many may wait for a thread before the answer is "try again".
 const MAX_WAITING: usize = 64;
-/// Salt and digest of a hash that parses and that no password matches.
-const NO_SALT: &str = "......................";
-const NO_DIGEST: &str = "...............................";
 
 pub(crate) struct Passwords {
     permits: Arc<Semaphore>,
@@ -35,57 +31,39 @@ impl Passwords {
         }
     }
 
-    /// How many bcrypt computations have run.
+    /// How many hashes have been computed.
     pub(crate) fn runs(&self) -> u64 {
         self.runs.load(Ordering::Relaxed)
     }
 
-    /// Whether `password` is that of `user`. Without a user the same work is done for nothing, so
-    /// that the time does not tell which accounts exist.
-    pub(crate) async fn check(
+    /// Whether `password` is that of `hash`.
+    pub(crate) async fn check(&self, hash: PasswordHash, password: Secret) -> Result<bool, Busy> {
+        self.run(move || hash.matches(&password)).await
+    }
+
+    /// Hashes a password that is being set; `None` when the system has no random bytes.
+    pub(crate) async fn hash(&self, password: Secret) -> Result<Option<PasswordHash>, Busy> {
+        self.run(move || PasswordHash::new(&password)).await
+    }
+
+    async fn run<R: Default + Send + 'static>(
         &self,
-        config: &DexConfig,
-        sealer: &Sealer,
-        email: &str,
-        user: Option<&User>,
-        password: Secret,
-    ) -> Result<bool, Busy> {
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<R, Busy> {
         let _place = Place::take(&self.waiting).ok_or(Busy)?;
         let permit = Arc::clone(&self.permits)
             .acquire_owned()
             .await
             .map_err(|_| Busy)?;
-        let known = user.is_some();
-        let hash = match user {
-            Some(user) => user.hash.text().clone(),
-            None => Secret::new(stand_in(config, sealer, email)),
-        };
         let runs = Arc::clone(&self.runs);
-        let matches = tokio::task::spawn_blocking(move || {
+        let done = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             runs.fetch_add(1, Ordering::Relaxed);
-            // bcrypt reads 72 bytes, in Dex as here.
-            bcrypt::verify(password.expose(), hash.expose()).unwrap_or(false)
+            work()
         })
-        .await
-        .unwrap_or(false);
-        Ok(known && matches)
+        .await;
+        Ok(done.unwrap_or_default())
     }
-}
-
-/// A hash that nothing matches, with the cost of some real user's hash: always the same one for
-/// the same address, as an account's own cost would be.
-fn stand_in(config: &DexConfig, sealer: &Sealer, email: &str) -> String {
-    let costs: Vec<u32> = config.users.iter().map(|user| user.hash.cost()).collect();
-    let digest = sealer.mac("stand-in", email);
-    let pick = digest
-        .bytes()
-        .fold(0_usize, |sum, byte| sum * 31 % 65_521 + usize::from(byte));
-    let cost = costs
-        .get(pick.checked_rem(costs.len()).unwrap_or(0))
-        .copied()
-        .unwrap_or(12);
-    format!("$2b${cost:02}${NO_SALT}{NO_DIGEST}")
 }
 
 /// A place in the bounded queue.
@@ -111,12 +89,6 @@ impl Drop for Place<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_stand_in_is_a_hash_that_nothing_matches() {
-        let hash = format!("$2b$04${NO_SALT}{NO_DIGEST}");
-        assert!(!bcrypt::verify("", &hash).unwrap());
-    }
 
     #[test]
     fn the_queue_is_bounded() {

@@ -1,7 +1,9 @@
 //! The provider as the program holds it.
 
 use std::fmt;
+use std::future::Future;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,6 +12,8 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::json;
 
+use crate::accounts::Account;
+use crate::admin::Admin;
 use crate::backchannel::Outgoing;
 use crate::clock::{Clock, system_clock, unix_seconds};
 use crate::config::DexConfig;
@@ -51,8 +55,16 @@ pub struct Options {
     pub outgoing: Option<Arc<dyn Outgoing>>,
     /// Who knows the tokens that may be exchanged; without it, none may.
     pub subjects: Option<Arc<dyn SubjectTokens>>,
+    /// Who is told of people whose logins ended before their time.
+    pub sign_outs: Option<Arc<dyn SignOuts>>,
     /// How the pages look, beside what the configuration says.
     pub theme: Theme,
+}
+
+/// Somebody who keeps sessions of their own for people that logged in here.
+pub trait SignOuts: Send + Sync {
+    /// The person with this e-mail address is logged out everywhere, from now on.
+    fn signed_out<'a>(&'a self, email: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 }
 
 impl Default for Options {
@@ -63,6 +75,7 @@ impl Default for Options {
             outgoing: None,
             subjects: None,
             theme: Theme::default(),
+            sign_outs: None,
         }
     }
 }
@@ -106,7 +119,7 @@ pub enum OpenError {
 /// What the endpoints share.
 pub(crate) struct Inner {
     pub(crate) config: DexConfig,
-    pub(crate) sealer: Sealer,
+    pub(crate) sealer: Arc<Sealer>,
     pub(crate) keys: Keys,
     discovery: Bytes,
     pub(crate) limits: LoginLimits,
@@ -115,10 +128,11 @@ pub(crate) struct Inner {
     pub(crate) login_hint: Option<String>,
     pub(crate) outgoing: Option<Arc<dyn Outgoing>>,
     pub(crate) subjects: Option<Arc<dyn SubjectTokens>>,
+    pub(crate) sign_outs: Option<Arc<dyn SignOuts>>,
     pub(crate) device_limits: LoginLimits,
     pub(crate) polls: Polls,
     storage: Storage,
-    clock: Clock,
+    pub(crate) clock: Clock,
 }
 
 impl Provider {
@@ -127,13 +141,17 @@ impl Provider {
     /// # Errors
     /// When the database fails or holds keys that are damaged.
     pub fn open(config: DexConfig, storage: Storage, options: Options) -> Result<Self, OpenError> {
-        let sealing = storage.key_or_insert("sealing", || {
-            let mut secret = [0; SECRET_LENGTH];
-            aws_lc_rs::rand::fill(&mut secret).map_err(|_| StorageError::Random)?;
-            Ok::<_, OpenError>(secret.to_vec())
-        })?;
+        for (_, account) in storage.all::<Account>()? {
+            if account.is_shadowed(&config) {
+                tracing::warn!(
+                    user = account.email,
+                    "a user of this address or id is in `staticPasswords`: the one in the \
+                     database does not count"
+                );
+            }
+        }
         let inner = Inner {
-            sealer: Sealer::new(&sealing).ok_or(OpenError::Key { name: "sealing" })?,
+            sealer: Arc::new(open_sealer(&storage)?),
             keys: Keys::open(&storage, rotation(&config), unix_seconds(&options.clock))?,
             discovery: discovery(&config, options.outgoing.is_some()),
             limits: LoginLimits::new(),
@@ -142,6 +160,7 @@ impl Provider {
             login_hint: options.login_hint,
             outgoing: options.outgoing,
             subjects: options.subjects,
+            sign_outs: options.sign_outs,
             device_limits: LoginLimits::new(),
             polls: Polls::default(),
             clock: options.clock,
@@ -159,13 +178,19 @@ impl Provider {
         &self.inner.config
     }
 
+    /// What its operator can do with users while it runs.
+    #[must_use]
+    pub fn admin(&self) -> Admin {
+        Admin::of(&self.inner)
+    }
+
     /// The JWK set that `/keys` answers, for relying parties in the same process.
     #[must_use]
     pub fn jwks(&self) -> Bytes {
         self.inner.keys.jwks()
     }
 
-    /// How many bcrypt computations have run.
+    /// How many hashes of passwords have been computed.
     #[must_use]
     pub fn password_checks(&self) -> u64 {
         self.inner.passwords.runs()
@@ -234,6 +259,17 @@ impl Provider {
             }
         }
     }
+}
+
+/// What seals and names whatever leaves the provider: of a key in the database, made the first
+/// time.
+pub(crate) fn open_sealer(storage: &Storage) -> Result<Sealer, OpenError> {
+    let sealing = storage.key_or_insert("sealing", || {
+        let mut secret = [0; SECRET_LENGTH];
+        aws_lc_rs::rand::fill(&mut secret).map_err(|_| StorageError::Random)?;
+        Ok::<_, OpenError>(secret.to_vec())
+    })?;
+    Sealer::new(&sealing).ok_or(OpenError::Key { name: "sealing" })
 }
 
 impl fmt::Debug for Provider {
@@ -332,6 +368,7 @@ impl Inner {
             },
             "/approval" if get => self.approval_form(request, &sealed().unwrap_or_default()),
             "/approval" if post => self.approve(request, &sealed().unwrap_or_default()).await,
+            "/setup" if get || post => self.setup(request).await,
             "/logout" if (get || post) && self.config.sessions.is_some() => {
                 self.logout(request).await
             }
@@ -343,7 +380,7 @@ impl Inner {
             "/device/auth/verify_code" if post => self.device_start(request, source).await,
             "/userinfo" if get || post => self.userinfo(request),
             "/.well-known/openid-configuration" | "/keys" | "/healthz" => wrong_method("GET, HEAD"),
-            "/auth" | "/auth/local" | "/auth/local/login" | "/approval" | "/userinfo" => {
+            "/auth" | "/auth/local" | "/auth/local/login" | "/approval" | "/setup" | "/userinfo" => {
                 wrong_method("GET, HEAD, POST")
             }
             "/logout" if self.config.sessions.is_some() => wrong_method("GET, HEAD, POST"),

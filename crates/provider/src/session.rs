@@ -9,7 +9,7 @@ use http::header::{HeaderValue, SET_COOKIE};
 use serde::{Deserialize, Serialize};
 
 use crate::authorize::AuthRequest;
-use crate::config::{SessionRules, User};
+use crate::config::SessionRules;
 use crate::grant::{Grant, GrantId};
 use crate::login::{cookie_of, is_https};
 use crate::pages::failed;
@@ -17,7 +17,7 @@ use crate::provider::Inner;
 use crate::reply::Reply;
 use crate::seal::random_token;
 use crate::storage::{Batch, Kind, Record, StorageError};
-use crate::token::subject;
+use crate::user::{User, UserRef};
 
 const COOKIE_NAME: &str = "sidegate_session";
 const RANDOM: usize = 22;
@@ -29,7 +29,8 @@ const SESSIONS_PER_USER: usize = 64;
 pub(crate) struct Session {
     /// The claim `sid`, which clients know; not what the browser holds.
     pub(crate) sid: String,
-    pub(crate) user_id: String,
+    #[serde(flatten)]
+    pub(crate) user: UserRef,
     /// When the password was last typed.
     pub(crate) auth_time: u64,
     pub(crate) used_at: u64,
@@ -55,13 +56,13 @@ pub(crate) struct SessionRef {
 }
 
 /// A session and the user whose it is.
-pub(crate) struct Current<'a> {
+pub(crate) struct Current {
     pub(crate) key: String,
     pub(crate) session: Session,
-    pub(crate) user: &'a User,
+    pub(crate) user: User,
 }
 
-impl Current<'_> {
+impl Current {
     pub(crate) fn reference(&self) -> SessionRef {
         SessionRef {
             key: self.key.clone(),
@@ -76,7 +77,7 @@ impl Current<'_> {
         let hinted = auth
             .subject
             .as_ref()
-            .is_none_or(|hint| *hint == subject(&self.user.user_id));
+            .is_none_or(|hint| *hint == self.user.subject());
         !auth.prompt.login && fresh && hinted && self.is_shared(inner, rules, &auth.client_id)
     }
 
@@ -98,7 +99,7 @@ impl Current<'_> {
 
 impl Inner {
     /// The session of the browser that sends this request, unless it is over.
-    pub(crate) fn session(&self, request: &Request<Bytes>) -> Option<Current<'_>> {
+    pub(crate) fn session(&self, request: &Request<Bytes>) -> Option<Current> {
         let rules = self.config.sessions.as_ref()?;
         let cookie = cookie_of(request, COOKIE_NAME, GrantId::USER_PREFIX + RANDOM)?;
         let key = self.session_key(&cookie)?;
@@ -108,7 +109,7 @@ impl Inner {
         if now >= session.expires_at || now >= idle_end {
             return None;
         }
-        let user = self.config.user_by_id(&session.user_id)?;
+        let user = self.read(|_| self.user(&session.user))??;
         Some(Current { key, session, user })
     }
 
@@ -123,14 +124,14 @@ impl Inner {
             return Ok(None);
         };
         let made = || {
-            let prefix = GrantId::user_prefix_of(&self.sealer, &user.user_id);
+            let prefix = GrantId::user_prefix_of(&self.sealer, &user.reference());
             let cookie = format!("{prefix}{}", random_token::<16>()?);
             Some((self.session_key(&cookie)?, cookie, random_token::<16>()?))
         };
         let (key, cookie, new_sid) = made().ok_or_else(failed)?;
         let before = self.session(request);
         let (same, other) = match before {
-            Some(before) if before.user.user_id == user.user_id => (Some(before), None),
+            Some(before) if before.session.user.is_same_user(&user.reference()) => (Some(before), None),
             other => (None, other),
         };
         if let Some(other) = other {
@@ -139,7 +140,7 @@ impl Inner {
         let now = self.now();
         let mut session = Session {
             sid: new_sid,
-            user_id: user.user_id.clone(),
+            user: user.reference(),
             auth_time: now,
             used_at: now,
             expires_at: now.saturating_add(rules.absolute.as_secs()),
@@ -168,7 +169,7 @@ impl Inner {
 
     /// Forgets a session, revokes what does not outlive it, and tells its clients.
     pub(crate) async fn end_session(&self, key: String, session: Session) -> Result<(), Reply> {
-        let prefix = GrantId::user_prefix_of(&self.sealer, &session.user_id);
+        let prefix = GrantId::user_prefix_of(&self.sealer, &session.user);
         let sid = session.sid.clone();
         self.write(move |batch| {
             let grants = batch.with_prefix::<Grant>(&prefix)?;

@@ -5,11 +5,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256, Sha512};
 
-use crate::config::{Client, DexConfig, User};
+use crate::config::{Client, DexConfig};
 use crate::keys::Algorithm;
+use crate::user::{LOCAL, User};
 
-/// Dex's name of the connector behind `staticPasswords`.
-pub(crate) const CONNECTOR: &str = "local";
 /// What `jti` begins with where a token comes of no grant.
 pub(crate) const CLIENT_TOKEN: &str = "client";
 pub(crate) const EXCHANGED_TOKEN: &str = "exchanged";
@@ -94,7 +93,7 @@ impl Person {
         }
         if asked("federated:id") {
             person.federated_claims = Some(Federated {
-                connector_id: CONNECTOR.to_owned(),
+                connector_id: LOCAL.to_owned(),
                 user_id: user.user_id.clone(),
             });
         }
@@ -165,19 +164,14 @@ pub(crate) fn is_of_client(claims: &Claims) -> bool {
         .is_some_and(|(kind, _)| kind == CLIENT_TOKEN)
 }
 
-/// Dex's `sub` of a user of `staticPasswords`.
-pub(crate) fn subject(user_id: &str) -> String {
-    encode_subject(user_id, CONNECTOR)
-}
-
 /// Dex's `sub` of a client: a user of no connector.
 pub(crate) fn client_subject(client: &str) -> String {
-    encode_subject(client, "")
+    subject_of(client, "")
 }
 
-/// base64url of the protobuf message `{1: user id, 2: connector id}` (`server/internal/types.proto`,
+/// Dex's `sub` of a user: base64url of the protobuf message `{1: user id, 2: connector id}` (`server/internal/types.proto`,
 /// IDTokenSubject), which leaves out what is empty.
-fn encode_subject(user_id: &str, connector: &str) -> String {
+pub(crate) fn subject_of(user_id: &str, connector: &str) -> String {
     let mut message = Vec::with_capacity(user_id.len() + connector.len() + 6);
     let fields = [(0x0a, user_id), (0x12, connector)];
     for (tag, text) in fields.into_iter().filter(|(_, text)| !text.is_empty()) {
@@ -212,6 +206,7 @@ mod tests {
 
     #[test]
     fn subjects_are_those_of_dex() {
+        let subject = |user_id: &str| subject_of(user_id, LOCAL);
         // The value that Dex gives the default user of Kubeflow.
         assert_eq!(subject("15841185641784"), "Cg4xNTg0MTE4NTY0MTc4NBIFbG9jYWw");
         assert_eq!(

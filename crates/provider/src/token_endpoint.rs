@@ -8,13 +8,14 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::client_auth::{get, invalid, posted, repeated};
-use crate::config::{Client, User};
+use crate::config::Client;
 use crate::grant::{Grant, GrantId, Stage};
 use crate::keys::TokenKind;
 use crate::params::Params;
 use crate::provider::Inner;
 use crate::reply::{Reply, internal, json};
-use crate::token::{Claims, Person, access_token_hash, audience, subject};
+use crate::token::{Claims, Person, access_token_hash, audience};
+use crate::user::User;
 use secret::Secret;
 
 /// RFC 8628 section 3.4.
@@ -112,7 +113,7 @@ impl Inner {
             .map_err(|(error, text)| invalid(error, text))?;
         let user = self.grant_user(&grant)?;
         let scopes = grant.scopes.clone();
-        self.tokens(client, user, &id, &grant, &scopes, grant.nonce.clone())
+        self.tokens(client, &user, &id, &grant, &scopes, grant.nonce.clone())
     }
 
     async fn refresh(&self, client: &Client, params: &Params) -> Result<Reply, Reply> {
@@ -189,7 +190,7 @@ impl Inner {
             .map_err(|(error, text)| invalid(error, text))?;
         let user = self.grant_user(&grant)?;
         let scopes = asked.unwrap_or_else(|| grant.scopes.clone());
-        self.tokens(client, user, &id, &grant, &scopes, None)
+        self.tokens(client, &user, &id, &grant, &scopes, None)
     }
 
     /// Reads and writes one grant in one transaction, so that of two requests with the same code
@@ -212,11 +213,11 @@ impl Inner {
         .ok_or_else(internal)
     }
 
-    /// The user of a grant, who may have left the configuration since.
-    pub(crate) fn grant_user(&self, grant: &Grant) -> Result<&User, Reply> {
-        self.config
-            .user_by_id(&grant.user_id)
-            .ok_or_else(|| invalid("invalid_grant", "the account does not exist any more"))
+    /// The user of a grant, who may have left since.
+    pub(crate) fn grant_user(&self, grant: &Grant) -> Result<User, Reply> {
+        self.read(|_| self.user(&grant.user))
+            .ok_or_else(internal)?
+            .ok_or_else(|| invalid("invalid_grant", "the account does not exist any more, or its logins have ended"))
     }
 
     pub(crate) fn tokens(
@@ -233,7 +234,7 @@ impl Inner {
         let (aud, azp) = audience(client, scopes);
         let access = Claims {
             iss: self.config.issuer.url().to_owned(),
-            sub: subject(&user.user_id),
+            sub: user.subject(),
             aud,
             azp,
             exp: now.saturating_add(lifetime),

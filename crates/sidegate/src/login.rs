@@ -14,8 +14,8 @@ use provider::{DexConfig, Provider, Theme};
 use resources::core::ConfigMap;
 use resources::{Cluster, Object, ServiceName};
 
-use crate::outgoing::{AccountTokens, LogoutPosts};
-use crate::output::BadInput;
+use crate::outgoing::{AccountTokens, GatewaySessions, LogoutPosts};
+use crate::output::{self, BadInput};
 
 /// Where logout is asked for, in the dialects that Kubeflow's dashboards speak.
 const LOGOUT_PATHS: [&str; 3] = ["/authservice/logout", "/logout", LOGOUT_PATH];
@@ -133,6 +133,7 @@ pub(crate) fn paths(cluster: &Cluster) -> anyhow::Result<LoginPaths> {
             "/auth/local",
             "/auth/local/login",
             "/approval",
+            "/setup",
             "/logout",
             "/token",
             "/token/introspect",
@@ -213,6 +214,7 @@ impl Login {
             outgoing: Some(Arc::new(LogoutPosts::default())),
             subjects: Some(Arc::new(AccountTokens(Arc::clone(&keeping.cluster_issuer)))),
             theme,
+            sign_outs: Some(Arc::new(GatewaySessions(keeping.sessions.clone()))),
             ..provider::Options::default()
         };
         let provider = Provider::open(config.clone(), keeping.provider.clone(), options)?;
@@ -264,6 +266,20 @@ pub(crate) fn theme(folder: Option<&Path>) -> anyhow::Result<Theme> {
             Theme::load(folder).map_err(|error| BadInput(vec![error.to_string()]).into())
         }
     }
+}
+
+/// Says on standard error where the first account is set up, where nobody can log in yet. `base`
+/// is where the listener is reached.
+pub(crate) async fn invite_the_first(provider: &Provider, base: &str) -> anyhow::Result<()> {
+    if let Some(link) = provider.admin().first_link().await? {
+        let link = link.at(&format!("{base}{}", provider.config().issuer.path()));
+        let line = format!(
+            "nobody can log in yet; set up the first account, once and within a day, at\n  {}",
+            link.expose()
+        );
+        output::note(&output::Style::Plain, &line);
+    }
+    Ok(())
 }
 
 fn identity(keeping: &Keeping, relying_party: Option<Arc<RelyingParty>>) -> Identity {

@@ -1,13 +1,13 @@
 //! What the embedded provider needs from outside: whose a ServiceAccount token is, and somebody who
-//! tells applications of a logout.
+//! tells applications, and the gateway, of a logout.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use identity::ClusterIssuer;
-use provider::{Outgoing, Subject, SubjectTokens};
+use identity::{ClusterIssuer, Sessions};
+use provider::{Outgoing, SignOuts, Subject, SubjectTokens};
 
 /// How long an application may take to note a logout.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,6 +50,19 @@ impl Outgoing for LogoutPosts {
                 Ok(reply) => Ok(reply.status().as_u16()),
                 // Without the address, which may hold a password.
                 Err(error) => Err(error.without_url().to_string()),
+            }
+        })
+    }
+}
+
+/// Ends the sessions at the gateway of people whose logins at the provider ended.
+pub(crate) struct GatewaySessions(pub(crate) Sessions);
+
+impl SignOuts for GatewaySessions {
+    fn signed_out<'a>(&'a self, email: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(async move {
+            if let Err(error) = self.0.end_all_of(email).await {
+                tracing::error!(%error, user = email, "sessions at the gateway could not be ended");
             }
         })
     }

@@ -18,6 +18,7 @@ use server::{ConnectionLimits, Server, Service};
 
 use crate::cli::Output;
 use crate::folder::Folder;
+use crate::login;
 use crate::outgoing::LogoutPosts;
 use crate::output::{self, BadInput, Style};
 use crate::signals::Signals;
@@ -184,6 +185,9 @@ async fn serve(args: &ProviderArgs, text: &str) -> anyhow::Result<ExitCode> {
         );
         output::note(&Style::Plain, &line);
     }
+    if let Some(address) = server.addresses().first() {
+        login::invite_the_first(&provider, &format!("http://{}", reachable(*address))).await?;
+    }
     let serving = Arc::new(Serving(ArcSwap::from_pointee(provider)));
     let until = async {
         let watched: Vec<_> = std::iter::once(args.config.clone())
@@ -208,6 +212,14 @@ async fn serve(args: &ProviderArgs, text: &str) -> anyhow::Result<ExitCode> {
         output::note(&Style::Warning, &line);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where a listener is reached from this machine.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        ip if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()),
+        _ => address,
+    }
 }
 
 /// Who calls applications at a logout, and how pages look. Tokens of a cluster are not known

@@ -20,7 +20,7 @@ use crate::folder::{self, Folder, Running};
 use crate::inputs::{self, Inputs};
 use crate::limits;
 use crate::live::{self, Setup, World};
-use crate::login::Keeping;
+use crate::login::{self, Keeping};
 use crate::output::{self, BadInput, Style};
 use crate::page::{Page, PageService};
 use crate::summary::{self, Summary};
@@ -138,6 +138,9 @@ async fn serve(
             data: folder.path(),
         };
         announce(&args, &summary)?;
+        if let Some(provider) = &world.live().login.provider {
+            login::invite_the_first(provider, &external).await?;
+        }
         let mut watched = inputs.watched().to_vec();
         watched.extend(args.theme.clone());
         watch::until_cancelled(&watched, || {

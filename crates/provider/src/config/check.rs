@@ -3,15 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use super::raw::{self, RawClient, RawConfig, RawExpiry, RawFrontend, RawPassword, RawSessions};
 use super::{
-    Client, ConfigError, DexConfig, Expiry, Frontend, Grants, Issuer, PasswordHash, Pkce,
-    PromptNone, RefreshExpiry, Scheme, SessionRules, User, Warning, duration,
+    Client, ConfigError, DexConfig, Expiry, Frontend, Grants, Issuer, Pkce, PromptNone,
+    RefreshExpiry, Scheme, SessionRules, Warning, duration,
 };
+use crate::hash::PasswordHash;
 use crate::token_endpoint::{DEVICE_CODE, TOKEN_EXCHANGE};
+use crate::user::User;
 use secret::Secret;
 use yaml::Text;
 
@@ -24,8 +23,6 @@ const PUBLISHED_SECRETS: [&str; 2] = [
 ];
 /// Longest name shown on pages, in characters.
 const MAX_NAME: usize = 60;
-/// `server/passwords` of Dex refuses costs outside of these.
-const COSTS: std::ops::RangeInclusive<u32> = 10..=16;
 
 pub(super) fn parse(text: &str, env: Env<'_>) -> Result<(DexConfig, Vec<Warning>), ConfigError> {
     let raw: RawConfig = read(text)?;
@@ -324,29 +321,13 @@ fn check_user(at: &str, raw: RawPassword, env: Env<'_>) -> Result<User, ConfigEr
     Ok(User {
         email,
         email_verified: raw.email_verified.unwrap_or(true),
-        hash,
+        hash: Some(hash),
         name: filled(raw.name).unwrap_or(username),
         preferred_username: filled(raw.preferred_username),
         groups: raw.groups,
         user_id,
+        epoch: 0,
     })
-}
-
-impl PasswordHash {
-    fn parse(text: &str) -> Option<Self> {
-        let direct = |text: &str| {
-            let version = ["$2a$", "$2b$", "$2y$"].iter().any(|v| text.starts_with(v));
-            let parts: bcrypt::HashParts = text.parse().ok()?;
-            (version && COSTS.contains(&parts.get_cost())).then(|| Self {
-                text: Secret::new(text),
-                cost: parts.get_cost(),
-            })
-        };
-        direct(text).or_else(|| {
-            let decoded = String::from_utf8(STANDARD.decode(text).ok()?).ok()?;
-            direct(decoded.trim())
-        })
-    }
 }
 
 /// What clients have that do not say otherwise.

@@ -9,13 +9,13 @@ mod raw;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use secret::Secret;
 
 use crate::keys::Algorithm;
+use crate::user::User;
 
 pub use compatibility::{Compatibility, Entry, Standing};
 pub use error::{ConfigError, Warning};
@@ -185,32 +185,6 @@ impl Expiry {
     }
 }
 
-/// One of `staticPasswords`.
-#[derive(Debug, Clone)]
-pub struct User {
-    /// The address as written; the login form compares it without case.
-    pub email: String,
-    /// Whether tokens say that the address is verified (true unless configured).
-    pub email_verified: bool,
-    /// What the password is checked against.
-    pub hash: PasswordHash,
-    /// The claim `name`: `name` when given, else `username`.
-    pub name: String,
-    /// The claim `preferred_username`, only when configured.
-    pub preferred_username: Option<String>,
-    /// The claim `groups`.
-    pub groups: Vec<String>,
-    /// `userID`, from which `sub` is made.
-    pub user_id: String,
-}
-
-/// A bcrypt hash of version 2a, 2b or 2y and cost 10 to 16, as Dex demands.
-#[derive(Clone)]
-pub struct PasswordHash {
-    text: Secret,
-    cost: u32,
-}
-
 /// One of `staticClients`.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -294,62 +268,6 @@ impl Issuer {
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
-    }
-}
-
-/// Why a password is not hashed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum PasswordRefused {
-    /// Nothing was given.
-    #[error("the password is empty")]
-    Empty,
-    /// bcrypt reads no further, so what is behind it would not count.
-    #[error("the password has {0} bytes: at most 72 count")]
-    Long(usize),
-    /// It ends a text for bcrypt.
-    #[error("the password has a NUL in it")]
-    Nul,
-    /// No random salt, or a cost that bcrypt does not have.
-    #[error("no hash can be made on this system")]
-    Failed,
-}
-
-impl PasswordHash {
-    /// The cost unless another one is wanted, as in Kubeflow's manifests.
-    pub const COST: u32 = 12;
-
-    /// Hashes a password with a salt of its own, in the form that configurations hold.
-    ///
-    /// # Errors
-    /// A password that bcrypt would not take whole.
-    pub fn of(password: &Secret, cost: u32) -> Result<Secret, PasswordRefused> {
-        match password.expose() {
-            "" => return Err(PasswordRefused::Empty),
-            long if long.len() > 72 => return Err(PasswordRefused::Long(long.len())),
-            text if text.contains('\0') => return Err(PasswordRefused::Nul),
-            _ => {}
-        }
-        let hashed = bcrypt::hash_with_result(password.expose(), cost);
-        let hashed = hashed.map_err(|_| PasswordRefused::Failed)?;
-        Ok(Secret::new(
-            hashed.format_for_version(bcrypt::Version::TwoB),
-        ))
-    }
-
-    /// The cost, a power of two of rounds.
-    #[must_use]
-    pub fn cost(&self) -> u32 {
-        self.cost
-    }
-
-    pub(crate) fn text(&self) -> &Secret {
-        &self.text
-    }
-}
-
-impl fmt::Debug for PasswordHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PasswordHash(cost {})", self.cost)
     }
 }
 

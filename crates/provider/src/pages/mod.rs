@@ -22,6 +22,7 @@ pub(crate) enum Page {
     Select { client: String, email: String },
     Approval(Approval),
     Device(Device),
+    Setup(Setup),
     Logout { email: String, action: String },
     Notice(Notice),
 }
@@ -50,6 +51,18 @@ pub(crate) struct Device {
     pub(crate) action: String,
     /// Ties the form to the browser.
     pub(crate) token: String,
+    pub(crate) problem: Option<Text>,
+}
+
+/// Where a password is set.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    /// The first user of all, who chooses the address, too.
+    pub(crate) first: bool,
+    pub(crate) email: String,
+    pub(crate) name: String,
+    /// Letters that a password has at least.
+    pub(crate) least: usize,
     pub(crate) problem: Option<Text>,
 }
 

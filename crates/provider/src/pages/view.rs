@@ -5,9 +5,9 @@ use bytes::Bytes;
 use http::{Request, Uri};
 use url::form_urlencoded::{Serializer, parse};
 
-use super::{Approval, Device, Login, Notice, Page};
+use super::{Approval, Device, Login, Notice, Page, Setup};
 use crate::theme::Look;
-use crate::words::{Language, Part, Words, parts};
+use crate::words::{Language, Part, Text, Words, parts};
 
 /// What every page has.
 struct Face<'a> {
@@ -97,6 +97,15 @@ struct DevicePage<'a> {
 }
 
 #[derive(Template)]
+#[template(path = "setup.html")]
+struct SetupPage<'a> {
+    f: &'a Face<'a>,
+    p: &'a Setup,
+    rule: String,
+    problem: Option<String>,
+}
+
+#[derive(Template)]
 #[template(path = "logout.html")]
 struct LogoutPage<'a> {
     f: &'a Face<'a>,
@@ -122,7 +131,7 @@ pub(super) fn html(
     page: &Page,
 ) -> askama::Result<String> {
     let here = match page {
-        Page::Login(_) | Page::Select { .. } | Page::Approval(_) => {
+        Page::Login(_) | Page::Select { .. } | Page::Approval(_) | Page::Setup(_) => {
             Some(request.uri().path().to_owned())
         }
         Page::Device(_) => Some(format!("{base}/device")),
@@ -154,6 +163,15 @@ pub(super) fn html(
         Page::Device(p) => DevicePage {
             f,
             p,
+            problem: p.problem.as_ref().map(|text| text.say(words)),
+        }
+        .render(),
+        Page::Setup(p) => SetupPage {
+            f,
+            p,
+            rule: Text::new(|w| &w.setup_rule)
+                .with("least", p.least)
+                .say(words),
             problem: p.problem.as_ref().map(|text| text.say(words)),
         }
         .render(),

@@ -2,7 +2,7 @@
 
 use redb::{ReadableTable, ReadableTableMetadata as _, WriteTransaction};
 
-use super::{EXPIRY, KEYS, Kind, Record, SIGNING, StorageError};
+use super::{EXPIRY, KEYS, Kind, NEVER, Record, SIGNING, StorageError};
 
 /// How many expired records an insertion takes away. More than it adds, so that the file shrinks
 /// to what is alive; few, so that no request pays for a long silence.
@@ -71,7 +71,7 @@ impl<'t> Batch<'t> {
             .open_table(R::KIND.table())?
             .insert(key, (expires_at, json.as_slice()))?
             .map(|before| before.value().0);
-        if before != Some(expires_at) {
+        if before != Some(expires_at) && expires_at != NEVER {
             self.transaction
                 .open_table(EXPIRY)?
                 .insert((expires_at, R::KIND as u8, key), ())?;

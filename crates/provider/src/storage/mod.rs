@@ -16,7 +16,9 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{
+    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata as _, TableDefinition,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -102,11 +104,14 @@ macro_rules! database_errors {
 }
 database_errors!(DatabaseError TransactionError TableError StorageError CommitError);
 
+/// When a record expires that stays until it is removed.
+pub(crate) const NEVER: u64 = u64::MAX;
+
 /// What is kept until it expires.
 pub(crate) trait Record: Serialize + DeserializeOwned {
     const KIND: Kind;
 
-    /// When the record may be forgotten, in Unix seconds.
+    /// When the record may be forgotten, in Unix seconds, or [`NEVER`].
     fn expires_at(&self) -> u64;
 }
 
@@ -119,6 +124,9 @@ pub(crate) enum Kind {
     Device = 3,
     Revoked = 4,
     Consent = 5,
+    Account = 6,
+    Email = 7,
+    Ticket = 8,
 }
 
 /// Expiry and JSON of a record.
@@ -126,12 +134,15 @@ type Stored = (u64, &'static [u8]);
 type Records = TableDefinition<'static, &'static str, Stored>;
 
 impl Kind {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 8] = [
         Self::Grant,
         Self::Session,
         Self::Device,
         Self::Revoked,
         Self::Consent,
+        Self::Account,
+        Self::Email,
+        Self::Ticket,
     ];
 
     const fn table(self) -> Records {
@@ -141,6 +152,9 @@ impl Kind {
             Self::Device => "device",
             Self::Revoked => "revoked",
             Self::Consent => "consent",
+            Self::Account => "account",
+            Self::Email => "email",
+            Self::Ticket => "ticket",
         })
     }
 
@@ -209,6 +223,29 @@ impl Storage {
         };
         let (_, json) = stored.value();
         Ok(Some(serde_json::from_slice(json)?))
+    }
+
+    /// All records of a kind by their keys, expired ones included.
+    pub(crate) fn all<R: Record>(&self) -> Result<Vec<(String, R)>, StorageError> {
+        let table = self
+            .shared
+            .database
+            .begin_read()?
+            .open_table(R::KIND.table())?;
+        table
+            .iter()?
+            .map(|entry| {
+                let (key, stored) = entry?;
+                let (_, json) = stored.value();
+                Ok((key.value().to_owned(), serde_json::from_slice(json)?))
+            })
+            .collect()
+    }
+
+    /// How many records of a kind there are, expired ones included.
+    pub(crate) fn count(&self, kind: Kind) -> Result<u64, StorageError> {
+        let table = self.shared.database.begin_read()?.open_table(kind.table())?;
+        Ok(table.len()?)
     }
 
     /// The key called `name`, made by `make` and kept when there is none yet.

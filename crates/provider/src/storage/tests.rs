@@ -6,11 +6,20 @@ use super::schema::{GRANTS_1, META, SCHEMA, SCHEMA_KEY, SIGNING_1};
 use super::*;
 use crate::grant::{Grant, GrantId, Stage};
 use crate::seal::{SECRET_LENGTH, Sealer};
+use crate::user::{LOCAL, UserRef};
+
+fn user(id: &str) -> UserRef {
+    UserRef {
+        user_id: id.to_owned(),
+        connector: LOCAL.to_owned(),
+        epoch: 0,
+    }
+}
 
 fn grant(created_at: u64, expires_at: u64) -> Grant {
     Grant {
         client_id: "c".to_owned(),
-        user_id: "u".to_owned(),
+        user: user("u"),
         scopes: Vec::new(),
         nonce: None,
         auth_time: created_at,
@@ -43,7 +52,7 @@ fn a_user_keeps_the_newest_grants_and_no_expired_ones() {
     let (_folder, storage) = open();
     let sealer = Sealer::new(&[7; SECRET_LENGTH]).unwrap();
     let add = |user: &str, created_at, expires_at| {
-        let id = GrantId::new(&sealer, user).unwrap();
+        let id = GrantId::new(&sealer, &self::user(user)).unwrap();
         let name = id.clone();
         storage
             .write_now(move |batch| grant(created_at, expires_at).insert(batch, &name, created_at))
@@ -199,7 +208,7 @@ fn newer_data_is_refused_and_left_alone() {
     let error = Storage::open(folder.path()).unwrap_err();
     let text = error.to_string();
     assert!(
-        text.contains("schema 3") && text.contains("restore a backup"),
+        text.contains("schema 4") && text.contains("restore a backup"),
         "{text}"
     );
     schema(SCHEMA);
@@ -211,7 +220,7 @@ fn newer_data_is_refused_and_left_alone() {
 fn data_of_schema_1_is_brought_forward() {
     let folder = tempfile::tempdir().unwrap();
     let sealer = Sealer::new(&[7; SECRET_LENGTH]).unwrap();
-    let id = GrantId::new(&sealer, "u").unwrap();
+    let id = GrantId::new(&sealer, &user("u")).unwrap();
     let der = {
         use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
         use aws_lc_rs::rsa::{KeyPair, KeySize};

@@ -14,7 +14,8 @@ use sha2::{Digest, Sha256};
 use url::form_urlencoded::{Serializer, parse};
 
 use crate::{
-    Clock, DexConfig, Options, Outgoing, Provider, Source, Storage, Subject, SubjectTokens,
+    Clock, DexConfig, Options, Outgoing, Provider, SignOuts, Source, Storage, Subject,
+    SubjectTokens,
 };
 
 pub(super) const PASSWORD: &str = "correct horse";
@@ -86,6 +87,19 @@ impl Outgoing for Posts {
 impl Bed {
     pub(super) fn new() -> Self {
         Self::with(&config(SKIP_APPROVAL))
+    }
+
+    /// Told of people who are signed out.
+    pub(super) fn with_sign_outs(yaml: &str, sign_outs: Arc<dyn SignOuts>) -> Self {
+        let mut bed = Self::with(yaml);
+        let options = options(&bed.time, &bed.posts);
+        let (config, _) = DexConfig::parse(yaml, &|_| None).unwrap();
+        let options = Options {
+            sign_outs: Some(sign_outs),
+            ..options
+        };
+        bed.provider = Provider::open(config, bed.storage.clone(), options).unwrap();
+        bed
     }
 
     pub(super) fn with(yaml: &str) -> Self {
@@ -179,17 +193,20 @@ impl Bed {
 fn open(yaml: &str, storage: &Storage, time: &Arc<AtomicU64>, posts: &Posts) -> Provider {
     let (config, warnings) = DexConfig::parse(yaml, &|_| None).unwrap();
     assert_eq!(warnings, []);
+    Provider::open(config, storage.clone(), options(time, posts)).unwrap()
+}
+
+fn options(time: &Arc<AtomicU64>, posts: &Posts) -> Options {
     let time = Arc::clone(time);
     let clock: Clock =
         Arc::new(move || UNIX_EPOCH + Duration::from_secs(time.load(Ordering::Relaxed)));
-    let options = Options {
+    Options {
         clock,
         login_hint: Some("a <hint>".to_owned()),
         outgoing: Some(Arc::new(posts.clone())),
         subjects: Some(Arc::new(Accounts)),
         ..Options::default()
-    };
-    Provider::open(config, storage.clone(), options).unwrap()
+    }
 }
 
 /// Keeps cookies.

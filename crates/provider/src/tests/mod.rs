@@ -1,5 +1,6 @@
 //! The provider as a browser and a relying party see it.
 
+mod accounts;
 mod bed;
 mod codes;
 mod devices;

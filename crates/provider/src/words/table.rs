@@ -50,6 +50,33 @@ super::words! {
     device_refused_text: "Nothing was allowed. Begin again at the device if that was a mistake.",
         "아무것도 허용하지 않았어요. 잘못 눌렀다면 기기에서 다시 시작해 주세요.";
 
+    setup_title: "Set your password", "비밀번호 설정";
+    setup_who: "for {email}", "{email} 계정의 비밀번호를 정해 주세요.";
+    setup_first: "Set up the first account", "첫 계정 만들기";
+    setup_first_text: "Nobody can log in here yet.", "아직 로그인할 수 있는 사람이 없어요.";
+    setup_name: "Name", "이름";
+    setup_rule: "At least {least} characters of any kind. A few words that nobody else would put together are easy to keep in mind.",
+        "어떤 글자든 {least}자 이상이면 돼요. 아무도 함께 쓰지 않을 낱말 몇 개를 이으면 기억하기 쉬워요.";
+    setup_again: "Password again", "비밀번호 다시 입력";
+    setup_set: "Set password", "비밀번호 정하기";
+    setup_email: "This is not an e-mail address.", "이메일 주소가 아니에요.";
+    setup_empty: "A password is needed.", "비밀번호를 입력해 주세요.";
+    setup_differ: "These were two passwords. Type the same one twice.",
+        "두 비밀번호가 서로 달라요. 같은 비밀번호를 두 번 입력해 주세요.";
+    weak_short: "This password is too short. Take at least {least} characters.",
+        "비밀번호가 너무 짧아요. {least}자 이상으로 정해 주세요.";
+    weak_long: "This password is too long.", "비밀번호가 너무 길어요.";
+    weak_common: "This password is one of those that are tried first. Take one that nobody thinks of.",
+        "누구나 먼저 시도하는 비밀번호예요. 아무도 떠올리지 못할 비밀번호로 정해 주세요.";
+    weak_account: "This password is little more than your name. Take another one.",
+        "계정 이름과 거의 같은 비밀번호예요. 다른 비밀번호로 정해 주세요.";
+    setup_done: "Your password is set", "비밀번호를 정했어요";
+    setup_done_text: "Go to the application and log in with it. Wherever you were logged in before, you are logged out.",
+        "앱으로 가서 새 비밀번호로 로그인해 주세요. 전에 로그인한 곳에서는 모두 로그아웃되었어요.";
+    link_over: "This link is not valid any more", "더 이상 쓸 수 없는 링크예요";
+    link_over_text: "Such a link works once, for a day, and the newest one only. Ask who gave it to you for another one.",
+        "링크는 하루 동안 한 번만 쓸 수 있고, 가장 새로운 링크만 쓸 수 있어요. 링크를 준 사람에게 새 링크를 부탁해 주세요.";
+
     logout_title: "Log out?", "로그아웃할까요?";
     logout_who: "You are logged in as {email}.", "{email} 계정으로 로그인되어 있어요.";
     log_out: "Log out", "로그아웃";

@@ -1,0 +1,368 @@
+//! What an operator can do with users while the provider runs, and while it does not.
+
+use std::sync::Arc;
+
+use secret::Secret;
+
+use crate::accounts::{
+    Account, Ended, SetupLink, Ticket, WeakPassword, check_password, is_email,
+};
+use crate::clock::{Clock, unix_seconds};
+use crate::config::DexConfig;
+use crate::hash::PasswordHash;
+use crate::provider::{Inner, OpenError, open_sealer};
+use crate::seal::Sealer;
+use crate::storage::{Batch, Storage, StorageError};
+
+/// Longest name that is taken.
+const MAX_NAME: usize = 200;
+/// Most groups of a user.
+const MAX_GROUPS: usize = 500;
+
+/// The users of a database, for its operator. What it does is on the disk when it is answered, and
+/// counts for the next request.
+pub struct Admin {
+    storage: Storage,
+    sealer: Arc<Sealer>,
+    clock: Clock,
+    /// The provider that runs on the database.
+    provider: Option<Arc<Inner>>,
+}
+
+/// A user to be.
+#[derive(Debug, Clone, Default)]
+pub struct NewUser {
+    /// The address, which nobody has yet.
+    pub email: String,
+    /// The claim `name`; the address where it is empty.
+    pub name: String,
+    /// The claim `groups`.
+    pub groups: Vec<String>,
+}
+
+/// What is told of a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserInfo {
+    /// `userID`.
+    pub user_id: String,
+    /// The address.
+    pub email: String,
+    /// The claim `name`.
+    pub name: String,
+    /// The claim `groups`.
+    pub groups: Vec<String>,
+    /// Whether the user can log in, or why not.
+    pub state: UserState,
+    /// When it was added, in Unix seconds; unknown for users of the configuration.
+    pub created_at: Option<u64>,
+    /// When the password was set, in Unix seconds.
+    pub password_changed_at: Option<u64>,
+}
+
+/// Whether a user can log in, or why not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserState {
+    /// One of `staticPasswords`.
+    Configured,
+    /// Can log in.
+    Enabled,
+    /// Has to set a password first.
+    Invited,
+    /// Was disabled.
+    Disabled,
+    /// `staticPasswords` has a user of the same address or id, who counts.
+    Shadowed,
+}
+
+impl UserState {
+    /// As it is written for people and programs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Configured => "configured",
+            Self::Enabled => "enabled",
+            Self::Invited => "invited",
+            Self::Disabled => "disabled",
+            Self::Shadowed => "shadowed",
+        }
+    }
+}
+
+/// Why something cannot be done.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// No address.
+    #[error("`{0}` is not an e-mail address")]
+    Email(String),
+    /// A name or group that would break what it is written into.
+    #[error("`{0}` cannot be a name: expected at most {MAX_NAME} letters on one line")]
+    Name(String),
+    /// Somebody has the address.
+    #[error("a user `{0}` exists already")]
+    Exists(String),
+    /// Nobody has the address.
+    #[error("there is no user `{0}`")]
+    Unknown(String),
+    /// What the configuration says is not changed by a command.
+    #[error("user `{0}` is in `staticPasswords`: change it there")]
+    Configured(String),
+    /// The user was disabled.
+    #[error("user `{0}` is disabled: enable it first")]
+    Disabled(String),
+    /// A password that may not be set.
+    #[error(transparent)]
+    Password(#[from] WeakPassword),
+    /// The database failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// What becomes of a change in a transaction.
+type Changed<R> = Result<Result<R, AdminError>, StorageError>;
+
+impl Admin {
+    /// Opens the users of a database on which no provider runs.
+    ///
+    /// # Errors
+    /// When the database fails or its key is damaged.
+    pub fn open(storage: Storage, clock: Clock) -> Result<Self, OpenError> {
+        let sealer = Arc::new(open_sealer(&storage)?);
+        Ok(Self {
+            storage,
+            sealer,
+            clock,
+            provider: None,
+        })
+    }
+
+    pub(crate) fn of(inner: &Arc<Inner>) -> Self {
+        Self {
+            storage: inner.storage().clone(),
+            sealer: Arc::clone(&inner.sealer),
+            clock: Arc::clone(&inner.clock),
+            provider: Some(Arc::clone(inner)),
+        }
+    }
+
+    /// All users: those of the configuration, then those of the database by address.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn users(&self) -> Result<Vec<UserInfo>, AdminError> {
+        let configured = self.config().into_iter().flat_map(|config| &config.users);
+        let mut all: Vec<UserInfo> = configured
+            .map(|user| UserInfo {
+                user_id: user.user_id.clone(),
+                email: user.email.clone(),
+                name: user.name.clone(),
+                groups: user.groups.clone(),
+                state: UserState::Configured,
+                created_at: None,
+                password_changed_at: None,
+            })
+            .collect();
+        let mut stored: Vec<UserInfo> = self
+            .storage
+            .all::<Account>()?
+            .into_iter()
+            .map(|(_, account)| self.info(&account))
+            .collect();
+        stored.sort_by(|a, b| a.email.cmp(&b.email));
+        all.extend(stored);
+        Ok(all)
+    }
+
+    /// Adds a user, with a password or a link with which the person sets one.
+    ///
+    /// # Errors
+    /// When the address is taken or none, or the password may not be set.
+    pub async fn add_user(
+        &self,
+        new: NewUser,
+        password: Option<Secret>,
+    ) -> Result<(UserInfo, Option<SetupLink>), AdminError> {
+        let email = new.email.trim().to_owned();
+        if !is_email(&email) {
+            return Err(AdminError::Email(email));
+        }
+        let name = match new.name.trim() {
+            "" => email.clone(),
+            name => name.to_owned(),
+        };
+        let groups = new.groups.iter().map(|group| group.trim().to_owned());
+        let groups: Vec<String> = groups.collect();
+        let bad = groups.iter().find(|group| !is_name(group) || group.contains(','));
+        let bad = bad.or(groups.get(MAX_GROUPS));
+        let bad = bad.or((!is_name(&name)).then_some(&name));
+        if let Some(bad) = bad {
+            return Err(AdminError::Name(bad.clone()));
+        }
+        if self.is_configured(&email) {
+            return Err(AdminError::Exists(email));
+        }
+        let hash = match password {
+            None => None,
+            Some(password) => Some(hashed(password, &email).await?),
+        };
+        let now = unix_seconds(&self.clock);
+        let mut account = Account::new(&email, &name, now).ok_or(StorageError::Random)?;
+        account.groups = groups;
+        account.password_changed_at = hash.as_ref().map(|_| now);
+        account.hash = hash;
+        let sealer = Arc::clone(&self.sealer);
+        let written = account.clone();
+        let added = self.change(move |batch| {
+            if !written.add(batch)? {
+                return Ok(Err(AdminError::Exists(written.email)));
+            }
+            let invite = written.hash.is_none();
+            let user = Some(written.reference());
+            let link = if invite {
+                Some(Ticket::issue(batch, &sealer, user, now)?)
+            } else {
+                None
+            };
+            Ok(Ok(link))
+        });
+        let link = added.await?;
+        Ok((self.info(&account), link))
+    }
+
+    /// Lets a user log in again, or ends all of the user's logins and lets in none.
+    ///
+    /// # Errors
+    /// When there is no such user in the database.
+    pub async fn set_enabled(&self, email: &str, enabled: bool) -> Result<UserInfo, AdminError> {
+        let email = self.changeable(email)?;
+        let sealer = Arc::clone(&self.sealer);
+        let changed = self.change(move |batch| {
+            let Some(mut account) = Account::find_in(batch, &email)? else {
+                return Ok(Err(AdminError::Unknown(email)));
+            };
+            account.disabled = !enabled;
+            if enabled {
+                batch.put(&account.user_id, &account)?;
+                return Ok(Ok((account, None)));
+            }
+            Ticket::withdraw_of(batch, &sealer, &account.reference())?;
+            let ended = account.end_logins(batch, &sealer)?;
+            Ok(Ok((account, Some(ended))))
+        });
+        let (account, ended) = changed.await?;
+        self.tell(ended).await;
+        Ok(self.info(&account))
+    }
+
+    /// Takes a user's password away, ends all of the user's logins, and makes a link with which
+    /// the person sets another password.
+    ///
+    /// # Errors
+    /// When there is no such user in the database, or the user is disabled.
+    pub async fn reset_user(&self, email: &str) -> Result<(UserInfo, SetupLink), AdminError> {
+        let email = self.changeable(email)?;
+        let sealer = Arc::clone(&self.sealer);
+        let now = unix_seconds(&self.clock);
+        let changed = self.change(move |batch| {
+            let Some(mut account) = Account::find_in(batch, &email)? else {
+                return Ok(Err(AdminError::Unknown(email)));
+            };
+            if account.disabled {
+                return Ok(Err(AdminError::Disabled(email)));
+            }
+            let ended = account.set_password(batch, &sealer, None, now)?;
+            let link = Ticket::issue(batch, &sealer, Some(account.reference()), now)?;
+            Ok(Ok((account, ended, link)))
+        });
+        let (account, ended, link) = changed.await?;
+        self.tell(Some(ended)).await;
+        Ok((self.info(&account), link))
+    }
+
+    /// A link for the very first user, who chooses address and password, where nobody can log in
+    /// yet. It ends with the next one, and with the first user.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn first_link(&self) -> Result<Option<SetupLink>, AdminError> {
+        let nobody = match &self.provider {
+            Some(inner) => inner.has_nobody()?,
+            None => self.users()?.is_empty(),
+        };
+        if !nobody {
+            return Ok(None);
+        }
+        let sealer = Arc::clone(&self.sealer);
+        let now = unix_seconds(&self.clock);
+        let link = self
+            .change(move |batch| Ok(Ok(Ticket::issue(batch, &sealer, None, now)?)))
+            .await?;
+        Ok(Some(link))
+    }
+
+    async fn change<R: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Batch<'_>) -> Changed<R> + Send + 'static,
+    ) -> Result<R, AdminError> {
+        self.storage.write(change).await?
+    }
+
+    fn config(&self) -> Option<&DexConfig> {
+        self.provider.as_ref().map(|inner| &inner.config)
+    }
+
+    fn is_configured(&self, email: &str) -> bool {
+        self.config()
+            .is_some_and(|config| config.user_by_email(email).is_some())
+    }
+
+    /// An address, unless it is one of the configuration.
+    fn changeable(&self, email: &str) -> Result<String, AdminError> {
+        if self.is_configured(email) {
+            return Err(AdminError::Configured(email.to_owned()));
+        }
+        Ok(email.to_owned())
+    }
+
+    async fn tell(&self, ended: Option<Ended>) {
+        if let (Some(inner), Some(ended)) = (&self.provider, ended) {
+            inner.limits.forget(&crate::accounts::canonical(&ended.email));
+            inner.tell_ended(ended).await;
+        }
+    }
+
+    fn info(&self, account: &Account) -> UserInfo {
+        let shadowed = self.config().is_some_and(|config| account.is_shadowed(config));
+        let state = match account {
+            _ if shadowed => UserState::Shadowed,
+            Account { disabled: true, .. } => UserState::Disabled,
+            Account { hash: None, .. } => UserState::Invited,
+            _ => UserState::Enabled,
+        };
+        UserInfo {
+            user_id: account.user_id.clone(),
+            email: account.email.clone(),
+            name: account.name.clone(),
+            groups: account.groups.clone(),
+            state,
+            created_at: Some(account.created_at),
+            password_changed_at: account.password_changed_at,
+        }
+    }
+}
+
+impl std::fmt::Debug for Admin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Admin")
+    }
+}
+
+/// The hash of a password, if it may be set.
+async fn hashed(password: Secret, email: &str) -> Result<PasswordHash, AdminError> {
+    check_password(&password, email)?;
+    let hash = tokio::task::spawn_blocking(move || PasswordHash::new(&password)).await;
+    Ok(hash.ok().flatten().ok_or(StorageError::Random)?)
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().count() <= MAX_NAME && !name.chars().any(char::is_control)
+}
