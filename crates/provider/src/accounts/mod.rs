@@ -325,10 +325,11 @@ mod tests {
                 )
             })
             .collect();
-        let yaml = format!(
-            "issuer: http://x/dex\nenablePasswordDB: true\nstaticPasswords:\n{}",
-            users.concat()
-        );
+        let users = match users.concat() {
+            none if none.is_empty() => " []\n".to_owned(),
+            users => format!("\n{users}"),
+        };
+        let yaml = format!("issuer: http://x/dex\nenablePasswordDB: true\nstaticPasswords:{users}");
         DexConfig::parse(&yaml, &|_| None).unwrap().0
     }
 

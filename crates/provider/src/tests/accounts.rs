@@ -289,6 +289,7 @@ async fn the_configuration_wins_over_the_database() {
     let reply = browser.log_in(&bed, &page, NEW, OWN).await;
     let (_, tokens) = bed.redeem(&param(&location(&reply), "code").unwrap()).await;
     let token = tokens["refresh_token"].as_str().unwrap().to_owned();
+    drop(admin);
     // The address comes into the configuration: the one in the database is as if it were not there.
     let yaml = config(SKIP_APPROVAL).replace("other@example.com", "NEW.person@example.com");
     let bed = bed.restart(&yaml);
