@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use secret::Secret;
 
-use crate::accounts::{
-    Account, Ended, SetupLink, Ticket, WeakPassword, check_password, is_email,
-};
+use crate::accounts::{Account, Ended, SetupLink, Ticket, WeakPassword, check_password, is_email};
 use crate::clock::{Clock, unix_seconds};
 use crate::config::DexConfig;
 use crate::hash::PasswordHash;
@@ -191,7 +189,9 @@ impl Admin {
         };
         let groups = new.groups.iter().map(|group| group.trim().to_owned());
         let groups: Vec<String> = groups.collect();
-        let bad = groups.iter().find(|group| !is_name(group) || group.contains(','));
+        let bad = groups
+            .iter()
+            .find(|group| !is_name(group) || group.contains(','));
         let bad = bad.or(groups.get(MAX_GROUPS));
         let bad = bad.or((!is_name(&name)).then_some(&name));
         if let Some(bad) = bad {
@@ -325,13 +325,17 @@ impl Admin {
 
     async fn tell(&self, ended: Option<Ended>) {
         if let (Some(inner), Some(ended)) = (&self.provider, ended) {
-            inner.limits.forget(&crate::accounts::canonical(&ended.email));
+            inner
+                .limits
+                .forget(&crate::accounts::canonical(&ended.email));
             inner.tell_ended(ended).await;
         }
     }
 
     fn info(&self, account: &Account) -> UserInfo {
-        let shadowed = self.config().is_some_and(|config| account.is_shadowed(config));
+        let shadowed = self
+            .config()
+            .is_some_and(|config| account.is_shadowed(config));
         let state = match account {
             _ if shadowed => UserState::Shadowed,
             Account { disabled: true, .. } => UserState::Disabled,

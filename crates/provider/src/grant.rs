@@ -31,10 +31,7 @@ impl GrantId {
             LOCAL => sealer.mac("grant-user", &user.user_id),
             connector => sealer.mac(&format!("grant-user {connector}"), &user.user_id),
         };
-        digest
-            .chars()
-            .take(Self::USER_PREFIX)
-            .collect()
+        digest.chars().take(Self::USER_PREFIX).collect()
     }
 
     fn parse(text: &str) -> Option<Self> {

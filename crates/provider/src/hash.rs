@@ -30,7 +30,9 @@ pub struct PasswordHash {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
     /// 2 to the `cost` rounds.
-    Bcrypt { cost: u32 },
+    Bcrypt {
+        cost: u32,
+    },
     Argon2id(Argon2idWork),
 }
 
@@ -256,7 +258,10 @@ mod tests {
         let password = Secret::new("correct horse battery");
         let hash = PasswordHash::new(&password).unwrap();
         let text = hash.text().expose();
-        assert!(text.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{text}");
+        assert!(
+            text.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{text}"
+        );
         assert_ne!(PasswordHash::new(&password).unwrap(), hash);
         let kept = read(text).unwrap();
         assert_eq!(kept, hash);

@@ -380,9 +380,8 @@ impl Inner {
             "/device/auth/verify_code" if post => self.device_start(request, source).await,
             "/userinfo" if get || post => self.userinfo(request),
             "/.well-known/openid-configuration" | "/keys" | "/healthz" => wrong_method("GET, HEAD"),
-            "/auth" | "/auth/local" | "/auth/local/login" | "/approval" | "/setup" | "/userinfo" => {
-                wrong_method("GET, HEAD, POST")
-            }
+            "/auth" | "/auth/local" | "/auth/local/login" | "/approval" | "/setup"
+            | "/userinfo" => wrong_method("GET, HEAD, POST"),
             "/logout" if self.config.sessions.is_some() => wrong_method("GET, HEAD, POST"),
             "/device" => wrong_method("GET, HEAD"),
             "/device/auth/verify_code" => wrong_method("POST"),

@@ -131,7 +131,9 @@ impl Inner {
         let (key, cookie, new_sid) = made().ok_or_else(failed)?;
         let before = self.session(request);
         let (same, other) = match before {
-            Some(before) if before.session.user.is_same_user(&user.reference()) => (Some(before), None),
+            Some(before) if before.session.user.is_same_user(&user.reference()) => {
+                (Some(before), None)
+            }
             other => (None, other),
         };
         if let Some(other) = other {

@@ -217,7 +217,12 @@ impl Inner {
     pub(crate) fn grant_user(&self, grant: &Grant) -> Result<User, Reply> {
         self.read(|_| self.user(&grant.user))
             .ok_or_else(internal)?
-            .ok_or_else(|| invalid("invalid_grant", "the account does not exist any more, or its logins have ended"))
+            .ok_or_else(|| {
+                invalid(
+                    "invalid_grant",
+                    "the account does not exist any more, or its logins have ended",
+                )
+            })
     }
 
     pub(crate) fn tokens(

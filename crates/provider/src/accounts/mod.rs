@@ -348,7 +348,11 @@ mod tests {
         let of_both = works(&config(&[10, 12]), 2);
         let new = count(&of_both, PasswordHash::new_work());
         assert!((430..570).contains(&new), "{new}");
-        assert!((180..320).contains(&count(&of_both, ten)), "{}", count(&of_both, ten));
+        assert!(
+            (180..320).contains(&count(&of_both, ten)),
+            "{}",
+            count(&of_both, ten)
+        );
         assert_eq!(count(&works(&config(&[10]), 0), ten), 1000);
         let alone = works(&config(&[]), 3);
         assert_eq!(count(&alone, PasswordHash::new_work()), 1000);

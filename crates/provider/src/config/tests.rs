@@ -64,7 +64,10 @@ fn kubeflow_manifests_of_all_ages() {
         assert!(!client.allows_redirect(&format!("https://host.example{redirect}")));
         let user = config.user_by_email("USER@example.com").unwrap();
         assert_eq!((user.name.as_str(), user.email_verified), ("user", true));
-        assert_eq!(user.hash.as_ref().unwrap().work(), Work::Bcrypt { cost: 12 });
+        assert_eq!(
+            user.hash.as_ref().unwrap().work(),
+            Work::Bcrypt { cost: 12 }
+        );
         let client = "kubeflow-oidc-authservice".to_owned();
         assert_eq!(warnings, [Warning::PublishedSecret { client }]);
         let shown = format!("{config:?}");

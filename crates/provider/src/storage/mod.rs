@@ -244,7 +244,11 @@ impl Storage {
 
     /// How many records of a kind there are, expired ones included.
     pub(crate) fn count(&self, kind: Kind) -> Result<u64, StorageError> {
-        let table = self.shared.database.begin_read()?.open_table(kind.table())?;
+        let table = self
+            .shared
+            .database
+            .begin_read()?
+            .open_table(kind.table())?;
         Ok(table.len()?)
     }
 

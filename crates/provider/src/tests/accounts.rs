@@ -72,7 +72,10 @@ async fn an_invited_person_sets_a_password_and_logs_in() {
     assert_eq!(set(&bed, &link, OWN).await.status(), StatusCode::OK);
     // Once.
     assert_eq!(bed.get(&link).await.status(), StatusCode::NOT_FOUND);
-    assert_eq!(set(&bed, &link, OTHER).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(
+        set(&bed, &link, OTHER).await.status(),
+        StatusCode::NOT_FOUND
+    );
 
     assert_eq!(status(&bed, NEW, OTHER).await, StatusCode::UNAUTHORIZED);
     let bed = bed.restart(&config(SKIP_APPROVAL));
@@ -87,7 +90,10 @@ async fn an_invited_person_sets_a_password_and_logs_in() {
     assert_eq!(claims["name"], "New Person");
     assert_eq!(claims["groups"], serde_json::json!(["staff"]));
     assert_eq!(claims["email_verified"], true);
-    assert!(claims["sub"].as_str().unwrap().ends_with("EgVsb2NhbA"), "of the connector `local`");
+    assert!(
+        claims["sub"].as_str().unwrap().ends_with("EgVsb2NhbA"),
+        "of the connector `local`"
+    );
 }
 
 #[tokio::test]
@@ -101,8 +107,16 @@ async fn a_link_is_the_newest_of_its_user_and_lasts_a_day() {
     bed.pass(24 * 3600 - 1);
     assert_eq!(bed.get(&second).await.status(), StatusCode::OK);
     bed.pass(1);
-    assert_eq!(set(&bed, &second, OWN).await.status(), StatusCode::NOT_FOUND);
-    for forged in ["", "?ticket=", "?ticket=x", "?ticket=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
+    assert_eq!(
+        set(&bed, &second, OWN).await.status(),
+        StatusCode::NOT_FOUND
+    );
+    for forged in [
+        "",
+        "?ticket=",
+        "?ticket=x",
+        "?ticket=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    ] {
         let reply = bed.get(&format!("/dex/setup{forged}")).await;
         assert_eq!(reply.status(), StatusCode::NOT_FOUND, "{forged}");
     }
@@ -127,7 +141,11 @@ async fn of_two_uses_at_once_one_counts() {
     let mut both = [a.status(), b.status()];
     both.sort();
     assert_eq!(both, [StatusCode::OK, StatusCode::NOT_FOUND]);
-    let right = if a.status() == StatusCode::OK { OWN } else { OTHER };
+    let right = if a.status() == StatusCode::OK {
+        OWN
+    } else {
+        OTHER
+    };
     assert_eq!(status(&bed, NEW, right).await, StatusCode::SEE_OTHER);
 }
 
@@ -145,7 +163,11 @@ async fn the_first_user_of_all_chooses_address_and_password() {
     assert_eq!(bed.get(&older).await.status(), StatusCode::NOT_FOUND);
     assert!(text(&bed.get(&link).await).contains("first account"));
     let first = |email, password| {
-        let fields = [("email", email), ("password", password), ("again", password)];
+        let fields = [
+            ("email", email),
+            ("password", password),
+            ("again", password),
+        ];
         form(&link, &fields)
     };
     for (email, password, expected) in [
@@ -165,7 +187,15 @@ async fn the_first_user_of_all_chooses_address_and_password() {
     let link = path(&admin.first_link().await.unwrap().unwrap());
     admin.add_user(new(NEW), None).await.unwrap();
     assert_eq!(bed.get(&link).await.status(), StatusCode::NOT_FOUND);
-    assert!(Bed::new().provider.admin().first_link().await.unwrap().is_none());
+    assert!(
+        Bed::new()
+            .provider
+            .admin()
+            .first_link()
+            .await
+            .unwrap()
+            .is_none()
+    );
 }
 
 #[derive(Default)]
@@ -209,7 +239,10 @@ async fn logged_in(bed: &Bed, password: &str) -> LoggedIn {
 impl LoggedIn {
     async fn ends(mut self, bed: &Bed) {
         let reply = self.browser.ask(bed, &request()).await;
-        assert!(location(&reply).starts_with("/dex/auth/local?"), "the session");
+        assert!(
+            location(&reply).starts_with("/dex/auth/local?"),
+            "the session"
+        );
         assert_eq!(refresh(bed, &self.refresh).await, StatusCode::BAD_REQUEST);
         let userinfo = bed.userinfo(&self.access).await;
         assert_eq!(userinfo.status(), StatusCode::UNAUTHORIZED);
@@ -232,7 +265,10 @@ async fn a_user_who_is_disabled_or_reset_is_logged_out_everywhere_at_once() {
     let before = logged_in(&bed, OWN).await;
     let other = bed.code(&request()).await;
     let admin = bed.provider.admin();
-    let info = admin.set_enabled(" new.person@example.com ", false).await.unwrap();
+    let info = admin
+        .set_enabled(" new.person@example.com ", false)
+        .await
+        .unwrap();
     assert_eq!(info.state, UserState::Disabled);
     before.ends(&bed).await;
     assert_eq!(status(&bed, NEW, OWN).await, StatusCode::UNAUTHORIZED);
@@ -241,7 +277,10 @@ async fn a_user_who_is_disabled_or_reset_is_logged_out_everywhere_at_once() {
         tokio::task::yield_now().await;
     }
     assert_eq!(bed.posts.0.lock().unwrap()[0].0, "https://app.example/out");
-    assert!(matches!(admin.reset_user(NEW).await, Err(AdminError::Disabled(_))));
+    assert!(matches!(
+        admin.reset_user(NEW).await,
+        Err(AdminError::Disabled(_))
+    ));
 
     admin.set_enabled(NEW, true).await.unwrap();
     let before = logged_in(&bed, OWN).await;
@@ -283,7 +322,10 @@ async fn the_configuration_wins_over_the_database() {
         let error = admin.set_enabled(taken.trim(), false).await.unwrap_err();
         assert!(matches!(error, AdminError::Configured(_)), "{error}");
     }
-    admin.add_user(new(NEW), Some(Secret::new(OWN))).await.unwrap();
+    admin
+        .add_user(new(NEW), Some(Secret::new(OWN)))
+        .await
+        .unwrap();
     let mut browser = Browser::default();
     let page = browser.start(&bed, &request()).await;
     let reply = browser.log_in(&bed, &page, NEW, OWN).await;
@@ -330,17 +372,26 @@ async fn users_are_added_where_no_provider_runs() {
             "`a,b` cannot be a name",
         ),
     ] {
-        let error = admin.add_user(user, password.map(Secret::new)).await.unwrap_err();
+        let error = admin
+            .add_user(user, password.map(Secret::new))
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
     }
-    let (info, link) = admin.add_user(new(NEW), Some(Secret::new(OWN))).await.unwrap();
+    let (info, link) = admin
+        .add_user(new(NEW), Some(Secret::new(OWN)))
+        .await
+        .unwrap();
     assert_eq!((info.state, link.is_none()), (UserState::Enabled, true));
     let twice = admin.add_user(new("new.PERSON@example.com"), None).await;
     assert!(matches!(twice, Err(AdminError::Exists(_))));
     let gone = admin.set_enabled("gone@example.com", true).await;
     assert!(matches!(gone, Err(AdminError::Unknown(_))));
     assert_eq!(status(&bed, NEW, OWN).await, StatusCode::SEE_OTHER);
-    assert_eq!(WeakPassword::Short.to_string(), "the password is too short: expected at least 12 letters");
+    assert_eq!(
+        WeakPassword::Short.to_string(),
+        "the password is too short: expected at least 12 letters"
+    );
 }
 
 /// One hash for each attempt, whoever the attempt is about.
@@ -349,10 +400,22 @@ async fn every_attempt_computes_one_hash() {
     let bed = Bed::new();
     invited(&bed).await;
     let admin = bed.provider.admin();
-    admin.add_user(new("set@example.com"), Some(Secret::new(OWN))).await.unwrap();
-    admin.add_user(new("off@example.com"), Some(Secret::new(OWN))).await.unwrap();
+    admin
+        .add_user(new("set@example.com"), Some(Secret::new(OWN)))
+        .await
+        .unwrap();
+    admin
+        .add_user(new("off@example.com"), Some(Secret::new(OWN)))
+        .await
+        .unwrap();
     admin.set_enabled("off@example.com", false).await.unwrap();
-    for email in ["user@example.com", NEW, "set@example.com", "off@example.com", "no@example.com"] {
+    for email in [
+        "user@example.com",
+        NEW,
+        "set@example.com",
+        "off@example.com",
+        "no@example.com",
+    ] {
         let runs = bed.provider.password_checks();
         let mut browser = Browser::default();
         let page = browser.start(&bed, &request()).await;
@@ -370,7 +433,10 @@ async fn an_exchange_may_name_a_user_of_the_database() {
     );
     let bed = Bed::with(&yaml);
     let params = [
-        ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+        (
+            "grant_type",
+            "urn:ietf:params:oauth:grant-type:token-exchange",
+        ),
         ("subject_token", "token of a:b"),
         ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
     ];
@@ -383,11 +449,20 @@ async fn an_exchange_may_name_a_user_of_the_database() {
     assert_eq!(about["email"], NEW);
     admin.set_enabled(NEW, false).await.unwrap();
     let (status, refused) = bed.token(&params).await;
-    assert_eq!((status, &refused["error"]), (StatusCode::BAD_REQUEST, &"invalid_grant".into()));
+    assert_eq!(
+        (status, &refused["error"]),
+        (StatusCode::BAD_REQUEST, &"invalid_grant".into())
+    );
 }
 
 #[test]
 fn a_configuration_without_users_is_one() {
     let yaml = "issuer: http://x/dex\nenablePasswordDB: true\n";
-    assert!(DexConfig::parse(yaml, &|_| None).unwrap().0.users.is_empty());
+    assert!(
+        DexConfig::parse(yaml, &|_| None)
+            .unwrap()
+            .0
+            .users
+            .is_empty()
+    );
 }
