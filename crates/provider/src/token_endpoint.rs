@@ -29,7 +29,7 @@ type Refusal = (&'static str, &'static str);
 type Decision = (Option<After>, Result<Grant, Refusal>);
 
 enum After {
-    Write(Grant),
+    Write(Box<Grant>),
     Remove,
 }
 
@@ -83,7 +83,7 @@ impl Inner {
                 // RFC 6749 section 4.1.2: used twice means stolen once.
                 grant.stage = Stage::Revoked;
                 let text = "the code was used before: its tokens are revoked";
-                return (Some(After::Write(grant)), Err(("invalid_grant", text)));
+                return (Some(After::Write(Box::new(grant))), Err(("invalid_grant", text)));
             };
             if *code_expires_at <= now {
                 return (
@@ -105,7 +105,7 @@ impl Inner {
                 rotated_at: now,
                 used_at: now,
             };
-            (Some(After::Write(grant.clone())), Ok(grant))
+            (Some(After::Write(Box::new(grant.clone()))), Ok(grant))
         };
         let grant = self
             .decide(key, decide)
@@ -180,9 +180,9 @@ impl Inner {
             } else {
                 grant.stage = Stage::Revoked;
                 let text = "the refresh token was used before: all of its login are revoked";
-                return (Some(After::Write(grant)), Err(("invalid_grant", text)));
+                return (Some(After::Write(Box::new(grant))), Err(("invalid_grant", text)));
             };
-            (Some(After::Write(grant.clone())), Ok(grant))
+            (Some(After::Write(Box::new(grant.clone()))), Ok(grant))
         };
         let grant = self
             .decide(key, decide)
@@ -204,7 +204,7 @@ impl Inner {
             let (after, result) = decide(batch.get::<Grant>(id.as_str())?);
             match after {
                 None => {}
-                Some(After::Write(grant)) => batch.put(id.as_str(), &grant)?,
+                Some(After::Write(grant)) => batch.put(id.as_str(), &*grant)?,
                 Some(After::Remove) => batch.remove::<Grant>(id.as_str())?,
             }
             Ok(result)
