@@ -83,7 +83,10 @@ impl Inner {
                 // RFC 6749 section 4.1.2: used twice means stolen once.
                 grant.stage = Stage::Revoked;
                 let text = "the code was used before: its tokens are revoked";
-                return (Some(After::Write(Box::new(grant))), Err(("invalid_grant", text)));
+                return (
+                    Some(After::Write(Box::new(grant))),
+                    Err(("invalid_grant", text)),
+                );
             };
             if *code_expires_at <= now {
                 return (
@@ -180,7 +183,10 @@ impl Inner {
             } else {
                 grant.stage = Stage::Revoked;
                 let text = "the refresh token was used before: all of its login are revoked";
-                return (Some(After::Write(Box::new(grant))), Err(("invalid_grant", text)));
+                return (
+                    Some(After::Write(Box::new(grant))),
+                    Err(("invalid_grant", text)),
+                );
             };
             (Some(After::Write(Box::new(grant.clone()))), Ok(grant))
         };
