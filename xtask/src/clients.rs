@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::oracle::Check;
 use crate::served::{Server, serve};
@@ -98,19 +98,38 @@ pub(crate) fn suite() -> Vec<Check> {
 pub(crate) fn record() -> Result<usize> {
     let mut count = 0;
     for client in CLIENTS {
-        let server = client.peer.start(&models()?)?;
-        let answers = ask(client, &server)?;
+        let answers = client.asks_its_peer()?;
         count += answers.len();
-        let text: String = answers
-            .iter()
-            .map(|(call, outcome)| format!("{call}: {outcome}\n"))
-            .collect();
         let path = client.recorded();
         std::fs::create_dir_all(path.parent().unwrap_or(&path))?;
-        std::fs::write(path, text)?;
+        std::fs::write(path, as_text(&answers))?;
     }
     std::fs::write(shell::root().join(PAGE), page()?)?;
     Ok(count)
+}
+
+/// Compares what is recorded with what clients find at the other servers now.
+pub(crate) fn compare() -> Result<usize> {
+    let mut count = 0;
+    for client in CLIENTS {
+        let answers = client.asks_its_peer()?;
+        count += answers.len();
+        let recorded = std::fs::read_to_string(client.recorded())?;
+        let now = as_text(&answers);
+        let other = recorded.lines().zip(now.lines()).find(|(a, b)| a != b);
+        if let Some((recorded, now)) = other {
+            bail!("{}:\n  recorded: {recorded}\n  now:      {now}", client.id());
+        }
+        ensure!(recorded == now, "{}: one has more calls", client.id());
+    }
+    Ok(count)
+}
+
+fn as_text(answers: &Answers) -> String {
+    answers
+        .iter()
+        .map(|(call, outcome)| format!("{call}: {outcome}\n"))
+        .collect()
 }
 
 /// Outcomes by call, in the order of the script.
@@ -121,6 +140,11 @@ fn folder() -> PathBuf {
 }
 
 impl Client {
+    fn asks_its_peer(self) -> Result<Answers> {
+        let server = self.peer.start(&models()?)?;
+        ask(self, &server)
+    }
+
     fn recorded(self) -> PathBuf {
         let file = format!("{}.txt", self.script);
         folder().join(self.peer.word()).join(file)

@@ -45,12 +45,16 @@ Commands:
                Compare with Istio's control plane and Envoy (docs/conformance.md)
   record       Write down anew what Istio and Envoy answer under the policies of
                Istio's own test data, and which fields its objects have
-               (--check: compare with what is written; --schemas: the fields alone;
-               --models: instead, models by real scikit-learn, docs/models.md;
-               --clients: what clients find at other servers, docs/clients.md)
+               (--check: compare with what is written; --schemas: the fields alone)
+  record --models [--check]
+               Make models by real scikit-learn, XGBoost, LightGBM, CatBoost, ONNX
+               Runtime and skops, in every version, and the table of docs/models.md
+  record --clients [--check]
+               Write down what clients find at other servers, docs/clients.md
   fuzz TARGET  Throw made-up input at `configuration` (YAML to Snapshot), `decide`,
-               `matchers`, `models` (files of every format) or `requests` (V1, V2,
-               gRPC) (--minutes N, --seed S, --only NUMBER)
+               `matchers`, `models` (files of every format, `models/onnx` of one) or
+               `requests` (V1, V2, gRPC; `requests/v2` one of them) (--minutes N,
+               --seed S, --only NUMBER)
   bench        Measure beside KServe's Python server, and write
                docs/benchmarks.md (--quick: shorter, writes nothing)
   bench verify Time parsing, compiling, deciding and all questions, from 100 to
@@ -82,7 +86,13 @@ fn main() -> ExitCode {
         ["record"] => record(false),
         ["record", "--check"] => record(true),
         ["record", "--clients"] => clients::record().map(|count| println!("{count} calls")),
+        ["record", "--clients", "--check"] => {
+            clients::compare().map(|count| println!("{count} calls, none differs"))
+        }
         ["record", "--models"] => models::record().map(|_| ()),
+        ["record", "--models", "--check"] => models::check().map(|(all, same)| {
+            println!("{all} archives made anew, {same} as recorded, all answered alike");
+        }),
         ["record", "--schemas"] => schemas::record(false).map(|_| ()),
         ["oracle", rest @ ..] => oracle::run(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),

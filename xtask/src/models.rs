@@ -1,5 +1,6 @@
 //! `cargo xtask record --models`: models by the real libraries, and what they answer.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -7,24 +8,66 @@ use anyhow::{Context, Result};
 
 use crate::{cache, shell};
 
+/// Folders of requirements and scripts below that of the first, the prefix of their environments, and the folder of their
+/// archives.
+const CORPORA: [(&str, &str, &str); 4] = [
+    (".", "sklearn-", "corpus"),
+    ("boosted", "", "boosted"),
+    ("onnx", "onnx-", "onnx"),
+    ("skops", "skops-", "skops"),
+];
+
 /// Makes the models of every version anew, and the table of docs/models.md. Returns the number of versions.
 pub(crate) fn record() -> Result<usize> {
+    let versions = make_all(&shell::root().join("crates/models/tests"))?;
+    replay("UPDATE_MODELS_TABLE", OsStr::new("1"))?;
+    Ok(versions)
+}
+
+/// Makes them elsewhere: our answers about these new files have to be those of the libraries, too. Returns how many archives
+/// there are, and how many of them are the recorded ones byte for byte.
+pub(crate) fn check() -> Result<(usize, usize)> {
+    let fresh = shell::target().join("archives");
+    for (_, _, archives) in CORPORA {
+        std::fs::create_dir_all(fresh.join(archives))?;
+    }
+    make_all(&fresh)?;
+    let (mut all, mut same) = (0, 0);
+    for (_, _, archives) in CORPORA {
+        let recorded = shell::root().join("crates/models/tests").join(archives);
+        for entry in std::fs::read_dir(&recorded)? {
+            let name = entry?.file_name();
+            let made = std::fs::read(fresh.join(archives).join(&name));
+            let made = made.with_context(|| format!("{} was not made", name.display()))?;
+            all += 1;
+            same += usize::from(made == std::fs::read(recorded.join(&name))?);
+        }
+    }
+    replay("SIDEGATE_ARCHIVES", fresh.as_os_str())?;
+    Ok((all, same))
+}
+
+fn make_all(archives: &Path) -> Result<usize> {
     let corpus = shell::root().join("crates/models/corpus");
-    let sklearn = make(&corpus, "sklearn-", "../tests/corpus")?;
-    let boosted = make(&corpus.join("boosted"), "", "../../tests/boosted")?;
-    let onnx = make(&corpus.join("onnx"), "onnx-", "../../tests/onnx")?;
-    let skops = make(&corpus.join("skops"), "skops-", "../../tests/skops")?;
+    let mut versions = 0;
+    for (folder, prefix, target) in CORPORA {
+        versions += make(&corpus.join(folder), prefix, &archives.join(target))?;
+    }
+    Ok(versions)
+}
+
+/// Compares our answers about the archives with theirs.
+fn replay(variable: &str, value: &OsStr) -> Result<()> {
     shell::run(
         shell::cargo()
             .args(["test", "--quiet", "--package", "models", "--test", "models"])
             .arg("answered_as_by")
-            .env("UPDATE_MODELS_TABLE", "1"),
-    )?;
-    Ok(sklearn + boosted + onnx + skops)
+            .env(variable, value),
+    )
 }
 
 /// Runs the folder's `make.py` once for each of its files of requirements, and returns their number.
-fn make(corpus: &Path, prefix: &str, target: &str) -> Result<usize> {
+fn make(corpus: &Path, prefix: &str, target: &Path) -> Result<usize> {
     let mut requirements: Vec<PathBuf> = std::fs::read_dir(corpus)
         .with_context(|| format!("reading {}", corpus.display()))?
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -37,7 +80,8 @@ fn make(corpus: &Path, prefix: &str, target: &str) -> Result<usize> {
         let python = cache::python(&format!("{prefix}{version}"), path)?;
         shell::run(
             Command::new(&python)
-                .args(["make.py", target])
+                .arg("make.py")
+                .arg(target)
                 .env("PYTHONDONTWRITEBYTECODE", "1")
                 .current_dir(corpus),
         )?;

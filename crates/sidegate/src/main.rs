@@ -49,9 +49,11 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = match cli::Cli::try_parse_from(runtime::known(std::env::args_os().collect())) {
+    let (arguments, passed_over) = runtime::known(std::env::args_os().collect());
+    let cli = match cli::Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
+            passed_over.tell();
             let printed = error.print();
             debug_assert!(printed.is_ok());
             return ExitCode::from(if error.use_stderr() { 3 } else { 0 });
@@ -68,7 +70,7 @@ fn main() -> ExitCode {
         cli::Command::WhoReaches(args) => who::run(args),
         cli::Command::Fix(args) => fix::run(args),
         cli::Command::Report(args) => report::run(args),
-        cli::Command::Runtime(args) => runtime::run(&args),
+        cli::Command::Runtime(args) => runtime::run(&args, &passed_over),
         cli::Command::Model(args) => model::run(&args),
         cli::Command::Provider(args) => provider::run(&args),
         cli::Command::HashPassword(args) => hash_password::run(&args),

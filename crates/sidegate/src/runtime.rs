@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{ArgAction, Args};
-use inference::{Compat, EventSettings, Manner};
+use inference::{Compat, EventSettings, Manner, ModelSettings};
 use runtime::{Folder, FolderSettings, Limits};
 use server::{ConnectionLimits, Server};
 use serving::Format;
@@ -275,11 +275,11 @@ fn truth(text: &str) -> Result<bool, String> {
     }
 }
 
-/// The arguments without flags that `runtime` does not know, each with the values after it. KServe's servers pass over them
-/// (`parse_known_args`), and manifests rely on that.
-pub(crate) fn known(arguments: Vec<OsString>) -> Vec<OsString> {
+/// The arguments without flags that `runtime` does not know, each with the values after it, and the names of those flags.
+/// KServe's servers pass over them (`parse_known_args`), and manifests rely on that.
+pub(crate) fn known(arguments: Vec<OsString>) -> (Vec<OsString>, PassedOver) {
     if arguments.get(1).is_none_or(|command| command != "runtime") {
-        return arguments;
+        return (arguments, PassedOver::default());
     }
     let command = RuntimeArgs::augment_args(clap::Command::new("runtime"));
     let flags: Vec<&str> = command
@@ -290,44 +290,79 @@ pub(crate) fn known(arguments: Vec<OsString>) -> Vec<OsString> {
         })
         .chain(["help"])
         .collect();
-    let (mut kept, mut passing) = (Vec::new(), false);
+    let (mut kept, mut passed, mut passing) = (Vec::new(), Vec::new(), false);
     for argument in arguments {
         let text = argument.to_string_lossy();
         if let Some(flag) = text.strip_prefix("--") {
             let name = flag.split_once('=').map_or(flag, |(name, _)| name);
             passing = !flags.contains(&name);
             if passing {
-                let line = format!("`--{name}` is not known here and passed over");
-                output::note(&Style::Warning, &line);
+                passed.push(name.to_owned());
             }
         }
         if !passing {
             kept.push(argument);
         }
     }
-    kept
+    (kept, PassedOver(passed))
 }
 
-pub(crate) fn run(args: &RuntimeArgs) -> anyhow::Result<ExitCode> {
+/// Names of flags that are not known.
+#[derive(Debug, Default)]
+pub(crate) struct PassedOver(Vec<String>);
+
+impl PassedOver {
+    pub(crate) fn tell(&self) {
+        for name in &self.0 {
+            let line = format!("`--{name}` is not known here and passed over");
+            output::note(&Style::Warning, &line);
+        }
+    }
+}
+
+pub(crate) fn run(args: &RuntimeArgs, passed_over: &PassedOver) -> anyhow::Result<ExitCode> {
     output::start_log_with(filter(&args.log_level));
-    let served = serve(args);
+    let prepared = Prepared::of(args);
+    passed_over.tell();
+    let served = prepared.and_then(serve);
     if let Err(error) = &served {
         terminated(&args.termination_log, &format!("{error:#}"));
     }
     served
 }
 
-fn serve(args: &RuntimeArgs) -> anyhow::Result<ExitCode> {
-    let args = &mut args.clone();
-    let mlserver = match args.compat {
-        Compat::Mlserver => Some(mlserver::apply(args)?),
-        Compat::Kserve | Compat::Strict => None,
-    };
-    let path = args
-        .model_dir
-        .clone()
-        .context("expected a folder in `--model_dir`")?;
-    pages::suit(&path);
+/// What is known before anything is opened or told.
+struct Prepared {
+    args: RuntimeArgs,
+    mlserver: Option<ModelSettings>,
+    path: PathBuf,
+}
+
+impl Prepared {
+    /// May begin the program anew, see [`pages::suit`].
+    fn of(args: &RuntimeArgs) -> anyhow::Result<Self> {
+        let mut args = args.clone();
+        let mlserver = match args.compat {
+            Compat::Mlserver => Some(mlserver::apply(&mut args)?),
+            Compat::Kserve | Compat::Strict => None,
+        };
+        let path = args.model_dir.clone();
+        let path = path.context("expected a folder in `--model_dir`")?;
+        pages::suit(&path);
+        Ok(Self {
+            args,
+            mlserver,
+            path,
+        })
+    }
+}
+
+fn serve(prepared: Prepared) -> anyhow::Result<ExitCode> {
+    let Prepared {
+        args,
+        mlserver,
+        path,
+    } = prepared;
     let batching = args.max_batch_size.zip(args.max_latency);
     let batching = batching.and_then(|(rows, wait)| {
         Some(inference::Batching {
@@ -364,7 +399,7 @@ fn serve(args: &RuntimeArgs) -> anyhow::Result<ExitCode> {
         .thread_name("serve")
         .enable_all()
         .build()?;
-    let outcome = runtime.block_on(answer(args, folder, limits));
+    let outcome = runtime.block_on(answer(&args, folder, limits));
     runtime.shutdown_background();
     outcome
 }

@@ -29,7 +29,8 @@ pub(crate) trait Target {
     fn input(&self, random: &mut Random) -> String;
 }
 
-const TARGETS: &str = "`configuration`, `decide`, `matchers`, `models` or `requests`";
+const TARGETS: &str = "`configuration`, `decide`, `matchers`, `models` or `requests`; one reader of models or protocol \
+     alone as in `models/onnx` or `requests/v2`";
 
 /// How long and with what.
 pub(crate) struct Options {
@@ -46,12 +47,17 @@ const SLOW: Duration = Duration::from_secs(5);
 pub(crate) fn run(args: &[&str]) -> Result<()> {
     let (name, options) = parse(args)?;
     let corpus = corpus(Path::new("."))?;
-    let target: Box<dyn Target> = match name {
+    let (target, part) = match name.split_once('/') {
+        Some((target, part)) => (target, Some(part)),
+        None => (name, None),
+    };
+    let target: Box<dyn Target> = match target {
+        "models" => Box::new(models::Models::new(known(part, &models::READERS)?)?),
+        "requests" => Box::new(requests::Requests::new(known(part, &requests::PROTOCOLS)?)?),
+        _ if part.is_some() => bail!("target `{name}`: expected {TARGETS}"),
         "configuration" => Box::new(configuration::Configuration::new(corpus)),
         "decide" => Box::new(decide::Decide::new(&corpus)?),
         "matchers" => Box::new(matchers::Matchers),
-        "models" => Box::new(models::Models::new()?),
-        "requests" => Box::new(requests::Requests::new()?),
         other => bail!("target `{other}`: expected {TARGETS}"),
     };
     let random = |number: u64| Random::new(options.seed, number);
@@ -98,6 +104,16 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         println!("  {count:>10} {how}");
     }
     Ok(())
+}
+
+/// The part of a target that was asked for.
+fn known<'a>(part: Option<&'a str>, parts: &[&str]) -> Result<Option<&'a str>> {
+    match part {
+        Some(part) if !parts.contains(&part) => {
+            bail!("`{part}`: expected one of {}", parts.join(", "))
+        }
+        part => Ok(part),
+    }
 }
 
 fn parse<'a>(args: &[&'a str]) -> Result<(&'a str, Options)> {
@@ -154,6 +170,7 @@ fn words(panic: &(dyn std::any::Any + Send)) -> String {
 fn keep(name: &str, options: &Options, number: u64, input: &str) -> Result<PathBuf> {
     let folder = Path::new("target/fuzz");
     std::fs::create_dir_all(folder)?;
+    let name = name.replace('/', "-");
     let path = folder.join(format!("{name}-{}-{number}.txt", options.seed));
     std::fs::write(&path, input)?;
     Ok(path)

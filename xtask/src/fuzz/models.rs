@@ -1,10 +1,11 @@
 //! Model files of every format and estimator, damaged: an error, or a model that
 //! answers, within the limits.
 
+use std::ffi::OsStr;
 use std::io::Read as _;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use models::{Limits, Matrix, Precision, Table};
 
@@ -34,8 +35,17 @@ fn limits() -> Limits {
     }
 }
 
+/// An array of numpy.
+const NPY: &[u8] = b"\x93NUMPY\x01\x00\x3a\x00{'descr': '<f8', 'fortran_order': False, 'shape': (1, 2), }\n\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
+/// The readers that files can be for.
+pub(super) const READERS: [&str; 7] = [
+    "npy", "pickle", "skops", "xgboost", "lightgbm", "catboost", "onnx",
+];
+
 impl Models {
-    pub(super) fn new() -> Result<Self> {
+    /// Files for one of [`READERS`], or for all.
+    pub(super) fn new(reader: Option<&str>) -> Result<Self> {
         let mut archives: Vec<_> = std::fs::read_dir(ARCHIVES)
             .context(ARCHIVES)?
             .filter_map(|folder| std::fs::read_dir(folder.ok()?.path()).ok())
@@ -44,12 +54,28 @@ impl Models {
             .filter(|path| path.extension().is_some_and(|ending| ending == "xz"))
             .collect();
         archives.sort();
-        let mut files = vec![b"\x93NUMPY\x01\x00\x3a\x00{'descr': '<f8', 'fortran_order': False, 'shape': (1, 2), }\n\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec()];
-        for path in archives {
-            files.extend(in_archive(&path).with_context(|| path.display().to_string())?);
+        let wanted = |name: &str| reader.is_none_or(|reader| reader == name);
+        let mut files = Vec::new();
+        if wanted("npy") {
+            files.push(NPY.to_vec());
         }
+        for path in archives.iter().filter(|path| wanted(reader_of(path))) {
+            files.extend(in_archive(path).with_context(|| path.display().to_string())?);
+        }
+        ensure!(!files.is_empty(), "no file for that reader");
         Ok(Self { files })
     }
+}
+
+/// Who reads the files of an archive, by its folder and name.
+fn reader_of(path: &Path) -> &'static str {
+    let name = |part: Option<&OsStr>| part.and_then(OsStr::to_str).unwrap_or_default().to_owned();
+    let folder = name(path.parent().and_then(Path::file_name));
+    let file = name(path.file_name());
+    READERS
+        .into_iter()
+        .find(|reader| folder == *reader || file.starts_with(reader))
+        .unwrap_or("pickle")
 }
 
 /// The model files of an archive: cases of three parts, each behind its length; the second is the file.

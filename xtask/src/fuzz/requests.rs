@@ -15,7 +15,13 @@ use super::random::Random;
 pub(super) struct Requests {
     models: Folder,
     bodies: Vec<Vec<u8>>,
+    paths: Vec<&'static str>,
+    /// One in so many is a call of gRPC.
+    calls: usize,
 }
+
+/// What can be asked for alone.
+pub(super) const PROTOCOLS: [&str; 3] = ["v1", "v2", "grpc"];
 
 struct Folder(Vec<Arc<Model>>);
 
@@ -104,7 +110,8 @@ const CALLS: [&str; 6] = [
 ];
 
 impl Requests {
-    pub(super) fn new() -> Result<Self> {
+    /// Requests of one of [`PROTOCOLS`], or of all.
+    pub(super) fn new(protocol: Option<&str>) -> Result<Self> {
         let load = |(name, path): (&str, &str)| -> Result<Arc<Model>> {
             let bytes = std::fs::read(path).with_context(|| path.to_owned())?;
             Ok(Arc::new(Model::load(
@@ -120,6 +127,15 @@ impl Requests {
         Ok(Self {
             models: Folder(models),
             bodies,
+            paths: ENDINGS
+                .into_iter()
+                .filter(|path| protocol.is_none_or(|name| path.get(1..3) == Some(name)))
+                .collect(),
+            calls: match protocol {
+                None => 3,
+                Some("grpc") => 1,
+                Some(_) => usize::MAX,
+            },
         })
     }
 
@@ -129,7 +145,7 @@ impl Requests {
             false => mutated(random, &self.bodies),
         };
         let names = MODELS.map(|(name, _)| name);
-        let path = random.word(&ENDINGS).replace("NAME", random.word(&names));
+        let path = random.word(&self.paths).replace("NAME", random.word(&names));
         let mut headers = Vec::new();
         for _ in 0..random.below(4) {
             headers.extend(random.of(&HEADERS).copied());
@@ -147,7 +163,7 @@ impl Requests {
                 1 => Compat::Mlserver,
                 _ => Compat::Kserve,
             },
-            call: random.one_in(3).then(|| random.word(&CALLS).to_owned()),
+            call: random.one_in(self.calls).then(|| random.word(&CALLS).to_owned()),
             body: body.into(),
         }
     }

@@ -106,27 +106,31 @@ struct Labels {
 
 /// The cases of every version, in the order of the files.
 pub(crate) fn cases() -> Vec<Case> {
-    let mut paths = paths("tests/corpus");
+    let mut paths = paths("corpus");
     paths.sort_by_key(|path| numbers(path));
     paths.iter().flat_map(|path| read(path)).collect()
 }
 
 /// The cases of every version of the gradient boosting libraries; a version is `xgboost-2.1.4`.
 pub(crate) fn boosted() -> Vec<Case> {
-    let mut paths = paths("tests/boosted");
+    let mut paths = paths("boosted");
     paths.sort();
     paths.iter().flat_map(|path| read(path)).collect()
 }
 
 /// The cases of every version of skops; a version is `0.16.0+1.9.1`, the second being scikit-learn's.
 pub(crate) fn skops() -> Vec<Case> {
-    let mut paths = paths("tests/skops");
+    let mut paths = paths("skops");
     paths.sort_by_key(|path| numbers(path));
     paths.iter().flat_map(|path| read(path)).collect()
 }
 
+/// The archives of a folder; of `SIDEGATE_ARCHIVES` in place of `tests` where `cargo xtask record --models --check` has made
+/// others.
 pub(crate) fn paths(folder: &str) -> Vec<PathBuf> {
-    std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let base = std::env::var_os("SIDEGATE_ARCHIVES").map_or(tests, PathBuf::from);
+    std::fs::read_dir(base.join(folder))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|ending| ending == "xz"))

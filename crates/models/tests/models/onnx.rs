@@ -86,7 +86,7 @@ fn array<const N: usize, T>(bytes: &[u8], count: usize, from: impl Fn([u8; N]) -
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    let mut paths = paths("tests/onnx");
+    let mut paths = paths("onnx");
     paths.sort();
     for path in paths {
         let version = path.file_stem().unwrap().to_string_lossy().into_owned();

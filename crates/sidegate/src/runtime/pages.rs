@@ -3,6 +3,8 @@
 //! The allocator asks for huge pages, and every thread begins with some of its own: 8 MB for a server of two threads
 //! with a model of a few kilobytes. Trees of hundreds of megabytes are gone down a seventh faster in huge pages, those
 //! of 30 MB no faster.
+//!
+//! The first of them are there before `main`: a process that does without begins anew, as itself.
 
 use std::path::Path;
 
@@ -12,7 +14,8 @@ const WORTH_IT: u64 = 64 << 20;
 /// Folders of models are this deep, with versions.
 const DEPTH: u32 = 3;
 
-/// Turns huge pages off for this process if the model files of the folder are small together.
+/// Turns huge pages off for this process if the model files of the folder are small together. Begins the program anew, the
+/// same process with the same arguments, unless they were off already: nothing may be open that has to stay.
 pub(super) fn suit(models: &Path) {
     if bytes(models, DEPTH) < WORTH_IT
         && let Err(error) = small()
@@ -21,9 +24,25 @@ pub(super) fn suit(models: &Path) {
     }
 }
 
+/// Returns if they are off from the beginning of the process on, or the process cannot begin anew.
 #[cfg(target_os = "linux")]
 fn small() -> std::io::Result<()> {
-    Ok(rustix::thread::disable_transparent_huge_pages(true)?)
+    use std::os::unix::process::CommandExt as _;
+
+    // The setting outlives `execve`, so this comes to an end.
+    if rustix::thread::transparent_huge_pages_are_disabled()? {
+        return Ok(());
+    }
+    rustix::thread::disable_transparent_huge_pages(true)?;
+    if !rustix::thread::transparent_huge_pages_are_disabled()? {
+        return Ok(());
+    }
+    let mut arguments = std::env::args_os();
+    let mut again = std::process::Command::new(std::env::current_exe()?);
+    if let Some(name) = arguments.next() {
+        again.arg0(name);
+    }
+    Err(again.args(arguments).exec())
 }
 
 #[cfg(not(target_os = "linux"))]
