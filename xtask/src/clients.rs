@@ -1,15 +1,15 @@
 //! Clients that nobody changed, against `sidegate runtime`: each says what came of each of its calls, and the servers of KServe
 //! and MLServer were asked the same before (`cargo xtask record --clients`).
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 
+use crate::answers::{self, Answers, Differences};
 use crate::oracle::Check;
 use crate::served::{Server, serve};
 use crate::{cache, shell};
@@ -100,9 +100,7 @@ pub(crate) fn record() -> Result<usize> {
     for client in CLIENTS {
         let answers = client.asks_its_peer()?;
         count += answers.len();
-        let path = client.recorded();
-        std::fs::create_dir_all(path.parent().unwrap_or(&path))?;
-        std::fs::write(path, as_text(&answers))?;
+        answers::write(&client.recorded(), &answers)?;
     }
     std::fs::write(shell::root().join(PAGE), page()?)?;
     Ok(count)
@@ -114,26 +112,10 @@ pub(crate) fn compare() -> Result<usize> {
     for client in CLIENTS {
         let answers = client.asks_its_peer()?;
         count += answers.len();
-        let recorded = std::fs::read_to_string(client.recorded())?;
-        let now = as_text(&answers);
-        let other = recorded.lines().zip(now.lines()).find(|(a, b)| a != b);
-        if let Some((recorded, now)) = other {
-            bail!("{}:\n  recorded: {recorded}\n  now:      {now}", client.id());
-        }
-        ensure!(recorded == now, "{}: one has more calls", client.id());
+        answers::same(&client.recorded(), &answers)?;
     }
     Ok(count)
 }
-
-fn as_text(answers: &Answers) -> String {
-    answers
-        .iter()
-        .map(|(call, outcome)| format!("{call}: {outcome}\n"))
-        .collect()
-}
-
-/// Outcomes by call, in the order of the script.
-type Answers = Vec<(String, String)>;
 
 fn folder() -> PathBuf {
     shell::root().join("xtask/peers/clients")
@@ -268,101 +250,19 @@ fn ask(client: Client, server: &Server) -> Result<Answers> {
             String::from_utf8_lossy(&output.stderr)
         );
     }
-    parse(&String::from_utf8_lossy(&output.stdout))
+    answers::parse(&String::from_utf8_lossy(&output.stdout))
 }
 
-fn parse(text: &str) -> Result<Answers> {
-    let split = |line: &str| {
-        let (call, outcome) = line
-            .split_once(": ")
-            .with_context(|| format!("expected `call: outcome`, found `{line}`"))?;
-        Ok((call.to_owned(), outcome.to_owned()))
-    };
-    text.lines().map(split).collect()
-}
-
-/// Answers that differ on purpose, by client and call.
-type Differences = BTreeMap<(String, String), Difference>;
-
-struct Difference {
-    reason: String,
-    outcome: String,
-}
-
-/// The file of differences: a reason, and below it the answers that it is the reason for.
 fn differences() -> Result<Differences> {
-    let text = std::fs::read_to_string(folder().join("differences.txt"))?;
-    let (mut reason, mut found) = (String::new(), BTreeMap::new());
-    for line in text.lines().filter(|line| !line.is_empty()) {
-        if let Some(text) = line.strip_prefix("# ") {
-            text.clone_into(&mut reason);
-            continue;
-        }
-        let parts = line.split_once(' ').and_then(|(client, rest)| {
-            let (call, outcome) = rest.split_once(": ")?;
-            Some((client.to_owned(), call.to_owned(), outcome.to_owned()))
-        });
-        let (client, call, outcome) =
-            parts.with_context(|| format!("expected `client call: outcome`, found `{line}`"))?;
-        let difference = Difference {
-            reason: reason.clone(),
-            outcome,
-        };
-        found.insert((client, call), difference);
-    }
-    Ok(found)
-}
-
-/// What a client should find: the other server's answers, but for the differences.
-fn expected(client: Client) -> Result<Answers> {
-    let (path, id) = (client.recorded(), client.id());
-    let text =
-        std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    let mut answers = parse(&text)?;
-    for ((of, call), difference) in differences()? {
-        if of != id {
-            continue;
-        }
-        let answer = answers.iter_mut().find(|(known, _)| *known == call);
-        let (_, answer) = answer.with_context(|| format!("{id} makes no call `{call}`"))?;
-        if *answer == difference.outcome {
-            bail!("{id}: `{call}` does not differ any more");
-        }
-        *answer = difference.outcome;
-    }
-    Ok(answers)
+    Differences::read(&folder().join("differences.txt"))
 }
 
 fn check(client: Client) -> Result<()> {
-    let name = client.name;
     let program = shell::target().join("debug/sidegate");
     let server = serve(&program, &models()?, &["--compat", client.peer.word()])?;
     let found = ask(client, &server)?;
-    let expected = expected(client)?;
-    let mut wrong = String::new();
-    for (call, outcome) in &found {
-        match expected.iter().find(|(known, _)| known == call) {
-            Some((_, right)) if right == outcome => {}
-            Some((_, right)) => {
-                let _ = write!(wrong, "\n{name}: {call}: {outcome}\n    expected: {right}");
-            }
-            None => {
-                let _ = write!(wrong, "\n{name}: {call}: not recorded");
-            }
-        }
-    }
-    if found.len() != expected.len() {
-        let _ = write!(
-            wrong,
-            "\n{name}: {} calls, {} were recorded",
-            found.len(),
-            expected.len()
-        );
-    }
-    if !wrong.is_empty() {
-        bail!("{wrong}");
-    }
-    Ok(())
+    let expected = differences()?.expected(&client.recorded(), &client.id())?;
+    answers::compare(client.name, &found, &expected)
 }
 
 /// The page: how many calls each client makes, how many of the answers are the other server's, and why the others are not.
@@ -372,23 +272,15 @@ fn page() -> Result<String> {
     text.push_str("\n| client | calls | answered as by the other server |\n|---|---|---|\n");
     for client in CLIENTS {
         let (name, id) = (client.name, client.id());
-        let calls = expected(client)?.len();
-        let differ = differences.keys().filter(|(of, _)| *of == id).count();
-        let _ = writeln!(text, "| {name} | {calls} | {} |", calls - differ);
+        let calls = differences.expected(&client.recorded(), &id)?.len();
+        let _ = writeln!(
+            text,
+            "| {name} | {calls} | {} |",
+            calls - differences.of(&id)
+        );
     }
     text.push_str("\n| what differs | calls |\n|---|---|\n");
-    let mut reasons: Vec<(&str, usize)> = Vec::new();
-    for difference in differences.values() {
-        match reasons
-            .iter_mut()
-            .find(|(reason, _)| *reason == difference.reason)
-        {
-            Some((_, count)) => *count += 1,
-            None => reasons.push((&difference.reason, 1)),
-        }
-    }
-    reasons.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), *reason));
-    for (reason, count) in reasons {
+    for (reason, count) in differences.reasons() {
         let _ = writeln!(text, "| {reason} | {count} |");
     }
     Ok(text)

@@ -5,13 +5,17 @@
     reason = "a tool for people at a terminal"
 )]
 
+mod answers;
 mod bench;
 mod cache;
 mod clients;
 mod conformance;
+mod crash;
 mod deny;
+mod dex;
 mod fuzz;
 mod graphs;
+mod http;
 mod miri;
 mod models;
 mod oracle;
@@ -51,6 +55,12 @@ Commands:
                Runtime and skops, in every version, and the table of docs/models.md
   record --clients [--check]
                Write down what clients find at other servers, docs/clients.md
+  record --dex PROGRAM [--check]
+               Write down what Dex answers, built from its sources, docs/dex.md
+  crash [--logins N] [--seed S] [--program FILE]
+               Kill the identity provider again and again while people log in and
+               applications refresh: nothing answered is lost, nothing used is taken
+               again; by default 10,000 logins and the release build
   fuzz TARGET  Throw made-up input at `configuration` (YAML to Snapshot), `decide`,
                `matchers`, `models` (files of every format, `models/onnx` of one) or
                `requests` (V1, V2, gRPC; `requests/v2` one of them) (--minutes N,
@@ -89,12 +99,15 @@ fn main() -> ExitCode {
         ["record", "--clients", "--check"] => {
             clients::compare().map(|count| println!("{count} calls, none differs"))
         }
+        ["record", "--dex", program] => dex::record(program.as_ref()),
+        ["record", "--dex", program, "--check"] => dex::compare(program.as_ref()),
         ["record", "--models"] => models::record().map(|_| ()),
         ["record", "--models", "--check"] => models::check().map(|(all, same)| {
             println!("{all} archives made anew, {same} as recorded, all answered alike");
         }),
         ["record", "--schemas"] => schemas::record(false).map(|_| ()),
         ["oracle", rest @ ..] => oracle::run(rest),
+        ["crash", rest @ ..] => crash::command(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["bench"] => bench::run(bench::Length::Full),
         ["bench", "--quick"] => bench::run(bench::Length::Quick),

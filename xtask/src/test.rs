@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{bench, clients, graphs, oracle, shell};
+use crate::{bench, clients, crash, dex, graphs, oracle, shell};
 
 /// Tests over all binaries.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -86,6 +86,8 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         for (name, check) in oracle::suite()
             .into_iter()
             .chain(clients::suite())
+            .chain(dex::suite())
+            .chain(crash::suite())
             .chain(graphs::suite())
             .chain([solvers])
         {

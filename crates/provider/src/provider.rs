@@ -352,6 +352,11 @@ impl Inner {
                 "text/plain; charset=utf-8",
                 "Health check passed",
             ),
+            "/robots.txt" if get => reply(
+                StatusCode::OK,
+                "text/plain; charset=utf-8",
+                "User-agent: *\nDisallow: /\n",
+            ),
             "/auth" if get => self.start(request, &query).await,
             "/auth" if post && is_form(request) => self.start(request, request.body()).await,
             "/auth" if post => problem(

@@ -165,7 +165,8 @@ impl Inner {
             if wanted.iter().any(|scope| !grant.scopes.contains(scope)) {
                 return (None, Err(("invalid_scope", "more than was granted")));
             }
-            let recently = now <= rotated_at.saturating_add(rules.reuse_interval.as_secs());
+            let grace = rules.reuse_interval.as_secs();
+            let recently = grace > 0 && now <= rotated_at.saturating_add(grace);
             let previous = presented.checked_add(1) == Some(generation);
             grant.stage = if presented == generation && !rules.disable_rotation {
                 Stage::Active {

@@ -145,7 +145,9 @@ impl Requests {
             false => mutated(random, &self.bodies),
         };
         let names = MODELS.map(|(name, _)| name);
-        let path = random.word(&self.paths).replace("NAME", random.word(&names));
+        let path = random
+            .word(&self.paths)
+            .replace("NAME", random.word(&names));
         let mut headers = Vec::new();
         for _ in 0..random.below(4) {
             headers.extend(random.of(&HEADERS).copied());
@@ -163,7 +165,9 @@ impl Requests {
                 1 => Compat::Mlserver,
                 _ => Compat::Kserve,
             },
-            call: random.one_in(self.calls).then(|| random.word(&CALLS).to_owned()),
+            call: random
+                .one_in(self.calls)
+                .then(|| random.word(&CALLS).to_owned()),
             body: body.into(),
         }
     }

@@ -283,6 +283,18 @@ async fn refresh_tokens_rotate_and_reuse_revokes() {
     assert_eq!(info.status(), StatusCode::UNAUTHORIZED);
 }
 
+/// Dex refuses it at once; ours once gave the successor for a second.
+#[tokio::test]
+async fn without_a_reuse_interval_the_former_refresh_token_is_refused_at_once() {
+    let extra = "expiry: {refreshTokens: {reuseInterval: 0s}}\n";
+    let bed = Bed::with(&config(&format!("{SKIP_APPROVAL}{extra}")));
+    let (_, first) = bed.redeem(&bed.code(&request()).await).await;
+    let token = first["refresh_token"].as_str().unwrap();
+    let params = [("grant_type", "refresh_token"), ("refresh_token", token)];
+    assert_eq!(bed.token(&params).await.0, StatusCode::OK);
+    assert_eq!(bed.token(&params).await.1["error"], "invalid_grant");
+}
+
 #[tokio::test]
 async fn refresh_tokens_end_when_idle_or_too_wide() {
     let bed = Bed::new();

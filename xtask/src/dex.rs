@@ -1,0 +1,152 @@
+//! The identity provider beside Dex: one configuration, one script that asks everything that applications and people see. Dex
+//! was asked before (`cargo xtask record --dex PROGRAM`); it is not needed to compare.
+
+use std::fmt::Write as _;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::answers::{self, Answers, Differences};
+use crate::oracle::Check;
+use crate::shell;
+
+/// Where the page says what differs.
+const PAGE: &str = "docs/dex.md";
+const DEADLINE: Duration = Duration::from_secs(30);
+/// How differences name it.
+const ID: &str = "dex";
+
+pub(crate) fn suite() -> Vec<Check> {
+    let asked: Check = ("what Dex answers", Box::new(check));
+    let page: Check = (
+        "the page about Dex",
+        Box::new(|| {
+            let path = shell::root().join(PAGE);
+            if std::fs::read_to_string(&path)? != page()? {
+                bail!("{PAGE} is not what was recorded: run `cargo xtask record --dex PROGRAM`");
+            }
+            Ok(())
+        }),
+    );
+    vec![asked, page]
+}
+
+/// Asks Dex everything anew, writes the answers and the page.
+pub(crate) fn record(dex: &Path) -> Result<()> {
+    let found = ask_dex(dex)?;
+    answers::write(&recorded(), &found)?;
+    std::fs::write(shell::root().join(PAGE), page()?)?;
+    println!("{} calls", found.len());
+    Ok(())
+}
+
+/// Asks Dex everything anew: it answers as it did.
+pub(crate) fn compare(dex: &Path) -> Result<()> {
+    let found = ask_dex(dex)?;
+    answers::same(&recorded(), &found)?;
+    println!("{} calls, none differs", found.len());
+    Ok(())
+}
+
+fn ask_dex(dex: &Path) -> Result<Answers> {
+    let mut command = Command::new(dex);
+    command.arg("serve");
+    ask(command)
+}
+
+fn check() -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let mut command = Command::new(shell::target().join("debug/sidegate"));
+    command.args(["provider", "--data"]).arg(data.path());
+    command.arg("--config");
+    let found = ask(command)?;
+    let expected = differences()?.expected(&recorded(), ID)?;
+    answers::compare("Dex", &found, &expected)
+}
+
+/// Starts a provider, `command` with the file of its configuration behind it, and asks.
+fn ask(mut command: Command) -> Result<Answers> {
+    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let folder = tempfile::tempdir()?;
+    let config = folder.path().join("config.yaml");
+    let text = std::fs::read_to_string(peer().join("config.yaml"))?;
+    std::fs::write(&config, text.replace("127.0.0.1:0", &address))?;
+    let child = command
+        .arg(&config)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .with_context(|| format!("cannot run {command:?}"))?;
+    let _running = Running(child);
+    let issuer = format!("http://{address}/dex");
+    let began = Instant::now();
+    while !answers_at(&issuer) {
+        if began.elapsed() > DEADLINE {
+            bail!("{command:?} does not answer at {issuer}");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let output = Command::new("python3")
+        .arg(peer().join("ask.py"))
+        .arg(&issuer)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .context("cannot run python3")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("ask.py ended with {}: {said}", output.status);
+    }
+    answers::parse(&String::from_utf8_lossy(&output.stdout))
+}
+
+fn answers_at(issuer: &str) -> bool {
+    let status = Command::new("curl")
+        .args(["--silent", "--fail", "--max-time", "5", "--noproxy", "*"])
+        .args(["--output", "/dev/null"])
+        .arg(format!("{issuer}/keys"))
+        .status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// Ends when it is dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn peer() -> PathBuf {
+    shell::root().join("xtask/peers/dex")
+}
+
+fn recorded() -> PathBuf {
+    peer().join("answers.txt")
+}
+
+fn differences() -> Result<Differences> {
+    Differences::read(&peer().join("differences.txt"))
+}
+
+/// The page: how many answers are Dex's, and why the others are not.
+fn page() -> Result<String> {
+    let differences = differences()?;
+    let calls = differences.expected(&recorded(), ID)?.len();
+    let mut text = include_str!("../peers/dex/page.md").to_owned();
+    let differ = differences.of(ID);
+    let _ = writeln!(
+        text,
+        "\n{calls} answers are compared, {} are Dex's.\n\n| what differs | answers |\n|---|---|",
+        calls - differ
+    );
+    for (reason, count) in differences.reasons() {
+        let _ = writeln!(text, "| {reason} | {count} |");
+    }
+    Ok(text)
+}
