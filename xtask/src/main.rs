@@ -63,8 +63,9 @@ Commands:
                again; by default 10,000 logins and the release build
   fuzz TARGET  Throw made-up input at `configuration` (YAML to Snapshot), `decide`,
                `matchers`, `models` (files of every format, `models/onnx` of one) or
-               `requests` (V1, V2, gRPC; `requests/v2` one of them) (--minutes N,
-               --seed S, --only NUMBER)
+               `requests` (V1, V2, gRPC; `requests/v2` one of them) or `provider`
+               (its endpoints; `provider/authorization`, `/token`, `/forms` of them,
+               and `/configuration`) (--minutes N, --seed S, --only NUMBER)
   bench        Measure beside KServe's Python server, and write
                docs/benchmarks.md (--quick: shorter, writes nothing)
   bench verify Time parsing, compiling, deciding and all questions, from 100 to

@@ -6,6 +6,7 @@ mod configuration;
 mod decide;
 mod matchers;
 mod models;
+mod provider;
 mod random;
 mod requests;
 
@@ -29,8 +30,8 @@ pub(crate) trait Target {
     fn input(&self, random: &mut Random) -> String;
 }
 
-const TARGETS: &str = "`configuration`, `decide`, `matchers`, `models` or `requests`; one reader of models or protocol \
-     alone as in `models/onnx` or `requests/v2`";
+const TARGETS: &str = "`configuration`, `decide`, `matchers`, `models`, `provider` or `requests`; one reader of models, \
+     part of the provider or protocol alone as in `models/onnx`, `provider/token` or `requests/v2`";
 
 /// How long and with what.
 pub(crate) struct Options {
@@ -54,6 +55,10 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     let target: Box<dyn Target> = match target {
         "models" => Box::new(models::Models::new(known(part, &models::READERS)?)?),
         "requests" => Box::new(requests::Requests::new(known(part, &requests::PROTOCOLS)?)?),
+        "provider" => match known(part, &provider::PARTS)? {
+            Some("configuration") => Box::new(provider::Configurations::new()?),
+            part => Box::new(provider::Requests::new(part)?),
+        },
         _ if part.is_some() => bail!("target `{name}`: expected {TARGETS}"),
         "configuration" => Box::new(configuration::Configuration::new(corpus)),
         "decide" => Box::new(decide::Decide::new(&corpus)?),

@@ -293,7 +293,11 @@ fn is_loopback(uri: &str) -> bool {
         Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
         None => false,
     };
+    // As it is written, not as parsers mend it: `127.1` and tabs are not what was meant.
+    let canonical = parsed.as_str();
+    let canonical = canonical == uri || canonical.strip_suffix('/') == Some(uri);
     local
+        && canonical
         && parsed.scheme() == "http"
         && parsed.username().is_empty()
         && parsed.password().is_none()

@@ -1,5 +1,6 @@
 //! The provider as a browser and a relying party see it.
 
+mod abuse;
 mod accounts;
 mod bed;
 mod codes;
