@@ -376,7 +376,8 @@ grant = "urn:ietf:params:oauth:grant-type:device_code"
 say("device, before", error(token({"grant_type": grant, "device_code": device.get("device_code", ""), "client_id": "cli"}, {})))
 say("device, at once again", error(token({"grant_type": grant, "device_code": device.get("device_code", ""), "client_id": "cli"}, {})))
 say("device, nonsense", error(token({"grant_type": grant, "device_code": "x", "client_id": "cli"}, {})))
-say("device page", f"{Browser().get(f'{ISSUER}/device?user_code=AAAA-BBBB').status} {Form(Browser().get(f'{ISSUER}/device?user_code=AAAA-BBBB').body).fields}")
+page = Browser().get(f"{ISSUER}/device?user_code=AAAA-BBBB")
+say("device page", f"{page.status} {sorted(set(Form(page.body).fields) & {'user_code'})}")
 exchange = "urn:ietf:params:oauth:grant-type:token-exchange"
 say("exchange, empty", error(token({"grant_type": exchange})))
 say("exchange, nonsense", error(token({"grant_type": exchange, "subject_token": "x", "subject_token_type": "urn:ietf:params:oauth:token-type:id_token", "connector_id": "local"})))
