@@ -459,8 +459,7 @@ fn judged(path: &str, reply: &Response<Bytes>) -> Result<&'static str, String> {
     if let Some(location) = location(reply) {
         let place = location.split(['?', '#']).next().unwrap_or_default();
         let own = place.starts_with("/dex/") && !place.contains("..");
-        let loopback =
-            place.starts_with("http://127.") || place.starts_with("http://localhost");
+        let loopback = place.starts_with("http://127.") || place.starts_with("http://localhost");
         if !own && !loopback && !CALLBACKS.contains(&place) {
             return Err(format!("{path}: leads to `{location}`"));
         }
@@ -529,9 +528,12 @@ impl Target for Configurations {
         }
         match DexConfig::parse(&text, &environment) {
             Ok(_) => Ok("taken"),
-            Err(error) if error.to_string().is_empty() => Err("refused without a reason".to_owned()),
+            Err(error) if error.to_string().is_empty() => {
+                Err("refused without a reason".to_owned())
+            }
             Err(error)
-                if error.field().is_some_and(of_secrets) && error.to_string().contains("sEcReT") =>
+                if error.field().is_some_and(of_secrets)
+                    && error.to_string().contains("sEcReT") =>
             {
                 Err(format!("a secret is told: {error}"))
             }
