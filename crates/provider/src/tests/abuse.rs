@@ -197,10 +197,6 @@ async fn guesses_at_once_are_limited_as_those_after_each_other() {
         .filter(|status| **status == StatusCode::UNAUTHORIZED)
         .count();
     assert!(looked_at <= 10, "{looked_at} guesses were looked at");
-    assert!(
-        statuses
-            .iter()
-            .any(|status| *status == StatusCode::TOO_MANY_REQUESTS)
-    );
+    assert!(statuses.contains(&StatusCode::TOO_MANY_REQUESTS));
     assert!(bed.provider.password_checks() <= 10);
 }
