@@ -37,6 +37,12 @@ impl Record for Consent {
     }
 }
 
+/// What an application will be told, as scopes.
+fn told(auth: &AuthRequest) -> impl Iterator<Item = &str> {
+    let scopes = auth.scopes.iter().map(String::as_str);
+    scopes.chain(auth.requested.scopes())
+}
+
 impl Inner {
     /// Whether the person has to be asked.
     pub(crate) fn asks(&self, auth: &AuthRequest, person: &Person) -> bool {
@@ -54,10 +60,7 @@ impl Inner {
         };
         !consent.is_some_and(|consent| {
             consent.expires_at > self.now()
-                && auth
-                    .scopes
-                    .iter()
-                    .all(|scope| consent.scopes.contains(scope))
+                && told(auth).all(|scope| consent.scopes.iter().any(|known| known == scope))
         })
     }
 
@@ -72,8 +75,9 @@ impl Inner {
             Err(reply) => return reply,
         };
         let mut asks: Vec<Pick> = vec![|w| &w.ask_identifier];
-        for scope in &pending.request.scopes {
-            let ask: Option<Pick> = match scope.as_str() {
+        let mut seen = std::collections::HashSet::new();
+        for scope in told(&pending.request).filter(|scope| seen.insert(*scope)) {
+            let ask: Option<Pick> = match scope {
                 "email" => Some(|w| &w.ask_email),
                 "profile" => Some(|w| &w.ask_name),
                 "groups" => Some(|w| &w.ask_groups),
@@ -141,7 +145,7 @@ impl Inner {
         let key = self.consent_key(&person.user, &auth.client_id);
         let now = self.now();
         let mut consent = Consent {
-            scopes: auth.scopes.clone(),
+            scopes: told(auth).map(str::to_owned).collect(),
             expires_at: now.saturating_add(CONSENT_SECONDS),
         };
         self.write(move |batch| {
@@ -167,6 +171,7 @@ impl Inner {
             client_id: auth.client_id.clone(),
             user: person.user,
             scopes: auth.scopes.clone(),
+            requested: auth.requested.clone(),
             nonce: auth.nonce.clone(),
             auth_time: person.auth_time,
             created_at: now,

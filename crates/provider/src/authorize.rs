@@ -8,6 +8,7 @@ use crate::config::{Client, DexConfig, Pkce, PromptNone};
 use crate::pages::problem;
 use crate::params::{Params, Repeated};
 use crate::reply::{Reply, description_text, redirect};
+use crate::requested::{ClaimsParameter, Requested};
 use crate::token::{Claims, check_scopes};
 use crate::words::{Language, Pick};
 
@@ -27,7 +28,10 @@ pub(crate) struct AuthRequest {
     pub(crate) max_age: Option<u64>,
     #[serde(default)]
     pub(crate) login_hint: Option<String>,
-    /// `sub` of the ID token that the application showed: nobody else may log in.
+    /// The claims that `claims` names.
+    #[serde(default)]
+    pub(crate) requested: Requested,
+    /// `sub` that `claims` or the ID token of `id_token_hint` has: nobody else may log in.
     #[serde(default)]
     pub(crate) subject: Option<String>,
     /// The code on the screen of the device that this is for; it has no redirect URI.
@@ -114,6 +118,7 @@ impl AuthRequest {
         let scope = self.scopes.join(" ");
         let prompt = self.prompt.to_string();
         let max_age = self.max_age.map(|seconds| seconds.to_string());
+        let claims = self.requested.parameter();
         let mut params = vec![
             ("response_type", "code"),
             ("client_id", &self.client_id),
@@ -132,6 +137,7 @@ impl AuthRequest {
             ("max_age", max_age.as_deref()),
             ("login_hint", self.login_hint.as_deref()),
             ("ui_locales", self.language.map(Language::tag)),
+            ("claims", claims.as_deref()),
         ];
         params.extend(
             optional
@@ -263,6 +269,27 @@ fn check(
             ("invalid_request", text)
         })?),
     };
+    let claims = match get("claims")? {
+        None => ClaimsParameter::default(),
+        Some(text) => {
+            ClaimsParameter::parse(text).map_err(|text| ("invalid_request", text.to_owned()))?
+        }
+    };
+    if claims.demands_acr {
+        let text = "`acr` cannot be promised here".to_owned();
+        return Err(("unmet_authentication_requirements", text));
+    }
+    // One that cannot be read says nothing, as it may be older than the keys that are kept.
+    let hinted = get("id_token_hint")?
+        .and_then(read_hint)
+        .map(|claims| claims.sub);
+    let subject = match (claims.subject, hinted) {
+        (Some(one), Some(other)) if one != other => {
+            let text = "`claims` and `id_token_hint` name two people".to_owned();
+            return Err(("invalid_request", text));
+        }
+        (one, other) => one.or(other),
+    };
     Ok(AuthRequest {
         client_id: client.id.clone(),
         redirect_uri: redirect_uri.to_owned(),
@@ -275,10 +302,8 @@ fn check(
         login_hint: get("login_hint")?
             .filter(|hint| hint.len() <= MAX_HINT)
             .map(str::to_owned),
-        // One that cannot be read says nothing, as it may be older than the keys that are kept.
-        subject: get("id_token_hint")?
-            .and_then(read_hint)
-            .map(|claims| claims.sub),
+        requested: claims.requested,
+        subject,
         device: None,
         language: get("ui_locales")?.and_then(Language::of_locales),
     })

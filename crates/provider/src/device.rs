@@ -358,6 +358,7 @@ impl Inner {
                     client_id: device.client_id,
                     user: person.user,
                     scopes: device.scopes,
+                    requested: crate::requested::Requested::default(),
                     nonce: None,
                     auth_time: person.auth_time,
                     created_at: now,

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::requested::Requested;
 use crate::seal::{Sealer, random_token};
 use crate::storage::{Batch, Kind, Record, StorageError};
 use crate::user::{LOCAL, UserRef};
@@ -97,6 +98,9 @@ pub(crate) struct Grant {
     pub(crate) created_at: u64,
     /// When the record may be forgotten.
     pub(crate) expires_at: u64,
+    /// What was asked for beside the scopes.
+    #[serde(default)]
+    pub(crate) requested: Requested,
     /// The session that it came of.
     #[serde(default)]
     pub(crate) sid: Option<String>,

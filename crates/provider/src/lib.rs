@@ -24,6 +24,7 @@ mod backchannel;
 mod client_auth;
 mod clock;
 mod config;
+mod cors;
 mod device;
 mod forms;
 mod grant;
@@ -38,6 +39,7 @@ mod params;
 mod password;
 mod provider;
 mod reply;
+mod requested;
 mod seal;
 mod session;
 mod storage;
@@ -59,6 +61,7 @@ pub use config::{
     Client, Compatibility, ConfigError, DexConfig, Entry, Exchange, Expiry, Frontend, Grants,
     Issuer, Pkce, PromptNone, RefreshExpiry, Scheme, SessionRules, Standing, Warning,
 };
+pub use cors::Cors;
 pub use hash::{PasswordHash, PasswordRefused};
 pub use keys::Algorithm;
 pub use machines::{Subject, SubjectTokens};

@@ -7,7 +7,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, ORIGIN, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::json;
@@ -201,7 +203,18 @@ impl Provider {
     /// Must run on a tokio runtime: password checks and the database use its blocking threads.
     pub async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
         let head = request.method() == Method::HEAD;
-        let mut reply = self.inner.route(request).await;
+        let inner = &self.inner;
+        let cors = &inner.config.cors;
+        let path = request.uri().path().to_owned();
+        let path = path
+            .strip_prefix(inner.config.issuer.path())
+            .unwrap_or_default();
+        let origin = request.headers().get(ORIGIN).cloned();
+        let mut reply = match cors.preflight(path, &request) {
+            Some(reply) => reply,
+            None => inner.route(request).await,
+        };
+        cors.share(path, origin.as_ref(), &mut reply);
         if head {
             *reply.body_mut() = Bytes::new();
         }
@@ -469,6 +482,7 @@ fn discovery(config: &DexConfig, tells: bool) -> Bytes {
             "preferred_username"],
         "ui_locales_supported": Language::ALL.map(Language::tag),
         "authorization_response_iss_parameter_supported": true,
+        "claims_parameter_supported": true,
         "request_parameter_supported": false,
         "request_uri_parameter_supported": false,
     });

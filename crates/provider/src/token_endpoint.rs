@@ -256,7 +256,7 @@ impl Inner {
             nonce: None,
             at_hash: None,
             sid: None,
-            person: Person::new(user, scopes),
+            person: Person::new(user, scopes).and(user, &grant.requested.userinfo),
         };
         let access_token = self.signed(client, TokenKind::Access, &access)?;
         let identity = Claims {
@@ -264,6 +264,7 @@ impl Inner {
             nonce,
             sid: grant.sid.clone(),
             at_hash: Some(access_token_hash(client.signing, &access_token)),
+            person: Person::new(user, scopes).and(user, &grant.requested.id_token),
             ..access
         };
         let id_token = self.signed(client, TokenKind::Id, &identity)?;

@@ -8,6 +8,7 @@ use super::{
     Client, ConfigError, DexConfig, Expiry, Frontend, Grants, Issuer, Pkce, PromptNone,
     RefreshExpiry, Scheme, SessionRules, Warning, duration,
 };
+use crate::cors::Cors;
 use crate::hash::PasswordHash;
 use crate::token_endpoint::{DEVICE_CODE, TOKEN_EXCHANGE};
 use crate::user::User;
@@ -114,6 +115,7 @@ pub(super) fn parse(text: &str, env: Env<'_>) -> Result<(DexConfig, Vec<Warning>
         frontend,
         issuer: check_issuer(raw.issuer)?,
         listen: raw.web.http.map(check_listen).transpose()?,
+        cors: Cors::parse(raw.web.allowed_origins, raw.web.allowed_headers)?,
         skip_approval_screen: raw.oauth2.skip_approval_screen,
         sessions: raw.sessions.map(check_sessions).transpose()?,
         grants: grants(&raw.oauth2.grant_types),

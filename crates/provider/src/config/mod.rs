@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use secret::Secret;
 
+use crate::cors::Cors;
 use crate::keys::Algorithm;
 use crate::user::User;
 
@@ -27,6 +28,8 @@ pub struct DexConfig {
     pub issuer: Issuer,
     /// `web.http`: where a provider of its own listens.
     pub listen: Option<SocketAddr>,
+    /// `web.allowedOrigins` and `web.allowedHeaders`: pages of other origins.
+    pub cors: Cors,
     /// `oauth2.skipApprovalScreen`: go on to the application right after the password.
     pub skip_approval_screen: bool,
     /// `sessions`: single sign-on. Without it every login asks for the password, as in Dex.

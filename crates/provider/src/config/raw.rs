@@ -44,9 +44,11 @@ pub(super) struct RawSessions {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub(super) struct RawWeb {
     pub(super) http: Option<String>,
+    pub(super) allowed_origins: Vec<String>,
+    pub(super) allowed_headers: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -201,8 +203,8 @@ const WEB: &[(&str, Key)] = &[
         "headers",
         Elsewhere("pages have strict headers of their own"),
     ),
-    ("allowedOrigins", Unsupported),
-    ("allowedHeaders", Unsupported),
+    ("allowedOrigins", Taken),
+    ("allowedHeaders", Taken),
     ("clientRemoteIP", Unsupported),
 ];
 const TLS: &str = "TLS ends at the gateway in front";

@@ -21,6 +21,7 @@ fn grant(created_at: u64, expires_at: u64) -> Grant {
         client_id: "c".to_owned(),
         user: user("u"),
         scopes: Vec::new(),
+        requested: crate::requested::Requested::default(),
         nonce: None,
         auth_time: created_at,
         created_at,

@@ -138,6 +138,11 @@ impl Bed {
         }
     }
 
+    /// The time of the clock, in Unix seconds.
+    pub(super) fn now(&self) -> u64 {
+        self.time.load(Ordering::Relaxed)
+    }
+
     pub(super) fn pass(&self, seconds: u64) {
         self.time.fetch_add(seconds, Ordering::Relaxed);
     }

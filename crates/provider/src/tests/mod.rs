@@ -3,7 +3,10 @@
 mod abuse;
 mod accounts;
 mod bed;
+mod certification;
+mod claims;
 mod codes;
+mod cors;
 mod devices;
 mod endpoints;
 mod families;
