@@ -64,6 +64,63 @@ pub(crate) fn python(name: &str, requirements: &Path) -> Result<PathBuf> {
     Ok(python)
 }
 
+/// The `node_modules` of a folder with `package.json` and `package-lock.json`.
+pub(crate) fn node_modules(name: &str, project: &Path) -> Result<PathBuf> {
+    let files = ["package.json", "package-lock.json"];
+    let mut text = String::new();
+    for file in files {
+        let path = project.join(file);
+        let read = std::fs::read_to_string(&path);
+        text += &read.with_context(|| format!("reading {}", path.display()))?;
+    }
+    let folder = folder(&format!("{name}-{:016x}", fingerprint(&text)))?;
+    once(&folder, || {
+        eprintln!("installing the packages of {} (once)", project.display());
+        for file in files {
+            std::fs::copy(project.join(file), folder.join(file))?;
+        }
+        let mut npm = Command::new("npm");
+        npm.args([
+            "ci",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--silent",
+        ]);
+        shell::run(npm.current_dir(&folder)).context("this needs Node.js 20 or newer with npm")
+    })?;
+    Ok(folder.join("node_modules"))
+}
+
+/// A program of Go in that version, as `go install` makes it.
+pub(crate) fn go_tool(package: &str, version: &str) -> Result<PathBuf> {
+    let name = go_name(package);
+    let folder = folder(&format!("{name}-{version}"))?;
+    once(&folder, || {
+        eprintln!("installing {name} {version} (once, a few minutes)");
+        shell::run(
+            Command::new("go")
+                .arg("install")
+                .arg(format!("{package}@{version}"))
+                .env("GOBIN", &folder)
+                .env("GOTOOLCHAIN", "auto")
+                .current_dir(&folder),
+        )
+        .context("this needs Go 1.26 or newer (https://go.dev/dl)")
+    })?;
+    Ok(folder.join(name))
+}
+
+/// What `go install` calls the program of a package: its last part that is no major version.
+fn go_name(package: &str) -> &str {
+    let is_version = |part: &&str| {
+        let number = part.strip_prefix('v');
+        number.is_some_and(|number| number.parse::<u8>().is_ok())
+    };
+    let mut parts = package.rsplit('/').skip_while(is_version);
+    parts.next().unwrap_or(package)
+}
+
 /// A cargo tool of that version.
 pub(crate) fn cargo_tool(name: &str, version: &str) -> Result<PathBuf> {
     let folder = folder(&format!("{name}-{version}"))?;
@@ -117,6 +174,15 @@ mod tests {
             .unwrap();
         }
         assert_eq!(runs, 1);
+    }
+
+    #[test]
+    fn programs_of_go_are_called_as_their_package() {
+        assert_eq!(
+            go_name("github.com/oauth2-proxy/oauth2-proxy/v7"),
+            "oauth2-proxy"
+        );
+        assert_eq!(go_name("golang.org/x/vuln/cmd/vet"), "vet");
     }
 
     #[test]

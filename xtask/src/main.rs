@@ -20,6 +20,7 @@ mod miri;
 mod models;
 mod oracle;
 mod protos;
+mod relying;
 mod schemas;
 mod served;
 mod shell;
@@ -47,6 +48,9 @@ Commands:
   oracle --cases FILE | --random | --dir DIR --request LINE | --fixtures DIR | --seed |
          --suite
                Compare with Istio's control plane and Envoy (docs/conformance.md)
+  relying [NAME]
+               Let relying parties of others log in at the provider, all or those
+               with that in their name (as `test` does; builds nothing)
   record       Write down anew what Istio and Envoy answer under the policies of
                Istio's own test data, and which fields its objects have
                (--check: compare with what is written; --schemas: the fields alone)
@@ -109,6 +113,8 @@ fn main() -> ExitCode {
         ["record", "--schemas"] => schemas::record(false).map(|_| ()),
         ["oracle", rest @ ..] => oracle::run(rest),
         ["crash", rest @ ..] => crash::command(rest),
+        ["relying"] => relying::run(None),
+        ["relying", name] => relying::run(Some(name)),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["bench"] => bench::run(bench::Length::Full),
         ["bench", "--quick"] => bench::run(bench::Length::Quick),

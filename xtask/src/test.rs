@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{bench, clients, crash, dex, graphs, oracle, shell};
+use crate::{bench, clients, crash, dex, graphs, oracle, relying, shell};
 
 /// Tests over all binaries.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Count {
 }
 
 /// Builds the program, runs the tests and the comparisons with Istio, Envoy,
-/// clients of KServe, ONNX Runtime and solvers, prints the sum as the last line.
+/// clients of KServe, relying parties, ONNX Runtime and solvers, prints the sum as the last line.
 pub(crate) fn run(args: &[&str]) -> Result<()> {
     shell::run(shell::cargo().args(["build", "--package", "sidegate"]))?;
     let mut command = shell::cargo();
@@ -89,6 +89,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
             .chain(dex::suite())
             .chain(crash::suite())
             .chain(graphs::suite())
+            .chain(relying::suite())
             .chain([solvers])
         {
             let began = Instant::now();

@@ -22,6 +22,8 @@ const LOGOUT_PATHS: [&str; 3] = ["/authservice/logout", "/logout", LOGOUT_PATH];
 
 /// The one that a link can lead to.
 pub(crate) const LOGOUT_PATH: &str = "/oauth2/sign_out";
+/// Where oauth2-proxy begins a login; scripts that were refused go there.
+const START_PATH: &str = "/oauth2/start";
 
 /// What outlives a configuration.
 pub(crate) struct Keeping {
@@ -122,6 +124,7 @@ impl<'c> DexSource<'c> {
 /// Reads the paths of the login out of a configuration.
 pub(crate) fn paths(cluster: &Cluster) -> anyhow::Result<LoginPaths> {
     let mut login: Vec<String> = LOGOUT_PATHS.map(str::to_owned).to_vec();
+    login.push(START_PATH.to_owned());
     let mut provider = Vec::new();
     let mut issuer = None;
     if let Some(dex) = DexSource::find(cluster) {

