@@ -31,7 +31,7 @@ fn commands(markdown: &str) -> Vec<String> {
             if open_until == Some(line.trim()) {
                 open_until = None;
             }
-        } else if ["sidegate ", "cat <<EOF", "curl "]
+        } else if ["sidegate ", "cat <<EOF", "curl ", "echo "]
             .iter()
             .any(|c| line.starts_with(c))
         {

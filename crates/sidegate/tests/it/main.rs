@@ -19,6 +19,7 @@ mod enforced;
 mod explain;
 mod hygiene;
 mod login;
+mod migrate;
 mod model;
 mod prove;
 mod provider;
