@@ -58,6 +58,9 @@ impl Inner {
         let Some(grant) = grant.filter(|grant| matches!(grant.stage, Stage::Active { .. })) else {
             return Ok(None);
         };
+        if self.known_client(&grant.client_id).is_none() {
+            return Ok(None);
+        }
         Ok(self.user(&grant.user)?.map(|user| Access {
             claims,
             of: Some((grant, user)),
@@ -103,7 +106,7 @@ impl Inner {
     /// them.
     pub(crate) fn introspect(&self, request: &Request<Bytes>) -> Result<Reply, Reply> {
         let params = posted(request)?;
-        let client = self.confidential_client(request, &params)?;
+        let client = &self.confidential_client(request, &params)?;
         let token = need(&params, "token")?;
         let access = self.read(|_| self.access(token)).ok_or_else(internal)?;
         let about = match access {

@@ -24,7 +24,7 @@ const CONSENT_SECONDS: u64 = 365 * 86_400;
 
 /// What a user allowed a client, remembered where there are sessions.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Consent {
+pub(crate) struct Consent {
     scopes: Vec<String>,
     expires_at: u64,
 }
@@ -88,7 +88,7 @@ impl Inner {
             asks.extend(ask);
         }
         let body = Approval {
-            client: self.client_name(&pending.request).to_owned(),
+            client: self.client_name(&pending.request),
             email: user.email.clone(),
             asks,
             device: pending.request.device.clone(),

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Client, DexConfig, Pkce, PromptNone};
 use crate::pages::problem;
 use crate::params::{Params, Repeated};
+use crate::provider::Inner;
 use crate::reply::{Reply, description_text, redirect};
 use crate::requested::{ClaimsParameter, Requested};
-use crate::token::{Claims, check_scopes};
+use crate::token::check_scopes;
 use crate::words::{Language, Pick};
 
 /// A checked authorization request, as it travels sealed through the login.
@@ -58,20 +59,13 @@ const MAX_SCOPE: usize = 1024;
 const MAX_REDIRECT: usize = 2048;
 const MAX_HINT: usize = 254;
 
-/// Reads an ID token of ours, whatever its age.
-pub(crate) type ReadHint<'a> = &'a dyn Fn(&str) -> Option<Claims>;
-
 impl AuthRequest {
     /// Checks a request; the error is the answer. Nothing is ever sent to a URI that the client
     /// has not registered.
-    pub(crate) fn parse(
-        config: &DexConfig,
-        query: &[u8],
-        read_hint: ReadHint<'_>,
-    ) -> Result<Self, Reply> {
+    pub(crate) fn parse(inner: &Inner, query: &[u8]) -> Result<Self, Reply> {
         let params = Params::parse(query)
             .map_err(|error| refuse(|w| &w.refused_unreadable, &error.to_string()))?;
-        let (client, redirect_uri) = identify(config, &params)?;
+        let (client, redirect_uri) = identify(inner, &params)?;
         let state = match params.get("state") {
             Ok(state) if state.is_none_or(|state| state.len() <= MAX_STATE) => state,
             _ => {
@@ -81,9 +75,9 @@ impl AuthRequest {
                 ));
             }
         };
-        check(config, client, &params, redirect_uri, state, read_hint).map_err(
-            |(error, description)| answer_error(config, redirect_uri, state, error, &description),
-        )
+        check(inner, &client, &params, redirect_uri, state).map_err(|(error, description)| {
+            answer_error(&inner.config, redirect_uri, state, error, &description)
+        })
     }
 
     /// Refuses on behalf of the user or the provider.
@@ -189,12 +183,12 @@ impl std::fmt::Display for Prompt {
 }
 
 /// The client and a redirect URI of its own: before these are known, errors are a page.
-fn identify<'a>(config: &'a DexConfig, params: &'a Params) -> Result<(&'a Client, &'a str), Reply> {
+fn identify<'a>(inner: &Inner, params: &'a Params) -> Result<(Client, &'a str), Reply> {
     let repeated = |error: Repeated| refuse(|w| &w.refused_invalid, &error.to_string());
     let Some(id) = params.get("client_id").map_err(repeated)? else {
         return Err(refuse(|w| &w.refused_nameless, "`client_id` is missing"));
     };
-    let Some(client) = config.client(id) else {
+    let Some(client) = inner.known_client(id) else {
         let detail = format!("`client_id` is `{}`: no such client", excerpt(id));
         return Err(refuse(|w| &w.refused_unknown, &detail));
     };
@@ -214,12 +208,11 @@ fn identify<'a>(config: &'a DexConfig, params: &'a Params) -> Result<(&'a Client
 type OauthError = (&'static str, String);
 
 fn check(
-    config: &DexConfig,
+    inner: &Inner,
     client: &Client,
     params: &Params,
     redirect_uri: &str,
     state: Option<&str>,
-    read_hint: ReadHint<'_>,
 ) -> Result<AuthRequest, OauthError> {
     let get = |name: &'static str| {
         params
@@ -249,7 +242,7 @@ fn check(
         ));
     }
     let scopes = scopes(get("scope")?.unwrap_or_default())?;
-    check_scopes(config, client, &scopes).map_err(|description| ("invalid_scope", description))?;
+    check_scopes(inner, client, &scopes).map_err(|description| ("invalid_scope", description))?;
     let nonce = get("nonce")?;
     if nonce.is_some_and(|nonce| nonce.len() > MAX_NONCE) {
         return Err(("invalid_request", "`nonce` is too long".to_owned()));
@@ -281,7 +274,7 @@ fn check(
     }
     // One that cannot be read says nothing, as it may be older than the keys that are kept.
     let hinted = get("id_token_hint")?
-        .and_then(read_hint)
+        .and_then(|token| inner.hint(token))
         .map(|claims| claims.sub);
     let subject = match (claims.subject, hinted) {
         (Some(one), Some(other)) if one != other => {

@@ -51,7 +51,7 @@ impl Inner {
         for client in session
             .clients
             .iter()
-            .filter_map(|id| self.config.client(id))
+            .filter_map(|id| self.known_client(id))
         {
             let Some(uri) = &client.backchannel_logout_uri else {
                 continue;

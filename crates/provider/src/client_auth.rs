@@ -20,7 +20,7 @@ impl Inner {
         &self,
         request: &Request<Bytes>,
         params: &Params,
-    ) -> Result<&Client, Reply> {
+    ) -> Result<Client, Reply> {
         let form_id = get(params, "client_id")?;
         let form_secret = params.secret("client_secret").map_err(repeated)?;
         let mut headers = request.headers().get_all(AUTHORIZATION).iter();
@@ -48,7 +48,7 @@ impl Inner {
             }
         };
         let client = id
-            .and_then(|id| self.config.client(&id))
+            .and_then(|id| self.known_client(&id))
             .ok_or_else(unknown_client)?;
         let known = match (&client.secret, &secret) {
             (Some(ours), Some(theirs)) => ours.matches(theirs.expose()),
@@ -67,7 +67,7 @@ impl Inner {
         &self,
         request: &Request<Bytes>,
         params: &Params,
-    ) -> Result<&Client, Reply> {
+    ) -> Result<Client, Reply> {
         let client = self.client(request, params)?;
         if client.public || client.secret.is_none() {
             return Err(unknown_client());

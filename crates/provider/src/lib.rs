@@ -22,6 +22,7 @@ mod approval;
 mod authorize;
 mod backchannel;
 mod client_auth;
+mod clients;
 mod clock;
 mod config;
 mod cors;
@@ -54,12 +55,15 @@ mod tests;
 
 pub use ::secret::Secret;
 pub use accounts::{SetupLink, WeakPassword};
-pub use admin::{Admin, AdminError, NewUser, UserInfo, UserState};
+pub use admin::{
+    Admin, AdminError, ClientInfo, ClientState, NewClient, NewUser, UserInfo, UserState,
+};
 pub use backchannel::Outgoing;
 pub use clock::{Clock, system_clock};
 pub use config::{
-    Client, Compatibility, ConfigError, DexConfig, Entry, Exchange, Expiry, Frontend, Grants,
-    Issuer, Pkce, PromptNone, RefreshExpiry, Scheme, SessionRules, Standing, Warning,
+    Client, ClientSecret, Compatibility, ConfigError, DexConfig, Entry, Exchange, Expiry,
+    Frontend, Grants, Issuer, Pkce, PromptNone, RefreshExpiry, Scheme, SessionRules, Standing,
+    Warning,
 };
 pub use cors::Cors;
 pub use hash::{PasswordHash, PasswordRefused};

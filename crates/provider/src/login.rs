@@ -56,7 +56,7 @@ impl Current {
 impl Inner {
     /// `/auth`: an application sends a person.
     pub(crate) async fn start(&self, request: &Request<Bytes>, query: &[u8]) -> Reply {
-        match AuthRequest::parse(&self.config, query, &|token| self.hint(token)) {
+        match AuthRequest::parse(self, query) {
             Ok(auth) => self.begin(request, auth).await,
             Err(reply) => reply,
         }
@@ -137,7 +137,7 @@ impl Inner {
             Ok(pending) => match self.session(request).filter(|_| pending.select) {
                 Some(current) => {
                     let body = Page::Select {
-                        client: self.client_name(&pending.request).to_owned(),
+                        client: self.client_name(&pending.request),
                         email: current.user.email.clone(),
                     };
                     page(StatusCode::OK, body)
@@ -319,7 +319,7 @@ impl Inner {
         problem: Option<Text>,
     ) -> Reply {
         let body = Login {
-            client: self.client_name(&pending.request).to_owned(),
+            client: self.client_name(&pending.request),
             login: login.to_owned(),
             problem,
             hint: self.login_hint.clone(),
@@ -327,10 +327,9 @@ impl Inner {
         page(status, Page::Login(body))
     }
 
-    pub(crate) fn client_name<'a>(&'a self, request: &'a AuthRequest) -> &'a str {
-        self.config
-            .client(&request.client_id)
-            .map_or(request.client_id.as_str(), |client| &client.name)
+    pub(crate) fn client_name(&self, request: &AuthRequest) -> String {
+        let client = self.known_client(&request.client_id);
+        client.map_or_else(|| request.client_id.clone(), |client| client.name)
     }
 }
 

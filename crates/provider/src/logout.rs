@@ -68,7 +68,7 @@ impl Inner {
         let afterwards = match get("post_logout_redirect_uri")? {
             None => None,
             Some(uri) => {
-                let registered = client.is_some_and(|client| {
+                let registered = client.as_ref().is_some_and(|client| {
                     client
                         .post_logout_redirect_uris
                         .iter()
@@ -159,7 +159,7 @@ impl Inner {
         &self,
         hint: Option<&Claims>,
         named: Option<&str>,
-    ) -> Result<Option<&Client>, Reply> {
+    ) -> Result<Option<Client>, Reply> {
         let hinted = hint.map(|hint| match (&hint.azp, &hint.aud) {
             (Some(azp), _) => azp.as_str(),
             (None, Audience::One(aud)) => aud.as_str(),
@@ -171,7 +171,7 @@ impl Inner {
             }
             (hinted, named) => match hinted.or(named) {
                 None => Ok(None),
-                Some(id) => match self.config.client(id) {
+                Some(id) => match self.known_client(id) {
                     None => Err(bad("`client_id` is not known here")),
                     client => Ok(client),
                 },

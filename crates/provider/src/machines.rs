@@ -69,7 +69,7 @@ impl Inner {
         }
         let mut asked = scopes.clone();
         asked.push("openid".to_owned());
-        check_scopes(&self.config, client, &asked)
+        check_scopes(self, client, &asked)
             .map_err(|text| invalid("invalid_scope", &text))?;
         let has = |name: &str| scopes.iter().any(|scope| scope == name);
         let mut person = Person::default();
@@ -225,7 +225,7 @@ impl Inner {
     ) -> Result<(Audience, Option<String>), Reply> {
         let mut all: Vec<String> = Vec::new();
         for audience in params.all("audience") {
-            if !is_trusted(&self.config, client, audience) {
+            if !is_trusted(self, client, audience) {
                 let text = format!("`{audience}` does not trust this client with its tokens");
                 return Err(invalid("invalid_target", &text));
             }

@@ -85,9 +85,8 @@ impl Current {
     fn is_shared(&self, inner: &Inner, rules: &SessionRules, client: &str) -> bool {
         self.session.clients.iter().any(|member| {
             let shared = inner
-                .config
-                .client(member)
-                .and_then(|member| member.sso_shared_with.as_ref());
+                .known_client(member)
+                .and_then(|member| member.sso_shared_with);
             member == client
                 || match shared {
                     Some(shared) => shared.iter().any(|id| id == client || id == "*"),

@@ -5,8 +5,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256, Sha512};
 
-use crate::config::{Client, DexConfig};
+use crate::config::Client;
 use crate::keys::Algorithm;
+use crate::provider::Inner;
 use crate::user::{LOCAL, User};
 
 /// What `jti` begins with where a token comes of no grant.
@@ -123,7 +124,7 @@ pub(crate) fn audience(client: &Client, scopes: &[String]) -> (Audience, Option<
 
 /// What is wrong with `scopes`, if anything.
 pub(crate) fn check_scopes(
-    config: &DexConfig,
+    inner: &Inner,
     client: &Client,
     scopes: &[String],
 ) -> Result<(), String> {
@@ -137,7 +138,7 @@ pub(crate) fn check_scopes(
                 let Some(peer) = other.strip_prefix(CROSS_CLIENT) else {
                     return Err(format!("unknown scope `{other}`"));
                 };
-                if !is_trusted(config, client, peer) {
+                if !is_trusted(inner, client, peer) {
                     return Err(format!(
                         "`{peer}` does not trust this client with its tokens"
                     ));
@@ -149,10 +150,10 @@ pub(crate) fn check_scopes(
 }
 
 /// Whether `client` may ask for tokens with the client `peer` in `aud`.
-pub(crate) fn is_trusted(config: &DexConfig, client: &Client, peer: &str) -> bool {
+pub(crate) fn is_trusted(inner: &Inner, client: &Client, peer: &str) -> bool {
     peer == client.id
-        || config
-            .client(peer)
+        || inner
+            .known_client(peer)
             .is_some_and(|peer| peer.trusted_peers.contains(&client.id))
 }
 

@@ -42,7 +42,7 @@ impl Inner {
 
     async fn grant(&self, request: &Request<Bytes>) -> Result<Reply, Reply> {
         let params = &posted(request)?;
-        let client = self.client(request, params)?;
+        let client = &self.client(request, params)?;
         match get(params, "grant_type")? {
             Some("authorization_code") => self.redeem(client, params).await,
             Some("refresh_token") => self.refresh(client, params).await,

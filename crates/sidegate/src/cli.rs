@@ -64,6 +64,15 @@ pub(crate) enum Command {
     /// Run the OpenID provider alone, from Dex's configuration
     #[command(after_help = crate::provider::EXAMPLES)]
     Provider(crate::provider::ProviderArgs),
+    /// Add, list, disable, enable and reset users of the provider
+    #[command(after_help = crate::user::EXAMPLES)]
+    User(crate::user::UserArgs),
+    /// Add, list and remove applications that people log in to
+    #[command(after_help = crate::client::EXAMPLES)]
+    Client(crate::client::ClientArgs),
+    /// Copy the provider's keys, users and tokens into one file
+    #[command(after_help = crate::backup::EXAMPLES)]
+    Backup(crate::backup::BackupArgs),
     /// Hash a password for the provider's configuration
     #[command(after_help = crate::hash_password::EXAMPLES)]
     HashPassword(crate::hash_password::HashPasswordArgs),
@@ -82,6 +91,9 @@ impl Command {
             Self::Report(args) => args.output,
             Self::Model(args) => args.command.output(),
             Self::Provider(args) => args.output,
+            Self::User(args) => args.command.output(),
+            Self::Client(args) => args.command.output(),
+            Self::Backup(args) => args.place.output,
             Self::Exec(_) | Self::Token(_) | Self::Runtime(_) | Self::HashPassword(_) => {
                 Output::Text
             }

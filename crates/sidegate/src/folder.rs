@@ -46,6 +46,21 @@ impl Folder {
     /// Creates the folder if needed and takes its lock.
     pub(crate) fn take(path: Option<PathBuf>) -> anyhow::Result<Self> {
         let path = path.map_or_else(default_path, Ok)?;
+        if let Some(folder) = Self::try_take(&path)? {
+            return Ok(folder);
+        }
+        let by = read_running(&path)
+            .map(|running| format!(" (process {})", running.pid))
+            .unwrap_or_default();
+        bail!(
+            "data folder `{}` is in use by another sidegate{by}; stop it, or choose another folder with `--data DIR`",
+            path.display()
+        )
+    }
+
+    /// As [`Self::take`]; `None` when another program has it.
+    pub(crate) fn try_take(path: &Path) -> anyhow::Result<Option<Self>> {
+        let path = path.to_owned();
         create_private(&path)?;
         let lock_path = path.join("lock");
         let lock = OpenOptions::new()
@@ -55,16 +70,8 @@ impl Folder {
             .open(&lock_path)
             .with_context(|| format!("data folder `{}` cannot be written", path.display()))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path, _lock: lock }),
-            Err(fs::TryLockError::WouldBlock) => {
-                let by = read_running(&path)
-                    .map(|running| format!(" (process {})", running.pid))
-                    .unwrap_or_default();
-                bail!(
-                    "data folder `{}` is in use by another sidegate{by}; stop it, or choose another folder with `--data DIR`",
-                    path.display()
-                )
-            }
+            Ok(()) => Ok(Some(Self { path, _lock: lock })),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(error)) => Err(error)
                 .with_context(|| format!("data folder `{}` cannot be locked", path.display())),
         }

@@ -33,7 +33,7 @@ pub(crate) fn run(args: &HashPasswordArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// From a terminal without showing it, or else the first line of standard input.
-fn read() -> anyhow::Result<Secret> {
+pub(crate) fn read() -> anyhow::Result<Secret> {
     if !std::io::stdin().is_terminal() {
         let mut line = String::new();
         let read = std::io::stdin().lock().read_line(&mut line);

@@ -133,6 +133,11 @@ impl World {
         })
     }
 
+    /// The embedded provider's database.
+    pub(crate) fn provider_storage(&self) -> &provider::Storage {
+        &self.keeping.provider
+    }
+
     /// Compiles a changed configuration off to the side and brings it into
     /// force whole.
     ///

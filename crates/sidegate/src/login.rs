@@ -227,7 +227,7 @@ impl Login {
                 auth_url: format!("{}/auth", config.issuer.path()),
                 client_id: client.id.clone(),
                 client_secret: identity::Secret::new(
-                    client.secret.as_ref().map_or("", |s| s.expose()),
+                    client.secret.as_ref().and_then(|s| s.expose()).unwrap_or_default(),
                 ),
                 redirect_uri: RedirectUri::Exactly(callback),
                 scopes: ["openid", "profile", "email", "groups"]
@@ -271,11 +271,22 @@ pub(crate) fn theme(folder: Option<&Path>) -> anyhow::Result<Theme> {
     }
 }
 
-/// Says on standard error where the first account is set up, where nobody can log in yet. `base`
-/// is where the listener is reached.
-pub(crate) async fn invite_the_first(provider: &Provider, base: &str) -> anyhow::Result<()> {
+/// Where people reach the provider: the issuer, if it is one that browsers can be meant with, else
+/// the listener that is reached at `listener`.
+pub(crate) fn base(provider: &Provider, listener: &str) -> String {
+    let issuer = &provider.config().issuer;
+    if issuer.url().starts_with("https://") {
+        issuer.url().to_owned()
+    } else {
+        format!("{listener}{}", issuer.path())
+    }
+}
+
+/// Says on standard error where the first account is set up, where nobody can log in yet.
+/// `listener` is where the listener is reached.
+pub(crate) async fn invite_the_first(provider: &Provider, listener: &str) -> anyhow::Result<()> {
     if let Some(link) = provider.admin().first_link().await? {
-        let link = link.at(&format!("{base}{}", provider.config().issuer.path()));
+        let link = link.at(&base(provider, listener));
         let line = format!(
             "nobody can log in yet; set up the first account, once and within a day, at\n  {}",
             link.expose()

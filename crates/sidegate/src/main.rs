@@ -4,7 +4,10 @@
 //! do is theirs.
 
 mod backends;
+mod backup;
 mod cli;
+mod client;
+mod control;
 mod diff;
 mod documents;
 mod embedded;
@@ -36,6 +39,7 @@ mod steps;
 mod summary;
 mod token;
 mod up;
+mod user;
 mod verify;
 mod watch;
 mod who;
@@ -73,6 +77,9 @@ fn main() -> ExitCode {
         cli::Command::Runtime(args) => runtime::run(&args, &passed_over),
         cli::Command::Model(args) => model::run(&args),
         cli::Command::Provider(args) => provider::run(&args),
+        cli::Command::User(args) => user::run(args),
+        cli::Command::Client(args) => client::run(args),
+        cli::Command::Backup(args) => backup::run(args),
         cli::Command::HashPassword(args) => hash_password::run(&args),
     };
     outcome.unwrap_or_else(|error| {

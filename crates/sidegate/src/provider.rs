@@ -12,11 +12,12 @@ use bytes::Bytes;
 use clap::Args;
 use http::{Request, Response};
 use http_body_util::Full;
-use provider::{Compatibility, DexConfig, Options, Provider, Source, Standing, Storage};
+use provider::{Admin, Compatibility, DexConfig, Options, Provider, Source, Standing, Storage};
 use serde_json::json;
 use server::{ConnectionLimits, Server, Service};
 
 use crate::cli::Output;
+use crate::control::{Control, Desk};
 use crate::folder::Folder;
 use crate::login;
 use crate::outgoing::LogoutPosts;
@@ -185,10 +186,15 @@ async fn serve(args: &ProviderArgs, text: &str) -> anyhow::Result<ExitCode> {
         );
         output::note(&Style::Plain, &line);
     }
-    if let Some(address) = server.addresses().first() {
-        login::invite_the_first(&provider, &format!("http://{}", reachable(*address))).await?;
-    }
-    let serving = Arc::new(Serving(ArcSwap::from_pointee(provider)));
+    let address = server.addresses().first().copied().unwrap_or(address);
+    let serving = Arc::new(Serving {
+        provider: ArcSwap::from_pointee(provider),
+        storage: storage.clone(),
+        listener: format!("http://{}", reachable(address)),
+    });
+    login::invite_the_first(&serving.provider.load_full(), &serving.listener).await?;
+    let control = Control::open(&folder)?;
+    let control = tokio::spawn(control.serve(Arc::clone(&serving) as Arc<dyn Desk>));
     let until = async {
         let watched: Vec<_> = std::iter::once(args.config.clone())
             .chain(args.theme.clone())
@@ -211,6 +217,8 @@ async fn serve(args: &ProviderArgs, text: &str) -> anyhow::Result<ExitCode> {
         let line = format!("connections were cut after {} s", GRACE.as_secs());
         output::note(&Style::Warning, &line);
     }
+    control.abort();
+    drop(control.await);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -244,7 +252,7 @@ fn reload(args: &ProviderArgs, storage: &Storage, serving: &Serving) {
         refuse(&args.config, &report)?;
         let (config, _) = DexConfig::parse(&text, &environment)?;
         let provider = Provider::open(config, storage.clone(), options(args)?)?;
-        serving.0.store(Arc::new(provider));
+        serving.provider.store(Arc::new(provider));
         tell(&args.config, &report);
         Ok(())
     };
@@ -258,7 +266,26 @@ fn reload(args: &ProviderArgs, storage: &Storage, serving: &Serving) {
 }
 
 /// The provider behind a socket of its own.
-struct Serving(ArcSwap<Provider>);
+struct Serving {
+    provider: ArcSwap<Provider>,
+    storage: Storage,
+    /// Where this machine reaches it.
+    listener: String,
+}
+
+impl Desk for Serving {
+    fn admin(&self) -> anyhow::Result<Admin> {
+        Ok(self.provider.load().admin())
+    }
+
+    fn storage(&self) -> Storage {
+        self.storage.clone()
+    }
+
+    fn base(&self) -> String {
+        login::base(&self.provider.load(), &self.listener)
+    }
+}
 
 impl Service for Serving {
     type Body = Full<Bytes>;
@@ -268,7 +295,7 @@ impl Service for Serving {
         mut request: Request<hyper::body::Incoming>,
         peer: SocketAddr,
     ) -> Response<Full<Bytes>> {
-        let provider = self.0.load_full();
+        let provider = self.provider.load_full();
         request.extensions_mut().insert(Source(peer.ip()));
         let answered = tokio::time::timeout(STALL, provider.handle_body(request)).await;
         let response = answered.unwrap_or_else(|_| {

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use gateway::{Config, Gateway, Listen};
 use identity::{ClusterIssuer, ClusterIssuerConfig, SessionConfig, Sessions, WorkloadCredentials};
 use policy::Entrance;
+use provider::Admin;
 use resources::Cluster;
 use runtime::Bodies;
 use serving::{Mirror, Models, ModelsSettings, Storage, StorageSettings, Target};
@@ -16,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::backends::{Lasting, Override};
 use crate::cli::{Output, UpArgs};
+use crate::control::{Control, Desk};
 use crate::folder::{self, Folder, Running};
 use crate::inputs::{self, Inputs};
 use crate::limits;
@@ -123,6 +125,12 @@ async fn serve(
         .run(world.clone())
         .context("the gateway cannot start")?;
     folder.announce(&announcement(&world, &external, &local))?;
+    let control = Control::open(folder)?;
+    let desk = Commands {
+        world: Arc::clone(&world),
+        external: external.clone(),
+    };
+    let control = tokio::spawn(control.serve(Arc::new(desk)));
 
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -169,8 +177,35 @@ async fn serve(
         }
         _ = interrupt.recv() => output::note(&Style::Warning, "cut"),
     }
+    control.abort();
+    drop(control.await);
     world.sessions().maintain().await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What commands about users and clients are about.
+struct Commands {
+    world: Arc<World>,
+    external: String,
+}
+
+impl Desk for Commands {
+    fn admin(&self) -> anyhow::Result<Admin> {
+        match &self.world.live().login.provider {
+            Some(provider) => Ok(provider.admin()),
+            None => Ok(Admin::open(self.storage(), provider::system_clock())?),
+        }
+    }
+
+    fn storage(&self) -> provider::Storage {
+        self.world.provider_storage().clone()
+    }
+
+    fn base(&self) -> String {
+        let live = self.world.live();
+        let provider = live.login.provider.as_ref();
+        provider.map_or_else(String::new, |provider| login::base(provider, &self.external))
+    }
 }
 
 /// Writes down when sessions were used, and sweeps those that ended.

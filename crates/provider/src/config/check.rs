@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::raw::{self, RawClient, RawConfig, RawExpiry, RawFrontend, RawPassword, RawSessions};
 use super::{
-    Client, ConfigError, DexConfig, Expiry, Frontend, Grants, Issuer, Pkce, PromptNone,
-    RefreshExpiry, Scheme, SessionRules, Warning, duration,
+    Client, ClientSecret, ConfigError, DexConfig, Expiry, Frontend, Grants, Issuer, Pkce,
+    PromptNone, RefreshExpiry, Scheme, SessionRules, Warning, duration,
 };
 use crate::cors::Cors;
 use crate::hash::PasswordHash;
@@ -103,7 +103,7 @@ pub(super) fn parse(text: &str, env: Env<'_>) -> Result<(DexConfig, Vec<Warning>
         .collect::<Result<Vec<_>, _>>()?;
     unique("staticClients", "id", clients.iter().map(|c| c.id.clone()))?;
     for client in &clients {
-        let published = |secret: &Secret| PUBLISHED_SECRETS.iter().any(|p| secret.matches(p));
+        let published = |secret: &ClientSecret| PUBLISHED_SECRETS.iter().any(|p| secret.matches(p));
         if client.secret.as_ref().is_some_and(published) {
             warnings.push(Warning::PublishedSecret {
                 client: client.id.clone(),
@@ -118,6 +118,7 @@ pub(super) fn parse(text: &str, env: Env<'_>) -> Result<(DexConfig, Vec<Warning>
         cors: Cors::parse(raw.web.allowed_origins, raw.web.allowed_headers)?,
         skip_approval_screen: raw.oauth2.skip_approval_screen,
         sessions: raw.sessions.map(check_sessions).transpose()?,
+        pkce: defaults.pkce,
         grants: grants(&raw.oauth2.grant_types),
         expiry: check_expiry(raw.expiry)?,
         users,
@@ -347,7 +348,8 @@ fn check_client(
     let id = either(at, ["id", "idEnv"], raw.id, raw.id_env, env)?
         .ok_or_else(|| missing(at, "id", "an identifier, here or in `idEnv`"))?;
     let secret = raw.secret.map(|secret| secret.expose().to_owned());
-    let secret = either(at, ["secret", "secretEnv"], secret, raw.secret_env, env)?.map(Secret::new);
+    let secret = either(at, ["secret", "secretEnv"], secret, raw.secret_env, env)?;
+    let secret = secret.map(|secret| ClientSecret::Plain(Secret::new(secret)));
     if secret.is_none() && !raw.public {
         return Err(missing(
             at,
@@ -468,7 +470,7 @@ fn unique(list: &str, name: &str, values: impl Iterator<Item = String>) -> Resul
 }
 
 /// A path of this host, or an absolute URI whose scheme does not run in the browser.
-fn is_redirect_target(uri: &str) -> bool {
+pub(crate) fn is_redirect_target(uri: &str) -> bool {
     if !is_header_safe(uri) || uri.contains(['#', '\\']) {
         return false;
     }

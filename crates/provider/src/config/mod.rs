@@ -13,11 +13,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use secret::Secret;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
 
 use crate::cors::Cors;
 use crate::keys::Algorithm;
 use crate::user::User;
 
+pub(crate) use check::is_redirect_target;
 pub use compatibility::{Compatibility, Entry, Standing};
 pub use error::{ConfigError, Warning};
 
@@ -32,6 +35,8 @@ pub struct DexConfig {
     pub cors: Cors,
     /// `oauth2.skipApprovalScreen`: go on to the application right after the password.
     pub skip_approval_screen: bool,
+    /// `oauth2.pkce.enforce`: what clients have to do that do not say so themselves.
+    pub pkce: Pkce,
     /// `sessions`: single sign-on. Without it every login asks for the password, as in Dex.
     pub sessions: Option<SessionRules>,
     /// `oauth2.grantTypes`.
@@ -188,13 +193,45 @@ impl Expiry {
     }
 }
 
+/// What a client proves itself by.
+#[derive(Debug, Clone)]
+pub enum ClientSecret {
+    /// As the configuration has it.
+    Plain(Secret),
+    /// The SHA-256 of one that was made here, of 256 random bits.
+    Digest([u8; 32]),
+}
+
+impl ClientSecret {
+    /// Compares in a time that tells nothing of the secret.
+    #[must_use]
+    pub fn matches(&self, candidate: &str) -> bool {
+        match self {
+            Self::Plain(secret) => secret.matches(candidate),
+            Self::Digest(digest) => {
+                let theirs: [u8; 32] = Sha256::digest(candidate.as_bytes()).into();
+                digest.ct_eq(&theirs).into()
+            }
+        }
+    }
+
+    /// The secret itself, where it is known.
+    #[must_use]
+    pub fn expose(&self) -> Option<&str> {
+        match self {
+            Self::Plain(secret) => Some(secret.expose()),
+            Self::Digest(_) => None,
+        }
+    }
+}
+
 /// One of `staticClients`.
 #[derive(Debug, Clone)]
 pub struct Client {
     /// `id`, or the value of `idEnv`.
     pub id: String,
     /// `secret`, or the value of `secretEnv`; only a public client may have none.
-    pub secret: Option<Secret>,
+    pub secret: Option<ClientSecret>,
     /// `redirectURIs`: compared as whole strings. A relative one such as `/oauth2/callback` is
     /// resolved by the browser against the host it is on.
     pub redirect_uris: Vec<String>,

@@ -127,6 +127,7 @@ pub(crate) enum Kind {
     Account = 6,
     Email = 7,
     Ticket = 8,
+    Client = 9,
 }
 
 /// Expiry and JSON of a record.
@@ -134,7 +135,7 @@ type Stored = (u64, &'static [u8]);
 type Records = TableDefinition<'static, &'static str, Stored>;
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Grant,
         Self::Session,
         Self::Device,
@@ -143,6 +144,7 @@ impl Kind {
         Self::Account,
         Self::Email,
         Self::Ticket,
+        Self::Client,
     ];
 
     const fn table(self) -> Records {
@@ -155,6 +157,7 @@ impl Kind {
             Self::Account => "account",
             Self::Email => "email",
             Self::Ticket => "ticket",
+            Self::Client => "client",
         })
     }
 

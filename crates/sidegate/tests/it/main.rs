@@ -23,6 +23,7 @@ mod migrate;
 mod model;
 mod prove;
 mod provider;
+mod provider_admin;
 mod provider_alone;
 mod reload;
 mod report;
@@ -100,6 +101,16 @@ pub(crate) fn token(program: &Sidegate, namespace: &str) -> String {
 
 /// Logs a browser in and returns the path of its cookie jar.
 pub(crate) fn log_in(program: &Sidegate, jar: &std::path::Path, password: &str) -> Answer {
+    log_in_as(program, jar, "user@example.com", password)
+}
+
+/// As [`log_in`], as somebody else.
+pub(crate) fn log_in_as(
+    program: &Sidegate,
+    jar: &std::path::Path,
+    email: &str,
+    password: &str,
+) -> Answer {
     let jar = jar.display().to_string();
     let browser = [
         "-c",
@@ -127,12 +138,7 @@ pub(crate) fn log_in(program: &Sidegate, jar: &std::path::Path, password: &str) 
         html.contains(r#"name="login""#) && html.contains(r#"name="password""#),
         "{html}"
     );
-    let password = format!("password={password}");
-    let fields = [
-        "--data-urlencode",
-        "login=user@example.com",
-        "--data-urlencode",
-        &password,
-    ];
+    let (login, password) = (format!("login={email}"), format!("password={password}"));
+    let fields = ["--data-urlencode", &login, "--data-urlencode", &password];
     curl([&browser[..], &fields, &[&form.body]].concat()).unwrap()
 }

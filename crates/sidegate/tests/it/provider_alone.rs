@@ -45,14 +45,14 @@ fn command(folder: &Path, args: &[&str]) -> Command {
 }
 
 /// A running provider. Dropping it kills it.
-struct Running {
+pub(crate) struct Running {
     child: Child,
-    address: String,
-    told: BufReader<std::process::ChildStderr>,
+    pub(crate) address: String,
+    pub(crate) told: BufReader<std::process::ChildStderr>,
 }
 
 impl Running {
-    fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path) -> Self {
         Self::with(folder, &[])
     }
 
@@ -76,7 +76,7 @@ impl Running {
         curl([&format!("http://{}/dex{path}", self.address)]).unwrap()
     }
 
-    fn end(mut self) -> Option<i32> {
+    pub(crate) fn end(mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         let killed = Command::new("kill").args(["-TERM", &pid]).status();
         assert!(killed.unwrap().success());
@@ -92,7 +92,7 @@ impl Drop for Running {
 }
 
 /// The first line that says so.
-fn until(told: &mut impl BufRead, what: &str) -> String {
+pub(crate) fn until(told: &mut impl BufRead, what: &str) -> String {
     let mut before = String::new();
     for line in told.by_ref().lines() {
         let line = line.unwrap();

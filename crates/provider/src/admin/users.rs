@@ -1,31 +1,17 @@
-//! What an operator can do with users while the provider runs, and while it does not.
+//! Users of the database.
 
 use std::sync::Arc;
 
 use secret::Secret;
 
-use crate::accounts::{Account, Ended, SetupLink, Ticket, WeakPassword, check_password, is_email};
-use crate::clock::{Clock, unix_seconds};
-use crate::config::DexConfig;
+use super::{Admin, AdminError, is_name};
+use crate::accounts::{Account, SetupLink, Ticket, check_password, is_email};
+use crate::clock::unix_seconds;
 use crate::hash::PasswordHash;
-use crate::provider::{Inner, OpenError, open_sealer};
-use crate::seal::Sealer;
-use crate::storage::{Batch, Storage, StorageError};
+use crate::storage::StorageError;
 
-/// Longest name that is taken.
-const MAX_NAME: usize = 200;
 /// Most groups of a user.
 const MAX_GROUPS: usize = 500;
-
-/// The users of a database, for its operator. What it does is on the disk when it is answered, and
-/// counts for the next request.
-pub struct Admin {
-    storage: Storage,
-    sealer: Arc<Sealer>,
-    clock: Clock,
-    /// The provider that runs on the database.
-    provider: Option<Arc<Inner>>,
-}
 
 /// A user to be.
 #[derive(Debug, Clone, Default)]
@@ -86,62 +72,7 @@ impl UserState {
     }
 }
 
-/// Why something cannot be done.
-#[derive(Debug, thiserror::Error)]
-pub enum AdminError {
-    /// No address.
-    #[error("`{0}` is not an e-mail address")]
-    Email(String),
-    /// A name or group that would break what it is written into.
-    #[error("`{0}` cannot be a name: expected at most {MAX_NAME} letters on one line")]
-    Name(String),
-    /// Somebody has the address.
-    #[error("a user `{0}` exists already")]
-    Exists(String),
-    /// Nobody has the address.
-    #[error("there is no user `{0}`")]
-    Unknown(String),
-    /// What the configuration says is not changed by a command.
-    #[error("user `{0}` is in `staticPasswords`: change it there")]
-    Configured(String),
-    /// The user was disabled.
-    #[error("user `{0}` is disabled: enable it first")]
-    Disabled(String),
-    /// A password that may not be set.
-    #[error(transparent)]
-    Password(#[from] WeakPassword),
-    /// The database failed.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-/// What becomes of a change in a transaction.
-type Changed<R> = Result<Result<R, AdminError>, StorageError>;
-
 impl Admin {
-    /// Opens the users of a database on which no provider runs.
-    ///
-    /// # Errors
-    /// When the database fails or its key is damaged.
-    pub fn open(storage: Storage, clock: Clock) -> Result<Self, OpenError> {
-        let sealer = Arc::new(open_sealer(&storage)?);
-        Ok(Self {
-            storage,
-            sealer,
-            clock,
-            provider: None,
-        })
-    }
-
-    pub(crate) fn of(inner: &Arc<Inner>) -> Self {
-        Self {
-            storage: inner.storage().clone(),
-            sealer: Arc::clone(&inner.sealer),
-            clock: Arc::clone(&inner.clock),
-            provider: Some(Arc::clone(inner)),
-        }
-    }
-
     /// All users: those of the configuration, then those of the database by address.
     ///
     /// # Errors
@@ -299,17 +230,6 @@ impl Admin {
         Ok(Some(link))
     }
 
-    async fn change<R: Send + 'static>(
-        &self,
-        change: impl FnOnce(&mut Batch<'_>) -> Changed<R> + Send + 'static,
-    ) -> Result<R, AdminError> {
-        self.storage.write(change).await?
-    }
-
-    fn config(&self) -> Option<&DexConfig> {
-        self.provider.as_ref().map(|inner| &inner.config)
-    }
-
     fn is_configured(&self, email: &str) -> bool {
         self.config()
             .is_some_and(|config| config.user_by_email(email).is_some())
@@ -321,15 +241,6 @@ impl Admin {
             return Err(AdminError::Configured(email.to_owned()));
         }
         Ok(email.to_owned())
-    }
-
-    async fn tell(&self, ended: Option<Ended>) {
-        if let (Some(inner), Some(ended)) = (&self.provider, ended) {
-            inner
-                .limits
-                .forget(&crate::accounts::canonical(&ended.email));
-            inner.tell_ended(ended).await;
-        }
     }
 
     fn info(&self, account: &Account) -> UserInfo {
@@ -354,19 +265,9 @@ impl Admin {
     }
 }
 
-impl std::fmt::Debug for Admin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Admin")
-    }
-}
-
 /// The hash of a password, if it may be set.
 async fn hashed(password: Secret, email: &str) -> Result<PasswordHash, AdminError> {
     check_password(&password, email)?;
     let hash = tokio::task::spawn_blocking(move || PasswordHash::new(&password)).await;
     Ok(hash.ok().flatten().ok_or(StorageError::Random)?)
-}
-
-fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.chars().count() <= MAX_NAME && !name.chars().any(char::is_control)
 }

@@ -1,0 +1,106 @@
+//! Clients that are kept in the database, beside `staticClients`, which win where both have an id.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::approval::Consent;
+use crate::config::{Client, ClientSecret, DexConfig, Pkce, PromptNone};
+use crate::grant::{Grant, GrantId};
+use crate::keys::Algorithm;
+use crate::provider::Inner;
+use crate::storage::{Batch, Kind, NEVER, Record, StorageError};
+
+/// The record of a client, under its id.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct StoredClient {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// None of a public client.
+    pub(crate) secret_sha256: Option<[u8; 32]>,
+    pub(crate) redirect_uris: Vec<String>,
+    #[serde(default)]
+    pub(crate) trusted_peers: Vec<String>,
+    #[serde(default)]
+    pub(crate) post_logout_redirect_uris: Vec<String>,
+    /// Unix seconds.
+    pub(crate) created_at: u64,
+}
+
+impl Record for StoredClient {
+    const KIND: Kind = Kind::Client;
+
+    fn expires_at(&self) -> u64 {
+        NEVER
+    }
+}
+
+impl StoredClient {
+    pub(crate) fn is_public(&self) -> bool {
+        self.secret_sha256.is_none()
+    }
+
+    /// What it is in this configuration: `pkce` and `promptNone` have the defaults of new clients.
+    fn client(self, config: &DexConfig) -> Client {
+        Client {
+            public: self.is_public(),
+            id: self.id,
+            secret: self.secret_sha256.map(ClientSecret::Digest),
+            redirect_uris: self.redirect_uris,
+            name: self.name,
+            trusted_peers: self.trusted_peers,
+            pkce: match self.secret_sha256 {
+                Some(_) => config.pkce,
+                None => Pkce::Required,
+            },
+            prompt_none: match config.sessions {
+                Some(_) => PromptNone::Refuse,
+                None => PromptNone::Ignore,
+            },
+            sso_shared_with: None,
+            post_logout_redirect_uris: self.post_logout_redirect_uris,
+            backchannel_logout_uri: None,
+            exchanges: Vec::new(),
+            credentials_groups: Vec::new(),
+            signing: Algorithm::Rs256,
+        }
+    }
+
+    /// Takes a client away. False when there is none.
+    pub(crate) fn remove(batch: &mut Batch<'_>, id: &str) -> Result<bool, StorageError> {
+        let there = batch.get::<Self>(id)?.is_some();
+        batch.remove::<Self>(id)?;
+        Ok(there)
+    }
+
+    /// Takes away all that a client was given and allowed, so that another one of its id begins
+    /// with nothing.
+    pub(crate) fn forget(batch: &mut Batch<'_>, id: &str) -> Result<(), StorageError> {
+        for (key, grant) in batch.with_prefix::<Grant>("")? {
+            if grant.client_id == id {
+                batch.remove::<Grant>(&key)?;
+            }
+        }
+        for (key, _) in batch.with_prefix::<Consent>("")? {
+            if key.get(GrantId::USER_PREFIX..) == Some(id) {
+                batch.remove::<Consent>(&key)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The digest of a secret that is kept.
+pub(crate) fn digest_of(secret: &str) -> [u8; 32] {
+    Sha256::digest(secret.as_bytes()).into()
+}
+
+impl Inner {
+    /// The client with this id. One whose record cannot be read is unknown; the log says so.
+    pub(crate) fn known_client(&self, id: &str) -> Option<Client> {
+        if let Some(client) = self.config.client(id) {
+            return Some(client.clone());
+        }
+        let stored = self.read(|storage| storage.get::<StoredClient>(id))??;
+        Some(stored.client(&self.config))
+    }
+}

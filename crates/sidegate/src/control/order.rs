@@ -1,0 +1,242 @@
+//! What can be asked for, and what is answered.
+
+use std::path::PathBuf;
+
+use provider::{
+    Admin, AdminError, ClientInfo, NewClient, NewUser, Secret, SetupLink, Storage, UserInfo,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::output::BadInput;
+
+/// What is asked for.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Order {
+    AddUser {
+        email: String,
+        name: String,
+        groups: Vec<String>,
+        password: Option<String>,
+    },
+    ListUsers,
+    EnableUser(String),
+    DisableUser(String),
+    ResetUser(String),
+    AddClient(ClientOrder),
+    ListClients,
+    RemoveClient(String),
+    /// To an absolute path.
+    Backup(PathBuf),
+}
+
+/// An order as it goes over the socket.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Asked {
+    pub(crate) order: Order,
+    /// Where people reach the provider, if that is not where it listens.
+    pub(crate) base: Option<String>,
+}
+
+/// A client to be.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ClientOrder {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) redirect_uris: Vec<String>,
+    pub(crate) public: bool,
+    pub(crate) trusted_peers: Vec<String>,
+    pub(crate) post_logout_redirect_uris: Vec<String>,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Done {
+    User {
+        user: User,
+        /// Where the person sets a password.
+        link: Option<String>,
+    },
+    Users(Vec<User>),
+    Client {
+        client: Client,
+        /// Shown once: what is kept is a digest.
+        secret: Option<String>,
+    },
+    Clients(Vec<Client>),
+    Removed(String),
+    BackedUp(PathBuf),
+}
+
+/// What is told of a user.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct User {
+    pub(crate) email: String,
+    #[serde(rename = "userID")]
+    pub(crate) user_id: String,
+    pub(crate) name: String,
+    pub(crate) groups: Vec<String>,
+    pub(crate) state: String,
+    /// Unix seconds.
+    pub(crate) created_at: Option<u64>,
+    pub(crate) password_changed_at: Option<u64>,
+}
+
+/// What is told of a client.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Client {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    #[serde(rename = "redirectURIs")]
+    pub(crate) redirect_uris: Vec<String>,
+    pub(crate) public: bool,
+    pub(crate) state: String,
+    pub(crate) created_at: Option<u64>,
+}
+
+impl From<UserInfo> for User {
+    fn from(user: UserInfo) -> Self {
+        Self {
+            email: user.email,
+            user_id: user.user_id,
+            name: user.name,
+            groups: user.groups,
+            state: user.state.name().to_owned(),
+            created_at: user.created_at,
+            password_changed_at: user.password_changed_at,
+        }
+    }
+}
+
+impl From<ClientInfo> for Client {
+    fn from(client: ClientInfo) -> Self {
+        Self {
+            id: client.id,
+            name: client.name,
+            redirect_uris: client.redirect_uris,
+            public: client.public,
+            state: client.state.name().to_owned(),
+            created_at: client.created_at,
+        }
+    }
+}
+
+/// The same for programs.
+pub(crate) fn document(done: &Done) -> Value {
+    match done {
+        Done::User { user, link: None } => json!({ "user": user }),
+        Done::User { user, link } => json!({ "user": user, "link": link }),
+        Done::Users(users) => json!({ "users": users }),
+        Done::Client {
+            client,
+            secret: None,
+        } => json!({ "client": client }),
+        Done::Client { client, secret } => json!({ "client": client, "secret": secret }),
+        Done::Clients(clients) => json!({ "clients": clients }),
+        Done::Removed(id) => json!({ "removed": id }),
+        Done::BackedUp(file) => json!({ "backup": file }),
+    }
+}
+
+/// Why an order is not carried out.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Refusal {
+    pub(crate) message: String,
+    /// What was asked for cannot be, as opposed to something that failed.
+    pub(crate) bad_input: bool,
+}
+
+impl From<AdminError> for Refusal {
+    fn from(error: AdminError) -> Self {
+        Self {
+            message: error.to_string(),
+            bad_input: !matches!(error, AdminError::Storage(_)),
+        }
+    }
+}
+
+impl From<Refusal> for anyhow::Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal {
+                message,
+                bad_input: true,
+            } => BadInput(vec![message]).into(),
+            Refusal { message, .. } => Self::msg(message),
+        }
+    }
+}
+
+/// Carries an order out. Links are made for people who reach the provider at `base`.
+pub(crate) async fn carry_out(
+    order: Order,
+    admin: &Admin,
+    storage: &Storage,
+    base: &str,
+) -> Result<Done, Refusal> {
+    let with_link = |user: UserInfo, link: Option<SetupLink>| Done::User {
+        user: user.into(),
+        link: link.map(|link| link.at(base).expose().to_owned()),
+    };
+    Ok(match order {
+        Order::AddUser {
+            email,
+            name,
+            groups,
+            password,
+        } => {
+            let new = NewUser {
+                email,
+                name,
+                groups,
+            };
+            let (user, link) = admin.add_user(new, password.map(Secret::new)).await?;
+            with_link(user, link)
+        }
+        Order::ListUsers => Done::Users(admin.users()?.into_iter().map(User::from).collect()),
+        Order::EnableUser(email) => with_link(admin.set_enabled(&email, true).await?, None),
+        Order::DisableUser(email) => with_link(admin.set_enabled(&email, false).await?, None),
+        Order::ResetUser(email) => {
+            let (user, link) = admin.reset_user(&email).await?;
+            with_link(user, Some(link))
+        }
+        Order::AddClient(order) => {
+            let new = NewClient {
+                id: order.id,
+                name: order.name,
+                redirect_uris: order.redirect_uris,
+                public: order.public,
+                trusted_peers: order.trusted_peers,
+                post_logout_redirect_uris: order.post_logout_redirect_uris,
+            };
+            let (client, secret) = admin.add_client(new).await?;
+            Done::Client {
+                client: client.into(),
+                secret: secret.map(|secret| secret.expose().to_owned()),
+            }
+        }
+        Order::ListClients => {
+            Done::Clients(admin.clients()?.into_iter().map(Client::from).collect())
+        }
+        Order::RemoveClient(id) => {
+            admin.remove_client(&id).await?;
+            Done::Removed(id)
+        }
+        Order::Backup(to) => {
+            let (storage, path) = (storage.clone(), to.clone());
+            let copied = tokio::task::spawn_blocking(move || storage.backup(&path)).await;
+            let failed = |message: String| Refusal {
+                message,
+                bad_input: false,
+            };
+            copied
+                .map_err(|error| failed(error.to_string()))?
+                .map_err(|error| failed(error.to_string()))?;
+            Done::BackedUp(to)
+        }
+    })
+}

@@ -1,0 +1,139 @@
+//! The running program's side: a socket that only its owner gets to.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use provider::{Admin, Storage};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+
+use super::order::{Asked, Refusal, carry_out};
+use super::{BASE, MAX_ORDER, SOCKET};
+use crate::folder::{self, Folder};
+
+/// How many orders are carried out at a time; further ones wait.
+const AT_ONCE: usize = 4;
+/// How long an order may take to arrive and to be carried out.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What orders are about, in the running program: it may change with the configuration.
+pub(crate) trait Desk: Send + Sync + 'static {
+    /// Users and clients as they are now.
+    fn admin(&self) -> anyhow::Result<Admin>;
+    /// Their database.
+    fn storage(&self) -> Storage;
+    /// Where people reach the provider.
+    fn base(&self) -> String;
+}
+
+/// The socket. Dropping it takes it away.
+pub(crate) struct Control {
+    listener: UnixListener,
+    path: PathBuf,
+    owner: u32,
+}
+
+impl Control {
+    /// Opens the socket in a folder that is ours: what is left of a program before is replaced.
+    pub(crate) fn open(folder: &Folder) -> anyhow::Result<Self> {
+        let path = folder.path().join(SOCKET);
+        let open = || -> std::io::Result<Self> {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            // The folder lets nobody else in while the socket has its first permissions.
+            let listener = UnixListener::bind(&path)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+            let owner = fs::metadata(&path)?.uid();
+            Ok(Self {
+                listener,
+                path: path.clone(),
+                owner,
+            })
+        };
+        open().with_context(|| {
+            format!(
+                "the socket `{}` cannot be opened: `sidegate user` and `sidegate client` need it",
+                path.display()
+            )
+        })
+    }
+
+    /// Carries out what is asked for, until it is dropped.
+    pub(crate) async fn serve(self, desk: Arc<dyn Desk>) {
+        let last = self.path.with_file_name(BASE);
+        if let Err(error) = folder::write_atomically(&last, desk.base().as_bytes()) {
+            tracing::warn!("{error:#}");
+        }
+        let turns = Arc::new(Semaphore::new(AT_ONCE));
+        loop {
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "a command could not be taken");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let known = stream
+                .peer_cred()
+                .is_ok_and(|peer| peer.uid() == self.owner || peer.uid() == 0);
+            if !known {
+                tracing::warn!("a command of another user was not taken");
+                continue;
+            }
+            let Ok(turn) = Arc::clone(&turns).acquire_owned().await else {
+                return;
+            };
+            let desk = Arc::clone(&desk);
+            tokio::spawn(async move {
+                let _turn = turn;
+                match tokio::time::timeout(PATIENCE, answer(stream, &*desk)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::warn!(%error, "a command was not answered"),
+                    Err(_) => tracing::warn!("a command took too long"),
+                }
+            });
+        }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        drop(fs::remove_file(&self.path));
+    }
+}
+
+/// One order, one answer, each a line of JSON.
+async fn answer(stream: UnixStream, desk: &dyn Desk) -> anyhow::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut line = String::new();
+    BufReader::new(read.take(MAX_ORDER))
+        .read_line(&mut line)
+        .await?;
+    let failed = |message: String| Refusal {
+        message,
+        bad_input: false,
+    };
+    let answer = match (serde_json::from_str(&line), desk.admin()) {
+        (Ok(Asked { order, base }), Ok(admin)) => {
+            let base = base.unwrap_or_else(|| desk.base());
+            carry_out(order, &admin, &desk.storage(), &base).await
+        }
+        (Err(_), _) => Err(failed(
+            "the running program does not know this command; it may be of another version".into(),
+        )),
+        (_, Err(error)) => Err(failed(format!("{error:#}"))),
+    };
+    let mut text = serde_json::to_vec(&answer)?;
+    text.push(b'\n');
+    write.write_all(&text).await?;
+    Ok(write.shutdown().await?)
+}
+

@@ -1,0 +1,192 @@
+//! `sidegate user`: who can log in, beside the users of the configuration.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use crate::cli::Output;
+use crate::control::{self, Done, Order, User};
+use crate::hash_password;
+use crate::output::{self, Style};
+
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  sidegate user add new@example.com --group staff         prints a link to set a password
+  printf %s \"$PASSWORD\" | sidegate user add bot@example.com --password-stdin
+  sidegate user list -o json
+  sidegate user disable new@example.com                   logs the person out everywhere
+  sidegate user reset new@example.com                     the same, and prints another link
+
+Works while `sidegate up` or `sidegate provider` runs on the data folder, and while neither does.
+Users of `staticPasswords` are changed in the configuration.
+Exit codes: 0 done, 1 it failed, 3 there is no such user, or there is one already.";
+
+#[derive(Debug, Args)]
+pub(crate) struct UserArgs {
+    #[command(subcommand)]
+    pub(crate) command: UserCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    /// Add a user, who sets a password by a link
+    Add(AddArgs),
+    /// List users: those of the database, and of the configuration of a running program
+    List(ListArgs),
+    /// Log a user out everywhere and let them in no more
+    Disable(NamedArgs),
+    /// Let a user in again
+    Enable(NamedArgs),
+    /// Take a user's password away, log them out everywhere, and print a link to set another
+    Reset(ResetArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// Data folder [default: ~/.local/share/sidegate]
+    #[arg(long, env = "SIDEGATE_DATA", value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Form of the answer
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AddArgs {
+    /// E-mail address
+    email: String,
+    /// Name of the person [default: the address]
+    #[arg(long, default_value = "", hide_default_value = true)]
+    name: String,
+    /// A group the person belongs to (repeatable)
+    #[arg(long = "group", value_name = "GROUP")]
+    groups: Vec<String>,
+    /// Read the password from standard input instead of making a link
+    #[arg(long)]
+    password_stdin: bool,
+    #[command(flatten)]
+    link: LinkArgs,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LinkArgs {
+    /// Where people reach the provider, for the link: https://login.example.com/dex
+    /// [default: the issuer if it is https, else where the program listens]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NamedArgs {
+    /// E-mail address
+    email: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResetArgs {
+    /// E-mail address
+    email: String,
+    #[command(flatten)]
+    link: LinkArgs,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl UserCommand {
+    pub(crate) fn output(&self) -> Output {
+        match self {
+            Self::Add(args) => args.place.output,
+            Self::List(args) => args.place.output,
+            Self::Disable(args) | Self::Enable(args) => args.place.output,
+            Self::Reset(args) => args.place.output,
+        }
+    }
+}
+
+pub(crate) fn run(args: UserArgs) -> anyhow::Result<ExitCode> {
+    let form = args.command.output();
+    let (place, order, link) = match args.command {
+        UserCommand::Add(args) => {
+            let password = if args.password_stdin {
+                Some(hash_password::read()?.expose().to_owned())
+            } else {
+                None
+            };
+            let order = Order::AddUser {
+                email: args.email,
+                name: args.name,
+                groups: args.groups,
+                password,
+            };
+            (args.place, order, args.link.url)
+        }
+        UserCommand::List(args) => (args.place, Order::ListUsers, None),
+        UserCommand::Disable(args) => (args.place, Order::DisableUser(args.email), None),
+        UserCommand::Enable(args) => (args.place, Order::EnableUser(args.email), None),
+        UserCommand::Reset(args) => (args.place, Order::ResetUser(args.email), args.link.url),
+    };
+    let done = control::ask(place.data, order, link.as_deref())?;
+    match form {
+        Output::Json => output::data(&serde_json::to_string_pretty(&control::document(&done))?)?,
+        Output::Text => tell(&done)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(done: &Done) -> anyhow::Result<()> {
+    match done {
+        Done::User { user, link } => {
+            let line = format!("user {}: {}", user.email, user.state);
+            output::note(&Style::Plain, &line);
+            if let Some(link) = link {
+                let whole = if link.starts_with('/') {
+                    "a password is set, once and within a day, behind the provider's address at"
+                } else {
+                    "a password is set, once and within a day, at"
+                };
+                output::note(&Style::Plain, whole);
+                output::data(link)?;
+            }
+            Ok(())
+        }
+        Done::Users(users) => list(users),
+        _ => Ok(()),
+    }
+}
+
+/// One line for each user; nothing at all where there is none.
+fn list(users: &[User]) -> anyhow::Result<()> {
+    let width = |of: fn(&User) -> &str| {
+        let lengths = users.iter().map(|user| of(user).chars().count());
+        lengths.max().unwrap_or_default()
+    };
+    let (emails, states) = (width(|user| &user.email), width(|user| &user.state));
+    let lines: Vec<String> = users
+        .iter()
+        .map(|user| {
+            let line = format!(
+                "{:<emails$}  {:<states$}  {}",
+                user.email,
+                user.state,
+                user.groups.join(",")
+            );
+            line.trim_end().to_owned()
+        })
+        .collect();
+    if lines.is_empty() {
+        output::note(&Style::Plain, "there are no users");
+        return Ok(());
+    }
+    output::data(&lines.join("\n"))
+}
