@@ -5,6 +5,7 @@ mod accounts;
 mod bed;
 mod certification;
 mod claims;
+mod clients;
 mod codes;
 mod cors;
 mod devices;
