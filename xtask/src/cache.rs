@@ -137,6 +137,54 @@ pub(crate) fn cargo_tool(name: &str, version: &str) -> Result<PathBuf> {
     Ok(folder.join("bin").join(name))
 }
 
+/// The files of a Debian package and of the libraries that it needs, unpacked into a folder of
+/// ours. Nothing is installed.
+pub(crate) fn debian(package: &str) -> Result<PathBuf> {
+    let apt = "this needs apt-get with its lists (a Debian system, `apt-get update`)";
+    let version = shell::output(Command::new("apt-cache").args(["show", package]));
+    let version = version
+        .lines()
+        .find_map(|line| line.strip_prefix("Version: "));
+    let version = version.with_context(|| format!("there is no package {package}: {apt}"))?;
+    let folder = folder(&format!("{package}-{:016x}", fingerprint(version)))?;
+    let root = folder.join("root");
+    once(&folder, || {
+        eprintln!("unpacking {package} {version} (once)");
+        let depends = shell::output(Command::new("apt-cache").args(["depends", package]));
+        let libraries = depends
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("Depends: lib"))
+            .filter(|name| !name.starts_with("c6") && !name.starts_with("crypt"))
+            .map(|name| format!("lib{name}"));
+        // What libraries need that not every system has.
+        let mut packages: Vec<String> = libraries.collect();
+        for library in packages.clone() {
+            let depends = shell::output(Command::new("apt-cache").args(["depends", &library]));
+            let more = depends
+                .lines()
+                .filter_map(|line| line.trim().strip_prefix("Depends: libnsl"));
+            packages.extend(more.map(|name| format!("libnsl{name}")));
+        }
+        packages.push(package.to_owned());
+        shell::run(
+            Command::new("apt-get")
+                .args(["download", "-qq", "-o", "APT::Sandbox::User=root"])
+                .args(&packages)
+                .current_dir(&folder),
+        )
+        .context(apt)?;
+        for file in std::fs::read_dir(&folder)? {
+            let path = file?.path();
+            if path.extension().is_some_and(|extension| extension == "deb") {
+                shell::run(Command::new("dpkg").arg("-x").arg(&path).arg(&root))?;
+                std::fs::remove_file(&path)?;
+            }
+        }
+        Ok(())
+    })?;
+    Ok(root)
+}
+
 /// The program that `build` makes from sources of that text.
 pub(crate) fn built(
     name: &str,

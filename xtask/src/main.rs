@@ -13,6 +13,7 @@ mod conformance;
 mod crash;
 mod deny;
 mod dex;
+mod directory;
 mod fuzz;
 mod graphs;
 mod http;
@@ -38,6 +39,7 @@ Commands:
   test [ARGS]  Build the program, then run all tests (or `cargo test ARGS`);
                the last line is `N passed, N failed`
   tidy         Check the rules of this repository
+  directory    Let people log in by OpenLDAP's server (Debian's packages, unpacked)
   deny         Check licences, bans and sources of all dependencies, and
                advisories where their database can be fetched
   miri         Run the unit tests of the kernels, which alone have unsafe code, under
@@ -93,6 +95,7 @@ fn main() -> ExitCode {
         ["test", rest @ ..] => test::run(rest),
         ["tidy"] => tidy::run(),
         ["deny"] => deny::run(),
+        ["directory"] => directory::run(),
         ["miri"] => miri::run(),
         ["conformance"] => conformance::run(None),
         ["conformance", file] | ["conformance", "--cases", file] => {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{bench, clients, crash, dex, graphs, oracle, relying, shell};
+use crate::{bench, clients, crash, dex, directory, graphs, oracle, relying, shell};
 
 /// Tests over all binaries.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -90,6 +90,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
             .chain(crash::suite())
             .chain(graphs::suite())
             .chain(relying::suite())
+            .chain(directory::suite())
             .chain([solvers])
         {
             let began = Instant::now();

@@ -35,6 +35,9 @@ pub(crate) struct AuthRequest {
     /// `sub` that `claims` or the ID token of `id_token_hint` has: nobody else may log in.
     #[serde(default)]
     pub(crate) subject: Option<String>,
+    /// `connector_id`: the only way to log in that is wanted.
+    #[serde(default)]
+    pub(crate) connector: Option<String>,
     /// The code on the screen of the device that this is for; it has no redirect URI.
     #[serde(default)]
     pub(crate) device: Option<String>,
@@ -58,11 +61,16 @@ const MAX_NONCE: usize = 512;
 const MAX_SCOPE: usize = 1024;
 const MAX_REDIRECT: usize = 2048;
 const MAX_HINT: usize = 254;
+const MAX_CONNECTOR: usize = 100;
 
 impl AuthRequest {
     /// Checks a request; the error is the answer. Nothing is ever sent to a URI that the client
     /// has not registered.
-    pub(crate) fn parse(inner: &Inner, query: &[u8]) -> Result<Self, Reply> {
+    pub(crate) fn parse(
+        inner: &Inner,
+        query: &[u8],
+        connector: Option<&str>,
+    ) -> Result<Self, Reply> {
         let params = Params::parse(query)
             .map_err(|error| refuse(|w| &w.refused_unreadable, &error.to_string()))?;
         let (client, redirect_uri) = identify(inner, &params)?;
@@ -75,9 +83,20 @@ impl AuthRequest {
                 ));
             }
         };
-        check(inner, &client, &params, redirect_uri, state).map_err(|(error, description)| {
-            answer_error(&inner.config, redirect_uri, state, error, &description)
-        })
+        let mut auth = check(inner, &client, &params, redirect_uri, state).map_err(
+            |(error, description)| {
+                answer_error(&inner.config, redirect_uri, state, error, &description)
+            },
+        )?;
+        match (connector, &auth.connector) {
+            (Some(id), Some(asked)) if id != asked => {
+                let text = "`connector_id` is another one than the address names";
+                return Err(refuse(|w| &w.refused_invalid, text));
+            }
+            (Some(id), _) => auth.connector = Some(id.to_owned()),
+            (None, _) => {}
+        }
+        Ok(auth)
     }
 
     /// Refuses on behalf of the user or the provider.
@@ -130,6 +149,7 @@ impl AuthRequest {
             ("prompt", Some(&*prompt).filter(|text| !text.is_empty())),
             ("max_age", max_age.as_deref()),
             ("login_hint", self.login_hint.as_deref()),
+            ("connector_id", self.connector.as_deref()),
             ("ui_locales", self.language.map(Language::tag)),
             ("claims", claims.as_deref()),
         ];
@@ -297,6 +317,9 @@ fn check(
             .map(str::to_owned),
         requested: claims.requested,
         subject,
+        connector: get("connector_id")?
+            .filter(|id| id.len() <= MAX_CONNECTOR)
+            .map(str::to_owned),
         device: None,
         language: get("ui_locales")?.and_then(Language::of_locales),
     })

@@ -5,6 +5,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{Request, Response};
 use serde::Serialize;
 use serde_json::json;
 
@@ -18,15 +21,19 @@ const TOKEN_SECONDS: u64 = 120;
 /// Waits before another attempt. A client that answers none of them keeps its session.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
 
-/// Posts a form to an application. An implementation bounds the time, follows no redirects and
-/// answers the status.
+/// Certificates of authorities in PEM; without any, those of the system count.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Roots(pub Arc<Vec<u8>>);
+
+/// Sends requests to applications and to other providers. An implementation bounds time and size of
+/// the answer, follows no redirects, and says in an error nothing of the request.
 pub trait Outgoing: Send + Sync {
-    /// Posts `form`, `application/x-www-form-urlencoded`, to `uri`.
-    fn post_form(
+    /// Sends a request to its absolute URI.
+    fn send(
         &self,
-        uri: String,
-        form: String,
-    ) -> Pin<Box<dyn Future<Output = Result<u16, String>> + Send>>;
+        request: Request<Bytes>,
+        roots: Roots,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Bytes>, String>> + Send>>;
 }
 
 #[derive(Serialize)]
@@ -96,7 +103,14 @@ impl Inner {
 async fn deliver(outgoing: Arc<dyn Outgoing>, client: String, uri: String, form: String) {
     let mut pauses = PAUSES.into_iter();
     loop {
-        let problem = match outgoing.post_form(uri.clone(), form.clone()).await {
+        let request = Request::post(&uri)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Bytes::from(form.clone()));
+        let sent = match request {
+            Ok(request) => outgoing.send(request, Roots::default()).await,
+            Err(error) => Err(error.to_string()),
+        };
+        let problem = match sent.map(|reply| reply.status().as_u16()) {
             // Section 2.8: 200, and 204 from frameworks that know no better. 400 is its answer
             // to a token that it does not want, and stays so.
             Ok(200 | 204) => return,

@@ -48,6 +48,7 @@ impl StoredClient {
             redirect_uris: self.redirect_uris,
             name: self.name,
             trusted_peers: self.trusted_peers,
+            allowed_connectors: Vec::new(),
             pkce: match self.secret_sha256 {
                 Some(_) => config.pkce,
                 None => Pkce::Required,

@@ -121,8 +121,7 @@ impl Inner {
         }
         let scopes = scopes(get(&params, "scope")?.unwrap_or("openid"))
             .map_err(|(error, text)| invalid(error, &text))?;
-        check_scopes(self, &client, &scopes)
-            .map_err(|text| invalid("invalid_scope", &text))?;
+        check_scopes(self, &client, &scopes).map_err(|text| invalid("invalid_scope", &text))?;
         let challenge = challenge(
             get(&params, "code_challenge")?,
             get(&params, "code_challenge_method")?,

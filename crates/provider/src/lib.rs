@@ -25,6 +25,7 @@ mod client_auth;
 mod clients;
 mod clock;
 mod config;
+mod connectors;
 mod cors;
 mod device;
 mod forms;
@@ -58,12 +59,12 @@ pub use accounts::{SetupLink, WeakPassword};
 pub use admin::{
     Admin, AdminError, ClientInfo, ClientState, NewClient, NewUser, UserInfo, UserState,
 };
-pub use backchannel::Outgoing;
+pub use backchannel::{Outgoing, Roots};
 pub use clock::{Clock, system_clock};
 pub use config::{
-    Client, ClientSecret, Compatibility, ConfigError, DexConfig, Entry, Exchange, Expiry,
-    Frontend, Grants, Issuer, Pkce, PromptNone, RefreshExpiry, Scheme, SessionRules, Standing,
-    Warning,
+    Client, ClientSecret, Compatibility, ConfigError, Connector, ConnectorKind, DexConfig, Entry,
+    Exchange, Expiry, Frontend, Grants, Issuer, LdapConnector, OidcConnector, Pkce, PromptNone,
+    RefreshExpiry, Scheme, SessionRules, Standing, Warning,
 };
 pub use cors::Cors;
 pub use hash::{PasswordHash, PasswordRefused};

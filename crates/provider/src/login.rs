@@ -14,13 +14,13 @@ use crate::pages::{Login, Notice, Page, asked_language, failed, page, problem};
 use crate::provider::Inner;
 use crate::reply::{Reply, redirect};
 use crate::session::{Current, SessionRef};
-use crate::user::{User, UserRef};
+use crate::user::{LOCAL, User, UserRef};
 use crate::words::Text;
 
 /// What a [`Pending`] is sealed for.
 pub(crate) const PURPOSES: [&str; 2] = ["login", "approval"];
 const MAX_EMAIL: usize = 254;
-const MAX_PASSWORD: usize = 1024;
+pub(crate) const MAX_PASSWORD: usize = 1024;
 
 /// What `req` carries: bound to a browser, and after the password to a user.
 #[derive(Serialize, Deserialize)]
@@ -55,8 +55,14 @@ impl Current {
 
 impl Inner {
     /// `/auth`: an application sends a person.
-    pub(crate) async fn start(&self, request: &Request<Bytes>, query: &[u8]) -> Reply {
-        match AuthRequest::parse(self, query) {
+    /// `connector` is the one that the address names.
+    pub(crate) async fn start(
+        &self,
+        request: &Request<Bytes>,
+        query: &[u8],
+        connector: Option<&str>,
+    ) -> Reply {
+        match AuthRequest::parse(self, query, connector) {
             Ok(auth) => self.begin(request, auth).await,
             Err(reply) => reply,
         }
@@ -78,6 +84,9 @@ impl Inner {
             }
             serving => serving.is_some(),
         };
+        if !select {
+            return self.choose(request, auth).await;
+        }
         let seconds = self.config.expiry.auth_requests.as_secs();
         let pending = self.pend(request, auth, seconds);
         let location = format!("{}/auth/local", self.config.issuer.path());
@@ -87,8 +96,31 @@ impl Inner {
         })
     }
 
+    /// Redirects to a form of ours.
+    pub(crate) fn send_to_login(
+        &self,
+        request: &Request<Bytes>,
+        auth: AuthRequest,
+        location: &str,
+    ) -> Reply {
+        let seconds = self.config.expiry.auth_requests.as_secs();
+        let pending = self.pend(request, auth, seconds);
+        self.send_to(request, location, "login", pending, |pending| pending)
+    }
+
+    /// A login sealed for the links of a page, and the cookie that it is bound to.
+    pub(crate) fn sealed_for(
+        &self,
+        request: &Request<Bytes>,
+        auth: AuthRequest,
+    ) -> Option<(String, String)> {
+        let seconds = self.config.expiry.auth_requests.as_secs();
+        let (pending, cookie) = self.pend(request, auth, seconds)?;
+        Some((self.sealer.seal("login", &pending)?, cookie))
+    }
+
     /// What `req` is made of, and a new value for the cookie that it is bound to, if there is none.
-    fn pend(
+    pub(crate) fn pend(
         &self,
         request: &Request<Bytes>,
         auth: AuthRequest,
@@ -144,7 +176,10 @@ impl Inner {
                 }
                 None => {
                     let hint = pending.request.login_hint.as_deref().unwrap_or_default();
-                    self.form(StatusCode::OK, &pending, hint, None)
+                    match self.is_way(&pending.request, LOCAL) {
+                        true => self.form(StatusCode::OK, &pending, hint, None),
+                        false => self.restart(&pending),
+                    }
                 }
             },
         }
@@ -167,6 +202,9 @@ impl Inner {
         };
         if let (true, Ok(Some(account))) = (pending.select, form.get("account")) {
             return self.selected(request, pending, account).await;
+        }
+        if !self.is_way(&pending.request, LOCAL) {
+            return self.restart(&pending);
         }
         let (login, password) = match (form.get("login"), form.secret("password")) {
             (Ok(login), Ok(password)) => (login.unwrap_or_default().trim(), password),
@@ -217,16 +255,16 @@ impl Inner {
                 self.proceed(request, pending.request, current.person())
                     .await
             }
-            _ => {
-                let seconds = self.config.expiry.auth_requests.as_secs();
-                let location = format!("{}/auth/local", self.config.issuer.path());
-                let pending = self.pend(request, pending.request, seconds);
-                self.send_to(request, &location, "login", pending, |pending| pending)
-            }
+            _ => self.choose(request, pending.request).await,
         }
     }
 
-    async fn logged_in(&self, request: &Request<Bytes>, auth: AuthRequest, user: &User) -> Reply {
+    pub(crate) async fn logged_in(
+        &self,
+        request: &Request<Bytes>,
+        auth: AuthRequest,
+        user: &User,
+    ) -> Reply {
         // OpenID Connect Core 1.0 section 3.1.2.1: the answer is about that person or an error.
         let hinted = user.subject();
         if auth.subject.as_ref().is_some_and(|hint| *hint != hinted) {
@@ -273,7 +311,7 @@ impl Inner {
         request: &Request<Bytes>,
         sealed: &str,
     ) -> Result<Pending, Reply> {
-        let Some(mut pending) = self.sealer.open::<Pending>(purpose, sealed) else {
+        let Some(pending) = self.sealer.open::<Pending>(purpose, sealed) else {
             return Err(problem(
                 StatusCode::BAD_REQUEST,
                 |w| &w.login_invalid,
@@ -281,6 +319,15 @@ impl Inner {
                 "",
             ));
         };
+        self.still_pending(request, pending)
+    }
+
+    /// A login that goes on, if it is of this browser and young enough.
+    pub(crate) fn still_pending(
+        &self,
+        request: &Request<Bytes>,
+        mut pending: Pending,
+    ) -> Result<Pending, Reply> {
         // A language that the person chose goes on with the login.
         pending.request.language = asked_language(request).or(pending.request.language);
         let cookie = self.browser(request);
@@ -323,6 +370,8 @@ impl Inner {
             login: login.to_owned(),
             problem,
             hint: self.login_hint.clone(),
+            by: None,
+            other: self.other_way(&pending.request),
         };
         page(status, Page::Login(body))
     }

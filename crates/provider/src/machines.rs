@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::authorize::scopes;
 use crate::client_auth::{get, invalid, need};
 use crate::config::{Client, Exchange};
+use crate::connectors::Way;
 use crate::keys::TokenKind;
 use crate::params::Params;
 use crate::provider::Inner;
@@ -18,6 +19,7 @@ use crate::token::{
     Audience, CLIENT_TOKEN, Claims, EXCHANGED_TOKEN, Person, access_token_hash, audience,
     check_scopes, client_subject, is_trusted,
 };
+use crate::token_endpoint::TOKEN_EXCHANGE;
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
@@ -69,8 +71,7 @@ impl Inner {
         }
         let mut asked = scopes.clone();
         asked.push("openid".to_owned());
-        check_scopes(self, client, &asked)
-            .map_err(|text| invalid("invalid_scope", &text))?;
+        check_scopes(self, client, &asked).map_err(|text| invalid("invalid_scope", &text))?;
         let has = |name: &str| scopes.iter().any(|scope| scope == name);
         let mut person = Person::default();
         if has("profile") {
@@ -163,6 +164,49 @@ impl Inner {
             let text = format!("`{scope}` is not offered for exchanged tokens");
             return Err(invalid("invalid_scope", &text));
         }
+        let (sub, person, end) = match get(params, "connector_id")? {
+            Some(id) => self.known_upstream(client, params, id, &scopes).await?,
+            None => self.known_by_rule(client, token, &scopes).await?,
+        };
+        let now = self.now();
+        let most = self
+            .config
+            .expiry
+            .id_tokens
+            .as_secs()
+            .min(EXCHANGED_SECONDS);
+        let exp = now.saturating_add(most).min(end.unwrap_or(u64::MAX));
+        let claims = Claims {
+            iss: self.config.issuer.url().to_owned(),
+            sub,
+            aud,
+            azp,
+            exp,
+            iat: now,
+            jti: token_id(EXCHANGED_TOKEN)?,
+            person,
+            ..Claims::default()
+        };
+        Ok(json(
+            StatusCode::OK,
+            &json!({
+                "access_token": self.signed(client, kind, &claims)?,
+                "issued_token_type": if kind == TokenKind::Id { ID_TOKEN } else { ACCESS_TOKEN },
+                // Section 2.2.1: an ID token is not presented as a bearer.
+                "token_type": if kind == TokenKind::Id { "N_A" } else { "Bearer" },
+                "expires_in": exp.saturating_sub(now),
+                "scope": scopes.join(" "),
+            }),
+        ))
+    }
+
+    /// The subject of a ServiceAccount's token, or the user that `tokenExchange` has for it.
+    async fn known_by_rule(
+        &self,
+        client: &Client,
+        token: &str,
+        scopes: &[String],
+    ) -> Result<(String, Person, Option<u64>), Reply> {
         let subject = match &self.subjects {
             Some(subjects) => subjects.verify(token.to_owned()).await,
             None => None,
@@ -176,45 +220,53 @@ impl Inner {
             let text = "the client's tokenExchange does not list this subject";
             return Err(invalid("invalid_grant", text));
         };
-        let (sub, person) = self.shape(rule, &from.name, &scopes)?;
-        let now = self.now();
-        let most = self
-            .config
-            .expiry
-            .id_tokens
-            .as_secs()
-            .min(EXCHANGED_SECONDS);
-        let exp = now
-            .saturating_add(most)
-            .min(from.expires_at.unwrap_or(u64::MAX));
-        let claims = Claims {
-            iss: self.config.issuer.url().to_owned(),
-            sub,
-            aud,
-            azp,
-            exp,
-            iat: now,
-            jti: token_id(EXCHANGED_TOKEN)?,
-            person,
-            ..Claims::default()
+        let (sub, person) = self.shape(rule, &from.name, scopes)?;
+        let (client, subject, user) = (&client.id, from.name, &rule.user);
+        tracing::info!(client, subject, user, "token exchanged");
+        Ok((sub, person, from.expires_at))
+    }
+
+    /// The subject of another provider's ID token for us, as Dex takes it by `connector_id`. Dex
+    /// takes those for other clients of that provider, too, which would let each of these be
+    /// anybody who logged in to it.
+    async fn known_upstream(
+        &self,
+        client: &Client,
+        params: &Params,
+        id: &str,
+        scopes: &[String],
+    ) -> Result<(String, Person, Option<u64>), Reply> {
+        if client.public || client.secret.is_none() {
+            let text = "a client without a secret cannot exchange tokens of a connector";
+            return Err(invalid("unauthorized_client", text));
+        }
+        let open = self
+            .connectors
+            .get(id)
+            .filter(|open| client.allows_connector(id) && open.config.allows(TOKEN_EXCHANGE));
+        let Some(Way::Oidc(oidc)) = open.map(|open| &open.way) else {
+            let text = "connector_id is no connector whose tokens this client may exchange";
+            return Err(invalid("invalid_request", text));
         };
-        tracing::info!(
-            client = client.id,
-            subject = from.name,
-            user = rule.user,
-            "token exchanged"
-        );
-        Ok(json(
-            StatusCode::OK,
-            &json!({
-                "access_token": self.signed(client, kind, &claims)?,
-                "issued_token_type": if kind == TokenKind::Id { ID_TOKEN } else { ACCESS_TOKEN },
-                // Section 2.2.1: an ID token is not presented as a bearer.
-                "token_type": if kind == TokenKind::Id { "N_A" } else { "Bearer" },
-                "expires_in": exp.saturating_sub(now),
-                "scope": scopes.join(" "),
-            }),
-        ))
+        if need(params, "subject_token_type")? == ACCESS_TOKEN {
+            let text = "expected an ID token: whom an access token was given to is not known";
+            return Err(invalid("invalid_request", text));
+        }
+        let token = need(params, "subject_token")?;
+        let (identity, end) = oidc
+            .subject_token(token, self.now())
+            .await
+            .map_err(|trouble| {
+                tracing::info!(client = client.id, connector = id, %trouble, "exchange refused");
+                invalid(
+                    "invalid_grant",
+                    "subject_token is not a valid ID token for the connector",
+                )
+            })?;
+        let user = identity.user(id);
+        let (client, user_id) = (&client.id, &user.user_id);
+        tracing::info!(client, connector = id, user_id, "token exchanged");
+        Ok((user.subject(), Person::new(&user, scopes), Some(end)))
     }
 
     /// `aud` and `azp` of an exchanged token: the client itself, or peers that trust it.

@@ -19,6 +19,7 @@ use crate::admin::Admin;
 use crate::backchannel::Outgoing;
 use crate::clock::{Clock, system_clock, unix_seconds};
 use crate::config::DexConfig;
+use crate::connectors::{ConnectorPath, Connectors};
 use crate::device::Polls;
 use crate::forms::is_form;
 use crate::keys::{Algorithm, CACHE_SECONDS, Keys, Rotation};
@@ -32,6 +33,7 @@ use crate::seal::{SECRET_LENGTH, Sealer};
 use crate::storage::{Batch, Storage, StorageError};
 use crate::theme::{Look, Theme};
 use crate::token_endpoint::{DEVICE_CODE, TOKEN_EXCHANGE};
+use crate::user::LOCAL;
 use crate::words::Language;
 
 /// Longest body that [`Provider::router`] reads.
@@ -107,6 +109,14 @@ pub enum OpenError {
         /// Which key.
         name: &'static str,
     },
+    /// A connector cannot be used.
+    #[error("connector `{id}`: {message}")]
+    Connector {
+        /// Its id.
+        id: String,
+        /// What is wrong.
+        message: String,
+    },
     /// A key could not be made.
     #[error("no `{name}` key can be made on this system")]
     Generate {
@@ -121,6 +131,7 @@ pub enum OpenError {
 /// What the endpoints share.
 pub(crate) struct Inner {
     pub(crate) config: DexConfig,
+    pub(crate) connectors: Connectors,
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) keys: Keys,
     discovery: Bytes,
@@ -153,6 +164,7 @@ impl Provider {
             }
         }
         let inner = Inner {
+            connectors: Connectors::open(&config, options.outgoing.as_ref())?,
             sealer: Arc::new(open_sealer(&storage)?),
             keys: Keys::open(&storage, rotation(&config), unix_seconds(&options.clock))?,
             discovery: discovery(&config, options.outgoing.is_some()),
@@ -370,8 +382,8 @@ impl Inner {
                 "text/plain; charset=utf-8",
                 "User-agent: *\nDisallow: /\n",
             ),
-            "/auth" if get => self.start(request, &query).await,
-            "/auth" if post && is_form(request) => self.start(request, request.body()).await,
+            "/auth" if get => self.start(request, &query, None).await,
+            "/auth" if post && is_form(request) => self.start(request, request.body(), None).await,
             "/auth" if post => problem(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 |w| &w.refused,
@@ -382,8 +394,9 @@ impl Inner {
                 Some(req) if get => self.login_form(request, &req),
                 Some(req) => self.login(request, &req, source).await,
                 // Dex starts a login with a chosen connector at `/auth/{connector}`.
-                None => self.start(request, &query).await,
+                None => self.start(request, &query, Some(LOCAL)).await,
             },
+            "/callback" if get => self.callback(request, None).await,
             "/approval" if get => self.approval_form(request, &sealed().unwrap_or_default()),
             "/approval" if post => self.approve(request, &sealed().unwrap_or_default()).await,
             "/setup" if get || post => self.setup(request).await,
@@ -398,6 +411,7 @@ impl Inner {
             "/device/auth/verify_code" if post => self.device_start(request, source).await,
             "/userinfo" if get || post => self.userinfo(request),
             "/.well-known/openid-configuration" | "/keys" | "/healthz" => wrong_method("GET, HEAD"),
+            "/callback" => wrong_method("GET, HEAD"),
             "/auth" | "/auth/local" | "/auth/local/login" | "/approval" | "/setup"
             | "/userinfo" => wrong_method("GET, HEAD, POST"),
             "/logout" if self.config.sessions.is_some() => wrong_method("GET, HEAD, POST"),
@@ -411,7 +425,13 @@ impl Inner {
                 headers.insert(ALLOW, HeaderValue::from_static("POST"));
                 reply
             }
-            _ => not_found(),
+            path => match ConnectorPath::parse(path) {
+                Some(at) => {
+                    self.at_connector(request, at, &query, sealed(), source)
+                        .await
+                }
+                None => not_found(),
+            },
         }
     }
 }
@@ -528,7 +548,7 @@ fn is_for_programs(path: &str) -> bool {
     )
 }
 
-fn not_found() -> Reply {
+pub(crate) fn not_found() -> Reply {
     problem(
         StatusCode::NOT_FOUND,
         |w| &w.missing,
@@ -537,7 +557,7 @@ fn not_found() -> Reply {
     )
 }
 
-fn wrong_method(allowed: &'static str) -> Reply {
+pub(crate) fn wrong_method(allowed: &'static str) -> Reply {
     let mut reply = problem(
         StatusCode::METHOD_NOT_ALLOWED,
         |w| &w.wrong_method,

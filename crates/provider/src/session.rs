@@ -78,7 +78,14 @@ impl Current {
             .subject
             .as_ref()
             .is_none_or(|hint| *hint == self.user.subject());
-        !auth.prompt.login && fresh && hinted && self.is_shared(inner, rules, &auth.client_id)
+        let connector = &self.session.user.connector;
+        let wanted = auth.connector.as_ref().is_none_or(|id| id == connector);
+        let allowed = wanted && inner.is_way(auth, connector);
+        !auth.prompt.login
+            && fresh
+            && hinted
+            && allowed
+            && self.is_shared(inner, rules, &auth.client_id)
     }
 
     /// Dex's `ssoSharedWith`: whether a client that has a part in the session shares it.

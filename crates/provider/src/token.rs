@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256, Sha512};
 use crate::config::Client;
 use crate::keys::Algorithm;
 use crate::provider::Inner;
-use crate::user::{LOCAL, User};
+use crate::user::User;
 
 /// What `jti` begins with where a token comes of no grant.
 pub(crate) const CLIENT_TOKEN: &str = "client";
@@ -82,8 +82,9 @@ impl Person {
         let asked = |scope: &str| scopes.iter().any(|s| s == scope);
         let mut person = Self::default();
         if asked("email") {
-            person.email = Some(user.email.clone());
-            person.email_verified = Some(user.email_verified);
+            let known = !user.email.is_empty();
+            person.email = known.then(|| user.email.clone());
+            person.email_verified = known.then_some(user.email_verified);
         }
         if asked("groups") && !user.groups.is_empty() {
             person.groups = Some(user.groups.clone());
@@ -94,7 +95,7 @@ impl Person {
         }
         if asked("federated:id") {
             person.federated_claims = Some(Federated {
-                connector_id: LOCAL.to_owned(),
+                connector_id: user.connector.clone(),
                 user_id: user.user_id.clone(),
             });
         }
@@ -204,6 +205,7 @@ pub(crate) fn access_token_hash(algorithm: Algorithm, access_token: &str) -> Str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::user::LOCAL;
 
     #[test]
     fn subjects_are_those_of_dex() {

@@ -129,6 +129,7 @@ impl Inner {
                 "the refresh token is not one of ours",
             ));
         };
+        self.recheck(client, &id, presented).await?;
         let asked: Option<Vec<String>> = get(params, "scope")?.map(|scope| {
             scope
                 .split(' ')

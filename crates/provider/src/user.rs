@@ -25,6 +25,8 @@ pub struct User {
     pub groups: Vec<String>,
     /// `userID`, from which `sub` is made.
     pub user_id: String,
+    /// Id of the connector that knows the user, from which `sub` is made, too.
+    pub connector: String,
     /// Which logins count: those of this epoch of the account.
     pub(crate) epoch: u64,
 }
@@ -34,7 +36,7 @@ impl User {
     pub(crate) fn reference(&self) -> UserRef {
         UserRef {
             user_id: self.user_id.clone(),
-            connector: LOCAL.to_owned(),
+            connector: self.connector.clone(),
             epoch: self.epoch,
         }
     }

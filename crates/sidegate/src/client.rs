@@ -113,7 +113,10 @@ fn tell(done: &Done) -> anyhow::Result<()> {
     match done {
         Done::Client { client, secret } => {
             let line = match secret {
-                Some(_) => format!("client {}; its secret, which is not shown again:", client.id),
+                Some(_) => format!(
+                    "client {}; its secret, which is not shown again:",
+                    client.id
+                ),
                 None => format!("client {}, public: it has no secret", client.id),
             };
             output::note(&Style::Plain, &line);

@@ -14,7 +14,7 @@ use provider::{DexConfig, Provider, Theme};
 use resources::core::ConfigMap;
 use resources::{Cluster, Object, ServiceName};
 
-use crate::outgoing::{AccountTokens, GatewaySessions, LogoutPosts};
+use crate::outgoing::{AccountTokens, GatewaySessions, Network};
 use crate::output::{self, BadInput};
 
 /// Where logout is asked for, in the dialects that Kubeflow's dashboards speak.
@@ -152,6 +152,15 @@ pub(crate) fn paths(cluster: &Cluster) -> anyhow::Result<LoginPaths> {
         ] {
             provider.push(format!("{base}{path}"));
         }
+        for connector in &config.connectors {
+            let id = &connector.id;
+            provider.push(format!("{base}/auth/{id}"));
+            provider.push(format!("{base}/auth/{id}/login"));
+            provider.push(format!("{base}/callback/{id}"));
+        }
+        if !config.connectors.is_empty() {
+            provider.push(format!("{base}/callback"));
+        }
         login.extend(callback_path(&config));
     }
     Ok(LoginPaths {
@@ -214,7 +223,7 @@ impl Login {
         login.provider_service = provider_service(&config);
         let options = provider::Options {
             login_hint: keeping.login_hint.clone(),
-            outgoing: Some(Arc::new(LogoutPosts::default())),
+            outgoing: Some(Arc::new(Network::default())),
             subjects: Some(Arc::new(AccountTokens(Arc::clone(&keeping.cluster_issuer)))),
             theme,
             sign_outs: Some(Arc::new(GatewaySessions(keeping.sessions.clone()))),
@@ -227,7 +236,11 @@ impl Login {
                 auth_url: format!("{}/auth", config.issuer.path()),
                 client_id: client.id.clone(),
                 client_secret: identity::Secret::new(
-                    client.secret.as_ref().and_then(|s| s.expose()).unwrap_or_default(),
+                    client
+                        .secret
+                        .as_ref()
+                        .and_then(|s| s.expose())
+                        .unwrap_or_default(),
                 ),
                 redirect_uri: RedirectUri::Exactly(callback),
                 scopes: ["openid", "profile", "email", "groups"]

@@ -1,58 +1,91 @@
-//! What the embedded provider needs from outside: whose a ServiceAccount token is, and somebody who
-//! tells applications, and the gateway, of a logout.
+//! What the embedded provider needs from outside: whose a ServiceAccount token is, somebody who asks
+//! other providers and tells applications of a logout, and somebody who tells the gateway.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
+use http::{Request, Response};
 use identity::{ClusterIssuer, Sessions};
-use provider::{Outgoing, SignOuts, Subject, SubjectTokens};
+use provider::{Outgoing, Roots, SignOuts, Subject, SubjectTokens};
 
-/// How long an application may take to note a logout.
+/// How long an application may take to note a logout, and another provider to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest answer that is read.
+const MAX_ANSWER: usize = 1 << 20;
 
-/// Posts logout tokens over the network, with a client that is made for the first: most programs end before one.
+/// Asks over the network, with clients that are made for the first request: most programs end before
+/// one.
 #[derive(Default)]
-pub(crate) struct LogoutPosts(OnceLock<Result<reqwest::Client, String>>);
+pub(crate) struct Network(Mutex<HashMap<Roots, reqwest::Client>>);
 
-impl LogoutPosts {
-    fn client(&self) -> Result<&reqwest::Client, String> {
-        let made = self.0.get_or_init(|| {
-            let builder = reqwest::Client::builder()
-                .user_agent(concat!("sidegate/", env!("CARGO_PKG_VERSION")))
-                .timeout(TIMEOUT)
-                .redirect(reqwest::redirect::Policy::none())
-                .no_proxy();
-            builder.build().map_err(|error| error.to_string())
-        });
-        made.as_ref().map_err(Clone::clone)
+impl Network {
+    /// The client that trusts these authorities.
+    fn client(&self, roots: &Roots) -> Result<reqwest::Client, String> {
+        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(roots) {
+            return Ok(client.clone());
+        }
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("sidegate/", env!("CARGO_PKG_VERSION")))
+            .timeout(TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy();
+        if !roots.0.is_empty() {
+            let certificates = reqwest::Certificate::from_pem_bundle(&roots.0);
+            builder = builder.tls_certs_only(certificates.map_err(|error| root_of(&error))?);
+        }
+        let client = builder.build().map_err(|error| root_of(&error))?;
+        clients.insert(roots.clone(), client.clone());
+        Ok(client)
     }
 }
 
-impl Outgoing for LogoutPosts {
-    fn post_form(
+impl Outgoing for Network {
+    fn send(
         &self,
-        uri: String,
-        form: String,
-    ) -> Pin<Box<dyn Future<Output = Result<u16, String>> + Send>> {
-        let request = self.client().map(|client| {
-            client
-                .post(uri)
-                .header(
-                    http::header::CONTENT_TYPE,
-                    "application/x-www-form-urlencoded",
-                )
-                .body(form)
-        });
+        request: Request<Bytes>,
+        roots: Roots,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Bytes>, String>> + Send>> {
+        let client = self.client(&roots);
         Box::pin(async move {
-            match request?.send().await {
-                Ok(reply) => Ok(reply.status().as_u16()),
-                // Without the address, which may hold a password.
-                Err(error) => Err(error.without_url().to_string()),
+            let (parts, body) = request.into_parts();
+            let sent = client?
+                .request(parts.method, parts.uri.to_string())
+                .headers(parts.headers)
+                .body(body)
+                .send();
+            // Without the address, which may hold a password.
+            let failed = |error: reqwest::Error| root_of(&error.without_url());
+            let mut reply = sent.await.map_err(failed)?;
+            let mut response = Response::new(Bytes::new());
+            *response.status_mut() = reply.status();
+            let mut body = Vec::new();
+            while let Some(chunk) = reply.chunk().await.map_err(failed)? {
+                if body.len() + chunk.len() > MAX_ANSWER {
+                    return Err("the answer is longer than 1 MiB".to_owned());
+                }
+                body.extend_from_slice(&chunk);
             }
+            *response.body_mut() = body.into();
+            Ok(response)
         })
     }
+}
+
+/// An error with what caused it: the outermost says the least.
+fn root_of(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
 }
 
 /// Ends the sessions at the gateway of people whose logins at the provider ended.

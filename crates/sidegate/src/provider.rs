@@ -20,7 +20,7 @@ use crate::cli::Output;
 use crate::control::{Control, Desk};
 use crate::folder::Folder;
 use crate::login;
-use crate::outgoing::LogoutPosts;
+use crate::outgoing::Network;
 use crate::output::{self, BadInput, Style};
 use crate::signals::Signals;
 use crate::watch;
@@ -238,7 +238,7 @@ fn options(args: &ProviderArgs) -> anyhow::Result<Options> {
         output::note(&Style::Warning, warning);
     }
     Ok(Options {
-        outgoing: Some(Arc::new(LogoutPosts::default())),
+        outgoing: Some(Arc::new(Network::default())),
         theme,
         ..Options::default()
     })

@@ -204,7 +204,9 @@ impl Desk for Commands {
     fn base(&self) -> String {
         let live = self.world.live();
         let provider = live.login.provider.as_ref();
-        provider.map_or_else(String::new, |provider| login::base(provider, &self.external))
+        provider.map_or_else(String::new, |provider| {
+            login::base(provider, &self.external)
+        })
     }
 }
 

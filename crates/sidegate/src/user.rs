@@ -75,7 +75,7 @@ pub(crate) struct AddArgs {
 pub(crate) struct LinkArgs {
     /// Where people reach the provider, for the link: https://login.example.com/dex
     /// [default: the issuer if it is https, else where the program listens]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = address)]
     url: Option<String>,
 }
 
@@ -101,6 +101,16 @@ pub(crate) struct ResetArgs {
     link: LinkArgs,
     #[command(flatten)]
     place: Place,
+}
+
+fn address(text: &str) -> Result<String, String> {
+    let rest = text
+        .strip_prefix("https://")
+        .or(text.strip_prefix("http://"));
+    match rest {
+        Some(rest) if !rest.is_empty() && !text.contains(['?', '#', ' ']) => Ok(text.to_owned()),
+        _ => Err("expected an address such as `https://login.example.com/dex`".to_owned()),
+    }
 }
 
 impl UserCommand {

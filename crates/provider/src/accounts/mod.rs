@@ -114,6 +114,7 @@ impl Account {
             preferred_username: self.preferred_username,
             groups: self.groups,
             user_id: self.user_id,
+            connector: LOCAL.to_owned(),
             epoch: self.epoch,
         }
     }
@@ -176,19 +177,27 @@ impl Account {
         let prefix = GrantId::user_prefix_of(sealer, &self.reference());
         self.epoch = self.epoch.saturating_add(1);
         batch.put(&self.user_id, self)?;
-        for (id, grant) in batch.with_prefix::<Grant>(&prefix)? {
-            batch.put(&id, &grant.revoked())?;
-        }
-        let mut sessions = Vec::new();
-        for (key, session) in batch.with_prefix::<Session>(&prefix)? {
-            batch.remove::<Session>(&key)?;
-            sessions.push(session);
-        }
         Ok(Ended {
             email: self.email.clone(),
-            sessions,
+            sessions: end_logins(batch, &prefix)?,
         })
     }
+}
+
+/// Revokes all grants of a user and takes the sessions away; `prefix` is what their keys begin with.
+pub(crate) fn end_logins(
+    batch: &mut Batch<'_>,
+    prefix: &str,
+) -> Result<Vec<Session>, StorageError> {
+    for (id, grant) in batch.with_prefix::<Grant>(prefix)? {
+        batch.put(&id, &grant.revoked())?;
+    }
+    let mut sessions = Vec::new();
+    for (key, session) in batch.with_prefix::<Session>(prefix)? {
+        batch.remove::<Session>(&key)?;
+        sessions.push(session);
+    }
+    Ok(sessions)
 }
 
 impl Inner {
@@ -196,6 +205,11 @@ impl Inner {
     /// before.
     pub(crate) fn user(&self, who: &UserRef) -> Result<Option<User>, StorageError> {
         if who.connector != LOCAL {
+            let known = self.config.connector(&who.connector).is_some();
+            let found = self.upstream(who)?.map(|(_, upstream)| upstream.user());
+            return Ok(found.filter(|user| known && user.epoch == who.epoch));
+        }
+        if !self.config.password_db {
             return Ok(None);
         }
         let user = match self.config.user_by_id(&who.user_id) {

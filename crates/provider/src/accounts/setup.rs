@@ -115,7 +115,8 @@ impl Inner {
 
     /// Whether nobody can log in yet.
     pub(crate) fn has_nobody(&self) -> Result<bool, StorageError> {
-        Ok(self.config.users.is_empty() && self.storage().count(Kind::Account)? == 0)
+        let nobody = self.config.users.is_empty() && self.config.connectors.is_empty();
+        Ok(nobody && self.storage().count(Kind::Account)? == 0)
     }
 
     async fn set_up(&self, key: String, task: &Task, wanted: Wanted) -> Result<Reply, Busy> {

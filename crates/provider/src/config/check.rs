@@ -6,16 +6,16 @@ use std::time::Duration;
 use super::raw::{self, RawClient, RawConfig, RawExpiry, RawFrontend, RawPassword, RawSessions};
 use super::{
     Client, ClientSecret, ConfigError, DexConfig, Expiry, Frontend, Grants, Issuer, Pkce,
-    PromptNone, RefreshExpiry, Scheme, SessionRules, Warning, duration,
+    PromptNone, RefreshExpiry, Scheme, SessionRules, Warning, connectors, duration,
 };
 use crate::cors::Cors;
 use crate::hash::PasswordHash;
 use crate::token_endpoint::{DEVICE_CODE, TOKEN_EXCHANGE};
-use crate::user::User;
+use crate::user::{LOCAL, User};
 use secret::Secret;
 use yaml::Text;
 
-type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(super) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Client secrets that are published: Kubeflow's manifests since 1.0 and Dex's own example.
 const PUBLISHED_SECRETS: [&str; 2] = [
@@ -28,7 +28,7 @@ const MAX_NAME: usize = 60;
 pub(super) fn parse(text: &str, env: Env<'_>) -> Result<(DexConfig, Vec<Warning>), ConfigError> {
     let raw: RawConfig = read(text)?;
     let mut warnings = Vec::new();
-    raw::unused_keys(&Text::new(text, 1), &mut warnings);
+    raw::unused_keys(&Text::new(text, 1), &connectors::types(text), &mut warnings);
     for (key, values, offered) in [
         (
             "oauth2.responseTypes",
@@ -59,12 +59,31 @@ pub(super) fn parse(text: &str, env: Env<'_>) -> Result<(DexConfig, Vec<Warning>
             });
         }
     }
-    if !raw.enable_password_db {
+    if !raw.enable_password_db && raw.connectors.is_empty() {
         return Err(ConfigError::Missing {
             field: "enablePasswordDB".to_owned(),
-            expected: "`true`, as static passwords are the only way to log in here",
+            expected: "`true`, or `connectors`: there is no other way to log in",
         });
     }
+    let issuer = check_issuer(raw.issuer)?;
+    let connectors = raw
+        .connectors
+        .into_iter()
+        .enumerate()
+        .map(|(index, connector)| {
+            connectors::check(
+                &format!("connectors[{index}]"),
+                connector,
+                issuer.path(),
+                env,
+            )
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    unique(
+        "connectors",
+        "id",
+        connectors.iter().map(|connector| connector.id.clone()),
+    )?;
     let users = raw
         .static_passwords
         .into_iter()
@@ -113,7 +132,10 @@ pub(super) fn parse(text: &str, env: Env<'_>) -> Result<(DexConfig, Vec<Warning>
     let frontend = check_frontend(raw.frontend, &mut warnings)?;
     let config = DexConfig {
         frontend,
-        issuer: check_issuer(raw.issuer)?,
+        issuer,
+        password_db: raw.enable_password_db,
+        connectors,
+        always_show_login_screen: raw.oauth2.always_show_login_screen,
         listen: raw.web.http.map(check_listen).transpose()?,
         cors: Cors::parse(raw.web.allowed_origins, raw.web.allowed_headers)?,
         skip_approval_screen: raw.oauth2.skip_approval_screen,
@@ -329,6 +351,7 @@ fn check_user(at: &str, raw: RawPassword, env: Env<'_>) -> Result<User, ConfigEr
         preferred_username: filled(raw.preferred_username),
         groups: raw.groups,
         user_id,
+        connector: LOCAL.to_owned(),
         epoch: 0,
     })
 }
@@ -394,6 +417,7 @@ fn check_client(
         redirect_uris: raw.redirect_uris,
         public: raw.public,
         trusted_peers: raw.trusted_peers,
+        allowed_connectors: raw.allowed_connectors,
         signing: raw.id_token_signed_response_alg,
         exchanges: raw.token_exchange,
         credentials_groups: raw.client_credentials_claims.groups,

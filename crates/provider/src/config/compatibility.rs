@@ -5,7 +5,7 @@ use std::fmt;
 use yaml::{Text, dotted, undotted};
 
 use super::raw::{Key, key_at};
-use super::{ConfigError, DexConfig, Warning, check};
+use super::{ConfigError, DexConfig, Warning, check, connectors};
 
 /// What becomes of one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,7 +69,7 @@ impl Compatibility {
     #[must_use]
     pub fn of(yaml: &str, env: &dyn Fn(&str) -> Option<String>, known_secrets: bool) -> Self {
         let text = Text::new(yaml, 1);
-        let mut entries = keys(&text);
+        let mut entries = keys(&text, &connectors::types(yaml));
         let mut remark = |field: &str, standing: Standing, note: String| {
             if let Some(entry) = entries.iter_mut().find(|entry| entry.key == field) {
                 entry.standing = standing;
@@ -117,16 +117,16 @@ impl Compatibility {
 }
 
 /// What the table says of the keys that are there.
-fn keys(text: &Text) -> Vec<Entry> {
+fn keys(text: &Text, types: &[String]) -> Vec<Entry> {
     let standing = |key: Option<Key>| match key {
         Some(Key::Taken) => Some((Standing::Supported, String::new())),
         Some(Key::Elsewhere(why)) => Some((Standing::Ignored, why.to_owned())),
         Some(Key::Unsupported) => Some((Standing::Ignored, "not supported: no effect".to_owned())),
-        Some(Key::Object(_) | Key::List(_)) => None,
+        Some(Key::Object(_) | Key::List(_) | Key::Typed) => None,
         None => Some((Standing::Ignored, "not a key of Dex: no effect".to_owned())),
     };
     let found = text.keys().into_iter().filter_map(|key| {
-        let (standing, note) = standing(key_at(&key.path)?)?;
+        let (standing, note) = standing(key_at(&key.path, types)?)?;
         Some(Entry {
             line: key.line,
             key: dotted(&key.path),

@@ -2,6 +2,7 @@
 
 mod check;
 mod compatibility;
+mod connectors;
 mod duration;
 mod error;
 mod raw;
@@ -22,6 +23,7 @@ use crate::user::User;
 
 pub(crate) use check::is_redirect_target;
 pub use compatibility::{Compatibility, Entry, Standing};
+pub use connectors::{Connector, ConnectorKind, LdapConnector, OidcConnector};
 pub use error::{ConfigError, Warning};
 
 /// The provider's configuration, right by construction.
@@ -45,6 +47,13 @@ pub struct DexConfig {
     pub expiry: Expiry,
     /// `frontend`: what the pages are called and how they look.
     pub frontend: Frontend,
+    /// `enablePasswordDB`: whether the users here, of `staticPasswords` and of the database, can log
+    /// in.
+    pub password_db: bool,
+    /// `connectors`.
+    pub connectors: Vec<Connector>,
+    /// `oauth2.alwaysShowLoginScreen`: a choice of ways to log in, also where there is one.
+    pub always_show_login_screen: bool,
     /// `staticPasswords`.
     pub users: Vec<User>,
     /// `staticClients`.
@@ -241,6 +250,8 @@ pub struct Client {
     pub public: bool,
     /// `trustedPeers`: clients that may ask for tokens with this one in `aud`.
     pub trusted_peers: Vec<String>,
+    /// `allowedConnectors`: ids of connectors that people may log in with; all where none is listed.
+    pub allowed_connectors: Vec<String>,
     /// `pkce`. Clients of a Dex configuration need not use it unless `oauth2.pkce.enforce` is set
     /// or they are public.
     pub pkce: Pkce,
@@ -281,6 +292,12 @@ impl DexConfig {
         self.clients.iter().find(|client| client.id == id)
     }
 
+    /// The connector with this id.
+    #[must_use]
+    pub fn connector(&self, id: &str) -> Option<&Connector> {
+        self.connectors.iter().find(|connector| connector.id == id)
+    }
+
     /// The user with this e-mail address, case ignored as Dex does.
     #[must_use]
     pub fn user_by_email(&self, email: &str) -> Option<&User> {
@@ -312,6 +329,13 @@ impl Issuer {
 }
 
 impl Client {
+    /// Whether `allowedConnectors` has this one.
+    #[must_use]
+    pub fn allows_connector(&self, id: &str) -> bool {
+        let allowed = &self.allowed_connectors;
+        allowed.is_empty() || allowed.iter().any(|known| known == id)
+    }
+
     /// Whether codes may be sent to `uri`, by Dex's rule: the exact string is registered, or the
     /// client is public, registers nothing and `uri` is a plain-http loopback address.
     #[must_use]

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use yaml::{Step, Text, dotted};
 
+use super::connectors::RawConnector;
 use super::{Exchange, Pkce, PromptNone, Warning};
 use crate::keys::Algorithm;
 use secret::Secret;
@@ -18,6 +19,7 @@ pub(super) struct RawConfig {
     pub(super) sessions: Option<RawSessions>,
     #[serde(rename = "enablePasswordDB")]
     pub(super) enable_password_db: bool,
+    pub(super) connectors: Vec<RawConnector>,
     pub(super) static_passwords: Vec<RawPassword>,
     pub(super) static_clients: Vec<RawClient>,
 }
@@ -55,6 +57,7 @@ pub(super) struct RawWeb {
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct RawOauth2 {
     pub(super) skip_approval_screen: bool,
+    pub(super) always_show_login_screen: bool,
     pub(super) response_types: Vec<String>,
     pub(super) grant_types: Vec<String>,
     pub(super) pkce: RawPkce,
@@ -111,6 +114,7 @@ pub(super) struct RawClient {
     #[serde(rename = "redirectURIs")]
     pub(super) redirect_uris: Vec<String>,
     pub(super) trusted_peers: Vec<String>,
+    pub(super) allowed_connectors: Vec<String>,
     pub(super) public: bool,
     pub(super) name: String,
     pub(super) id_token_signed_response_alg: Algorithm,
@@ -138,9 +142,11 @@ pub(super) enum Key {
     Object(&'static [(&'static str, Key)]),
     /// A list of such objects.
     List(&'static [(&'static str, Key)]),
+    /// An object whose keys depend on the `type` beside it.
+    Typed,
 }
 
-use Key::{Elsewhere, List, Object, Taken, Unsupported};
+use Key::{Elsewhere, List, Object, Taken, Typed, Unsupported};
 
 const ROOT: &[(&str, Key)] = &[
     ("issuer", Taken),
@@ -157,7 +163,7 @@ const ROOT: &[(&str, Key)] = &[
     ("logger", Elsewhere("the program writes its own log")),
     ("frontend", Object(FRONTEND)),
     ("signer", Unsupported),
-    ("connectors", Unsupported),
+    ("connectors", List(CONNECTOR)),
     ("sessions", Object(SESSIONS)),
     ("mfa", Unsupported),
     ("enablePasswordDB", Taken),
@@ -212,10 +218,7 @@ const OAUTH2: &[(&str, Key)] = &[
     ("skipApprovalScreen", Taken),
     ("responseTypes", Taken),
     ("grantTypes", Taken),
-    (
-        "alwaysShowLoginScreen",
-        Elsewhere("it is about several connectors"),
-    ),
+    ("alwaysShowLoginScreen", Taken),
     ("passwordConnector", Unsupported),
     (
         "pkce",
@@ -259,7 +262,7 @@ const CLIENT: &[(&str, Key)] = &[
     ("name", Taken),
     ("idTokenSignedResponseAlg", Taken),
     ("logoURL", Unsupported),
-    ("allowedConnectors", Unsupported),
+    ("allowedConnectors", Taken),
     ("pkce", Taken),
     ("promptNone", Taken),
     ("postLogoutRedirectURIs", Taken),
@@ -274,16 +277,146 @@ const CLIENT: &[(&str, Key)] = &[
     ),
 ];
 
+const CONNECTOR: &[(&str, Key)] = &[
+    ("type", Taken),
+    ("id", Taken),
+    ("name", Taken),
+    ("config", Typed),
+    ("grantTypes", Taken),
+];
+const OIDC: &[(&str, Key)] = &[
+    ("issuer", Taken),
+    ("issuerAlias", Taken),
+    ("clientID", Taken),
+    ("clientSecret", Taken),
+    ("redirectURI", Taken),
+    (
+        "providerDiscoveryOverrides",
+        Object(&[
+            ("tokenURL", Taken),
+            ("authURL", Taken),
+            ("jwksURL", Taken),
+            ("userInfoURL", Taken),
+            ("deviceAuthURL", Elsewhere("nobody asks there")),
+            (
+                "endSessionURL",
+                Elsewhere("a logout here does not reach it"),
+            ),
+        ]),
+    ),
+    ("basicAuthUnsupported", Taken),
+    ("scopes", Taken),
+    ("hostedDomains", Taken),
+    ("rootCAs", Taken),
+    ("insecureSkipEmailVerified", Taken),
+    ("insecureEnableGroups", Taken),
+    ("allowedGroups", Taken),
+    ("acrValues", Taken),
+    ("insecureSkipVerify", Taken),
+    ("getUserInfo", Taken),
+    ("userIDKey", Taken),
+    ("userNameKey", Taken),
+    ("promptType", Taken),
+    ("pkceChallenge", Elsewhere("PKCE is always used, with S256")),
+    ("overrideClaimMapping", Taken),
+    (
+        "claimMapping",
+        Object(&[
+            ("preferred_username", Taken),
+            ("email", Taken),
+            ("groups", Taken),
+        ]),
+    ),
+    (
+        "claimModifications",
+        Object(&[
+            (
+                "newGroupFromClaims",
+                List(&[
+                    ("claims", Taken),
+                    ("delimiter", Taken),
+                    ("clearDelimiter", Taken),
+                    ("prefix", Taken),
+                ]),
+            ),
+            ("filterGroupClaims", Object(&[("groupsFilter", Taken)])),
+            (
+                "modifyGroupNames",
+                Object(&[("prefix", Taken), ("suffix", Taken)]),
+            ),
+        ]),
+    ),
+];
+const LDAP: &[(&str, Key)] = &[
+    ("host", Taken),
+    ("insecureNoSSL", Taken),
+    ("insecureSkipVerify", Taken),
+    ("startTLS", Taken),
+    ("rootCA", Taken),
+    ("rootCAData", Taken),
+    ("clientCert", Taken),
+    ("clientKey", Taken),
+    ("bindDN", Taken),
+    ("bindPW", Taken),
+    ("usernamePrompt", Taken),
+    (
+        "kerberos",
+        Elsewhere("passwords are taken, tickets are not"),
+    ),
+    (
+        "userSearch",
+        Object(&[
+            ("baseDN", Taken),
+            ("filter", Taken),
+            ("username", Taken),
+            ("scope", Taken),
+            ("idAttr", Taken),
+            ("emailAttr", Taken),
+            ("nameAttr", Taken),
+            ("preferredUsernameAttr", Taken),
+            ("emailSuffix", Taken),
+        ]),
+    ),
+    (
+        "groupSearch",
+        Object(&[
+            ("baseDN", Taken),
+            ("filter", Taken),
+            ("scope", Taken),
+            ("userAttr", Taken),
+            ("groupAttr", Taken),
+            ("recursionGroupAttr", Taken),
+            (
+                "userMatchers",
+                List(&[
+                    ("userAttr", Taken),
+                    ("groupAttr", Taken),
+                    ("recursionGroupAttr", Taken),
+                ]),
+            ),
+            ("nameAttr", Taken),
+        ]),
+    ),
+];
+
 /// What the key at a path means: `None` inside of one that is judged as a whole, `Some(None)` for
-/// one that Dex does not know.
-pub(super) fn key_at(path: &[Step]) -> Option<Option<Key>> {
+/// one that Dex does not know. `types` are those of the file's connectors.
+pub(super) fn key_at(path: &[Step], types: &[String]) -> Option<Option<Key>> {
     let mut known = ROOT;
     let mut found = None;
+    let mut index = 0;
     for step in path {
         match step {
             Step::Key(name) => {
                 match found {
                     None | Some(Object(_) | List(_)) => {}
+                    Some(Typed) => {
+                        known = match types.get(index).map(String::as_str) {
+                            Some("oidc") => OIDC,
+                            Some("ldap") => LDAP,
+                            _ => return None,
+                        };
+                    }
                     Some(Taken | Elsewhere(_) | Unsupported) => return None,
                 }
                 let Some((_, key)) = known.iter().find(|(known, _)| known == name) else {
@@ -295,17 +428,17 @@ pub(super) fn key_at(path: &[Step]) -> Option<Option<Key>> {
                 }
                 found = Some(*key);
             }
-            Step::Index(_) => {}
+            Step::Index(at) => index = *at,
         }
     }
     Some(found)
 }
 
 /// Names every key of `document` that has no effect and is expected to have one.
-pub(super) fn unused_keys(document: &Text, warnings: &mut Vec<Warning>) {
+pub(super) fn unused_keys(document: &Text, types: &[String], warnings: &mut Vec<Warning>) {
     for key in document.keys() {
         let name = || dotted(&key.path);
-        match key_at(&key.path) {
+        match key_at(&key.path, types) {
             Some(None) => warnings.push(Warning::UnknownKey { key: name() }),
             Some(Some(Unsupported)) => warnings.push(Warning::UnsupportedKey { key: name() }),
             _ => {}

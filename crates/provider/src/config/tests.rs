@@ -91,7 +91,7 @@ fn hashes_may_be_in_base64() {
 #[test]
 fn keys_without_effect_are_named() {
     let yaml = kubeflow(&format!("hash: {HASH}\n  mfa: x"), "/cb")
-        + "  logoURL: x\nconnectors: [{type: ldap}]\nisuer: x\n"
+        + "  logoURL: x\ngrpc: {addr: x}\nisuer: x\n"
         + "mfa: {}\nexpiry: {idTokens: 1h, refreshTokens: {reuse: 1s}}\n";
     let yaml = yaml.replace(
         "skipApprovalScreen: true",
@@ -105,7 +105,7 @@ fn keys_without_effect_are_named() {
     assert_eq!(
         texts,
         [
-            format!("`connectors` {unsupported}"),
+            format!("`grpc` {unsupported}"),
             format!("`mfa` {unsupported}"),
             "`oauth2.grantTypes` lists `password`, which the embedded provider does not offer"
                 .into(),
@@ -234,8 +234,8 @@ fn mistakes_name_their_field() {
 
 #[test]
 fn every_key_is_accounted_for_with_its_line() {
-    let yaml = kubeflow(&format!("hash: {HASH}"), "/cb")
-        + "  logoURL: x\nisuer: x\nconnectors:\n- type: saml\n  id: s\n";
+    let yaml =
+        kubeflow(&format!("hash: {HASH}"), "/cb") + "  logoURL: x\nisuer: x\ngrpc:\n  addr: x\n";
     let env = |name: &str| match name {
         "OIDC_CLIENT_ID" => Some("kubeflow".to_owned()),
         "OIDC_CLIENT_SECRET" => Some("pUBnBOY80SnXgjibTYM9ZWNzY2xreNGQok".to_owned()),
@@ -254,7 +254,7 @@ fn every_key_is_accounted_for_with_its_line() {
             "25 refused staticClients[0].secretEnv",
             "26 ignored staticClients[0].logoURL",
             "27 ignored isuer",
-            "28 ignored connectors",
+            "28 ignored grpc",
         ]
     );
     let supported = report

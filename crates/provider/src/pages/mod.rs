@@ -19,6 +19,7 @@ pub(crate) use language::asked as asked_language;
 #[derive(Debug, Clone)]
 pub(crate) enum Page {
     Login(Login),
+    Choice(Choice),
     Select { client: String, email: String },
     Approval(Approval),
     Device(Device),
@@ -34,6 +35,18 @@ pub(crate) struct Login {
     pub(crate) login: String,
     pub(crate) problem: Option<Text>,
     pub(crate) hint: Option<String>,
+    /// What the connector is called that knows the password, and its field of the name.
+    pub(crate) by: Option<(String, String)>,
+    /// Where another way to log in can be chosen.
+    pub(crate) other: Option<String>,
+}
+
+/// The ways to log in.
+#[derive(Debug, Clone)]
+pub(crate) struct Choice {
+    pub(crate) client: String,
+    /// Addresses and names; the users here have no name.
+    pub(crate) ways: Vec<(String, Option<String>)>,
 }
 
 #[derive(Debug, Clone)]

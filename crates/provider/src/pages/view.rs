@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{Request, Uri};
 use url::form_urlencoded::{Serializer, parse};
 
-use super::{Approval, Device, Login, Notice, Page, Setup};
+use super::{Approval, Choice, Device, Login, Notice, Page, Setup};
 use crate::theme::Look;
 use crate::words::{Language, Part, Text, Words, parts};
 
@@ -74,6 +74,13 @@ struct LoginPage<'a> {
 }
 
 #[derive(Template)]
+#[template(path = "choice.html")]
+struct ChoicePage<'a> {
+    f: &'a Face<'a>,
+    p: &'a Choice,
+}
+
+#[derive(Template)]
 #[template(path = "approval.html")]
 struct ApprovalPage<'a> {
     f: &'a Face<'a>,
@@ -135,7 +142,7 @@ pub(super) fn html(
             Some(request.uri().path().to_owned())
         }
         Page::Device(_) => Some(format!("{base}/device")),
-        Page::Logout { .. } | Page::Notice(_) => None,
+        Page::Choice(_) | Page::Logout { .. } | Page::Notice(_) => None,
     };
     let others = here.map_or_else(Vec::new, |here| {
         Language::ALL
@@ -158,6 +165,7 @@ pub(super) fn html(
             problem: p.problem.as_ref().map(|text| text.say(words)),
         }
         .render(),
+        Page::Choice(p) => ChoicePage { f, p }.render(),
         Page::Select { client, email } => SelectPage { f, client, email }.render(),
         Page::Approval(p) => ApprovalPage { f, p }.render(),
         Page::Device(p) => DevicePage {

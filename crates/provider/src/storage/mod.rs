@@ -128,6 +128,7 @@ pub(crate) enum Kind {
     Email = 7,
     Ticket = 8,
     Client = 9,
+    Upstream = 10,
 }
 
 /// Expiry and JSON of a record.
@@ -135,7 +136,7 @@ type Stored = (u64, &'static [u8]);
 type Records = TableDefinition<'static, &'static str, Stored>;
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Grant,
         Self::Session,
         Self::Device,
@@ -145,6 +146,7 @@ impl Kind {
         Self::Email,
         Self::Ticket,
         Self::Client,
+        Self::Upstream,
     ];
 
     const fn table(self) -> Records {
@@ -158,6 +160,7 @@ impl Kind {
             Self::Email => "email",
             Self::Ticket => "ticket",
             Self::Client => "client",
+            Self::Upstream => "upstream",
         })
     }
 

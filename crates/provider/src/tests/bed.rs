@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use url::form_urlencoded::{Serializer, parse};
 
 use crate::{
-    Clock, DexConfig, Options, Outgoing, Provider, SignOuts, Source, Storage, Subject,
+    Clock, DexConfig, Options, Outgoing, Provider, Roots, SignOuts, Source, Storage, Subject,
     SubjectTokens,
 };
 
@@ -74,13 +74,17 @@ impl SubjectTokens for Accounts {
 }
 
 impl Outgoing for Posts {
-    fn post_form(
+    fn send(
         &self,
-        uri: String,
-        form: String,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Result<u16, String>> + Send>> {
-        self.0.lock().unwrap().push((uri, form));
-        Box::pin(async { Ok(200) })
+        request: Request<Bytes>,
+        _: Roots,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<Response<Bytes>, String>> + Send>> {
+        let form = String::from_utf8(request.body().to_vec()).unwrap();
+        self.0
+            .lock()
+            .unwrap()
+            .push((request.uri().to_string(), form));
+        Box::pin(async { Ok(Response::new(Bytes::new())) })
     }
 }
 
@@ -100,6 +104,26 @@ impl Bed {
         };
         bed.provider = Provider::open(config, bed.storage.clone(), options).unwrap();
         bed
+    }
+
+    /// With another network than the one that takes every post.
+    pub(super) fn with_outgoing(yaml: &str, outgoing: Arc<dyn Outgoing>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let time = Arc::new(AtomicU64::new(START));
+        let storage = Storage::open(folder.path()).unwrap();
+        let posts = Posts::default();
+        let options = Options {
+            outgoing: Some(outgoing),
+            ..options(&time, &posts)
+        };
+        let provider = Provider::open(parse_config(yaml), storage.clone(), options).unwrap();
+        Self {
+            provider,
+            storage,
+            folder,
+            posts,
+            time,
+        }
     }
 
     pub(super) fn with(yaml: &str) -> Self {
@@ -196,9 +220,14 @@ impl Bed {
 }
 
 fn open(yaml: &str, storage: &Storage, time: &Arc<AtomicU64>, posts: &Posts) -> Provider {
-    let (config, warnings) = DexConfig::parse(yaml, &|_| None).unwrap();
+    Provider::open(parse_config(yaml), storage.clone(), options(time, posts)).unwrap()
+}
+
+fn parse_config(yaml: &str) -> DexConfig {
+    let env = |name: &str| (name == "UP_SECRET").then(|| "of the other".to_owned());
+    let (config, warnings) = DexConfig::parse(yaml, &env).unwrap();
     assert_eq!(warnings, []);
-    Provider::open(config, storage.clone(), options(time, posts)).unwrap()
+    config
 }
 
 fn options(time: &Arc<AtomicU64>, posts: &Posts) -> Options {

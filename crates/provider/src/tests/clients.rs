@@ -30,7 +30,12 @@ fn asked(id: &str) -> Vec<(&str, &str)> {
     params
 }
 
-async fn token(bed: &Bed, id: &str, secret: &Secret, params: &[(&str, &str)]) -> (StatusCode, Value) {
+async fn token(
+    bed: &Bed,
+    id: &str,
+    secret: &Secret,
+    params: &[(&str, &str)],
+) -> (StatusCode, Value) {
     let basic = STANDARD.encode(format!("{id}:{}", secret.expose()));
     let (mut parts, body) = form("/dex/token", params).into_parts();
     let value = format!("Basic {basic}").parse().unwrap();
@@ -52,7 +57,9 @@ async fn redeem(bed: &Bed, id: &str, secret: &Secret, code: &str) -> (StatusCode
 async fn code(bed: &Bed, id: &str) -> String {
     let mut browser = Browser::default();
     let page = browser.start(bed, &asked(id)).await;
-    let reply = browser.log_in(bed, &page, "user@example.com", PASSWORD).await;
+    let reply = browser
+        .log_in(bed, &page, "user@example.com", PASSWORD)
+        .await;
     param(&location(&reply), "code").unwrap_or_else(|| panic!("{}", text(&reply)))
 }
 
@@ -62,7 +69,10 @@ async fn a_client_of_the_database_is_as_one_of_the_configuration() {
     let admin = bed.provider.admin();
     let (info, secret) = admin.add_client(new("app")).await.unwrap();
     let secret = secret.expect("a secret");
-    assert_eq!((info.name.as_str(), info.state), ("app", ClientState::Stored));
+    assert_eq!(
+        (info.name.as_str(), info.state),
+        ("app", ClientState::Stored)
+    );
     let (status, tokens) = redeem(&bed, "app", &secret, &code(&bed, "app").await).await;
     assert_eq!(status, StatusCode::OK, "{tokens}");
     let wrong = Secret::new("client secret/+%");
@@ -91,7 +101,10 @@ async fn a_client_that_is_removed_leaves_nothing_to_one_of_its_id() {
     let pending = code(&bed, "app").await;
     admin.remove_client("app").await.unwrap();
     let access = tokens["access_token"].as_str().unwrap();
-    assert_eq!(bed.userinfo(access).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        bed.userinfo(access).await.status(),
+        StatusCode::UNAUTHORIZED
+    );
     let (status, _) = redeem(&bed, "app", &secret, &pending).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     let (_, another) = admin.add_client(new("app")).await.unwrap();
@@ -99,11 +112,20 @@ async fn a_client_that_is_removed_leaves_nothing_to_one_of_its_id() {
     let refresh = tokens["refresh_token"].as_str().unwrap();
     let params = [("grant_type", "refresh_token"), ("refresh_token", refresh)];
     let (status, refused) = token(&bed, "app", &another, &params).await;
-    assert_eq!((status, &refused["error"]), (StatusCode::BAD_REQUEST, &"invalid_grant".into()));
-    assert_eq!(redeem(&bed, "app", &another, &pending).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        (status, &refused["error"]),
+        (StatusCode::BAD_REQUEST, &"invalid_grant".into())
+    );
+    assert_eq!(
+        redeem(&bed, "app", &another, &pending).await.0,
+        StatusCode::BAD_REQUEST
+    );
     let (status, _) = token(&bed, "app", &secret, &params).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED, "the secret of before");
-    assert_eq!(bed.userinfo(access).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        bed.userinfo(access).await.status(),
+        StatusCode::UNAUTHORIZED
+    );
 }
 
 #[tokio::test]
@@ -118,13 +140,25 @@ async fn the_configuration_wins_where_both_have_an_id() {
     drop(admin);
     let bed = bed.restart(&config(SKIP_APPROVAL).replace("id: peer", "id: app"));
     let reply = Browser::default().ask(&bed, &asked("app")).await;
-    assert_eq!(reply.status(), StatusCode::BAD_REQUEST, "its redirect URI does not count");
+    assert_eq!(
+        reply.status(),
+        StatusCode::BAD_REQUEST,
+        "its redirect URI does not count"
+    );
     let (status, _) = redeem(&bed, "app", &secret.unwrap(), "x").await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     let admin = bed.provider.admin();
     let states = admin.clients().unwrap();
-    let state = |state| states.iter().filter(|c| c.id == "app" && c.state == state).count();
-    assert_eq!((state(ClientState::Configured), state(ClientState::Shadowed)), (1, 1));
+    let state = |state| {
+        states
+            .iter()
+            .filter(|c| c.id == "app" && c.state == state)
+            .count()
+    };
+    assert_eq!(
+        (state(ClientState::Configured), state(ClientState::Shadowed)),
+        (1, 1)
+    );
     admin.remove_client("app").await.unwrap();
 }
 
@@ -171,14 +205,22 @@ async fn what_cannot_be_a_client_is_refused() {
     let public = NewClient {
         public: true,
         redirect_uris: Vec::new(),
-        ..new("cli")
+        ..new("own-cli")
     };
     let (info, secret) = admin.add_client(public).await.unwrap();
     assert!(info.public && secret.is_none());
     // Public clients have to use PKCE.
-    let mut params = asked("cli");
-    params.retain(|(name, _)| !matches!(*name, "redirect_uri" | "code_challenge" | "code_challenge_method"));
+    let mut params = asked("own-cli");
+    params.retain(|(name, _)| {
+        !matches!(
+            *name,
+            "redirect_uri" | "code_challenge" | "code_challenge_method"
+        )
+    });
     params.push(("redirect_uri", "http://127.0.0.1:7777/cb"));
     let reply = Browser::default().ask(&bed, &params).await;
-    assert_eq!(param(&location(&reply), "error").unwrap(), "invalid_request");
+    assert_eq!(
+        param(&location(&reply), "error").unwrap(),
+        "invalid_request"
+    );
 }

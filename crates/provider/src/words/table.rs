@@ -50,6 +50,24 @@ super::words! {
     device_refused_text: "Nothing was allowed. Begin again at the device if that was a mistake.",
         "아무것도 허용하지 않았어요. 잘못 눌렀다면 기기에서 다시 시작해 주세요.";
 
+    login_by: "with {name}", "{name} 계정으로 로그인해 주세요.";
+    other_way: "Log in another way", "다른 방법으로 로그인";
+    choose_title: "How do you log in?", "어떻게 로그인할까요?";
+    choose_local: "E-mail and password", "이메일과 비밀번호";
+    name_wrong: "The name or the password is not right.", "이름 또는 비밀번호가 맞지 않아요.";
+    no_way: "There is no way to log in", "로그인할 방법이 없어요";
+    no_way_text: "The application may not be logged in to this way. Go back to it; if this page returns, its configuration has to be corrected.",
+        "이 앱에는 이 방법으로 로그인할 수 없어요. 앱으로 돌아가 주세요. 이 페이지가 다시 나오면 앱의 설정을 고쳐야 해요.";
+    upstream_down: "The other provider does not answer", "다른 로그인 서비스가 응답하지 않아요";
+    upstream_down_text: "Nobody can say who you are at the moment. Go back to the application and try again in a moment.",
+        "지금은 누구인지 확인할 수 없어요. 앱으로 돌아가 잠시 뒤에 다시 시도해 주세요.";
+    upstream_bad: "The other login does not hold", "다른 서비스의 로그인을 믿을 수 없어요";
+    upstream_bad_text: "What the other provider says of you is not enough, or cannot be trusted. Go back to the application and try again; if this page returns, tell whoever runs it.",
+        "다른 서비스가 보낸 정보가 모자라거나 믿을 수 없어요. 앱으로 돌아가 다시 시도해 주세요. 이 페이지가 다시 나오면 앱 운영자에게 알려 주세요.";
+    upstream_refused: "You may not log in here", "여기에는 로그인할 수 없어요";
+    upstream_refused_text: "The other provider did not let you in, or you belong to none of the groups that are let in here. Ask whoever runs the application.",
+        "다른 서비스가 로그인을 허락하지 않았거나 로그인할 수 있는 그룹에 속하지 않아요. 앱 운영자에게 물어보세요.";
+
     setup_title: "Set your password", "비밀번호 설정";
     setup_who: "for {email}", "{email} 계정의 비밀번호를 정해 주세요.";
     setup_first: "Set up the first account", "첫 계정 만들기";

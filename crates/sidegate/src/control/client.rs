@@ -10,17 +10,13 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::UnixStream;
 
 use super::order::{Asked, Refusal, carry_out};
-use super::{BASE, Done, MAX_ANSWER, Order, SOCKET};
+use super::{BASE, Done, MAX_ANSWER, Order, socket_in};
 use crate::folder::{self, Folder};
 use crate::outgoing::GatewaySessions;
 
 /// Has an order carried out on a data folder. `base` is where people reach the provider, if that
 /// is to be another address than the program's own.
-pub(crate) fn ask(
-    data: Option<PathBuf>,
-    order: Order,
-    base: Option<&str>,
-) -> anyhow::Result<Done> {
+pub(crate) fn ask(data: Option<PathBuf>, order: Order, base: Option<&str>) -> anyhow::Result<Done> {
     let path = data.map_or_else(folder::default_path, Ok)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -51,8 +47,11 @@ async fn alone(folder: &Folder, order: Order, base: Option<&str>) -> anyhow::Res
 }
 
 async fn over_the_socket(path: &Path, order: Order, base: Option<&str>) -> anyhow::Result<Done> {
-    let socket = path.join(SOCKET);
-    let mut stream = UnixStream::connect(&socket).await.with_context(|| {
+    let connect = async {
+        let (short, _open) = socket_in(path)?;
+        UnixStream::connect(short).await
+    };
+    let mut stream = connect.await.with_context(|| {
         format!(
             "the sidegate that runs on data folder `{}` takes no commands; try again when it has \
              started, or stop it",

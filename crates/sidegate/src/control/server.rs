@@ -13,7 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
 use super::order::{Asked, Refusal, carry_out};
-use super::{BASE, MAX_ORDER, SOCKET};
+use super::{BASE, MAX_ORDER, SOCKET, socket_in};
 use crate::folder::{self, Folder};
 
 /// How many orders are carried out at a time; further ones wait.
@@ -48,7 +48,8 @@ impl Control {
                 _ => {}
             }
             // The folder lets nobody else in while the socket has its first permissions.
-            let listener = UnixListener::bind(&path)?;
+            let (short, _open) = socket_in(folder.path())?;
+            let listener = UnixListener::bind(short)?;
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
             let owner = fs::metadata(&path)?.uid();
             Ok(Self {
@@ -136,4 +137,3 @@ async fn answer(stream: UnixStream, desk: &dyn Desk) -> anyhow::Result<()> {
     write.write_all(&text).await?;
     Ok(write.shutdown().await?)
 }
-

@@ -36,7 +36,12 @@ fn run_with(data: &Path, args: &[&str], input: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
     child.wait_with_output().unwrap()
 }
 
@@ -110,7 +115,10 @@ fn the_first_user_is_set_up_by_a_link_and_others_by_commands() {
     let mode = std::fs::metadata(&socket).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     // While it runs, each change counts at once.
-    let added = run(&data, &["user", "add", "new@example.com", "--group", "staff"]);
+    let added = run(
+        &data,
+        &["user", "add", "new@example.com", "--group", "staff"],
+    );
     let link = stdout(&added);
     assert!(link.starts_with(&base), "{link}{}", stderr(&added));
     assert_eq!(set_password(link.trim(), &[]), 200);
@@ -126,9 +134,18 @@ fn the_first_user_is_set_up_by_a_link_and_others_by_commands() {
     assert!(typed.status.success() && typed.stdout.is_empty());
     assert_eq!(log_in(&base, "bot@example.com", PASSWORD), 303);
     for (args, why) in [
-        (&["user", "add", "BOT@example.com"][..], "a user `BOT@example.com` exists already"),
-        (&["user", "reset", "gone@example.com"], "there is no user `gone@example.com`"),
-        (&["client", "remove", "app"], "client `app` is in `staticClients`"),
+        (
+            &["user", "add", "BOT@example.com"][..],
+            "a user `BOT@example.com` exists already",
+        ),
+        (
+            &["user", "reset", "gone@example.com"],
+            "there is no user `gone@example.com`",
+        ),
+        (
+            &["client", "remove", "app"],
+            "client `app` is in `staticClients`",
+        ),
         (&["client", "add", "x"], "needs a redirect URI"),
     ] {
         let refused = run(&data, args);
@@ -136,18 +153,38 @@ fn the_first_user_is_set_up_by_a_link_and_others_by_commands() {
         assert!(stderr(&refused).contains(why), "{}", stderr(&refused));
     }
     let listed = stdout(&run(&data, &["user", "list"]));
-    assert!(listed.contains("new@example.com    disabled  staff\n"), "{listed}");
+    assert!(
+        listed.contains("new@example.com    disabled  staff\n"),
+        "{listed}"
+    );
 
     assert_eq!(running.end(), Some(0));
     assert!(!socket.exists());
     // And while nothing runs, the same.
-    let enabled = json(&run(&data, &["user", "enable", "new@example.com", "-o", "json"]));
+    let enabled = json(&run(
+        &data,
+        &["user", "enable", "new@example.com", "-o", "json"],
+    ));
     assert_eq!(enabled["user"]["state"], "enabled");
-    let reset = json(&run(&data, &["user", "reset", "bot@example.com", "--output=json"]));
-    let path = reset["link"].as_str().unwrap().strip_prefix(&base).unwrap().to_owned();
+    let reset = json(&run(
+        &data,
+        &["user", "reset", "bot@example.com", "--output=json"],
+    ));
+    let path = reset["link"]
+        .as_str()
+        .unwrap()
+        .strip_prefix(&base)
+        .unwrap()
+        .to_owned();
     let elsewhere = run(
         &data,
-        &["user", "reset", "first@example.com", "--url", "https://login.example.com/dex/"],
+        &[
+            "user",
+            "reset",
+            "first@example.com",
+            "--url",
+            "https://login.example.com/dex/",
+        ],
     );
     assert!(stdout(&elsewhere).starts_with("https://login.example.com/dex/setup?ticket="));
     let running = Running::start(folder.path());
@@ -176,30 +213,63 @@ fn the_first_user_is_set_up_by_a_link_and_others_by_commands() {
 #[test]
 fn clients_come_and_go_while_the_provider_runs() {
     let folder = folder_of(NOBODY);
-    let data = folder.path().join("data");
-    let running = Running::start(folder.path());
+    // A path that is longer than one of a socket can be.
+    let folder = {
+        let long = folder.path().join("a".repeat(60)).join("b".repeat(60));
+        std::fs::create_dir_all(&long).unwrap();
+        std::fs::copy(folder.path().join("dex.yaml"), long.join("dex.yaml")).unwrap();
+        (folder, long)
+    };
+    let data = folder.1.join("data");
+    let running = Running::start(&folder.1);
     let base = format!("http://{}/dex", running.address);
     let added = run(
         &data,
-        &["client", "add", "grafana", "--redirect-uri", "https://grafana.example.com/cb"],
+        &[
+            "client",
+            "add",
+            "grafana",
+            "--redirect-uri",
+            "https://grafana.example.com/cb",
+        ],
     );
     let secret = stdout(&added).trim().to_owned();
     assert_eq!(secret.len(), 43, "{}", stderr(&added));
     assert!(knows(&base, "grafana", &secret) && knows(&base, "app", "of the app"));
     assert!(!knows(&base, "grafana", "of the app") && !knows(&base, "grafana", ""));
     let kept = std::fs::read(data.join("provider.redb")).unwrap();
-    let written = kept.windows(secret.len()).any(|part| part == secret.as_bytes());
+    let written = kept
+        .windows(secret.len())
+        .any(|part| part == secret.as_bytes());
     assert!(!written, "the secret itself is kept");
-    let public = json(&run(&data, &["client", "add", "cli", "--public", "-o", "json"]));
-    assert_eq!((&public["client"]["public"], public.get("secret")), (&true.into(), None));
+    let public = json(&run(
+        &data,
+        &["client", "add", "cli", "--public", "-o", "json"],
+    ));
+    assert_eq!(
+        (&public["client"]["public"], public.get("secret")),
+        (&true.into(), None)
+    );
     let listed = json(&run(&data, &["client", "list", "-o", "json"]));
     let states: Vec<(&str, &str)> = listed["clients"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|client| (client["id"].as_str().unwrap(), client["state"].as_str().unwrap()))
+        .map(|client| {
+            (
+                client["id"].as_str().unwrap(),
+                client["state"].as_str().unwrap(),
+            )
+        })
         .collect();
-    assert_eq!(states, [("app", "configured"), ("cli", "stored"), ("grafana", "stored")]);
+    assert_eq!(
+        states,
+        [
+            ("app", "configured"),
+            ("cli", "stored"),
+            ("grafana", "stored")
+        ]
+    );
     let page = format!(
         "{base}/auth?response_type=code&client_id=grafana&redirect_uri=https%3A%2F%2Fgrafana.example.com%2Fcb&scope=openid"
     );
@@ -228,7 +298,9 @@ fn a_user_of_the_gateway_is_let_in_and_out_by_commands() {
     let visit = || {
         let accept = ["-H", "accept: text/html", "-H", "sec-fetch-mode: navigate"];
         let url = format!("{}/", program.external());
-        curl([&["-b", &*path, &*url], &accept[..]].concat()).unwrap().status
+        curl([&["-b", &*path, &*url], &accept[..]].concat())
+            .unwrap()
+            .status
     };
     assert_eq!(visit(), 200);
     let disabled = run(&data, &["user", "disable", "new@example.com"]);
@@ -236,6 +308,44 @@ fn a_user_of_the_gateway_is_let_in_and_out_by_commands() {
     assert_eq!(visit(), 302);
     assert!(users(&data).contains(&("user@example.com".to_owned(), "configured".to_owned())));
     let link = stdout(&run(&data, &["user", "add", "other@example.com"]));
-    assert!(link.starts_with(&format!("{}/dex/setup?ticket=", program.external())), "{link}");
+    assert!(
+        link.starts_with(&format!("{}/dex/setup?ticket=", program.external())),
+        "{link}"
+    );
     assert_eq!(set_password(link.trim(), &[]), 200);
+}
+
+/// A cluster whose Dex has no users: the first one is set up by the link that `up` prints.
+#[test]
+fn the_first_user_of_a_cluster_is_set_up_by_a_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/seed");
+    for name in ["cluster.yaml", "sidegate.yaml"] {
+        let text = std::fs::read_to_string(examples.join(name)).unwrap();
+        let text = match text.split_once("    staticPasswords:\n") {
+            Some((before, after)) => {
+                let (_, clients) = after.split_once("    staticClients:").unwrap();
+                format!("{before}    staticClients:{clients}")
+            }
+            None => text,
+        };
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let program = testkit::Start::new(SIDEGATE)
+        .arg(folder.path())
+        .start()
+        .unwrap();
+    program.wait_for_stderr("/dex/setup?ticket=").unwrap();
+    let told = program.stderr();
+    let link = told
+        .lines()
+        .find(|line| line.contains("/dex/setup?ticket="))
+        .unwrap()
+        .trim();
+    assert!(link.starts_with(program.external()), "{link}");
+    assert_eq!(set_password(link, &["-d", "email=first@example.com"]), 200);
+    let jar = tempfile::NamedTempFile::new().unwrap();
+    let page = super::log_in_as(&program, jar.path(), "first@example.com", PASSWORD);
+    assert!(page.body.contains("first@example.com"), "{}", page.body);
+    assert_eq!(set_password(link, &["-d", "email=second@example.com"]), 404);
 }
