@@ -62,7 +62,6 @@ impl Directory {
         &self,
         username: &str,
         password: &Secret,
-        groups: bool,
     ) -> Result<Option<Identity>, Trouble> {
         // A bind without a password succeeds, whoever's it is (RFC 4513 section 5.1.2).
         if username.is_empty() || password.expose().is_empty() {
@@ -83,7 +82,7 @@ impl Directory {
             return Ok(None);
         };
         let mut identity = self.identity(&user)?;
-        if groups && self.config.groups.is_some() {
+        if self.config.groups.is_some() {
             // As the service again, which may see what the person may not.
             self.bind(&mut connection).await?;
             identity.groups = self.groups(&mut connection, &user).await?;
@@ -96,12 +95,7 @@ impl Directory {
     }
 
     /// Looks somebody up who logged in before.
-    pub(super) async fn again(
-        &self,
-        username: &str,
-        dn: &str,
-        groups: bool,
-    ) -> Result<Identity, Trouble> {
+    pub(super) async fn again(&self, username: &str, dn: &str) -> Result<Identity, Trouble> {
         let _turn = self.turn().await?;
         let mut connection = self.connect().await?;
         let Some(user) = self.user(&mut connection, username).await? else {
@@ -112,9 +106,7 @@ impl Directory {
             return Err(Trouble::Gone(text.to_owned()));
         }
         let mut identity = self.identity(&user)?;
-        if groups {
-            identity.groups = self.groups(&mut connection, &user).await?;
-        }
+        identity.groups = self.groups(&mut connection, &user).await?;
         identity.again = Some(Again::Entry {
             username: username.to_owned(),
             dn: user.dn,

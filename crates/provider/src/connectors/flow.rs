@@ -293,8 +293,7 @@ impl Inner {
             return retry_after(reply, seconds);
         }
         let client = &pending.request.client_id;
-        let groups = pending.request.scopes.iter().any(|scope| scope == "groups");
-        match directory.log_in(login, &password, groups).await {
+        match directory.log_in(login, &password).await {
             Ok(Some(identity)) => {
                 self.limits.give_back(&account, source, self.now());
                 match self.note(connector, identity).await {

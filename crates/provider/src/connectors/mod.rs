@@ -162,11 +162,11 @@ impl Connectors {
 
 impl Open {
     /// Asks again about somebody.
-    async fn again(&self, again: &Again, groups: bool, now: u64) -> Result<Identity, Trouble> {
+    async fn again(&self, again: &Again, now: u64) -> Result<Identity, Trouble> {
         match (&self.way, again) {
             (Way::Oidc(oidc), Again::Token(token)) => oidc.refresh(token, now).await,
             (Way::Directory(directory), Again::Entry { username, dn }) => {
-                directory.again(username, dn, groups).await
+                directory.again(username, dn).await
             }
             _ => Err(Trouble::Refused(
                 "the connector is another one than at the login".into(),

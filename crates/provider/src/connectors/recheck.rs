@@ -56,13 +56,9 @@ impl Inner {
             let text = "the other provider gave no refresh token, so that nobody can be asked";
             return Err(invalid("invalid_grant", text));
         };
-        let groups = grant.scopes.iter().any(|scope| scope == "groups");
         let connector = &open.config.id;
-        let trouble = match open.again(&again, groups, now).await {
-            Ok(mut identity) if identity.user_id == upstream.user.user_id => {
-                if !groups {
-                    identity.groups = upstream.groups;
-                }
+        let trouble = match open.again(&again, now).await {
+            Ok(identity) if identity.user_id == upstream.user.user_id => {
                 return self
                     .note(connector, identity)
                     .await
