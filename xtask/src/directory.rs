@@ -338,8 +338,13 @@ impl Provider {
     }
 }
 
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    let member = value.get(name).and_then(Value::as_str);
+    member.unwrap_or_default()
+}
+
 fn claims(tokens: &Value) -> Result<Value> {
-    let token = tokens["id_token"].as_str();
+    let token = tokens.get("id_token").and_then(Value::as_str);
     let token = token.with_context(|| format!("no ID token: {tokens}"))?;
     let payload = token.split('.').nth(1).unwrap_or_default();
     Ok(serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload)?)?)
@@ -359,9 +364,12 @@ fn logins(way: Way) -> Result<()> {
     }
     // By address, and by a name that has the letters of filters.
     let by_address = claims(&provider.tokens("JANE@example.com", "of jane")?)?;
-    ensure!(by_address["sub"] == about["sub"], "{by_address}");
+    ensure!(
+        text(&by_address, "sub") == text(&about, "sub"),
+        "{by_address}"
+    );
     let odd = claims(&provider.tokens("John (the \"2nd\") * \\ 박", "of john")?)?;
-    ensure!(odd["email"] == "john@example.com", "{odd}");
+    ensure!(text(&odd, "email") == "john@example.com", "{odd}");
     for (login, password, expected) in [
         ("jane", "of john", 401),
         ("jane", "", 401),
@@ -399,7 +407,7 @@ fn logins(way: Way) -> Result<()> {
 /// Who is removed loses access at the next refresh.
 fn loses_access(slapd: &mut Slapd, provider: &Provider, tokens: &Value) -> Result<()> {
     let before = claims(tokens)?;
-    let refresh = tokens["refresh_token"].as_str().unwrap_or_default();
+    let refresh = text(tokens, "refresh_token");
     let params = [
         "grant_type=refresh_token",
         &format!("refresh_token={refresh}"),
@@ -408,19 +416,19 @@ fn loses_access(slapd: &mut Slapd, provider: &Provider, tokens: &Value) -> Resul
     let (status, refreshed) = provider.token(&params)?;
     ensure!(status == 200, "a refresh: {refreshed}");
     ensure!(
-        claims(&refreshed)?["groups"] == before["groups"],
+        claims(&refreshed)?.get("groups") == before.get("groups"),
         "{refreshed}"
     );
     slapd.remove("uid=jane,ou=people,dc=example,dc=com")?;
     std::thread::sleep(ASKED_AGAIN);
-    let refresh = refreshed["refresh_token"].as_str().unwrap_or_default();
+    let refresh = text(&refreshed, "refresh_token");
     let params = [
         "grant_type=refresh_token",
         &format!("refresh_token={refresh}"),
     ];
     let (status, refused) = provider.token(&params)?;
     ensure!(
-        status == 400 && refused["error"] == "invalid_grant",
+        status == 400 && text(&refused, "error") == "invalid_grant",
         "a refresh of somebody who is gone: {refused}"
     );
     Ok(())
