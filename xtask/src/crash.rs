@@ -18,7 +18,8 @@ use crate::http::{Answer, ask, decoded, encoded};
 use crate::oracle::Check;
 use crate::shell;
 
-const CONFIG: &str = include_str!("../peers/crash.yaml");
+/// One user, one application.
+pub(crate) const CONFIG: &str = include_str!("../peers/crash.yaml");
 const PASSWORD: &str = "correct horse";
 const CALLBACK: &str = "https://app.example/cb";
 /// Connections that log in and refresh at the same time.
@@ -439,11 +440,15 @@ impl Browser {
 }
 
 /// A running provider. Dropping it kills it, with signal 9.
-struct Provider(Child);
+pub(crate) struct Provider(Child);
 
 impl Provider {
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Waits until it says where it listens.
-    fn start(program: &Path, config: &Path, data: &Path, address: &str) -> Result<Self> {
+    pub(crate) fn start(program: &Path, config: &Path, data: &Path, address: &str) -> Result<Self> {
         let mut child = Command::new(program)
             .args(["provider", "--listen", address, "--config"])
             .arg(config)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::answers::{self, Answers, Differences};
 use crate::oracle::Check;
@@ -53,22 +53,49 @@ pub(crate) fn compare(dex: &Path) -> Result<()> {
 
 fn ask_dex(dex: &Path) -> Result<Answers> {
     let mut command = Command::new(dex);
-    command.arg("serve");
-    ask(command)
+    command.arg("serve").stderr(Stdio::null());
+    ask(command, None)
 }
 
 fn check() -> Result<()> {
     let data = tempfile::tempdir()?;
+    let (log, secrets) = (data.path().join("log"), data.path().join("secrets"));
     let mut command = Command::new(shell::target().join("debug/sidegate"));
     command.args(["provider", "--data"]).arg(data.path());
-    command.arg("--config");
-    let found = ask(command)?;
+    command
+        .env("RUST_LOG", "debug,provider=trace,sidegate=trace")
+        .stderr(std::fs::File::create(&log)?)
+        .arg("--config");
+    let found = ask(command, Some(&secrets))?;
     let expected = differences()?.expected(&recorded(), ID)?;
-    answers::compare("Dex", &found, &expected)
+    answers::compare("Dex", &found, &expected)?;
+    nothing_secret(
+        &std::fs::read_to_string(&log)?,
+        &std::fs::read_to_string(&secrets)?,
+    )
 }
 
-/// Starts a provider, `command` with the file of its configuration behind it, and asks.
-fn ask(mut command: Command) -> Result<Answers> {
+/// That no code, token or password of the run is in the log, which tells of the run.
+fn nothing_secret(log: &str, secrets: &str) -> Result<()> {
+    ensure!(log.contains("logged in"), "the log does not tell of logins");
+    ensure!(
+        secrets.lines().count() > 50,
+        "codes and tokens were not noted"
+    );
+    for (number, secret) in secrets.lines().enumerate() {
+        // Of a JWT, what makes it one.
+        let part = secret.rsplit('.').next().unwrap_or(secret);
+        ensure!(
+            !log.contains(part),
+            "the log has the secret in line {}",
+            number + 1
+        );
+    }
+    Ok(())
+}
+
+/// Starts a provider, `command` with the file of its configuration behind it, and asks; codes, tokens and passwords go to a file.
+fn ask(mut command: Command, secrets: Option<&Path>) -> Result<Answers> {
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
     let folder = tempfile::tempdir()?;
     let config = folder.path().join("config.yaml");
@@ -78,7 +105,6 @@ fn ask(mut command: Command) -> Result<Answers> {
         .arg(&config)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
         .spawn()
         .with_context(|| format!("cannot run {command:?}"))?;
     let _running = Running(child);
@@ -93,6 +119,7 @@ fn ask(mut command: Command) -> Result<Answers> {
     let output = Command::new("python3")
         .arg(peer().join("ask.py"))
         .arg(&issuer)
+        .args(secrets)
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .output()
         .context("cannot run python3")?;

@@ -14,6 +14,7 @@ mod crash;
 mod deny;
 mod dex;
 mod directory;
+mod flood;
 mod fuzz;
 mod graphs;
 mod http;
@@ -67,6 +68,9 @@ Commands:
                Kill the identity provider again and again while people log in and
                applications refresh: nothing answered is lost, nothing used is taken
                again; by default 10,000 logins and the release build
+  flood [--requests N] [--program FILE]
+               Ask the identity provider as strangers, a million times: nothing is
+               written for them, and memory does not grow
   fuzz TARGET  Throw made-up input at `configuration` (YAML to Snapshot), `decide`,
                `matchers`, `models` (files of every format, `models/onnx` of one) or
                `requests` (V1, V2, gRPC; `requests/v2` one of them) or `provider`
@@ -80,6 +84,10 @@ Commands:
                Time models for rows, servers under load, starts, loading and memory
                beside scikit-learn, XGBoost, LightGBM, ONNX Runtime, KServe and
                MLServer, and write docs/benchmarks.md and docs/kernels.svg
+  bench provider [--quick | --dex PROGRAM]
+               Time the identity provider's keys, refreshes, logins and token checks,
+               its starts and memory, beside a Dex if there is one, and write
+               docs/benchmarks.md
   bench solvers
                Put questions about small clusters to z3 and cvc5 too, compare the
                answers, and write docs/benchmarks.md (--quick: a few, as `test`
@@ -118,12 +126,18 @@ fn main() -> ExitCode {
         ["crash", rest @ ..] => crash::command(rest),
         ["relying"] => relying::run(None),
         ["relying", name] => relying::run(Some(name)),
+        ["flood", rest @ ..] => flood::command(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["bench"] => bench::run(bench::Length::Full),
         ["bench", "--quick"] => bench::run(bench::Length::Quick),
         ["bench", "verify"] => bench::verify::run(),
         ["bench", "models"] => bench::models::run(bench::Length::Full),
         ["bench", "models", "--quick"] => bench::models::run(bench::Length::Quick),
+        ["bench", "provider"] => bench::provider::run(bench::Length::Full, None),
+        ["bench", "provider", "--quick"] => bench::provider::run(bench::Length::Quick, None),
+        ["bench", "provider", "--dex", program] => {
+            bench::provider::run(bench::Length::Full, Some(program.as_ref()))
+        }
         ["bench", "solvers"] => bench::solvers::run(bench::Length::Full),
         ["bench", "solvers", "--quick"] => bench::solvers::run(bench::Length::Quick),
         ["help" | "-h" | "--help"] => {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{bench, clients, crash, dex, directory, graphs, oracle, relying, shell};
+use crate::{bench, clients, crash, dex, directory, flood, graphs, oracle, relying, shell};
 
 /// Tests over all binaries.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -88,6 +88,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
             .chain(clients::suite())
             .chain(dex::suite())
             .chain(crash::suite())
+            .chain(flood::suite())
             .chain(graphs::suite())
             .chain(relying::suite())
             .chain(directory::suite())

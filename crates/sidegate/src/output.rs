@@ -112,7 +112,8 @@ pub(crate) fn data(text: &str) -> anyhow::Result<()> {
 
 /// Starts the log on standard error; `RUST_LOG` says how much of it.
 pub(crate) fn start_log() {
-    start_log_with("warn,sidegate=info");
+    // The references on the provider's pages are in its lines.
+    start_log_with("warn,sidegate=info,provider=info");
 }
 
 /// Starts the log on standard error; without `RUST_LOG` it tells what `otherwise` says.

@@ -1,6 +1,6 @@
 """Asks a Dex, or what stands in its place, everything that its clients and people see. Prints `call: outcome` lines.
 
-Usage: ask.py ISSUER. What differs from run to run (codes, tokens, times) is named and not printed.
+Usage: ask.py ISSUER [SECRETS]. Writes codes, tokens and passwords to the file SECRETS, a line each. What differs from run to run (codes, tokens, times) is named and not printed.
 """
 
 import base64
@@ -21,6 +21,10 @@ CALLBACK = "/oauth2/callback"
 SCOPES = "openid email profile groups offline_access"
 
 
+# What nobody may find in a log.
+SEEN = {PASSWORD, SECRET, "mYv0n3bWk7cd", VERIFIER}
+
+
 def say(call, outcome):
     text = outcome if isinstance(outcome, str) else json.dumps(outcome, sort_keys=True, ensure_ascii=False)
     print(f"{call}: {text}".replace(ISSUER, "<issuer>").replace(BASE.netloc, "<address>"))
@@ -31,6 +35,12 @@ class Reply:
         self.status = response.status
         self.headers = response.headers
         self.body = response.read().decode(errors="replace")
+        told = self.json()
+        for name in ("access_token", "id_token", "refresh_token", "device_code"):
+            if isinstance(told, dict) and name in told:
+                SEEN.add(told[name])
+        if "code" in self.query():
+            SEEN.add(self.query()["code"])
 
     def json(self):
         try:
@@ -381,3 +391,7 @@ say("device page", f"{page.status} {sorted(set(Form(page.body).fields) & {'user_
 exchange = "urn:ietf:params:oauth:grant-type:token-exchange"
 say("exchange, empty", error(token({"grant_type": exchange})))
 say("exchange, nonsense", error(token({"grant_type": exchange, "subject_token": "x", "subject_token_type": "urn:ietf:params:oauth:token-type:id_token", "connector_id": "local"})))
+
+if len(sys.argv) > 2:
+    with open(sys.argv[2], "w") as file:
+        file.writelines(secret + "\n" for secret in sorted(SEEN))

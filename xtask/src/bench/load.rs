@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// What is asked, and the right answer.
+/// What is asked, with GET if there is no body, and the right answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request<'a> {
     pub(super) host: &'a str,
@@ -32,7 +32,8 @@ pub(crate) struct Load {
 impl Request<'_> {
     pub(super) fn wire(&self) -> Vec<u8> {
         let head = format!(
-            "POST {} HTTP/1.1\r\nhost: {}\r\n{}content-length: {}\r\n\r\n",
+            "{} {} HTTP/1.1\r\nhost: {}\r\n{}content-length: {}\r\n\r\n",
+            if self.body.is_empty() { "GET" } else { "POST" },
             self.path,
             self.host,
             self.headers,
@@ -52,14 +53,14 @@ impl Request<'_> {
 }
 
 /// A kept connection.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: BufReader<TcpStream>,
     line: String,
     body: Vec<u8>,
 }
 
 impl Connection {
-    pub(super) fn open(port: u16) -> Result<Self> {
+    pub(crate) fn open(port: u16) -> Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
@@ -71,7 +72,7 @@ impl Connection {
     }
 
     /// Sends a request and returns the body of the answer, whatever its status.
-    pub(super) fn ask(&mut self, wire: &[u8]) -> Result<Vec<u8>> {
+    pub(crate) fn ask(&mut self, wire: &[u8]) -> Result<Vec<u8>> {
         self.exchange(wire)?;
         Ok(self.body.clone())
     }
@@ -169,7 +170,7 @@ fn ask_until(port: u16, request: &Request<'_>, end: Instant) -> Result<Vec<Durat
 }
 
 impl Load {
-    fn of(mut latencies: Vec<Duration>, time: Duration) -> Self {
+    pub(super) fn of(mut latencies: Vec<Duration>, time: Duration) -> Self {
         latencies.sort_unstable();
         let percentile = |percent: usize| {
             let at = (latencies.len() * percent / 100).min(latencies.len().saturating_sub(1));

@@ -3,8 +3,9 @@
 
 mod change;
 mod growth;
-mod load;
+pub(crate) mod load;
 pub(crate) mod models;
+pub(crate) mod provider;
 mod report;
 mod server;
 pub(crate) mod solvers;

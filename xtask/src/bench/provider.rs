@@ -1,0 +1,403 @@
+//! `bench provider`: the identity provider alone, and beside it a Dex that somebody built.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use super::load::{self, Connection, Load, Request};
+use super::server::Server;
+use super::{CONNECTIONS, Length, Scratch, program, report};
+use crate::http::{Answer, ask, decoded, encoded};
+use crate::shell;
+
+const CONFIG: &str = include_str!("../../peers/bench-provider.yaml");
+const PASSWORD: &str = "correct horse";
+const CALLBACK: &str = "https://app.example/cb";
+/// People who log in at the same moment.
+const STORM: usize = 200;
+/// Connections that ask about tokens meanwhile.
+const CHECKS: usize = 2;
+
+/// What was measured of one provider.
+struct Figures {
+    name: &'static str,
+    first_start: Duration,
+    start: Duration,
+    resident_kib: u64,
+    loaded_kib: u64,
+    keys: Load,
+    discovery: Load,
+    /// By the algorithm that signs.
+    refreshes: Vec<(&'static str, Load)>,
+    login: Load,
+    logins: Load,
+    checks: Load,
+    checks_in_storm: Load,
+}
+
+/// Measures, prints the table and, in full length, writes it down.
+pub(crate) fn run(length: Length, dex: Option<&Path>) -> Result<()> {
+    shell::run(shell::cargo().args(["build", "--release", "--package", "sidegate"]))?;
+    let scratch = Scratch::new()?;
+    let ours = measure(
+        "Sidegate",
+        &["RS256", "ES256", "EdDSA"],
+        length,
+        &scratch,
+        |config, data| {
+            let mut command = program();
+            command
+                .arg("provider")
+                .arg("--config")
+                .arg(config)
+                .arg("--data")
+                .arg(data);
+            command
+        },
+    )?;
+    let mut all = vec![ours];
+    if let Some(dex) = dex {
+        all.push(measure(
+            "Dex",
+            &["RS256"],
+            length,
+            &scratch,
+            |config, _| {
+                let mut command = Command::new(dex);
+                command.arg("serve").arg(config);
+                command
+            },
+        )?);
+    }
+    let table = table(&all)?;
+    println!("{table}");
+    match length {
+        Length::Full => {
+            let page = shell::root().join("docs/benchmarks.md");
+            report::write_section(&page, "provider", &table)
+        }
+        Length::Quick => Ok(()),
+    }
+}
+
+fn measure(
+    name: &'static str,
+    algorithms: &[&'static str],
+    length: Length,
+    scratch: &Scratch,
+    command: impl Fn(&Path, &Path) -> Command,
+) -> Result<Figures> {
+    eprintln!("measuring: {name}");
+    let seconds = Duration::from_secs(if length == Length::Full { 10 } else { 2 });
+    let folder = scratch.path().join(name);
+    let data = folder.join("data");
+    std::fs::create_dir_all(&data)?;
+    let config = folder.join("config.yaml");
+    let with_port = |port: u16| -> Result<Command> {
+        let text = CONFIG.replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));
+        std::fs::write(&config, text.replace("DATA", &data.display().to_string()))?;
+        Ok(command(&config, &data))
+    };
+    let request = |path| Request {
+        host: "localhost",
+        path,
+        headers: "",
+        body: b"",
+        ending: b"}",
+    };
+    let keys = request("/dex/keys");
+    let first_start = Server::start(&with_port, &keys)?.first_answer;
+    let (server, start) = super::started(&with_port, &keys)?;
+    let resident_kib = server.resident_kib()?;
+    let address = format!("127.0.0.1:{}", server.port);
+    let load = |request: &Request<'_>| load::run(server.port, request, CONNECTIONS, seconds);
+    let keys = load(&keys)?;
+    let discovery = load(&request("/dex/.well-known/openid-configuration"))?;
+    let mut refreshes = Vec::new();
+    for algorithm in algorithms {
+        refreshes.push((
+            *algorithm,
+            refresh(&address, server.port, algorithm, seconds)?,
+        ));
+    }
+    let login = logins(&address, 1, Instant::now() + seconds)?;
+    let logins_at_once = logins(&address, CONNECTIONS, Instant::now() + seconds)?;
+    let token = tokens(&address, "RS256")?.access;
+    let check = format!("authorization: Bearer {token}\r\n");
+    let check = Request {
+        headers: &check,
+        ..request("/dex/userinfo")
+    };
+    let checks = load::run(server.port, &check, CHECKS, seconds)?;
+    let checks_in_storm = in_a_storm(&address, || load::run(server.port, &check, CHECKS, seconds))?;
+    Ok(Figures {
+        name,
+        first_start,
+        start,
+        resident_kib,
+        loaded_kib: server.resident_kib()?,
+        keys,
+        discovery,
+        refreshes,
+        login,
+        logins: logins_at_once,
+        checks,
+        checks_in_storm,
+    })
+}
+
+/// Each connection refreshes its own login's tokens, one after the other.
+fn refresh(address: &str, port: u16, client: &str, time: Duration) -> Result<Load> {
+    let first: Vec<Tokens> = (0..CONNECTIONS)
+        .map(|_| tokens(address, client))
+        .collect::<Result<_>>()?;
+    let begin = Instant::now();
+    let end = begin + time;
+    let mut latencies = Vec::new();
+    std::thread::scope(|scope| -> Result<()> {
+        let workers: Vec<_> = first
+            .into_iter()
+            .map(|tokens| scope.spawn(move || refresh_until(port, client, tokens.refresh, end)))
+            .collect();
+        for worker in workers {
+            let taken = worker
+                .join()
+                .map_err(|_| anyhow::anyhow!("a connection panicked"))??;
+            latencies.extend(taken);
+        }
+        Ok(())
+    })?;
+    Ok(Load::of(latencies, begin.elapsed()))
+}
+
+fn refresh_until(
+    port: u16,
+    client: &str,
+    mut token: String,
+    end: Instant,
+) -> Result<Vec<Duration>> {
+    let mut connection = Connection::open(port)?;
+    let head = format!(
+        "authorization: {}\r\ncontent-type: application/x-www-form-urlencoded\r\n",
+        basic(client)
+    );
+    let mut latencies = Vec::new();
+    while latencies.is_empty() || Instant::now() < end {
+        let body = format!("grant_type=refresh_token&refresh_token={}", encoded(&token));
+        let request = Request {
+            host: "localhost",
+            path: "/dex/token",
+            headers: &head,
+            body: body.as_bytes(),
+            ending: b"",
+        };
+        let begin = Instant::now();
+        let answer = connection.ask(&request.wire())?;
+        latencies.push(begin.elapsed());
+        let answer: Value = serde_json::from_slice(&answer)?;
+        let next = answer.get("refresh_token").and_then(Value::as_str);
+        next.with_context(|| format!("no refresh token in {answer}"))?
+            .clone_into(&mut token);
+    }
+    Ok(latencies)
+}
+
+/// So many people log in again and again.
+fn logins(address: &str, people: usize, end: Instant) -> Result<Load> {
+    let begin = Instant::now();
+    let mut latencies = Vec::new();
+    std::thread::scope(|scope| -> Result<()> {
+        let workers: Vec<_> = (0..people)
+            .map(|_| {
+                scope.spawn(move || -> Result<Vec<Duration>> {
+                    let mut latencies = Vec::new();
+                    while latencies.is_empty() || Instant::now() < end {
+                        let begin = Instant::now();
+                        code(address, "RS256")?;
+                        latencies.push(begin.elapsed());
+                    }
+                    Ok(latencies)
+                })
+            })
+            .collect();
+        for worker in workers {
+            let taken = worker
+                .join()
+                .map_err(|_| anyhow::anyhow!("a login panicked"))??;
+            latencies.extend(taken);
+        }
+        Ok(())
+    })?;
+    Ok(Load::of(latencies, begin.elapsed()))
+}
+
+/// Measures something while many people log in at the same time; whether they get in does not matter.
+fn in_a_storm<R>(address: &str, measure: impl FnOnce() -> Result<R>) -> Result<R> {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..STORM {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    drop(code(address, "RS256"));
+                }
+            });
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        let measured = measure();
+        over.store(true, Ordering::Relaxed);
+        measured
+    })
+}
+
+struct Tokens {
+    access: String,
+    refresh: String,
+}
+
+fn tokens(address: &str, client: &str) -> Result<Tokens> {
+    let code = code(address, client)?;
+    let body = format!(
+        "grant_type=authorization_code&code={}&redirect_uri={}",
+        encoded(&code),
+        encoded(CALLBACK)
+    );
+    let answer = ask(
+        address,
+        "POST",
+        "/dex/token",
+        &[("authorization", &basic(client))],
+        &body,
+    )?;
+    let json = answer.json();
+    let text = |name: &str| json.get(name).and_then(Value::as_str).map(str::to_owned);
+    Ok(Tokens {
+        access: text("access_token").with_context(|| format!("no tokens: {answer:?}"))?,
+        refresh: text("refresh_token").with_context(|| format!("no tokens: {answer:?}"))?,
+    })
+}
+
+fn basic(client: &str) -> String {
+    format!(
+        "Basic {}",
+        STANDARD.encode(format!("{client}:a secret of the application"))
+    )
+}
+
+/// A whole login with the password.
+fn code(address: &str, client: &str) -> Result<String> {
+    let mut target = format!(
+        "/dex/auth?client_id={client}&redirect_uri={}&response_type=code&scope=openid+email+offline_access&state=a",
+        encoded(CALLBACK)
+    );
+    let mut cookie = String::new();
+    let mut answer = ask(address, "GET", &target, &[], "")?;
+    while let (302 | 303, Some(next)) = (answer.status, answer.header("location")) {
+        next.clone_into(&mut target);
+        keep_cookie(&answer, &mut cookie);
+        answer = ask(address, "GET", &target, &[("cookie", &cookie)], "")?;
+    }
+    keep_cookie(&answer, &mut cookie);
+    // The form of both posts to where it stands.
+    let fields = format!(
+        "login={}&password={}",
+        encoded("user@example.com"),
+        encoded(PASSWORD)
+    );
+    let answer = ask(address, "POST", &target, &[("cookie", &cookie)], &fields)?;
+    let location = answer.header("location").unwrap_or_default();
+    let code = location
+        .split(['?', '&'])
+        .find_map(|pair| pair.strip_prefix("code="));
+    ensure!(
+        code.is_some(),
+        "a login ended with {} {location}",
+        answer.status
+    );
+    Ok(decoded(code.unwrap_or_default()))
+}
+
+fn keep_cookie(answer: &Answer, cookie: &mut String) {
+    if let Some(set) = answer
+        .header("set-cookie")
+        .and_then(|set| set.split(';').next())
+    {
+        set.clone_into(cookie);
+    }
+}
+
+fn table(all: &[Figures]) -> Result<String> {
+    let mut out = String::new();
+    let cell = |load: &Load| format!("{:.0}/s, p99 {}", load.per_second, report::time(load.p99));
+    let mut row = |what: &str, wanted: &str, value: &dyn Fn(&Figures) -> String| {
+        let cells: Vec<String> = all.iter().map(value).collect();
+        let _ = writeln!(out, "| {what} | {wanted} | {} |", cells.join(" | "));
+    };
+    row("first start, keys made, to the first answer", "", &|f| {
+        report::time(f.first_start)
+    });
+    row("later start to the first answer", "< 50 ms", &|f| {
+        report::time(f.start)
+    });
+    row("resident then", "< 15 MB", &|f| {
+        report::mebibytes(f.resident_kib)
+    });
+    row("resident after all of this", "", &|f| {
+        report::mebibytes(f.loaded_kib)
+    });
+    row("key set", "≥ 60,000/s", &|f| cell(&f.keys));
+    row("discovery", "≥ 60,000/s", &|f| cell(&f.discovery));
+    for algorithm in ["RS256", "ES256", "EdDSA"] {
+        row(&format!("refresh, {algorithm}"), "≥ 5,000/s", &|f| {
+            let found = f.refreshes.iter().find(|(name, _)| *name == algorithm);
+            found.map_or_else(String::new, |(_, load)| cell(load))
+        });
+    }
+    row("one login after the other", "", &|f| {
+        format!(
+            "{:.1}/s, p50 {}",
+            f.login.per_second,
+            report::time(f.login.p50)
+        )
+    });
+    row(
+        &format!("logins, {CONNECTIONS} at a time"),
+        "the hash alone",
+        &|f| {
+            format!(
+                "{:.1}/s, p50 {}",
+                f.logins.per_second,
+                report::time(f.logins.p50)
+            )
+        },
+    );
+    row(
+        &format!("token checks (userinfo, {CHECKS} connections)"),
+        "",
+        &|f| cell(&f.checks),
+    );
+    row(
+        &format!("the same while {STORM} people log in"),
+        "p99 + 2 ms",
+        &|f| cell(&f.checks_in_storm),
+    );
+    let names: Vec<&str> = all.iter().map(|f| f.name).collect();
+    let head = format!(
+        "`sidegate provider` with one process; the load shares the machine, {CONNECTIONS} connections that each wait for their answer. \
+         bcrypt at cost 10, refresh tokens rotate and are on the disk before the answer.\n\n\
+         | | wanted | {} |\n|---|---|{}\n",
+        names.join(" | "),
+        "---|".repeat(names.len())
+    );
+    let machine = report::Machine::this(&PathBuf::from("python3"), "pip");
+    Ok(format!(
+        "{head}{out}\nMachine: {}, {} cores, {}. Versions: {}.",
+        machine.cpu, machine.cores, machine.kernel, machine.versions
+    ))
+}
