@@ -201,7 +201,7 @@ impl Requests {
 }
 
 /// The part that a seed belongs to, method, path, and query or body. Words in capitals stand for what is good.
-const SEEDS: [(&str, Method, &str, &str); 31] = [
+const SEEDS: [(&str, Method, &str, &str); 32] = [
     (
         "authorization",
         Method::GET,
@@ -237,6 +237,12 @@ const SEEDS: [(&str, Method, &str, &str); 31] = [
         Method::GET,
         "/dex/auth/local",
         "client_id=platform&redirect_uri=%2Foauth2%2Fcallback&response_type=code&scope=openid&request=eyJhbGciOiJub25lIn0.e30.&claims=%7B%22id_token%22%3A%7B%22auth_time%22%3A%7B%22essential%22%3Atrue%7D%7D%7D",
+    ),
+    (
+        "authorization",
+        Method::GET,
+        "/dex/auth",
+        "client_id=platform&redirect_uri=%2Foauth2%2Fcallback&response_type=code&scope=openid&claims=%7B%22userinfo%22%3A%7B%22name%22%3A%7B%22essential%22%3Atrue%7D%7D%2C%22id_token%22%3A%7B%22email%22%3Anull%2C%22sub%22%3A%7B%22value%22%3A%22a%22%7D%7D%7D",
     ),
     (
         "token",

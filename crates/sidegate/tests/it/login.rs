@@ -3,6 +3,23 @@
 use super::{IRIS, example, log_in, sidegate};
 
 #[test]
+fn a_program_that_was_refused_may_begin_a_login() {
+    let program = example("seed").start().unwrap();
+    let refused = testkit::curl([program.external()]).unwrap();
+    assert_eq!(refused.status, 401);
+    for (wanted, kept) in [("/", true), ("https://evil.example/", false)] {
+        let start = format!("{}/oauth2/start?rd={wanted}", program.external());
+        let begun = testkit::curl([start]).unwrap();
+        let to = begun.header("location").unwrap_or_default();
+        assert!(
+            begun.status == 302 && to.starts_with("/dex/auth?"),
+            "{begun:?}"
+        );
+        assert!(kept || !to.contains("evil"), "{to}");
+    }
+}
+
+#[test]
 fn login_page_and_logout() {
     let program = example("seed").start().unwrap();
     let jar = tempfile::NamedTempFile::new().unwrap();
