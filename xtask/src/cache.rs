@@ -121,6 +121,33 @@ fn go_name(package: &str) -> &str {
     parts.next().unwrap_or(package)
 }
 
+/// The browser, installed where it is missing and the system lets us.
+pub(crate) fn chromium() -> Result<String> {
+    let found = || {
+        ["chromium", "chromium-browser", "google-chrome"]
+            .iter()
+            .map(|name| shell::output(Command::new("which").arg(name)))
+            .find(|path| !path.is_empty())
+    };
+    if let Some(path) = found() {
+        return Ok(path);
+    }
+    eprintln!("installing Chromium (once)");
+    let apt = |args: &[&str]| shell::run(Command::new("apt-get").args(args));
+    apt(&["update", "-qq"])
+        .and_then(|()| {
+            apt(&[
+                "install",
+                "-y",
+                "-qq",
+                "--no-install-recommends",
+                "chromium",
+            ])
+        })
+        .context("this needs Chromium (Debian: apt-get install chromium)")?;
+    found().context("Chromium was installed and is not found")
+}
+
 /// A cargo tool of that version.
 pub(crate) fn cargo_tool(name: &str, version: &str) -> Result<PathBuf> {
     let folder = folder(&format!("{name}-{version}"))?;

@@ -7,6 +7,7 @@
 
 mod answers;
 mod bench;
+mod browser;
 mod cache;
 mod clients;
 mod conformance;

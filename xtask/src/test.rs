@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{bench, clients, crash, dex, directory, flood, graphs, oracle, relying, shell};
+use crate::{
+    bench, browser, clients, crash, dex, directory, flood, graphs, oracle, relying, shell,
+};
 
 /// Tests over all binaries.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -49,7 +51,7 @@ impl Count {
 }
 
 /// Builds the program, runs the tests and the comparisons with Istio, Envoy,
-/// clients of KServe, relying parties, ONNX Runtime and solvers, prints the sum as the last line.
+/// clients of KServe, relying parties, ONNX Runtime, a browser and solvers, prints the sum as the last line.
 pub(crate) fn run(args: &[&str]) -> Result<()> {
     shell::run(shell::cargo().args(["build", "--package", "sidegate"]))?;
     let mut command = shell::cargo();
@@ -92,6 +94,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
             .chain(graphs::suite())
             .chain(relying::suite())
             .chain(directory::suite())
+            .chain(browser::suite())
             .chain([solvers])
         {
             let began = Instant::now();

@@ -177,6 +177,7 @@ impl Inner {
             created_at: now,
             expires_at: now.saturating_add(CODE_SECONDS),
             sid: person.session.as_ref().map(|session| session.sid.clone()),
+            methods: person.methods.clone(),
             stage: Stage::Code {
                 redirect_uri: auth.redirect_uri.clone(),
                 code_challenge: auth.code_challenge.clone(),

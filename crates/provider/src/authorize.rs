@@ -41,6 +41,9 @@ pub(crate) struct AuthRequest {
     /// The code on the screen of the device that this is for; it has no redirect URI.
     #[serde(default)]
     pub(crate) device: Option<String>,
+    /// The person goes to the page of their account; there is no client.
+    #[serde(default)]
+    pub(crate) account: bool,
     /// The first of `ui_locales` that is spoken here.
     #[serde(default)]
     pub(crate) language: Option<Language>,
@@ -108,6 +111,10 @@ impl AuthRequest {
                 |w| &w.device_refused_text,
                 description,
             );
+        }
+        if self.account {
+            let (title, text): (Pick, Pick) = (|w| &w.login_invalid, |w| &w.login_invalid_text);
+            return problem(StatusCode::BAD_REQUEST, title, text, description);
         }
         answer_error(
             config,
@@ -321,6 +328,7 @@ fn check(
             .filter(|id| id.len() <= MAX_CONNECTOR)
             .map(str::to_owned),
         device: None,
+        account: false,
         language: get("ui_locales")?.and_then(Language::of_locales),
     })
 }

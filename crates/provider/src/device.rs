@@ -363,6 +363,7 @@ impl Inner {
                     created_at: now,
                     expires_at: now,
                     sid: person.session.as_ref().map(|session| session.sid.clone()),
+                    methods: person.methods.clone(),
                     stage: Stage::Active {
                         generation: 0,
                         rotated_at: now,

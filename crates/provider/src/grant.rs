@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::factors::Method;
 use crate::requested::Requested;
 use crate::seal::{Sealer, random_token};
 use crate::storage::{Batch, Kind, Record, StorageError};
@@ -104,6 +105,9 @@ pub(crate) struct Grant {
     /// The session that it came of.
     #[serde(default)]
     pub(crate) sid: Option<String>,
+    /// How the person logged in.
+    #[serde(default)]
+    pub(crate) methods: Vec<Method>,
     pub(crate) stage: Stage,
 }
 

@@ -16,6 +16,7 @@
 )]
 
 mod access;
+mod account;
 mod accounts;
 mod admin;
 mod approval;
@@ -28,6 +29,7 @@ mod config;
 mod connectors;
 mod cors;
 mod device;
+mod factors;
 mod forms;
 mod grant;
 mod hash;
@@ -43,6 +45,7 @@ mod provider;
 mod reply;
 mod requested;
 mod seal;
+mod second;
 mod session;
 mod storage;
 mod theme;

@@ -88,15 +88,26 @@ pub(crate) struct TooMany(pub(crate) u64);
 
 impl LoginLimits {
     pub(crate) fn new() -> Self {
-        let rate = |burst, seconds_per_token| Rate {
+        Self::of([(10, 6), (60, 1), (40, 2)])
+    }
+
+    /// For six digits, of which three are right at a time: who knows the password and tries all
+    /// day gets through one day in three hundred.
+    pub(crate) fn of_second_factors() -> Self {
+        Self::of([(5, 30), (60, 1), (10, 90)])
+    }
+
+    /// Burst and seconds per token: of account and source together, of source, of account.
+    fn of(rates: [(u32, u32); 3]) -> Self {
+        let [pairs, sources, accounts] = rates.map(|(burst, seconds_per_token)| Rate {
             burst,
             seconds_per_token,
-        };
+        });
         Self {
             state: Mutex::new(State {
-                pairs: Buckets::new(rate(10, 6)),
-                sources: Buckets::new(rate(60, 1)),
-                accounts: Buckets::new(rate(40, 2)),
+                pairs: Buckets::new(pairs),
+                sources: Buckets::new(sources),
+                accounts: Buckets::new(accounts),
                 hasher: std::hash::RandomState::new(),
             }),
         }

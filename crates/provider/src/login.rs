@@ -8,6 +8,7 @@ use http::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use crate::authorize::AuthRequest;
+use crate::factors::{CHALLENGE_SECONDS, Challenge, Method};
 use crate::forms::bad_form;
 use crate::limit::TooMany;
 use crate::pages::{Login, Notice, Page, asked_language, failed, page, problem};
@@ -18,7 +19,7 @@ use crate::user::{LOCAL, User, UserRef};
 use crate::words::Text;
 
 /// What a [`Pending`] is sealed for.
-pub(crate) const PURPOSES: [&str; 2] = ["login", "approval"];
+pub(crate) const PURPOSES: [&str; 3] = ["login", "approval", "second"];
 const MAX_EMAIL: usize = 254;
 pub(crate) const MAX_PASSWORD: usize = 1024;
 
@@ -32,6 +33,9 @@ pub(crate) struct Pending {
     /// Ask first whether the person of the session goes on.
     #[serde(default)]
     pub(crate) select: bool,
+    /// What a passkey is to sign.
+    #[serde(default)]
+    pub(crate) challenge: Option<Challenge>,
 }
 
 /// Who logged in, and when.
@@ -41,6 +45,9 @@ pub(crate) struct Person {
     pub(crate) user: UserRef,
     pub(crate) auth_time: u64,
     pub(crate) session: Option<SessionRef>,
+    /// How they logged in.
+    #[serde(default)]
+    pub(crate) methods: Vec<Method>,
 }
 
 impl Current {
@@ -49,6 +56,7 @@ impl Current {
             user: self.session.user.clone(),
             auth_time: self.session.auth_time,
             session: Some(self.reference()),
+            methods: self.session.methods.clone(),
         }
     }
 }
@@ -133,6 +141,7 @@ impl Inner {
             expires_at: self.now().saturating_add(seconds),
             person: None,
             select: false,
+            challenge: None,
         };
         Some((pending, cookie))
     }
@@ -239,7 +248,7 @@ impl Inner {
                     client = pending.request.client_id,
                     "logged in"
                 );
-                self.logged_in(request, pending.request, &user).await
+                self.after_password(request, pending.request, &user).await
             }
             (Ok(_), _) => {
                 tracing::info!(client = pending.request.client_id, "login refused");
@@ -259,11 +268,44 @@ impl Inner {
         }
     }
 
+    /// Asks for a second factor, if the person has one.
+    async fn after_password(
+        &self,
+        request: &Request<Bytes>,
+        auth: AuthRequest,
+        user: &User,
+    ) -> Reply {
+        let who = user.reference();
+        let Some(factors) = self.factors(&who) else {
+            return failed();
+        };
+        if !factors.any() {
+            return self.logged_in(request, auth, user, vec![Method::Pwd]).await;
+        }
+        let Some(challenge) = self.challenge(&who) else {
+            return failed();
+        };
+        let person = Person {
+            user: who,
+            auth_time: self.now(),
+            session: None,
+            methods: vec![Method::Pwd],
+        };
+        let location = format!("{}/auth/second", self.config.issuer.path());
+        let pending = self.pend(request, auth, CHALLENGE_SECONDS);
+        self.send_to(request, &location, "second", pending, |pending| Pending {
+            person: Some(person),
+            challenge: Some(challenge),
+            ..pending
+        })
+    }
+
     pub(crate) async fn logged_in(
         &self,
         request: &Request<Bytes>,
         auth: AuthRequest,
         user: &User,
+        methods: Vec<Method>,
     ) -> Reply {
         // OpenID Connect Core 1.0 section 3.1.2.1: the answer is about that person or an error.
         let hinted = user.subject();
@@ -271,7 +313,7 @@ impl Inner {
             let text = "another person logged in than `id_token_hint` names";
             return auth.error(&self.config, "login_required", text);
         }
-        let session = match self.begin_session(request, user).await {
+        let session = match self.begin_session(request, user, &methods).await {
             Ok(session) => session,
             Err(reply) => return reply,
         };
@@ -279,8 +321,13 @@ impl Inner {
             user: user.reference(),
             auth_time: self.now(),
             session: session.as_ref().map(|(reference, _)| reference.clone()),
+            methods,
         };
-        let mut reply = self.proceed(request, auth, person).await;
+        let mut reply = if auth.account {
+            self.enter_account(request, &auth, person)
+        } else {
+            self.proceed(request, auth, person).await
+        };
         if let Some((_, cookie)) = session {
             self.set_session_cookie(request, &mut reply, &cookie);
         }
@@ -345,6 +392,7 @@ impl Inner {
         let path = self.config.issuer.path();
         let restart = match &pending.request.device {
             Some(_) => format!("{path}/device"),
+            None if pending.request.account => format!("{path}/account"),
             None => format!("{path}/auth?{}", pending.request.query()),
         };
         let notice = Notice {
@@ -366,7 +414,7 @@ impl Inner {
         problem: Option<Text>,
     ) -> Reply {
         let body = Login {
-            client: self.client_name(&pending.request),
+            client: (!pending.request.account).then(|| self.client_name(&pending.request)),
             login: login.to_owned(),
             problem,
             hint: self.login_hint.clone(),
@@ -391,6 +439,15 @@ fn wrong() -> Text {
 /// That of a login ties `req` to a browser, so that neither a link nor a form of somebody else
 /// continues a login here.
 pub(crate) fn cookie_of(request: &Request<Bytes>, name: &str, length: usize) -> Option<String> {
+    cookie(request, name, |value| value.len() == length)
+}
+
+/// The same, of a length that is only bounded.
+pub(crate) fn cookie_text(request: &Request<Bytes>, name: &str, most: usize) -> Option<String> {
+    cookie(request, name, |value| (1..=most).contains(&value.len()))
+}
+
+fn cookie(request: &Request<Bytes>, name: &str, fits: impl Fn(&str) -> bool) -> Option<String> {
     request
         .headers()
         .get_all(COOKIE)
@@ -400,7 +457,7 @@ pub(crate) fn cookie_of(request: &Request<Bytes>, name: &str, length: usize) -> 
         .filter_map(|pair| pair.trim().split_once('='))
         .find(|(found, value)| {
             *found == name
-                && value.len() == length
+                && fits(value)
                 && value
                     .bytes()
                     .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')

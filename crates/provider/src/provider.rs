@@ -143,6 +143,7 @@ pub(crate) struct Inner {
     pub(crate) subjects: Option<Arc<dyn SubjectTokens>>,
     pub(crate) sign_outs: Option<Arc<dyn SignOuts>>,
     pub(crate) device_limits: LoginLimits,
+    pub(crate) second_limits: LoginLimits,
     pub(crate) polls: Polls,
     storage: Storage,
     pub(crate) clock: Clock,
@@ -176,6 +177,7 @@ impl Provider {
             subjects: options.subjects,
             sign_outs: options.sign_outs,
             device_limits: LoginLimits::new(),
+            second_limits: LoginLimits::of_second_factors(),
             polls: Polls::default(),
             clock: options.clock,
             config,
@@ -400,6 +402,12 @@ impl Inner {
             "/approval" if get => self.approval_form(request, &sealed().unwrap_or_default()),
             "/approval" if post => self.approve(request, &sealed().unwrap_or_default()).await,
             "/setup" if get || post => self.setup(request).await,
+            "/auth/second" if get => self.second_form(request, &sealed().unwrap_or_default()),
+            "/auth/second" if post => {
+                let sealed = sealed().unwrap_or_default();
+                self.second(request, &sealed, source).await
+            }
+            path if is_account(path) && (get || post) => self.account(request, path, source).await,
             "/logout" if (get || post) && self.config.sessions.is_some() => {
                 self.logout(request).await
             }
@@ -414,6 +422,7 @@ impl Inner {
             "/callback" => wrong_method("GET, HEAD"),
             "/auth" | "/auth/local" | "/auth/local/login" | "/approval" | "/setup"
             | "/userinfo" => wrong_method("GET, HEAD, POST"),
+            path if path == "/auth/second" || is_account(path) => wrong_method("GET, HEAD, POST"),
             "/logout" if self.config.sessions.is_some() => wrong_method("GET, HEAD, POST"),
             "/device" => wrong_method("GET, HEAD"),
             "/device/auth/verify_code" => wrong_method("POST"),
@@ -498,8 +507,9 @@ fn discovery(config: &DexConfig, tells: bool) -> Bytes {
         "token_endpoint_auth_methods_supported":
             ["client_secret_basic", "client_secret_post", "none"],
         "claims_supported": ["iss", "sub", "aud", "azp", "iat", "exp", "auth_time",
-            "nonce", "at_hash", "sid", "email", "email_verified", "groups", "name",
+            "nonce", "at_hash", "sid", "amr", "acr", "email", "email_verified", "groups", "name",
             "preferred_username"],
+        "acr_values_supported": ["1", "2"],
         "ui_locales_supported": Language::ALL.map(Language::tag),
         "authorization_response_iss_parameter_supported": true,
         "claims_parameter_supported": true,
@@ -545,6 +555,13 @@ fn is_for_programs(path: &str) -> bool {
     matches!(
         path,
         "/token" | "/token/introspect" | "/token/revoke" | "/device/code" | "/device/token"
+    )
+}
+
+fn is_account(path: &str) -> bool {
+    matches!(
+        path,
+        "/account" | "/account/password" | "/account/app" | "/account/passkey"
     )
 }
 

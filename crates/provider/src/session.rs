@@ -5,15 +5,17 @@
 
 use bytes::Bytes;
 use http::Request;
-use http::header::{HeaderValue, SET_COOKIE};
+use http::header::{HeaderValue, SET_COOKIE, USER_AGENT};
 use serde::{Deserialize, Serialize};
 
+use crate::account::{coarse, describe};
 use crate::authorize::AuthRequest;
 use crate::config::SessionRules;
+use crate::factors::Method;
 use crate::grant::{Grant, GrantId};
 use crate::login::{cookie_of, is_https};
 use crate::pages::failed;
-use crate::provider::Inner;
+use crate::provider::{Inner, Source};
 use crate::reply::Reply;
 use crate::seal::random_token;
 use crate::storage::{Batch, Kind, Record, StorageError};
@@ -35,6 +37,15 @@ pub(crate) struct Session {
     pub(crate) auth_time: u64,
     pub(crate) used_at: u64,
     pub(crate) expires_at: u64,
+    /// How the person logged in.
+    #[serde(default)]
+    pub(crate) methods: Vec<Method>,
+    /// The kind of browser, for the person to recognise.
+    #[serde(default)]
+    pub(crate) browser: Option<String>,
+    /// The network that it was in.
+    #[serde(default)]
+    pub(crate) from: Option<String>,
     /// Ids of the clients that got tokens in it.
     pub(crate) clients: Vec<String>,
 }
@@ -125,6 +136,7 @@ impl Inner {
         &self,
         request: &Request<Bytes>,
         user: &User,
+        methods: &[Method],
     ) -> Result<Option<(SessionRef, String)>, Reply> {
         let Some(rules) = &self.config.sessions else {
             return Ok(None);
@@ -152,6 +164,15 @@ impl Inner {
             auth_time: now,
             used_at: now,
             expires_at: now.saturating_add(rules.absolute.as_secs()),
+            methods: methods.to_vec(),
+            browser: request
+                .headers()
+                .get(USER_AGENT)
+                .and_then(|agent| describe(agent.to_str().ok()?)),
+            from: request
+                .extensions()
+                .get::<Source>()
+                .map(|source| coarse(source.0)),
             clients: Vec::new(),
         };
         let old_key = same.map(|same| {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256, Sha512};
 
 use crate::config::Client;
+use crate::factors::Method;
 use crate::keys::Algorithm;
 use crate::provider::Inner;
 use crate::user::User;
@@ -32,6 +33,12 @@ pub(crate) struct Claims {
     pub(crate) nonce: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) at_hash: Option<String>,
+    /// How the person logged in, in ID tokens (RFC 8176).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) amr: Vec<Method>,
+    /// Whether with a second factor, in ID tokens: `1` or `2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) acr: Option<String>,
     /// The session, in ID tokens (OpenID Connect Back-Channel Logout 1.0 section 2.1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) sid: Option<String>,

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::client_auth::{get, invalid, posted, repeated};
 use crate::config::Client;
+use crate::factors::context_class;
 use crate::grant::{Grant, GrantId, Stage};
 use crate::keys::TokenKind;
 use crate::params::Params;
@@ -256,6 +257,8 @@ impl Inner {
             jti: id.token_id().ok_or_else(internal)?,
             nonce: None,
             at_hash: None,
+            amr: Vec::new(),
+            acr: None,
             sid: None,
             person: Person::new(user, scopes).and(user, &grant.requested.userinfo),
         };
@@ -264,6 +267,8 @@ impl Inner {
             jti: id.token_id().ok_or_else(internal)?,
             nonce,
             sid: grant.sid.clone(),
+            acr: (!grant.methods.is_empty()).then(|| context_class(&grant.methods).to_owned()),
+            amr: grant.methods.clone(),
             at_hash: Some(access_token_hash(client.signing, &access_token)),
             person: Person::new(user, scopes).and(user, &grant.requested.id_token),
             ..access

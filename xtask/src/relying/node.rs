@@ -36,37 +36,10 @@ pub(super) fn exchange() -> Result<()> {
 
 /// A page of another origin, with Debian's Chromium.
 pub(super) fn page() -> Result<()> {
-    let chromium = chromium()?;
+    let chromium = cache::chromium()?;
     let origin = format!("http://127.0.0.1:{}", free_port()?);
     let provider = Provider::start(&origin)?;
     run("page.mjs", &[&provider.issuer, &origin, &chromium]).map(|_| ())
-}
-
-/// The browser, installed where it is missing and the system lets us.
-fn chromium() -> Result<String> {
-    let found = || {
-        ["chromium", "chromium-browser", "google-chrome"]
-            .iter()
-            .map(|name| shell::output(Command::new("which").arg(name)))
-            .find(|path| !path.is_empty())
-    };
-    if let Some(path) = found() {
-        return Ok(path);
-    }
-    eprintln!("installing Chromium (once)");
-    let apt = |args: &[&str]| shell::run(Command::new("apt-get").args(args));
-    apt(&["update", "-qq"])
-        .and_then(|()| {
-            apt(&[
-                "install",
-                "-y",
-                "-qq",
-                "--no-install-recommends",
-                "chromium",
-            ])
-        })
-        .context("this needs Chromium (Debian: apt-get install chromium)")?;
-    found().context("Chromium was installed and is not found")
 }
 
 /// Runs a script of the folder beside the installed packages; its last line.

@@ -197,7 +197,8 @@ fn setup_page(
     page(status, Page::Setup(body))
 }
 
-fn in_words(weak: WeakPassword) -> Text {
+/// Why a password is not taken.
+pub(crate) fn in_words(weak: WeakPassword) -> Text {
     match weak {
         WeakPassword::Short => Text::new(|w| &w.weak_short).with("least", MIN_LETTERS),
         WeakPassword::Long => Text::new(|w| &w.weak_long),

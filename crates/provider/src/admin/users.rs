@@ -7,6 +7,7 @@ use secret::Secret;
 use super::{Admin, AdminError, is_name};
 use crate::accounts::{Account, SetupLink, Ticket, check_password, is_email};
 use crate::clock::unix_seconds;
+use crate::factors::Factors;
 use crate::hash::PasswordHash;
 use crate::storage::StorageError;
 
@@ -207,6 +208,30 @@ impl Admin {
         let (account, ended, link) = changed.await?;
         self.tell(Some(ended)).await;
         Ok((self.info(&account), link))
+    }
+
+    /// Takes the second factors of a user away, of the configuration as well, who has lost them: the
+    /// password is enough again.
+    ///
+    /// # Errors
+    /// When there is no such user.
+    pub async fn remove_second_factors(&self, email: &str) -> Result<(), AdminError> {
+        let configured = self.config().and_then(|config| config.user_by_email(email));
+        let configured = configured.map(crate::user::User::reference);
+        let sealer = Arc::clone(&self.sealer);
+        let email = email.to_owned();
+        let changed = self.change(move |batch| {
+            let user = match configured {
+                Some(user) => Some(user),
+                None => Account::find_in(batch, &email)?.map(|account| account.reference()),
+            };
+            let Some(user) = user else {
+                return Ok(Err(AdminError::Unknown(email)));
+            };
+            Factors::forget(batch, &sealer, &user)?;
+            Ok(Ok(()))
+        });
+        changed.await
     }
 
     /// A link for the very first user, who chooses address and password, where nobody can log in

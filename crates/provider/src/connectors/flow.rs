@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::oidc::Asking;
 use super::{Directory, Oidc, Open, Trouble, Way};
 use crate::authorize::AuthRequest;
+use crate::factors::Method;
 use crate::forms::bad_form;
 use crate::limit::TooMany;
 use crate::login::{MAX_PASSWORD, Pending, retry_after};
@@ -43,6 +44,14 @@ struct Sent {
 impl Inner {
     /// Ids and names of the ways to log in that an application may use.
     fn ways(&self, auth: &AuthRequest) -> Vec<(String, Option<String>)> {
+        if auth.account {
+            // Passwords and second factors of others are looked after where they are.
+            let local = self.config.password_db;
+            return local
+                .then(|| (LOCAL.to_owned(), None))
+                .into_iter()
+                .collect();
+        }
         let Some(client) = self.known_client(&auth.client_id) else {
             return Vec::new();
         };
@@ -228,7 +237,9 @@ impl Inner {
                     Some(user) => {
                         let client = &pending.request.client_id;
                         tracing::info!(user = user.email, client, connector, "logged in");
-                        self.logged_in(request, pending.request, &user).await
+                        // How is the other provider's affair.
+                        self.logged_in(request, pending.request, &user, Vec::new())
+                            .await
                     }
                 },
             },
@@ -300,7 +311,8 @@ impl Inner {
                     None => failed(),
                     Some(user) => {
                         tracing::info!(user = user.email, client, connector, "logged in");
-                        self.logged_in(request, pending.request, &user).await
+                        self.logged_in(request, pending.request, &user, vec![Method::Pwd])
+                            .await
                     }
                 }
             }
@@ -326,7 +338,7 @@ impl Inner {
         problem: Option<Text>,
     ) -> Reply {
         let body = Login {
-            client: self.client_name(&pending.request),
+            client: Some(self.client_name(&pending.request)),
             login: login.to_owned(),
             problem,
             hint: None,

@@ -20,17 +20,34 @@ pub(crate) use language::asked as asked_language;
 pub(crate) enum Page {
     Login(Login),
     Choice(Choice),
-    Select { client: String, email: String },
+    Select {
+        client: String,
+        email: String,
+    },
     Approval(Approval),
     Device(Device),
-    Setup(Setup),
-    Logout { email: String, action: String },
+    Logout {
+        email: String,
+        action: String,
+    },
     Notice(Notice),
+    Setup(Setup),
+    Second(Second),
+    Account(Account),
+    Password(Password),
+    App(App),
+    NewPasskey(NewPasskey),
+    /// Codes on paper, shown once.
+    Codes {
+        codes: Vec<String>,
+        back: String,
+    },
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Login {
-    pub(crate) client: String,
+    /// None where the person goes to their account.
+    pub(crate) client: Option<String>,
     /// What was typed before.
     pub(crate) login: String,
     pub(crate) problem: Option<Text>,
@@ -92,6 +109,95 @@ pub(crate) struct Notice {
     pub(crate) reference: String,
     /// Where to begin again.
     pub(crate) restart: Option<String>,
+}
+
+/// What is asked for after the password.
+#[derive(Debug, Clone)]
+pub(crate) struct Second {
+    pub(crate) email: String,
+    pub(crate) app: bool,
+    /// What the script gives to the browser.
+    pub(crate) passkey: Option<String>,
+    pub(crate) codes: bool,
+    pub(crate) problem: Option<Text>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Account {
+    pub(crate) email: String,
+    /// The path of the issuer.
+    pub(crate) base: String,
+    pub(crate) token: String,
+    /// What was done a moment ago.
+    pub(crate) done: Option<Text>,
+    /// Whether the password can be changed here.
+    pub(crate) own_password: bool,
+    /// When the authenticator app was added.
+    pub(crate) app: Option<String>,
+    pub(crate) passkeys: Vec<KeyLine>,
+    pub(crate) protected: bool,
+    pub(crate) codes_left: usize,
+    /// None where no sessions are kept.
+    pub(crate) sessions: Option<Vec<SessionLine>>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct KeyLine {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) added: String,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct SessionLine {
+    pub(crate) id: String,
+    pub(crate) current: bool,
+    pub(crate) began: String,
+    pub(crate) used: String,
+    pub(crate) browser: Option<String>,
+    pub(crate) from: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Password {
+    pub(crate) email: String,
+    pub(crate) least: usize,
+    pub(crate) token: String,
+    pub(crate) back: String,
+    pub(crate) problem: Option<Text>,
+}
+
+/// An authenticator app to be.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    /// SVG.
+    pub(crate) picture: String,
+    pub(crate) secret: String,
+    pub(crate) sealed: String,
+    pub(crate) token: String,
+    pub(crate) back: String,
+    pub(crate) problem: Option<Text>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct NewPasskey {
+    /// What the script gives to the browser; none where it has no passkeys.
+    pub(crate) options: Option<String>,
+    pub(crate) sealed: String,
+    pub(crate) token: String,
+    pub(crate) back: String,
+    pub(crate) problem: Option<Text>,
+}
+
+impl Page {
+    /// Whether it uses passkeys, for which browsers need a script.
+    fn is_scripted(&self) -> bool {
+        match self {
+            Self::Second(second) => second.passkey.is_some(),
+            Self::NewPasskey(new) => new.options.is_some(),
+            _ => false,
+        }
+    }
 }
 
 /// A reply that shows `page`; [`Inner::show`] fills it.
@@ -161,7 +267,12 @@ impl Inner {
         };
         *reply.body_mut() = html.into();
         let headers = reply.headers_mut();
-        headers.insert(CONTENT_SECURITY_POLICY, self.look.policy.clone());
+        let policy = if page.is_scripted() {
+            &self.look.scripted_policy
+        } else {
+            &self.look.policy
+        };
+        headers.insert(CONTENT_SECURITY_POLICY, policy.clone());
         headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
         headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
         headers.insert(VARY, HeaderValue::from_static("Accept-Language"));

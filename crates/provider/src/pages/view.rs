@@ -5,8 +5,11 @@ use bytes::Bytes;
 use http::{Request, Uri};
 use url::form_urlencoded::{Serializer, parse};
 
-use super::{Approval, Choice, Device, Login, Notice, Page, Setup};
-use crate::theme::Look;
+use super::{
+    Account, App, Approval, Choice, Device, Login, NewPasskey, Notice, Page, Password, Second,
+    Setup,
+};
+use crate::theme::{Look, SCRIPT};
 use crate::words::{Language, Part, Text, Words, parts};
 
 /// What every page has.
@@ -16,12 +19,30 @@ struct Face<'a> {
     language: Language,
     /// The other languages, and where this page is in them.
     others: Vec<(Language, String)>,
+    /// A query that stays in the language, where the person chose one.
+    carry: String,
 }
 
 impl Face<'_> {
     /// `text` as HTML, with `value` in its gap as something that stands out.
     fn strong(&self, text: &str, value: &str) -> String {
         self.marked(text, value, "strong")
+    }
+
+    /// `text` with `value` in its gap, for the template to escape.
+    #[expect(clippy::unused_self, reason = "templates call functions of the face")]
+    fn fill(&self, text: &str, value: &impl ToString) -> String {
+        let value = value.to_string();
+        let filled = parts(text).into_iter().map(|part| match part {
+            Part::Text(text) => text,
+            Part::Gap(_) => &value,
+        });
+        filled.collect()
+    }
+
+    #[expect(clippy::unused_self, reason = "templates call functions of the face")]
+    fn script(&self) -> &'static str {
+        SCRIPT
     }
 
     /// The same, as something to compare or to copy.
@@ -129,6 +150,54 @@ struct NoticePage<'a> {
     text: String,
 }
 
+#[derive(Template)]
+#[template(path = "second.html")]
+struct SecondPage<'a> {
+    f: &'a Face<'a>,
+    p: &'a Second,
+    problem: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "password.html")]
+struct PasswordPage<'a> {
+    f: &'a Face<'a>,
+    p: &'a Password,
+    problem: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "app.html")]
+struct AppPage<'a> {
+    f: &'a Face<'a>,
+    p: &'a App,
+    problem: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "passkey.html")]
+struct NewPasskeyPage<'a> {
+    f: &'a Face<'a>,
+    p: &'a NewPasskey,
+    problem: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "account.html")]
+struct AccountPage<'a> {
+    f: &'a Face<'a>,
+    p: &'a Account,
+    done: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "codes.html")]
+struct CodesPage<'a> {
+    f: &'a Face<'a>,
+    codes: &'a [String],
+    back: &'a str,
+}
+
 /// The HTML of a page.
 pub(super) fn html(
     look: &Look,
@@ -138,11 +207,17 @@ pub(super) fn html(
     page: &Page,
 ) -> askama::Result<String> {
     let here = match page {
-        Page::Login(_) | Page::Select { .. } | Page::Approval(_) | Page::Setup(_) => {
-            Some(request.uri().path().to_owned())
-        }
+        Page::Login(_)
+        | Page::Select { .. }
+        | Page::Approval(_)
+        | Page::Setup(_)
+        | Page::Second(_)
+        | Page::Account(_)
+        | Page::Password(_)
+        | Page::App(_)
+        | Page::NewPasskey(_) => Some(request.uri().path().to_owned()),
         Page::Device(_) => Some(format!("{base}/device")),
-        Page::Choice(_) | Page::Logout { .. } | Page::Notice(_) => None,
+        Page::Choice(_) | Page::Logout { .. } | Page::Notice(_) | Page::Codes { .. } => None,
     };
     let others = here.map_or_else(Vec::new, |here| {
         Language::ALL
@@ -157,12 +232,16 @@ pub(super) fn html(
         t: words,
         language,
         others,
+        carry: super::asked_language(request).map_or_else(String::new, |language| {
+            format!("?ui_locales={}", language.tag())
+        }),
     };
+    let said = |text: &Option<Text>| text.as_ref().map(|text| text.say(words));
     match page {
         Page::Login(p) => LoginPage {
             f,
             p,
-            problem: p.problem.as_ref().map(|text| text.say(words)),
+            problem: said(&p.problem),
         }
         .render(),
         Page::Choice(p) => ChoicePage { f, p }.render(),
@@ -171,7 +250,7 @@ pub(super) fn html(
         Page::Device(p) => DevicePage {
             f,
             p,
-            problem: p.problem.as_ref().map(|text| text.say(words)),
+            problem: said(&p.problem),
         }
         .render(),
         Page::Setup(p) => SetupPage {
@@ -191,6 +270,37 @@ pub(super) fn html(
             text: p.text.say(words),
         }
         .render(),
+        Page::Second(p) => SecondPage {
+            f,
+            p,
+            problem: said(&p.problem),
+        }
+        .render(),
+        Page::Password(p) => PasswordPage {
+            f,
+            p,
+            problem: said(&p.problem),
+        }
+        .render(),
+        Page::App(p) => AppPage {
+            f,
+            p,
+            problem: said(&p.problem),
+        }
+        .render(),
+        Page::NewPasskey(p) => NewPasskeyPage {
+            f,
+            p,
+            problem: said(&p.problem),
+        }
+        .render(),
+        Page::Account(p) => AccountPage {
+            f,
+            p,
+            done: said(&p.done),
+        }
+        .render(),
+        Page::Codes { codes, back } => CodesPage { f, codes, back }.render(),
     }
 }
 

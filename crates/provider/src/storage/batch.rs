@@ -42,18 +42,7 @@ impl<'t> Batch<'t> {
         prefix: &str,
     ) -> Result<Vec<(String, R)>, StorageError> {
         let table = self.transaction.open_table(R::KIND.table())?;
-        let mut found = Vec::new();
-        for entry in table.range(prefix..)? {
-            let (key, stored) = entry?;
-            if !key.value().starts_with(prefix) {
-                break;
-            }
-            let (_, json) = stored.value();
-            if let Ok(record) = serde_json::from_slice(json) {
-                found.push((key.value().to_owned(), record));
-            }
-        }
-        Ok(found)
+        with_prefix(&table, prefix)
     }
 
     /// How many records of a kind there are, expired ones included.
@@ -157,4 +146,23 @@ impl<'t> Batch<'t> {
         };
         Ok(())
     }
+}
+
+/// Records of a table whose key begins with `prefix`.
+pub(super) fn with_prefix<R: Record>(
+    table: &impl ReadableTable<&'static str, (u64, &'static [u8])>,
+    prefix: &str,
+) -> Result<Vec<(String, R)>, StorageError> {
+    let mut found = Vec::new();
+    for entry in table.range(prefix..)? {
+        let (key, stored) = entry?;
+        if !key.value().starts_with(prefix) {
+            break;
+        }
+        let (_, json) = stored.value();
+        if let Ok(record) = serde_json::from_slice(json) {
+            found.push((key.value().to_owned(), record));
+        }
+    }
+    Ok(found)
 }

@@ -129,6 +129,8 @@ pub(crate) enum Kind {
     Ticket = 8,
     Client = 9,
     Upstream = 10,
+    Factors = 11,
+    Spent = 12,
 }
 
 /// Expiry and JSON of a record.
@@ -136,7 +138,7 @@ type Stored = (u64, &'static [u8]);
 type Records = TableDefinition<'static, &'static str, Stored>;
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::Grant,
         Self::Session,
         Self::Device,
@@ -147,6 +149,8 @@ impl Kind {
         Self::Ticket,
         Self::Client,
         Self::Upstream,
+        Self::Factors,
+        Self::Spent,
     ];
 
     const fn table(self) -> Records {
@@ -161,6 +165,8 @@ impl Kind {
             Self::Ticket => "ticket",
             Self::Client => "client",
             Self::Upstream => "upstream",
+            Self::Factors => "factors",
+            Self::Spent => "spent",
         })
     }
 
@@ -246,6 +252,15 @@ impl Storage {
                 Ok((key.value().to_owned(), serde_json::from_slice(json)?))
             })
             .collect()
+    }
+
+    /// Records whose key begins with `prefix`; those that cannot be read are left out.
+    pub(crate) fn with_prefix<R: Record>(
+        &self,
+        prefix: &str,
+    ) -> Result<Vec<(String, R)>, StorageError> {
+        let transaction = self.shared.database.begin_read()?;
+        batch::with_prefix(&transaction.open_table(R::KIND.table())?, prefix)
     }
 
     /// How many records of a kind there are, expired ones included.

@@ -26,6 +26,7 @@ fn grant(created_at: u64, expires_at: u64) -> Grant {
         auth_time: created_at,
         created_at,
         expires_at,
+        methods: Vec::new(),
         sid: None,
         stage: Stage::Revoked,
     }
@@ -209,7 +210,7 @@ fn newer_data_is_refused_and_left_alone() {
     let error = Storage::open(folder.path()).unwrap_err();
     let text = error.to_string();
     assert!(
-        text.contains("schema 4") && text.contains("restore a backup"),
+        text.contains(&format!("schema {}", SCHEMA + 1)) && text.contains("restore a backup"),
         "{text}"
     );
     schema(SCHEMA);

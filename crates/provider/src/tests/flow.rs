@@ -83,6 +83,8 @@ async fn a_whole_login_ends_with_dex_claims() {
             "exp": START + 86_400,
             "iat": START,
             "auth_time": START,
+            "amr": ["pwd"],
+            "acr": "1",
             "nonce": "n-1",
             "at_hash": crate::token::access_token_hash(crate::Algorithm::Rs256, access_token),
             "email": "User@example.com",

@@ -11,6 +11,7 @@ mod connectors;
 mod cors;
 mod devices;
 mod endpoints;
+mod factors;
 mod families;
 mod flow;
 mod guard;

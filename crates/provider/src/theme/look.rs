@@ -16,6 +16,9 @@ pub(super) const STYLE: &str = concat!(
 );
 const DARK: &str = "@media (prefers-color-scheme:dark)";
 
+/// What asks the browser for passkeys: the only script of all pages.
+pub(crate) const SCRIPT: &str = include_str!("../../script/passkey.js");
+
 /// The name shown where the configuration has none.
 const NAME: &str = "Sidegate";
 
@@ -27,6 +30,8 @@ pub(crate) struct Look {
     pub(crate) scheme: &'static str,
     pub(crate) style: String,
     pub(crate) policy: HeaderValue,
+    /// For the pages that use passkeys.
+    pub(crate) scripted_policy: HeaderValue,
     words: [Words; 2],
 }
 
@@ -57,7 +62,8 @@ impl Look {
                 Scheme::Light => "only light",
                 Scheme::Dark => "only dark",
             },
-            policy: policy(&style)?,
+            policy: policy(&style, None)?,
+            scripted_policy: policy(&style, Some(SCRIPT))?,
             style,
             words,
         })
@@ -80,12 +86,16 @@ fn fixed(condition: &str, scheme: &str) -> String {
 }
 
 /// No `form-action`: browsers apply it to the redirects after the form as well, and those lead to
-/// the application, then wherever it sends the person. Without scripts and with everything
+/// the application, then wherever it sends the person. With no script but ours and with everything
 /// escaped, nothing can add a form to these pages.
-fn policy(style: &str) -> Option<HeaderValue> {
-    let hash = STANDARD.encode(Sha256::digest(style.as_bytes()));
+fn policy(style: &str, script: Option<&str>) -> Option<HeaderValue> {
+    let hash = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
+    let style = hash(style);
+    let script = script.map_or_else(String::new, |script| {
+        format!("script-src 'sha256-{}'; ", hash(script))
+    });
     HeaderValue::try_from(format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; img-src data:; base-uri 'none'; \
+        "default-src 'none'; {script}style-src 'sha256-{style}'; img-src data:; base-uri 'none'; \
          frame-ancestors 'none'"
     ))
     .ok()

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use crate::words::Language;
 
-pub(crate) use look::Look;
+pub(crate) use look::{Look, SCRIPT};
 
 /// What a folder changes about the pages. Clones are cheap enough for reloads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -109,6 +109,99 @@ super::words! {
     logout_bad_text: "The application asked for it in a way that cannot be trusted. Go back to it; to end the login here, open the address of this page without anything after the question mark.",
         "앱이 보낸 로그아웃 요청을 믿을 수 없어요. 앱으로 돌아가 주세요. 여기에서 로그아웃하려면 이 페이지 주소에서 물음표 뒤를 지우고 열어 주세요.";
 
+    password_new: "New password", "새 비밀번호";
+
+    or: "or", "또는";
+    back: "Back", "돌아가기";
+    remove: "Remove", "삭제";
+    added_at: "Added {time}", "추가: {time}";
+
+    second_title: "Confirm that it is you", "본인 확인";
+    second_as: "You are logging in as {email}.", "{email} 계정으로 로그인하고 있어요.";
+    second_passkey: "Use a passkey", "패스키 사용";
+    second_code: "Code of your app", "앱에 표시된 코드";
+    second_code_text: "Six digits that the authenticator app shows for this account.",
+        "인증 앱에 이 계정으로 표시된 여섯 자리 숫자예요.";
+    second_confirm: "Confirm", "확인";
+    second_lost: "Use a recovery code", "복구 코드 사용";
+    recovery_code: "Recovery code", "복구 코드";
+    recovery_text: "One of the codes that you wrote down. It works once.",
+        "적어 둔 코드 중 하나를 입력해 주세요. 코드마다 한 번만 쓸 수 있어요.";
+    second_wrong: "This does not count, or was used already. Try again.",
+        "맞지 않거나 이미 사용했어요. 다시 시도해 주세요.";
+    code_wrong: "The code is not right. Type the one that the app shows now.",
+        "코드가 맞지 않아요. 지금 앱에 표시된 코드를 입력해 주세요.";
+    passkey_failed: "The passkey was not used. Try again, or choose another way.",
+        "패스키를 사용하지 못했어요. 다시 시도하거나 다른 방법을 선택해 주세요.";
+    passkey_missing: "This browser has no passkeys.", "이 브라우저에서는 패스키를 쓸 수 없어요.";
+    passkey_script: "Passkeys need JavaScript. Other ways do not.",
+        "패스키를 쓰려면 자바스크립트가 필요해요. 다른 방법은 없어도 돼요.";
+
+    account: "Your account", "내 계정";
+    account_as: "You are logged in as {email}.", "{email} 계정으로 로그인되어 있어요.";
+    account_to: "to get to your account", "로그인하면 내 계정 페이지로 이동해요.";
+    account_leave: "Done", "완료";
+    account_left: "Your account is closed again", "계정 페이지를 닫았어요";
+    account_left_text: "To change something, you have to log in again. You can close this page.",
+        "다시 변경하려면 로그인해 주세요. 이 페이지는 닫아도 돼요.";
+    done_password: "The password is changed. You are logged out everywhere else.",
+        "비밀번호를 바꿨어요. 다른 곳에서는 모두 로그아웃되었어요.";
+    done_session: "The session is ended.", "세션을 끝냈어요.";
+    done_sessions: "All other sessions are ended.", "다른 세션을 모두 끝냈어요.";
+    done_app: "Logins ask for a code of your app from now on.", "이제 로그인할 때 앱의 코드를 물어봐요.";
+    done_passkey: "Logins ask for your passkey from now on.", "이제 로그인할 때 패스키를 물어봐요.";
+    done_removed: "It is removed.", "삭제했어요.";
+
+    password_about: "Changing it logs you out everywhere else.", "바꾸면 다른 곳에서는 모두 로그아웃돼요.";
+    password_elsewhere: "It is part of the configuration. Ask whoever runs this place to change it.",
+        "설정 파일에 있는 비밀번호예요. 바꾸려면 운영자에게 문의해 주세요.";
+    password_change: "Change the password", "비밀번호 변경";
+    password_old: "Current password", "현재 비밀번호";
+    password_old_wrong: "The current password is not right.", "현재 비밀번호가 맞지 않아요.";
+    password_effect: "You stay logged in here and are logged out everywhere else.",
+        "여기에서는 로그인이 유지되고 다른 곳에서는 모두 로그아웃돼요.";
+
+    second_factors: "Second factors", "2단계 인증";
+    second_about: "What a login asks for after the password.", "비밀번호 다음에 한 번 더 확인하는 방법이에요.";
+    app: "Authenticator app", "인증 앱";
+    app_add: "Add an authenticator app", "인증 앱 추가";
+    app_replace: "Use another app", "다른 인증 앱 사용";
+    app_scan: "Scan the picture with the app, then type the code that it shows.",
+        "앱으로 그림을 스캔한 다음 앱에 표시된 코드를 입력해 주세요.";
+    app_secret: "Or type this key into the app (time-based, six digits):",
+        "스캔할 수 없으면 앱에 이 키를 입력해 주세요. 시간 기반, 여섯 자리예요.";
+    app_use: "Use this app", "이 앱 사용";
+    passkey: "Passkey", "패스키";
+    passkey_add: "Add a passkey", "패스키 추가";
+    passkey_about: "A key on this device, on a telephone or on a security key. It works for this site only.",
+        "이 기기나 휴대전화, 보안 키에 보관하는 열쇠예요. 이 사이트에서만 쓸 수 있어요.";
+    passkey_name: "Name", "이름";
+    passkey_name_text: "To tell it apart from others, such as: blue key.", "다른 패스키와 구별할 이름이에요. 예: 파란 보안 키";
+    passkey_make: "Make a passkey", "패스키 만들기";
+    passkey_wrong: "The answer of the browser does not count. Try again.",
+        "브라우저의 응답을 인정할 수 없어요. 다시 시도해 주세요.";
+    passkey_full: "There are ten passkeys already. Remove one first.",
+        "패스키가 이미 열 개 있어요. 먼저 하나를 삭제해 주세요.";
+    passkey_nowhere: "Browsers have passkeys only for addresses with a name, over HTTPS.",
+        "패스키는 이름이 있는 보안 주소에서만 쓸 수 있어요.";
+    recovery_codes: "Recovery codes", "복구 코드";
+    codes_left: "{count} left", "{count}개 남음";
+    codes_new: "New codes", "새 코드 발급";
+    codes_text: "Each of these works once in the place of a second factor, when you do not have it at hand.",
+        "2단계 인증 수단이 없을 때 대신 쓸 수 있는 코드예요. 코드마다 한 번만 쓸 수 있어요.";
+    codes_once: "They are shown only now, and all codes of before have ended. Write them down or print this page.",
+        "지금만 볼 수 있어요. 이전 코드는 더 이상 쓸 수 없으니 적어 두거나 이 페이지를 인쇄해 주세요.";
+    codes_kept: "I have written them down", "적어 두었어요";
+
+    sessions: "Sessions", "로그인 세션";
+    sessions_about: "Where you are logged in.", "로그인되어 있는 곳이에요.";
+    session_current: "this browser", "이 브라우저";
+    session_began: "Since {time}", "시작: {time}";
+    session_used: "used {time}", "마지막 사용: {time}";
+    session_end: "End", "끝내기";
+    sessions_end: "End all others", "다른 세션 모두 끝내기";
+    browser_unknown: "Unknown browser", "알 수 없는 브라우저";
+
     start_again: "Start again", "다시 시작";
     restart: "This login has to start again", "로그인을 다시 시작해야 해요";
     restart_text: "It took too long, or it was begun in another browser. If this page returns, allow cookies for this site.",

@@ -94,8 +94,8 @@ const BASIC: &[Module] = &[
     module("oidcc-claims-locales", Passed, ""),
     module(
         "oidcc-ensure-request-with-acr-values-succeeds",
-        Warning,
-        "ID tokens have no `acr`",
+        Passed,
+        "`1` for a password, `2` with a second factor",
     ),
     module("oidcc-codereuse", Passed, ""),
     module(

@@ -1,0 +1,93 @@
+//! The provider's pages in a real browser: Chromium, whose authenticators are made of software.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::oracle::Check;
+use crate::{cache, shell};
+
+/// The hash is of `12341234`.
+const CONFIG: &str = "issuer: http://localhost/dex
+enablePasswordDB: true
+sessions: {ssoSharedWithDefault: all}
+staticClients:
+- {id: platform, name: Kubeflow, public: true}
+- {id: cli, name: Command line, public: true}
+";
+const HASH: &str = "$2y$12$4K/VkmDd1q1Orb3xAt82zu8gk7Ad6ReFR4LCP9UeYE90NLiN9Df72";
+
+pub(crate) fn suite() -> Vec<Check> {
+    vec![("pages of the provider in Chromium", Box::new(check))]
+}
+
+/// The provider as a process. Dropping it kills it.
+struct Provider(Child);
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn check() -> Result<()> {
+    let peers = shell::root().join("xtask/peers");
+    let modules = cache::node_modules("relying-parties", &peers.join("relying"))?;
+    let chromium = cache::chromium()?;
+    let work = tempfile::tempdir().context("making a folder")?;
+    let mut config = format!("{CONFIG}staticPasswords:\n");
+    for (index, user) in ["user", "first", "second", "plain"].iter().enumerate() {
+        config.push_str(&format!(
+            "- {{email: {user}@example.com, username: {user}, userID: '{index}', hash: {HASH}}}\n"
+        ));
+    }
+    let (_configured, started) = start(&work.path().join("configured"), &config, " on 127.0.0.1:")?;
+    let port = started.split(',').next().unwrap_or_default();
+    // Without users there is a link for the first one.
+    let (_empty, link) = start(&work.path().join("empty"), CONFIG, "http://127.0.0.1:")?;
+    let mut script = Command::new("node");
+    script
+        .arg(peers.join("browser/pages.mjs"))
+        .arg(modules.join("playwright-core"))
+        .arg(chromium)
+        .arg(format!("http://localhost:{port}/dex"))
+        .arg(format!("http://localhost:{}", link.trim()))
+        // Pictures of all pages, for whoever wants to look at them.
+        .args(std::env::var_os("SIDEGATE_PICTURES"));
+    shell::run(&mut script)
+}
+
+/// Starts a provider, and what it says behind `mark`.
+fn start(folder: &Path, config: &str, mark: &str) -> Result<(Provider, String)> {
+    std::fs::create_dir_all(folder)?;
+    let file = folder.join("dex.yaml");
+    std::fs::write(&file, config)?;
+    let mut child = Command::new(shell::target().join("debug/sidegate"))
+        .args(["provider", "--listen=127.0.0.1:0", "--config"])
+        .arg(&file)
+        .arg("--data")
+        .arg(folder.join("data"))
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot run the program")?;
+    let lines = child.stderr.take().context("no standard error")?;
+    let provider = Provider(child);
+    let mut lines = BufReader::new(lines);
+    let mut told = String::new();
+    loop {
+        let mut line = String::new();
+        if lines.read_line(&mut line)? == 0 {
+            bail!("the program ended early: {told}");
+        }
+        if let Some((_, rest)) = line.split_once(mark) {
+            // What is not read would stop the program in the end.
+            std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+            return Ok((provider, rest.to_owned()));
+        }
+        told.push_str(&line);
+    }
+}
