@@ -7,14 +7,17 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
-use models::{Limits, Matrix, Precision, Table};
+use models::{ElementType, Graph, Limits, Matrix, Port, Precision, Table, Tensor, Values};
 
 use super::Target;
 use super::bytes::mutated;
 use super::random::Random;
 
 pub(super) struct Models {
+    /// Files that [`models::load`] reads.
     files: Vec<Vec<u8>>,
+    /// Files of ONNX, which another function reads.
+    graphs: Vec<Vec<u8>>,
 }
 
 /// Folders with archives of models that the tests replay.
@@ -55,15 +58,20 @@ impl Models {
             .collect();
         archives.sort();
         let wanted = |name: &str| reader.is_none_or(|reader| reader == name);
-        let mut files = Vec::new();
+        let (mut files, mut graphs) = (Vec::new(), Vec::new());
         if wanted("npy") {
             files.push(NPY.to_vec());
         }
         for path in archives.iter().filter(|path| wanted(reader_of(path))) {
-            files.extend(in_archive(path).with_context(|| path.display().to_string())?);
+            let kept = if reader_of(path) == "onnx" {
+                &mut graphs
+            } else {
+                &mut files
+            };
+            kept.extend(in_archive(path).with_context(|| path.display().to_string())?);
         }
-        ensure!(!files.is_empty(), "no file for that reader");
-        Ok(Self { files })
+        ensure!(files.len() + graphs.len() > 0, "no file for that reader");
+        Ok(Self { files, graphs })
     }
 }
 
@@ -99,9 +107,85 @@ fn in_archive(path: &Path) -> Result<Vec<Vec<u8>>> {
     Ok(out)
 }
 
+impl Models {
+    /// A damaged file, and whether it was one of ONNX.
+    fn made(&self, random: &mut Random) -> (Vec<u8>, bool) {
+        let graph = random.below(self.files.len() + self.graphs.len()) < self.graphs.len();
+        let files = if graph { &self.graphs } else { &self.files };
+        (mutated(random, files), graph)
+    }
+}
+
+/// Reads a graph, and asks it about tensors of the shapes that it names.
+fn graph(bytes: &[u8], random: &mut Random) -> Result<&'static str, String> {
+    let graph = match Graph::load(bytes, &limits()) {
+        Ok(graph) => graph,
+        Err(error) if error.to_string().is_empty() => {
+            return Err("refused without a reason".to_owned());
+        }
+        Err(_) => return Ok("graph refused"),
+    };
+    let tensors = graph.inputs().iter().map(|port| tensor(port, random));
+    let Some(tensors) = tensors.collect::<Option<Vec<_>>>() else {
+        return Ok("graph of large inputs");
+    };
+    match graph.run(tensors) {
+        Ok(_) => Ok("graph answers"),
+        Err(error) if error.to_string().is_empty() => Err("an error without a reason".to_owned()),
+        Err(_) => Ok("graph refuses"),
+    }
+}
+
+/// A tensor that an input takes; nothing if that were a large one.
+fn tensor(port: &Port, random: &mut Random) -> Option<Tensor> {
+    let sizes = port.shape.as_deref().unwrap_or(&[None, Some(3)]);
+    let shape: Vec<usize> = sizes
+        .iter()
+        .map(|size| size.unwrap_or_else(|| 1 + random.below(3)))
+        .collect();
+    let count = shape
+        .iter()
+        .try_fold(1_usize, |all, size| all.checked_mul(*size))?;
+    if count > 1 << 16 {
+        return None;
+    }
+    let values = match port.element {
+        ElementType::Float => {
+            let of = [0.0, 1.0, -3.5, 1e30, f32::NAN, f32::INFINITY, 1e-40];
+            Values::Float(some(random, &of, count))
+        }
+        ElementType::Double => {
+            let of = [0.0, 1.0, -3.5, 1e300, f64::NAN, f64::INFINITY, 1e-310];
+            Values::Double(some(random, &of, count))
+        }
+        ElementType::Int64 => {
+            Values::Int64(some(random, &[0, 1, -1, 2, 7, i64::MIN, i64::MAX], count))
+        }
+        ElementType::Int32 => {
+            Values::Int32(some(random, &[0, 1, -1, 2, 7, i32::MIN, i32::MAX], count))
+        }
+        ElementType::Bool => Values::Bool(some(random, &[false, true], count)),
+        ElementType::Text => {
+            let of = ["", "a", "a model of 12", "é\0"].map(str::to_owned);
+            Values::Text(some(random, &of, count))
+        }
+    };
+    Tensor::new(shape, values)
+}
+
+/// So many of these values.
+fn some<T: Clone + Default>(random: &mut Random, of: &[T], count: usize) -> Vec<T> {
+    (0..count)
+        .map(|_| random.of(of).cloned().unwrap_or_default())
+        .collect()
+}
+
 impl Target for Models {
     fn run(&self, random: &mut Random) -> Result<&'static str, String> {
-        let bytes = mutated(random, &self.files);
+        let (bytes, is_graph) = self.made(random);
+        if is_graph {
+            return graph(&bytes, random);
+        }
         if bytes.starts_with(b"\x93NUMPY") {
             return Ok(match models::read_npy(&bytes, &limits()) {
                 Ok(_) => "npy read",
@@ -145,6 +229,6 @@ impl Target for Models {
     }
 
     fn input(&self, random: &mut Random) -> String {
-        base64::engine::general_purpose::STANDARD.encode(mutated(random, &self.files))
+        base64::engine::general_purpose::STANDARD.encode(self.made(random).0)
     }
 }
