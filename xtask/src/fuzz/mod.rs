@@ -78,9 +78,16 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     let mut number = 0;
     let mut slowest = (Duration::ZERO, 0);
     while Instant::now() < end {
-        let began = Instant::now();
-        let outcome = catch_unwind(AssertUnwindSafe(|| target.run(&mut random(number))));
-        let took = began.elapsed();
+        let run = || {
+            let began = Instant::now();
+            let outcome = catch_unwind(AssertUnwindSafe(|| target.run(&mut random(number))));
+            (outcome, began.elapsed())
+        };
+        let (mut outcome, mut took) = run();
+        if took > SLOW {
+            // On a busy machine a process can wait that long for its turn; not twice.
+            (outcome, took) = run();
+        }
         slowest = slowest.max((took, number));
         let wrong = match outcome {
             Err(panic) => Some(format!("panics: {}", words(&*panic))),
