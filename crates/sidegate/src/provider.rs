@@ -179,6 +179,8 @@ async fn serve(args: &ProviderArgs, text: &str) -> anyhow::Result<ExitCode> {
     let provider = Provider::open(config, storage.clone(), options(args)?)?;
     let mut signals = Signals::new()?;
     let server = Server::bind(&[address]).context("choose another address with `--listen`")?;
+    // Whoever reads where it listens may give commands.
+    let control = Control::open(&folder)?;
     for address in server.addresses() {
         let line = format!(
             "issuer {issuer} on {address}, data in {}",
@@ -193,7 +195,6 @@ async fn serve(args: &ProviderArgs, text: &str) -> anyhow::Result<ExitCode> {
         listener: format!("http://{}", reachable(address)),
     });
     login::invite_the_first(&serving.provider.load_full(), &serving.listener).await?;
-    let control = Control::open(&folder)?;
     let control = tokio::spawn(control.serve(Arc::clone(&serving) as Arc<dyn Desk>));
     let until = async {
         let watched: Vec<_> = std::iter::once(args.config.clone())

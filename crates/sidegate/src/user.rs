@@ -17,6 +17,7 @@ Examples:
   sidegate user list -o json
   sidegate user disable new@example.com                   logs the person out everywhere
   sidegate user reset new@example.com                     the same, and prints another link
+  sidegate user forget-factors new@example.com            for somebody who lost authenticator app and passkeys
 
 Works while `sidegate up` or `sidegate provider` runs on the data folder, and while neither does.
 Users of `staticPasswords` are changed in the configuration.
@@ -40,6 +41,8 @@ pub(crate) enum UserCommand {
     Enable(NamedArgs),
     /// Take a user's password away, log them out everywhere, and print a link to set another
     Reset(ResetArgs),
+    /// Take a user's second factors and recovery codes away: the password is enough again
+    ForgetFactors(NamedArgs),
 }
 
 #[derive(Debug, Args)]
@@ -118,7 +121,9 @@ impl UserCommand {
         match self {
             Self::Add(args) => args.place.output,
             Self::List(args) => args.place.output,
-            Self::Disable(args) | Self::Enable(args) => args.place.output,
+            Self::Disable(args) | Self::Enable(args) | Self::ForgetFactors(args) => {
+                args.place.output
+            }
             Self::Reset(args) => args.place.output,
         }
     }
@@ -145,6 +150,7 @@ pub(crate) fn run(args: UserArgs) -> anyhow::Result<ExitCode> {
         UserCommand::Disable(args) => (args.place, Order::DisableUser(args.email), None),
         UserCommand::Enable(args) => (args.place, Order::EnableUser(args.email), None),
         UserCommand::Reset(args) => (args.place, Order::ResetUser(args.email), args.link.url),
+        UserCommand::ForgetFactors(args) => (args.place, Order::ForgetFactors(args.email), None),
     };
     let done = control::ask(place.data, order, link.as_deref())?;
     match form {
@@ -171,6 +177,11 @@ fn tell(done: &Done) -> anyhow::Result<()> {
             Ok(())
         }
         Done::Users(users) => list(users),
+        Done::FactorsForgotten(email) => {
+            let line = format!("user {email}: the password is enough");
+            output::note(&Style::Plain, &line);
+            Ok(())
+        }
         _ => Ok(()),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use identity::{SessionConfig, Sessions};
@@ -13,6 +14,10 @@ use super::order::{Asked, Refusal, carry_out};
 use super::{BASE, Done, MAX_ANSWER, Order, socket_in};
 use crate::folder::{self, Folder};
 use crate::outgoing::GatewaySessions;
+
+/// How long a program may take from taking its folder to opening its socket.
+const STARTING: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// Has an order carried out on a data folder. `base` is where people reach the provider, if that
 /// is to be another address than the program's own.
@@ -46,12 +51,21 @@ async fn alone(folder: &Folder, order: Order, base: Option<&str>) -> anyhow::Res
     Ok(carry_out(order, &admin, &storage, base).await?)
 }
 
+async fn connect(folder: &Path) -> std::io::Result<UnixStream> {
+    let (short, _open) = socket_in(folder)?;
+    UnixStream::connect(short).await
+}
+
 async fn over_the_socket(path: &Path, order: Order, base: Option<&str>) -> anyhow::Result<Done> {
-    let connect = async {
-        let (short, _open) = socket_in(path)?;
-        UnixStream::connect(short).await
+    let began = Instant::now();
+    let connected = loop {
+        match connect(path).await {
+            // The folder is taken a moment before the socket is there.
+            Err(_) if began.elapsed() < STARTING => tokio::time::sleep(AGAIN).await,
+            connected => break connected,
+        }
     };
-    let mut stream = connect.await.with_context(|| {
+    let mut stream = connected.with_context(|| {
         format!(
             "the sidegate that runs on data folder `{}` takes no commands; try again when it has \
              started, or stop it",

@@ -24,6 +24,8 @@ pub(crate) enum Order {
     EnableUser(String),
     DisableUser(String),
     ResetUser(String),
+    /// Takes second factors away.
+    ForgetFactors(String),
     AddClient(ClientOrder),
     ListClients,
     RemoveClient(String),
@@ -60,6 +62,8 @@ pub(crate) enum Done {
         link: Option<String>,
     },
     Users(Vec<User>),
+    /// Of this user.
+    FactorsForgotten(String),
     Client {
         client: Client,
         /// Shown once: what is kept is a digest.
@@ -131,6 +135,7 @@ pub(crate) fn document(done: &Done) -> Value {
         Done::User { user, link: None } => json!({ "user": user }),
         Done::User { user, link } => json!({ "user": user, "link": link }),
         Done::Users(users) => json!({ "users": users }),
+        Done::FactorsForgotten(email) => json!({ "factorsForgotten": email }),
         Done::Client {
             client,
             secret: None,
@@ -203,6 +208,10 @@ pub(crate) async fn carry_out(
         Order::ResetUser(email) => {
             let (user, link) = admin.reset_user(&email).await?;
             with_link(user, Some(link))
+        }
+        Order::ForgetFactors(email) => {
+            admin.remove_second_factors(&email).await?;
+            Done::FactorsForgotten(email)
         }
         Order::AddClient(order) => {
             let new = NewClient {

@@ -158,6 +158,14 @@ fn the_first_user_is_set_up_by_a_link_and_others_by_commands() {
         "{listed}"
     );
 
+    let forgotten = json(&run(
+        &data,
+        &["user", "forget-factors", "new@example.com", "-o", "json"],
+    ));
+    assert_eq!(forgotten["factorsForgotten"], "new@example.com");
+    let unknown = run(&data, &["user", "forget-factors", "nobody@example.com"]);
+    assert_eq!(unknown.status.code(), Some(3), "{}", stderr(&unknown));
+
     assert_eq!(running.end(), Some(0));
     assert!(!socket.exists());
     // And while nothing runs, the same.
