@@ -3,6 +3,7 @@
 mod architecture;
 mod image;
 mod manifests;
+mod promises;
 mod source;
 mod text;
 
@@ -65,6 +66,7 @@ fn check(files: &[File]) -> Vec<Finding> {
     }
     manifests::check(files, &mut findings);
     image::check(files, &mut findings);
+    promises::check(files, &mut findings);
     findings
 }
 

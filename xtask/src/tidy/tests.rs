@@ -253,3 +253,45 @@ fn the_image_is_built_of_what_is_there() {
     let findings = found(dockerfile, &manifest.replace("hyper", "hypre"));
     assert_eq!(findings, ["there is no package `hypre`"]);
 }
+
+#[test]
+fn tests_that_the_documentation_names_exist() {
+    let source = "#[test]\nfn held() {}\n\n#[tokio::test]\n#[cfg(unix)]\nasync fn held_later() {}\n\n\
+        fn helper() {}\n";
+    for (text, expected) in [
+        ("`policy::held`\n", None),
+        ("| a | `policy::held`; `policy::held_later` |\n", None),
+        (
+            "`policy::Thing` `std::held` `policy::` policy::none\n",
+            None,
+        ),
+        ("\n`policy::gone`\n", Some((2, "`policy::gone` is no test"))),
+        (
+            "`policy::held` `policy::helper`\n",
+            Some((1, "`policy::helper`")),
+        ),
+        ("`gateway::held`\n", Some((1, "`gateway::held`"))),
+    ] {
+        let file = |path: &str, text: &str| File {
+            path: path.into(),
+            text: text.into(),
+        };
+        let files = [
+            file("crates/policy/src/tests.rs", source),
+            file("crates/gateway/src/lib.rs", ""),
+            file("docs/x.md", &format!("{text}`crate::test`\n")),
+            file("docs/y.md", text),
+        ];
+        let mut found = Vec::new();
+        promises::check(&files, &mut found);
+        assert_eq!(
+            found.len(),
+            usize::from(expected.is_some()),
+            "{text}: {found:?}"
+        );
+        if let (Some((line, what)), Some(first)) = (expected, found.first()) {
+            assert_eq!(first.line, line, "{text}");
+            assert!(first.what.starts_with(what), "{text}: {}", first.what);
+        }
+    }
+}

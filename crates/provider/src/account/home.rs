@@ -1,4 +1,4 @@
-//! The page itself: sessions, and what the other pages lead to.
+//! The page itself: sessions, applications, and what the other pages lead to.
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -23,6 +23,7 @@ impl Inner {
                 "password" => Text::new(|w| &w.done_password),
                 "session" => Text::new(|w| &w.done_session),
                 "sessions" => Text::new(|w| &w.done_sessions),
+                "application" => Text::new(|w| &w.done_application),
                 "app" => Text::new(|w| &w.done_app),
                 "passkey" => Text::new(|w| &w.done_passkey),
                 "removed" => Text::new(|w| &w.done_removed),
@@ -63,6 +64,7 @@ impl Inner {
             protected: factors.any(),
             codes_left: factors.codes_left(),
             sessions: self.config.sessions.is_some().then_some(sessions),
+            applications: self.applications(visitor)?,
         };
         Ok(page(StatusCode::OK, Page::Account(body)))
     }
@@ -116,6 +118,11 @@ impl Inner {
                 }
                 tracing::info!(user = email, "other sessions ended by their person");
                 "sessions"
+            }
+            "end-application" => {
+                self.end_application(visitor, field(form, "application"))
+                    .await?;
+                "application"
             }
             "remove-app" => {
                 self.remove_app(&visitor.who).await.ok_or_else(failed)?;

@@ -3,6 +3,7 @@
 //! It asks for a login of its own, so that a browser that was left open shows and changes nothing.
 //! That login is a sealed cookie of a quarter of an hour; nothing is stored for it.
 
+mod applications;
 mod apps;
 mod browser;
 mod home;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 
 use super::{Visitor, field};
-use crate::accounts::{Account, MIN_LETTERS, canonical, check_password, in_words};
+use crate::accounts::{Account, MIN_LETTERS, canonical, check_password, in_words, names_of};
 use crate::factors::Method;
 use crate::limit::TooMany;
 use crate::pages::{Page, Password, failed, page};
@@ -65,7 +65,8 @@ impl Inner {
         if !new.matches(field(form, "again")) {
             return bad(Text::new(|w| &w.setup_differ));
         }
-        if let Err(weak) = check_password(&new, &visitor.user.email) {
+        let names = names_of(Some(&self.config));
+        if let Err(weak) = check_password(&new, &visitor.user.email, &names) {
             return bad(in_words(weak));
         }
         let account = canonical(&visitor.user.email);

@@ -19,7 +19,7 @@ use crate::storage::{Batch, Kind, NEVER, Record, Storage, StorageError};
 use crate::user::{LOCAL, User, UserRef};
 
 pub use rules::WeakPassword;
-pub(crate) use rules::{MIN_LETTERS, check as check_password};
+pub(crate) use rules::{MIN_LETTERS, check as check_password, names_of};
 pub(crate) use setup::in_words;
 pub use ticket::SetupLink;
 pub(crate) use ticket::Ticket;

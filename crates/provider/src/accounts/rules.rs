@@ -1,7 +1,11 @@
 //! Which passwords may be set (NIST SP 800-63B-4 section 3.1.1, OWASP ASVS 5.0 section 6.2): long
 //! ones that nobody tries first, of whatever letters.
 
+use std::sync::LazyLock;
+
 use secret::Secret;
+
+use crate::config::DexConfig;
 
 /// Letters that a password has at least.
 pub(crate) const MIN_LETTERS: usize = 12;
@@ -13,6 +17,15 @@ const OWN_LETTERS: usize = 8;
 /// What people choose most, whatever they put behind it: the top of published lists, without
 /// those that the other rules find.
 const COMMON: &str = include_str!("common.txt");
+/// Passwords of breaches, in order: the 4,000 most frequent ones of twelve letters and more of a
+/// published list, and the 8,000 most frequent ones of eight to eleven.
+const BREACHED: &str = include_str!("breached.txt");
+/// The same, line by line.
+static BREACHED_LINES: LazyLock<Vec<&str>> = LazyLock::new(|| BREACHED.lines().collect());
+/// What this is and what it is for.
+const PRODUCT: [&str; 2] = ["sidegate", "kubeflow"];
+/// Shorter names are parts of too many words.
+const LEAST_NAME: usize = 4;
 /// Rows of keyboards, and what is learnt in order.
 const ROWS: [&str; 7] = [
     "1234567890123456789012345678901234567890",
@@ -39,10 +52,36 @@ pub enum WeakPassword {
     /// The name of the account with a little more.
     #[error("the password is little more than the name of the account")]
     Account,
+    /// Names of the installation with a little more.
+    #[error("the password is little more than names that everybody here knows")]
+    Place,
 }
 
-/// Whether `password` may be set for the user with `email`.
-pub(crate) fn check(password: &Secret, email: &str) -> Result<(), WeakPassword> {
+/// Names that everybody who uses an installation knows: the product's, and of its configuration
+/// the host of the issuer, what the pages are called, and ids and names of applications.
+pub(crate) fn names_of(config: Option<&DexConfig>) -> Vec<String> {
+    let mut texts: Vec<&str> = PRODUCT.to_vec();
+    if let Some(config) = config {
+        let (_, rest) = config.issuer.url().split_once("://").unwrap_or_default();
+        texts.extend(rest.split('/').next());
+        texts.extend(config.frontend.name.as_deref());
+        for client in &config.clients {
+            texts.extend([client.id.as_str(), client.name.as_str()]);
+        }
+    }
+    let mut names: Vec<String> = texts
+        .iter()
+        .flat_map(|text| text.split(|c: char| !c.is_alphanumeric()))
+        .map(str::to_lowercase)
+        .filter(|name| name.chars().filter(|c| c.is_alphabetic()).count() >= LEAST_NAME)
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Whether `password` may be set for the user with `email`, in a place with `names`.
+pub(crate) fn check(password: &Secret, email: &str, names: &[String]) -> Result<(), WeakPassword> {
     let text = password.expose();
     if text.chars().count() < MIN_LETTERS {
         return Err(WeakPassword::Short);
@@ -53,35 +92,58 @@ pub(crate) fn check(password: &Secret, email: &str) -> Result<(), WeakPassword> 
     let lower = text.to_lowercase();
     let email = email.to_lowercase();
     let (local, domain) = email.split_once('@').unwrap_or((&email, ""));
-    let names = local
+    let own = local
         .split(['.', '+', '-', '_'])
         .chain(domain.split('.').next())
         .chain([email.as_str(), local, domain]);
-    let mut names: Vec<&str> = names.filter(|name| name.chars().count() >= 4).collect();
-    names.sort_by_key(|name| std::cmp::Reverse(name.len()));
-    let without = |words: &[&str]| {
-        let mut rest = lower.clone();
-        for word in words {
-            rest = rest.replace(word, "");
-        }
-        rest
-    };
-    if is_little(&without(&names)) {
+    let own: Vec<&str> = own
+        .filter(|name| name.chars().count() >= LEAST_NAME)
+        .collect();
+    if is_little(&without(&lower, own.clone())) {
         return Err(WeakPassword::Account);
     }
-    let mut words: Vec<&str> = COMMON.split_whitespace().collect();
-    words.sort_by_key(|word| std::cmp::Reverse(word.len()));
-    let ordinary = [&lower, &unleeted(&lower)].into_iter().any(|text| {
-        let mut rest = text.clone();
-        for word in &words {
-            rest = rest.replace(word, "");
-        }
-        is_little(&rest)
+    let spellings = [lower.clone(), unleeted(&lower)];
+    let all: Vec<&str> = own
+        .into_iter()
+        .chain(names.iter().map(String::as_str))
+        .collect();
+    if spellings
+        .iter()
+        .any(|text| is_little(&without(text, all.clone())))
+    {
+        return Err(WeakPassword::Place);
+    }
+    let ordinary = spellings.iter().any(|text| {
+        is_breached(text) || is_little(&without(text, COMMON.split_whitespace().collect()))
     });
     if ordinary || is_row(&lower) || is_repetition(&lower) {
         return Err(WeakPassword::Common);
     }
     Ok(())
+}
+
+/// What is left of `text` when `words` are taken away, the longest first.
+fn without(text: &str, mut words: Vec<&str>) -> String {
+    words.sort_by_key(|word| std::cmp::Reverse(word.len()));
+    let mut rest = text.to_owned();
+    for word in words {
+        rest = rest.replace(word, "");
+    }
+    rest
+}
+
+/// Whether it is a password of a breach, also with a few digits and signs before or behind.
+fn is_breached(text: &str) -> bool {
+    let known = |part: &str| BREACHED_LINES.binary_search(&part).is_ok();
+    let plain = |rest: &str| is_little(rest) && !rest.contains(char::is_alphabetic);
+    let bare = text.trim_start_matches(|c: char| !c.is_alphabetic());
+    let before = text.len().saturating_sub(bare.len());
+    let trimmed = plain(text.get(..before).unwrap_or_default()).then_some(bare);
+    [Some(text), trimmed].into_iter().flatten().any(|text| {
+        let ends = text.char_indices().map(|(at, c)| at + c.len_utf8());
+        ends.filter_map(|end| text.split_at_checked(end))
+            .any(|(part, rest)| plain(rest) && known(part))
+    })
 }
 
 /// Whether what is left has few letters of its own: digits and signs at the end count little.
@@ -156,11 +218,74 @@ mod tests {
             ("user.name@example.com", Err(WeakPassword::Account)),
             ("User.Name2026!", Err(WeakPassword::Account)),
             ("example-user-1", Err(WeakPassword::Account)),
+            ("butterfly 2026", Err(WeakPassword::Common)),
+            ("!!Butterfly123", Err(WeakPassword::Common)),
+            ("Unbelievable", Err(WeakPassword::Common)),
+            ("unb3li3vabl3", Err(WeakPassword::Common)),
+            ("unbelievable butterfly", Ok(())),
+            ("Sidegate2026!", Err(WeakPassword::Place)),
+            ("kubeflow-admin-1", Err(WeakPassword::Place)),
         ] {
-            let found = check(&Secret::new(password), "User.Name@example.com");
+            let found = check(
+                &Secret::new(password),
+                "User.Name@example.com",
+                &names_of(None),
+            );
             assert_eq!(found, expected, "{password}");
         }
         let most = Secret::new("x1y2".repeat(300));
-        assert_eq!(check(&most, "a@b"), Err(WeakPassword::Long));
+        assert_eq!(check(&most, "a@b", &[]), Err(WeakPassword::Long));
+    }
+
+    #[test]
+    fn three_thousand_passwords_of_breaches_are_long_enough_to_be_set() {
+        assert!(BREACHED_LINES.is_sorted());
+        let letters = |line: &&&str| line.chars().count();
+        let whole = BREACHED_LINES
+            .iter()
+            .filter(|line| letters(line) >= MIN_LETTERS);
+        assert_eq!(whole.clone().count(), 4000);
+        assert!(
+            BREACHED_LINES
+                .iter()
+                .all(|line| letters(&line) >= OWN_LETTERS)
+        );
+        assert_eq!(BREACHED_LINES.len(), 12_000);
+        for line in whole {
+            for password in [(*line).to_owned(), line.to_uppercase(), format!("{line}1!")] {
+                let found = check(&Secret::new(password), "a@b", &[]);
+                assert_eq!(found, Err(WeakPassword::Common), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_of_the_installation_are_no_passwords() {
+        let yaml = "issuer: https://login.acme-works.example/dex\nenablePasswordDB: true\n\
+            frontend: {issuer: Rocket Lab}\nstaticPasswords: []\nstaticClients:\n\
+            - {id: ml-platform, secret: x, redirectURIs: [/cb], name: Experiment Tracker}\n";
+        let (config, _) = DexConfig::parse(yaml, &|_| None).unwrap();
+        let names = names_of(Some(&config));
+        for word in [
+            "acme",
+            "works",
+            "rocket",
+            "platform",
+            "experiment",
+            "tracker",
+        ] {
+            assert!(names.iter().any(|name| name == word), "{word}: {names:?}");
+        }
+        for (password, expected) in [
+            ("AcmeWorks2026", Err(WeakPassword::Place)),
+            ("acme-works.example", Err(WeakPassword::Place)),
+            ("Rocket-Platform1", Err(WeakPassword::Place)),
+            ("3xperiment Tracker", Err(WeakPassword::Place)),
+            ("user-of-sidegate", Err(WeakPassword::Place)),
+            ("a rocket made of old bicycles", Ok(())),
+        ] {
+            let found = check(&Secret::new(password), "user@mail.example", &names);
+            assert_eq!(found, expected, "{password}");
+        }
     }
 }

@@ -81,7 +81,8 @@ impl Inner {
         {
             return bad(Text::new(|w| &w.setup_differ));
         }
-        if let Err(weak) = rules::check(&password, email) {
+        let names = rules::names_of(Some(&self.config));
+        if let Err(weak) = rules::check(&password, email, &names) {
             return bad(in_words(weak));
         }
         let wanted = Wanted {
@@ -204,6 +205,7 @@ pub(crate) fn in_words(weak: WeakPassword) -> Text {
         WeakPassword::Long => Text::new(|w| &w.weak_long),
         WeakPassword::Common => Text::new(|w| &w.weak_common),
         WeakPassword::Account => Text::new(|w| &w.weak_account),
+        WeakPassword::Place => Text::new(|w| &w.weak_place),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use secret::Secret;
 
 use super::{Admin, AdminError, is_name};
-use crate::accounts::{Account, SetupLink, Ticket, check_password, is_email};
+use crate::accounts::{Account, SetupLink, Ticket, check_password, is_email, names_of};
 use crate::clock::unix_seconds;
 use crate::factors::Factors;
 use crate::hash::PasswordHash;
@@ -134,7 +134,10 @@ impl Admin {
         }
         let hash = match password {
             None => None,
-            Some(password) => Some(hashed(password, &email).await?),
+            Some(password) => {
+                check_password(&password, &email, &names_of(self.config()))?;
+                Some(hashed(password).await?)
+            }
         };
         let now = unix_seconds(&self.clock);
         let mut account = Account::new(&email, &name, now).ok_or(StorageError::Random)?;
@@ -290,9 +293,8 @@ impl Admin {
     }
 }
 
-/// The hash of a password, if it may be set.
-async fn hashed(password: Secret, email: &str) -> Result<PasswordHash, AdminError> {
-    check_password(&password, email)?;
+/// The hash of a password that may be set.
+async fn hashed(password: Secret) -> Result<PasswordHash, AdminError> {
     let hash = tokio::task::spawn_blocking(move || PasswordHash::new(&password)).await;
     Ok(hash.ok().flatten().ok_or(StorageError::Random)?)
 }

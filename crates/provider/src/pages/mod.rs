@@ -139,6 +139,16 @@ pub(crate) struct Account {
     pub(crate) codes_left: usize,
     /// None where no sessions are kept.
     pub(crate) sessions: Option<Vec<SessionLine>>,
+    pub(crate) applications: Vec<ApplicationLine>,
+}
+
+/// An application that the person allowed something.
+#[derive(Debug, Clone)]
+pub(crate) struct ApplicationLine {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// Since when it goes on without the person.
+    pub(crate) offline: Option<String>,
 }
 
 #[derive(Debug, Clone)]

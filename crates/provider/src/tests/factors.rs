@@ -38,19 +38,19 @@ fn app(secret: &str, seconds: u64) -> String {
     format!("{:06}", number % 1_000_000)
 }
 
-fn between<'a>(page: &'a str, before: &str, after: &str) -> &'a str {
+pub(super) fn between<'a>(page: &'a str, before: &str, after: &str) -> &'a str {
     let (_, rest) = page
         .split_once(before)
         .unwrap_or_else(|| panic!("{before}: {page}"));
     rest.split_once(after).unwrap().0
 }
 
-fn token(page: &str) -> String {
+pub(super) fn token(page: &str) -> String {
     between(page, "name=\"token\" value=\"", "\"").to_owned()
 }
 
 /// Opens the account page with the password alone; the page.
-async fn enter(bed: &Bed, browser: &mut Browser, email: &str, password: &str) -> String {
+pub(super) async fn enter(bed: &Bed, browser: &mut Browser, email: &str, password: &str) -> String {
     let reply = browser.visit(bed, "/dex/account").await;
     assert_eq!(reply.status(), StatusCode::FOUND, "{}", text(&reply));
     let reply = browser
@@ -62,13 +62,13 @@ async fn enter(bed: &Bed, browser: &mut Browser, email: &str, password: &str) ->
     text(&reply)
 }
 
-struct App {
+pub(super) struct App {
     secret: String,
     codes: Vec<String>,
 }
 
 /// Adds an app; its secret and the codes on paper.
-async fn add_app(bed: &Bed, browser: &mut Browser) -> App {
+pub(super) async fn add_app(bed: &Bed, browser: &mut Browser) -> App {
     let page = text(&browser.visit(bed, "/dex/account/app").await);
     let secret = between(&page, "class=\"secret\"><code>", "<").to_owned();
     let sealed = between(&page, "name=\"secret\" value=\"", "\"").to_owned();
@@ -99,7 +99,7 @@ async fn add_app(bed: &Bed, browser: &mut Browser) -> App {
 }
 
 /// The password; the page that asks for more.
-async fn halfway(bed: &Bed, browser: &mut Browser, email: &str) -> String {
+pub(super) async fn halfway(bed: &Bed, browser: &mut Browser, email: &str) -> String {
     let page = browser.start(bed, &request_but("prompt", "login")).await;
     let reply = browser.log_in(bed, &page, email, PASSWORD).await;
     let second = location(&reply);

@@ -2,6 +2,7 @@
 
 mod abuse;
 mod accounts;
+mod applications;
 mod bed;
 mod certification;
 mod claims;

@@ -88,6 +88,8 @@ super::words! {
         "누구나 먼저 시도하는 비밀번호예요. 아무도 떠올리지 못할 비밀번호로 정해 주세요.";
     weak_account: "This password is little more than your name. Take another one.",
         "계정 이름과 거의 같은 비밀번호예요. 다른 비밀번호로 정해 주세요.";
+    weak_place: "This password is little more than names that everybody here knows. Take another one.",
+        "이곳에서 누구나 아는 이름과 거의 같은 비밀번호예요. 다른 비밀번호로 정해 주세요.";
     setup_done: "Your password is set", "비밀번호를 정했어요";
     setup_done_text: "Go to the application and log in with it. Wherever you were logged in before, you are logged out.",
         "앱으로 가서 새 비밀번호로 로그인해 주세요. 전에 로그인한 곳에서는 모두 로그아웃되었어요.";
@@ -150,6 +152,7 @@ super::words! {
     done_sessions: "All other sessions are ended.", "다른 세션을 모두 끝냈어요.";
     done_app: "Logins ask for a code of your app from now on.", "이제 로그인할 때 앱의 코드를 물어봐요.";
     done_passkey: "Logins ask for your passkey from now on.", "이제 로그인할 때 패스키를 물어봐요.";
+    done_application: "The application has no access any more.", "앱의 접근 권한을 없앴어요.";
     done_removed: "It is removed.", "삭제했어요.";
 
     password_about: "Changing it logs you out everywhere else.", "바꾸면 다른 곳에서는 모두 로그아웃돼요.";
@@ -201,6 +204,12 @@ super::words! {
     session_end: "End", "끝내기";
     sessions_end: "End all others", "다른 세션 모두 끝내기";
     browser_unknown: "Unknown browser", "알 수 없는 브라우저";
+
+    applications: "Applications", "앱";
+    applications_about: "What you allowed. An application that you remove has to ask again.",
+        "접근을 허용한 앱이에요. 삭제한 앱은 다시 허용을 받아야 해요.";
+    application_offline: "access while you are away", "자리를 비운 동안의 접근 권한";
+    application_known: "asks no more whether it may know who you are", "내 정보를 다시 묻지 않고 받는 앱";
 
     start_again: "Start again", "다시 시작";
     restart: "This login has to start again", "로그인을 다시 시작해야 해요";
