@@ -85,10 +85,9 @@ Commands:
                Time models for rows, servers under load, starts, loading and memory
                beside scikit-learn, XGBoost, LightGBM, ONNX Runtime, KServe and
                MLServer, and write docs/benchmarks.md and docs/kernels.svg
-  bench provider [--quick | --dex PROGRAM]
+  bench provider [--quick]
                Time the identity provider's keys, refreshes, logins and token checks,
-               its starts and memory, beside a Dex if there is one, and write
-               docs/benchmarks.md
+               its starts and memory, and write docs/benchmarks.md
   bench solvers
                Put questions about small clusters to z3 and cvc5 too, compare the
                answers, and write docs/benchmarks.md (--quick: a few, as `test`
@@ -134,11 +133,8 @@ fn main() -> ExitCode {
         ["bench", "verify"] => bench::verify::run(),
         ["bench", "models"] => bench::models::run(bench::Length::Full),
         ["bench", "models", "--quick"] => bench::models::run(bench::Length::Quick),
-        ["bench", "provider"] => bench::provider::run(bench::Length::Full, None),
-        ["bench", "provider", "--quick"] => bench::provider::run(bench::Length::Quick, None),
-        ["bench", "provider", "--dex", program] => {
-            bench::provider::run(bench::Length::Full, Some(program.as_ref()))
-        }
+        ["bench", "provider"] => bench::provider::run(bench::Length::Full),
+        ["bench", "provider", "--quick"] => bench::provider::run(bench::Length::Quick),
         ["bench", "solvers"] => bench::solvers::run(bench::Length::Full),
         ["bench", "solvers", "--quick"] => bench::solvers::run(bench::Length::Quick),
         ["help" | "-h" | "--help"] => {
