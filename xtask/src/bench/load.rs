@@ -129,12 +129,21 @@ pub(super) fn run(
     connections: usize,
     time: Duration,
 ) -> Result<Load> {
+    let end = Instant::now() + time;
+    together(vec![move || ask_until(port, request, end); connections])
+}
+
+/// Runs all of them at the same time; each returns how long its answers took.
+pub(super) fn together<F>(workers: Vec<F>) -> Result<Load>
+where
+    F: FnOnce() -> Result<Vec<Duration>> + Send,
+{
     let begin = Instant::now();
-    let end = begin + time;
     let mut latencies = Vec::new();
     std::thread::scope(|scope| -> Result<()> {
-        let workers: Vec<_> = (0..connections)
-            .map(|_| scope.spawn(move || ask_until(port, request, end)))
+        let workers: Vec<_> = workers
+            .into_iter()
+            .map(|worker| scope.spawn(worker))
             .collect();
         for worker in workers {
             let taken = worker
@@ -170,7 +179,7 @@ fn ask_until(port: u16, request: &Request<'_>, end: Instant) -> Result<Vec<Durat
 }
 
 impl Load {
-    pub(super) fn of(mut latencies: Vec<Duration>, time: Duration) -> Self {
+    fn of(mut latencies: Vec<Duration>, time: Duration) -> Self {
         latencies.sort_unstable();
         let percentile = |percent: usize| {
             let at = (latencies.len() * percent / 100).min(latencies.len().saturating_sub(1));

@@ -144,23 +144,11 @@ fn refresh(address: &str, port: u16, client: &str, time: Duration) -> Result<Loa
     let first: Vec<Tokens> = (0..CONNECTIONS)
         .map(|_| tokens(address, client))
         .collect::<Result<_>>()?;
-    let begin = Instant::now();
-    let end = begin + time;
-    let mut latencies = Vec::new();
-    std::thread::scope(|scope| -> Result<()> {
-        let workers: Vec<_> = first
-            .into_iter()
-            .map(|tokens| scope.spawn(move || refresh_until(port, client, tokens.refresh, end)))
-            .collect();
-        for worker in workers {
-            let taken = worker
-                .join()
-                .map_err(|_| anyhow::anyhow!("a connection panicked"))??;
-            latencies.extend(taken);
-        }
-        Ok(())
-    })?;
-    Ok(Load::of(latencies, begin.elapsed()))
+    let end = Instant::now() + time;
+    let workers = first
+        .into_iter()
+        .map(|tokens| move || refresh_until(port, client, tokens.refresh, end));
+    load::together(workers.collect())
 }
 
 fn refresh_until(
@@ -197,31 +185,16 @@ fn refresh_until(
 
 /// So many people log in again and again.
 fn logins(address: &str, people: usize, end: Instant) -> Result<Load> {
-    let begin = Instant::now();
-    let mut latencies = Vec::new();
-    std::thread::scope(|scope| -> Result<()> {
-        let workers: Vec<_> = (0..people)
-            .map(|_| {
-                scope.spawn(move || -> Result<Vec<Duration>> {
-                    let mut latencies = Vec::new();
-                    while latencies.is_empty() || Instant::now() < end {
-                        let begin = Instant::now();
-                        code(address, "RS256")?;
-                        latencies.push(begin.elapsed());
-                    }
-                    Ok(latencies)
-                })
-            })
-            .collect();
-        for worker in workers {
-            let taken = worker
-                .join()
-                .map_err(|_| anyhow::anyhow!("a login panicked"))??;
-            latencies.extend(taken);
+    let log_in_again = move || -> Result<Vec<Duration>> {
+        let mut latencies = Vec::new();
+        while latencies.is_empty() || Instant::now() < end {
+            let begin = Instant::now();
+            code(address, "RS256")?;
+            latencies.push(begin.elapsed());
         }
-        Ok(())
-    })?;
-    Ok(Load::of(latencies, begin.elapsed()))
+        Ok(latencies)
+    };
+    load::together(vec![log_in_again; people])
 }
 
 /// Measures something while many people log in at the same time; whether they get in does not matter.
