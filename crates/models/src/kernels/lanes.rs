@@ -28,6 +28,11 @@ pub(super) fn walk<N: Node, const MODE: u8>(
     for roots in trees.roots.chunks(BLOCK) {
         match roots {
             [root] => each(before, &[walker.one(*root)]),
+            roots if trees.pace.ends_at_once() && !N::at_once(&walker) => {
+                let mut numbers = [0; BLOCK];
+                walker.whole(roots, &mut numbers);
+                each(before, numbers.get(..roots.len()).unwrap_or_default());
+            }
             roots => {
                 let mut open = Open::of(roots);
                 walker.block(&mut open);
@@ -81,6 +86,25 @@ impl<N: Node, const MODE: u8> Walker<'_, N, MODE> {
                 self.advance(open, steps);
             }
             steps = self.trees.pace.then;
+        }
+    }
+
+    /// Walks all trees of a block to their ends, as many steps in each as the deepest has: for shallow trees, where a look at
+    /// which walks have ended costs more than it saves.
+    fn whole(&self, roots: &[u32], numbers: &mut [u32; BLOCK]) {
+        for (roots, numbers) in roots.chunks(LANES).zip(numbers.chunks_mut(LANES)) {
+            let mut places = [roots.first().copied().unwrap_or(0); LANES];
+            for (place, root) in places.iter_mut().zip(roots) {
+                *place = *root;
+            }
+            for _ in 0..self.trees.pace.first {
+                for place in &mut places {
+                    *place = self.step(*place);
+                }
+            }
+            for (number, place) in numbers.iter_mut().zip(places) {
+                *number = self.nodes.get(place as usize).map_or(0, |n| n.number());
+            }
         }
     }
 
@@ -157,7 +181,7 @@ impl<N: Node, const MODE: u8> Walker<'_, N, MODE> {
         // SAFETY: roots and children are nodes, and columns, that of leaves among them, are below the length of the row:
         // `add` places no other nodes, and `walk` looks at the length.
         let (node, key) = unsafe {
-            let node = *self.nodes.get_unchecked(place as usize);
+            let node = self.nodes.get_unchecked(place as usize);
             (node, *self.row.get_unchecked(node.column()))
         };
         let second = u32::from(node.goes_second::<MODE>(key, self.trees));

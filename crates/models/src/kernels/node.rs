@@ -66,13 +66,18 @@ fn number32(key: u32) -> f32 {
 pub(super) trait Node: Copy {
     type Key: Copy;
 
-    fn column(self) -> usize;
+    fn column(&self) -> usize;
 
-    fn distance(self) -> u32;
+    fn distance(&self) -> u32;
 
     fn number(self) -> u32;
 
-    fn goes_second<const MODE: u8>(self, key: Self::Key, trees: &Walk) -> bool;
+    fn goes_second<const MODE: u8>(&self, key: Self::Key, trees: &Walk) -> bool;
+
+    /// Whether this processor walks many trees at once faster than step by step.
+    fn at_once<const MODE: u8>(_: &Walker<'_, Self, MODE>) -> bool {
+        false
+    }
 
     /// Lets all walks go on for some steps, if there is a faster way than step by step.
     fn advance<const MODE: u8>(_: &Walker<'_, Self, MODE>, _: &mut Open, _: u32) -> bool {
@@ -138,12 +143,12 @@ impl Node for Small {
     type Key = u32;
 
     #[inline(always)]
-    fn column(self) -> usize {
+    fn column(&self) -> usize {
         (self.rest & 0xff) as usize
     }
 
     #[inline(always)]
-    fn distance(self) -> u32 {
+    fn distance(&self) -> u32 {
         self.rest >> 9
     }
 
@@ -152,12 +157,16 @@ impl Node for Small {
     }
 
     #[inline(always)]
-    fn goes_second<const MODE: u8>(self, key: u32, _: &Walk) -> bool {
+    fn goes_second<const MODE: u8>(&self, key: u32, _: &Walk) -> bool {
         let above = self.threshold < key;
         match MODE {
             PLAIN => above,
             _ => above | ((key == u32::from(NOTHING)) & (self.rest & Self::MISSING_SECOND != 0)),
         }
+    }
+
+    fn at_once<const MODE: u8>(walker: &Walker<'_, Self, MODE>) -> bool {
+        super::wide::suits(walker)
     }
 
     fn advance<const MODE: u8>(
@@ -203,12 +212,12 @@ impl Node for Large {
     type Key = u64;
 
     #[inline(always)]
-    fn column(self) -> usize {
+    fn column(&self) -> usize {
         (self.column & Self::COLUMNS) as usize
     }
 
     #[inline(always)]
-    fn distance(self) -> u32 {
+    fn distance(&self) -> u32 {
         self.distance
     }
 
@@ -217,7 +226,7 @@ impl Node for Large {
     }
 
     #[inline(always)]
-    fn goes_second<const MODE: u8>(self, key: u64, trees: &Walk) -> bool {
+    fn goes_second<const MODE: u8>(&self, key: u64, trees: &Walk) -> bool {
         let above = self.threshold < key;
         let missing = key == u64::from(NOTHING);
         let missing_second = self.column & Self::MISSING_SECOND != 0;

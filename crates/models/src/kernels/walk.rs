@@ -437,6 +437,11 @@ impl Pace {
     /// Trees up to this depth are walked to their ends without a look.
     const SHALLOW: u32 = 8;
 
+    /// Whether all walks have ended after the first steps.
+    pub(super) fn ends_at_once(self) -> bool {
+        self.first == self.deepest
+    }
+
     /// Takes up a tree that is breadth first, the last of so many.
     fn add(&mut self, tree: &[Placed], count: usize) {
         let mut depths = vec![0_u16; tree.len()];

@@ -7,7 +7,15 @@
 pub(super) const WALKS: usize = 64;
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use processor::advance;
+pub(super) use processor::{advance, suits};
+
+/// Nothing where there are no such processors.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn suits<const MODE: u8>(
+    _: &super::lanes::Walker<'_, super::node::Small, MODE>,
+) -> bool {
+    false
+}
 
 /// Nothing where there are no such processors.
 #[cfg(not(target_arch = "x86_64"))]
@@ -39,6 +47,12 @@ mod processor {
     /// Columns, that of leaves among them, which fit in two registers.
     const HELD: usize = 32;
 
+    /// Whether this processor is one of those, and the trees are such that it can.
+    pub(in super::super) fn suits<const MODE: u8>(walker: &Walker<'_, Small, MODE>) -> bool {
+        let fits = i32::try_from(walker.nodes.len()).is_ok();
+        MODE != GENERAL && fits && std::arch::is_x86_feature_detected!("avx512fp16")
+    }
+
     /// As `Walker::advance`; `false` if this processor does it better otherwise.
     pub(in super::super) fn advance<const MODE: u8>(
         walker: &Walker<'_, Small, MODE>,
@@ -46,8 +60,7 @@ mod processor {
         steps: u32,
     ) -> bool {
         let few = open.count <= LANES / 4;
-        let fits = i32::try_from(walker.nodes.len()).is_ok();
-        if MODE == GENERAL || few || !fits || !std::arch::is_x86_feature_detected!("avx512fp16") {
+        if few || !suits(walker) {
             return false;
         }
         // SAFETY: the feature, which has AVX-512F with it, was detected on this processor above, and places fit in 31 bits.
