@@ -65,9 +65,9 @@ pub use admin::{
 pub use backchannel::{Outgoing, Roots};
 pub use clock::{Clock, system_clock};
 pub use config::{
-    Client, ClientSecret, Compatibility, ConfigError, Connector, ConnectorKind, DexConfig, Entry,
-    Exchange, Expiry, Frontend, Grants, Issuer, LdapConnector, OidcConnector, Pkce, PromptNone,
-    RefreshExpiry, Scheme, SessionRules, Standing, Warning,
+    Client, ClientSecret, ConfigError, Connector, ConnectorKind, DexConfig, Exchange, Expiry,
+    Frontend, Grants, Issuer, LdapConnector, OidcConnector, Pkce, PromptNone, RefreshExpiry,
+    Scheme, SessionRules, Warning, compatibility,
 };
 pub use cors::Cors;
 pub use hash::{PasswordHash, PasswordRefused};

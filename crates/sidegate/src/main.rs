@@ -35,6 +35,7 @@ mod report;
 mod runtime;
 mod side;
 mod signals;
+mod standing;
 mod steps;
 mod summary;
 mod token;

@@ -12,8 +12,7 @@ use bytes::Bytes;
 use clap::Args;
 use http::{Request, Response};
 use http_body_util::Full;
-use provider::{Admin, Compatibility, DexConfig, Options, Provider, Source, Standing, Storage};
-use serde_json::json;
+use provider::{Admin, DexConfig, Options, Provider, Source, Storage};
 use server::{ConnectionLimits, Server, Service};
 
 use crate::cli::Output;
@@ -23,6 +22,7 @@ use crate::login;
 use crate::outgoing::Network;
 use crate::output::{self, BadInput, Style};
 use crate::signals::Signals;
+use crate::standing;
 use crate::watch;
 
 pub(crate) const EXAMPLES: &str = "\
@@ -73,15 +73,14 @@ pub(crate) struct ProviderArgs {
 
 pub(crate) fn run(args: &ProviderArgs) -> anyhow::Result<ExitCode> {
     let text = read(&args.config)?;
-    let report = Compatibility::of(&text, &environment, args.allow_known_secrets);
+    let report = provider::compatibility(&text, &environment, args.allow_known_secrets);
     if args.check {
-        print(args, &report)?;
+        standing::print(&args.config.display().to_string(), &report, args.output)?;
         options(args)?;
-        let refused = report.count(Standing::Refused) > 0;
-        return Ok(ExitCode::from(if refused { 3 } else { 0 }));
+        return Ok(standing::exit_code(&report));
     }
-    refuse(&args.config, &report)?;
-    tell(&args.config, &report);
+    standing::refuse(&args.config.display().to_string(), &report)?;
+    standing::tell(&args.config.display().to_string(), &report);
     output::start_log();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("provider")
@@ -103,70 +102,6 @@ fn read(path: &Path) -> anyhow::Result<String> {
 
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
-}
-
-fn print(args: &ProviderArgs, report: &Compatibility) -> anyhow::Result<()> {
-    let count = |standing: Standing| report.count(standing);
-    match args.output {
-        Output::Json => {
-            let entries: Vec<_> = report
-                .entries
-                .iter()
-                .map(|entry| {
-                    json!({
-                        "line": entry.line,
-                        "key": entry.key,
-                        "standing": entry.standing.name(),
-                        "note": entry.note,
-                    })
-                })
-                .collect();
-            let value = json!({ "file": args.config, "keys": entries });
-            output::data(&serde_json::to_string_pretty(&value)?)
-        }
-        Output::Text => {
-            let mut lines: Vec<String> = report
-                .entries
-                .iter()
-                .map(|entry| format!("{:>5}  {entry}", entry.line))
-                .collect();
-            lines.push(format!(
-                "{}: {} keys supported, {} ignored, {} refused",
-                args.config.display(),
-                count(Standing::Supported),
-                count(Standing::Ignored),
-                count(Standing::Refused)
-            ));
-            output::data(&lines.join("\n"))
-        }
-    }
-}
-
-/// An error for each key with which the file is not taken.
-fn refuse(path: &Path, report: &Compatibility) -> Result<(), BadInput> {
-    let refused = report.remarks().filter(|e| e.standing == Standing::Refused);
-    let lines: Vec<String> = refused
-        .map(|entry| format!("{}:{}: {}", path.display(), entry.line, entry.note))
-        .collect();
-    if lines.is_empty() {
-        Ok(())
-    } else {
-        Err(BadInput(lines))
-    }
-}
-
-/// A warning for each key that has no effect.
-fn tell(path: &Path, report: &Compatibility) {
-    for entry in report.remarks() {
-        let line = format!(
-            "{}:{}: `{}` is ignored: {}",
-            path.display(),
-            entry.line,
-            entry.key,
-            entry.note
-        );
-        output::note(&Style::Warning, &line);
-    }
 }
 
 async fn serve(args: &ProviderArgs, text: &str) -> anyhow::Result<ExitCode> {
@@ -249,12 +184,12 @@ fn options(args: &ProviderArgs) -> anyhow::Result<Options> {
 fn reload(args: &ProviderArgs, storage: &Storage, serving: &Serving) {
     let taken = || -> anyhow::Result<()> {
         let text = read(&args.config)?;
-        let report = Compatibility::of(&text, &environment, args.allow_known_secrets);
-        refuse(&args.config, &report)?;
+        let report = provider::compatibility(&text, &environment, args.allow_known_secrets);
+        standing::refuse(&args.config.display().to_string(), &report)?;
         let (config, _) = DexConfig::parse(&text, &environment)?;
         let provider = Provider::open(config, storage.clone(), options(args)?)?;
         serving.provider.store(Arc::new(provider));
-        tell(&args.config, &report);
+        standing::tell(&args.config.display().to_string(), &report);
         Ok(())
     };
     match taken() {

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, COOKIE, LOCATION};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use provider::{Compatibility, DexConfig, Options, Provider, Storage};
+use provider::{DexConfig, Options, Provider, Storage, compatibility};
 
 use super::Target;
 use super::bytes::mutated;
@@ -525,7 +525,7 @@ impl Target for Configurations {
     fn run(&self, random: &mut Random) -> Result<&'static str, String> {
         let bytes = mutated(random, &self.files);
         let text = String::from_utf8_lossy(&bytes);
-        let report = Compatibility::of(&text, &environment, false);
+        let report = compatibility(&text, &environment, false);
         // Pieces are moved about: elsewhere than in its own field a secret is an ordinary value.
         let of_secrets = |field: &str| field.contains("secret") || field.contains("hash");
         let mut entries = report.entries.iter();

@@ -17,11 +17,6 @@ use yaml::Text;
 
 pub(super) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Client secrets that are published: Kubeflow's manifests since 1.0 and Dex's own example.
-const PUBLISHED_SECRETS: [&str; 2] = [
-    "pUBnBOY80SnXgjibTYM9ZWNzY2xreNGQok",
-    "ZXhhbXBsZS1hcHAtc2VjcmV0",
-];
 /// Longest name shown on pages, in characters.
 const MAX_NAME: usize = 60;
 
@@ -122,7 +117,8 @@ pub(super) fn parse(text: &str, env: Env<'_>) -> Result<(DexConfig, Vec<Warning>
         .collect::<Result<Vec<_>, _>>()?;
     unique("staticClients", "id", clients.iter().map(|c| c.id.clone()))?;
     for client in &clients {
-        let published = |secret: &ClientSecret| PUBLISHED_SECRETS.iter().any(|p| secret.matches(p));
+        let published =
+            |secret: &ClientSecret| compat::PUBLISHED_SECRETS.iter().any(|p| secret.matches(p));
         if client.secret.as_ref().is_some_and(published) {
             warnings.push(Warning::PublishedSecret {
                 client: client.id.clone(),

@@ -22,7 +22,7 @@ use crate::keys::Algorithm;
 use crate::user::User;
 
 pub(crate) use check::is_redirect_target;
-pub use compatibility::{Compatibility, Entry, Standing};
+pub use compatibility::compatibility;
 pub use connectors::{Connector, ConnectorKind, LdapConnector, OidcConnector};
 pub use error::{ConfigError, Warning};
 
@@ -275,7 +275,7 @@ impl DexConfig {
     /// Reads Dex's `config.yaml`. `env` answers `idEnv`, `secretEnv` and `hashFromEnv`.
     ///
     /// `storage`, `logger` and `telemetry` are about what is done otherwise here and are passed over;
-    /// every other key without effect is a [`Warning`]. [`Compatibility`] accounts for all.
+    /// every other key without effect is a [`Warning`]. [`compatibility`] accounts for all.
     ///
     /// # Errors
     /// The first field that is missing or wrong. Secrets never appear in the message.

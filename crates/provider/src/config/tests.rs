@@ -1,5 +1,6 @@
 use super::*;
 use crate::hash::Work;
+use compat::Standing;
 
 /// A cost 12 hash of nothing in particular, in the spelling of Kubeflow's manifests.
 const HASH: &str = "$2y$12$.....................................................";
@@ -241,7 +242,7 @@ fn every_key_is_accounted_for_with_its_line() {
         "OIDC_CLIENT_SECRET" => Some("pUBnBOY80SnXgjibTYM9ZWNzY2xreNGQok".to_owned()),
         _ => None,
     };
-    let report = Compatibility::of(&yaml, &env, false);
+    let report = compatibility(&yaml, &env, false);
     let remarks: Vec<String> = report
         .remarks()
         .map(|entry| format!("{} {} {}", entry.line, entry.standing.name(), entry.key))
@@ -265,11 +266,11 @@ fn every_key_is_accounted_for_with_its_line() {
     assert!(supported.contains(&"web.http") && supported.contains(&"staticClients[0].idEnv"));
     let (config, _) = DexConfig::parse(&yaml, &env).unwrap();
     assert_eq!(config.listen, Some("0.0.0.0:5556".parse().unwrap()));
-    let allowed = Compatibility::of(&yaml, &env, true);
+    let allowed = compatibility(&yaml, &env, true);
     assert_eq!(allowed.count(Standing::Refused), 0);
     // What stops the file is on the line of what is wrong, or around what is missing.
     let refused = |yaml: &str| {
-        let report = Compatibility::of(yaml, &env, true);
+        let report = compatibility(yaml, &env, true);
         let mut refused = report.remarks().filter(|e| e.standing == Standing::Refused);
         let entry = refused.next().unwrap();
         (entry.line, entry.key.clone(), entry.note.clone())

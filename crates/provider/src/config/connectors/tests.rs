@@ -1,6 +1,7 @@
 //! `connectors` of Dex's documentation and of its source, key by key.
 
-use crate::config::{Compatibility, ConfigError, ConnectorKind, DexConfig, Standing};
+use crate::config::{ConfigError, ConnectorKind, DexConfig, compatibility};
+use compat::Standing;
 
 const OIDC: &str = r#"issuer: http://dex.example.com/dex
 connectors:
@@ -98,7 +99,7 @@ fn every_key_of_an_oidc_connector_is_read() {
     assert_eq!(oidc.scopes, ["email"], "`openid` goes without saying");
     assert!(oidc.secret_in_form && oidc.skip_email_verified && oidc.get_user_info);
     assert!(!format!("{config:?}").contains("a secret"));
-    let report = Compatibility::of(OIDC, &env, false);
+    let report = compatibility(OIDC, &env, false);
     let remarks: Vec<String> = report
         .remarks()
         .map(|entry| format!("{} {} {}", entry.line, entry.standing.name(), entry.key))
@@ -127,10 +128,10 @@ fn every_key_of_an_ldap_connector_is_read() {
     );
     assert_eq!(directory.users.username, ["uid"]);
     assert_eq!(directory.users.id, "entryUUID");
-    let report = Compatibility::of(LDAP, &env, false);
+    let report = compatibility(LDAP, &env, false);
     assert_eq!(report.remarks().count(), 0, "{report:?}");
     let misspelt = LDAP.replace("emailAttr", "mailAttr");
-    let report = Compatibility::of(&misspelt, &env, false);
+    let report = compatibility(&misspelt, &env, false);
     let remark = report.remarks().next().unwrap();
     assert_eq!(
         (remark.line, remark.key.as_str()),
@@ -143,7 +144,7 @@ fn every_key_of_an_ldap_connector_is_read() {
 fn refused(yaml: &str, from: &str, to: &str, place: &str, expected: &str) {
     let changed = yaml.replacen(from, to, 1);
     assert_ne!(changed, yaml, "{from}");
-    let report = Compatibility::of(&changed, &env, false);
+    let report = compatibility(&changed, &env, false);
     let entry = report
         .remarks()
         .find(|entry| entry.standing == Standing::Refused)
