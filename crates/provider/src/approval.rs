@@ -144,11 +144,12 @@ impl Inner {
     async fn remember(&self, auth: &AuthRequest, person: &Person) -> bool {
         let key = self.consent_key(&person.user, &auth.client_id);
         let now = self.now();
-        let mut consent = Consent {
+        let told = Consent {
             scopes: told(auth).map(str::to_owned).collect(),
             expires_at: now.saturating_add(CONSENT_SECONDS),
         };
         self.write(move |batch| {
+            let mut consent = told.clone();
             for scope in batch.get::<Consent>(&key)?.map_or(Vec::new(), |c| c.scopes) {
                 if !consent.scopes.contains(&scope) {
                     consent.scopes.push(scope);
@@ -201,6 +202,7 @@ impl Inner {
                 let text = "the person has logged out meanwhile";
                 auth.error(&self.config, "login_required", text)
             }
+            None if self.storage().is_away() => failed(),
             None => auth.error(
                 &self.config,
                 "server_error",

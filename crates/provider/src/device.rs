@@ -284,7 +284,7 @@ impl Inner {
                     return Ok(false);
                 };
                 device.answer = if allowed {
-                    Answer::Allowed(person)
+                    Answer::Allowed(person.clone())
                 } else {
                     Answer::Denied
                 };

@@ -38,6 +38,7 @@ mod limit;
 mod login;
 mod logout;
 mod machines;
+mod outage;
 mod pages;
 mod params;
 mod password;
@@ -66,8 +67,8 @@ pub use backchannel::{Outgoing, Roots};
 pub use clock::{Clock, system_clock};
 pub use config::{
     Client, ClientSecret, ConfigError, Connector, ConnectorKind, DexConfig, Exchange, Expiry,
-    Frontend, Grants, Issuer, LdapConnector, OidcConnector, Pkce, PromptNone, RefreshExpiry,
-    Scheme, SessionRules, Warning, compatibility,
+    Frontend, Grants, Issuer, LdapConnector, OidcConnector, Pkce, PromptNone, RedisConfig,
+    RefreshExpiry, Scheme, SessionRules, StorageConfig, Warning, compatibility,
 };
 pub use cors::Cors;
 pub use hash::{PasswordHash, PasswordRefused};

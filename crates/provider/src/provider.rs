@@ -315,7 +315,7 @@ impl Inner {
     /// Runs `work` and waits until it is on the disk; `None` when it failed, which is in the log.
     pub(crate) async fn write<R: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Batch<'_>) -> Result<R, StorageError> + Send + 'static,
+        work: impl Fn(&mut Batch<'_>) -> Result<R, StorageError> + Send + 'static,
     ) -> Option<R> {
         logged(self.storage.write(work).await)
     }
@@ -335,7 +335,8 @@ impl Inner {
     /// Hands over to the next signing key when it is time, beside the requests.
     fn tend_keys(self: &Arc<Self>) {
         let now = self.now();
-        if !self.keys.is_due(now) {
+        let behind = self.keys.is_behind(&self.storage);
+        if !self.keys.is_due(now) && !behind {
             return;
         }
         let inner = Arc::clone(self);
@@ -347,7 +348,8 @@ impl Inner {
 
     async fn route(self: &Arc<Self>, request: Request<Bytes>) -> Reply {
         self.tend_keys();
-        let reply = self.answer(&request).await;
+        let answer = self.answer(&request);
+        let reply = self.on_current_state(&request, answer).await;
         self.show(&request, reply)
     }
 
@@ -551,7 +553,7 @@ fn either(result: Result<Reply, Reply>) -> Reply {
 }
 
 /// Endpoints that nobody looks at: their errors are JSON.
-fn is_for_programs(path: &str) -> bool {
+pub(crate) fn is_for_programs(path: &str) -> bool {
     matches!(
         path,
         "/token" | "/token/introspect" | "/token/revoke" | "/device/code" | "/device/token"

@@ -185,8 +185,8 @@ impl Inner {
             sid: session.sid.clone(),
         };
         self.write(move |batch| {
-            if let Some(old) = old_key {
-                batch.remove::<Session>(&old)?;
+            if let Some(old) = &old_key {
+                batch.remove::<Session>(old)?;
             }
             make_room(batch, &key, now)?;
             batch.insert(&key, &session, now)

@@ -207,7 +207,7 @@ impl Inner {
     async fn decide(
         &self,
         id: GrantId,
-        decide: impl FnOnce(Option<Grant>) -> Decision + Send + 'static,
+        decide: impl Fn(Option<Grant>) -> Decision + Send + 'static,
     ) -> Result<Result<Grant, Refusal>, Reply> {
         self.write(move |batch| {
             let (after, result) = decide(batch.get::<Grant>(id.as_str())?);

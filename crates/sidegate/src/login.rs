@@ -10,7 +10,7 @@ use identity::{
     ClusterIssuer, HttpClient, HttpError, Identity, IdentityClaims, Parts, RedirectUri,
     RelyingParty, RpConfig, SecureCookies, Sessions,
 };
-use provider::{DexConfig, Provider, Theme};
+use provider::{DexConfig, Provider, StorageConfig, Theme};
 use resources::core::ConfigMap;
 use resources::{Cluster, Object, ServiceName};
 
@@ -173,6 +173,14 @@ pub(crate) fn paths(cluster: &Cluster) -> anyhow::Result<LoginPaths> {
         login,
         issuer,
     })
+}
+
+/// Where the state of a configuration's provider is.
+pub(crate) fn storage(cluster: &Cluster) -> anyhow::Result<StorageConfig> {
+    match DexSource::find(cluster) {
+        Some(dex) => Ok(dex.parse()?.0.storage),
+        None => Ok(StorageConfig::default()),
+    }
 }
 
 /// The client whose redirect URI is a path: the platform's own login.

@@ -36,6 +36,7 @@ mod runtime;
 mod side;
 mod signals;
 mod standing;
+mod state;
 mod steps;
 mod summary;
 mod token;

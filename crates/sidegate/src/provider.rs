@@ -12,7 +12,7 @@ use bytes::Bytes;
 use clap::Args;
 use http::{Request, Response};
 use http_body_util::Full;
-use provider::{Admin, DexConfig, Options, Provider, Source, Storage};
+use provider::{Admin, DexConfig, Options, Provider, Source, Storage, StorageConfig};
 use server::{ConnectionLimits, Server, Service};
 
 use crate::cli::Output;
@@ -23,6 +23,7 @@ use crate::outgoing::Network;
 use crate::output::{self, BadInput, Style};
 use crate::signals::Signals;
 use crate::standing;
+use crate::state;
 use crate::watch;
 
 pub(crate) const EXAMPLES: &str = "\
@@ -106,8 +107,9 @@ fn environment(name: &str) -> Option<String> {
 
 async fn serve(args: &ProviderArgs, text: &str) -> anyhow::Result<ExitCode> {
     let folder = Folder::take(args.data.clone())?;
-    let storage = Storage::open(folder.path())?;
     let (config, _) = DexConfig::parse(text, &environment)?;
+    let place = config.storage.clone();
+    let storage = tokio::task::block_in_place(|| state::open(folder.path(), &place))?;
     let otherwise = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT);
     let address = args.listen.or(config.listen).unwrap_or(otherwise);
     let issuer = config.issuer.url().to_owned();
@@ -127,6 +129,7 @@ async fn serve(args: &ProviderArgs, text: &str) -> anyhow::Result<ExitCode> {
     let serving = Arc::new(Serving {
         provider: ArcSwap::from_pointee(provider),
         storage: storage.clone(),
+        place,
         listener: format!("http://{}", reachable(address)),
     });
     login::invite_the_first(&serving.provider.load_full(), &serving.listener).await?;
@@ -187,6 +190,10 @@ fn reload(args: &ProviderArgs, storage: &Storage, serving: &Serving) {
         let report = provider::compatibility(&text, &environment, args.allow_known_secrets);
         standing::refuse(&args.config.display().to_string(), &report)?;
         let (config, _) = DexConfig::parse(&text, &environment)?;
+        if config.storage != serving.place {
+            let line = "`storage` changed: takes effect at the next start";
+            output::note(&Style::Warning, line);
+        }
         let provider = Provider::open(config, storage.clone(), options(args)?)?;
         serving.provider.store(Arc::new(provider));
         standing::tell(&args.config.display().to_string(), &report);
@@ -205,6 +212,8 @@ fn reload(args: &ProviderArgs, storage: &Storage, serving: &Serving) {
 struct Serving {
     provider: ArcSwap<Provider>,
     storage: Storage,
+    /// Where that is.
+    place: StorageConfig,
     /// Where this machine reaches it.
     listener: String,
 }

@@ -23,6 +23,7 @@ use crate::inputs::{self, Inputs};
 use crate::limits;
 use crate::live::{self, Setup, World};
 use crate::login::{self, Keeping};
+use crate::state;
 use crate::output::{self, BadInput, Style};
 use crate::page::{Page, PageService};
 use crate::summary::{self, Summary};
@@ -108,7 +109,7 @@ async fn serve(
                 console: Arc::new(PageService(page.clone())),
             },
             credentials: WorkloadCredentials::open(folder.path(), identity::system_clock())?,
-            keeping: keeping(&args, inputs, folder)?,
+            keeping: keeping(&args, inputs, &cluster, folder)?,
             overrides: args
                 .backends
                 .iter()
@@ -258,12 +259,17 @@ fn reload(world: &World, inputs: &Inputs) {
     }
 }
 
-fn keeping(args: &UpArgs, inputs: &Inputs, folder: &Folder) -> anyhow::Result<Keeping> {
+fn keeping(
+    args: &UpArgs,
+    inputs: &Inputs,
+    cluster: &Cluster,
+    folder: &Folder,
+) -> anyhow::Result<Keeping> {
     let data = folder.path();
     Ok(Keeping {
         data: data.to_owned(),
         sessions: Sessions::open(data, SessionConfig::default(), identity::system_clock())?,
-        provider: provider::Storage::open(data)?,
+        provider: state::open(data, &login::storage(cluster)?)?,
         cluster_issuer: Arc::new(ClusterIssuer::open(data, ClusterIssuerConfig::default())?),
         login_hint: inputs.example().map(|_| summary::EXAMPLE_USER.to_owned()),
         theme: args.theme.clone(),

@@ -116,7 +116,7 @@ impl Inner {
                 let Some(mut account) = account.filter(fits) else {
                     return Ok(None);
                 };
-                let ended = account.set_password(batch, &sealer, Some(hash), now)?;
+                let ended = account.set_password(batch, &sealer, Some(hash.clone()), now)?;
                 Ok(Some((ended, account.reference())))
             })
             .await;

@@ -132,10 +132,10 @@ impl Inner {
         let sealer = std::sync::Arc::clone(&self.sealer);
         let ended = self
             .write(move |batch| {
-                let Some(mut account) = spend(batch, &key, first, now)? else {
+                let Some(mut account) = spend(batch, &key, first.clone(), now)? else {
                     return Ok(None);
                 };
-                let ended = account.set_password(batch, &sealer, Some(hash), now)?;
+                let ended = account.set_password(batch, &sealer, Some(hash.clone()), now)?;
                 Ok(Some(ended))
             })
             .await;

@@ -134,7 +134,7 @@ impl Admin {
         let written = client.clone();
         self.change(move |batch| {
             if batch.get::<StoredClient>(&written.id)?.is_some() {
-                return Ok(Err(AdminError::ClientExists(written.id)));
+                return Ok(Err(AdminError::ClientExists(written.id.clone())));
             }
             batch.put(&written.id, &written)?;
             Ok(Ok(()))
@@ -154,8 +154,8 @@ impl Admin {
             match (StoredClient::remove(batch, &id)?, configured) {
                 (true, true) => {}
                 (true, false) => StoredClient::forget(batch, &id)?,
-                (false, true) => return Ok(Err(AdminError::ConfiguredClient(id))),
-                (false, false) => return Ok(Err(AdminError::UnknownClient(id))),
+                (false, true) => return Ok(Err(AdminError::ConfiguredClient(id.clone()))),
+                (false, false) => return Ok(Err(AdminError::UnknownClient(id.clone()))),
             }
             Ok(Ok(()))
         })

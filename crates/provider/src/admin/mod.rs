@@ -119,7 +119,7 @@ impl Admin {
 
     async fn change<R: Send + 'static>(
         &self,
-        change: impl FnOnce(&mut Batch<'_>) -> Changed<R> + Send + 'static,
+        change: impl Fn(&mut Batch<'_>) -> Changed<R> + Send + 'static,
     ) -> Result<R, AdminError> {
         self.storage.write(change).await?
     }

@@ -148,7 +148,7 @@ impl Admin {
         let written = account.clone();
         let added = self.change(move |batch| {
             if !written.add(batch)? {
-                return Ok(Err(AdminError::Exists(written.email)));
+                return Ok(Err(AdminError::Exists(written.email.clone())));
             }
             let invite = written.hash.is_none();
             let user = Some(written.reference());
@@ -172,7 +172,7 @@ impl Admin {
         let sealer = Arc::clone(&self.sealer);
         let changed = self.change(move |batch| {
             let Some(mut account) = Account::find_in(batch, &email)? else {
-                return Ok(Err(AdminError::Unknown(email)));
+                return Ok(Err(AdminError::Unknown(email.clone())));
             };
             account.disabled = !enabled;
             if enabled {
@@ -199,10 +199,10 @@ impl Admin {
         let now = unix_seconds(&self.clock);
         let changed = self.change(move |batch| {
             let Some(mut account) = Account::find_in(batch, &email)? else {
-                return Ok(Err(AdminError::Unknown(email)));
+                return Ok(Err(AdminError::Unknown(email.clone())));
             };
             if account.disabled {
-                return Ok(Err(AdminError::Disabled(email)));
+                return Ok(Err(AdminError::Disabled(email.clone())));
             }
             let ended = account.set_password(batch, &sealer, None, now)?;
             let link = Ticket::issue(batch, &sealer, Some(account.reference()), now)?;
@@ -224,12 +224,12 @@ impl Admin {
         let sealer = Arc::clone(&self.sealer);
         let email = email.to_owned();
         let changed = self.change(move |batch| {
-            let user = match configured {
+            let user = match configured.clone() {
                 Some(user) => Some(user),
                 None => Account::find_in(batch, &email)?.map(|account| account.reference()),
             };
             let Some(user) = user else {
-                return Ok(Err(AdminError::Unknown(email)));
+                return Ok(Err(AdminError::Unknown(email.clone())));
             };
             Factors::forget(batch, &sealer, &user)?;
             Ok(Ok(()))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::raw::{self, RawClient, RawConfig, RawExpiry, RawFrontend, RawPassword, RawSessions};
 use super::{
     Client, ClientSecret, ConfigError, DexConfig, Expiry, Frontend, Grants, Issuer, Pkce,
-    PromptNone, RefreshExpiry, Scheme, SessionRules, Warning, connectors, duration,
+    PromptNone, RefreshExpiry, Scheme, SessionRules, Warning, connectors, duration, storage,
 };
 use crate::cors::Cors;
 use crate::hash::PasswordHash;
@@ -132,6 +132,7 @@ pub(super) fn parse(text: &str, env: Env<'_>) -> Result<(DexConfig, Vec<Warning>
         password_db: raw.enable_password_db,
         connectors,
         always_show_login_screen: raw.oauth2.always_show_login_screen,
+        storage: storage::check(raw.storage, env)?,
         listen: raw.web.http.map(check_listen).transpose()?,
         cors: Cors::parse(raw.web.allowed_origins, raw.web.allowed_headers)?,
         skip_approval_screen: raw.oauth2.skip_approval_screen,

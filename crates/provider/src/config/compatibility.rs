@@ -4,7 +4,7 @@ use compat::{Entry, Report, Standing};
 use yaml::{Text, dotted, undotted};
 
 use super::raw::{Key, key_at};
-use super::{ConfigError, DexConfig, Warning, check, connectors};
+use super::{ConfigError, DexConfig, StorageConfig, Warning, check, connectors};
 
 /// What becomes of every key of a file, with `env` as in [`DexConfig::parse`]. Secrets that are published with a
 /// distribution are refused unless `known_secrets` are allowed.
@@ -36,6 +36,9 @@ pub fn compatibility(
             error.to_string(),
         ),
         Ok((config, warnings)) => {
+            if matches!(config.storage, StorageConfig::Redis(_)) {
+                remark("storage", Standing::Supported, String::new());
+            }
             for warning in &warnings {
                 match warning {
                     // The table of keys has these.

@@ -6,6 +6,7 @@ mod connectors;
 mod duration;
 mod error;
 mod raw;
+mod storage;
 
 #[cfg(test)]
 mod tests;
@@ -25,12 +26,15 @@ pub(crate) use check::is_redirect_target;
 pub use compatibility::compatibility;
 pub use connectors::{Connector, ConnectorKind, LdapConnector, OidcConnector};
 pub use error::{ConfigError, Warning};
+pub use storage::{RedisConfig, StorageConfig};
 
 /// The provider's configuration, right by construction.
 #[derive(Debug, Clone)]
 pub struct DexConfig {
     /// Who signs the tokens, and the path under which everything is served.
     pub issuer: Issuer,
+    /// `storage`: where state is kept.
+    pub storage: StorageConfig,
     /// `web.http`: where a provider of its own listens.
     pub listen: Option<SocketAddr>,
     /// `web.allowedOrigins` and `web.allowedHeaders`: pages of other origins.
@@ -274,7 +278,8 @@ pub struct Client {
 impl DexConfig {
     /// Reads Dex's `config.yaml`. `env` answers `idEnv`, `secretEnv` and `hashFromEnv`.
     ///
-    /// `storage`, `logger` and `telemetry` are about what is done otherwise here and are passed over;
+    /// `storage` of Dex's own types, `logger` and `telemetry` are about what is done otherwise here and
+    /// are passed over;
     /// every other key without effect is a [`Warning`]. [`compatibility`] accounts for all.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use yaml::{Step, Text, dotted};
 
 use super::connectors::RawConnector;
+use super::storage::RawStorage;
 use super::{Exchange, Pkce, PromptNone, Warning};
 use crate::keys::Algorithm;
 use secret::Secret;
@@ -12,6 +13,7 @@ use secret::Secret;
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct RawConfig {
     pub(super) issuer: Option<String>,
+    pub(super) storage: Option<RawStorage>,
     pub(super) web: RawWeb,
     pub(super) oauth2: RawOauth2,
     pub(super) expiry: RawExpiry,

@@ -79,7 +79,7 @@ impl Inner {
         };
         let now = self.now();
         let key = Upstream::key(&self.sealer, connector, &identity.user_id);
-        let mut record = Upstream {
+        let seen = Upstream {
             user: UserRef {
                 user_id: identity.user_id,
                 connector: connector.to_owned(),
@@ -95,6 +95,7 @@ impl Inner {
             expires_at: now.saturating_add(self.upstream_seconds()),
         };
         self.write(move |batch| {
+            let mut record = seen.clone();
             if let Some(before) = batch.get::<Upstream>(&key)? {
                 record.user.epoch = before.user.epoch;
                 // A login without `offline_access` brings nothing to ask again with.

@@ -86,7 +86,7 @@ impl Inner {
                 return Ok(Added::Wrong);
             }
             batch.insert(&key, &Spent { expires_at }, now)?;
-            factors.passkeys.push(passkey);
+            factors.passkeys.push(passkey.clone());
             Ok(Added::Yes)
         })
         .await
@@ -144,7 +144,7 @@ impl Inner {
             added_at: now,
         };
         self.change_factors(user, move |factors, _| {
-            factors.totp = Some(totp);
+            factors.totp = Some(totp.clone());
             Ok(Added::Yes)
         })
         .await
@@ -166,7 +166,7 @@ impl Inner {
             .map(|code| recovery::digest(&self.sealer, user, code.expose()))
             .collect();
         self.change_factors(user, move |factors, _| {
-            factors.recovery = digests;
+            factors.recovery.clone_from(&digests);
             Ok(())
         })
         .await?;

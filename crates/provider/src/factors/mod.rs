@@ -199,7 +199,7 @@ impl Inner {
     async fn change_factors<R: Send + 'static>(
         &self,
         user: &UserRef,
-        change: impl FnOnce(&mut Factors, &mut Batch<'_>) -> Result<R, StorageError> + Send + 'static,
+        change: impl Fn(&mut Factors, &mut Batch<'_>) -> Result<R, StorageError> + Send + 'static,
     ) -> Option<R> {
         let key = self.factors_key(user);
         self.write(move |batch| {

@@ -83,6 +83,8 @@ pub(crate) struct Keys {
     not_before: u64,
     /// When there is something to do.
     due: AtomicU64,
+    /// Which state of the storage the ring is of.
+    version: AtomicU64,
 }
 
 impl Keys {
@@ -98,10 +100,18 @@ impl Keys {
                 0
             },
             due: AtomicU64::new(0),
+            version: AtomicU64::new(0),
             rotation,
         };
         keys.rotate(storage, now)?;
         Ok(keys)
+    }
+
+    /// Whether another replica has changed the keys, so that [`Self::rotate`] has something to do.
+    /// True for one caller only.
+    pub(crate) fn is_behind(&self, storage: &Storage) -> bool {
+        let version = storage.signing_version();
+        self.version.swap(version, Ordering::AcqRel) != version
     }
 
     /// Whether [`Self::rotate`] has something to do. True for one caller only.
@@ -122,6 +132,8 @@ impl Keys {
     /// Makes the keys that are missing, hands over where it is time, and forgets keys of which no
     /// token is left. Takes 0.1 s when a key is made: not for a thread that answers requests.
     pub(crate) fn rotate(&self, storage: &Storage, now: u64) -> Result<(), OpenError> {
+        self.version
+            .store(storage.signing_version(), Ordering::Release);
         let stored = rotation::read(storage.signing_keys()?)?;
         let mut fresh = Vec::new();
         for algorithm in rotation::missing(&stored, &self.rotation, self.not_before, now) {
@@ -131,7 +143,7 @@ impl Keys {
         let (rotation, not_before) = (self.rotation.clone(), self.not_before);
         let stored = storage.write_now(move |batch| {
             let before = rotation::read(batch.signing_keys()?)?;
-            let after = rotation::advance(before.clone(), fresh, &rotation, not_before, now)?;
+            let after = rotation::advance(before.clone(), fresh.clone(), &rotation, not_before, now)?;
             for (id, key) in &after {
                 if before.get(id) != Some(key) {
                     batch.set_signing_key(id, Some(&serde_json::to_vec(key)?))?;

@@ -4,6 +4,10 @@ use redb::{ReadableTable, ReadableTableMetadata as _, WriteTransaction};
 
 use super::{EXPIRY, KEYS, Kind, NEVER, Record, SIGNING, StorageError};
 
+/// What was written, for replicas: the name of a record among all of them, and its value with its
+/// expiry, or that it is gone.
+pub(super) type Written = (String, Option<(u64, Vec<u8>)>);
+
 /// How many expired records an insertion takes away. More than it adds, so that the file shrinks
 /// to what is alive; few, so that no request pays for a long silence.
 const SWEEP: usize = 4;
@@ -12,6 +16,8 @@ const SWEEP: usize = 4;
 pub(crate) struct Batch<'t> {
     transaction: &'t WriteTransaction,
     changed: bool,
+    /// Where others want to know what is written.
+    written: Option<Vec<Written>>,
 }
 
 impl<'t> Batch<'t> {
@@ -19,6 +25,30 @@ impl<'t> Batch<'t> {
         Self {
             transaction,
             changed: false,
+            written: None,
+        }
+    }
+
+    /// One that remembers what is written in it.
+    #[cfg(feature = "redis")]
+    pub(super) fn recording(transaction: &'t WriteTransaction) -> Self {
+        Self {
+            written: Some(Vec::new()),
+            ..Self::new(transaction)
+        }
+    }
+
+    /// What was written. What was swept is not: every replica sweeps for itself.
+    #[cfg(feature = "redis")]
+    pub(super) fn into_written(self) -> Vec<Written> {
+        self.written.unwrap_or_default()
+    }
+
+    fn note(&mut self, table: &str, key: &str, value: Option<(u64, &[u8])>) {
+        self.changed = true;
+        if let Some(written) = &mut self.written {
+            let value = value.map(|(expires_at, bytes)| (expires_at, bytes.to_vec()));
+            written.push((format!("{table}/{key}"), value));
         }
     }
 
@@ -54,16 +84,28 @@ impl<'t> Batch<'t> {
     pub(crate) fn put<R: Record>(&mut self, key: &str, record: &R) -> Result<(), StorageError> {
         let json = serde_json::to_vec(record)?;
         let expires_at = record.expires_at();
-        self.changed = true;
+        self.store(R::KIND, key, expires_at, &json)?;
+        self.note(R::KIND.name(), key, Some((expires_at, &json)));
+        Ok(())
+    }
+
+    /// A record as it is kept.
+    pub(super) fn store(
+        &self,
+        kind: Kind,
+        key: &str,
+        expires_at: u64,
+        json: &[u8],
+    ) -> Result<(), StorageError> {
         let before = self
             .transaction
-            .open_table(R::KIND.table())?
-            .insert(key, (expires_at, json.as_slice()))?
+            .open_table(kind.table())?
+            .insert(key, (expires_at, json))?
             .map(|before| before.value().0);
         if before != Some(expires_at) && expires_at != NEVER {
             self.transaction
                 .open_table(EXPIRY)?
-                .insert((expires_at, R::KIND as u8, key), ())?;
+                .insert((expires_at, kind as u8, key), ())?;
         }
         Ok(())
     }
@@ -80,10 +122,16 @@ impl<'t> Batch<'t> {
     }
 
     pub(crate) fn remove<R: Record>(&mut self, key: &str) -> Result<(), StorageError> {
-        let mut table = self.transaction.open_table(R::KIND.table())?;
-        // Its entry of the expiry table goes when its time comes.
-        self.changed |= table.remove(key)?.is_some();
+        if self.drop_record(R::KIND, key)? {
+            self.note(R::KIND.name(), key, None);
+        }
         Ok(())
+    }
+
+    /// Its entry of the expiry table goes when its time comes.
+    pub(super) fn drop_record(&self, kind: Kind, key: &str) -> Result<bool, StorageError> {
+        let mut table = self.transaction.open_table(kind.table())?;
+        Ok(table.remove(key)?.is_some())
     }
 
     /// Takes away at most `limit` of what has expired, the oldest first.
@@ -113,11 +161,22 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// Keeps a key unless there is one with this name, which stays.
-    pub(super) fn insert_key(&mut self, name: &str, key: &[u8]) -> Result<(), StorageError> {
-        self.changed = true;
-        self.transaction.open_table(KEYS)?.insert(name, key)?;
-        Ok(())
+    /// The key with this name, which is `key` if there was none.
+    pub(super) fn key_or_insert(
+        &mut self,
+        name: &str,
+        key: &[u8],
+    ) -> Result<Vec<u8>, StorageError> {
+        {
+            let mut table = self.transaction.open_table(KEYS)?;
+            let found = table.get(name)?.map(|found| found.value().to_vec());
+            if let Some(found) = found {
+                return Ok(found);
+            }
+            table.insert(name, key)?;
+        }
+        self.note("keys", name, Some((NEVER, key)));
+        Ok(key.to_vec())
     }
 
     /// All signing keys, by key id.
@@ -138,12 +197,14 @@ impl<'t> Batch<'t> {
         id: &str,
         key: Option<&[u8]>,
     ) -> Result<(), StorageError> {
-        self.changed = true;
-        let mut table = self.transaction.open_table(SIGNING)?;
-        match key {
-            Some(key) => table.insert(id, key)?,
-            None => table.remove(id)?,
-        };
+        {
+            let mut table = self.transaction.open_table(SIGNING)?;
+            match key {
+                Some(key) => table.insert(id, key)?,
+                None => table.remove(id)?,
+            };
+        }
+        self.note("signing", id, key.map(|key| (NEVER, key)));
         Ok(())
     }
 }

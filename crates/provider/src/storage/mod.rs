@@ -1,12 +1,18 @@
-//! The one file in which keys, grants and sessions survive a restart.
+//! Where keys, grants and sessions survive a restart: one file, or Redis for several replicas.
 //!
 //! Whatever is acknowledged is on the disk: writes of requests that arrive together are gathered
 //! by one thread into one transaction (`writer.rs`), so that a disk that syncs a few hundred times
 //! a second still takes thousands of tokens. Reads see committed state and wait for nobody.
+//!
+//! With Redis the same tables are in memory, the same transactions run on them, and count once they
+//! are in the log that all replicas follow (`shared.rs`, the crate `replicated`).
 
 mod backup;
 mod batch;
+mod job;
 mod schema;
+#[cfg(feature = "redis")]
+mod shared;
 mod writer;
 
 #[cfg(test)]
@@ -15,6 +21,7 @@ mod tests;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use redb::{
     Database, ReadableDatabase, ReadableTable, ReadableTableMetadata as _, TableDefinition,
@@ -44,8 +51,15 @@ pub struct Storage {
 
 struct Shared {
     // Before the database: its end waits for the thread, which has the last work to commit.
-    writer: Writer,
+    keeper: Keeper,
     database: Arc<Database>,
+}
+
+/// Who makes transactions count.
+enum Keeper {
+    File(Writer),
+    #[cfg(feature = "redis")]
+    Redis(shared::Replicated),
 }
 
 /// Why the database cannot be used.
@@ -85,7 +99,10 @@ pub enum StorageError {
     /// The transaction that this write was part of did not reach the disk.
     #[error("the provider's database did not commit: {0}")]
     Commit(String),
-    /// The writing thread has ended, or more wait for it than it can take.
+    /// Redis refuses or cannot be used.
+    #[error("the provider's state: {0}")]
+    Shared(String),
+    /// The writing thread has ended, Redis is away, or more wait for it than it can take.
     #[error("the provider's database takes no more work")]
     Unavailable,
     /// The system gives no random bytes.
@@ -154,7 +171,11 @@ impl Kind {
     ];
 
     const fn table(self) -> Records {
-        TableDefinition::new(match self {
+        TableDefinition::new(self.name())
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
             Self::Grant => "grant",
             Self::Session => "session",
             Self::Device => "device",
@@ -167,7 +188,12 @@ impl Kind {
             Self::Upstream => "upstream",
             Self::Factors => "factors",
             Self::Spent => "spent",
-        })
+        }
+    }
+
+    #[cfg(feature = "redis")]
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
     fn from_number(number: u8) -> Option<Self> {
@@ -194,32 +220,97 @@ impl Storage {
         let writer =
             Writer::start(Arc::clone(&database)).map_err(|source| file_error(&path, source))?;
         Ok(Self {
-            shared: Arc::new(Shared { writer, database }),
+            shared: Arc::new(Shared {
+                keeper: Keeper::File(writer),
+                database,
+            }),
         })
+    }
+
+    /// Keeps everything in Redis, where other replicas have it, too. Waits up to ten seconds for
+    /// Redis.
+    ///
+    /// # Errors
+    /// When Redis does not answer, or holds what this version cannot read.
+    #[cfg(feature = "redis")]
+    pub fn open_redis(settings: replicated::Settings) -> Result<Self, StorageError> {
+        let (keeper, database) = shared::open(settings)?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                keeper: Keeper::Redis(keeper),
+                database,
+            }),
+        })
+    }
+
+    /// Waits until reads see everything that was answered before, by any replica. Where Redis does
+    /// not answer: how old what they see is.
+    pub(crate) async fn catch_up(&self) -> Result<(), Duration> {
+        match &self.shared.keeper {
+            Keeper::File(_) => Ok(()),
+            #[cfg(feature = "redis")]
+            Keeper::Redis(keeper) => keeper.catch_up().await,
+        }
+    }
+
+    /// Whether nothing can be written, as Redis does not answer.
+    pub(crate) fn is_away(&self) -> bool {
+        match &self.shared.keeper {
+            Keeper::File(_) => false,
+            #[cfg(feature = "redis")]
+            Keeper::Redis(keeper) => keeper.is_away(),
+        }
+    }
+
+    /// How often something failed because Redis did not answer.
+    pub(crate) fn outages(&self) -> u64 {
+        match &self.shared.keeper {
+            Keeper::File(_) => 0,
+            #[cfg(feature = "redis")]
+            Keeper::Redis(keeper) => keeper.outages(),
+        }
+    }
+
+    /// Changes whenever another replica has changed the signing keys.
+    pub(crate) fn signing_version(&self) -> u64 {
+        match &self.shared.keeper {
+            Keeper::File(_) => 0,
+            #[cfg(feature = "redis")]
+            Keeper::Redis(keeper) => keeper.signing_version(),
+        }
     }
 
     /// Runs `work` in the next transaction and waits until it is on the disk.
     ///
     /// `work` decides before it writes: an error that is not the database's own leaves the writes
-    /// of others in the same transaction alone, and must not come after one of its own.
+    /// of others in the same transaction alone, and must not come after one of its own. It runs
+    /// again when another replica was first.
     pub(crate) async fn write<R: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Batch<'_>) -> Result<R, StorageError> + Send + 'static,
+        work: impl Fn(&mut Batch<'_>) -> Result<R, StorageError> + Send + 'static,
     ) -> Result<R, StorageError> {
         let (reply, answer) = tokio::sync::oneshot::channel();
-        let job = writer::job(work, move |result| drop(reply.send(result)));
-        self.shared.writer.send(job).await?;
+        let job = job::job(work, move |result| drop(reply.send(result)));
+        match &self.shared.keeper {
+            Keeper::File(writer) => writer.send(job).await?,
+            #[cfg(feature = "redis")]
+            Keeper::Redis(keeper) => keeper.submit(job)?,
+        }
         answer.await.map_err(|_| StorageError::Unavailable)?
     }
 
     /// As [`Self::write`], for those who may wait: at the start, on a blocking thread.
     pub(crate) fn write_now<R: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Batch<'_>) -> Result<R, StorageError> + Send + 'static,
+        work: impl Fn(&mut Batch<'_>) -> Result<R, StorageError> + Send + 'static,
     ) -> Result<R, StorageError> {
         let (reply, answer) = std::sync::mpsc::sync_channel(1);
-        let job = writer::job(work, move |result| drop(reply.send(result)));
-        self.shared.writer.send_now(job)?;
+        let job = job::job(work, move |result| drop(reply.send(result)));
+        match &self.shared.keeper {
+            Keeper::File(writer) => writer.send_now(job)?,
+            #[cfg(feature = "redis")]
+            Keeper::Redis(keeper) => keeper.submit(job)?,
+        }
         answer.recv().map_err(|_| StorageError::Unavailable)?
     }
 
@@ -287,7 +378,7 @@ impl Storage {
             return Ok(key);
         }
         let key = make()?;
-        Ok(self.write_now(move |batch| batch.insert_key(name, &key).map(|()| key))?)
+        Ok(self.write_now(move |batch| batch.key_or_insert(name, &key))?)
     }
 
     /// All signing keys, by key id: JSON that [`crate::keys`] reads.
@@ -306,7 +397,8 @@ impl Storage {
     /// which is replaced when it exists. Requests go on meanwhile.
     ///
     /// The file holds private keys, as the original does, and is readable by its owner only. To
-    /// restore it, put it into a data folder under the name `provider.redb`.
+    /// restore it, put it into a data folder under the name `provider.redb`. With Redis it is a copy of
+    /// what this replica knows.
     ///
     /// # Errors
     /// When the file cannot be written, or the database cannot be read.

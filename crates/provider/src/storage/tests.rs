@@ -142,14 +142,17 @@ fn sweeping_is_bounded_and_spares_what_was_prolonged() {
 fn dropping_waits_for_what_was_asked() {
     let (folder, storage) = open();
     let (sender, _keep) = mpsc::channel::<()>();
-    let job = writer::job(
+    let job = job::job(
         |batch| {
             std::thread::yield_now();
             batch.put("last", &grant(1, 9))
         },
         move |_| drop(sender),
     );
-    storage.shared.writer.send_now(job).unwrap();
+    let Keeper::File(writer) = &storage.shared.keeper else {
+        panic!("a file has a writer");
+    };
+    writer.send_now(job).unwrap();
     drop(storage);
     let storage = Storage::open(folder.path()).unwrap();
     assert!(exists(&storage, "last"));

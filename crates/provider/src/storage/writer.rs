@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use redb::Database;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
+use super::job::BoxedJob;
 use super::{Batch, StorageError};
 
 /// How many writes may wait; further ones wait before they are counted.
@@ -13,30 +14,8 @@ const QUEUE: usize = 4096;
 /// How many writes one transaction takes, which bounds how long the first of them waits.
 const GROUP: usize = 1024;
 
-/// Told after the transaction: whether it is on the disk, or why not.
-type Finish = Box<dyn FnOnce(Result<(), &str>) + Send>;
-/// Works on the transaction; false when the database itself failed.
-pub(super) type Job = Box<dyn FnOnce(&mut Batch<'_>) -> (bool, Finish) + Send>;
-
-pub(super) fn job<R: Send + 'static>(
-    work: impl FnOnce(&mut Batch<'_>) -> Result<R, StorageError> + Send + 'static,
-    reply: impl FnOnce(Result<R, StorageError>) + Send + 'static,
-) -> Job {
-    Box::new(move |batch| {
-        let result = work(batch);
-        let sound = !matches!(result, Err(StorageError::Database(_)));
-        let finish: Finish = Box::new(move |committed| {
-            reply(match committed {
-                Ok(()) => result,
-                Err(reason) => result.and(Err(StorageError::Commit(reason.to_owned()))),
-            });
-        });
-        (sound, finish)
-    })
-}
-
 pub(super) struct Writer {
-    queue: Option<Sender<Job>>,
+    queue: Option<Sender<BoxedJob>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -52,12 +31,12 @@ impl Writer {
         })
     }
 
-    pub(super) async fn send(&self, job: Job) -> Result<(), StorageError> {
+    pub(super) async fn send(&self, job: BoxedJob) -> Result<(), StorageError> {
         let queue = self.queue.as_ref().ok_or(StorageError::Unavailable)?;
         queue.send(job).await.map_err(|_| StorageError::Unavailable)
     }
 
-    pub(super) fn send_now(&self, job: Job) -> Result<(), StorageError> {
+    pub(super) fn send_now(&self, job: BoxedJob) -> Result<(), StorageError> {
         let queue = self.queue.as_ref().ok_or(StorageError::Unavailable)?;
         queue.try_send(job).map_err(|_| StorageError::Unavailable)
     }
@@ -75,7 +54,7 @@ impl Drop for Writer {
     }
 }
 
-fn run(database: &Database, mut jobs: Receiver<Job>) {
+fn run(database: &Database, mut jobs: Receiver<BoxedJob>) {
     while let Some(first) = jobs.blocking_recv() {
         let mut group = vec![first];
         while group.len() < GROUP
@@ -91,16 +70,15 @@ fn run(database: &Database, mut jobs: Receiver<Job>) {
 }
 
 /// One transaction for all jobs of a group: all of them are on the disk, or none.
-fn commit(database: &Database, group: Vec<Job>) -> Result<(), StorageError> {
+fn commit(database: &Database, group: Vec<BoxedJob>) -> Result<(), StorageError> {
     let transaction = database.begin_write()?;
     let mut batch = Batch::new(&transaction);
     let mut sound = true;
-    let mut finishes = Vec::with_capacity(group.len());
-    for job in group {
-        let (fine, finish) = job(&mut batch);
-        finishes.push(finish);
-        if !fine {
-            sound = false;
+    let mut run = Vec::with_capacity(group.len());
+    for mut job in group {
+        sound = job.run(&mut batch);
+        run.push(job);
+        if !sound {
             break;
         }
     }
@@ -113,8 +91,8 @@ fn commit(database: &Database, group: Vec<Job>) -> Result<(), StorageError> {
             Err("another write of the same transaction failed".to_owned())
         }
     };
-    for finish in finishes {
-        finish(result.as_ref().copied().map_err(String::as_str));
+    for job in run {
+        job.finish(result.as_ref().copied().map_err(String::as_str));
     }
     Ok(())
 }

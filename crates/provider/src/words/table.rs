@@ -244,6 +244,9 @@ super::words! {
     failed: "Something went wrong here", "문제가 생겼어요";
     failed_text: "The identity provider could not do what you asked for. Go back and try again in a moment.",
         "요청을 처리하지 못했어요. 뒤로 돌아가 잠시 뒤에 다시 시도해 주세요.";
+    away: "Nobody can log in just now", "지금은 로그인할 수 없어요";
+    away_text: "The place where logins are kept does not answer. Who is logged in stays logged in. Try again in a minute.",
+        "로그인 정보를 보관하는 곳이 응답하지 않아요. 이미 로그인한 상태는 그대로예요. 잠시 뒤에 다시 시도해 주세요.";
     missing: "There is no such page", "페이지가 없어요";
     missing_text: "The identity provider has nothing at this address.", "이 주소에는 아무것도 없어요.";
     wrong_method: "This does not work here", "여기에서는 할 수 없어요";

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use identity::{SessionConfig, Sessions};
-use provider::{Admin, Storage, system_clock};
+use provider::{Admin, system_clock};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 
@@ -14,6 +14,7 @@ use super::order::{Asked, Refusal, carry_out};
 use super::{BASE, Done, MAX_ANSWER, Order, socket_in};
 use crate::folder::{self, Folder};
 use crate::outgoing::GatewaySessions;
+use crate::state;
 
 /// How long a program may take from taking its folder to opening its socket.
 const STARTING: Duration = Duration::from_secs(2);
@@ -36,7 +37,7 @@ pub(crate) fn ask(data: Option<PathBuf>, order: Order, base: Option<&str>) -> an
 
 /// Nothing runs on the folder: it is ours until the command ends.
 async fn alone(folder: &Folder, order: Order, base: Option<&str>) -> anyhow::Result<Done> {
-    let storage = Storage::open(folder.path())?;
+    let storage = state::open_alone(folder.path())?;
     let mut admin = Admin::open(storage.clone(), system_clock())?;
     if folder.path().join("sessions.redb").exists() {
         let sessions = Sessions::open(

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 
-use self::expand::expand;
+pub(super) use self::expand::expand;
 use self::ldap::RawLdap;
 use self::oidc::RawOidc;
 use super::ConfigError;
@@ -140,7 +140,7 @@ fn instead_of(kind: &str) -> &'static str {
 }
 
 /// The error names no value: it may be a secret.
-fn config_of<T: DeserializeOwned + Default>(at: &str, config: Value) -> Result<T, ConfigError> {
+pub(super) fn config_of<T: DeserializeOwned + Default>(at: &str, config: Value) -> Result<T, ConfigError> {
     if config.is_null() {
         return Ok(T::default());
     }

@@ -1,0 +1,62 @@
+//! A place in the log.
+
+use aws_lc_rs::rand;
+
+use crate::Error;
+
+/// A transaction of the log: its number, and a name that only its author could give it. After Redis
+/// has lost the end of the log, another transaction may have the same number.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Position {
+    pub(crate) schema: u64,
+    pub(crate) number: u64,
+    name: u128,
+}
+
+impl Position {
+    /// Before the first transaction.
+    pub(crate) fn start(schema: u64) -> Self {
+        Self {
+            schema,
+            number: 0,
+            name: 0,
+        }
+    }
+
+    pub(crate) fn next(&self) -> Result<Self, Error> {
+        let mut name = [0; 16];
+        rand::fill(&mut name)
+            .map_err(|_| Error::Mirror("the system gives no random bytes".to_owned()))?;
+        Ok(Self {
+            schema: self.schema,
+            number: self.number.saturating_add(1),
+            name: u128::from_be_bytes(name),
+        })
+    }
+
+    pub(crate) fn is_start(&self) -> bool {
+        self.number == 0
+    }
+
+    /// As it stands in Redis; nothing before the first transaction.
+    pub(crate) fn text(&self) -> String {
+        if self.is_start() {
+            return String::new();
+        }
+        format!("{}.{}.{:032x}", self.schema, self.number, self.name)
+    }
+
+    /// `None` for what no version of this program wrote.
+    pub(crate) fn parse(text: &[u8], schema: u64) -> Option<Self> {
+        if text.is_empty() {
+            return Some(Self::start(schema));
+        }
+        let mut parts = std::str::from_utf8(text).ok()?.split('.');
+        let position = Self {
+            schema: parts.next()?.parse().ok()?,
+            number: parts.next()?.parse().ok()?,
+            name: u128::from_str_radix(parts.next()?, 16).ok()?,
+        };
+        (parts.next().is_none() && !position.is_start()).then_some(position)
+    }
+}

@@ -1,0 +1,81 @@
+use super::position::Position;
+use super::recent::Recent;
+use super::*;
+use secret::Secret;
+
+fn settings(url: &str) -> Result<Settings, BadSettings> {
+    Settings::new(&Secret::new(url), None, None, None, "sidegate")
+}
+
+#[test]
+fn addresses_of_three_kinds_are_read_and_secrets_are_not_shown() {
+    for (url, address) in [
+        ("redis://:of-redis@127.0.0.1:7000/3", "127.0.0.1:7000"),
+        ("rediss://me:of-redis@localhost:7000", "localhost:7000"),
+        ("unix:///run/redis.sock?pass=of-redis", "/run/redis.sock"),
+    ] {
+        let settings = settings(url).unwrap();
+        assert_eq!(settings.address(), address);
+        assert!(!format!("{settings:?}").contains("of-redis"));
+    }
+    for url in ["", "http://127.0.0.1", "127.0.0.1:6379", "rediss://host/#insecure"] {
+        assert!(matches!(settings(url), Err(BadSettings::Url(_))), "{url}");
+    }
+}
+
+#[test]
+fn prefixes_have_no_letters_that_patterns_have() {
+    for prefix in ["", "a*", "a b", "{a}", "a?", "[a]", &"a".repeat(65)] {
+        let url = Secret::new("redis://127.0.0.1");
+        let refused = Settings::new(&url, None, None, None, prefix);
+        assert!(matches!(refused, Err(BadSettings::Prefix(_))), "{prefix}");
+    }
+}
+
+#[test]
+fn an_authority_needs_tls() {
+    let url = |url: &str| Settings::new(&Secret::new(url), None, None, Some(b"x"), "sidegate");
+    assert!(matches!(url("redis://127.0.0.1"), Err(BadSettings::NoTls)));
+    assert!(matches!(
+        url("rediss://127.0.0.1"),
+        Err(BadSettings::Authority(_))
+    ));
+}
+
+#[test]
+fn positions_are_read_as_they_are_written_and_nothing_else_is() {
+    let start = Position::start(5);
+    assert_eq!(Position::parse(b"", 5), Some(start.clone()));
+    let next = start.next().unwrap();
+    assert_eq!(Position::parse(next.text().as_bytes(), 9), Some(next.clone()));
+    assert_ne!(start.next().unwrap(), next, "a name of its own");
+    for text in ["5", "5.1", "5.0.0", "5.1.x", "5.1.0.0", "x.1.0", "\u{fffd}"] {
+        assert_eq!(Position::parse(text.as_bytes(), 5), None, "{text}");
+    }
+}
+
+#[test]
+fn what_changed_after_a_position_is_known_for_a_while() {
+    let start = Position::start(1);
+    let mut recent = Recent::at(start.clone());
+    let first = start.next().unwrap();
+    recent.push(first.clone(), vec!["a".to_owned(), "b".to_owned()]);
+    let second = first.next().unwrap();
+    recent.push(second.clone(), vec!["b".to_owned(), "c".to_owned()]);
+    let since = |recent: &Recent, position: &Position| {
+        let names = recent.since(position);
+        names.map(|names| names.into_iter().collect::<String>())
+    };
+    assert_eq!(since(&recent, &start).as_deref(), Some("abc"));
+    assert_eq!(since(&recent, &first).as_deref(), Some("bc"));
+    assert_eq!(since(&recent, &second).as_deref(), Some(""));
+    assert_eq!(since(&recent, &start.next().unwrap()), None, "another history");
+    let mut last = second;
+    for _ in 0..5000 {
+        last = last.next().unwrap();
+        recent.push(last.clone(), vec!["d".to_owned()]);
+    }
+    assert_eq!(since(&recent, &first), None, "too long ago");
+    recent.push(last.next().unwrap(), vec![String::new(); 70_000]);
+    assert_eq!(since(&recent, &last), None, "too much");
+}

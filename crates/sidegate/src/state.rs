@@ -1,0 +1,70 @@
+//! Where the state of the identity provider is: in the data folder, or in Redis.
+
+use std::path::Path;
+
+use anyhow::bail;
+use provider::{RedisConfig, Storage, StorageConfig};
+
+use crate::folder;
+
+/// In the data folder while its state is elsewhere: where that is.
+const ELSEWHERE: &str = "provider-state";
+
+/// Opens the state that a configuration means. With Redis the folder remembers it, so that no
+/// command takes a file of the folder for the state.
+pub(crate) fn open(folder: &Path, config: &StorageConfig) -> anyhow::Result<Storage> {
+    let mark = folder.join(ELSEWHERE);
+    match config {
+        StorageConfig::Folder => {
+            match std::fs::remove_file(&mark) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error.into());
+                }
+                _ => {}
+            }
+            Ok(Storage::open(folder)?)
+        }
+        StorageConfig::Redis(redis) => {
+            let (storage, address) = connect(redis)?;
+            folder::write_atomically(&mark, address.as_bytes())?;
+            Ok(storage)
+        }
+    }
+}
+
+/// Opens the state of a folder for a command, while no program runs on it.
+pub(crate) fn open_alone(folder: &Path) -> anyhow::Result<Storage> {
+    if let Ok(address) = std::fs::read_to_string(folder.join(ELSEWHERE)) {
+        bail!(
+            "users and clients are in Redis at {address}, and no sidegate runs on data folder `{}`: \
+             start it, or give the data folder of one that runs with `--data`",
+            folder.display()
+        );
+    }
+    Ok(Storage::open(folder)?)
+}
+
+#[cfg(feature = "redis")]
+fn connect(config: &RedisConfig) -> anyhow::Result<(Storage, String)> {
+    use anyhow::Context as _;
+
+    let authority = match &config.root_ca {
+        None => None,
+        Some(file) => Some(
+            std::fs::read(file)
+                .with_context(|| format!("`storage.config.rootCA`: `{}`", file.display()))?,
+        ),
+    };
+    let settings = config
+        .settings(authority.as_deref())
+        .context("`storage.config`")?;
+    let address = settings.address();
+    let storage = Storage::open_redis(settings)
+        .with_context(|| format!("state in Redis at {address} (`storage` of the configuration)"))?;
+    Ok((storage, address))
+}
+
+#[cfg(not(feature = "redis"))]
+fn connect(_: &RedisConfig) -> anyhow::Result<(Storage, String)> {
+    bail!("this program was built without the feature `redis`")
+}
