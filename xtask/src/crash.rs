@@ -9,19 +9,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
 
 use crate::clients::free_port;
-use crate::http::{Answer, ask, decoded, encoded};
+use crate::http::{Answer, ask};
 use crate::oracle::Check;
 use crate::shell;
+use crate::visitor::{self, Browser, CALLBACK, CONFIG, Failed, Tokens, authorization, param};
 
-/// One user, one application.
-pub(crate) const CONFIG: &str = include_str!("../peers/crash.yaml");
-const PASSWORD: &str = "correct horse";
-const CALLBACK: &str = "https://app.example/cb";
 /// Connections that log in and refresh at the same time.
 const WORKERS: usize = 4;
 /// Refreshes after each login.
@@ -60,27 +55,32 @@ pub(crate) fn command(args: &[&str]) -> Result<()> {
     }
     let began = Instant::now();
     let counts = run(&program, logins, seed)?;
+    println!("{}", told(&counts, began.elapsed()));
+    Ok(())
+}
+
+/// What was done, in words.
+pub(crate) fn told(counts: &Counts, took: Duration) -> String {
     let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
-    println!(
+    format!(
         "{} logins, {} refreshes, {} revocations, {} kills in {} s; after kills {} tokens, {} sessions and {} keys were there, \
          {} used or revoked ones refused, {} answers were cut off; nothing lost, nothing taken twice",
         load(&counts.logins),
         load(&counts.refreshes),
         load(&counts.revocations),
         load(&counts.kills),
-        began.elapsed().as_secs(),
+        took.as_secs(),
         load(&counts.alive),
         load(&counts.sessions),
         load(&counts.keys),
         load(&counts.refused),
         load(&counts.cut),
-    );
-    Ok(())
+    )
 }
 
 /// What was done and seen.
 #[derive(Default)]
-struct Counts {
+pub(crate) struct Counts {
     logins: AtomicU64,
     refreshes: AtomicU64,
     revocations: AtomicU64,
@@ -97,10 +97,12 @@ fn bump(count: &AtomicU64) -> u64 {
 }
 
 /// What the workers share with the one that kills.
-struct World {
-    address: String,
+pub(crate) struct World {
+    /// Where it is asked: one after the other, where there are several.
+    addresses: Vec<String>,
+    turn: AtomicU64,
     logins: u64,
-    counts: Counts,
+    pub(crate) counts: Counts,
     over: AtomicBool,
     wrong: Mutex<Option<anyhow::Error>>,
 }
@@ -110,57 +112,67 @@ fn run(program: &Path, logins: u64, seed: u64) -> Result<Counts> {
     let address = format!("127.0.0.1:{}", free_port()?);
     let config = folder.path().join("dex.yaml");
     std::fs::write(&config, CONFIG.replace("127.0.0.1:0", &address))?;
-    let world = World {
-        address,
-        logins,
-        counts: Counts::default(),
-        over: AtomicBool::new(false),
-        wrong: Mutex::new(None),
-    };
-    let start = || {
-        Provider::start(
-            program,
-            &config,
-            &folder.path().join("data"),
-            &world.address,
-        )
-    };
-    let mut provider = start()?;
-    std::thread::scope(|scope| -> Result<()> {
-        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(|| work(&world))).collect();
-        let mut random = seed;
-        let outcome = loop {
-            // A linear congruential generator: when it is killed should differ, nothing else.
-            random = random
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            let life = LIVES.0 + (random >> 33) % (LIVES.1 - LIVES.0);
-            std::thread::sleep(Duration::from_millis(life));
-            if workers
-                .iter()
-                .all(std::thread::ScopedJoinHandle::is_finished)
-            {
-                break Ok(());
-            }
-            drop(provider);
-            bump(&world.counts.kills);
-            provider = match start() {
-                Ok(provider) => provider,
-                Err(error) => break Err(error.context("after a kill")),
-            };
-        };
-        if outcome.is_err() {
-            world.over.store(true, Ordering::Relaxed);
-        }
-        outcome
+    let start = || Provider::start(program, &config, &folder.path().join("data"), &address);
+    let world = World::new(vec![address.clone()], logins);
+    let mut provider = Some(start()?);
+    world.storm(seed, |_| {
+        drop(provider.take());
+        provider = Some(start()?);
+        Ok(())
     })?;
-    let wrong = world
-        .wrong
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
-    match wrong {
-        Some(error) => Err(error),
-        None => Ok(world.counts),
+    Ok(world.counts)
+}
+
+impl World {
+    pub(crate) fn new(addresses: Vec<String>, logins: u64) -> Self {
+        Self {
+            addresses,
+            turn: AtomicU64::new(0),
+            logins,
+            counts: Counts::default(),
+            over: AtomicBool::new(false),
+            wrong: Mutex::new(None),
+        }
+    }
+
+    /// Lets people log in, and something die again and again meanwhile: `kill`, which brings it back
+    /// and is given a random number.
+    pub(crate) fn storm(&self, seed: u64, mut kill: impl FnMut(u64) -> Result<()>) -> Result<()> {
+        std::thread::scope(|scope| -> Result<()> {
+            let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(|| work(self))).collect();
+            let mut random = seed;
+            let outcome = loop {
+                // A linear congruential generator: when it is killed should differ, nothing else.
+                random = random
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                let life = LIVES.0 + (random >> 33) % (LIVES.1 - LIVES.0);
+                std::thread::sleep(Duration::from_millis(life));
+                if workers
+                    .iter()
+                    .all(std::thread::ScopedJoinHandle::is_finished)
+                {
+                    break Ok(());
+                }
+                bump(&self.counts.kills);
+                if let Err(error) = kill(random >> 40) {
+                    break Err(error.context("after a kill"));
+                }
+            };
+            if outcome.is_err() {
+                self.over.store(true, Ordering::Relaxed);
+            }
+            outcome
+        })?;
+        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        wrong.take().map_or(Ok(()), Err)
+    }
+
+    /// Who is asked next.
+    fn address(&self) -> &str {
+        let turn = usize::try_from(bump(&self.turn)).unwrap_or(0);
+        let address = self.addresses.get(turn % self.addresses.len());
+        address.map_or("", String::as_str)
     }
 }
 
@@ -208,14 +220,14 @@ fn life_of_a_login(world: &World) -> Result<()> {
         former.push(std::mem::replace(&mut tokens, next));
     }
     // The key that signed is still published.
-    let answer = world.until_answered(|| ask(&world.address, "GET", "/dex/keys", &[], ""))?;
+    let answer = world.until_answered(|| ask(world.address(), "GET", "/dex/keys", &[], ""))?;
     ensure!(
         answer.text().contains(&tokens.key()?),
         "the key of a token is not published any more"
     );
     bump(&world.counts.keys);
     // The session that was begun is there: no password is asked.
-    let answer = world.until_answered(|| browser.get(world, &authorization()))?;
+    let answer = world.until_answered(|| browser.get(world.address(), &authorization()))?;
     ensure!(
         param(&answer, "code").is_some(),
         "an acknowledged session is gone: {} {:?}",
@@ -257,27 +269,12 @@ fn refused(answer: &Answer, what: &str) -> Result<()> {
     Ok(())
 }
 
-fn authorization() -> String {
-    let params = [
-        ("client_id", "app"),
-        ("redirect_uri", CALLBACK),
-        ("response_type", "code"),
-        ("scope", "openid email offline_access"),
-        ("state", "a"),
-    ];
-    let query: Vec<String> = params
-        .iter()
-        .map(|(name, value)| format!("{name}={}", encoded(value)))
-        .collect();
-    format!("/dex/auth?{}", query.join("&"))
-}
-
 /// Logs in with the password, from the beginning as often as the provider dies.
 fn log_in(world: &World) -> Result<(Browser, String)> {
     let began = Instant::now();
     loop {
         let mut browser = Browser::default();
-        match browser.log_in(world) {
+        match browser.log_in(world.address()) {
             Ok(code) => return Ok((browser, code)),
             Err(Failed::Wrong(error)) => return Err(error),
             Err(Failed::Cut) => {
@@ -307,30 +304,6 @@ fn redeem(world: &World, code: &str) -> Result<Option<Tokens>> {
     }
 }
 
-struct Tokens {
-    id: String,
-    refresh: String,
-}
-
-impl Tokens {
-    fn of(answer: &Answer) -> Option<Self> {
-        let json = answer.json();
-        let text = |name: &str| json.get(name).and_then(Value::as_str).map(str::to_owned);
-        Some(Self {
-            id: text("id_token")?,
-            refresh: text("refresh_token")?,
-        })
-    }
-
-    /// Id of the key that signed the ID token.
-    fn key(&self) -> Result<String> {
-        let head = self.id.split('.').next().unwrap_or_default();
-        let head: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(head)?)?;
-        let key = head.get("kid").and_then(Value::as_str);
-        Ok(key.context("a token without `kid`")?.to_owned())
-    }
-}
-
 impl World {
     fn until_answered(&self, mut ask: impl FnMut() -> Result<Answer>) -> Result<Answer> {
         Ok(self.answered_or_cut(&mut ask)?.0)
@@ -343,6 +316,13 @@ impl World {
         loop {
             match ask() {
                 Ok(answer) if answer.status < 500 => return Ok((answer, cut)),
+                // Without what replicas share, they say so.
+                Ok(answer) if answer.status == 503 && self.addresses.len() > 1 => {
+                    ensure!(began.elapsed() < DEADLINE, "no answer any more: {answer:?}");
+                    cut = true;
+                    bump(&self.counts.cut);
+                    std::thread::sleep(Duration::from_millis(20));
+                }
                 Ok(answer) => bail!("{answer:?}"),
                 Err(error) if began.elapsed() > DEADLINE => {
                     return Err(error.context("no answer any more"));
@@ -361,81 +341,7 @@ impl World {
     }
 
     fn token_or_cut(&self, fields: &[(&str, &str)]) -> Result<(Answer, bool)> {
-        let basic = format!(
-            "Basic {}",
-            STANDARD.encode("app:a secret of the application")
-        );
-        let headers = [("authorization", basic.as_str())];
-        self.answered_or_cut(&mut || {
-            ask(&self.address, "POST", "/dex/token", &headers, &form(fields))
-        })
-    }
-}
-
-fn form(fields: &[(&str, &str)]) -> String {
-    let fields: Vec<String> = fields
-        .iter()
-        .map(|(name, value)| format!("{name}={}", encoded(value)))
-        .collect();
-    fields.join("&")
-}
-
-fn param(answer: &Answer, name: &str) -> Option<String> {
-    let (_, query) = answer.header("location")?.split_once('?')?;
-    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    pairs
-        .find(|(found, _)| *found == name)
-        .map(|(_, value)| decoded(value))
-}
-
-/// Why a login did not end with a code.
-enum Failed {
-    /// The provider died meanwhile.
-    Cut,
-    Wrong(anyhow::Error),
-}
-
-/// Keeps cookies.
-#[derive(Default)]
-struct Browser(Vec<(String, String)>);
-
-impl Browser {
-    fn log_in(&mut self, world: &World) -> Result<String, Failed> {
-        let cut = |_| Failed::Cut;
-        let mut answer = self.get(world, &authorization()).map_err(cut)?;
-        let mut at = String::new();
-        while let (302 | 303, Some(next)) = (answer.status, answer.header("location")) {
-            next.clone_into(&mut at);
-            answer = self.get(world, &at).map_err(cut)?;
-        }
-        let fields = form(&[("login", "user@example.com"), ("password", PASSWORD)]);
-        let answer = self.send(world, "POST", &at, &fields).map_err(cut)?;
-        let wrong = || Failed::Wrong(anyhow::anyhow!("a login ended with {answer:?}"));
-        param(&answer, "code").ok_or_else(wrong)
-    }
-
-    fn get(&mut self, world: &World, target: &str) -> Result<Answer> {
-        self.send(world, "GET", target, "")
-    }
-
-    fn send(&mut self, world: &World, method: &str, target: &str, body: &str) -> Result<Answer> {
-        let cookies: Vec<String> = self
-            .0
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        let cookies = cookies.join("; ");
-        let headers = [("cookie", cookies.as_str())];
-        let answer = ask(&world.address, method, target, &headers, body)?;
-        for set in answer.headers("set-cookie") {
-            let Some((name, value)) = set.split(';').next().and_then(|pair| pair.split_once('='))
-            else {
-                continue;
-            };
-            self.0.retain(|(known, _)| known != name);
-            self.0.push((name.to_owned(), value.to_owned()));
-        }
-        Ok(answer)
+        self.answered_or_cut(&mut || visitor::token(self.address(), fields))
     }
 }
 

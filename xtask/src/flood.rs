@@ -8,10 +8,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::bench::load::Connection;
 use crate::clients::free_port;
-use crate::crash::{CONFIG, Provider};
+use crate::crash::Provider;
 use crate::http::ask;
 use crate::oracle::Check;
 use crate::shell;
+use crate::visitor::CONFIG;
 
 /// Connections at the same time.
 const WORKERS: u64 = 4;

@@ -23,12 +23,14 @@ mod miri;
 mod models;
 mod oracle;
 mod protos;
+mod redis;
 mod relying;
 mod schemas;
 mod served;
 mod shell;
 mod test;
 mod tidy;
+mod visitor;
 
 use std::process::ExitCode;
 
@@ -42,6 +44,10 @@ Commands:
                the last line is `N passed, N failed`
   tidy         Check the rules of this repository
   directory    Let people log in by OpenLDAP's server (Debian's packages, unpacked)
+  redis [NAME | --logins N]
+               Two replicas of the identity provider on Debian's redis-server: races,
+               kills, outages, all or those with that in their name; with N, a storm of
+               that many logins (builds nothing)
   deny         Check licences, bans and sources of all dependencies, and
                advisories where their database can be fetched
   miri         Run the unit tests of the kernels, which alone have unsafe code, under
@@ -102,6 +108,7 @@ fn main() -> ExitCode {
     let result = match args.as_slice() {
         ["test", rest @ ..] => test::run(rest),
         ["tidy"] => tidy::run(),
+        ["redis", rest @ ..] => redis::command(rest),
         ["deny"] => deny::run(),
         ["directory"] => directory::run(),
         ["miri"] => miri::run(),

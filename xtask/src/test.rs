@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    bench, browser, clients, crash, dex, directory, flood, graphs, oracle, relying, shell,
+    bench, browser, clients, crash, dex, directory, flood, graphs, oracle, redis, relying, shell,
 };
 
 /// Tests over all binaries.
@@ -94,6 +94,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
             .chain(graphs::suite())
             .chain(relying::suite())
             .chain(directory::suite())
+            .chain(redis::suite())
             .chain(browser::suite())
             .chain([solvers])
         {

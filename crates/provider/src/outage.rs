@@ -33,15 +33,15 @@ impl Inner {
         if needs_no_state(path) {
             return answer.await;
         }
-        if let Err(age) = self.storage().catch_up().await
-            && (age > BELIEVED || !reads_only(path))
-        {
-            return away(path);
-        }
         let before = self.storage().outages();
+        let old = match self.storage().catch_up().await {
+            Ok(()) => false,
+            Err(age) if age > BELIEVED || !reads_only(path) => return away(path),
+            Err(_) => true,
+        };
         let reply = answer.await;
         let failed = reply.status() == StatusCode::INTERNAL_SERVER_ERROR;
-        if failed && self.storage().outages() != before {
+        if (failed && self.storage().outages() != before) || (old && is_denial(&reply)) {
             return away(path);
         }
         reply
@@ -59,6 +59,11 @@ fn needs_no_state(path: &str) -> bool {
 /// What may be answered of a state that is a little old. Of these, what has to write fails then.
 fn reads_only(path: &str) -> bool {
     is_for_programs(path) || path == "/userinfo"
+}
+
+/// Whether it says that something is not known. Another replica may have made it last.
+fn is_denial(reply: &Reply) -> bool {
+    reply.status() == StatusCode::UNAUTHORIZED || **reply.body() == *br#"{"active":false}"#
 }
 
 fn away(path: &str) -> Reply {

@@ -21,7 +21,7 @@ const GROUP: usize = 256;
 /// How long a job may be overtaken by others' transactions.
 const OVERTAKEN: Duration = Duration::from_secs(3);
 /// How often the log is looked at when nobody asks.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(200);
 /// How often a connection is tried while there is none.
 const AGAIN: Duration = Duration::from_millis(250);
 /// How long the first connection is tried.

@@ -245,7 +245,10 @@ impl Storage {
 
     /// Waits until reads see everything that was answered before, by any replica. Where Redis does
     /// not answer: how old what they see is.
-    pub(crate) async fn catch_up(&self) -> Result<(), Duration> {
+    ///
+    /// # Errors
+    /// The age of what is in memory, while Redis does not answer.
+    pub async fn catch_up(&self) -> Result<(), Duration> {
         match &self.shared.keeper {
             Keeper::File(_) => Ok(()),
             #[cfg(feature = "redis")]

@@ -183,6 +183,16 @@ pub(crate) async fn carry_out(
     storage: &Storage,
     base: &str,
 ) -> Result<Done, Refusal> {
+    // A copy may be what is needed most while the others cannot be had.
+    if let (Err(age), false) = (storage.catch_up().await, matches!(order, Order::Backup(_))) {
+        return Err(Refusal {
+            message: format!(
+                "Redis does not answer: what is known here is {} s old and cannot be changed",
+                age.as_secs()
+            ),
+            bad_input: false,
+        });
+    }
     let with_link = |user: UserInfo, link: Option<SetupLink>| Done::User {
         user: user.into(),
         link: link.map(|link| link.at(base).expose().to_owned()),

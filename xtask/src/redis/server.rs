@@ -1,0 +1,151 @@
+//! Debian's redis-server, unpacked.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::cache;
+use crate::clients::free_port;
+
+pub(super) const PASSWORD: &str = "of-redis";
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A running server with a file that it appends to. Dropping it kills it.
+pub(super) struct Server {
+    child: Option<Child>,
+    port: u16,
+    /// `appendfsync`.
+    sync: &'static str,
+    folder: tempfile::TempDir,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Server {
+    pub(super) fn start(sync: &'static str) -> Result<Self> {
+        let mut server = Self {
+            child: None,
+            port: free_port()?,
+            sync,
+            folder: tempfile::tempdir()?,
+        };
+        server.restart()?;
+        Ok(server)
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Starts it on the data that it left.
+    pub(super) fn restart(&mut self) -> Result<()> {
+        self.kill();
+        let root = cache::debian("redis-tools")?;
+        let libraries: Vec<String> = std::fs::read_dir(root.join("usr/lib"))?
+            .flatten()
+            .map(|entry| entry.path().display().to_string())
+            .filter(|path| path.ends_with("-linux-gnu"))
+            .collect();
+        let child = Command::new(root.join("usr/bin/redis-check-rdb"))
+            // It is several programs, by the name that it is called.
+            .arg0("redis-server")
+            .env("LD_LIBRARY_PATH", libraries.join(":"))
+            .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
+            .args(["--requirepass", PASSWORD, "--save", ""])
+            .args(["--appendonly", "yes", "--appendfsync", self.sync, "--dir"])
+            .arg(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .context("cannot run redis-server")?;
+        self.child = Some(child);
+        let began = Instant::now();
+        while self.ask(&["DBSIZE"]).is_err() {
+            let ended = self.child.as_mut().map(Child::try_wait).transpose()?;
+            if ended.flatten().is_some() || began.elapsed() > DEADLINE {
+                bail!("redis-server does not answer");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// Ends it without a warning.
+    pub(super) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+
+    /// Keeps it from answering, or lets it go on.
+    pub(super) fn freeze(&self, freeze: bool) -> Result<()> {
+        let child = self.child.as_ref().context("no redis-server runs")?;
+        let signal = if freeze { "-STOP" } else { "-CONT" };
+        let status = Command::new("kill")
+            .args([signal, &child.id().to_string()])
+            .status()?;
+        ensure!(status.success(), "kill {signal}");
+        Ok(())
+    }
+
+    /// Its files as they are.
+    pub(super) fn copy(&self) -> Result<tempfile::TempDir> {
+        let copy = tempfile::tempdir()?;
+        copy_all(self.folder.path(), copy.path())?;
+        Ok(copy)
+    }
+
+    /// Kills it and starts it on files of before.
+    pub(super) fn roll_back(mut self, files: &tempfile::TempDir) -> Result<Self> {
+        self.kill();
+        std::fs::remove_dir_all(self.folder.path())?;
+        std::fs::create_dir(self.folder.path())?;
+        copy_all(files.path(), self.folder.path())?;
+        self.restart()?;
+        Ok(self)
+    }
+
+    /// The first line of an answer.
+    pub(super) fn ask(&self, command: &[&str]) -> Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        let mut text = Vec::new();
+        for words in [&["AUTH", PASSWORD], command] {
+            write!(text, "*{}\r\n", words.len())?;
+            for word in words {
+                write!(text, "${}\r\n{word}\r\n", word.len())?;
+            }
+        }
+        stream.write_all(&text)?;
+        let mut lines = BufReader::new(stream).lines();
+        let login = lines.next().context("no answer")??;
+        ensure!(login == "+OK", "{login}");
+        let answer = lines.next().context("no answer")??;
+        ensure!(!answer.starts_with('-'), "{answer}");
+        Ok(answer)
+    }
+}
+
+fn copy_all(from: &Path, to: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            std::fs::create_dir(&target)?;
+            copy_all(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
