@@ -283,3 +283,51 @@ fn every_key_is_accounted_for_with_its_line() {
     let (line, key, _) = refused("a: [");
     assert_eq!((line, key.as_str()), (1, ""));
 }
+
+fn with_storage(storage: &str) -> Result<StorageConfig, ConfigError> {
+    let password = format!("hash: {HASH}");
+    let yaml = kubeflow(&password, "/oauth2/callback");
+    let (before, rest) = yaml.split_once("storage:").unwrap();
+    let (_, after) = rest.split_once("web:").unwrap();
+    let yaml = format!("{before}storage: {storage}\nweb:{after}");
+    parse(&yaml).map(|(config, _)| config.storage)
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn storage_in_redis_is_read_with_variables_of_the_environment() {
+    let found = with_storage(
+        "{type: redis, config: {url: \"rediss://redis:6380/1\", username: me, password: $OIDC_CLIENT_ID}}",
+    );
+    let Ok(StorageConfig::Redis(redis)) = found else {
+        panic!("{found:?}");
+    };
+    assert_eq!(redis.prefix, "sidegate");
+    assert_eq!(redis.username.as_deref(), Some("me"));
+    assert!(redis.password.unwrap().matches("kubeflow-oidc-authservice"));
+    for (config, field) in [
+        ("{}", "storage.config.url"),
+        ("{url: \"http://redis\"}", "storage.config.url"),
+        ("{url: \"redis://redis\", prefix: \"a b\"}", "storage.config.prefix"),
+        ("{url: \"redis://redis\", sentinel: x}", "storage.config.sentinel"),
+        ("{url: \"redis://$NOTHING\"}", "storage.config.url"),
+    ] {
+        let error = with_storage(&format!("{{type: redis, config: {config}}}")).unwrap_err();
+        assert_eq!(error.field(), Some(field), "{error}");
+    }
+}
+
+#[cfg(not(feature = "redis"))]
+#[test]
+fn storage_in_redis_is_refused_where_it_is_not_built_in() {
+    let error = with_storage("{type: redis, config: {url: \"redis://redis\"}}").unwrap_err();
+    assert_eq!(error.field(), Some("storage.type"), "{error}");
+}
+
+#[test]
+fn storage_of_dex_is_the_data_folder() {
+    for storage in ["{type: memory}", "{type: etcd, config: {endpoints: [a]}}", ""] {
+        let found = with_storage(storage).unwrap();
+        assert!(matches!(found, StorageConfig::Folder), "{storage}: {found:?}");
+    }
+}

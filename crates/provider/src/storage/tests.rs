@@ -268,3 +268,14 @@ fn data_of_schema_1_is_brought_forward() {
     drop(storage);
     Storage::open(folder.path()).unwrap();
 }
+
+#[test]
+fn a_key_that_somebody_else_made_meanwhile_stays() {
+    let (_folder, storage) = open();
+    let other = storage.clone();
+    let key = storage.key_or_insert("sealing", || {
+        other.key_or_insert("sealing", || Ok::<_, StorageError>(vec![1]))?;
+        Ok::<_, StorageError>(vec![2])
+    });
+    assert_eq!(key.unwrap(), [1]);
+}
