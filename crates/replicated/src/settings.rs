@@ -64,10 +64,21 @@ impl Settings {
         if let Some(password) = password {
             login = login.set_password(password.expose());
         }
-        let tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+        let tls = match info.addr() {
+            ConnectionAddr::TcpTls { insecure: true, .. } => {
+                let text = "`#insecure` would believe every certificate: name the authority";
+                return Err(BadSettings::Url(text.to_owned()));
+            }
+            ConnectionAddr::TcpTls { .. } => true,
+            _ => false,
+        };
         let info = info.set_redis_settings(login);
         let client = match authority {
             Some(_) if !tls => return Err(BadSettings::NoTls),
+            // Of a file without any, none would be believed, and nobody told.
+            Some(pem) if !String::from_utf8_lossy(pem).contains("-----BEGIN CERTIFICATE-----") => {
+                return Err(BadSettings::Authority("there is none".to_owned()));
+            }
             Some(pem) => Client::build_with_tls(
                 info,
                 TlsCertificates {
