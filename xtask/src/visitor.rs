@@ -138,7 +138,13 @@ impl Browser {
         self.send(address, "GET", target, "")
     }
 
-    pub(crate) fn send(&mut self, address: &str, method: &str, target: &str, body: &str) -> Result<Answer> {
+    pub(crate) fn send(
+        &mut self,
+        address: &str,
+        method: &str,
+        target: &str,
+        body: &str,
+    ) -> Result<Answer> {
         let cookies: Vec<String> = self
             .0
             .iter()
@@ -158,4 +164,3 @@ impl Browser {
         Ok(answer)
     }
 }
-

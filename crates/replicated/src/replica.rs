@@ -459,10 +459,7 @@ impl<M: Mirror> Keeper<M> {
         self.settle(progress)?;
         self.shared.away.store(false, Ordering::Relaxed);
         if let Some((_, since)) = self.told.take() {
-            tracing::info!(
-                "Redis is back after {:.1} s",
-                since.elapsed().as_secs_f32()
-            );
+            tracing::info!("Redis is back after {:.1} s", since.elapsed().as_secs_f32());
         }
         Ok(())
     }

@@ -18,7 +18,12 @@ fn addresses_of_three_kinds_are_read_and_secrets_are_not_shown() {
         assert_eq!(settings.address(), address);
         assert!(!format!("{settings:?}").contains("of-redis"));
     }
-    for url in ["", "http://127.0.0.1", "127.0.0.1:6379", "rediss://host/#insecure"] {
+    for url in [
+        "",
+        "http://127.0.0.1",
+        "127.0.0.1:6379",
+        "rediss://host/#insecure",
+    ] {
         assert!(matches!(settings(url), Err(BadSettings::Url(_))), "{url}");
     }
 }
@@ -47,7 +52,10 @@ fn positions_are_read_as_they_are_written_and_nothing_else_is() {
     let start = Position::start(5);
     assert_eq!(Position::parse(b"", 5), Some(start.clone()));
     let next = start.next().unwrap();
-    assert_eq!(Position::parse(next.text().as_bytes(), 9), Some(next.clone()));
+    assert_eq!(
+        Position::parse(next.text().as_bytes(), 9),
+        Some(next.clone())
+    );
     assert_ne!(start.next().unwrap(), next, "a name of its own");
     for text in ["5", "5.1", "5.0.0", "5.1.x", "5.1.0.0", "x.1.0", "\u{fffd}"] {
         assert_eq!(Position::parse(text.as_bytes(), 5), None, "{text}");
@@ -69,7 +77,11 @@ fn what_changed_after_a_position_is_known_for_a_while() {
     assert_eq!(since(&recent, &start).as_deref(), Some("abc"));
     assert_eq!(since(&recent, &first).as_deref(), Some("bc"));
     assert_eq!(since(&recent, &second).as_deref(), Some(""));
-    assert_eq!(since(&recent, &start.next().unwrap()), None, "another history");
+    assert_eq!(
+        since(&recent, &start.next().unwrap()),
+        None,
+        "another history"
+    );
     let mut last = second;
     for _ in 0..5000 {
         last = last.next().unwrap();

@@ -23,9 +23,9 @@ use crate::inputs::{self, Inputs};
 use crate::limits;
 use crate::live::{self, Setup, World};
 use crate::login::{self, Keeping};
-use crate::state;
 use crate::output::{self, BadInput, Style};
 use crate::page::{Page, PageService};
+use crate::state;
 use crate::summary::{self, Summary};
 use crate::watch;
 

@@ -281,10 +281,7 @@ fn both<T: Send>(pair: &Pair, ask: impl Fn(&str) -> Result<T> + Sync) -> Result<
         };
         let (here, there) = (at(&pair.a), at(&pair.b));
         let ended = |_| anyhow::anyhow!("a thread ended early");
-        Ok((
-            here.join().map_err(ended)??,
-            there.join().map_err(ended)??,
-        ))
+        Ok((here.join().map_err(ended)??, there.join().map_err(ended)??))
     })
 }
 
@@ -416,7 +413,11 @@ fn without(address: &str, held: &Tokens) -> Result<()> {
             "introspection without Redis: {about:?}"
         );
     }
-    for path in ["/dex/keys", "/dex/.well-known/openid-configuration", "/dex/healthz"] {
+    for path in [
+        "/dex/keys",
+        "/dex/.well-known/openid-configuration",
+        "/dex/healthz",
+    ] {
         let answer = timely(path, ask(address, "GET", path, &[], ""))?;
         ensure!(answer.status == 200, "{path} without Redis: {answer:?}");
     }

@@ -92,10 +92,9 @@ impl RedisConfig {
         // The file of authorities is read when it is needed.
         let (field, expected) = match self.settings(None) {
             Ok(_) => return Ok(()),
-            Err(BadSettings::Prefix(_)) => (
-                "prefix",
-                "at most 64 letters, digits, `-`, `_` and `.`",
-            ),
+            Err(BadSettings::Prefix(_)) => {
+                ("prefix", "at most 64 letters, digits, `-`, `_` and `.`")
+            }
             Err(_) => (
                 "url",
                 "`redis://host:6379`, `rediss://host:6379` or `unix:///path`, perhaps with `user:password@` before and `/number` behind",

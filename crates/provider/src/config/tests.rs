@@ -308,8 +308,14 @@ fn storage_in_redis_is_read_with_variables_of_the_environment() {
     for (config, field) in [
         ("{}", "storage.config.url"),
         ("{url: \"http://redis\"}", "storage.config.url"),
-        ("{url: \"redis://redis\", prefix: \"a b\"}", "storage.config.prefix"),
-        ("{url: \"redis://redis\", sentinel: x}", "storage.config.sentinel"),
+        (
+            "{url: \"redis://redis\", prefix: \"a b\"}",
+            "storage.config.prefix",
+        ),
+        (
+            "{url: \"redis://redis\", sentinel: x}",
+            "storage.config.sentinel",
+        ),
         ("{url: \"redis://$NOTHING\"}", "storage.config.url"),
     ] {
         let error = with_storage(&format!("{{type: redis, config: {config}}}")).unwrap_err();
@@ -326,8 +332,15 @@ fn storage_in_redis_is_refused_where_it_is_not_built_in() {
 
 #[test]
 fn storage_of_dex_is_the_data_folder() {
-    for storage in ["{type: memory}", "{type: etcd, config: {endpoints: [a]}}", ""] {
+    for storage in [
+        "{type: memory}",
+        "{type: etcd, config: {endpoints: [a]}}",
+        "",
+    ] {
         let found = with_storage(storage).unwrap();
-        assert!(matches!(found, StorageConfig::Folder), "{storage}: {found:?}");
+        assert!(
+            matches!(found, StorageConfig::Folder),
+            "{storage}: {found:?}"
+        );
     }
 }

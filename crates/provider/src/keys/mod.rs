@@ -143,7 +143,8 @@ impl Keys {
         let (rotation, not_before) = (self.rotation.clone(), self.not_before);
         let stored = storage.write_now(move |batch| {
             let before = rotation::read(batch.signing_keys()?)?;
-            let after = rotation::advance(before.clone(), fresh.clone(), &rotation, not_before, now)?;
+            let after =
+                rotation::advance(before.clone(), fresh.clone(), &rotation, not_before, now)?;
             for (id, key) in &after {
                 if before.get(id) != Some(key) {
                     batch.set_signing_key(id, Some(&serde_json::to_vec(key)?))?;

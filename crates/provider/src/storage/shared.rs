@@ -150,7 +150,9 @@ impl Tables {
 
     fn look_up(&self, name: &str) -> Result<Option<(u64, Vec<u8>)>, StorageError> {
         let reading = self.database.begin_read()?;
-        let key_of = |table: TableDefinition<'static, &'static str, &'static [u8]>, key: &str| -> Result<_, StorageError> {
+        let key_of = |table: TableDefinition<'static, &'static str, &'static [u8]>,
+                      key: &str|
+         -> Result<_, StorageError> {
             let table = reading.open_table(table)?;
             Ok(table.get(key)?.map(|found| (NEVER, found.value().to_vec())))
         };

@@ -7,7 +7,11 @@ use crate::config::check::Env;
 
 /// `$NAME` and `${NAME}` in every text, as Dex does (`os.ExpandEnv`), but for a variable that is
 /// not set: that is an error and not an empty text, which could be an empty password.
-pub(in crate::config) fn expand(at: &str, value: &mut Value, env: Env<'_>) -> Result<(), ConfigError> {
+pub(in crate::config) fn expand(
+    at: &str,
+    value: &mut Value,
+    env: Env<'_>,
+) -> Result<(), ConfigError> {
     match value {
         Value::String(text) => {
             *text = expanded(text, env).map_err(|variable| ConfigError::Environment {

@@ -140,7 +140,10 @@ fn instead_of(kind: &str) -> &'static str {
 }
 
 /// The error names no value: it may be a secret.
-pub(super) fn config_of<T: DeserializeOwned + Default>(at: &str, config: Value) -> Result<T, ConfigError> {
+pub(super) fn config_of<T: DeserializeOwned + Default>(
+    at: &str,
+    config: Value,
+) -> Result<T, ConfigError> {
     if config.is_null() {
         return Ok(T::default());
     }
