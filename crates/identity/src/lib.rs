@@ -47,8 +47,12 @@ pub use mesh::{Jwks, MeshKeys, read_token};
 pub use oauth2_proxy::Oauth2ProxyConfig;
 pub use person::IdentityClaims;
 pub use random::NoRandomness;
-pub use rp::{LOGIN_COOKIES, RedirectUri, RelyingParty, RpConfig, RpError};
-pub use session::{SESSION_COOKIE, Session, SessionConfig, SessionId, Sessions, StoreError};
+pub use rp::{
+    BACKCHANNEL_LOGOUT_PATH, LOGIN_COOKIES, RedirectUri, RelyingParty, RpConfig, RpError,
+};
+pub use session::{
+    NewSession, SESSION_COOKIE, Session, SessionConfig, SessionId, Sessions, StoreError, Whose,
+};
 pub use workload::{
     BadWorkload, ProxyLogin, WORKLOAD_PASSWORD_LIFE, WorkloadCredentials, WorkloadError,
 };

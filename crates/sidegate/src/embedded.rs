@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use gateway::{Body, CallContext, Embedded};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
+use identity::BACKCHANNEL_LOGOUT_PATH;
 use policy::{Reply, RequestHead};
 use serde_json::{Map, Value, json};
 use serving::ModelState;
@@ -90,6 +91,12 @@ impl Embedded for LoginService {
         Box::pin(async move {
             let head = head_of(&request, &context);
             let reply = match &login.relying_party {
+                Some(relying_party) if head.path == BACKCHANNEL_LOGOUT_PATH => {
+                    let Some(body) = small(request.into_body()).await else {
+                        return unreadable();
+                    };
+                    Some(relying_party.backchannel_logout(&head, &body).await)
+                }
                 Some(relying_party) => relying_party.handle(&head).await,
                 None => None,
             };

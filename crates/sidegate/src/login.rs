@@ -7,14 +7,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use identity::{
-    ClusterIssuer, HttpClient, HttpError, Identity, IdentityClaims, Parts, RedirectUri,
-    RelyingParty, RpConfig, SecureCookies, Sessions,
+    BACKCHANNEL_LOGOUT_PATH, ClusterIssuer, HttpClient, HttpError, Identity, IdentityClaims, Parts,
+    RedirectUri, RelyingParty, RpConfig, SecureCookies, Sessions,
 };
 use provider::{DexConfig, Provider, StorageConfig, Theme};
 use resources::core::ConfigMap;
 use resources::{Cluster, Object, ServiceName};
 
-use crate::outgoing::{AccountTokens, GatewaySessions, Network};
+use crate::outgoing::{AccountTokens, Calls, GatewaySessions, OWN_LOGOUT_URI};
 use crate::output::{self, BadInput};
 
 /// Where logout is asked for, in the dialects that Kubeflow's dashboards speak.
@@ -124,7 +124,7 @@ impl<'c> DexSource<'c> {
 /// Reads the paths of the login out of a configuration.
 pub(crate) fn paths(cluster: &Cluster) -> anyhow::Result<LoginPaths> {
     let mut login: Vec<String> = LOGOUT_PATHS.map(str::to_owned).to_vec();
-    login.push(START_PATH.to_owned());
+    login.extend([START_PATH, BACKCHANNEL_LOGOUT_PATH].map(str::to_owned));
     let mut provider = Vec::new();
     let mut issuer = None;
     if let Some(dex) = DexSource::find(cluster) {
@@ -191,6 +191,19 @@ fn client(config: &DexConfig) -> Option<&provider::Client> {
         .find(|client| client.redirect_uris.iter().any(|uri| uri.starts_with('/')))
 }
 
+/// The platform's own login is told when a session ends at the provider, unless
+/// the configuration says whom to tell.
+fn register_logout(config: &mut DexConfig) {
+    let Some(id) = client(config).map(|client| client.id.clone()) else {
+        return;
+    };
+    let own = config.clients.iter_mut().find(|client| client.id == id);
+    if let Some(own) = own {
+        own.backchannel_logout_uri
+            .get_or_insert_with(|| OWN_LOGOUT_URI.to_owned());
+    }
+}
+
 fn callback_path(config: &DexConfig) -> Option<String> {
     client(config)?
         .redirect_uris
@@ -229,14 +242,16 @@ impl Login {
                 .push("no ConfigMap `dex` with a `config.yaml` in namespace `auth` or one of the platform: nobody can log in".into());
             return Ok(Arc::new(login));
         };
-        let (config, warnings) = dex.parse()?;
+        let (mut config, warnings) = dex.parse()?;
+        register_logout(&mut config);
         login
             .warnings
             .extend(warnings.iter().map(|w| format!("ConfigMap dex: {w}")));
         login.provider_service = provider_service(&config);
+        let calls = Arc::new(Calls::default());
         let options = provider::Options {
             login_hint: keeping.login_hint.clone(),
-            outgoing: Some(Arc::new(Network::default())),
+            outgoing: Some(Arc::clone(&calls) as Arc<dyn provider::Outgoing>),
             subjects: Some(Arc::new(AccountTokens(Arc::clone(&keeping.cluster_issuer)))),
             theme,
             sign_outs: Some(Arc::new(GatewaySessions(keeping.sessions.clone()))),
@@ -274,6 +289,7 @@ impl Login {
                 identity::system_clock(),
             )?;
             let relying_party = Arc::new(relying_party);
+            calls.set_login(&relying_party);
             login.identity = identity(keeping, Some(Arc::clone(&relying_party)));
             login.relying_party = Some(relying_party);
         } else {

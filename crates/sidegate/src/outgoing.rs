@@ -3,13 +3,16 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::{Request, Response};
-use identity::{ClusterIssuer, Sessions};
+use identity::{BACKCHANNEL_LOGOUT_PATH, ClusterIssuer, RelyingParty, Sessions};
+use policy::{Connection, Entrance, RequestHead, Scheme};
 use provider::{Outgoing, Roots, SignOuts, Subject, SubjectTokens};
 
 /// How long an application may take to note a logout, and another provider to answer.
@@ -86,6 +89,67 @@ fn root_of(error: &reqwest::Error) -> String {
         source = inner.source();
     }
     text
+}
+
+/// Where the embedded provider tells the login of this process of a logout:
+/// no name of the network (RFC 6761 §6.4).
+pub(crate) const OWN_LOGOUT_URI: &str = "http://login.invalid/oauth2/backchannel-logout";
+
+/// Hands logout tokens for the login of this process over in memory, and asks
+/// everybody else over the network.
+#[derive(Default)]
+pub(crate) struct Calls {
+    network: Network,
+    /// Weak: the login asks the provider, which has this.
+    login: OnceLock<Weak<RelyingParty>>,
+}
+
+impl Calls {
+    /// The login that [`OWN_LOGOUT_URI`] is of.
+    pub(crate) fn set_login(&self, login: &Arc<RelyingParty>) {
+        drop(self.login.set(Arc::downgrade(login)));
+    }
+}
+
+impl Outgoing for Calls {
+    fn send(
+        &self,
+        request: Request<Bytes>,
+        roots: Roots,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Bytes>, String>> + Send>> {
+        if *request.uri() != OWN_LOGOUT_URI {
+            return self.network.send(request, roots);
+        }
+        let login = self.login.get().and_then(Weak::upgrade);
+        Box::pin(async move {
+            let mut response = Response::new(Bytes::new());
+            // Another configuration has replaced it; its sessions are the same.
+            let Some(login) = login else {
+                *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                return Ok(response);
+            };
+            let (parts, body) = request.into_parts();
+            let head = RequestHead {
+                entrance: Entrance::Local,
+                method: parts.method,
+                scheme: Scheme::Http,
+                authority: parts
+                    .uri
+                    .authority()
+                    .map_or_else(String::new, ToString::to_string),
+                path: BACKCHANNEL_LOGOUT_PATH.to_owned(),
+                query: None,
+                headers: parts.headers,
+                peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+                connection: Connection::default(),
+                workload: None,
+            };
+            let reply = login.backchannel_logout(&head, &body).await;
+            *response.status_mut() = reply.status;
+            *response.body_mut() = reply.body;
+            Ok(response)
+        })
+    }
 }
 
 /// Ends the sessions at the gateway of people whose logins at the provider ended.

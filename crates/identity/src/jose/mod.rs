@@ -79,9 +79,26 @@ pub(crate) struct Unverified<'a> {
 /// RFC 7797).
 const REFUSED_HEADERS: [&str; 7] = ["jku", "jwk", "x5u", "x5c", "crit", "b64", "zip"];
 
+/// Kinds of tokens (RFC 8725 §3.11): a logout token, say, must not pass for
+/// another one.
+const TOKEN_TYPES: [&str; 3] = ["jwt", "at+jwt", "application/at+jwt"];
+
+/// OpenID Connect Back-Channel Logout 1.0 §2.4 recommends the second; older
+/// providers say the first.
+const LOGOUT_TYPES: [&str; 3] = ["jwt", "logout+jwt", "application/logout+jwt"];
+
 impl<'a> Unverified<'a> {
-    /// Takes `token` apart.
+    /// Takes an ID or access token apart.
     pub(crate) fn parse(token: &'a str, max: usize) -> Result<Self, JwtError> {
+        Self::parse_typed(token, max, &TOKEN_TYPES)
+    }
+
+    /// Takes a logout token apart.
+    pub(crate) fn parse_logout(token: &'a str, max: usize) -> Result<Self, JwtError> {
+        Self::parse_typed(token, max, &LOGOUT_TYPES)
+    }
+
+    fn parse_typed(token: &'a str, max: usize, types: &[&str]) -> Result<Self, JwtError> {
         if token.len() > max {
             return Err(JwtError::TooLong(max));
         }
@@ -104,10 +121,9 @@ impl<'a> Unverified<'a> {
                 return Err(JwtError::Header(name));
             }
         }
-        // RFC 8725 §3.11: a logout token, say, must not pass for another kind.
         if header.has("typ") {
             let kind = header.text("typ").unwrap_or_default().to_ascii_lowercase();
-            if !matches!(kind.as_str(), "jwt" | "at+jwt" | "application/at+jwt") {
+            if !types.contains(&kind.as_str()) {
                 return Err(JwtError::Header("typ"));
             }
         }

@@ -1,9 +1,11 @@
 //! The way back from the provider: code to token, token to person, person to
 //! session.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, header};
-use policy::{Person, Reply};
+use policy::Reply;
 use serde::Deserialize;
 
 use super::login::{Proofs, Transaction};
@@ -12,9 +14,9 @@ use super::reply::{self, Action};
 use super::{RelyingParty, logout};
 use crate::clock::now;
 use crate::cookie;
-use crate::jose::{JwtError, MAX_ID_TOKEN_BYTES, Unverified};
+use crate::jose::{Claims, JwtError, MAX_ID_TOKEN_BYTES, Unverified};
 use crate::seen::Seen;
-use crate::session::SESSION_COOKIE;
+use crate::session::{NewSession, SESSION_COOKIE};
 use secret::Secret;
 
 /// Codes and states are not longer.
@@ -93,12 +95,12 @@ impl RelyingParty {
             _ => return Err(Failure::Request("`iss` is of another provider")),
         }
         let code = one(seen, "code", MAX_CODE)?;
-        let (person, id_token) = self.redeem(seen, &code, proofs).await?;
+        let session = self.redeem(seen, &code, proofs).await?;
         // A session id from before the login is worth nothing after it.
         for old in cookie::values(seen.headers, SESSION_COOKIE).take(logout::MAX_VALUES) {
             self.sessions.end(old).await?;
         }
-        let id = self.sessions.create(person, Some(id_token)).await?;
+        let id = self.sessions.create(session).await?;
         let life = self.sessions.absolute_lifetime().as_secs();
         Ok(self.session_cookie(seen).set(id.expose(), life))
     }
@@ -108,7 +110,7 @@ impl RelyingParty {
         seen: &Seen<'_>,
         code: &str,
         proofs: &Proofs,
-    ) -> Result<(Person, Secret), Failure> {
+    ) -> Result<NewSession, Failure> {
         let provider = self.provider.known().await?;
         let request = self
             .token_request(
@@ -128,8 +130,17 @@ impl RelyingParty {
         let tokens: TokenResponse = serde_json::from_slice(response.body()).map_err(|_| {
             ProviderError::Unavailable("its token response has no `id_token`".to_owned())
         })?;
-        let person = self.id_token(&tokens.id_token, &proofs.nonce).await?;
-        Ok((person, Secret::new(tokens.id_token)))
+        let claims = self.id_token(&tokens.id_token, &proofs.nonce).await?;
+        Ok(NewSession {
+            person: self
+                .config
+                .claims
+                .person(&claims)
+                .map_err(ProviderError::from)?,
+            issuer: Some(self.config.issuer.as_str().into()),
+            sid: claims.text("sid").map(Arc::from),
+            id_token: Some(Secret::new(tokens.id_token)),
+        })
     }
 
     fn token_request(
@@ -179,7 +190,7 @@ impl RelyingParty {
     }
 
     /// OpenID Connect Core §3.1.3.7.
-    async fn id_token(&self, token: &str, nonce: &str) -> Result<Person, ProviderError> {
+    async fn id_token(&self, token: &str, nonce: &str) -> Result<Claims, ProviderError> {
         let token = Unverified::parse(token, MAX_ID_TOKEN_BYTES)?;
         let claims = self.provider.verify(&token).await?;
         let client = self.config.client_id.as_str();
@@ -194,7 +205,7 @@ impl RelyingParty {
         if claims.text("nonce") != Some(nonce) {
             return Err(JwtError::Claim("nonce".to_owned()).into());
         }
-        Ok(self.config.claims.person(&claims)?)
+        Ok(claims)
     }
 
     fn failure(

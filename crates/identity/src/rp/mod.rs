@@ -1,6 +1,7 @@
 //! The OpenID Connect relying party: code flow with PKCE, state and nonce
 //! (OpenID Connect Core §3.1, RFC 7636, RFC 9700).
 
+mod backchannel;
 mod callback;
 mod local_path;
 mod login;
@@ -23,6 +24,8 @@ use crate::person::IdentityClaims;
 use crate::seal::Sealer;
 use crate::seen::Seen;
 use crate::session::{SESSION_COOKIE, Sessions};
+pub use backchannel::BACKCHANNEL_LOGOUT_PATH;
+use backchannel::Used;
 pub use login::LOGIN_COOKIES;
 pub(crate) use logout::{find_session, header_sessions};
 use provider::{Provider, ProviderError};
@@ -74,6 +77,8 @@ pub struct RelyingParty {
     provider: Provider,
     sessions: Sessions,
     sealer: Sealer,
+    /// Logout tokens that were used.
+    logouts: Used,
     clock: Clock,
 }
 
@@ -140,6 +145,7 @@ impl RelyingParty {
             config,
             sessions,
             sealer: Sealer::new(&key, "relying party")?,
+            logouts: Used::new(),
             clock,
         })
     }
@@ -177,6 +183,12 @@ impl RelyingParty {
     /// may have caused gets a page that asks first, or 403.
     pub async fn logout(&self, head: &RequestHead) -> Reply {
         self.log_out(&Seen::from(head)).await
+    }
+
+    /// Takes a logout token (OpenID Connect Back-Channel Logout 1.0) that the
+    /// provider posts to [`BACKCHANNEL_LOGOUT_PATH`]. `body` is the form.
+    pub async fn backchannel_logout(&self, head: &RequestHead, body: &[u8]) -> Reply {
+        self.told_of_logout(&Seen::from(head), body).await
     }
 
     /// Answers the paths of the login machinery: callback, logout,

@@ -1,5 +1,6 @@
 //! Sessions of people: kept on disk, found in memory.
 
+mod owner;
 mod store;
 
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::clock::{Clock, now};
 use crate::random::{NoRandomness, random};
+use owner::Owner;
 use secret::Secret;
 pub use store::StoreError;
 use store::{Record, Store};
@@ -82,6 +84,55 @@ impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SessionId(..)")
     }
+}
+
+/// What a session begins with.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// Whose it is.
+    pub person: Person,
+    /// `iss` of the login.
+    pub issuer: Option<Arc<str>>,
+    /// The provider's name for its own session (OpenID Connect Back-Channel
+    /// Logout 1.0 §2.1).
+    pub sid: Option<Arc<str>>,
+    /// The ID token of the login.
+    pub id_token: Option<Secret>,
+}
+
+impl NewSession {
+    /// A session of a login that nothing else is known about.
+    pub fn of(person: Person) -> Self {
+        Self {
+            person,
+            issuer: None,
+            sid: None,
+            id_token: None,
+        }
+    }
+}
+
+/// Sessions that end together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose<'a> {
+    /// Of a person, by e-mail address.
+    Email(&'a str),
+    /// Of a person, as a provider knows them.
+    Subject {
+        /// `iss`.
+        issuer: &'a str,
+        /// `sub`.
+        subject: &'a str,
+    },
+    /// That belong to one session at a provider.
+    Sid {
+        /// `iss`.
+        issuer: &'a str,
+        /// `sid`.
+        sid: &'a str,
+        /// `sub`, if only this person's are meant.
+        subject: Option<&'a str>,
+    },
 }
 
 /// A person's session.
@@ -153,18 +204,14 @@ impl Sessions {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn create(
-        &self,
-        person: Person,
-        id_token: Option<Secret>,
-    ) -> Result<SessionId, StoreError> {
+    pub async fn create(&self, new: NewSession) -> Result<SessionId, StoreError> {
         let id = SessionId(URL_SAFE_NO_PAD.encode(random::<32>()?));
         let hash = SessionId::hash(id.expose()).ok_or(NoRandomness)?;
         let shared = Arc::clone(&self.shared);
         blocking(move || {
             let now = now(&shared.clock);
             let expires = now.saturating_add(shared.config.absolute.as_secs());
-            let record = Record::new(&person, id_token.as_ref(), expires, now, shared.idle());
+            let record = Record::new(&new, expires, now, shared.idle());
             let pushed_out = shared
                 .store
                 .insert(&hash, &record, shared.config.max_sessions)?;
@@ -222,10 +269,19 @@ impl Sessions {
     /// # Errors
     /// When the disk cannot be read or written.
     pub async fn end_all_of(&self, email: &str) -> Result<u64, StoreError> {
+        self.end_those(Whose::Email(email)).await
+    }
+
+    /// Ends the sessions that are meant; returns how many there were. No
+    /// request after this finds one.
+    ///
+    /// # Errors
+    /// When the disk cannot be read or written.
+    pub async fn end_those(&self, whose: Whose<'_>) -> Result<u64, StoreError> {
         let shared = Arc::clone(&self.shared);
-        let email = email.to_owned();
+        let owner = Owner::from(whose);
         blocking(move || {
-            let theirs = shared.store.of(&email)?;
+            let theirs = shared.store.of(&owner)?;
             let count = shared.store.remove(&theirs)?;
             shared.forget(&theirs);
             Ok(count)

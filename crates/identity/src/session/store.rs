@@ -1,4 +1,5 @@
-//! The session file: redb, two tables, every change one durable transaction.
+//! The session file: redb, one table and two indexes, every change one durable
+//! transaction.
 
 use std::collections::HashMap;
 use std::fs::OpenOptions;
@@ -14,15 +15,18 @@ use redb::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::Hash;
+use super::owner::{self, Owner};
+use super::{Hash, NewSession};
 use crate::random::NoRandomness;
-use secret::Secret;
 
 /// Hash of the id to the session as JSON.
 const SESSIONS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("sessions");
 
 /// Deadline (big-endian seconds) and hash: sessions in the order they end.
 const DEADLINES: TableDefinition<'_, &[u8; 40], ()> = TableDefinition::new("deadlines");
+
+/// Digest of a name that sessions have in common, and hash.
+const OWNERS: TableDefinition<'_, &[u8; 64], ()> = TableDefinition::new("owners");
 
 /// Pages that redb may keep in memory.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
@@ -61,9 +65,13 @@ where
 /// A session as stored.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Record {
-    email: String,
-    subject: String,
+    pub(super) email: String,
+    pub(super) subject: String,
     groups: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) issuer: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) sid: Option<String>,
     pub(super) id_token: Option<String>,
     pub(super) expires: u64,
     pub(super) seen: u64,
@@ -71,18 +79,20 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new(
-        person: &Person,
-        id_token: Option<&Secret>,
-        expires: u64,
-        now: u64,
-        idle: u64,
-    ) -> Self {
+    pub(super) fn new(new: &NewSession, expires: u64, now: u64, idle: u64) -> Self {
+        let NewSession {
+            person,
+            issuer,
+            sid,
+            id_token,
+        } = new;
         Self {
             email: person.email.to_string(),
             subject: person.subject.to_string(),
             groups: person.groups.iter().map(ToString::to_string).collect(),
-            id_token: id_token.map(|token| token.expose().to_owned()),
+            issuer: issuer.as_deref().map(str::to_owned),
+            sid: sid.as_deref().map(str::to_owned),
+            id_token: id_token.as_ref().map(|token| token.expose().to_owned()),
             expires,
             seen: now,
             deadline: expires.min(now.saturating_add(idle)),
@@ -127,11 +137,9 @@ impl Store {
         let database = Database::builder()
             .set_cache_size(CACHE_BYTES)
             .create(path)?;
-        let write = database.begin_write()?;
-        write.open_table(SESSIONS)?;
-        write.open_table(DEADLINES)?;
-        write.commit()?;
-        Ok(Self { database })
+        let store = Self { database };
+        store.change(|tables| tables.index_owners())?;
+        Ok(store)
     }
 
     pub(super) fn get(&self, hash: &Hash) -> Result<Option<Record>, StoreError> {
@@ -147,24 +155,25 @@ impl Store {
         record: &Record,
         max: u64,
     ) -> Result<Vec<Hash>, StoreError> {
-        self.change(|sessions, deadlines| {
-            let excess = sessions.len()?.saturating_add(1).saturating_sub(max);
+        self.change(|tables| {
+            let count = tables.sessions.len()?;
+            let excess = count.saturating_add(1).saturating_sub(max);
             let excess = usize::try_from(excess).unwrap_or(usize::MAX);
-            let first: Vec<[u8; 40]> = deadlines
+            let first: Vec<[u8; 40]> = tables
+                .deadlines
                 .iter()?
                 .take(excess)
                 .map(|entry| Ok(*entry?.0.value()))
                 .collect::<Result<_, StoreError>>()?;
             let mut gone = Vec::new();
             for key in first {
-                deadlines.remove(&key)?;
+                tables.deadlines.remove(&key)?;
                 if let Some(hash) = key.last_chunk::<32>() {
-                    sessions.remove(hash)?;
+                    tables.remove(hash)?;
                     gone.push(*hash);
                 }
             }
-            sessions.insert(hash, encode(record).as_slice())?;
-            deadlines.insert(&deadline_key(record.deadline, hash), ())?;
+            tables.put(hash, record)?;
             Ok(gone)
         })
     }
@@ -174,29 +183,38 @@ impl Store {
         if hashes.is_empty() {
             return Ok(0);
         }
-        self.change(|sessions, deadlines| {
+        self.change(|tables| {
             let mut count = 0;
             for hash in hashes {
-                let record = sessions.remove(hash)?.map(|value| decode(value.value()));
-                if let Some(record) = record {
-                    count += 1;
-                    if let Some(record) = record {
-                        deadlines.remove(&deadline_key(record.deadline, hash))?;
-                    }
-                }
+                count += u64::from(tables.remove(hash)?);
             }
             Ok(count)
         })
     }
 
-    /// Sessions of a person.
-    pub(super) fn of(&self, email: &str) -> Result<Vec<Hash>, StoreError> {
-        let table = self.database.begin_read()?.open_table(SESSIONS)?;
+    /// Sessions with a name in common.
+    pub(super) fn of(&self, owner: &Owner) -> Result<Vec<Hash>, StoreError> {
+        let read = self.database.begin_read()?;
+        let (owners, sessions) = (read.open_table(OWNERS)?, read.open_table(SESSIONS)?);
+        let (from, to) = (
+            owner_key(&owner.key, &[0; 32]),
+            owner_key(&owner.key, &[255; 32]),
+        );
         let mut found = Vec::new();
-        for entry in table.iter()? {
-            let (hash, value) = entry?;
-            if decode(value.value()).is_some_and(|record| record.email == email) {
-                found.push(*hash.value());
+        for entry in owners.range::<&[u8; 64]>(&from..=&to)? {
+            let (key, _) = entry?;
+            let Some(hash) = key.value().last_chunk::<32>() else {
+                continue;
+            };
+            let meant = match &owner.subject {
+                None => true,
+                Some(subject) => sessions
+                    .get(hash)?
+                    .and_then(|value| decode(value.value()))
+                    .is_some_and(|record| record.subject == *subject),
+            };
+            if meant {
+                found.push(*hash);
             }
         }
         Ok(found)
@@ -207,17 +225,20 @@ impl Store {
         if seen.is_empty() {
             return Ok(());
         }
-        self.change(|sessions, deadlines| {
+        self.change(|tables| {
             for (hash, seen) in seen {
-                let Some(mut record) = sessions.get(hash)?.and_then(|value| decode(value.value()))
-                else {
+                let Some(mut record) = tables.get(hash)? else {
                     continue;
                 };
-                deadlines.remove(&deadline_key(record.deadline, hash))?;
+                tables
+                    .deadlines
+                    .remove(&deadline_key(record.deadline, hash))?;
                 record.seen = record.seen.max(*seen);
                 record.deadline = record.expires.min(record.seen.saturating_add(idle));
-                sessions.insert(hash, encode(&record).as_slice())?;
-                deadlines.insert(&deadline_key(record.deadline, hash), ())?;
+                tables.sessions.insert(hash, encode(&record).as_slice())?;
+                tables
+                    .deadlines
+                    .insert(&deadline_key(record.deadline, hash), ())?;
             }
             Ok(())
         })
@@ -240,20 +261,90 @@ impl Store {
 
     fn change<T>(
         &self,
-        work: impl FnOnce(
-            &mut Table<'_, &'static [u8; 32], &'static [u8]>,
-            &mut Table<'_, &'static [u8; 40], ()>,
-        ) -> Result<T, StoreError>,
+        work: impl FnOnce(&mut Tables<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let write: WriteTransaction = self.database.begin_write()?;
         let result = {
-            let mut sessions = write.open_table(SESSIONS)?;
-            let mut deadlines = write.open_table(DEADLINES)?;
-            work(&mut sessions, &mut deadlines)?
+            let mut tables = Tables {
+                sessions: write.open_table(SESSIONS)?,
+                deadlines: write.open_table(DEADLINES)?,
+                owners: write.open_table(OWNERS)?,
+            };
+            work(&mut tables)?
         };
         write.commit()?;
         Ok(result)
     }
+}
+
+/// The file within one transaction.
+struct Tables<'t> {
+    sessions: Table<'t, &'static [u8; 32], &'static [u8]>,
+    deadlines: Table<'t, &'static [u8; 40], ()>,
+    owners: Table<'t, &'static [u8; 64], ()>,
+}
+
+impl Tables<'_> {
+    fn get(&self, hash: &Hash) -> Result<Option<Record>, StoreError> {
+        Ok(self
+            .sessions
+            .get(hash)?
+            .and_then(|value| decode(value.value())))
+    }
+
+    fn put(&mut self, hash: &Hash, record: &Record) -> Result<(), StoreError> {
+        self.sessions.insert(hash, encode(record).as_slice())?;
+        self.deadlines
+            .insert(&deadline_key(record.deadline, hash), ())?;
+        for owner in owner::keys(record) {
+            self.owners.insert(&owner_key(&owner, hash), ())?;
+        }
+        Ok(())
+    }
+
+    /// Whether there was one.
+    fn remove(&mut self, hash: &Hash) -> Result<bool, StoreError> {
+        let Some(record) = self
+            .sessions
+            .remove(hash)?
+            .map(|value| decode(value.value()))
+        else {
+            return Ok(false);
+        };
+        if let Some(record) = record {
+            self.deadlines
+                .remove(&deadline_key(record.deadline, hash))?;
+            for owner in owner::keys(&record) {
+                self.owners.remove(&owner_key(&owner, hash))?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// A file of a version that had no such index gets one.
+    fn index_owners(&mut self) -> Result<(), StoreError> {
+        if self.owners.len()? > 0 || self.sessions.len()? == 0 {
+            return Ok(());
+        }
+        for entry in self.sessions.iter()? {
+            let (hash, value) = entry?;
+            let Some(record) = decode(value.value()) else {
+                continue;
+            };
+            for owner in owner::keys(&record) {
+                self.owners.insert(&owner_key(&owner, hash.value()), ())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn owner_key(owner: &[u8; 32], hash: &Hash) -> [u8; 64] {
+    let mut key = [0; 64];
+    let (first, rest) = key.split_at_mut(32);
+    first.copy_from_slice(owner);
+    rest.copy_from_slice(hash);
+    key
 }
 
 fn deadline_key(deadline: u64, hash: &Hash) -> [u8; 40] {

@@ -48,8 +48,17 @@ fn person(email: &str) -> Person {
     }
 }
 
+fn login(email: &str) -> NewSession {
+    NewSession {
+        issuer: Some("https://idp.example".into()),
+        sid: Some(format!("of {email}").into()),
+        id_token: Some(Secret::new("t")),
+        ..NewSession::of(person(email))
+    }
+}
+
 async fn start(sessions: &Sessions, email: &str) -> String {
-    let id = sessions.create(person(email), Some(Secret::new("t"))).await;
+    let id = sessions.create(login(email)).await;
     id.unwrap().expose().to_owned()
 }
 
@@ -147,6 +156,70 @@ async fn all_sessions_of_one_person_can_be_ended() {
     assert_eq!(sessions.end_all_of("a@b.c").await.unwrap(), 2);
     assert!(theirs.iter().all(|id| sessions.find(id).is_none()));
     assert!(sessions.find(&other).is_some());
+}
+
+#[tokio::test]
+async fn sessions_end_by_the_providers_name_for_session_or_person() {
+    let issuer = "https://idp.example";
+    let sid = |issuer, subject| Whose::Sid {
+        issuer,
+        sid: "of a@b.c",
+        subject,
+    };
+    let subject = |issuer| Whose::Subject {
+        issuer,
+        subject: "1",
+    };
+    for (whose, expected) in [
+        (sid(issuer, None), [true, true, false]),
+        (sid(issuer, Some("1")), [true, true, false]),
+        (sid(issuer, Some("2")), [false; 3]),
+        (sid("https://other.example", None), [false; 3]),
+        (subject(issuer), [true; 3]),
+        (subject("https://other.example"), [false; 3]),
+    ] {
+        let world = World::new(short());
+        let sessions = world.open();
+        let ids = [
+            start(&sessions, "a@b.c").await,
+            start(&sessions, "a@b.c").await,
+            start(&sessions, "d@b.c").await,
+        ];
+        let unnamed = sessions.create(NewSession::of(person("a@b.c"))).await;
+        let unnamed = unnamed.unwrap();
+        let count = expected.iter().filter(|ended| **ended).count();
+        assert_eq!(
+            sessions.end_those(whose).await.unwrap(),
+            u64::try_from(count).unwrap(),
+            "{whose:?}"
+        );
+        let ended = ids.each_ref().map(|id| sessions.find(id).is_none());
+        assert_eq!(ended, expected, "{whose:?}");
+        assert!(sessions.find(unnamed.expose()).is_some(), "{whose:?}");
+        assert_eq!(sessions.end_those(whose).await.unwrap(), 0, "{whose:?}");
+    }
+}
+
+/// Files of versions before had no index and no `sid`.
+#[tokio::test]
+async fn sessions_of_an_older_file_are_found_by_their_person() {
+    use redb::{ReadableDatabase as _, TableDefinition};
+
+    let world = World::new(short());
+    let sessions = world.open();
+    let id = start(&sessions, "a@b.c").await;
+    drop(sessions);
+    let file = redb::Database::open(world.folder.path().join("sessions.redb")).unwrap();
+    let write = file.begin_write().unwrap();
+    let owners: TableDefinition<'_, &[u8; 64], ()> = TableDefinition::new("owners");
+    assert!(write.delete_table(owners).unwrap());
+    write.commit().unwrap();
+    assert!(file.begin_read().unwrap().open_table(owners).is_err());
+    drop(file);
+    let sessions = world.open();
+    assert!(sessions.find(&id).is_some());
+    assert_eq!(sessions.end_all_of("a@b.c").await.unwrap(), 1);
+    assert!(sessions.find(&id).is_none());
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 #![expect(clippy::type_complexity, reason = "tables of cases")]
 
 mod authservice;
+mod backchannel;
 mod caller;
 mod flow;
 mod id_token;

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::http_client::{HttpClient, HttpError};
-use crate::jose::{self, Algorithm};
+use crate::jose;
 
 pub(super) const ISSUER: &str = "http://dex.auth.svc.cluster.local:5556/dex";
 pub(super) const CLIENT: &str = "kubeflow-oidc-authservice";
@@ -64,11 +64,15 @@ pub(super) fn keys() -> &'static [KeyPair; 2] {
 }
 
 pub(super) fn sign(key: usize, claims: &Value) -> String {
-    let kid = format!("key-{key}");
-    jose::compact(Algorithm::Rs256, &kid, claims, |signed| {
-        Ok::<_, ()>(signature(key, signed))
-    })
-    .unwrap()
+    sign_as(key, "JWT", claims)
+}
+
+pub(super) fn sign_as(key: usize, typ: &str, claims: &Value) -> String {
+    let header = json!({"alg": "RS256", "kid": format!("key-{key}"), "typ": typ});
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let signed = format!("{}.{}", part(&header), part(claims));
+    let signature = URL_SAFE_NO_PAD.encode(signature(key, signed.as_bytes()));
+    format!("{signed}.{signature}")
 }
 
 pub(super) fn signature(key: usize, signed: &[u8]) -> Vec<u8> {

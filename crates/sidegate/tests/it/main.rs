@@ -30,6 +30,7 @@ mod report;
 mod runtime;
 mod runtime_edges;
 mod runtime_frameworks;
+mod sign_out;
 
 use std::process::{Command, Output};
 

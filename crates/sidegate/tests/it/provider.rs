@@ -14,7 +14,7 @@ const CLIENT: &str = "kubeflow-oidc-authservice";
 const SECRET: &str = "pUBnBOY80SnXgjibTYM9ZWNzY2xreNGQok";
 
 /// The example with more of Dex's keys: `top` beside `issuer`, `client` in the static client.
-fn folder(top: &str, client: &str) -> tempfile::TempDir {
+pub(crate) fn folder(top: &str, client: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let dex = CLUSTER
         .replace(
