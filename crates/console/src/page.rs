@@ -11,6 +11,7 @@ use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderN
 use http::{Response, StatusCode};
 use sha2::{Digest, Sha256};
 
+use crate::keys::KeysView;
 use crate::view::{FormToken, Mode, ModelState, ModelView, PageView};
 
 const STYLE: &str = concat!(
@@ -48,6 +49,14 @@ struct ResultPage<'a> {
 }
 
 #[derive(Template)]
+#[template(path = "keys.html")]
+struct Keys<'a> {
+    view: &'a PageView,
+    keys: &'a KeysView,
+    token: &'a str,
+}
+
+#[derive(Template)]
 #[template(path = "problem.html")]
 struct Problem<'a> {
     view: &'a PageView,
@@ -57,6 +66,11 @@ struct Problem<'a> {
 
 pub(crate) fn home(view: &PageView) -> Response<Bytes> {
     page(StatusCode::OK, &Home { view })
+}
+
+pub(crate) fn keys(view: &PageView, status: StatusCode, keys: &KeysView) -> Response<Bytes> {
+    let token = view.token().unwrap_or_default();
+    page(status, &Keys { view, keys, token })
 }
 
 pub(crate) fn problem(
@@ -128,6 +142,10 @@ fn milliseconds(elapsed: Duration) -> String {
 impl PageView {
     fn enforced(&self) -> bool {
         self.mode == Mode::Enforce
+    }
+
+    fn has_keys(&self) -> bool {
+        self.enforced() && self.form_token.is_some()
     }
 
     /// The number of models and how many are ready, loading, failed.

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 
+use crate::keys::{KeyChange, KeysView};
 use crate::page;
-use crate::view::{ModelView, PageView};
+use crate::view::{Mode, ModelView, PageView};
 
 /// Longest form that is read.
 const MAX_FORM: usize = 1024 * 1024;
@@ -31,11 +32,13 @@ pub enum Action {
         /// The request body as typed.
         body: String,
     },
+    /// Do what the person asks with their own API keys, then answer [`Console::keys`].
+    Keys(KeyChange),
 }
 
 impl Console {
-    /// Answers `GET` of any path with the page, takes `POST /try/{namespace}/{name}`; everything else is an
-    /// error page.
+    /// Answers `GET` of any path with the page, takes `POST /try/{namespace}/{name}`, shows and changes API
+    /// keys at `/keys`; everything else is an error page.
     ///
     /// The caller has authorised the request.
     #[must_use]
@@ -44,6 +47,10 @@ impl Console {
         let method = request.method();
         let read = matches!(*method, Method::GET | Method::HEAD);
         let reply = match (path, path.strip_prefix("/try/")) {
+            ("/keys" | "/keys/revoke", _) => match keys(request, view) {
+                Ok(change) => return Action::Keys(change),
+                Err((status, title, text)) => page::problem(view, status, title, text),
+            },
             ("/", _) if read => page::home(view),
             ("/", _) => wrong_method(view, "GET, HEAD"),
             (_, Some(model)) if *method == Method::POST => match attempt(request, view, model) {
@@ -67,6 +74,24 @@ impl Console {
         } else {
             reply
         })
+    }
+
+    /// The page of API keys.
+    #[must_use]
+    pub fn keys(self, view: &PageView, status: StatusCode, keys: &KeysView) -> Response<Bytes> {
+        page::keys(view, status, keys)
+    }
+
+    /// A page that says why something cannot be.
+    #[must_use]
+    pub fn problem(
+        self,
+        view: &PageView,
+        status: StatusCode,
+        title: &str,
+        text: &str,
+    ) -> Response<Bytes> {
+        page::problem(view, status, title, text)
     }
 
     /// The page after a try: what was sent, what came back.
@@ -108,6 +133,63 @@ fn attempt(request: &Request<Bytes>, view: &PageView, model: &str) -> Result<Act
             "There is no such model",
             "It may have been removed since the page was loaded.",
         ))?;
+    let body = own_form(request, view)?
+        .into_iter()
+        .find(|(name, _)| name == "body");
+    let Some((_, body)) = body else {
+        let text = "The field `body` is missing.";
+        return Err((StatusCode::BAD_REQUEST, "This form cannot be read", text));
+    };
+    Ok(Action::Try {
+        namespace: model.namespace.clone(),
+        name: model.name.clone(),
+        body,
+    })
+}
+
+fn keys(request: &Request<Bytes>, view: &PageView) -> Result<KeyChange, Refusal> {
+    if view.mode == Mode::AsWritten || view.form_token.is_none() {
+        return Err((
+            StatusCode::NOT_FOUND,
+            "There are no API keys here",
+            "They count where access levels are enforced, and belong to people who are logged in.",
+        ));
+    }
+    let revokes = request.uri().path() == "/keys/revoke";
+    match *request.method() {
+        Method::GET | Method::HEAD if !revokes => return Ok(KeyChange::Show),
+        Method::POST => {}
+        _ => {
+            return Err((
+                StatusCode::METHOD_NOT_ALLOWED,
+                "This does not work here",
+                "The address exists, but not for this kind of request.",
+            ));
+        }
+    }
+    let form = own_form(request, view)?;
+    let field = |name: &str| {
+        let found = form.iter().find(|(field, _)| field == name);
+        found.map(|(_, value)| value.trim()).unwrap_or_default()
+    };
+    if revokes {
+        let id = field("id").to_owned();
+        return Ok(KeyChange::Revoke { id });
+    }
+    let lines = field("scope").split(['\n', '\r', ',', ' ']);
+    Ok(KeyChange::Make {
+        label: field("label").to_owned(),
+        scope: lines
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        days: field("days").parse().unwrap_or_default(),
+    })
+}
+
+/// The fields of a form that this page made for this person.
+fn own_form(request: &Request<Bytes>, view: &PageView) -> Result<Vec<(String, String)>, Refusal> {
     let headers = request.headers();
     let fetch_site = HeaderName::from_static("sec-fetch-site");
     let form = headers.get(CONTENT_TYPE).is_some_and(|value| {
@@ -127,18 +209,15 @@ fn attempt(request: &Request<Bytes>, view: &PageView, model: &str) -> Result<Act
             text,
         ));
     }
-    let (mut token, mut body) = (None, None);
-    if form {
-        for (name, value) in url::form_urlencoded::parse(request.body()) {
-            match &*name {
-                "token" => token = Some(value.into_owned()),
-                "body" => body = Some(value.into_owned()),
-                _ => {}
-            }
-        }
-    }
-    let ours = match (&view.form_token, &token) {
-        (Some(expected), Some(token)) => expected.matches(token),
+    let fields: Vec<(String, String)> = match form {
+        true => url::form_urlencoded::parse(request.body())
+            .into_owned()
+            .collect(),
+        false => Vec::new(),
+    };
+    let token = fields.iter().find(|(name, _)| name == "token");
+    let ours = match (&view.form_token, token) {
+        (Some(expected), Some((_, token))) => expected.matches(token),
         _ => false,
     };
     if !ours
@@ -154,15 +233,7 @@ fn attempt(request: &Request<Bytes>, view: &PageView, model: &str) -> Result<Act
             text,
         ));
     }
-    let Some(body) = body else {
-        let text = "The field `body` is missing.";
-        return Err((StatusCode::BAD_REQUEST, "This form cannot be read", text));
-    };
-    Ok(Action::Try {
-        namespace: model.namespace.clone(),
-        name: model.name.clone(),
-        body,
-    })
+    Ok(fields)
 }
 
 fn find<'a>(view: &'a PageView, namespace: &str, name: &str) -> Option<&'a ModelView> {

@@ -73,7 +73,7 @@ fn send(method: Method, path: &str, body: &str, view: &PageView) -> Action {
 fn reply(action: Action) -> Response<Bytes> {
     match action {
         Action::Reply(reply) => reply,
-        Action::Try { .. } => panic!("expected a reply"),
+        Action::Try { .. } | Action::Keys(_) => panic!("expected a reply"),
     }
 }
 
@@ -326,4 +326,120 @@ fn long_answers_are_cut() {
     );
     assert!(html.contains("the rest is not shown"));
     assert!(html.len() < 80_000);
+}
+
+fn keys_view() -> KeysView {
+    let key = |id: &str, label: &str, scope: &[&str]| KeyView {
+        id: id.to_owned(),
+        label: label.to_owned(),
+        scope: scope.iter().map(|part| (*part).to_owned()).collect(),
+        created: "29 Nov 2026".to_owned(),
+        expires: "27 Feb 2027".to_owned(),
+        used: None,
+    };
+    KeysView {
+        keys: vec![
+            key("k1", "laptop", &[]),
+            key("k2", "<b>nightly</b>", &["team-a", "team-b/iris"]),
+        ],
+        ..KeysView::default()
+    }
+}
+
+#[track_caller]
+fn change(action: Action) -> KeyChange {
+    match action {
+        Action::Keys(change) => change,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn keys_are_made_and_revoked_by_forms_of_the_page_alone() {
+    let view = view();
+    assert_eq!(
+        change(send(Method::GET, "/keys", "", &view)),
+        KeyChange::Show
+    );
+    let made = change(send(
+        Method::POST,
+        "/keys",
+        "token=t0ken&label=+laptop+&scope=team-a%0D%0A%0D%0Ateam-b%2Firis&days=30",
+        &view,
+    ));
+    let expected = KeyChange::Make {
+        label: "laptop".to_owned(),
+        scope: vec!["team-a".to_owned(), "team-b/iris".to_owned()],
+        days: 30,
+    };
+    assert_eq!(made, expected);
+    let revoked = send(Method::POST, "/keys/revoke", "token=t0ken&id=k1", &view);
+    assert_eq!(
+        change(revoked),
+        KeyChange::Revoke {
+            id: "k1".to_owned()
+        }
+    );
+    for (path, body) in [
+        ("/keys", "label=laptop"),
+        ("/keys", "token=other&label=laptop"),
+        ("/keys/revoke", "id=k1"),
+        ("/keys/revoke", "token=&id=k1"),
+    ] {
+        assert_eq!(
+            reply(send(Method::POST, path, body, &view)).status(),
+            403,
+            "{path} {body}"
+        );
+    }
+    for (method, path) in [(Method::GET, "/keys/revoke"), (Method::DELETE, "/keys")] {
+        assert_eq!(reply(send(method, path, "", &view)).status(), 405);
+    }
+}
+
+#[test]
+fn keys_are_for_people_where_levels_are_enforced() {
+    let nobody = PageView {
+        user: None,
+        form_token: None,
+        ..view()
+    };
+    let as_written = PageView {
+        mode: Mode::AsWritten,
+        ..view()
+    };
+    for view in [nobody, as_written] {
+        assert_eq!(reply(send(Method::GET, "/keys", "", &view)).status(), 404);
+        let body = "token=t0ken&label=x&days=1";
+        assert_eq!(
+            reply(send(Method::POST, "/keys", body, &view)).status(),
+            404
+        );
+        let home = text(&reply(send(Method::GET, "/", "", &view)));
+        assert!(!home.contains("/keys"));
+    }
+    assert!(text(&reply(send(Method::GET, "/", "", &view()))).contains("href=\"/keys\""));
+}
+
+#[test]
+fn the_page_of_keys_escapes_and_shows_a_secret_once() {
+    let view = view();
+    let page = Console.keys(&view, StatusCode::OK, &keys_view());
+    assert_eq!(page.headers()["cache-control"], "no-store");
+    let html = text(&page);
+    assert!(
+        html.contains("laptop") && html.contains("team-b/iris"),
+        "{html}"
+    );
+    assert!(
+        !html.contains("<b>nightly") && !html.contains("sgk_"),
+        "{html}"
+    );
+    let keys = KeysView {
+        made: Some(MadeKey::new("sgk_secret")),
+        ..keys_view()
+    };
+    assert!(!format!("{keys:?}").contains("sgk_secret"));
+    let html = text(&Console.keys(&view, StatusCode::OK, &keys));
+    assert!(html.contains("sgk_secret"), "{html}");
 }

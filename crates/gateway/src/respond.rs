@@ -131,6 +131,12 @@ pub(crate) fn denial(
         Refusal::Token { invalid: None } => challenge("authentication required", None),
         Refusal::Token { invalid: Some(why) } => challenge("invalid token", Some(why)),
         Refusal::Forbidden(why) => json(StatusCode::FORBIDDEN, "forbidden", Some(why)),
+        Refusal::Scope(why) => {
+            let mut response = json(StatusCode::FORBIDDEN, "insufficient scope", Some(why));
+            let value = bearer_error("insufficient_scope", why);
+            set(&mut response, header::WWW_AUTHENTICATE, &value);
+            response
+        }
         Refusal::Rbac => {
             let mut response = Response::new(Body::from(&b"RBAC: access denied"[..]));
             *response.status_mut() = StatusCode::FORBIDDEN;
@@ -178,7 +184,7 @@ fn grpc_denial(refusal: &Refusal) -> Response<Body> {
             grpc_status(16, "authentication required")
         }
         Refusal::Token { invalid: Some(why) } => grpc_status(16, &format!("invalid token: {why}")),
-        Refusal::Forbidden(why) => grpc_status(7, why),
+        Refusal::Forbidden(why) | Refusal::Scope(why) => grpc_status(7, why),
         Refusal::Rbac => grpc_status(7, "RBAC: access denied"),
         Refusal::NoRoute => grpc_status(12, ""),
         Refusal::Answer(answer) => {
@@ -243,22 +249,25 @@ fn challenge(error: &str, invalid: Option<&str>) -> Response<Body> {
     let mut response = json(StatusCode::UNAUTHORIZED, error, invalid);
     let value = match invalid {
         None => "Bearer".to_owned(),
-        Some(why) => {
-            let quoted: String = why
-                .chars()
-                .map(|c| {
-                    if (' '..='~').contains(&c) && c != '"' && c != '\\' {
-                        c
-                    } else {
-                        '\''
-                    }
-                })
-                .collect();
-            format!("Bearer error=\"invalid_token\", error_description=\"{quoted}\"")
-        }
+        Some(why) => bearer_error("invalid_token", why),
     };
     set(&mut response, header::WWW_AUTHENTICATE, &value);
     response
+}
+
+/// A challenge of RFC 6750 §3.
+fn bearer_error(error: &str, description: &str) -> String {
+    let quoted: String = description
+        .chars()
+        .map(|c| {
+            if (' '..='~').contains(&c) && c != '"' && c != '\\' {
+                c
+            } else {
+                '\''
+            }
+        })
+        .collect();
+    format!("Bearer error=\"{error}\", error_description=\"{quoted}\"")
 }
 
 fn json(status: StatusCode, error: &str, reason: Option<&str>) -> Response<Body> {

@@ -97,6 +97,11 @@ impl Identity {
         };
         match self.bearer(token).await.ok()? {
             TokenHolder::Person(person) => Some(User::person(&person, "header")),
+            TokenHolder::Service(service) => Some(User {
+                id: service.user_name(),
+                groups: service.groups.iter().map(ToString::to_string).collect(),
+                method: "header",
+            }),
             TokenHolder::ServiceAccount(account) => Some(User {
                 id: account.user_name(),
                 groups: vec![

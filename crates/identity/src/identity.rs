@@ -10,6 +10,7 @@ use crate::bearer::{Authorization, Verified, authorization};
 use crate::clock::{Clock, now};
 use crate::cluster::ClusterIssuer;
 use crate::jose::{MAX_BEARER_BYTES, Unverified};
+use crate::keys::{ApiKeys, PREFIX};
 use crate::oauth2_proxy::Oauth2ProxyConfig;
 use crate::rp::RelyingParty;
 use crate::rp::find_session;
@@ -25,6 +26,8 @@ pub struct Parts {
     pub relying_party: Option<Arc<RelyingParty>>,
     /// The cluster's token issuer, if there is one.
     pub cluster_issuer: Option<Arc<ClusterIssuer>>,
+    /// API keys, if there are any.
+    pub api_keys: Option<ApiKeys>,
     /// How it answers in oidc-authservice's place.
     pub authservice: AuthserviceConfig,
     /// How it answers in oauth2-proxy's place.
@@ -87,6 +90,7 @@ impl Identity {
             return Caller::Session(session.person.clone());
         }
         match authorization {
+            Authorization::Bearer(token) if token.starts_with(PREFIX) => self.key(token),
             Authorization::Bearer(token) => match self.bearer(token).await {
                 Ok(holder) => Caller::Token(holder),
                 Err(error) => Caller::BadToken(error),
@@ -99,6 +103,15 @@ impl Identity {
             }
             Authorization::Absent { .. } | Authorization::Wrong(_) => Caller::Anonymous,
         }
+    }
+
+    /// Keys are looked up for each request: one that is revoked is none at once.
+    fn key(&self, token: &str) -> Caller {
+        let found = match &self.parts.api_keys {
+            Some(keys) => keys.find(token),
+            None => Err(TokenError("API keys are not accepted here".to_owned())),
+        };
+        found.map_or_else(Caller::BadToken, Caller::Key)
     }
 
     /// Whose token this is. A verified token is remembered for 60 seconds at

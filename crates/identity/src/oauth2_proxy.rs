@@ -1,6 +1,8 @@
 //! In oauth2-proxy's place: the answers of Kubeflow's oauth2-proxy
 //! (`upstreams = ["static://200"]`) to Envoy's external authorization check.
 
+use std::sync::Arc;
+
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use policy::{Check, CheckResponse, Person, TokenHolder};
 use regex::RegexSet;
@@ -64,11 +66,15 @@ impl Identity {
                 Ok(TokenHolder::Person(person)) => {
                     return allow(&person, Some(&Secret::new(token)));
                 }
-                Ok(TokenHolder::ServiceAccount(account)) => {
+                Ok(holder) => {
+                    let groups = match &holder {
+                        TokenHolder::Service(service) => Arc::clone(&service.groups),
+                        TokenHolder::Person(_) | TokenHolder::ServiceAccount(_) => [].into(),
+                    };
                     let person = Person {
-                        email: account.user_name().into(),
-                        subject: account.user_name().into(),
-                        groups: [].into(),
+                        email: holder.user_name().into(),
+                        subject: holder.user_name().into(),
+                        groups,
                     };
                     return allow(&person, Some(&Secret::new(token)));
                 }

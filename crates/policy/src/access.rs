@@ -91,6 +91,15 @@ impl Limits {
     }
 }
 
+/// What a route leads to, for callers who may use only some of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RouteTarget {
+    /// Namespace of the object that wrote the route.
+    pub namespace: Arc<str>,
+    /// The InferenceService of that namespace that it was made for.
+    pub model: Option<Arc<str>>,
+}
+
 /// What a route needs on each listener.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RouteAccess {
@@ -102,4 +111,6 @@ pub struct RouteAccess {
     pub local: AccessLevel,
     /// Limits on both.
     pub limits: Limits,
+    /// What it leads to.
+    pub target: RouteTarget,
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::access::RouteTarget;
+
 /// A Kubernetes ServiceAccount.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceAccount {
@@ -39,6 +41,24 @@ pub struct Person {
     pub groups: Arc<[Arc<str>]>,
 }
 
+/// A program that is known by a name and runs anywhere: no workload of the
+/// cluster, and nobody's session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Groups.
+    pub groups: Arc<[Arc<str>]>,
+}
+
+impl Service {
+    /// `service:<name>`, the user name that limits and bindings know it by. No
+    /// person has such a one.
+    pub fn user_name(&self) -> String {
+        format!("service:{}", self.name)
+    }
+}
+
 /// The holder of a verified bearer token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenHolder {
@@ -46,6 +66,53 @@ pub enum TokenHolder {
     Person(Person),
     /// Token of the cluster's ServiceAccount issuer.
     ServiceAccount(ServiceAccount),
+    /// Token of a program with a name.
+    Service(Service),
+}
+
+impl TokenHolder {
+    /// The name that limits, bindings and logs know the holder by.
+    pub fn user_name(&self) -> String {
+        match self {
+            Self::Person(person) => person.email.to_string(),
+            Self::ServiceAccount(account) => account.user_name(),
+            Self::Service(service) => service.user_name(),
+        }
+    }
+}
+
+/// An API key: a token that may do only a part of what its holder may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Its name in lists and logs, not the secret.
+    pub id: Arc<str>,
+    /// Whose it is.
+    pub holder: TokenHolder,
+    /// What it is for.
+    pub scope: Arc<KeyScope>,
+}
+
+/// What a key is for; with two empty lists, for every model that its holder
+/// may call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyScope {
+    /// Namespaces.
+    pub namespaces: Vec<Arc<str>>,
+    /// Models, `namespace/name`.
+    pub models: Vec<Arc<str>>,
+}
+
+impl KeyScope {
+    /// Whether a route is within.
+    pub fn covers(&self, target: &RouteTarget) -> bool {
+        let named = |model: &Arc<str>| {
+            let name = target.model.as_deref();
+            name.is_some_and(|name| model.split_once('/') == Some((&*target.namespace, name)))
+        };
+        (self.namespaces.is_empty() && self.models.is_empty())
+            || self.namespaces.contains(&target.namespace)
+            || self.models.iter().any(named)
+    }
 }
 
 /// Why a bearer token was refused (RFC 6750 §3.1). The text is safe to show.
@@ -61,6 +128,8 @@ pub enum Caller {
     Session(Person),
     /// The holder of a valid bearer token.
     Token(TokenHolder),
+    /// The holder of an API key.
+    Key(Key),
     /// A bearer token was there and is not valid.
     BadToken(TokenError),
 }
@@ -69,10 +138,13 @@ impl Caller {
     /// The person, by session or by token.
     pub fn person(&self) -> Option<&Person> {
         match self {
-            Self::Session(person) | Self::Token(TokenHolder::Person(person)) => Some(person),
-            Self::Anonymous | Self::Token(TokenHolder::ServiceAccount(_)) | Self::BadToken(_) => {
-                None
-            }
+            Self::Session(person)
+            | Self::Token(TokenHolder::Person(person))
+            | Self::Key(Key {
+                holder: TokenHolder::Person(person),
+                ..
+            }) => Some(person),
+            Self::Anonymous | Self::Token(_) | Self::Key(_) | Self::BadToken(_) => None,
         }
     }
 }

@@ -26,6 +26,9 @@ pub enum Refusal {
     },
     /// Known, or irrelevant who: not allowed (403). The text is for the client.
     Forbidden(String),
+    /// A valid token, but for something else: 403 with `insufficient_scope`
+    /// (RFC 6750 §3.1). The text is for the client.
+    Scope(String),
     /// Istio's RBAC denial: 403, body `RBAC: access denied`.
     Rbac,
     /// No route (404).
@@ -48,7 +51,7 @@ impl Refusal {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Login | Self::Token { .. } => StatusCode::UNAUTHORIZED,
-            Self::Forbidden(_) | Self::Rbac => StatusCode::FORBIDDEN,
+            Self::Forbidden(_) | Self::Scope(_) | Self::Rbac => StatusCode::FORBIDDEN,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Answer(reply) => reply.status,
             Self::CheckFailed(status) => *status,

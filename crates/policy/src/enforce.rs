@@ -6,7 +6,7 @@ use http::HeaderValue;
 
 use crate::access::{AccessLevel, Limits, Owner, RouteAccess};
 use crate::answers::{Answers, Question, Tokens};
-use crate::caller::{Caller, Person, ServiceAccount, TokenHolder, Workload};
+use crate::caller::{Caller, Key, Person, Service, ServiceAccount, TokenHolder, Workload};
 use crate::denial::{Denial, Refusal};
 use crate::permit::HeaderChange;
 use crate::request::{Entrance, RequestHead};
@@ -58,6 +58,7 @@ fn cluster(access: &RouteAccess, head: &RequestHead, answers: &Answers) -> Acces
     match answers.caller() {
         None => Access::Ask(Question::Caller(Tokens::BearerOnly)),
         Some(Caller::Token(holder)) => limited(&access.limits, holder.clone()),
+        Some(Caller::Key(key)) => keyed(access, key),
         Some(Caller::BadToken(error)) => deny(Refusal::Token { invalid: Some(error.0.clone()) }, "the token is not valid"),
         Some(Caller::Anonymous | Caller::Session(_)) => deny(
             Refusal::Forbidden(
@@ -75,6 +76,7 @@ fn token(access: &RouteAccess, head: &RequestHead, answers: &Answers) -> Access 
     match answers.caller() {
         None => Access::Ask(Question::Caller(Tokens::BearerOnly)),
         Some(Caller::Token(holder)) => limited(&access.limits, holder.clone()),
+        Some(Caller::Key(key)) => keyed(access, key),
         Some(Caller::BadToken(error)) => deny(
             Refusal::Token {
                 invalid: Some(error.0.clone()),
@@ -103,6 +105,14 @@ fn login(access: &RouteAccess, answers: &Answers) -> Access {
             ),
             &format!("{} is not a person", account.user_name()),
         ),
+        Some(Caller::Token(TokenHolder::Service(service))) => deny(
+            Refusal::Forbidden("a person's login is needed here, the token is a program's".into()),
+            &format!("{} is not a person", service.user_name()),
+        ),
+        Some(Caller::Key(key)) => deny(
+            Refusal::Scope("a login is needed here, API keys are for models".into()),
+            &format!("the API key {} opens no platform", key.id),
+        ),
         Some(Caller::BadToken(error)) => deny(
             Refusal::Token {
                 invalid: Some(error.0.clone()),
@@ -113,13 +123,32 @@ fn login(access: &RouteAccess, answers: &Answers) -> Access {
     }
 }
 
+/// A key does what it is for, as far as its holder may.
+fn keyed(access: &RouteAccess, key: &Key) -> Access {
+    if !key.scope.covers(&access.target) {
+        return deny(
+            Refusal::Scope("the API key is for other namespaces or models".into()),
+            &format!(
+                "the scope of the API key {} does not cover the route",
+                key.id
+            ),
+        );
+    }
+    match limited(&access.limits, key.holder.clone()) {
+        Access::Granted(_) => Access::Granted(Caller::Key(key.clone())),
+        other => other,
+    }
+}
+
 fn limited(limits: &Limits, holder: TokenHolder) -> Access {
-    match holder {
-        TokenHolder::Person(person) if !within_person(limits, &person) => forbidden(&person.email),
-        TokenHolder::ServiceAccount(account) if !within_account(limits, &account) => {
-            forbidden(&account.user_name())
-        }
-        holder => Access::Granted(Caller::Token(holder)),
+    let within = match &holder {
+        TokenHolder::Person(person) => within_person(limits, person),
+        TokenHolder::ServiceAccount(account) => within_account(limits, account),
+        TokenHolder::Service(service) => within_service(limits, service),
+    };
+    match within {
+        true => Access::Granted(Caller::Token(holder)),
+        false => forbidden(&holder.user_name()),
     }
 }
 
@@ -141,6 +170,16 @@ fn within_account(limits: &Limits, account: &ServiceAccount) -> bool {
     limits.is_empty()
         || limits.namespaces.contains(&account.namespace)
         || limits.service_accounts.iter().any(is_named)
+}
+
+fn within_service(limits: &Limits, service: &Service) -> bool {
+    let name = service.user_name();
+    limits.is_empty()
+        || limits.users.iter().any(|user| **user == name)
+        || service
+            .groups
+            .iter()
+            .any(|group| limits.groups.contains(group))
 }
 
 fn workload_token(workload: &Workload) -> TokenHolder {

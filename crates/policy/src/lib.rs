@@ -98,12 +98,14 @@ mod ways;
 mod when;
 mod workloads;
 
-pub use access::{AccessLevel, Limits, Owner, RouteAccess};
+pub use access::{AccessLevel, Limits, Owner, RouteAccess, RouteTarget};
 pub use answers::{
     Answers, Check, CheckAnswer, CheckId, CheckResponse, Question, TokenAnswer, TokenCheck,
     TokenContent, Tokens,
 };
-pub use caller::{Caller, Person, ServiceAccount, TokenError, TokenHolder, Workload};
+pub use caller::{
+    Caller, Key, KeyScope, Person, Service, ServiceAccount, TokenError, TokenHolder, Workload,
+};
 pub use carriers::Carrier;
 pub use channel::{Channel, Channels};
 pub use claims::{ClaimPath, Claims};

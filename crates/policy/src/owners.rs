@@ -8,7 +8,7 @@ use resources::istio::{HttpRoute, Origin};
 use resources::kserve::InferenceService;
 use resources::{Cluster, Metadata, Object, ObjectRef, ServiceName, Source};
 
-use crate::access::{AccessLevel, Limits, Owner, RouteAccess};
+use crate::access::{AccessLevel, Limits, Owner, RouteAccess, RouteTarget};
 use crate::settings::Problem;
 use crate::traffic::Bound;
 use crate::ways::Ways;
@@ -98,6 +98,12 @@ impl<'c> Owners<'c> {
         problems: &mut Vec<Problem>,
     ) -> RouteAccess {
         let writer = Writer::of(bound, origin, gateway);
+        let target = RouteTarget {
+            namespace: writer.meta.namespace.as_str().into(),
+            model: self
+                .model_of(&writer)
+                .map(|model| model.meta.name.as_str().into()),
+        };
         if self.reaches_into_platform(&writer) {
             // Whoever writes such a route does not decide who gets in.
             return RouteAccess {
@@ -105,6 +111,7 @@ impl<'c> Owners<'c> {
                 external: AccessLevel::Login,
                 local: AccessLevel::Login,
                 limits: Limits::default(),
+                target,
             };
         }
         let owner = self.owner(&writer);
@@ -119,6 +126,7 @@ impl<'c> Owners<'c> {
             external,
             local,
             limits: Limits::default(),
+            target,
         };
         let nearest_first = self.nearest_first(&writer);
         if let Some(value) = nearest_first.iter().find_map(|a| a.get(ACCESS)) {

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::caller::{Caller, TokenHolder};
+use crate::caller::{Caller, Key, TokenHolder};
 use crate::claims::Claims;
 use crate::matcher::Matcher;
 use crate::settings::{IstioVersion, Settings};
@@ -21,18 +21,24 @@ pub(crate) enum PrincipalMatcher {
 /// The claims that stand behind a caller whose credentials were verified
 /// here: a person with a session counts, it stands for their ID token.
 pub(crate) fn stands_for(caller: &Caller, settings: &Settings) -> Option<Claims> {
-    let claims = match caller {
-        Caller::Session(person) | Caller::Token(TokenHolder::Person(person)) => {
+    let holder = match caller {
+        Caller::Session(person) => &TokenHolder::Person(person.clone()),
+        Caller::Token(holder) | Caller::Key(Key { holder, .. }) => holder,
+        Caller::Anonymous | Caller::BadToken(_) => return None,
+    };
+    let claims = match holder {
+        TokenHolder::Person(person) => {
             let groups: Vec<&str> = person.groups.iter().map(|group| &**group).collect();
             json!({
                 "iss": settings.login_issuer.as_ref()?, "sub": &*person.subject,
                 "email": &*person.email, "groups": groups,
             })
         }
-        Caller::Token(TokenHolder::ServiceAccount(account)) => {
+        TokenHolder::ServiceAccount(account) => {
             json!({"iss": settings.cluster_issuer.as_ref()?, "sub": account.user_name()})
         }
-        Caller::Anonymous | Caller::BadToken(_) => return None,
+        // No token of an issuer that policies could name.
+        TokenHolder::Service(_) => return None,
     };
     claims.as_object().cloned().map(Claims::new)
 }

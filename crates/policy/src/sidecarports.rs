@@ -9,7 +9,7 @@ use resources::istio::RouteDestination;
 use resources::istio::{Destination as Written, HttpRoute, MutualTlsMode as Mode, PortSelector};
 use resources::{Cluster, Object, ObjectRef, ServiceName, Source};
 
-use crate::access::{AccessLevel, Limits, Owner, RouteAccess};
+use crate::access::{AccessLevel, Limits, Owner, RouteAccess, RouteTarget};
 use crate::authorization::{Authorization, authorization};
 use crate::backing::{Backing, Backings};
 use crate::chain::Chain;
@@ -447,6 +447,10 @@ fn inner_route(service: &Object<Service>, port: u16) -> Option<Route> {
             external: AccessLevel::AsWritten,
             local: AccessLevel::AsWritten,
             limits: Limits::default(),
+            target: RouteTarget {
+                namespace: object.namespace.as_ref().into(),
+                model: None,
+            },
         }),
         port,
         tls: false,

@@ -35,8 +35,9 @@ pub(crate) enum Command {
     /// Run a command as a pod of the running cluster
     #[command(after_help = EXEC_EXAMPLES)]
     Exec(ExecArgs),
-    /// Make tokens of the running cluster
-    Token(TokenArgs),
+    /// Make tokens of ServiceAccounts; make, list and revoke API keys
+    #[command(after_help = crate::token::EXAMPLES)]
+    Token(crate::token::TokenArgs),
     /// Say which objects decide a request, and the answer
     #[command(after_help = EXPLAIN_EXAMPLES, override_usage = EXPLAIN_USAGE)]
     Explain(ExplainArgs),
@@ -94,9 +95,8 @@ impl Command {
             Self::User(args) => args.command.output(),
             Self::Client(args) => args.command.output(),
             Self::Backup(args) => args.place.output,
-            Self::Exec(_) | Self::Token(_) | Self::Runtime(_) | Self::HashPassword(_) => {
-                Output::Text
-            }
+            Self::Token(args) => args.command.output(),
+            Self::Exec(_) | Self::Runtime(_) | Self::HashPassword(_) => Output::Text,
         };
         match output {
             Output::Text => VerifyOutput::Text,
@@ -258,39 +258,6 @@ pub(crate) struct ExecArgs {
     /// Command and its arguments [default: $SHELL]
     #[arg(last = true)]
     pub(crate) command: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TokenArgs {
-    #[command(subcommand)]
-    pub(crate) command: TokenCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum TokenCommand {
-    /// Print a ServiceAccount token of the embedded cluster issuer
-    #[command(
-        after_help = "Example:\n  sidegate token create default -n kserve-test --duration 10m"
-    )]
-    Create(TokenCreateArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TokenCreateArgs {
-    /// ServiceAccount
-    pub(crate) service_account: String,
-    /// Namespace of the ServiceAccount
-    #[arg(short, long, default_value = "default")]
-    pub(crate) namespace: String,
-    /// Audience (repeatable) [default: the cluster's own]
-    #[arg(long = "audience", value_name = "AUDIENCE")]
-    pub(crate) audiences: Vec<String>,
-    /// How long the token is valid: 10m, 1h, 24h
-    #[arg(long, default_value = "1h", value_parser = duration)]
-    pub(crate) duration: std::time::Duration,
-    /// Data folder of the running program
-    #[arg(long, env = "SIDEGATE_DATA", value_name = "DIR")]
-    pub(crate) data: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -471,9 +438,9 @@ pub(crate) struct DiffArgs {
     pub(crate) output: Output,
 }
 
-fn duration(text: &str) -> Result<std::time::Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
     let message =
-        || format!("`{text}` is not a duration, expected a form like `10m`, `1h` or `90s`");
+        || format!("`{text}` is not a duration, expected a form like `10m`, `1h` or `90d`");
     let at = text
         .find(|c: char| !c.is_ascii_digit())
         .ok_or_else(message)?;
@@ -482,13 +449,14 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
         "s" => 1,
         "m" => 60,
         "h" => 3600,
+        "d" => 24 * 3600,
         _ => return Err(message()),
     };
     let number: u64 = number.parse().map_err(|_| message())?;
     let total = number
         .checked_mul(seconds)
         .filter(|s| (1..=365 * 24 * 3600).contains(s))
-        .ok_or_else(|| format!("`{text}` is out of range, expected between 1s and 8760h"))?;
+        .ok_or_else(|| format!("`{text}` is out of range, expected between 1s and 365d"))?;
     Ok(std::time::Duration::from_secs(total))
 }
 
@@ -508,7 +476,8 @@ mod tests {
             ("1h", Some(3600)),
             ("90s", Some(90)),
             ("0s", None),
-            ("1d", None),
+            ("1d", Some(86_400)),
+            ("366d", None),
             ("5", None),
             ("9999999999999999h", None),
         ] {

@@ -177,6 +177,11 @@ impl World {
         &self.keeping.sessions
     }
 
+    /// API keys, which outlive them too.
+    pub(crate) fn api_keys(&self) -> &identity::ApiKeys {
+        &self.keeping.api_keys
+    }
+
     /// The models, which outlive them too.
     pub(crate) fn models(&self) -> &Models {
         &self.lasting.models

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use identity::{
-    BACKCHANNEL_LOGOUT_PATH, ClusterIssuer, HttpClient, HttpError, Identity, IdentityClaims, Parts,
-    RedirectUri, RelyingParty, RpConfig, SecureCookies, Sessions,
+    ApiKeys, BACKCHANNEL_LOGOUT_PATH, ClusterIssuer, HttpClient, HttpError, Identity,
+    IdentityClaims, Parts, RedirectUri, RelyingParty, RpConfig, SecureCookies, Sessions,
 };
 use provider::{DexConfig, Provider, StorageConfig, Theme};
 use resources::core::ConfigMap;
@@ -29,6 +29,7 @@ const START_PATH: &str = "/oauth2/start";
 pub(crate) struct Keeping {
     pub(crate) data: PathBuf,
     pub(crate) sessions: Sessions,
+    pub(crate) api_keys: ApiKeys,
     pub(crate) provider: provider::Storage,
     pub(crate) cluster_issuer: Arc<ClusterIssuer>,
     /// A line for the login page, of the example only.
@@ -287,7 +288,8 @@ impl Login {
                 keeping.sessions.clone(),
                 &keeping.data,
                 identity::system_clock(),
-            )?;
+            )?
+            .with_api_keys(keeping.api_keys.clone());
             let relying_party = Arc::new(relying_party);
             calls.set_login(&relying_party);
             login.identity = identity(keeping, Some(Arc::clone(&relying_party)));
@@ -343,6 +345,7 @@ fn identity(keeping: &Keeping, relying_party: Option<Arc<RelyingParty>>) -> Iden
         sessions: keeping.sessions.clone(),
         relying_party,
         cluster_issuer: Some(Arc::clone(&keeping.cluster_issuer)),
+        api_keys: Some(keeping.api_keys.clone()),
         authservice: identity::AuthserviceConfig::default(),
         oauth2_proxy: identity::Oauth2ProxyConfig::default(),
         clock: identity::system_clock(),

@@ -20,6 +20,7 @@ mod hash_password;
 mod hygiene;
 mod inputs;
 mod intents;
+mod keys_page;
 mod limits;
 mod live;
 mod login;

@@ -20,6 +20,7 @@ use resources::{ModelUrls, Object, kserve::InferenceService};
 use serving::ModelState;
 
 use crate::embedded::{small, unreadable};
+use crate::keys_page;
 use crate::live::{Live, World};
 use crate::login::LOGOUT_PATH;
 
@@ -130,6 +131,12 @@ impl Embedded for PageService {
             let request = Request::from_parts(parts, body);
             match Console.handle(&request, &view) {
                 Action::Reply(response) => response.map(Body::full),
+                Action::Keys(change) => {
+                    let keys = world.api_keys();
+                    keys_page::answer(keys, &context.caller, &view, change)
+                        .await
+                        .map(Body::full)
+                }
                 Action::Try {
                     namespace,
                     name,

@@ -227,6 +227,10 @@ impl Desk for Serving {
         self.storage.clone()
     }
 
+    fn keys(&self) -> Option<identity::ApiKeys> {
+        None
+    }
+
     fn base(&self) -> String {
         login::base(&self.provider.load(), &self.listener)
     }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use gateway::{Config, Gateway, Listen};
-use identity::{ClusterIssuer, ClusterIssuerConfig, SessionConfig, Sessions, WorkloadCredentials};
+use identity::{
+    ApiKeys, ClusterIssuer, ClusterIssuerConfig, SessionConfig, Sessions, WorkloadCredentials,
+};
 use policy::Entrance;
 use provider::Admin;
 use resources::Cluster;
@@ -32,7 +34,7 @@ use crate::watch;
 /// Requests in flight get this long when the program is asked to end.
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// Sessions are looked after this often.
+/// Sessions and API keys are looked after this often.
 const MAINTENANCE: Duration = Duration::from_secs(60);
 
 /// The summary waits this long for models; slower ones come up meanwhile.
@@ -181,6 +183,7 @@ async fn serve(
     control.abort();
     drop(control.await);
     world.sessions().maintain().await?;
+    world.api_keys().maintain().await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -202,6 +205,10 @@ impl Desk for Commands {
         self.world.provider_storage().clone()
     }
 
+    fn keys(&self) -> Option<ApiKeys> {
+        Some(self.world.api_keys().clone())
+    }
+
     fn base(&self) -> String {
         let live = self.world.live();
         let provider = live.login.provider.as_ref();
@@ -211,13 +218,16 @@ impl Desk for Commands {
     }
 }
 
-/// Writes down when sessions were used, and sweeps those that ended.
+/// Writes down when sessions and API keys were used, and sweeps those that ended.
 async fn maintain_sessions(world: Arc<World>) {
     let mut every = tokio::time::interval(MAINTENANCE);
     loop {
         every.tick().await;
         if let Err(error) = world.sessions().maintain().await {
             tracing::error!(%error, "sessions cannot be maintained");
+        }
+        if let Err(error) = world.api_keys().maintain().await {
+            tracing::error!(%error, "API keys cannot be maintained");
         }
     }
 }
@@ -269,6 +279,7 @@ fn keeping(
     Ok(Keeping {
         data: data.to_owned(),
         sessions: Sessions::open(data, SessionConfig::default(), identity::system_clock())?,
+        api_keys: ApiKeys::open(data, identity::system_clock())?,
         provider: state::open(data, &login::storage(cluster)?)?,
         cluster_issuer: Arc::new(ClusterIssuer::open(data, ClusterIssuerConfig::default())?),
         login_hint: inputs.example().map(|_| summary::EXAMPLE_USER.to_owned()),

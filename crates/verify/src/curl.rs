@@ -82,6 +82,9 @@ impl Witness {
             (Some(TokenHolder::Person(person)), ..) => {
                 Some(format!("with a token of {}", person.email))
             }
+            (Some(holder @ TokenHolder::Service(_)), ..) => {
+                Some(format!("with a token of {}", holder.user_name()))
+            }
             (None, Some(person), _) => Some(format!("with the session of {}", person.email)),
             (None, None, Some(workload)) => {
                 let of = account(&workload.service_account);

@@ -100,6 +100,11 @@ impl RelyingParty {
         for old in cookie::values(seen.headers, SESSION_COOKIE).take(logout::MAX_VALUES) {
             self.sessions.end(old).await?;
         }
+        if let Some(keys) = &self.api_keys
+            && let Err(error) = keys.logged_in(&session.person).await
+        {
+            tracing::error!(%error, "API keys keep the groups of an earlier login");
+        }
         let id = self.sessions.create(session).await?;
         let life = self.sessions.absolute_lifetime().as_secs();
         Ok(self.session_cookie(seen).set(id.expose(), life))

@@ -20,6 +20,7 @@ use crate::cookie::{Attributes, SecureCookies};
 use crate::http_client::HttpClient;
 use crate::jose::Unverified;
 use crate::keyfile::{self, KeyFileError};
+use crate::keys::ApiKeys;
 use crate::person::IdentityClaims;
 use crate::seal::Sealer;
 use crate::seen::Seen;
@@ -77,6 +78,7 @@ pub struct RelyingParty {
     provider: Provider,
     sessions: Sessions,
     sealer: Sealer,
+    api_keys: Option<ApiKeys>,
     /// Logout tokens that were used.
     logouts: Used,
     clock: Clock,
@@ -145,9 +147,19 @@ impl RelyingParty {
             config,
             sessions,
             sealer: Sealer::new(&key, "relying party")?,
+            api_keys: None,
             logouts: Used::new(),
             clock,
         })
+    }
+
+    /// Tells API keys of the groups that their people have at each login.
+    #[must_use]
+    pub fn with_api_keys(self, keys: ApiKeys) -> Self {
+        Self {
+            api_keys: Some(keys),
+            ..self
+        }
     }
 
     /// `iss` of the provider.

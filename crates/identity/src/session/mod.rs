@@ -20,6 +20,7 @@ use crate::random::{NoRandomness, random};
 use owner::Owner;
 use secret::Secret;
 pub use store::StoreError;
+pub(crate) use store::create_private;
 use store::{Record, Store};
 
 /// Name of the session cookie, as oidc-authservice has it.
@@ -357,7 +358,7 @@ impl Shared {
 }
 
 /// Runs disk work where it holds up no request.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     tokio::task::spawn_blocking(work)

@@ -31,11 +31,11 @@ const OWNERS: TableDefinition<'_, &[u8; 64], ()> = TableDefinition::new("owners"
 /// Pages that redb may keep in memory.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
 
-/// Session storage failed.
+/// Storage of sessions or API keys failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file cannot be opened.
-    #[error("session file `{path}`: {source}")]
+    #[error("file `{path}`: {source}")]
     Open {
         /// The file.
         path: PathBuf,
@@ -43,13 +43,13 @@ pub enum StoreError {
         source: io::Error,
     },
     /// The database failed.
-    #[error("session store: {0}")]
+    #[error("database: {0}")]
     Database(Box<redb::Error>),
     /// No id could be made.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
     /// The program is ending.
-    #[error("session store: stopped")]
+    #[error("database: the program is ending")]
     Stopped,
 }
 
@@ -112,28 +112,34 @@ impl Record {
     }
 }
 
+/// Makes a file that only its owner may read, for its mode alone: redb takes an
+/// empty file for a new one.
+pub(crate) fn create_private(path: &Path) -> Result<(), StoreError> {
+    let opening = |source| StoreError::Open {
+        path: path.to_owned(),
+        source,
+    };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(opening)?;
+    }
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+        .map_err(opening)
+}
+
 pub(super) struct Store {
     database: Database,
 }
 
 impl Store {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        let opening = |source| StoreError::Open {
-            path: path.to_owned(),
-            source,
-        };
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(opening)?;
-        }
-        // Made here for its mode; redb takes an empty file for a new one.
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .map_err(opening)?;
+        create_private(path)?;
         let database = Database::builder()
             .set_cache_size(CACHE_BYTES)
             .create(path)?;

@@ -83,6 +83,8 @@ async fn credentials_count_as_the_route_says() {
             Caller::Session(_) => "session",
             Caller::Token(TokenHolder::Person(_)) => "token",
             Caller::Token(TokenHolder::ServiceAccount(_)) => "account",
+            Caller::Token(TokenHolder::Service(_)) => "service",
+            Caller::Key(_) => "key",
             Caller::BadToken(TokenError(text)) => {
                 assert!(!text.contains("e30"), "{text}");
                 "bad"
@@ -90,6 +92,47 @@ async fn credentials_count_as_the_route_says() {
         };
         assert_eq!(found, expected, "{headers:?} {tokens:?}");
     }
+}
+
+#[tokio::test]
+async fn api_keys_are_bearer_tokens_that_end_at_once() {
+    let mut world = World::new();
+    let head = |token: &str| {
+        let value = format!("Bearer {token}");
+        request(Method::GET, "/", &[("authorization", &value)])
+    };
+    let keys = ApiKeys::open(world.folder.path(), system_clock()).unwrap();
+    let owner = KeyOwner::Service("job".into());
+    let new = NewKey {
+        owner,
+        label: "x".to_owned(),
+        scope: policy::KeyScope::default(),
+        life: Duration::from_secs(3600),
+    };
+    let (info, secret) = keys.create(new).await.unwrap();
+    let caller = |world: &World, text: &str| {
+        let head = head(text);
+        let identity = &world.identity;
+        futures_util::FutureExt::now_or_never(identity.caller(&head, Tokens::BearerOnly)).unwrap()
+    };
+    let refused = |caller: Caller, expected: &str| {
+        let Caller::BadToken(TokenError(text)) = caller else {
+            panic!("{caller:?}");
+        };
+        assert!(text.contains(expected), "{text}");
+        assert!(!text.contains("sgk_"), "{text}");
+    };
+    refused(caller(&world, secret.expose()), "not accepted here");
+    world.identity.parts.api_keys = Some(keys.clone());
+    let found = caller(&world, secret.expose());
+    let Caller::Key(key) = &found else {
+        panic!("{found:?}");
+    };
+    assert_eq!(key.id, info.id);
+    assert_eq!(found.person(), None);
+    refused(caller(&world, &secret.expose()[..20]), "mistyped");
+    keys.revoke(&info.id, None).await.unwrap();
+    refused(caller(&world, secret.expose()), "revoked");
 }
 
 #[tokio::test]

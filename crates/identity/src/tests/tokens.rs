@@ -8,7 +8,7 @@ use super::*;
 fn person(holder: Result<TokenHolder, TokenError>) -> Result<String, String> {
     match holder {
         Ok(TokenHolder::Person(person)) => Ok(person.email.to_string()),
-        Ok(TokenHolder::ServiceAccount(account)) => Ok(account.user_name()),
+        Ok(holder) => Ok(holder.user_name()),
         Err(TokenError(text)) => Err(text),
     }
 }

@@ -141,6 +141,7 @@ async fn a_person_logs_in_through_the_embedded_provider() {
         sessions: sessions.clone(),
         relying_party: Some(Arc::new(login)),
         cluster_issuer: None,
+        api_keys: None,
         authservice: AuthserviceConfig::default(),
         oauth2_proxy: Oauth2ProxyConfig::default(),
         clock: system_clock(),

@@ -1,8 +1,10 @@
 //! `mode: enforce`: access levels by listener and owner.
 
+use std::sync::Arc;
+
 use policy::{
-    Caller, Entrance, Permit, Person, Refusal, ServiceAccount, Snapshot, TokenHolder, Verdict,
-    Workload,
+    Caller, Entrance, Key, KeyScope, Permit, Person, Refusal, Service, ServiceAccount, Snapshot,
+    TokenHolder, Verdict, Workload,
 };
 
 use super::{CLUSTER, LOCAL, OUTSIDE, SIDEGATE, compile, head, permit, settings, status, walk};
@@ -450,4 +452,85 @@ spec:
             assert_eq!(status(&walk(&snapshot, &head, &person()).0), 200);
         }
     }
+}
+
+fn key(namespaces: &[&str], models: &[&str], holder: TokenHolder) -> Caller {
+    let texts = |list: &[&str]| list.iter().map(|text| Arc::from(*text)).collect();
+    Caller::Key(Key {
+        id: "k".into(),
+        holder,
+        scope: Arc::new(KeyScope {
+            namespaces: texts(namespaces),
+            models: texts(models),
+        }),
+    })
+}
+
+fn service() -> TokenHolder {
+    TokenHolder::Service(Service {
+        name: "job".into(),
+        groups: ["jobs".into()].into(),
+    })
+}
+
+fn refusal(snapshot: &Snapshot, entrance: Entrance, url: &str, caller: &Caller) -> Option<Refusal> {
+    match walk(snapshot, &head(entrance, "POST", url, &[]), caller).0 {
+        Verdict::Denial(denial) => Some(denial.refusal),
+        _ => None,
+    }
+}
+
+#[test]
+fn an_api_key_does_at_most_what_it_is_for_and_what_its_holder_may() {
+    let annotated = |limits: &str| {
+        let from = "  name: \"sklearn-iris\"\n  namespace: kserve-test";
+        let limited = CLUSTER.replace(from, &format!("{from}\n  annotations: {{{limits}}}"));
+        compile(&[&limited, SIDEGATE])
+    };
+    let predict = format!("{OUTSIDE}/v1/models/sklearn-iris:predict");
+    let forbidden = |refusal: &Option<Refusal>| matches!(refusal, Some(Refusal::Forbidden(_)));
+    let out_of_scope = |refusal: &Option<Refusal>| matches!(refusal, Some(Refusal::Scope(_)));
+    let model: &[&str] = &["kserve-test/sklearn-iris"];
+    let open = annotated("");
+    let by_user = annotated("sidegate.dev/allow-users: 'service:job'");
+    let by_group = annotated("sidegate.dev/allow-groups: jobs");
+    let by_another = annotated("sidegate.dev/allow-users: user@example.com");
+    let by_namespace = annotated("sidegate.dev/allow-namespaces: 'kserve-test, job'");
+    for (snapshot, caller, expected) in [
+        (&open, key(&[], &[], service()), "in"),
+        (&open, key(&["kserve-test"], &[], service()), "in"),
+        (&open, key(&[], model, service()), "in"),
+        (&open, key(&["other"], model, service()), "in"),
+        (&open, key(&["other"], &[], service()), "scope"),
+        (&open, key(&[], &["kserve-test/other"], service()), "scope"),
+        (&open, key(&[], &["other/sklearn-iris"], service()), "scope"),
+        (&by_user, key(&[], model, service()), "in"),
+        (&by_group, key(&[], model, service()), "in"),
+        (&by_another, key(&[], model, service()), "forbidden"),
+        (&by_namespace, key(&[], model, service()), "forbidden"),
+        (&by_another, key(&["other"], &[], service()), "scope"),
+        (&by_user, Caller::Token(service()), "in"),
+        (&by_another, Caller::Token(service()), "forbidden"),
+    ] {
+        let found = refusal(snapshot, Entrance::External, &predict, &caller);
+        let found = match &found {
+            None => "in",
+            found if forbidden(found) => "forbidden",
+            found if out_of_scope(found) => "scope",
+            found => panic!("{found:?}"),
+        };
+        assert_eq!(found, expected, "{caller:?}");
+    }
+    // No platform, whoever holds it.
+    let Caller::Session(person) = person() else {
+        panic!("a person");
+    };
+    let theirs = key(&[], &[], TokenHolder::Person(person));
+    let home = "kubeflow.example.com/";
+    for caller in [&theirs, &key(&[], &[], service())] {
+        let found = refusal(&open, Entrance::External, home, caller);
+        assert!(out_of_scope(&found), "{found:?}");
+    }
+    let found = refusal(&open, Entrance::External, home, &Caller::Token(service()));
+    assert!(forbidden(&found), "{found:?}");
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use identity::{SessionConfig, Sessions};
+use identity::{ApiKeys, SessionConfig, Sessions};
 use provider::{Admin, system_clock};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 
-use super::order::{Asked, Refusal, carry_out};
+use super::order::{Asked, Counter, Refusal, carry_out};
 use super::{BASE, Done, MAX_ANSWER, Order, socket_in};
 use crate::folder::{self, Folder};
 use crate::outgoing::GatewaySessions;
@@ -49,7 +49,14 @@ async fn alone(folder: &Folder, order: Order, base: Option<&str>) -> anyhow::Res
     }
     let last = std::fs::read_to_string(folder.path().join(BASE)).ok();
     let base = base.or(last.as_deref().map(str::trim)).unwrap_or("");
-    Ok(carry_out(order, &admin, &storage, base).await?)
+    let keys = ApiKeys::open(folder.path(), identity::system_clock())?;
+    let at = Counter {
+        admin: &admin,
+        storage: &storage,
+        keys: Some(&keys),
+        base,
+    };
+    Ok(carry_out(order, at).await?)
 }
 
 async fn connect(folder: &Path) -> std::io::Result<UnixStream> {

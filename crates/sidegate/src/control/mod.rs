@@ -1,4 +1,4 @@
-//! Commands about users, clients and backups on a data folder, whether a program runs on it or
+//! Commands about users, clients, API keys and backups on a data folder, whether a program runs on it or
 //! not.
 //!
 //! The database has one owner. Where that is a running program, a command asks it over a socket in
@@ -6,6 +6,7 @@
 //! database itself. Both do the same ([`carry_out`]).
 
 mod client;
+mod keys;
 mod order;
 mod server;
 
@@ -14,6 +15,7 @@ use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 
 pub(crate) use client::ask;
+pub(crate) use keys::{ApiKey, KeyOrder};
 pub(crate) use order::{Client, ClientOrder, Done, Order, User, document};
 pub(crate) use server::{Control, Desk};
 

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
+use identity::ApiKeys;
 use provider::{
     Admin, AdminError, ClientInfo, NewClient, NewUser, Secret, SetupLink, Storage, UserInfo,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::keys::{self, ApiKey, KeyOrder};
 use crate::output::BadInput;
 
 /// What is asked for.
@@ -29,6 +31,10 @@ pub(crate) enum Order {
     AddClient(ClientOrder),
     ListClients,
     RemoveClient(String),
+    AddKey(KeyOrder),
+    ListKeys,
+    /// By its id.
+    RevokeKey(String),
     /// To an absolute path.
     Backup(PathBuf),
 }
@@ -71,6 +77,13 @@ pub(crate) enum Done {
     },
     Clients(Vec<Client>),
     Removed(String),
+    Key {
+        key: ApiKey,
+        /// Shown once: what is kept is a digest.
+        secret: String,
+    },
+    Keys(Vec<ApiKey>),
+    KeyRevoked(ApiKey),
     BackedUp(PathBuf),
 }
 
@@ -143,6 +156,9 @@ pub(crate) fn document(done: &Done) -> Value {
         Done::Client { client, secret } => json!({ "client": client, "secret": secret }),
         Done::Clients(clients) => json!({ "clients": clients }),
         Done::Removed(id) => json!({ "removed": id }),
+        Done::Key { key, secret } => json!({ "key": key, "secret": secret }),
+        Done::Keys(keys) => json!({ "keys": keys }),
+        Done::KeyRevoked(key) => json!({ "revoked": key }),
         Done::BackedUp(file) => json!({ "backup": file }),
     }
 }
@@ -176,15 +192,37 @@ impl From<Refusal> for anyhow::Error {
     }
 }
 
-/// Carries an order out. Links are made for people who reach the provider at `base`.
-pub(crate) async fn carry_out(
-    order: Order,
-    admin: &Admin,
-    storage: &Storage,
-    base: &str,
-) -> Result<Done, Refusal> {
-    // A copy may be what is needed most while the others cannot be had.
-    if let (Err(age), false) = (storage.catch_up().await, matches!(order, Order::Backup(_))) {
+/// What orders are about.
+pub(crate) struct Counter<'a> {
+    pub(crate) admin: &'a Admin,
+    pub(crate) storage: &'a Storage,
+    /// None where the provider runs alone.
+    pub(crate) keys: Option<&'a ApiKeys>,
+    /// Links are made for people who reach the provider here.
+    pub(crate) base: &'a str,
+}
+
+/// Carries an order out.
+pub(crate) async fn carry_out(order: Order, at: Counter<'_>) -> Result<Done, Refusal> {
+    let Counter {
+        admin,
+        storage,
+        keys,
+        base,
+    } = at;
+    let gateways_keys = || {
+        keys.ok_or_else(|| Refusal {
+            message: "API keys are the gateway's, and `sidegate provider` runs on this data folder"
+                .to_owned(),
+            bad_input: true,
+        })
+    };
+    // A copy may be what is needed most while the others cannot be had, and keys are not there.
+    let own = matches!(
+        order,
+        Order::Backup(_) | Order::AddKey(_) | Order::ListKeys | Order::RevokeKey(_)
+    );
+    if let (Err(age), false) = (storage.catch_up().await, own) {
         return Err(Refusal {
             message: format!(
                 "Redis does not answer: what is known here is {} s old and cannot be changed",
@@ -214,7 +252,11 @@ pub(crate) async fn carry_out(
         }
         Order::ListUsers => Done::Users(admin.users()?.into_iter().map(User::from).collect()),
         Order::EnableUser(email) => with_link(admin.set_enabled(&email, true).await?, None),
-        Order::DisableUser(email) => with_link(admin.set_enabled(&email, false).await?, None),
+        Order::DisableUser(email) => {
+            let user = admin.set_enabled(&email, false).await?;
+            keys::end_all_of(keys, &user.email).await?;
+            with_link(user, None)
+        }
         Order::ResetUser(email) => {
             let (user, link) = admin.reset_user(&email).await?;
             with_link(user, Some(link))
@@ -245,6 +287,12 @@ pub(crate) async fn carry_out(
             admin.remove_client(&id).await?;
             Done::Removed(id)
         }
+        Order::AddKey(order) => keys::add(gateways_keys()?, order).await?,
+        Order::ListKeys => {
+            let all = gateways_keys()?.list();
+            Done::Keys(all.into_iter().map(ApiKey::from).collect())
+        }
+        Order::RevokeKey(id) => Done::KeyRevoked(gateways_keys()?.revoke(&id, None).await?.into()),
         Order::Backup(to) => {
             let (storage, path) = (storage.clone(), to.clone());
             let copied = tokio::task::spawn_blocking(move || storage.backup(&path)).await;

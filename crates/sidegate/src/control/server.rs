@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use identity::ApiKeys;
 use provider::{Admin, Storage};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
-use super::order::{Asked, Refusal, carry_out};
+use super::order::{Asked, Counter, Refusal, carry_out};
 use super::{BASE, MAX_ORDER, SOCKET, socket_in};
 use crate::folder::{self, Folder};
 
@@ -27,6 +28,8 @@ pub(crate) trait Desk: Send + Sync + 'static {
     fn admin(&self) -> anyhow::Result<Admin>;
     /// Their database.
     fn storage(&self) -> Storage;
+    /// API keys, where the gateway runs.
+    fn keys(&self) -> Option<ApiKeys>;
     /// Where people reach the provider.
     fn base(&self) -> String;
 }
@@ -60,7 +63,7 @@ impl Control {
         };
         open().with_context(|| {
             format!(
-                "the socket `{}` cannot be opened: `sidegate user` and `sidegate client` need it",
+                "the socket `{}` cannot be opened: `sidegate user`, `client` and `token` need it",
                 path.display()
             )
         })
@@ -125,7 +128,14 @@ async fn answer(stream: UnixStream, desk: &dyn Desk) -> anyhow::Result<()> {
     let answer = match (serde_json::from_str(&line), desk.admin()) {
         (Ok(Asked { order, base }), Ok(admin)) => {
             let base = base.unwrap_or_else(|| desk.base());
-            carry_out(order, &admin, &desk.storage(), &base).await
+            let keys = desk.keys();
+            let at = Counter {
+                admin: &admin,
+                storage: &desk.storage(),
+                keys: keys.as_ref(),
+                base: &base,
+            };
+            carry_out(order, at).await
         }
         (Err(_), _) => Err(failed(
             "the running program does not know this command; it may be of another version".into(),

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod api_keys;
 mod as_written;
 mod bad_input;
 mod bodies;
