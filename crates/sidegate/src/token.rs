@@ -46,7 +46,7 @@ pub(crate) enum TokenCommand {
     #[command(
         after_help = "Examples:\n  sidegate token create default -n kserve-test --duration 10m\n  sidegate token create --user user@example.com --name laptop"
     )]
-    Create(CreateArgs),
+    Create(Box<CreateArgs>),
     /// List API keys: whose they are, what for, how long, when last used
     List(ListArgs),
     /// Revoke an API key
@@ -125,8 +125,8 @@ pub(crate) fn run(args: TokenArgs) -> anyhow::Result<ExitCode> {
     let form = args.command.output();
     let (place, order) = match args.command {
         TokenCommand::Create(mut args) => match args.service_account.take() {
-            Some(account) => return service_account(&account, args),
-            None => key_order(args),
+            Some(account) => return service_account(&account, *args),
+            None => key_order(*args),
         },
         TokenCommand::List(args) => (args.place, Order::ListKeys),
         TokenCommand::Revoke(args) => (args.place, Order::RevokeKey(args.id)),
