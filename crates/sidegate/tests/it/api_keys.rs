@@ -80,8 +80,7 @@ fn a_key_does_what_it_is_for() {
     let program = example("seed").start().unwrap();
     let made = |args: &[&str]| {
         let args = [&["create", "--service", "nightly-job"], args].concat();
-        let key = json(&program, &args)["secret"].as_str().unwrap().to_owned();
-        key
+        json(&program, &args)["secret"].as_str().unwrap().to_owned()
     };
     for (scope, expected) in [
         (&["--only-namespace", "kserve-test"][..], 200),
