@@ -77,14 +77,18 @@ fn is_b64token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte)
 }
 
-/// Verified tokens by their SHA-256.
+/// Verified tokens by the SHA-256 of what decides about them, and of themselves.
 pub(crate) struct Verified {
+    /// Issuers, their keys' places and audiences.
+    context: [u8; 32],
     cache: moka::sync::Cache<[u8; 32], (TokenHolder, u64)>,
 }
 
 impl Verified {
-    pub(crate) fn new() -> Self {
+    /// `context` is what is configured of issuers and audiences.
+    pub(crate) fn new(context: &str) -> Self {
         Self {
+            context: Sha256::digest(context).into(),
             cache: moka::sync::Cache::builder()
                 .max_capacity(CACHED)
                 .time_to_live(std::time::Duration::from_secs(REMEMBER))
@@ -92,8 +96,10 @@ impl Verified {
         }
     }
 
-    pub(crate) fn key(token: &str) -> [u8; 32] {
-        Sha256::digest(token).into()
+    pub(crate) fn key(&self, token: &str) -> [u8; 32] {
+        let mut digest = Sha256::new_with_prefix(self.context);
+        digest.update(token);
+        digest.finalize().into()
     }
 
     pub(crate) fn get(&self, key: &[u8; 32], now: u64) -> Option<TokenHolder> {

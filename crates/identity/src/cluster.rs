@@ -143,6 +143,14 @@ impl ClusterIssuer {
         &self.config.issuer
     }
 
+    /// What decides whether a token is good, for keys of caches.
+    pub(crate) fn fingerprint(&self) -> String {
+        format!(
+            "{}\n{:?}\n{}\n",
+            self.config.issuer, self.config.audiences, self.kid
+        )
+    }
+
     /// The public keys as a JWKS document.
     pub fn jwks(&self) -> &str {
         &self.jwks
@@ -232,21 +240,27 @@ impl ClusterIssuer {
 }
 
 /// `sub` and, where present, what `kubernetes.io` says must agree.
-fn service_account(claims: &Claims) -> Result<ServiceAccount, JwtError> {
-    let wrong = || JwtError::Claim("sub".to_owned());
-    let (namespace, name) = claims
+pub(crate) fn service_account(claims: &Claims) -> Result<ServiceAccount, JwtError> {
+    let account = claims
         .text("sub")
-        .and_then(|subject| subject.strip_prefix("system:serviceaccount:"))
-        .and_then(|rest| rest.split_once(':'))
-        .filter(|(namespace, name)| names::is_namespace(namespace) && names::is_name(name))
-        .ok_or_else(wrong)?;
+        .and_then(account_of)
+        .ok_or_else(|| JwtError::Claim("sub".to_owned()))?;
     if let Some(kubernetes) = claims.get("kubernetes.io") {
         let said = |pointer| kubernetes.pointer(pointer).and_then(|value| value.as_str());
-        if said("/namespace") != Some(namespace) || said("/serviceaccount/name") != Some(name) {
+        if said("/namespace") != Some(&account.namespace)
+            || said("/serviceaccount/name") != Some(&account.name)
+        {
             return Err(JwtError::Claim("kubernetes.io".to_owned()));
         }
     }
-    Ok(ServiceAccount {
+    Ok(account)
+}
+
+/// The ServiceAccount with a user name of Kubernetes.
+pub(crate) fn account_of(user_name: &str) -> Option<ServiceAccount> {
+    let rest = user_name.strip_prefix("system:serviceaccount:")?;
+    let (namespace, name) = rest.split_once(':')?;
+    (names::is_namespace(namespace) && names::is_name(name)).then(|| ServiceAccount {
         namespace: namespace.into(),
         name: name.into(),
     })

@@ -9,6 +9,9 @@ use crate::authservice::AuthserviceConfig;
 use crate::bearer::{Authorization, Verified, authorization};
 use crate::clock::{Clock, now};
 use crate::cluster::ClusterIssuer;
+use crate::cluster_api::ClusterApi;
+use crate::http_client::HttpClient;
+use crate::issuers::{Issuers, Outside};
 use crate::jose::{MAX_BEARER_BYTES, Unverified};
 use crate::keys::{ApiKeys, PREFIX};
 use crate::oauth2_proxy::Oauth2ProxyConfig;
@@ -26,6 +29,10 @@ pub struct Parts {
     pub relying_party: Option<Arc<RelyingParty>>,
     /// The cluster's token issuer, if there is one.
     pub cluster_issuer: Option<Arc<ClusterIssuer>>,
+    /// The API server of a real cluster, if there is one.
+    pub cluster_api: Option<Arc<ClusterApi>>,
+    /// Other issuers whose tokens count, and the way to their keys.
+    pub issuers: Option<(Issuers, Arc<dyn HttpClient>)>,
     /// API keys, if there are any.
     pub api_keys: Option<ApiKeys>,
     /// How it answers in oidc-authservice's place.
@@ -55,9 +62,22 @@ impl fmt::Debug for Identity {
 impl Identity {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
+        let mut context = String::new();
+        if let Some(cluster) = &parts.cluster_issuer {
+            context.push_str(&cluster.fingerprint());
+        }
+        if let Some(login) = &parts.relying_party {
+            context.push_str(&login.fingerprint());
+        }
+        if let Some(cluster) = &parts.cluster_api {
+            context.push_str(&cluster.fingerprint());
+        }
+        if let Some((issuers, _)) = &parts.issuers {
+            context.push_str(&issuers.fingerprint());
+        }
         Self {
+            verified: Verified::new(&context),
             parts,
-            verified: Verified::new(),
         }
     }
 
@@ -123,7 +143,7 @@ impl Identity {
         if token.len() > MAX_BEARER_BYTES {
             return Err(TokenError("the token is longer than 8192 bytes".to_owned()));
         }
-        let key = Verified::key(token);
+        let key = self.verified.key(token);
         let now = now(&self.parts.clock);
         if let Some(holder) = self.verified.get(&key, now) {
             return Ok(holder);
@@ -133,9 +153,8 @@ impl Identity {
         Ok(holder)
     }
 
-    async fn verify(&self, token: &str, now: u64) -> Result<(TokenHolder, u64), String> {
-        let token =
-            Unverified::parse(token, MAX_BEARER_BYTES).map_err(|error| error.to_string())?;
+    async fn verify(&self, text: &str, now: u64) -> Result<(TokenHolder, u64), String> {
+        let token = Unverified::parse(text, MAX_BEARER_BYTES).map_err(|error| error.to_string())?;
         let issuer = token
             .claimed_issuer()
             .ok_or("the token has no issuer (`iss`)")?;
@@ -147,14 +166,33 @@ impl Identity {
                 .map(|(account, expires)| (TokenHolder::ServiceAccount(account), expires))
                 .map_err(|error| error.to_string());
         }
-        match &self.parts.relying_party {
-            Some(login) if login.issuer() == issuer => login
+        if let Some(login) = &self.parts.relying_party
+            && login.issuer() == issuer
+        {
+            return login
                 .bearer(&token)
                 .await
                 .map(|(person, expires)| (TokenHolder::Person(person), expires))
-                .map_err(|error| error.to_string()),
-            _ => Err("the token's issuer is not accepted".to_owned()),
+                .map_err(|error| error.to_string());
         }
+        if let Some((issuers, http)) = &self.parts.issuers
+            && issuers.has(issuer)
+        {
+            let outside = Outside {
+                http: Arc::clone(http),
+                clock: Arc::clone(&self.parts.clock),
+            };
+            let verified = issuers.verify(&token, &outside).await;
+            return verified.map_err(|error| error.to_string());
+        }
+        if let Some(cluster) = &self.parts.cluster_api
+            && let Some(verified) = cluster.verify(text, &token).await
+        {
+            return verified
+                .map(|(account, until)| (TokenHolder::ServiceAccount(account), until))
+                .map_err(|error| error.to_string());
+        }
+        Err("the token's issuer is not accepted".to_owned())
     }
 
     pub(crate) fn session(&self, seen: &Seen<'_>) -> Option<Arc<Session>> {

@@ -16,10 +16,13 @@ mod authservice;
 mod bearer;
 mod clock;
 mod cluster;
+mod cluster_api;
 mod cookie;
 mod http_client;
 mod identity;
+mod issuers;
 mod jose;
+mod kept;
 mod keyfile;
 mod keys;
 mod mesh;
@@ -40,9 +43,11 @@ pub use cluster::{
     BoundPod, CLUSTER_ISSUER, ClusterIssuer, ClusterIssuerConfig, ClusterKey, INGRESS_AUDIENCE,
     IssueError, TokenRequest,
 };
+pub use cluster_api::{ClusterApi, ClusterApiConfig, Review};
 pub use cookie::SecureCookies;
 pub use http_client::{HttpClient, HttpError};
 pub use identity::{Identity, Parts};
+pub use issuers::{HolderClaims, IssuerConfig, IssuerConfigError, IssuerKeys, Issuers};
 pub use keyfile::KeyFileError;
 pub use keys::{ApiKeys, KeyError, KeyInfo, KeyOwner, LONGEST_KEY_LIFE, NewKey};
 pub use mesh::{Jwks, MeshKeys, read_token};

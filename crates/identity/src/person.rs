@@ -9,8 +9,11 @@ use crate::jose::{Claims, JwtError};
 /// More groups than this are refused rather than cut: a header could not carry them.
 const MAX_GROUPS: usize = 500;
 
+/// User names that people cannot have: ServiceAccounts and programs have them.
+const RESERVED: [&str; 2] = ["system:", "service:"];
+
 /// The claims that say who somebody is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityClaims {
     /// Claim of the user id, `email` for Kubeflow.
     pub user_id: String,
@@ -36,7 +39,7 @@ impl IdentityClaims {
             .ok_or_else(|| wrong("sub"))?;
         let user_id = claims
             .text(&self.user_id)
-            .filter(|id| is_plain(id))
+            .filter(|id| is_plain(id) && !RESERVED.iter().any(|prefix| id.starts_with(prefix)))
             .ok_or_else(|| wrong(&self.user_id))?;
         if self.user_id == "email" {
             // A user could else take another's address at the provider.
@@ -48,27 +51,34 @@ impl IdentityClaims {
                 return Err(wrong("email"));
             }
         }
-        let groups = claims
-            .texts(&self.groups)
-            .filter(|groups| groups.len() <= MAX_GROUPS)
-            .ok_or_else(|| wrong(&self.groups))?;
-        // A comma would make two groups of one in `kubeflow-groups`.
-        if groups
-            .iter()
-            .any(|group| !is_plain(group) || group.contains(','))
-        {
-            return Err(wrong(&self.groups));
-        }
+        let groups = groups(claims, &self.groups)?;
         Ok(Person {
             email: user_id.into(),
             subject: subject.into(),
-            groups: groups.into_iter().map(Arc::from).collect(),
+            groups,
         })
     }
 }
 
+/// The groups in a claim; none where there is no such claim.
+pub(crate) fn groups(claims: &Claims, name: &str) -> Result<Arc<[Arc<str>]>, JwtError> {
+    let wrong = || JwtError::Claim(name.to_owned());
+    let groups = claims
+        .texts(name)
+        .filter(|groups| groups.len() <= MAX_GROUPS)
+        .ok_or_else(wrong)?;
+    // A comma would make two groups of one in `kubeflow-groups`.
+    if groups
+        .iter()
+        .any(|group| !is_plain(group) || group.contains(','))
+    {
+        return Err(wrong());
+    }
+    Ok(groups.into_iter().map(Arc::from).collect())
+}
+
 /// Fit for a header: not empty, not long, nothing invisible, no space at the ends.
-fn is_plain(text: &str) -> bool {
+pub(crate) fn is_plain(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= 512
         && text.trim() == text

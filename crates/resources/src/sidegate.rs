@@ -34,6 +34,68 @@ pub struct Sidegate {
     pub backends: Vec<Backend>,
     /// Where keys of token issuers come from.
     pub keys: Keys,
+    /// Tokens that open models beside those of the login provider, of
+    /// ServiceAccounts, and API keys.
+    pub tokens: TokenSettings,
+}
+
+/// Whose tokens open models.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct TokenSettings {
+    /// Issuers of JSON Web Tokens.
+    pub issuers: Vec<TokenIssuer>,
+}
+
+/// An issuer of JSON Web Tokens. Its holders are people or programs.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct TokenIssuer {
+    /// `iss`.
+    pub issuer: String,
+    /// Address of its keys; that of its discovery document if absent.
+    pub jwks_uri: Option<String>,
+    /// Its keys themselves, a JSON Web Key Set.
+    pub jwks: Option<String>,
+    /// Audiences, one of which a token has to have.
+    pub audiences: Vec<String>,
+    /// Signature algorithms; those of its keys if empty.
+    pub algorithms: Vec<String>,
+    /// Its tokens are people's.
+    pub user: Option<UserClaims>,
+    /// Its tokens are programs'.
+    pub service: Option<ServiceClaims>,
+}
+
+/// Which claims say who a person is.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct UserClaims {
+    /// User id.
+    pub claim: String,
+    /// Groups.
+    pub groups: String,
+}
+
+impl Default for UserClaims {
+    fn default() -> Self {
+        Self {
+            claim: "email".to_owned(),
+            groups: "groups".to_owned(),
+        }
+    }
+}
+
+/// Which claims say which program it is.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct ServiceClaims {
+    /// What the issuer is called: the program is `service:<name>:<claim>`.
+    pub name: String,
+    /// The claim that tells programs apart; `sub` if absent.
+    pub claim: Option<String>,
+    /// The claim of groups.
+    pub groups: Option<String>,
 }
 
 /// Where keys of token issuers come from, in `sidegate up`.

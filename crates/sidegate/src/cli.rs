@@ -240,6 +240,8 @@ pub(crate) struct UpArgs {
     pub(crate) limits: Vec<String>,
     #[command(flatten)]
     pub(crate) graphs: GraphArgs,
+    #[command(flatten)]
+    pub(crate) kubernetes: crate::cluster_api::KubernetesArgs,
     /// Summary as text or JSON
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Output,

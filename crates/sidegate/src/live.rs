@@ -7,7 +7,10 @@ use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use gateway::{Answer, Endpoint, UnknownWorkload};
 use http::{HeaderValue, StatusCode};
-use identity::{MeshKeys, WorkloadCredentials};
+use identity::{
+    AuthserviceConfig, HttpClient, Identity, Issuers, MeshKeys, Oauth2ProxyConfig, Parts,
+    WorkloadCredentials,
+};
 use policy::{
     Check, CheckAnswer, Destination, IstioVersion, Problem, Question, Reply, RequestHead,
     ServiceAccount, Settings, Snapshot, Workload,
@@ -18,6 +21,7 @@ use serving::{DesiredModel, Models};
 
 use crate::backends::{Backends, Inside, Lasting, Override};
 use crate::documents::Documents;
+use crate::issuers;
 use crate::login::{self, Keeping, Login};
 use crate::output::BadInput;
 
@@ -26,6 +30,10 @@ pub(crate) struct Live {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) cluster: Cluster,
     pub(crate) login: Arc<Login>,
+    /// Who is calling.
+    identity: Identity,
+    /// Other issuers whose tokens count.
+    issuers: Issuers,
     backends: Arc<Backends>,
     /// Keys of the issuers that RequestAuthentications name.
     keys: MeshKeys,
@@ -152,7 +160,7 @@ impl World {
                 &self.lasting,
                 &self.keeping,
                 &self.overrides,
-                Some(&before.login),
+                Some(&before),
             )
         });
         match wired {
@@ -199,12 +207,13 @@ fn wire(
     lasting: &Lasting,
     keeping: &Keeping,
     overrides: &[Override],
-    before: Option<&Arc<Login>>,
+    before: Option<&Live>,
 ) -> anyhow::Result<Live> {
     let settings = settings(&cluster, istio_version)?;
     let snapshot = compile(&cluster, &settings)?;
     cluster.places = Places::default();
-    let login = Login::open(&cluster, keeping, before)?;
+    let login = Login::open(&cluster, keeping, before.map(|live| &live.login))?;
+    let issuers = issuers::of(&cluster, before.map(|live| &live.issuers))?;
     let inside = Inside {
         lasting: lasting.clone(),
         login: Arc::clone(&login),
@@ -213,12 +222,29 @@ fn wire(
     let issuer = &keeping.cluster_issuer;
     let networks = cluster.sidegate.as_ref().map(|s| &*s.spec.keys.networks);
     let documents = Documents::new(Arc::clone(&backends), networks.unwrap_or_default());
-    let keys = MeshKeys::new(Arc::new(documents), identity::system_clock())
-        .with_issuer(issuer.issuer(), issuer.jwks());
+    let documents = Arc::new(documents);
+    let keys = MeshKeys::new(
+        Arc::clone(&documents) as Arc<dyn HttpClient>,
+        identity::system_clock(),
+    )
+    .with_issuer(issuer.issuer(), issuer.jwks());
+    let identity = Identity::new(Parts {
+        sessions: keeping.sessions.clone(),
+        relying_party: login.relying_party.clone(),
+        cluster_issuer: Some(Arc::clone(issuer)),
+        cluster_api: keeping.cluster_api.clone(),
+        issuers: Some((issuers.clone(), documents)),
+        api_keys: Some(keeping.api_keys.clone()),
+        authservice: AuthserviceConfig::default(),
+        oauth2_proxy: Oauth2ProxyConfig::default(),
+        clock: identity::system_clock(),
+    });
     Ok(Live {
         snapshot: Arc::new(snapshot),
         cluster,
         login,
+        identity,
+        issuers,
         backends,
         keys,
         loaded_at: SystemTime::now(),
@@ -243,7 +269,7 @@ impl gateway::Host for World {
         Box::pin(async move {
             match question {
                 Question::Caller(tokens) => {
-                    Answer::Caller(live.login.identity.caller(head, *tokens).await)
+                    Answer::Caller(live.identity.caller(head, *tokens).await)
                 }
                 Question::Tokens { checks, .. } => {
                     let mut all = Vec::with_capacity(checks.len());
@@ -306,9 +332,9 @@ impl Live {
             return Answer::AskOver(endpoint);
         }
         let response = if service.name.contains("oauth2-proxy") {
-            self.login.identity.oauth2_proxy_check(check).await
+            self.identity.oauth2_proxy_check(check).await
         } else {
-            self.login.identity.authservice_check(check).await
+            self.identity.authservice_check(check).await
         };
         Answer::Check(CheckAnswer::Response(response))
     }

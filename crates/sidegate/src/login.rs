@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use identity::{
-    ApiKeys, BACKCHANNEL_LOGOUT_PATH, ClusterIssuer, HttpClient, HttpError, Identity,
-    IdentityClaims, Parts, RedirectUri, RelyingParty, RpConfig, SecureCookies, Sessions,
+    ApiKeys, BACKCHANNEL_LOGOUT_PATH, ClusterApi, ClusterIssuer, HttpClient, HttpError,
+    IdentityClaims, RedirectUri, RelyingParty, RpConfig, SecureCookies, Sessions,
 };
 use provider::{DexConfig, Provider, StorageConfig, Theme};
 use resources::core::ConfigMap;
@@ -32,6 +32,8 @@ pub(crate) struct Keeping {
     pub(crate) api_keys: ApiKeys,
     pub(crate) provider: provider::Storage,
     pub(crate) cluster_issuer: Arc<ClusterIssuer>,
+    /// The real cluster that this runs in or is told of.
+    pub(crate) cluster_api: Option<Arc<ClusterApi>>,
     /// A line for the login page, of the example only.
     pub(crate) login_hint: Option<String>,
     /// `--theme`.
@@ -40,7 +42,6 @@ pub(crate) struct Keeping {
 
 /// The login of one configuration.
 pub(crate) struct Login {
-    pub(crate) identity: Identity,
     pub(crate) relying_party: Option<Arc<RelyingParty>>,
     pub(crate) provider: Option<Provider>,
     /// The Service that the embedded provider stands for.
@@ -229,7 +230,6 @@ impl Login {
             return Ok(Arc::clone(before));
         }
         let mut login = Self {
-            identity: identity(keeping, None),
             relying_party: None,
             provider: None,
             provider_service: None,
@@ -292,7 +292,6 @@ impl Login {
             .with_api_keys(keeping.api_keys.clone());
             let relying_party = Arc::new(relying_party);
             calls.set_login(&relying_party);
-            login.identity = identity(keeping, Some(Arc::clone(&relying_party)));
             login.relying_party = Some(relying_party);
         } else {
             login.warnings.push(
@@ -338,18 +337,6 @@ pub(crate) async fn invite_the_first(provider: &Provider, listener: &str) -> any
         output::note(&output::Style::Plain, &line);
     }
     Ok(())
-}
-
-fn identity(keeping: &Keeping, relying_party: Option<Arc<RelyingParty>>) -> Identity {
-    Identity::new(Parts {
-        sessions: keeping.sessions.clone(),
-        relying_party,
-        cluster_issuer: Some(Arc::clone(&keeping.cluster_issuer)),
-        api_keys: Some(keeping.api_keys.clone()),
-        authservice: identity::AuthserviceConfig::default(),
-        oauth2_proxy: identity::Oauth2ProxyConfig::default(),
-        clock: identity::system_clock(),
-    })
 }
 
 fn provider_service(config: &DexConfig) -> Option<ServiceName> {

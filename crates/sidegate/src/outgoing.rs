@@ -66,6 +66,7 @@ impl Outgoing for Network {
             let mut reply = sent.await.map_err(failed)?;
             let mut response = Response::new(Bytes::new());
             *response.status_mut() = reply.status();
+            *response.headers_mut() = reply.headers().clone();
             let mut body = Vec::new();
             while let Some(chunk) = reply.chunk().await.map_err(failed)? {
                 if body.len() + chunk.len() > MAX_ANSWER {

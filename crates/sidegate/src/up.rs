@@ -282,6 +282,7 @@ fn keeping(
         api_keys: ApiKeys::open(data, identity::system_clock())?,
         provider: state::open(data, &login::storage(cluster)?)?,
         cluster_issuer: Arc::new(ClusterIssuer::open(data, ClusterIssuerConfig::default())?),
+        cluster_api: args.kubernetes.open()?,
         login_hint: inputs.example().map(|_| summary::EXAMPLE_USER.to_owned()),
         theme: args.theme.clone(),
     })

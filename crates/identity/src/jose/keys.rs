@@ -1,7 +1,8 @@
 //! Public keys of an issuer (RFC 7517), each with its one algorithm.
 
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
+    self, ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
+    RsaParameters, RsaPublicKeyComponents,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -103,30 +104,51 @@ impl PublicKey {
         if jwk.usage.as_deref().is_some_and(|usage| usage != "sig") {
             return None;
         }
+        let named = match &jwk.alg {
+            Some(name) => Some(Algorithm::from_name(name)?),
+            None => None,
+        };
+        let curve = jwk.crv.as_deref();
         let (algorithm, key) = match jwk.kty.as_str() {
             "RSA" => {
+                let algorithm = named.unwrap_or(Algorithm::Rs256);
                 let key = RsaPublicKeyComponents {
                     n: unsigned(&jwk.n?)?,
                     e: unsigned(&jwk.e?)?,
                 };
-                let key = key.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256).ok()?;
-                (Algorithm::Rs256, key)
+                let key = key.to_parsed_public_key(rsa(algorithm)?).ok()?;
+                (algorithm, key)
             }
-            "EC" if jwk.crv.as_deref() == Some("P-256") => {
+            "EC" => {
+                let (algorithm, size) = match curve? {
+                    "P-256" => (Algorithm::Es256, 32),
+                    "P-384" => (Algorithm::Es384, 48),
+                    _ => return None,
+                };
                 let mut point = vec![4];
                 for part in [jwk.x?, jwk.y?] {
                     let coordinate = URL_SAFE_NO_PAD.decode(part).ok()?;
-                    if coordinate.len() != 32 {
+                    if coordinate.len() != size {
                         return None;
                     }
                     point.extend(coordinate);
                 }
-                let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &point).ok()?;
-                (Algorithm::Es256, key)
+                let by = match algorithm {
+                    Algorithm::Es384 => &ECDSA_P384_SHA384_FIXED,
+                    _ => &ECDSA_P256_SHA256_FIXED,
+                };
+                (algorithm, ParsedPublicKey::new(by, &point).ok()?)
+            }
+            "OKP" if curve == Some("Ed25519") => {
+                let key = URL_SAFE_NO_PAD.decode(jwk.x?).ok()?;
+                if key.len() != 32 {
+                    return None;
+                }
+                (Algorithm::EdDsa, ParsedPublicKey::new(&ED25519, &key).ok()?)
             }
             _ => return None,
         };
-        if jwk.alg.is_some_and(|name| name != algorithm.name()) {
+        if named.is_some_and(|named| named != algorithm) {
             return None;
         }
         Some(Self {
@@ -135,6 +157,18 @@ impl PublicKey {
             key,
         })
     }
+}
+
+fn rsa(algorithm: Algorithm) -> Option<&'static RsaParameters> {
+    Some(match algorithm {
+        Algorithm::Rs256 => &signature::RSA_PKCS1_2048_8192_SHA256,
+        Algorithm::Rs384 => &signature::RSA_PKCS1_2048_8192_SHA384,
+        Algorithm::Rs512 => &signature::RSA_PKCS1_2048_8192_SHA512,
+        Algorithm::Ps256 => &signature::RSA_PSS_2048_8192_SHA256,
+        Algorithm::Ps384 => &signature::RSA_PSS_2048_8192_SHA384,
+        Algorithm::Ps512 => &signature::RSA_PSS_2048_8192_SHA512,
+        Algorithm::Es256 | Algorithm::Es384 | Algorithm::EdDsa => return None,
+    })
 }
 
 /// A Base64urlUInt; some issuers pad with zero bytes.

@@ -25,7 +25,7 @@ pub(crate) enum JwtError {
     Malformed(&'static str),
     #[error("the token's header carries `{0}`, which is not accepted")]
     Header(&'static str),
-    #[error("the token's algorithm is not accepted, expected RS256 or ES256 as its key says")]
+    #[error("the token's algorithm is not accepted, expected that of its key")]
     Algorithm,
     #[error("the token is signed by a key that its issuer does not publish")]
     UnknownKey,
@@ -43,23 +43,53 @@ pub(crate) enum JwtError {
     Claim(String),
 }
 
-/// Signature algorithms.
+/// Signature algorithms (RFC 7518 §3.1, RFC 8037), none with a shared key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Algorithm {
     Rs256,
+    Rs384,
+    Rs512,
+    Ps256,
+    Ps384,
+    Ps512,
     Es256,
+    Es384,
+    EdDsa,
 }
 
 impl Algorithm {
+    const ALL: [Self; 9] = [
+        Self::Rs256,
+        Self::Rs384,
+        Self::Rs512,
+        Self::Ps256,
+        Self::Ps384,
+        Self::Ps512,
+        Self::Es256,
+        Self::Es384,
+        Self::EdDsa,
+    ];
+
+    /// All names, for messages.
+    pub(crate) const NAMES: &str =
+        "RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA";
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Rs256 => "RS256",
+            Self::Rs384 => "RS384",
+            Self::Rs512 => "RS512",
+            Self::Ps256 => "PS256",
+            Self::Ps384 => "PS384",
+            Self::Ps512 => "PS512",
             Self::Es256 => "ES256",
+            Self::Es384 => "ES384",
+            Self::EdDsa => "EdDSA",
         }
     }
 
-    fn from_name(name: &str) -> Option<Self> {
-        [Self::Rs256, Self::Es256]
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL
             .into_iter()
             .find(|algorithm| algorithm.name() == name)
     }
@@ -157,6 +187,16 @@ impl<'a> Unverified<'a> {
     /// keys to try, and for nothing else.
     pub(crate) fn claimed_issuer(&self) -> Option<&str> {
         self.claims.text("iss")
+    }
+
+    /// The claims as they were sent: good for refusing early, and for nothing else.
+    pub(crate) fn claims_as_sent(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// The algorithm that the header names.
+    pub(crate) fn algorithm(&self) -> &'static str {
+        self.algorithm.name()
     }
 
     /// The expiry that the token claims: good for asking anew in time, and for

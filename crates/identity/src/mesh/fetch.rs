@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, header};
 use policy::{TokenAnswer, TokenCheck, TokenKeys};
 use serde_json::Value;
 
 use super::{Jwks, read_token};
 use crate::clock::{Clock, now};
 use crate::http_client::HttpClient;
+use crate::kept::document;
 
 /// Keys are fetched again after so many seconds.
 const FRESH: u64 = 20 * 60;
@@ -174,14 +175,7 @@ impl MeshKeys {
             .header(header::ACCEPT, "application/json")
             .body(Bytes::new())
             .map_err(|error| format!("`{address}`: {error}"))?;
-        let sent = self.http.send(request).await;
-        let response = sent.map_err(|error| format!("`{address}`: {error}"))?;
-        match response.status() {
-            StatusCode::OK if response.body().len() > MAX_BODY => {
-                Err(format!("`{address}` is longer than {MAX_BODY} bytes"))
-            }
-            StatusCode::OK => Ok(response.into_body()),
-            status => Err(format!("`{address}` answered {status}")),
-        }
+        // The limit of the rule is around all of it.
+        document(&*self.http, request, MAX_BODY, LONGEST).await
     }
 }

@@ -167,6 +167,15 @@ impl RelyingParty {
         &self.config.issuer
     }
 
+    /// What decides whether a token is good, for keys of caches.
+    pub(crate) fn fingerprint(&self) -> String {
+        let config = &self.config;
+        format!(
+            "{}\n{}\n{:?}\n{:?}\n",
+            config.issuer, config.client_id, config.bearer_audiences, config.claims
+        )
+    }
+
     /// The path that the provider sends browsers back to.
     pub fn callback_path(&self) -> &str {
         &self.callback_path

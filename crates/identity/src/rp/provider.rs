@@ -3,26 +3,16 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, header};
 use serde::Deserialize;
 
-use crate::clock::{Clock, now};
+use crate::clock::Clock;
 use crate::http_client::HttpClient;
 use crate::jose::{Claims, JwtError, KeySet, Unverified};
-
-/// Keys older than this are fetched again before use.
-const FRESH: u64 = 15 * 60;
-
-/// Keys older than this are not used any more when they cannot be fetched.
-const USABLE: u64 = 24 * 3600;
-
-/// At most one fetch in so many seconds, whoever sends what.
-const BETWEEN_FETCHES: u64 = 5;
+use crate::kept::{Fetched, Hurried, Kept, document};
 
 /// Time limit of one exchange with the provider.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,6 +29,12 @@ pub(crate) enum ProviderError {
     Token(#[from] JwtError),
 }
 
+impl From<Hurried> for ProviderError {
+    fn from(hurried: Hurried) -> Self {
+        unavailable(hurried)
+    }
+}
+
 fn unavailable(why: impl fmt::Display) -> ProviderError {
     ProviderError::Unavailable(why.to_string())
 }
@@ -50,18 +46,13 @@ pub(super) struct Known {
     /// The client's password goes into the form, not into a header.
     pub(super) post_secret: bool,
     keys: KeySet,
-    fetched: u64,
 }
 
 /// The login provider, as seen over HTTP.
 pub(super) struct Provider {
     issuer: String,
     http: Arc<dyn HttpClient>,
-    clock: Clock,
-    known: ArcSwapOption<Known>,
-    /// One fetch at a time; who waits finds its result.
-    fetching: tokio::sync::Mutex<()>,
-    last_attempt: AtomicU64,
+    known: Kept<Known>,
 }
 
 #[derive(Deserialize)]
@@ -78,33 +69,13 @@ impl Provider {
         Self {
             issuer,
             http,
-            clock,
-            known: ArcSwapOption::empty(),
-            fetching: tokio::sync::Mutex::new(()),
-            last_attempt: AtomicU64::new(0),
+            known: Kept::new(clock),
         }
     }
 
     /// Endpoints and keys, fresh enough.
-    pub(super) async fn known(&self) -> Result<Arc<Known>, ProviderError> {
-        let now = now(&self.clock);
-        let known = self.known.load_full();
-        match known {
-            Some(known) if now < known.fetched.saturating_add(FRESH) => Ok(known),
-            Some(known) if now < known.fetched.saturating_add(USABLE) => {
-                match self.fetch_unless_newer(known.fetched).await {
-                    Ok(newer) => Ok(newer),
-                    Err(error) => {
-                        tracing::warn!(%error, "login provider's keys are old");
-                        Ok(known)
-                    }
-                }
-            }
-            old => {
-                self.fetch_unless_newer(old.map_or(0, |known| known.fetched))
-                    .await
-            }
-        }
+    pub(super) async fn known(&self) -> Result<Arc<Fetched<Known>>, ProviderError> {
+        self.known.get(|| self.fetch()).await
     }
 
     /// The claims of a token that the provider signed.
@@ -112,33 +83,15 @@ impl Provider {
         let known = self.known().await?;
         match token.verify(&known.keys) {
             Err(JwtError::UnknownKey) => {
-                let newer = self
-                    .fetch_unless_newer(known.fetched)
-                    .await
-                    .map_err(|_| JwtError::UnknownKey)?;
+                let newer = self.known.newer_than(&known, || self.fetch()).await;
+                let newer = newer.map_err(|_: ProviderError| JwtError::UnknownKey)?;
                 Ok(token.verify(&newer.keys)?.clone())
             }
             verified => Ok(verified?.clone()),
         }
     }
 
-    async fn fetch_unless_newer(&self, than: u64) -> Result<Arc<Known>, ProviderError> {
-        let _turn = self.fetching.lock().await;
-        if let Some(known) = self.known.load_full().filter(|known| known.fetched > than) {
-            return Ok(known);
-        }
-        let now = now(&self.clock);
-        let last = self.last_attempt.load(Ordering::Relaxed);
-        if last != 0 && now < last.saturating_add(BETWEEN_FETCHES) {
-            return Err(unavailable("asked a moment ago"));
-        }
-        self.last_attempt.store(now, Ordering::Relaxed);
-        let known = Arc::new(self.fetch(now).await?);
-        self.known.store(Some(Arc::clone(&known)));
-        Ok(known)
-    }
-
-    async fn fetch(&self, now: u64) -> Result<Known, ProviderError> {
+    async fn fetch(&self) -> Result<Known, ProviderError> {
         let address = format!(
             "{}/.well-known/openid-configuration",
             self.issuer.trim_end_matches('/')
@@ -161,7 +114,6 @@ impl Provider {
             token_endpoint: metadata.token_endpoint,
             post_secret: has("client_secret_post") && !has("client_secret_basic"),
             keys,
-            fetched: now,
         })
     }
 
@@ -172,11 +124,9 @@ impl Provider {
             .header(header::ACCEPT, "application/json")
             .body(Bytes::new())
             .map_err(unavailable)?;
-        let response = self.send(request).await?;
-        match response.status() {
-            StatusCode::OK => Ok(response.into_body()),
-            status => Err(unavailable(format_args!("`{address}` answered {status}"))),
-        }
+        document(&*self.http, request, MAX_BODY, TIMEOUT)
+            .await
+            .map_err(unavailable)
     }
 
     pub(super) async fn send(

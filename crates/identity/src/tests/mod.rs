@@ -127,6 +127,8 @@ fn open(folder: &TempDir, provider: &FakeProvider, config: RpConfig) -> Identity
         sessions,
         relying_party: Some(Arc::new(login)),
         cluster_issuer: Some(Arc::new(ClusterIssuer::open(folder, config).unwrap())),
+        cluster_api: None,
+        issuers: None,
         api_keys: None,
         authservice: AuthserviceConfig::default(),
         oauth2_proxy: Oauth2ProxyConfig::default(),

@@ -141,6 +141,8 @@ async fn a_person_logs_in_through_the_embedded_provider() {
         sessions: sessions.clone(),
         relying_party: Some(Arc::new(login)),
         cluster_issuer: None,
+        cluster_api: None,
+        issuers: None,
         api_keys: None,
         authservice: AuthserviceConfig::default(),
         oauth2_proxy: Oauth2ProxyConfig::default(),

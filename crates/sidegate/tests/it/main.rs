@@ -20,6 +20,7 @@ mod enforced;
 mod explain;
 mod hygiene;
 mod login;
+mod machines;
 mod migrate;
 mod model;
 mod prove;
