@@ -108,8 +108,8 @@ mod tests {
         for other in [
             "",
             "sgk_",
-            &key[1..],
-            &key[..63],
+            key.get(1..).unwrap(),
+            key.get(..63).unwrap(),
             &format!("{key}a"),
             &key.to_uppercase(),
         ] {
