@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -54,7 +54,42 @@ pub(crate) fn ask(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Result<Answer> {
-    let mut stream = TcpStream::connect(address)?;
+    exchange(
+        TcpStream::connect(address)?,
+        address,
+        method,
+        target,
+        headers,
+        body,
+    )
+}
+
+/// As [`ask`], from an address of this machine: one of the sixteen million of loopback is somebody else.
+pub(crate) fn ask_from(
+    source: IpAddr,
+    address: &str,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Result<Answer> {
+    use socket2::{Domain, Socket, Type};
+
+    let to: SocketAddr = address.parse()?;
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(source, 0).into())?;
+    socket.connect(&to.into())?;
+    exchange(socket.into(), address, method, target, headers, body)
+}
+
+fn exchange(
+    mut stream: TcpStream,
+    address: &str,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Result<Answer> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     let mut head =

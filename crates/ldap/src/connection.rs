@@ -120,6 +120,19 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
+    /// Speaks over a stream that is there already, within `time`.
+    pub fn over(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        time: Duration,
+    ) -> Self {
+        Self {
+            stream: Box::new(stream),
+            deadline: Instant::now() + time,
+            last: 0,
+            buffer: Vec::new(),
+        }
+    }
+
     /// Connects; everything that is done with the connection has to be done within `time`.
     ///
     /// # Errors

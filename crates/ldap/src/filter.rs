@@ -277,8 +277,10 @@ impl Parser<'_> {
             }
             let value = if byte == b'\\' {
                 let digits = self.text.get(self.at + 1..self.at + 3);
+                // Numbers may have a sign, and digits may not.
+                let digits = digits.filter(|two| two.bytes().all(|b| b.is_ascii_hexdigit()));
                 let value = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-                self.at += 2;
+                self.at = (self.at + 2).min(self.text.len());
                 value.ok_or_else(|| self.bad("expected two hexadecimal digits after `\\`"))?
             } else {
                 byte

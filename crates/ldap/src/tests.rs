@@ -55,6 +55,9 @@ fn what_is_no_filter_says_where() {
         ("(a=(b)", 3),
         (r"(a=\zz)", 5),
         (r"(a=\2)", 5),
+        (r"(a=\+2)", 5),
+        // At the end and not behind it.
+        (r"(a=\", 4),
         ("(a>=*)", 5),
         ("(a=**)", 5),
         ("(!a=b)", 2),

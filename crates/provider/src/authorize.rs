@@ -5,6 +5,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Client, DexConfig, Pkce, PromptNone};
+use crate::factors::Strength;
 use crate::pages::problem;
 use crate::params::{Params, Repeated};
 use crate::provider::Inner;
@@ -35,6 +36,9 @@ pub(crate) struct AuthRequest {
     /// `sub` that `claims` or the ID token of `id_token_hint` has: nobody else may log in.
     #[serde(default)]
     pub(crate) subject: Option<String>,
+    /// What `claims` says that the login has to be.
+    #[serde(default)]
+    pub(crate) strength: Option<Strength>,
     /// `connector_id`: the only way to log in that is wanted.
     #[serde(default)]
     pub(crate) connector: Option<String>,
@@ -57,6 +61,10 @@ pub(crate) struct Prompt {
     pub(crate) consent: bool,
     pub(crate) select_account: bool,
 }
+
+/// The login is not what was asked for (OpenID Connect Core Error Code
+/// unmet_authentication_requirements 1.0).
+pub(crate) const UNMET: &str = "unmet_authentication_requirements";
 
 /// Longest values of parameters that travel on; together they fit into one `Location`.
 const MAX_STATE: usize = 4096;
@@ -138,7 +146,7 @@ impl AuthRequest {
         let scope = self.scopes.join(" ");
         let prompt = self.prompt.to_string();
         let max_age = self.max_age.map(|seconds| seconds.to_string());
-        let claims = self.requested.parameter();
+        let claims = self.requested.parameter(self.strength);
         let mut params = vec![
             ("response_type", "code"),
             ("client_id", &self.client_id),
@@ -295,10 +303,10 @@ fn check(
             ClaimsParameter::parse(text).map_err(|text| ("invalid_request", text.to_owned()))?
         }
     };
-    if claims.demands_acr {
-        let text = "`acr` cannot be promised here".to_owned();
-        return Err(("unmet_authentication_requirements", text));
-    }
+    let strength = claims.demanded.transpose().map_err(|()| {
+        let text = "`acr` is never one of those here: expected `1` or `2`".to_owned();
+        (UNMET, text)
+    })?;
     // One that cannot be read says nothing, as it may be older than the keys that are kept.
     let hinted = get("id_token_hint")?
         .and_then(|token| inner.hint(token))
@@ -322,7 +330,8 @@ fn check(
         login_hint: get("login_hint")?
             .filter(|hint| hint.len() <= MAX_HINT)
             .map(str::to_owned),
-        requested: claims.requested,
+        requested: claims.requested.within(client),
+        strength,
         subject,
         connector: get("connector_id")?
             .filter(|id| id.len() <= MAX_CONNECTOR)

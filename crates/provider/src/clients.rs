@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::approval::Consent;
-use crate::config::{Client, ClientSecret, DexConfig, Pkce, PromptNone};
+use crate::config::{Client, ClientSecret, DexConfig, Pkce, PromptNone, SecondFactor};
 use crate::grant::{Grant, GrantId};
 use crate::keys::Algorithm;
 use crate::provider::Inner;
-use crate::storage::{Batch, Kind, NEVER, Record, StorageError};
+use crate::storage::{Batch, Kind, NEVER, Record, Storage, StorageError};
 
 /// The record of a client, under its id.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,6 +49,8 @@ impl StoredClient {
             name: self.name,
             trusted_peers: self.trusted_peers,
             allowed_connectors: Vec::new(),
+            allowed_scopes: Vec::new(),
+            second_factor: SecondFactor::Optional,
             pkce: match self.secret_sha256 {
                 Some(_) => config.pkce,
                 None => Pkce::Required,
@@ -63,7 +65,14 @@ impl StoredClient {
             exchanges: Vec::new(),
             credentials_groups: Vec::new(),
             signing: Algorithm::Rs256,
+            access_signing: Algorithm::Rs256,
         }
+    }
+
+    /// All of them.
+    pub(crate) fn all(storage: &Storage) -> Result<Vec<Self>, StorageError> {
+        let all = storage.all::<Self>()?.into_iter();
+        Ok(all.map(|(_, client)| client).collect())
     }
 
     /// Takes a client away. False when there is none.

@@ -29,9 +29,12 @@ mod config;
 mod connectors;
 mod cors;
 mod device;
+mod discovery;
+mod enrol;
 mod factors;
 mod forms;
 mod grant;
+mod guesses;
 mod hash;
 mod keys;
 mod limit;
@@ -66,9 +69,10 @@ pub use admin::{
 pub use backchannel::{Outgoing, Roots};
 pub use clock::{Clock, system_clock};
 pub use config::{
-    Client, ClientSecret, ConfigError, Connector, ConnectorKind, DexConfig, Exchange, Expiry,
-    Frontend, Grants, Issuer, LdapConnector, OidcConnector, Pkce, PromptNone, RedisConfig,
-    RefreshExpiry, Scheme, SessionRules, StorageConfig, Warning, compatibility,
+    Client, ClientIp, ClientSecret, ConfigError, Connector, ConnectorKind, DexConfig, Exchange,
+    Expiry, Frontend, Grants, Issuer, LdapConnector, OidcConnector, Pkce, PromptNone, RedisConfig,
+    RefreshExpiry, Scheme, SecondFactor, SessionRules, StorageConfig, Warning, compatibility,
+    examined,
 };
 pub use cors::Cors;
 pub use hash::{PasswordHash, PasswordRefused};

@@ -82,6 +82,15 @@ struct State {
     hasher: std::hash::RandomState,
 }
 
+/// An account at which much was guessed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Drained {
+    pub(crate) left: f64,
+    pub(crate) at: u64,
+    /// Seconds until nothing is missing any more.
+    pub(crate) full_in: u64,
+}
+
 /// Too many attempts: seconds until the next may pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooMany(pub(crate) u64);
@@ -146,6 +155,39 @@ impl LoginLimits {
                 bucket.tokens = (bucket.tokens + 1.0).min(f64::from(rate.burst));
             }
         });
+    }
+
+    /// What is left for an account from wherever, and when that was so; nothing where more than half is.
+    pub(crate) fn drained(&self, account: &str, now: u64) -> Option<Drained> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let account = std::hash::BuildHasher::hash_one(&state.hasher, account);
+        let rate = state.accounts.rate;
+        let bucket = state.accounts.bucket(account, now);
+        let missing = f64::from(rate.burst) - bucket.tokens;
+        (missing * 2.0 >= f64::from(rate.burst)).then(|| Drained {
+            left: bucket.tokens,
+            at: bucket.at,
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "at most the seconds of a whole bucket"
+            )]
+            full_in: (missing * f64::from(rate.seconds_per_token)).ceil() as u64,
+        })
+    }
+
+    /// Goes on from where an account was before a restart.
+    pub(crate) fn restore(&self, account: &str, left: f64, at: u64) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let account = std::hash::BuildHasher::hash_one(&state.hasher, account);
+        let burst = f64::from(state.accounts.rate.burst);
+        let bucket = state.accounts.bucket(account, at);
+        // What is on the disk may be damaged: never more than a full one, nor less than nothing.
+        bucket.tokens = if left.is_finite() {
+            left.clamp(0.0, burst)
+        } else {
+            0.0
+        };
     }
 
     /// Fills the buckets of an account again, as its owner has been let in by other means.
@@ -238,6 +280,29 @@ mod tests {
             limits.take("a", ip(&format!("10.0.0.{n}")), 5).unwrap();
         }
         assert_eq!(limits.take("a", ip("10.0.1.1"), 5), Err(TooMany(2)));
+    }
+
+    #[test]
+    fn a_drained_account_goes_on_from_where_it_was() {
+        let limits = LoginLimits::new();
+        for n in 0..19 {
+            limits.take("a", ip(&format!("10.0.0.{n}")), 100).unwrap();
+        }
+        assert_eq!(limits.drained("a", 100), None, "half of it is left");
+        for n in 19..40 {
+            limits.take("a", ip(&format!("10.0.0.{n}")), 100).unwrap();
+        }
+        let drained = limits.drained("a", 100).unwrap();
+        assert_eq!((drained.at, drained.full_in), (100, 80));
+        let after = LoginLimits::new();
+        after.restore("a", drained.left, drained.at);
+        assert_eq!(after.take("a", ip("10.0.1.1"), 101), Err(TooMany(1)));
+        after.take("a", ip("10.0.1.1"), 102).unwrap();
+        after.take("b", ip("10.0.1.1"), 102).unwrap();
+        after.restore("c", f64::NAN, 102);
+        assert_eq!(after.take("c", None, 102), Err(TooMany(2)));
+        after.restore("d", 1e9, 102);
+        assert_eq!(after.drained("d", 102), None);
     }
 
     #[test]

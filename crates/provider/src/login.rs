@@ -7,9 +7,11 @@ use http::header::{COOKIE, HeaderValue, RETRY_AFTER};
 use http::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use crate::authorize::AuthRequest;
-use crate::factors::{CHALLENGE_SECONDS, Challenge, Method};
+use crate::authorize::{AuthRequest, UNMET};
+use crate::config::SecondFactor;
+use crate::factors::{CHALLENGE_SECONDS, Challenge, Method, Strength};
 use crate::forms::bad_form;
+use crate::guesses::Guessed;
 use crate::limit::TooMany;
 use crate::pages::{Login, Notice, Page, asked_language, failed, page, problem};
 use crate::provider::Inner;
@@ -19,7 +21,7 @@ use crate::user::{LOCAL, User, UserRef};
 use crate::words::Text;
 
 /// What a [`Pending`] is sealed for.
-pub(crate) const PURPOSES: [&str; 3] = ["login", "approval", "second"];
+pub(crate) const PURPOSES: [&str; 5] = ["login", "approval", "second", "enrol", "enrolled"];
 const MAX_EMAIL: usize = 254;
 pub(crate) const MAX_PASSWORD: usize = 1024;
 
@@ -147,7 +149,7 @@ impl Inner {
     }
 
     /// Redirects to one of our pages, with the state sealed and its cookie set.
-    fn send_to(
+    pub(crate) fn send_to(
         &self,
         request: &Request<Bytes>,
         location: &str,
@@ -250,7 +252,10 @@ impl Inner {
                 );
                 self.after_password(request, pending.request, &user).await
             }
-            (Ok(_), _) => {
+            (Ok(_), user) => {
+                if user.is_some() {
+                    self.guessed(Guessed::Password, &account);
+                }
                 tracing::info!(client = pending.request.client_id, "login refused");
                 self.form(StatusCode::UNAUTHORIZED, &pending, login, Some(wrong()))
             }
@@ -280,7 +285,10 @@ impl Inner {
             return failed();
         };
         if !factors.any() {
-            return self.logged_in(request, auth, user, vec![Method::Pwd]).await;
+            return match self.demanded(&auth, LOCAL) {
+                Some(Strength::SecondFactor) => self.begin_enrolment(request, auth, who),
+                _ => self.logged_in(request, auth, user, vec![Method::Pwd]).await,
+            };
         }
         let Some(challenge) = self.challenge(&who) else {
             return failed();
@@ -300,6 +308,19 @@ impl Inner {
         })
     }
 
+    /// How strong a login by a connector has to be: as the application says, and for users here as the
+    /// configuration says.
+    pub(crate) fn demanded(&self, auth: &AuthRequest, connector: &str) -> Option<Strength> {
+        let of_client = || {
+            let client = self.known_client(&auth.client_id);
+            client.map_or(SecondFactor::Optional, |client| client.second_factor)
+        };
+        let by_rule = connector == LOCAL
+            && (self.config.second_factor == SecondFactor::Required
+                || of_client() == SecondFactor::Required);
+        auth.strength.max(by_rule.then_some(Strength::SecondFactor))
+    }
+
     pub(crate) async fn logged_in(
         &self,
         request: &Request<Bytes>,
@@ -312,6 +333,9 @@ impl Inner {
         if auth.subject.as_ref().is_some_and(|hint| *hint != hinted) {
             let text = "another person logged in than `id_token_hint` names";
             return auth.error(&self.config, "login_required", text);
+        }
+        if Strength::of(&methods) < self.demanded(&auth, &user.connector) {
+            return self.unmet(&auth);
         }
         let session = match self.begin_session(request, user, &methods).await {
             Ok(session) => session,
@@ -334,8 +358,19 @@ impl Inner {
         reply
     }
 
+    fn unmet(&self, auth: &AuthRequest) -> Reply {
+        auth.error(
+            &self.config,
+            UNMET,
+            "the login is not as strong as it has to be",
+        )
+    }
+
     /// Asks for approval where it is needed, or answers the application.
     async fn proceed(&self, request: &Request<Bytes>, auth: AuthRequest, person: Person) -> Reply {
+        if Strength::of(&person.methods) < self.demanded(&auth, &person.user.connector) {
+            return self.unmet(&auth);
+        }
         if !self.asks(&auth, &person) {
             return self.issue_code(auth, person).await;
         }

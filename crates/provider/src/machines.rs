@@ -264,6 +264,11 @@ impl Inner {
                 )
             })?;
         let user = identity.user(id);
+        let known = self.read(|_| self.upstream(&user.reference()));
+        let known = known.ok_or_else(internal)?;
+        if known.is_some_and(|(_, upstream)| upstream.disabled) {
+            return Err(invalid("invalid_grant", "the person is disabled"));
+        }
         let (client, user_id) = (&client.id, &user.user_id);
         tracing::info!(client, connector = id, user_id, "token exchanged");
         Ok((user.subject(), Person::new(&user, scopes), Some(end)))
@@ -338,9 +343,11 @@ impl Inner {
         kind: TokenKind,
         claims: &Claims,
     ) -> Result<String, Reply> {
-        self.keys
-            .sign(client.signing, kind, claims)
-            .ok_or_else(internal)
+        let algorithm = match kind {
+            TokenKind::Access => client.access_signing,
+            TokenKind::Id | TokenKind::Logout => client.signing,
+        };
+        self.keys.sign(algorithm, kind, claims).ok_or_else(internal)
     }
 }
 

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
 use crate::hash::PasswordHash;
 use secret::Secret;
 
-/// How many may wait for a thread before the answer is "try again".
-const MAX_WAITING: usize = 64;
+/// How many may wait for a thread before the answer is "try again". Those who wait have no memory of a hash
+/// yet: that is of the few that are computed.
+const MAX_WAITING: usize = 256;
+/// How long one may wait before the answer is "try again", while somebody looks on.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
 pub(crate) struct Passwords {
     permits: Arc<Semaphore>,
@@ -51,9 +55,10 @@ impl Passwords {
         work: impl FnOnce() -> R + Send + 'static,
     ) -> Result<R, Busy> {
         let _place = Place::take(&self.waiting).ok_or(Busy)?;
-        let permit = Arc::clone(&self.permits)
-            .acquire_owned()
+        let permit = Arc::clone(&self.permits).acquire_owned();
+        let permit = tokio::time::timeout(LONGEST_WAIT, permit)
             .await
+            .map_err(|_| Busy)?
             .map_err(|_| Busy)?;
         let runs = Arc::clone(&self.runs);
         let done = tokio::task::spawn_blocking(move || {
@@ -99,5 +104,44 @@ mod tests {
         assert!(Place::take(&waiting).is_none());
         drop(places);
         assert!(Place::take(&waiting).is_some());
+    }
+
+    /// However many wait, there is the memory of a few hashes.
+    #[tokio::test]
+    async fn few_hashes_are_computed_at_a_time_and_all_get_their_turn() {
+        let passwords = Arc::new(Passwords::new());
+        let threads = passwords.permits.available_permits();
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..200 {
+            let (passwords, running, most) = (
+                Arc::clone(&passwords),
+                Arc::clone(&running),
+                Arc::clone(&most),
+            );
+            waiting.spawn(async move {
+                let work = move || {
+                    let now = running.fetch_add(1, Ordering::SeqCst) + 1;
+                    most.fetch_max(now, Ordering::SeqCst);
+                    std::thread::yield_now();
+                    running.fetch_sub(1, Ordering::SeqCst);
+                    true
+                };
+                passwords.run(work).await.unwrap()
+            });
+        }
+        assert!(waiting.join_all().await.into_iter().all(|done| done));
+        assert_eq!(passwords.runs(), 200);
+        assert!((1..=threads).contains(&most.load(Ordering::SeqCst)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_longer_than_people_look_on() {
+        let passwords = Passwords::new();
+        let all = u32::try_from(passwords.permits.available_permits()).unwrap();
+        let _busy = passwords.permits.acquire_many(all).await.unwrap();
+        let begin = tokio::time::Instant::now();
+        assert!(passwords.run(|| true).await.is_err());
+        assert_eq!(begin.elapsed(), LONGEST_WAIT);
     }
 }

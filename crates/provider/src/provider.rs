@@ -7,35 +7,36 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, ORIGIN, X_CONTENT_TYPE_OPTIONS,
-};
+use http::header::{ALLOW, HeaderValue, ORIGIN};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use serde_json::json;
 
 use crate::accounts::Account;
 use crate::admin::Admin;
 use crate::backchannel::Outgoing;
 use crate::clock::{Clock, system_clock, unix_seconds};
-use crate::config::DexConfig;
+use crate::config::{ClientIp, DexConfig};
 use crate::connectors::{ConnectorPath, Connectors};
 use crate::device::Polls;
+use crate::discovery;
 use crate::forms::is_form;
-use crate::keys::{Algorithm, CACHE_SECONDS, Keys, Rotation};
+use crate::guesses::{self, Guesses};
+use crate::keys::{Algorithm, Keys, Rotation};
 use crate::limit::LoginLimits;
 use crate::machines::SubjectTokens;
 use crate::pages::problem;
 use crate::params::Params;
 use crate::password::Passwords;
-use crate::reply::{Reply, oauth_error, reply};
+use crate::reply::{Reply, cached, not_yet, oauth_error, reply};
 use crate::seal::{SECRET_LENGTH, Sealer};
 use crate::storage::{Batch, Storage, StorageError};
 use crate::theme::{Look, Theme};
-use crate::token_endpoint::{DEVICE_CODE, TOKEN_EXCHANGE};
 use crate::user::LOCAL;
-use crate::words::Language;
 
+/// The discovery document, below the issuer's path.
+const DISCOVERY: &str = "/.well-known/openid-configuration";
+/// The key set, below the issuer's path.
+const KEYS: &str = "/keys";
 /// Longest body that [`Provider::router`] reads.
 const MAX_BODY: usize = 64 * 1024;
 
@@ -134,7 +135,7 @@ pub(crate) struct Inner {
     pub(crate) connectors: Connectors,
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) keys: Keys,
-    discovery: Bytes,
+    discovery: Reply,
     pub(crate) limits: LoginLimits,
     pub(crate) passwords: Passwords,
     pub(crate) look: Look,
@@ -144,17 +145,19 @@ pub(crate) struct Inner {
     pub(crate) sign_outs: Option<Arc<dyn SignOuts>>,
     pub(crate) device_limits: LoginLimits,
     pub(crate) second_limits: LoginLimits,
+    pub(crate) guesses: Guesses,
     pub(crate) polls: Polls,
     storage: Storage,
     pub(crate) clock: Clock,
 }
 
 impl Provider {
-    /// Opens a provider; the first time it makes its keys, which takes about 0.1 s.
+    /// Opens a provider; the first time it begins to make its keys, for which requests that need one wait.
     ///
     /// # Errors
     /// When the database fails or holds keys that are damaged.
     pub fn open(config: DexConfig, storage: Storage, options: Options) -> Result<Self, OpenError> {
+        let now = unix_seconds(&options.clock);
         for (_, account) in storage.all::<Account>()? {
             if account.is_shadowed(&config) {
                 tracing::warn!(
@@ -164,12 +167,17 @@ impl Provider {
                 );
             }
         }
+        let (limits, second_limits) = (LoginLimits::new(), LoginLimits::of_second_factors());
+        guesses::restore(&storage, &limits, &second_limits, now)?;
         let inner = Inner {
             connectors: Connectors::open(&config, options.outgoing.as_ref())?,
             sealer: Arc::new(open_sealer(&storage)?),
-            keys: Keys::open(&storage, rotation(&config), unix_seconds(&options.clock))?,
-            discovery: discovery(&config, options.outgoing.is_some()),
-            limits: LoginLimits::new(),
+            keys: Keys::open(&storage, rotation(&config), now)?,
+            discovery: cached(
+                "application/json",
+                discovery::document(&config, options.outgoing.is_some()),
+            ),
+            limits,
             passwords: Passwords::new(),
             look: Look::new(&config.frontend, &options.theme).ok_or(OpenError::Theme)?,
             login_hint: options.login_hint,
@@ -177,15 +185,19 @@ impl Provider {
             subjects: options.subjects,
             sign_outs: options.sign_outs,
             device_limits: LoginLimits::new(),
-            second_limits: LoginLimits::of_second_factors(),
+            second_limits,
+            guesses: Guesses::default(),
             polls: Polls::default(),
             clock: options.clock,
             config,
             storage,
         };
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
+        let inner = Arc::new(inner);
+        if !inner.keys.is_settled() {
+            Keys::make_first(&inner, |inner| (&inner.keys, &inner.storage), now)
+                .map_err(|_| OpenError::Generate { name: "signing" })?;
+        }
+        Ok(Self { inner })
     }
 
     /// The configuration it was opened with.
@@ -200,10 +212,16 @@ impl Provider {
         Admin::of(&self.inner)
     }
 
-    /// The JWK set that `/keys` answers, for relying parties in the same process.
+    /// The JWK set that `/keys` answers. At the first start it holds the thread until the keys are made: not for
+    /// one that answers requests.
     #[must_use]
     pub fn jwks(&self) -> Bytes {
-        self.inner.keys.jwks()
+        loop {
+            if let Some(published) = self.inner.keys.published() {
+                return published.into_body();
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
     }
 
     /// How many hashes of passwords have been computed.
@@ -215,9 +233,13 @@ impl Provider {
     /// Answers one request. Paths outside the issuer's are a 404.
     ///
     /// Must run on a tokio runtime: password checks and the database use its blocking threads.
-    pub async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
-        let head = request.method() == Method::HEAD;
+    pub async fn handle(&self, mut request: Request<Bytes>) -> Response<Bytes> {
         let inner = &self.inner;
+        if let Some(reply) = inner.prepared(&request) {
+            return reply;
+        }
+        inner.find_source(&mut request);
+        let head = request.method() == Method::HEAD;
         let cors = &inner.config.cors;
         let path = request.uri().path().to_owned();
         let path = path
@@ -254,6 +276,11 @@ impl Provider {
     where
         B: http_body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
+        if request.body().is_end_stream()
+            && let Some(reply) = self.inner.prepared(&request)
+        {
+            return reply;
+        }
         let (parts, body) = request.into_parts();
         match Limited::new(body, MAX_BODY).collect().await {
             Ok(body) => {
@@ -346,7 +373,46 @@ impl Inner {
         });
     }
 
+    /// The answers that every relying party asks for all the time and that are the same for all: made once, and
+    /// copied without looking at anything else of the request.
+    fn prepared<B>(self: &Arc<Self>, request: &Request<B>) -> Option<Reply> {
+        if request.method() != Method::GET {
+            return None;
+        }
+        let path = request.uri().path();
+        let path = path.strip_prefix(self.config.issuer.path())?;
+        let mut reply = match path {
+            DISCOVERY => self.discovery.clone(),
+            KEYS => self.keys.published()?,
+            _ => return None,
+        };
+        self.tend_keys();
+        let origin = request.headers().get(ORIGIN);
+        self.config.cors.share(path, origin, &mut reply);
+        Some(reply)
+    }
+
+    /// Whom a request comes from, where proxies say so that are believed.
+    fn find_source(&self, request: &mut Request<Bytes>) {
+        let found = |rule: &ClientIp| {
+            let peer = request.extensions().get::<Source>()?;
+            Some(Source(rule.client(peer.0, request.headers())))
+        };
+        if let Some(source) = self.config.client_ip.as_ref().and_then(found) {
+            request.extensions_mut().insert(source);
+        }
+    }
+
+    /// Endpoints that answer also before there is a signing key.
+    fn needs_no_key(&self, path: &str) -> bool {
+        let path = path.strip_prefix(self.config.issuer.path());
+        matches!(path, Some(DISCOVERY | "/healthz" | "/robots.txt"))
+    }
+
     async fn route(self: &Arc<Self>, request: Request<Bytes>) -> Reply {
+        if !self.needs_no_key(request.uri().path()) {
+            self.keys.settled().await;
+        }
         self.tend_keys();
         let answer = self.answer(&request);
         let reply = self.on_current_state(&request, answer).await;
@@ -372,10 +438,8 @@ impl Inner {
             params.get("req").ok()?.map(str::to_owned)
         };
         match path {
-            "/.well-known/openid-configuration" if get => {
-                cached("application/json", self.discovery.clone())
-            }
-            "/keys" if get => cached("application/json", self.keys.jwks()),
+            DISCOVERY if get => self.discovery.clone(),
+            KEYS if get => self.keys.published().unwrap_or_else(not_yet),
             "/healthz" if get => reply(
                 StatusCode::OK,
                 "text/plain; charset=utf-8",
@@ -409,6 +473,12 @@ impl Inner {
                 let sealed = sealed().unwrap_or_default();
                 self.second(request, &sealed, source).await
             }
+            "/auth/enrol" if get => self.enrol_form(request, &sealed().unwrap_or_default()),
+            "/auth/enrol" if post => {
+                let sealed = sealed().unwrap_or_default();
+                self.enrol(request, &sealed, source).await
+            }
+            "/auth/enrolled" if post => self.enrolled(request, &sealed().unwrap_or_default()).await,
             path if is_account(path) && (get || post) => self.account(request, path, source).await,
             "/logout" if (get || post) && self.config.sessions.is_some() => {
                 self.logout(request).await
@@ -420,11 +490,14 @@ impl Inner {
             "/device" if get => self.device_form(request, &query),
             "/device/auth/verify_code" if post => self.device_start(request, source).await,
             "/userinfo" if get || post => self.userinfo(request),
-            "/.well-known/openid-configuration" | "/keys" | "/healthz" => wrong_method("GET, HEAD"),
+            DISCOVERY | KEYS | "/healthz" => wrong_method("GET, HEAD"),
             "/callback" => wrong_method("GET, HEAD"),
             "/auth" | "/auth/local" | "/auth/local/login" | "/approval" | "/setup"
             | "/userinfo" => wrong_method("GET, HEAD, POST"),
-            path if path == "/auth/second" || is_account(path) => wrong_method("GET, HEAD, POST"),
+            "/auth/enrolled" => wrong_method("POST"),
+            path if matches!(path, "/auth/second" | "/auth/enrol") || is_account(path) => {
+                wrong_method("GET, HEAD, POST")
+            }
             "/logout" if self.config.sessions.is_some() => wrong_method("GET, HEAD, POST"),
             "/device" => wrong_method("GET, HEAD"),
             "/device/auth/verify_code" => wrong_method("POST"),
@@ -457,8 +530,10 @@ fn logged<R>(result: Result<R, StorageError>) -> Option<R> {
 fn rotation(config: &DexConfig) -> Rotation {
     let mut algorithms = vec![Algorithm::Rs256];
     for client in &config.clients {
-        if !algorithms.contains(&client.signing) {
-            algorithms.push(client.signing);
+        for algorithm in [client.signing, client.access_signing] {
+            if !algorithms.contains(&algorithm) {
+                algorithms.push(algorithm);
+            }
         }
     }
     Rotation {
@@ -466,84 +541,6 @@ fn rotation(config: &DexConfig) -> Rotation {
         lifetime: config.expiry.id_tokens,
         algorithms,
     }
-}
-
-/// OpenID Connect Discovery 1.0 section 3, with Dex's URLs.
-fn discovery(config: &DexConfig, tells: bool) -> Bytes {
-    let url = |path: &str| format!("{}{path}", config.issuer.url());
-    let mut grants = vec!["authorization_code", "refresh_token"];
-    grants.extend(config.grants.device_code.then_some(DEVICE_CODE));
-    grants.extend(
-        config
-            .grants
-            .client_credentials
-            .then_some("client_credentials"),
-    );
-    grants.extend(config.grants.token_exchange.then_some(TOKEN_EXCHANGE));
-    let algorithms: Vec<_> = rotation(config)
-        .algorithms
-        .iter()
-        .map(|a| a.name())
-        .collect();
-    let mut document = json!({
-        "issuer": config.issuer.url(),
-        "authorization_endpoint": url("/auth"),
-        "token_endpoint": url("/token"),
-        "jwks_uri": url("/keys"),
-        "userinfo_endpoint": url("/userinfo"),
-        "device_authorization_endpoint": url("/device/code"),
-        "introspection_endpoint": url("/token/introspect"),
-        "introspection_endpoint_auth_methods_supported":
-            ["client_secret_basic", "client_secret_post"],
-        "revocation_endpoint": url("/token/revoke"),
-        "revocation_endpoint_auth_methods_supported":
-            ["client_secret_basic", "client_secret_post", "none"],
-        "grant_types_supported": grants,
-        "response_types_supported": ["code"],
-        "response_modes_supported": ["query"],
-        "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": algorithms,
-        "code_challenge_methods_supported": ["S256"],
-        "scopes_supported":
-            ["openid", "email", "groups", "profile", "offline_access", "federated:id"],
-        "token_endpoint_auth_methods_supported":
-            ["client_secret_basic", "client_secret_post", "none"],
-        "claims_supported": ["iss", "sub", "aud", "azp", "iat", "exp", "auth_time",
-            "nonce", "at_hash", "sid", "amr", "acr", "email", "email_verified", "groups", "name",
-            "preferred_username"],
-        "acr_values_supported": ["1", "2"],
-        "ui_locales_supported": Language::ALL.map(Language::tag),
-        "authorization_response_iss_parameter_supported": true,
-        "claims_parameter_supported": true,
-        "request_parameter_supported": false,
-        "request_uri_parameter_supported": false,
-    });
-    let sessions = json!({
-        "end_session_endpoint": url("/logout"),
-        "backchannel_logout_supported": tells,
-        "backchannel_logout_session_supported": tells,
-        "prompt_values_supported": ["none", "login", "consent", "select_account"],
-    });
-    if let (Some(document), Some(_), serde_json::Value::Object(more)) =
-        (document.as_object_mut(), &config.sessions, sessions)
-    {
-        document.extend(more);
-    }
-    document.to_string().into()
-}
-
-/// Keys and discovery may be kept for as long as Dex lets them ([`CACHE_SECONDS`]).
-fn cached(content_type: &'static str, body: Bytes) -> Reply {
-    const _: () = assert!(CACHE_SECONDS == 600);
-    let mut reply = Response::new(body);
-    let headers = reply.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(
-        CACHE_CONTROL,
-        HeaderValue::from_static("max-age=600, must-revalidate"),
-    );
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    reply
 }
 
 fn either(result: Result<Reply, Reply>) -> Reply {

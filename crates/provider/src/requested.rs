@@ -4,6 +4,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::config::Client;
+use crate::factors::Strength;
 use crate::token::Person;
 use crate::user::User;
 
@@ -36,8 +38,9 @@ pub(crate) struct ClaimsParameter {
     pub(crate) requested: Requested,
     /// `sub` with a value: nobody else may log in (section 5.5.1).
     pub(crate) subject: Option<String>,
-    /// `acr` that has to be one of some values, none of which can be promised (section 5.5.1.1).
-    pub(crate) demands_acr: bool,
+    /// `acr` that has to be one of some values (section 5.5.1.1): the weakest login that is one, or
+    /// `Err` where none ever is.
+    pub(crate) demanded: Option<Result<Strength, ()>>,
 }
 
 impl ClaimName {
@@ -94,14 +97,26 @@ impl ClaimsParameter {
         let member = |name: &str| acr.and_then(|acr| acr.get(name));
         Ok(Self {
             subject,
-            demands_acr: member("essential") == Some(&Value::Bool(true))
-                && (member("value").is_some() || member("values").is_some()),
+            demanded: match member("essential") {
+                Some(Value::Bool(true)) => demanded(member("value"), member("values")),
+                _ => None,
+            },
             requested: Requested {
                 userinfo: known(&userinfo),
                 id_token: known(&id_token),
             },
         })
     }
+}
+
+/// The weakest login that has one of these values.
+fn demanded(value: Option<&Value>, values: Option<&Value>) -> Option<Result<Strength, ()>> {
+    if value.is_none() && values.is_none() {
+        return None;
+    }
+    let listed = values.and_then(Value::as_array).into_iter().flatten();
+    let classes = value.into_iter().chain(listed).filter_map(Value::as_str);
+    Some(classes.filter_map(Strength::of_class).min().ok_or(()))
 }
 
 fn known(members: &Map<String, Value>) -> Vec<ClaimName> {
@@ -118,9 +133,17 @@ impl Requested {
             .map(|claim| claim.scope())
     }
 
-    /// The parameter that asks for the same again, if there was one.
-    pub(crate) fn parameter(&self) -> Option<String> {
-        if *self == Self::default() {
+    /// Leaves out what the client may not ask for: what a claim is for is no error (section 5.5.1).
+    pub(crate) fn within(mut self, client: &Client) -> Self {
+        for claims in [&mut self.userinfo, &mut self.id_token] {
+            claims.retain(|claim| client.allows_scope(claim.scope()));
+        }
+        self
+    }
+
+    /// The parameter that asks for the same again, with the login that is demanded, if there was one.
+    pub(crate) fn parameter(&self, demanded: Option<Strength>) -> Option<String> {
+        if *self == Self::default() && demanded.is_none() {
             return None;
         }
         let part = |claims: &[ClaimName]| -> Value {
@@ -129,8 +152,13 @@ impl Requested {
                 .map(|claim| (claim.name().to_owned(), Value::Null));
             Value::Object(members.collect())
         };
+        let mut id_token = part(&self.id_token);
+        if let (Some(strength), Some(members)) = (demanded, id_token.as_object_mut()) {
+            let acr = serde_json::json!({"essential": true, "value": strength.class()});
+            members.insert("acr".to_owned(), acr);
+        }
         let whole = serde_json::json!({
-            "id_token": part(&self.id_token),
+            "id_token": id_token,
             "userinfo": part(&self.userinfo),
         });
         Some(whole.to_string())
@@ -167,33 +195,43 @@ mod tests {
         let read = ClaimsParameter::parse(text).unwrap();
         assert_eq!(read.requested.userinfo, [ClaimName::Email, ClaimName::Name]);
         assert_eq!(read.requested.id_token, [ClaimName::Groups]);
-        assert_eq!((read.subject, read.demands_acr), (None, false));
-        let again = read.requested.parameter().unwrap();
-        assert_eq!(
-            ClaimsParameter::parse(&again).unwrap().requested,
-            read.requested
-        );
+        assert_eq!((read.subject, read.demanded), (None, None));
+        for demanded in [None, Some(Strength::SecondFactor)] {
+            let again = read.requested.parameter(demanded).unwrap();
+            let again = ClaimsParameter::parse(&again).unwrap();
+            assert_eq!(again.requested, read.requested);
+            assert_eq!(again.demanded, demanded.map(Ok));
+        }
         assert_eq!(
             ClaimsParameter::parse("{}").unwrap(),
             ClaimsParameter::default()
         );
-        assert_eq!(Requested::default().parameter(), None);
+        assert_eq!(Requested::default().parameter(None), None);
     }
 
     #[test]
     fn a_person_and_a_way_to_log_in_can_be_demanded() {
-        let parse = |text| ClaimsParameter::parse(text).unwrap();
+        let parse = |text: &str| ClaimsParameter::parse(text).unwrap();
         let sub = parse(r#"{"id_token": {"sub": {"value": "x"}}}"#);
         assert_eq!(sub.subject.as_deref(), Some("x"));
-        assert!(
-            parse(r#"{"id_token": {"acr": {"essential": true, "values": ["1"]}}}"#).demands_acr
-        );
+        for (values, expected) in [
+            (r#""values": ["1"]"#, Ok(Strength::Password)),
+            (r#""values": ["2", "x"]"#, Ok(Strength::SecondFactor)),
+            (r#""values": ["2", "1"]"#, Ok(Strength::Password)),
+            (r#""value": "2""#, Ok(Strength::SecondFactor)),
+            (r#""value": "urn:other""#, Err(())),
+            (r#""values": []"#, Err(())),
+            (r#""values": [2, null]"#, Err(())),
+        ] {
+            let text = format!(r#"{{"id_token": {{"acr": {{"essential": true, {values}}}}}}}"#);
+            assert_eq!(parse(&text).demanded, Some(expected), "{text}");
+        }
         for voluntary in [
             r#"{"id_token": {"acr": {"values": ["1"]}}}"#,
             r#"{"id_token": {"acr": {"essential": true}}}"#,
             r#"{"id_token": {"acr": null}}"#,
         ] {
-            assert!(!parse(voluntary).demands_acr, "{voluntary}");
+            assert_eq!(parse(voluntary).demanded, None, "{voluntary}");
         }
     }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 
 use crate::factors::Method;
+use crate::guesses::Guessed;
 use crate::limit::TooMany;
 use crate::login::{Pending, retry_after};
 use crate::pages::{Page, Second, failed, page};
@@ -17,15 +18,20 @@ use crate::words::Text;
 impl Inner {
     /// `GET /auth/second?req=`.
     pub(crate) fn second_form(&self, request: &Request<Bytes>, sealed: &str) -> Reply {
-        match self.halfway(request, sealed) {
+        match self.halfway("second", request, sealed) {
             Err(reply) => reply,
             Ok((pending, user)) => self.second_page(request, StatusCode::OK, &pending, &user, None),
         }
     }
 
-    /// Whose password was right.
-    fn halfway(&self, request: &Request<Bytes>, sealed: &str) -> Result<(Pending, User), Reply> {
-        let pending = self.pending("second", request, sealed)?;
+    /// Whose password was right, in a state that is sealed for `purpose`.
+    pub(crate) fn halfway(
+        &self,
+        purpose: &str,
+        request: &Request<Bytes>,
+        sealed: &str,
+    ) -> Result<(Pending, User), Reply> {
+        let pending = self.pending(purpose, request, sealed)?;
         let Some(person) = &pending.person else {
             return Err(self.restart(&pending));
         };
@@ -68,7 +74,7 @@ impl Inner {
         sealed: &str,
         source: Option<IpAddr>,
     ) -> Reply {
-        let (pending, user) = match self.halfway(request, sealed) {
+        let (pending, user) = match self.halfway("second", request, sealed) {
             Ok(found) => found,
             Err(reply) => return reply,
         };
@@ -87,6 +93,7 @@ impl Inner {
         match self.prove(request, &who, challenge, &form).await {
             None => failed(),
             Some(None) => {
+                self.guessed(Guessed::SecondFactor, &who.subject());
                 tracing::info!(user = user.email, "second factor refused");
                 let text = Text::new(|w| &w.second_wrong);
                 self.second_page(

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::account::{coarse, describe};
 use crate::authorize::AuthRequest;
 use crate::config::SessionRules;
-use crate::factors::Method;
+use crate::factors::{Method, Strength};
 use crate::grant::{Grant, GrantId};
 use crate::login::{cookie_of, is_https};
 use crate::pages::failed;
@@ -91,7 +91,9 @@ impl Current {
             .is_none_or(|hint| *hint == self.user.subject());
         let connector = &self.session.user.connector;
         let wanted = auth.connector.as_ref().is_none_or(|id| id == connector);
-        let allowed = wanted && inner.is_way(auth, connector);
+        let strength = Strength::of(&self.session.methods);
+        let strong = strength >= inner.demanded(auth, connector);
+        let allowed = wanted && strong && inner.is_way(auth, connector);
         !auth.prompt.login
             && fresh
             && hinted

@@ -140,21 +140,29 @@ pub(crate) fn check_scopes(
         return Err("the scope `openid` is missing".to_owned());
     }
     for scope in scopes {
-        match scope.as_str() {
-            "openid" | "email" | "profile" | "groups" | "offline_access" | "federated:id" => {}
-            other => {
-                let Some(peer) = other.strip_prefix(CROSS_CLIENT) else {
-                    return Err(format!("unknown scope `{other}`"));
-                };
-                if !is_trusted(inner, client, peer) {
-                    return Err(format!(
-                        "`{peer}` does not trust this client with its tokens"
-                    ));
-                }
-            }
+        if !is_scope(scope) {
+            return Err(format!("unknown scope `{scope}`"));
+        }
+        if !client.allows_scope(scope) {
+            return Err(format!("this client may not ask for `{scope}`"));
+        }
+        if let Some(peer) = scope.strip_prefix(CROSS_CLIENT)
+            && !is_trusted(inner, client, peer)
+        {
+            return Err(format!(
+                "`{peer}` does not trust this client with its tokens"
+            ));
         }
     }
     Ok(())
+}
+
+/// Whether a scope is one that is offered here; another client's audience for those it trusts.
+pub(crate) fn is_scope(scope: &str) -> bool {
+    matches!(
+        scope,
+        "openid" | "email" | "profile" | "groups" | "offline_access" | "federated:id"
+    ) || scope.starts_with(CROSS_CLIENT)
 }
 
 /// Whether `client` may ask for tokens with the client `peer` in `aud`.

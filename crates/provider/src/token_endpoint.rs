@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::client_auth::{get, invalid, posted, repeated};
 use crate::config::Client;
-use crate::factors::context_class;
+use crate::factors::Strength;
 use crate::grant::{Grant, GrantId, Stage};
 use crate::keys::TokenKind;
 use crate::params::Params;
@@ -198,7 +198,9 @@ impl Inner {
             .await?
             .map_err(|(error, text)| invalid(error, text))?;
         let user = self.grant_user(&grant)?;
-        let scopes = asked.unwrap_or_else(|| grant.scopes.clone());
+        let mut scopes = asked.unwrap_or_else(|| grant.scopes.clone());
+        // What the client may ask for can have become less since.
+        scopes.retain(|scope| client.allows_scope(scope));
         self.tokens(client, &user, &id, &grant, &scopes, None)
     }
 
@@ -246,6 +248,7 @@ impl Inner {
         let now = self.now();
         let lifetime = self.config.expiry.id_tokens.as_secs();
         let (aud, azp) = audience(client, scopes);
+        let requested = grant.requested.clone().within(client);
         let access = Claims {
             iss: self.config.issuer.url().to_owned(),
             sub: user.subject(),
@@ -260,17 +263,17 @@ impl Inner {
             amr: Vec::new(),
             acr: None,
             sid: None,
-            person: Person::new(user, scopes).and(user, &grant.requested.userinfo),
+            person: Person::new(user, scopes).and(user, &requested.userinfo),
         };
         let access_token = self.signed(client, TokenKind::Access, &access)?;
         let identity = Claims {
             jti: id.token_id().ok_or_else(internal)?,
             nonce,
             sid: grant.sid.clone(),
-            acr: (!grant.methods.is_empty()).then(|| context_class(&grant.methods).to_owned()),
+            acr: Strength::of(&grant.methods).map(|strength| strength.class().to_owned()),
             amr: grant.methods.clone(),
             at_hash: Some(access_token_hash(client.signing, &access_token)),
-            person: Person::new(user, scopes).and(user, &grant.requested.id_token),
+            person: Person::new(user, scopes).and(user, &requested.id_token),
             ..access
         };
         let id_token = self.signed(client, TokenKind::Id, &identity)?;

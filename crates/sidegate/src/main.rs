@@ -30,6 +30,7 @@ mod model;
 mod outgoing;
 mod output;
 mod page;
+mod pages;
 mod paint;
 mod proof;
 mod provider;

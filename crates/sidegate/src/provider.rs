@@ -21,6 +21,7 @@ use crate::folder::Folder;
 use crate::login;
 use crate::outgoing::Network;
 use crate::output::{self, BadInput, Style};
+use crate::pages;
 use crate::signals::Signals;
 use crate::standing;
 use crate::state;
@@ -73,8 +74,11 @@ pub(crate) struct ProviderArgs {
 }
 
 pub(crate) fn run(args: &ProviderArgs) -> anyhow::Result<ExitCode> {
+    if !args.check {
+        pages::small();
+    }
     let text = read(&args.config)?;
-    let report = provider::compatibility(&text, &environment, args.allow_known_secrets);
+    let (report, config) = provider::examined(&text, &environment, args.allow_known_secrets);
     if args.check {
         standing::print(&args.config.display().to_string(), &report, args.output)?;
         options(args)?;
@@ -87,7 +91,7 @@ pub(crate) fn run(args: &ProviderArgs) -> anyhow::Result<ExitCode> {
         .thread_name("provider")
         .enable_all()
         .build()?;
-    let outcome = runtime.block_on(serve(args, &text));
+    let outcome = runtime.block_on(serve(args, config?));
     runtime.shutdown_background();
     outcome
 }
@@ -105,9 +109,8 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-async fn serve(args: &ProviderArgs, text: &str) -> anyhow::Result<ExitCode> {
+async fn serve(args: &ProviderArgs, config: DexConfig) -> anyhow::Result<ExitCode> {
     let folder = Folder::take(args.data.clone())?;
-    let (config, _) = DexConfig::parse(text, &environment)?;
     let place = config.storage.clone();
     let storage = tokio::task::block_in_place(|| state::open(folder.path(), &place))?;
     let otherwise = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT);
@@ -187,9 +190,9 @@ fn options(args: &ProviderArgs) -> anyhow::Result<Options> {
 fn reload(args: &ProviderArgs, storage: &Storage, serving: &Serving) {
     let taken = || -> anyhow::Result<()> {
         let text = read(&args.config)?;
-        let report = provider::compatibility(&text, &environment, args.allow_known_secrets);
+        let (report, config) = provider::examined(&text, &environment, args.allow_known_secrets);
         standing::refuse(&args.config.display().to_string(), &report)?;
-        let (config, _) = DexConfig::parse(&text, &environment)?;
+        let config = config?;
         if config.storage != serving.place {
             let line = "`storage` changed: takes effect at the next start";
             output::note(&Style::Warning, line);

@@ -17,10 +17,10 @@ use serving::Format;
 
 use crate::graphs::GraphArgs;
 use crate::output::{self, Style};
+use crate::pages;
 use crate::signals::Signals;
 
 mod mlserver;
-mod pages;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:

@@ -16,6 +16,7 @@ Examples:
   printf %s \"$PASSWORD\" | sidegate user add bot@example.com --password-stdin
   sidegate user list -o json
   sidegate user disable new@example.com                   logs the person out everywhere
+  sidegate user disable boss@example.com --connector sso  the same of somebody who logs in by a connector
   sidegate user reset new@example.com                     the same, and prints another link
   sidegate user forget-factors new@example.com            for somebody who lost authenticator app and passkeys
 
@@ -36,9 +37,9 @@ pub(crate) enum UserCommand {
     /// List users: those of the database, and of the configuration of a running program
     List(ListArgs),
     /// Log a user out everywhere and let them in no more
-    Disable(NamedArgs),
+    Disable(PersonArgs),
     /// Let a user in again
-    Enable(NamedArgs),
+    Enable(PersonArgs),
     /// Take a user's password away, log them out everywhere, and print a link to set another
     Reset(ResetArgs),
     /// Take a user's second factors and recovery codes away: the password is enough again
@@ -84,6 +85,9 @@ pub(crate) struct LinkArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
+    /// People who logged in by this connector instead
+    #[arg(long, value_name = "ID")]
+    connector: Option<String>,
     #[command(flatten)]
     place: Place,
 }
@@ -94,6 +98,33 @@ pub(crate) struct NamedArgs {
     email: String,
     #[command(flatten)]
     place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PersonArgs {
+    /// E-mail address; with --connector also the id of the person there
+    #[arg(value_name = "EMAIL")]
+    user: String,
+    /// Somebody who logged in by this connector
+    #[arg(long, value_name = "ID")]
+    connector: Option<String>,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl PersonArgs {
+    fn order(self, enabled: bool) -> (Place, Order) {
+        let order = match (self.connector, enabled) {
+            (Some(connector), enabled) => Order::SetPerson {
+                connector,
+                user: self.user,
+                enabled,
+            },
+            (None, true) => Order::EnableUser(self.user),
+            (None, false) => Order::DisableUser(self.user),
+        };
+        (self.place, order)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -121,9 +152,8 @@ impl UserCommand {
         match self {
             Self::Add(args) => args.place.output,
             Self::List(args) => args.place.output,
-            Self::Disable(args) | Self::Enable(args) | Self::ForgetFactors(args) => {
-                args.place.output
-            }
+            Self::Disable(args) | Self::Enable(args) => args.place.output,
+            Self::ForgetFactors(args) => args.place.output,
             Self::Reset(args) => args.place.output,
         }
     }
@@ -146,9 +176,18 @@ pub(crate) fn run(args: UserArgs) -> anyhow::Result<ExitCode> {
             };
             (args.place, order, args.link.url)
         }
-        UserCommand::List(args) => (args.place, Order::ListUsers, None),
-        UserCommand::Disable(args) => (args.place, Order::DisableUser(args.email), None),
-        UserCommand::Enable(args) => (args.place, Order::EnableUser(args.email), None),
+        UserCommand::List(args) => {
+            let order = args.connector.map_or(Order::ListUsers, Order::ListPeople);
+            (args.place, order, None)
+        }
+        UserCommand::Disable(args) => {
+            let (place, order) = args.order(false);
+            (place, order, None)
+        }
+        UserCommand::Enable(args) => {
+            let (place, order) = args.order(true);
+            (place, order, None)
+        }
         UserCommand::Reset(args) => (args.place, Order::ResetUser(args.email), args.link.url),
         UserCommand::ForgetFactors(args) => (args.place, Order::ForgetFactors(args.email), None),
     };

@@ -4,6 +4,7 @@
 mod bytes;
 mod configuration;
 mod decide;
+mod ldap;
 mod matchers;
 mod models;
 mod provider;
@@ -30,7 +31,7 @@ pub(crate) trait Target {
     fn input(&self, random: &mut Random) -> String;
 }
 
-const TARGETS: &str = "`configuration`, `decide`, `matchers`, `models`, `provider` or `requests`; one reader of models, \
+const TARGETS: &str = "`configuration`, `decide`, `ldap`, `matchers`, `models`, `provider` or `requests`; one reader of models, \
      part of the provider or protocol alone as in `models/onnx`, `provider/token` or `requests/v2`";
 
 /// How long and with what.
@@ -62,6 +63,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         _ if part.is_some() => bail!("target `{name}`: expected {TARGETS}"),
         "configuration" => Box::new(configuration::Configuration::new(corpus)),
         "decide" => Box::new(decide::Decide::new(&corpus)?),
+        "ldap" => Box::new(ldap::Directories::new()?),
         "matchers" => Box::new(matchers::Matchers),
         other => bail!("target `{other}`: expected {TARGETS}"),
     };

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, COOKIE, LOCATION};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use provider::{DexConfig, Options, Provider, Storage, compatibility};
+use provider::{DexConfig, Options, Provider, Storage, examined};
 
 use super::Target;
 use super::bytes::mutated;
@@ -525,14 +525,14 @@ impl Target for Configurations {
     fn run(&self, random: &mut Random) -> Result<&'static str, String> {
         let bytes = mutated(random, &self.files);
         let text = String::from_utf8_lossy(&bytes);
-        let report = compatibility(&text, &environment, false);
+        let (report, read) = examined(&text, &environment, false);
         // Pieces are moved about: elsewhere than in its own field a secret is an ordinary value.
         let of_secrets = |field: &str| field.contains("secret") || field.contains("hash");
         let mut entries = report.entries.iter();
         if let Some(entry) = entries.find(|e| of_secrets(&e.key) && e.note.contains("sEcReT")) {
             return Err(format!("a secret is told: {entry}"));
         }
-        match DexConfig::parse(&text, &environment) {
+        match read {
             Ok(_) => Ok("taken"),
             Err(error) if error.to_string().is_empty() => {
                 Err("refused without a reason".to_owned())

@@ -5,7 +5,7 @@ use http::{Request, StatusCode};
 
 use super::{Visitor, field};
 use crate::factors::{Added, AppSetup};
-use crate::pages::{App, Page, failed, page};
+use crate::pages::{App, Own, Page, failed, page};
 use crate::params::Params;
 use crate::provider::Inner;
 use crate::reply::Reply;
@@ -29,21 +29,11 @@ impl Inner {
         setup: &AppSetup,
         problem: Option<Text>,
     ) -> Result<Reply, Reply> {
-        let groups: Vec<&str> = setup
-            .secret
-            .as_bytes()
-            .chunks(4)
-            .filter_map(|group| std::str::from_utf8(group).ok())
-            .collect();
-        let body = App {
-            picture: picture(&setup.uri).ok_or_else(failed)?,
-            secret: groups.join(" "),
-            sealed: setup.sealed.clone(),
+        let own = Own {
             token: self.account_token(request)?,
             back: format!("{}/account", self.config.issuer.path()),
-            problem,
         };
-        Ok(page(status, Page::App(body)))
+        app_page(status, setup, Some(own), problem).ok_or_else(failed)
     }
 
     /// The first code of the app.
@@ -80,6 +70,29 @@ impl Inner {
         }
         Ok(self.account_done(request, done))
     }
+}
+
+/// The page for an app; without `own` in the middle of a login.
+pub(crate) fn app_page(
+    status: StatusCode,
+    setup: &AppSetup,
+    own: Option<Own>,
+    problem: Option<Text>,
+) -> Option<Reply> {
+    let groups: Vec<&str> = setup
+        .secret
+        .as_bytes()
+        .chunks(4)
+        .filter_map(|group| std::str::from_utf8(group).ok())
+        .collect();
+    let body = App {
+        picture: picture(&setup.uri)?,
+        secret: groups.join(" "),
+        sealed: setup.sealed.clone(),
+        own,
+        problem,
+    };
+    Some(page(status, Page::App(body)))
 }
 
 /// A QR code as SVG: dark on white whatever the page's colours, with the margin that readers need

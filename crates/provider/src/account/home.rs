@@ -154,6 +154,7 @@ impl Inner {
         let body = Page::Codes {
             codes: codes.iter().map(|code| code.expose().to_owned()).collect(),
             back: format!("{}/account", self.config.issuer.path()),
+            goes_on: false,
         };
         Ok(page(StatusCode::OK, body))
     }

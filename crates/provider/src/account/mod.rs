@@ -25,6 +25,7 @@ use crate::reply::{Reply, redirect};
 use crate::session::{Session, SessionRef};
 use crate::user::{LOCAL, User, UserRef};
 
+pub(crate) use apps::app_page;
 pub(crate) use browser::{coarse, describe};
 pub(crate) use time::date;
 

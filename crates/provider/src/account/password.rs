@@ -7,7 +7,9 @@ use http::{Request, StatusCode};
 
 use super::{Visitor, field};
 use crate::accounts::{Account, MIN_LETTERS, canonical, check_password, in_words, names_of};
+use crate::clients::StoredClient;
 use crate::factors::Method;
+use crate::guesses::Guessed;
 use crate::limit::TooMany;
 use crate::pages::{Page, Password, failed, page};
 use crate::params::Params;
@@ -65,7 +67,8 @@ impl Inner {
         if !new.matches(field(form, "again")) {
             return bad(Text::new(|w| &w.setup_differ));
         }
-        let names = names_of(Some(&self.config));
+        let clients = self.read(StoredClient::all).ok_or_else(failed)?;
+        let names = names_of(Some(&self.config), &clients);
         if let Err(weak) = check_password(&new, &visitor.user.email, &names) {
             return bad(in_words(weak));
         }
@@ -82,7 +85,10 @@ impl Inner {
         let (_, hash) = self.read(|_| self.candidate(&account)).ok_or_else(failed)?;
         match self.passwords.check(hash, old).await.map_err(busy) {
             Err(text) => return bad(text),
-            Ok(false) => return bad(Text::new(|w| &w.password_old_wrong)),
+            Ok(false) => {
+                self.guessed(Guessed::Password, &account);
+                return bad(Text::new(|w| &w.password_old_wrong));
+            }
             Ok(true) => self.limits.give_back(&account, source, self.now()),
         }
         let hash = match self.passwords.hash(new).await.map_err(busy) {

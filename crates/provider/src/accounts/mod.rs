@@ -10,6 +10,7 @@ mod ticket;
 use serde::{Deserialize, Serialize};
 
 use crate::config::DexConfig;
+use crate::connectors::Upstream;
 use crate::grant::{Grant, GrantId};
 use crate::hash::{PasswordHash, Work};
 use crate::provider::Inner;
@@ -207,7 +208,9 @@ impl Inner {
     pub(crate) fn user(&self, who: &UserRef) -> Result<Option<User>, StorageError> {
         if who.connector != LOCAL {
             let known = self.config.connector(&who.connector).is_some();
-            let found = self.upstream(who)?.map(|(_, upstream)| upstream.user());
+            let found = self.upstream(who)?.map(|(_, upstream)| upstream);
+            let found = found.filter(|upstream| !upstream.disabled);
+            let found = found.map(Upstream::user);
             return Ok(found.filter(|user| known && user.epoch == who.epoch));
         }
         if !self.config.password_db {

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use secret::Secret;
 
+use crate::clients::StoredClient;
 use crate::config::DexConfig;
 
 /// Letters that a password has at least.
@@ -58,9 +59,13 @@ pub enum WeakPassword {
 }
 
 /// Names that everybody who uses an installation knows: the product's, and of its configuration
-/// the host of the issuer, what the pages are called, and ids and names of applications.
-pub(crate) fn names_of(config: Option<&DexConfig>) -> Vec<String> {
+/// the host of the issuer, what the pages are called, and ids and names of applications, also of those
+/// that are kept in the database.
+pub(crate) fn names_of(config: Option<&DexConfig>, stored: &[StoredClient]) -> Vec<String> {
     let mut texts: Vec<&str> = PRODUCT.to_vec();
+    for client in stored {
+        texts.extend([client.id.as_str(), client.name.as_str()]);
+    }
     if let Some(config) = config {
         let (_, rest) = config.issuer.url().split_once("://").unwrap_or_default();
         texts.extend(rest.split('/').next());
@@ -229,7 +234,7 @@ mod tests {
             let found = check(
                 &Secret::new(password),
                 "User.Name@example.com",
-                &names_of(None),
+                &names_of(None, &[]),
             );
             assert_eq!(found, expected, "{password}");
         }
@@ -265,7 +270,16 @@ mod tests {
             frontend: {issuer: Rocket Lab}\nstaticPasswords: []\nstaticClients:\n\
             - {id: ml-platform, secret: x, redirectURIs: [/cb], name: Experiment Tracker}\n";
         let (config, _) = DexConfig::parse(yaml, &|_| None).unwrap();
-        let names = names_of(Some(&config));
+        let stored = StoredClient {
+            id: "warehouse".to_owned(),
+            name: "Grafana Panels".to_owned(),
+            secret_sha256: None,
+            redirect_uris: Vec::new(),
+            trusted_peers: Vec::new(),
+            post_logout_redirect_uris: Vec::new(),
+            created_at: 0,
+        };
+        let names = names_of(Some(&config), &[stored]);
         for word in [
             "acme",
             "works",
@@ -273,6 +287,8 @@ mod tests {
             "platform",
             "experiment",
             "tracker",
+            "warehouse",
+            "grafana",
         ] {
             assert!(names.iter().any(|name| name == word), "{word}: {names:?}");
         }
@@ -282,6 +298,7 @@ mod tests {
             ("Rocket-Platform1", Err(WeakPassword::Place)),
             ("3xperiment Tracker", Err(WeakPassword::Place)),
             ("user-of-sidegate", Err(WeakPassword::Place)),
+            ("GrafanaPanels1", Err(WeakPassword::Place)),
             ("a rocket made of old bicycles", Ok(())),
         ] {
             let found = check(&Secret::new(password), "user@mail.example", &names);

@@ -7,6 +7,7 @@ use secret::Secret;
 use super::rules::{self, MIN_LETTERS, WeakPassword};
 use super::ticket::Ticket;
 use super::{Account, Ended, canonical, is_email};
+use crate::clients::StoredClient;
 use crate::login::retry_after;
 use crate::pages::{Page, Setup, failed, notice, page, problem};
 use crate::params::Params;
@@ -81,7 +82,10 @@ impl Inner {
         {
             return bad(Text::new(|w| &w.setup_differ));
         }
-        let names = rules::names_of(Some(&self.config));
+        let Some(clients) = self.read(StoredClient::all) else {
+            return failed();
+        };
+        let names = rules::names_of(Some(&self.config), &clients);
         if let Err(weak) = rules::check(&password, email, &names) {
             return bad(in_words(weak));
         }
@@ -148,7 +152,7 @@ impl Inner {
 
     async fn password_set(&self, ended: Ended) -> Reply {
         tracing::info!(user = ended.email, "password set by its person");
-        self.limits.forget(&canonical(&ended.email));
+        self.forget_guesses(&canonical(&ended.email)).await;
         self.tell_ended(ended).await;
         notice(|w| &w.setup_done, |w| &w.setup_done_text)
     }

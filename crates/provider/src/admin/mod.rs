@@ -1,6 +1,7 @@
 //! What an operator can do with users and clients while the provider runs, and while it does not.
 
 mod clients;
+mod people;
 mod users;
 
 use std::sync::Arc;
@@ -47,6 +48,14 @@ pub enum AdminError {
     /// What the configuration says is not changed by a command.
     #[error("user `{0}` is in `staticPasswords`: change it there")]
     Configured(String),
+    /// Nobody of that name or id has logged in by the connector.
+    #[error("nobody called `{user}` has logged in by connector `{connector}`")]
+    UnknownAtConnector {
+        /// Id of the connector.
+        connector: String,
+        /// The e-mail address or id that was asked for.
+        user: String,
+    },
     /// The user was disabled.
     #[error("user `{0}` is disabled: enable it first")]
     Disabled(String),
@@ -136,7 +145,7 @@ impl Admin {
             sign_outs.signed_out(&ended.email).await;
         }
         if let Some(inner) = &self.provider {
-            inner.limits.forget(&canonical(&ended.email));
+            inner.forget_guesses(&canonical(&ended.email)).await;
             inner.tell_ended(ended).await;
         }
     }

@@ -6,6 +6,7 @@ use secret::Secret;
 
 use super::{Admin, AdminError, is_name};
 use crate::accounts::{Account, SetupLink, Ticket, check_password, is_email, names_of};
+use crate::clients::StoredClient;
 use crate::clock::unix_seconds;
 use crate::factors::Factors;
 use crate::hash::PasswordHash;
@@ -135,7 +136,8 @@ impl Admin {
         let hash = match password {
             None => None,
             Some(password) => {
-                check_password(&password, &email, &names_of(self.config()))?;
+                let clients = StoredClient::all(&self.storage)?;
+                check_password(&password, &email, &names_of(self.config(), &clients))?;
                 Some(hashed(password).await?)
             }
         };

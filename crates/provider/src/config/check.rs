@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::raw::{self, RawClient, RawConfig, RawExpiry, RawFrontend, RawPassword, RawSessions};
 use super::{
-    Client, ClientSecret, ConfigError, DexConfig, Expiry, Frontend, Grants, Issuer, Pkce,
+    Client, ClientIp, ClientSecret, ConfigError, DexConfig, Expiry, Frontend, Grants, Issuer, Pkce,
     PromptNone, RefreshExpiry, Scheme, SessionRules, Warning, connectors, duration, storage,
 };
 use crate::cors::Cors;
 use crate::hash::PasswordHash;
+use crate::token::is_scope;
 use crate::token_endpoint::{DEVICE_CODE, TOKEN_EXCHANGE};
 use crate::user::{LOCAL, User};
 use secret::Secret;
@@ -21,9 +22,19 @@ pub(super) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 const MAX_NAME: usize = 60;
 
 pub(super) fn parse(text: &str, env: Env<'_>) -> Result<(DexConfig, Vec<Warning>), ConfigError> {
+    parse_text(text, &Text::new(text, 1), &connectors::types(text), env)
+}
+
+/// As [`parse`], with the keys of the text and the types of its connectors, where these are known.
+pub(super) fn parse_text(
+    text: &str,
+    keys: &Text,
+    types: &[String],
+    env: Env<'_>,
+) -> Result<(DexConfig, Vec<Warning>), ConfigError> {
     let raw: RawConfig = read(text)?;
     let mut warnings = Vec::new();
-    raw::unused_keys(&Text::new(text, 1), &connectors::types(text), &mut warnings);
+    raw::unused_keys(keys, types, &mut warnings);
     for (key, values, offered) in [
         (
             "oauth2.responseTypes",
@@ -130,11 +141,13 @@ pub(super) fn parse(text: &str, env: Env<'_>) -> Result<(DexConfig, Vec<Warning>
         frontend,
         issuer,
         password_db: raw.enable_password_db,
+        second_factor: raw.second_factor,
         connectors,
         always_show_login_screen: raw.oauth2.always_show_login_screen,
         storage: storage::check(raw.storage, env)?,
         listen: raw.web.http.map(check_listen).transpose()?,
         cors: Cors::parse(raw.web.allowed_origins, raw.web.allowed_headers)?,
+        client_ip: ClientIp::check(raw.web.client_remote_ip)?,
         skip_approval_screen: raw.oauth2.skip_approval_screen,
         sessions: raw.sessions.map(check_sessions).transpose()?,
         pkce: defaults.pkce,
@@ -396,6 +409,18 @@ fn check_client(
             });
         }
     }
+    if let Some((index, scope)) = raw
+        .allowed_scopes
+        .iter()
+        .enumerate()
+        .find(|(_, scope)| !is_scope(scope))
+    {
+        return Err(ConfigError::Invalid {
+            field: format!("{at}.allowedScopes[{index}]"),
+            value: scope.clone(),
+            expected: "a scope that is offered, such as `email`",
+        });
+    }
     if let Some(uri) = &raw.backchannel_logout_uri
         && !url::Url::parse(uri).is_ok_and(|url| {
             matches!(url.scheme(), "http" | "https") && url.has_host() && url.fragment().is_none()
@@ -415,7 +440,12 @@ fn check_client(
         public: raw.public,
         trusted_peers: raw.trusted_peers,
         allowed_connectors: raw.allowed_connectors,
+        allowed_scopes: raw.allowed_scopes,
+        second_factor: raw.second_factor,
         signing: raw.id_token_signed_response_alg,
+        access_signing: raw
+            .access_token_signed_response_alg
+            .unwrap_or(raw.id_token_signed_response_alg),
         exchanges: raw.token_exchange,
         credentials_groups: raw.client_credentials_claims.groups,
         pkce: if raw.public {

@@ -14,8 +14,18 @@ pub fn compatibility(
     env: &dyn Fn(&str) -> Option<String>,
     known_secrets: bool,
 ) -> Report {
+    examined(yaml, env, known_secrets).0
+}
+
+/// As [`compatibility`], with the configuration as [`DexConfig::parse`] reads it: one look at the file for both.
+pub fn examined(
+    yaml: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    known_secrets: bool,
+) -> (Report, Result<DexConfig, ConfigError>) {
     let text = Text::new(yaml, 1);
-    let mut entries = keys(&text, &connectors::types(yaml));
+    let types = connectors::types(yaml);
+    let mut entries = keys(&text, &types);
     let mut remark = |field: &str, standing: Standing, note: String| {
         if let Some(entry) = entries.iter_mut().find(|entry| entry.key == field) {
             entry.standing = standing;
@@ -29,7 +39,8 @@ pub fn compatibility(
             note,
         });
     };
-    match check::parse(yaml, env) {
+    let read = check::parse_text(yaml, &text, &types, env);
+    match &read {
         Err(error) => remark(
             error.field().unwrap_or_default(),
             Standing::Refused,
@@ -39,7 +50,7 @@ pub fn compatibility(
             if matches!(config.storage, StorageConfig::Redis(_)) {
                 remark("storage", Standing::Supported, String::new());
             }
-            for warning in &warnings {
+            for warning in warnings {
                 match warning {
                     // The table of keys has these.
                     Warning::UnknownKey { .. } | Warning::UnsupportedKey { .. } => {}
@@ -47,7 +58,7 @@ pub fn compatibility(
                         remark(key, Standing::Ignored, warning.to_string());
                     }
                     Warning::PublishedSecret { client } => {
-                        let field = secret_field(&config, &text, client);
+                        let field = secret_field(config, &text, client);
                         let (standing, note) = if known_secrets {
                             (Standing::Supported, warning.to_string())
                         } else {
@@ -61,7 +72,8 @@ pub fn compatibility(
         }
     }
     entries.sort_by_key(|entry| entry.line);
-    Report { entries }
+    let config = read.map(|(config, _)| config);
+    (Report { entries }, config)
 }
 
 /// What the table says of the keys that are there.

@@ -1,6 +1,7 @@
 //! Dex's configuration, checked: what `config.yaml` of the `dex` ConfigMap says.
 
 mod check;
+mod client_ip;
 mod compatibility;
 mod connectors;
 mod duration;
@@ -23,7 +24,8 @@ use crate::keys::Algorithm;
 use crate::user::User;
 
 pub(crate) use check::is_redirect_target;
-pub use compatibility::compatibility;
+pub use client_ip::ClientIp;
+pub use compatibility::{compatibility, examined};
 pub use connectors::{Connector, ConnectorKind, LdapConnector, OidcConnector};
 pub use error::{ConfigError, Warning};
 pub use storage::{RedisConfig, StorageConfig};
@@ -39,8 +41,12 @@ pub struct DexConfig {
     pub listen: Option<SocketAddr>,
     /// `web.allowedOrigins` and `web.allowedHeaders`: pages of other origins.
     pub cors: Cors,
+    /// `web.clientRemoteIP`: whom requests come from.
+    pub client_ip: Option<ClientIp>,
     /// `oauth2.skipApprovalScreen`: go on to the application right after the password.
     pub skip_approval_screen: bool,
+    /// `secondFactor`: whether all users here have to have one, for every client.
+    pub second_factor: SecondFactor,
     /// `oauth2.pkce.enforce`: what clients have to do that do not say so themselves.
     pub pkce: Pkce,
     /// `sessions`: single sign-on. Without it every login asks for the password, as in Dex.
@@ -182,6 +188,18 @@ pub enum Pkce {
     Optional,
 }
 
+/// Whether users here have to show a second factor after the password. Those who have none make one
+/// when they log in. People of connectors prove themselves where they are known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecondFactor {
+    /// Those who have one are asked for it.
+    #[default]
+    Optional,
+    /// Everybody.
+    Required,
+}
+
 /// What `prompt=none` of a client means.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -256,6 +274,10 @@ pub struct Client {
     pub trusted_peers: Vec<String>,
     /// `allowedConnectors`: ids of connectors that people may log in with; all where none is listed.
     pub allowed_connectors: Vec<String>,
+    /// `allowedScopes`: scopes that it may ask for beside `openid`; all where none is listed.
+    pub allowed_scopes: Vec<String>,
+    /// `secondFactor`: whether users here need one for this client.
+    pub second_factor: SecondFactor,
     /// `pkce`. Clients of a Dex configuration need not use it unless `oauth2.pkce.enforce` is set
     /// or they are public.
     pub pkce: Pkce,
@@ -271,8 +293,11 @@ pub struct Client {
     pub exchanges: Vec<Exchange>,
     /// `clientCredentialsClaims.groups`.
     pub credentials_groups: Vec<String>,
-    /// `idTokenSignedResponseAlg`: how its tokens are signed (RS256).
+    /// `idTokenSignedResponseAlg`: how its ID and logout tokens are signed (RS256).
     pub signing: Algorithm,
+    /// `accessTokenSignedResponseAlg`: how its access tokens are signed (as its ID tokens, which is
+    /// Dex's only way).
+    pub access_signing: Algorithm,
 }
 
 impl DexConfig {
@@ -339,6 +364,13 @@ impl Client {
     pub fn allows_connector(&self, id: &str) -> bool {
         let allowed = &self.allowed_connectors;
         allowed.is_empty() || allowed.iter().any(|known| known == id)
+    }
+
+    /// Whether `allowedScopes` has this one.
+    #[must_use]
+    pub fn allows_scope(&self, scope: &str) -> bool {
+        let allowed = &self.allowed_scopes;
+        scope == "openid" || allowed.is_empty() || allowed.iter().any(|known| known == scope)
     }
 
     /// Whether codes may be sent to `uri`, by Dex's rule: the exact string is registered, or the

@@ -5,7 +5,7 @@ use yaml::{Step, Text, dotted};
 
 use super::connectors::RawConnector;
 use super::storage::RawStorage;
-use super::{Exchange, Pkce, PromptNone, Warning};
+use super::{Exchange, Pkce, PromptNone, SecondFactor, Warning};
 use crate::keys::Algorithm;
 use secret::Secret;
 
@@ -21,6 +21,7 @@ pub(super) struct RawConfig {
     pub(super) sessions: Option<RawSessions>,
     #[serde(rename = "enablePasswordDB")]
     pub(super) enable_password_db: bool,
+    pub(super) second_factor: SecondFactor,
     pub(super) connectors: Vec<RawConnector>,
     pub(super) static_passwords: Vec<RawPassword>,
     pub(super) static_clients: Vec<RawClient>,
@@ -53,6 +54,15 @@ pub(super) struct RawWeb {
     pub(super) http: Option<String>,
     pub(super) allowed_origins: Vec<String>,
     pub(super) allowed_headers: Vec<String>,
+    #[serde(rename = "clientRemoteIP")]
+    pub(super) client_remote_ip: RawClientIp,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct RawClientIp {
+    pub(super) header: String,
+    pub(super) trusted_proxies: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -117,9 +127,12 @@ pub(super) struct RawClient {
     pub(super) redirect_uris: Vec<String>,
     pub(super) trusted_peers: Vec<String>,
     pub(super) allowed_connectors: Vec<String>,
+    pub(super) allowed_scopes: Vec<String>,
+    pub(super) second_factor: SecondFactor,
     pub(super) public: bool,
     pub(super) name: String,
     pub(super) id_token_signed_response_alg: Algorithm,
+    pub(super) access_token_signed_response_alg: Option<Algorithm>,
     pub(super) token_exchange: Vec<Exchange>,
     pub(super) client_credentials_claims: RawClaims,
     pub(super) pkce: Option<Pkce>,
@@ -168,6 +181,7 @@ const ROOT: &[(&str, Key)] = &[
     ("connectors", List(CONNECTOR)),
     ("sessions", Object(SESSIONS)),
     ("mfa", Unsupported),
+    ("secondFactor", Taken),
     ("enablePasswordDB", Taken),
     ("oauth2", Object(OAUTH2)),
     ("expiry", Object(EXPIRY)),
@@ -213,7 +227,10 @@ const WEB: &[(&str, Key)] = &[
     ),
     ("allowedOrigins", Taken),
     ("allowedHeaders", Taken),
-    ("clientRemoteIP", Unsupported),
+    (
+        "clientRemoteIP",
+        Object(&[("header", Taken), ("trustedProxies", Taken)]),
+    ),
 ];
 const TLS: &str = "TLS ends at the gateway in front";
 const OAUTH2: &[(&str, Key)] = &[
@@ -263,8 +280,11 @@ const CLIENT: &[(&str, Key)] = &[
     ("public", Taken),
     ("name", Taken),
     ("idTokenSignedResponseAlg", Taken),
+    ("accessTokenSignedResponseAlg", Taken),
     ("logoURL", Unsupported),
     ("allowedConnectors", Taken),
+    ("allowedScopes", Taken),
+    ("secondFactor", Taken),
     ("pkce", Taken),
     ("promptNone", Taken),
     ("postLogoutRedirectURIs", Taken),

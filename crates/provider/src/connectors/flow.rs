@@ -12,7 +12,7 @@ use http::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::oidc::Asking;
-use super::{Directory, Oidc, Open, Trouble, Way};
+use super::{Directory, Noted, Oidc, Open, Trouble, Way};
 use crate::authorize::AuthRequest;
 use crate::factors::Method;
 use crate::forms::bad_form;
@@ -234,7 +234,8 @@ impl Inner {
                 Err(trouble) => troubled(connector, &trouble),
                 Ok(identity) => match self.note(connector, identity).await {
                     None => failed(),
-                    Some(user) => {
+                    Some(Noted::Disabled) => disabled(connector),
+                    Some(Noted::User(user)) => {
                         let client = &pending.request.client_id;
                         tracing::info!(user = user.email, client, connector, "logged in");
                         // How is the other provider's affair.
@@ -309,7 +310,8 @@ impl Inner {
                 self.limits.give_back(&account, source, self.now());
                 match self.note(connector, identity).await {
                     None => failed(),
-                    Some(user) => {
+                    Some(Noted::Disabled) => disabled(connector),
+                    Some(Noted::User(user)) => {
                         tracing::info!(user = user.email, client, connector, "logged in");
                         self.logged_in(request, pending.request, &user, vec![Method::Pwd])
                             .await
@@ -382,6 +384,12 @@ fn troubled(connector: &str, trouble: &Trouble) -> Reply {
             "",
         ),
     }
+}
+
+/// The operator does not let the person in.
+fn disabled(connector: &str) -> Reply {
+    let text = "the person is disabled here".to_owned();
+    troubled(connector, &Trouble::Refused(text))
 }
 
 fn not_allowed() -> Reply {

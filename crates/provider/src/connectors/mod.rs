@@ -21,7 +21,7 @@ use crate::user::User;
 
 pub(crate) use directory::Directory;
 pub(crate) use oidc::Oidc;
-pub(crate) use person::Upstream;
+pub(crate) use person::{Noted, Upstream};
 pub(crate) use route::ConnectorPath;
 
 /// Most people whose accounts are asked about at the same time.

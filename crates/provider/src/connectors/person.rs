@@ -8,7 +8,7 @@ use crate::grant::GrantId;
 use crate::provider::Inner;
 use crate::seal::Sealer;
 use crate::session::Session;
-use crate::storage::{Batch, Kind, Record, StorageError};
+use crate::storage::{Batch, Kind, NEVER, Record, StorageError};
 use crate::user::{User, UserRef};
 
 /// What is kept of somebody who logged in by a connector.
@@ -26,13 +26,27 @@ pub(crate) struct Upstream {
     /// When the connector last said so, in Unix seconds.
     pub(crate) seen_at: u64,
     pub(crate) expires_at: u64,
+    /// Let in no more, whatever the connector says.
+    #[serde(default)]
+    pub(crate) disabled: bool,
+}
+
+/// What came of writing somebody down.
+pub(crate) enum Noted {
+    User(User),
+    /// The operator does not let the person in.
+    Disabled,
 }
 
 impl Record for Upstream {
     const KIND: Kind = Kind::Upstream;
 
     fn expires_at(&self) -> u64 {
-        self.expires_at
+        // That somebody is disabled does not end with what is left of their logins.
+        match self.disabled {
+            true => NEVER,
+            false => self.expires_at,
+        }
     }
 }
 
@@ -56,7 +70,7 @@ impl Upstream {
     }
 
     /// Ends every login of the person.
-    pub(super) fn end_logins(
+    pub(crate) fn end_logins(
         &mut self,
         batch: &mut Batch<'_>,
         sealer: &Sealer,
@@ -71,8 +85,8 @@ impl Upstream {
 }
 
 impl Inner {
-    /// Writes down who somebody is: the user, or nothing when that failed, which is in the log.
-    pub(super) async fn note(&self, connector: &str, identity: Identity) -> Option<User> {
+    /// Writes down who somebody is; nothing when that failed, which is in the log.
+    pub(super) async fn note(&self, connector: &str, identity: Identity) -> Option<Noted> {
         let again = match &identity.again {
             Some(again) => Some(self.sealer.seal("again", again)?),
             None => None,
@@ -93,17 +107,21 @@ impl Inner {
             again,
             seen_at: now,
             expires_at: now.saturating_add(self.upstream_seconds()),
+            disabled: false,
         };
         self.write(move |batch| {
             let mut record = seen.clone();
             if let Some(before) = batch.get::<Upstream>(&key)? {
+                if before.disabled {
+                    return Ok(Noted::Disabled);
+                }
                 record.user.epoch = before.user.epoch;
                 // A login without `offline_access` brings nothing to ask again with.
                 record.again = record.again.take().or(before.again);
                 record.expires_at = record.expires_at.max(before.expires_at);
             }
             batch.insert(&key, &record, now)?;
-            Ok(record.user())
+            Ok(Noted::User(record.user()))
         })
         .await
     }

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::{Trouble, Upstream};
+use super::{Noted, Trouble, Upstream};
 use crate::client_auth::invalid;
 use crate::config::Client;
 use crate::grant::{Grant, GrantId, Stage};
@@ -59,11 +59,10 @@ impl Inner {
         let connector = &open.config.id;
         let trouble = match open.again(&again, now).await {
             Ok(identity) if identity.user_id == upstream.user.user_id => {
-                return self
-                    .note(connector, identity)
-                    .await
-                    .map(drop)
-                    .ok_or_else(internal);
+                return match self.note(connector, identity).await.ok_or_else(internal)? {
+                    Noted::User(_) => Ok(()),
+                    Noted::Disabled => Err(invalid("invalid_grant", "the person is disabled")),
+                };
             }
             Ok(_) => Trouble::Gone("the answer is about another person".to_owned()),
             Err(trouble) => trouble,

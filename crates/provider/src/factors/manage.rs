@@ -129,6 +129,26 @@ impl Inner {
 
     /// Takes an app in use with its first code, in the place of another.
     pub(crate) async fn add_app(&self, user: &UserRef, sealed: &str, code: &str) -> Option<Added> {
+        self.take_app(user, sealed, code, false).await
+    }
+
+    /// As [`Self::add_app`], of a user who has no second factor at all; [`Added::Full`] where there is one.
+    pub(crate) async fn add_first_app(
+        &self,
+        user: &UserRef,
+        sealed: &str,
+        code: &str,
+    ) -> Option<Added> {
+        self.take_app(user, sealed, code, true).await
+    }
+
+    async fn take_app(
+        &self,
+        user: &UserRef,
+        sealed: &str,
+        code: &str,
+        only_first: bool,
+    ) -> Option<Added> {
         let now = self.now();
         let new = self.sealer.open::<NewTotp>("new-totp", sealed);
         let ours = |new: &NewTotp| new.user.is_same_user(user) && new.expires_at > now;
@@ -144,6 +164,9 @@ impl Inner {
             added_at: now,
         };
         self.change_factors(user, move |factors, _| {
+            if only_first && factors.any() {
+                return Ok(Added::Full);
+            }
             factors.totp = Some(totp.clone());
             Ok(Added::Yes)
         })

@@ -50,12 +50,38 @@ pub(crate) enum Method {
     Mfa,
 }
 
-/// The claim `acr`: `2` for a login with a second factor.
-pub(crate) fn context_class(methods: &[Method]) -> &'static str {
-    if methods.contains(&Method::Mfa) {
-        "2"
-    } else {
-        "1"
+/// How strong a login is, weaker ones first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Strength {
+    #[serde(rename = "1")]
+    Password,
+    #[serde(rename = "2")]
+    SecondFactor,
+}
+
+impl Strength {
+    /// Of a login; `None` where another provider was asked, and only that one knows.
+    pub(crate) fn of(methods: &[Method]) -> Option<Self> {
+        if methods.is_empty() {
+            return None;
+        }
+        Some(match methods.contains(&Method::Mfa) {
+            true => Self::SecondFactor,
+            false => Self::Password,
+        })
+    }
+
+    /// The claim `acr`.
+    pub(crate) fn class(self) -> &'static str {
+        match self {
+            Self::Password => "1",
+            Self::SecondFactor => "2",
+        }
+    }
+
+    pub(crate) fn of_class(class: &str) -> Option<Self> {
+        let both = [Self::Password, Self::SecondFactor];
+        both.into_iter().find(|strength| strength.class() == class)
     }
 }
 

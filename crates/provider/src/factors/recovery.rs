@@ -7,18 +7,27 @@ use crate::seal::Sealer;
 use crate::user::UserRef;
 
 const CODES: usize = 10;
-/// Fifty bits: ten letters of base 32, in two groups.
-const LETTERS: usize = 10;
+/// 120 bits, in base 32: from 112 on a digest may be kept as any is, and below only as one of passwords (OWASP ASVS
+/// 6.5.2).
+const BYTES: usize = 15;
+/// How many letters stand together.
+const GROUP: usize = 6;
+/// More letters than any code has, with what people type in between. Those of before had ten letters, and count.
+const MAX_TYPED: usize = 96;
 
 /// As many as a person gets at a time; `None` when the system has no random bytes.
 pub(super) fn new_codes() -> Option<Vec<Secret>> {
     (0..CODES)
         .map(|_| {
-            let mut bytes = [0_u8; 7];
+            let mut bytes = [0_u8; BYTES];
             aws_lc_rs::rand::fill(&mut bytes).ok()?;
             let text = base32(&bytes).to_ascii_lowercase();
-            let (first, rest) = text.split_at_checked(LETTERS / 2)?;
-            Some(Secret::new(format!("{first}-{}", rest.get(..LETTERS / 2)?)))
+            let groups: Vec<&str> = text
+                .as_bytes()
+                .chunks(GROUP)
+                .filter_map(|group| std::str::from_utf8(group).ok())
+                .collect();
+            Some(Secret::new(groups.join("-")))
         })
         .collect()
 }
@@ -28,7 +37,7 @@ pub(super) fn new_codes() -> Option<Vec<Secret>> {
 pub(super) fn digest(sealer: &Sealer, user: &UserRef, code: &str) -> String {
     let plain: String = code
         .chars()
-        .take(4 * LETTERS)
+        .take(MAX_TYPED)
         .filter(char::is_ascii_alphanumeric)
         .map(|c| c.to_ascii_lowercase())
         .collect();
@@ -56,10 +65,13 @@ mod tests {
             epoch: 0,
         };
         for code in texts {
+            let groups: Vec<&str> = code.split('-').collect();
             assert!(
-                code.len() == LETTERS + 1 && code.as_bytes()[5] == b'-',
+                groups.len() == 4 && groups.iter().all(|group| group.len() == GROUP),
                 "{code}"
             );
+            let letters = code.chars().filter(char::is_ascii_alphanumeric).count();
+            assert!(letters * 5 >= 112, "bits of {code}");
             let typed = format!(" {} ", code.to_uppercase().replace('-', " "));
             let kept = digest(&sealer, &user("1"), code);
             assert_eq!(kept, digest(&sealer, &user("1"), &typed));

@@ -3,13 +3,16 @@
 //! The next key is published a whole rotation ahead of its first signature, so that whoever caches
 //! the key set has it by then; the one before stays published until the last token that it signed
 //! has expired. All of them are in the database and survive a restart.
+//!
+//! The first keys of all are made beside the requests, as RSA takes a tenth of a second or more of which a
+//! start needs nothing: whoever needs a key waits for it ([`Keys::settled`]).
 
 mod der;
 mod key;
 mod rotation;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -19,6 +22,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::Notify;
 
 pub use key::Algorithm;
 use key::SigningKey;
@@ -26,6 +30,7 @@ use rotation::Role;
 pub(crate) use rotation::StoredKey;
 
 use crate::provider::OpenError;
+use crate::reply::{Reply, cached};
 use crate::storage::{Storage, StorageError};
 
 /// How long the key set and the discovery document may be cached, as Dex says.
@@ -60,6 +65,9 @@ impl TokenKind {
     }
 }
 
+/// A new private key in PKCS #8.
+type Made = (Algorithm, Vec<u8>);
+
 /// How keys rotate.
 #[derive(Debug, Clone)]
 pub(crate) struct Rotation {
@@ -73,7 +81,8 @@ pub(crate) struct Rotation {
 /// The keys as requests see them; replaced whole.
 struct Ring {
     keys: Vec<(Role, SigningKey)>,
-    jwks: Bytes,
+    /// The JWK set (RFC 7517 section 5) as it is answered; none without a key, which nobody should cache.
+    published: Option<Reply>,
 }
 
 pub(crate) struct Keys {
@@ -85,10 +94,14 @@ pub(crate) struct Keys {
     due: AtomicU64,
     /// Which state of the storage the ring is of.
     version: AtomicU64,
+    /// The first keys are there, or could not be made.
+    settled: AtomicBool,
+    settling: Notify,
 }
 
 impl Keys {
-    /// Reads the keys, or makes them the first time.
+    /// Reads the keys; makes those that are missing if that takes no time to speak of. Else they are
+    /// [`Self::make_first`]'s, which [`Self::settled`] waits for.
     pub(crate) fn open(storage: &Storage, rotation: Rotation, now: u64) -> Result<Self, OpenError> {
         let stored = rotation::read(storage.signing_keys()?)?;
         let late = rotation::due(&stored, &rotation, 0) <= now;
@@ -99,11 +112,18 @@ impl Keys {
             } else {
                 0
             },
-            due: AtomicU64::new(0),
-            version: AtomicU64::new(0),
+            due: AtomicU64::new(u64::MAX),
+            version: AtomicU64::new(storage.signing_version()),
+            settled: AtomicBool::new(true),
+            settling: Notify::new(),
             rotation,
         };
-        keys.rotate(storage, now)?;
+        let missing = rotation::missing(&stored, &keys.rotation, keys.not_before, now);
+        if stored.is_empty() && missing.contains(&Algorithm::Rs256) {
+            keys.settled.store(false, Ordering::Release);
+        } else {
+            keys.rotate(storage, now)?;
+        }
         Ok(keys)
     }
 
@@ -112,6 +132,52 @@ impl Keys {
     pub(crate) fn is_behind(&self, storage: &Storage) -> bool {
         let version = storage.signing_version();
         self.version.swap(version, Ordering::AcqRel) != version
+    }
+
+    /// Whether the first keys are there, or could not be made.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Acquire)
+    }
+
+    /// Returns when [`Self::is_settled`].
+    pub(crate) async fn settled(&self) {
+        while !self.is_settled() {
+            let mut settling = std::pin::pin!(self.settling.notified());
+            settling.as_mut().enable();
+            if !self.is_settled() {
+                settling.await;
+            }
+        }
+    }
+
+    /// Makes the first keys on a thread of its own. `owner` is asked for them and their storage only then: a
+    /// provider that has ended meanwhile keeps no database open.
+    pub(crate) fn make_first<O: Send + Sync + 'static>(
+        owner: &Arc<O>,
+        parts: fn(&O) -> (&Self, &Storage),
+        now: u64,
+    ) -> std::io::Result<()> {
+        let (keys, _) = parts(owner);
+        let missing = rotation::missing(&rotation::Stored::new(), &keys.rotation, 0, now);
+        let owner = Arc::downgrade(owner);
+        let make = move || {
+            let fresh = make(&missing);
+            let Some(owner) = owner.upgrade() else {
+                return;
+            };
+            let (keys, storage) = parts(&owner);
+            match fresh.and_then(|fresh| keys.advance(storage, fresh, now)) {
+                Ok(()) => tracing::info!("the identity provider has made its signing keys"),
+                Err(error) => {
+                    tracing::error!(%error, "no signing keys could be made");
+                    keys.due.store(now.saturating_add(RETRY), Ordering::Relaxed);
+                }
+            }
+            keys.settled.store(true, Ordering::Release);
+            keys.settling.notify_waiters();
+        };
+        let thread = std::thread::Builder::new().name("provider-keys".to_owned());
+        thread.spawn(make).map(drop)
     }
 
     /// Whether [`Self::rotate`] has something to do. True for one caller only.
@@ -135,11 +201,12 @@ impl Keys {
         self.version
             .store(storage.signing_version(), Ordering::Release);
         let stored = rotation::read(storage.signing_keys()?)?;
-        let mut fresh = Vec::new();
-        for algorithm in rotation::missing(&stored, &self.rotation, self.not_before, now) {
-            let der = key::generate(algorithm).ok_or(OpenError::Generate { name: "signing" })?;
-            fresh.push((algorithm, der));
-        }
+        let missing = rotation::missing(&stored, &self.rotation, self.not_before, now);
+        self.advance(storage, make(&missing)?, now)
+    }
+
+    /// Writes down the keys as they should be now, with these new ones, and then publishes them.
+    fn advance(&self, storage: &Storage, fresh: Vec<Made>, now: u64) -> Result<(), OpenError> {
         let (rotation, not_before) = (self.rotation.clone(), self.not_before);
         let stored = storage.write_now(move |batch| {
             let before = rotation::read(batch.signing_keys()?)?;
@@ -161,9 +228,9 @@ impl Keys {
         Ok(())
     }
 
-    /// The JWK set (RFC 7517 section 5), ready to be sent.
-    pub(crate) fn jwks(&self) -> Bytes {
-        self.ring.load().jwks.clone()
+    /// The JWK set (RFC 7517 section 5) as it is answered, once there is a key.
+    pub(crate) fn published(&self) -> Option<Reply> {
+        self.ring.load().published.clone()
     }
 
     /// A JWT of `claims`; `None` when signing fails.
@@ -225,7 +292,28 @@ impl Ring {
         // Relying parties that look at no `kid` take the first.
         keys.sort_by_key(|(role, key)| (*role, key.algorithm.name() != "RS256"));
         let jwks: Vec<_> = keys.iter().map(|(_, key)| &key.jwk).collect();
-        let jwks = json!({ "keys": jwks }).to_string().into();
-        Ok(Self { keys, jwks })
+        let jwks = Bytes::from(json!({ "keys": jwks }).to_string());
+        let published = (!keys.is_empty()).then(|| cached("application/json", jwks));
+        Ok(Self { keys, published })
     }
+}
+
+/// New private keys, those that take long side by side.
+fn make(algorithms: &[Algorithm]) -> Result<Vec<Made>, OpenError> {
+    std::thread::scope(|scope| {
+        let make = |algorithm: Algorithm| Some((algorithm, key::generate(algorithm)?));
+        let (slow, quick): (Vec<_>, Vec<_>) = algorithms
+            .iter()
+            .copied()
+            .partition(|algorithm| *algorithm == Algorithm::Rs256);
+        let slow: Vec<_> = slow
+            .into_iter()
+            .map(|algorithm| scope.spawn(move || make(algorithm)))
+            .collect();
+        let quick: Vec<_> = quick.into_iter().map(make).collect();
+        let slow = slow.into_iter().map(|made| made.join().ok().flatten());
+        slow.chain(quick)
+            .collect::<Option<_>>()
+            .ok_or(OpenError::Generate { name: "signing" })
+    })
 }

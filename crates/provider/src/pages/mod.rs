@@ -41,6 +41,8 @@ pub(crate) enum Page {
     Codes {
         codes: Vec<String>,
         back: String,
+        /// A login goes on there, by a form.
+        goes_on: bool,
     },
 }
 
@@ -184,9 +186,16 @@ pub(crate) struct App {
     pub(crate) picture: String,
     pub(crate) secret: String,
     pub(crate) sealed: String,
+    /// None in the middle of a login, which needs the app.
+    pub(crate) own: Option<Own>,
+    pub(crate) problem: Option<Text>,
+}
+
+/// What a page of the account has.
+#[derive(Debug, Clone)]
+pub(crate) struct Own {
     pub(crate) token: String,
     pub(crate) back: String,
-    pub(crate) problem: Option<Text>,
 }
 
 #[derive(Debug, Clone)]

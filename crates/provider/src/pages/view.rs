@@ -196,6 +196,7 @@ struct CodesPage<'a> {
     f: &'a Face<'a>,
     codes: &'a [String],
     back: &'a str,
+    goes_on: bool,
 }
 
 /// The HTML of a page.
@@ -300,7 +301,17 @@ pub(super) fn html(
             done: said(&p.done),
         }
         .render(),
-        Page::Codes { codes, back } => CodesPage { f, codes, back }.render(),
+        Page::Codes {
+            codes,
+            back,
+            goes_on,
+        } => CodesPage {
+            f,
+            codes,
+            back,
+            goes_on: *goes_on,
+        }
+        .render(),
     }
 }
 

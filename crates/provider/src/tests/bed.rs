@@ -117,6 +117,7 @@ impl Bed {
             ..options(&time, &posts)
         };
         let provider = Provider::open(parse_config(yaml), storage.clone(), options).unwrap();
+        drop(provider.jwks());
         Self {
             provider,
             storage,
@@ -219,8 +220,12 @@ impl Bed {
     }
 }
 
+/// A provider that has its keys.
 fn open(yaml: &str, storage: &Storage, time: &Arc<AtomicU64>, posts: &Posts) -> Provider {
-    Provider::open(parse_config(yaml), storage.clone(), options(time, posts)).unwrap()
+    let options = options(time, posts);
+    let provider = Provider::open(parse_config(yaml), storage.clone(), options).unwrap();
+    drop(provider.jwks());
+    provider
 }
 
 fn parse_config(yaml: &str) -> DexConfig {

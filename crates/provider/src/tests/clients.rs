@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::bed::{
     Bed, Browser, PASSWORD, SKIP_APPROVAL, VERIFIER, config, form, json, location, param, request,
-    text,
+    request_but, text,
 };
 use crate::{AdminError, ClientState, NewClient};
 
@@ -223,4 +223,44 @@ async fn what_cannot_be_a_client_is_refused() {
         param(&location(&reply), "error").unwrap(),
         "invalid_request"
     );
+}
+
+#[tokio::test]
+async fn a_client_asks_for_no_scope_but_those_it_may_have() {
+    let yaml = config(SKIP_APPROVAL).replace(
+        "{id: platform,",
+        "{id: platform, allowedScopes: [email, offline_access],",
+    );
+    let bed = Bed::with(&yaml);
+    let mut browser = Browser::default();
+    let reply = browser.ask(&bed, &request()).await;
+    assert_eq!(
+        param(&location(&reply), "error").as_deref(),
+        Some("invalid_scope")
+    );
+    // A claim that would tell as much is passed over: asking for one is no error.
+    let mut asked = request_but("scope", "openid email offline_access");
+    asked.push(("claims", r#"{"id_token": {"groups": null, "email": null}}"#));
+    let (_, tokens) = bed.redeem(&bed.code(&asked).await).await;
+    let claims = super::sessions::claims(tokens["id_token"].as_str().unwrap());
+    assert!(claims.get("groups").is_none(), "{claims}");
+    assert_eq!(claims["email"], "User@example.com");
+    let device = super::bed::form(
+        "/dex/device/code",
+        &[("client_id", "platform"), ("scope", "openid groups")],
+    );
+    let reply = bed.send(device).await;
+    assert_ne!(reply.status(), http::StatusCode::OK);
+    // What it may have can become less: refreshed tokens have no more than that.
+    let bed = bed.restart(&config(SKIP_APPROVAL).replace(
+        "{id: platform,",
+        "{id: platform, allowedScopes: [offline_access],",
+    ));
+    let refresh = tokens["refresh_token"].as_str().unwrap();
+    let (_, tokens) = bed
+        .token(&[("grant_type", "refresh_token"), ("refresh_token", refresh)])
+        .await;
+    assert_eq!(tokens["scope"], "openid offline_access", "{tokens}");
+    let claims = super::sessions::claims(tokens["id_token"].as_str().unwrap());
+    assert!(claims.get("email").is_none(), "{claims}");
 }

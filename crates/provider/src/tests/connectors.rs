@@ -64,14 +64,14 @@ pub(super) fn below(base: &str, more: &str) -> String {
     format!("{}\n{connector}\n", config(base))
 }
 
-struct Pair {
-    bed: Bed,
+pub(super) struct Pair {
+    pub(super) bed: Bed,
     above: Bed,
     net: Net,
 }
 
 impl Pair {
-    fn new(base: &str, more: &str) -> Self {
+    pub(super) fn new(base: &str, more: &str) -> Self {
         let above = Bed::with(&upstream_config());
         let net = Net::default();
         *net.upstream.lock().unwrap() = Some(above.provider.clone());
@@ -79,7 +79,7 @@ impl Pair {
         Self { bed, above, net }
     }
 
-    fn pass(&self, seconds: u64) {
+    pub(super) fn pass(&self, seconds: u64) {
         self.bed.pass(seconds);
         self.above.pass(seconds);
     }
@@ -94,7 +94,7 @@ impl Pair {
     }
 
     /// From `/auth` of the one below to its callback; the address that the browser comes back to.
-    async fn away(&self, browser: &mut Browser, path: &str, email: &str) -> String {
+    pub(super) async fn away(&self, browser: &mut Browser, path: &str, email: &str) -> String {
         let reply = browser.visit(&self.bed, path).await;
         assert_eq!(reply.status(), StatusCode::FOUND, "{}", text(&reply));
         let out = location(&reply);
@@ -115,7 +115,7 @@ impl Pair {
             .to_owned()
     }
 
-    async fn log_in(&self, browser: &mut Browser, email: &str) -> Response<Bytes> {
+    pub(super) async fn log_in(&self, browser: &mut Browser, email: &str) -> Response<Bytes> {
         let path = format!("/dex/auth/up?{}", encode(&request()));
         let back = self.away(browser, &path, email).await;
         browser.visit(&self.bed, &back).await
@@ -349,18 +349,18 @@ async fn an_answer_counts_in_the_browser_that_asked_for_it() {
     assert_eq!(late.status(), StatusCode::BAD_REQUEST);
 }
 
-async fn tokens(pair: &Pair, browser: &mut Browser) -> serde_json::Value {
+pub(super) async fn tokens(pair: &Pair, browser: &mut Browser) -> serde_json::Value {
     let reply = pair.log_in(browser, "user@example.com").await;
     let code = param(&location(&reply), "code").unwrap_or_else(|| panic!("{}", text(&reply)));
     pair.bed.redeem(&code).await.1
 }
 
-async fn refresh(pair: &Pair, token: &str) -> (StatusCode, serde_json::Value) {
+pub(super) async fn refresh(pair: &Pair, token: &str) -> (StatusCode, serde_json::Value) {
     let params = [("grant_type", "refresh_token"), ("refresh_token", token)];
     pair.bed.token(&params).await
 }
 
-fn text_of<'a>(tokens: &'a serde_json::Value, name: &str) -> &'a str {
+pub(super) fn text_of<'a>(tokens: &'a serde_json::Value, name: &str) -> &'a str {
     tokens[name].as_str().unwrap_or_else(|| panic!("{tokens}"))
 }
 

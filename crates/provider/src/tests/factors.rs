@@ -15,7 +15,7 @@ use crate::{NewUser, Source};
 const USER: &str = "user@example.com";
 
 /// RFC 2104 and RFC 4226 written anew: what an app shows for a secret at a time.
-fn app(secret: &str, seconds: u64) -> String {
+pub(super) fn app(secret: &str, seconds: u64) -> String {
     let mut key = Vec::new();
     let mut bits = String::new();
     for letter in secret.chars().filter(|c| *c != ' ') {
@@ -117,7 +117,7 @@ async fn answer(
     browser.send(bed, form(page, &[(name, value)])).await
 }
 
-async fn claims(bed: &Bed, reply: &Response<Bytes>) -> Value {
+pub(super) async fn claims(bed: &Bed, reply: &Response<Bytes>) -> Value {
     let code = param(&location(reply), "code").expect("a code");
     let (_, tokens) = bed.redeem(&code).await;
     verified(bed, tokens["id_token"].as_str().unwrap(), "platform")

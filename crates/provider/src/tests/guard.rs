@@ -2,8 +2,9 @@
 
 use http::StatusCode;
 
-use super::bed::{Bed, Browser, PASSWORD, form, request, text};
+use super::bed::{Bed, Browser, PASSWORD, SKIP_APPROVAL, config, form, request, text};
 use crate::Source;
+use crate::storage::Kind;
 
 #[tokio::test]
 async fn a_login_is_bound_to_its_browser_and_time() {
@@ -128,4 +129,81 @@ async fn guessing_is_slowed_down_before_the_password_is_looked_at() {
         .log_in(&bed, &page, "nobody@example.com", "wrong")
         .await;
     assert_eq!(reply.status(), StatusCode::UNAUTHORIZED);
+}
+
+fn from(n: u8) -> Option<Source> {
+    Some(Source([203, 0, 113, n].into()))
+}
+
+/// So many wrong passwords for an account, each from elsewhere; the last answer.
+async fn guess(bed: &Bed, email: &str, times: std::ops::Range<u8>) -> StatusCode {
+    let mut browser = Browser::default();
+    let page = browser.start(bed, &request()).await;
+    let mut last = StatusCode::OK;
+    for n in times {
+        browser.source = from(n);
+        last = browser.log_in(bed, &page, email, "wrong").await.status();
+    }
+    last
+}
+
+#[tokio::test]
+async fn what_was_guessed_at_an_account_survives_a_restart_and_strangers_write_nothing() {
+    let bed = Bed::new();
+    let kept = |bed: &Bed| bed.storage.count(Kind::Spent).unwrap();
+    guess(&bed, "nobody@example.com", 0..25).await;
+    guess(&bed, "user@example.com", 0..19).await;
+    tokio::task::yield_now().await;
+    assert_eq!(
+        kept(&bed),
+        0,
+        "an address that nobody has, and a few mistakes"
+    );
+    guess(&bed, "user@example.com", 19..24).await;
+    while kept(&bed) == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    assert_eq!(kept(&bed), 1, "once in a while");
+    let bed = bed.restart(&config(SKIP_APPROVAL));
+    assert_eq!(
+        guess(&bed, "user@example.com", 100..120).await,
+        StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(
+        guess(&bed, "user@example.com", 120..121).await,
+        StatusCode::TOO_MANY_REQUESTS
+    );
+    let other = guess(&bed, "other@example.com", 121..122).await;
+    assert_eq!(other, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn behind_a_trusted_proxy_limits_are_of_whom_it_names() {
+    let yaml = config(
+        "web: {clientRemoteIP: {header: X-Forwarded-For, trustedProxies: [10.0.0.0/8]}}\n\
+         oauth2: {skipApprovalScreen: true}\n",
+    );
+    let bed = Bed::with(&yaml);
+    let mut browser = Browser::default();
+    let page = browser.start(&bed, &request()).await;
+    let mut attempt = async |peer: [u8; 4], says: &str| {
+        browser.source = Some(Source(peer.into()));
+        let fields = [("login", "user@example.com"), ("password", "wrong")];
+        let mut request = form(&page, &fields);
+        let value = says.parse().unwrap();
+        request.headers_mut().insert("x-forwarded-for", value);
+        browser.send(&bed, request).await.status()
+    };
+    for _ in 0..10 {
+        let status = attempt([10, 0, 0, 1], "203.0.113.7").await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+    }
+    let limited = StatusCode::TOO_MANY_REQUESTS;
+    assert_eq!(
+        attempt([10, 0, 0, 1], "198.51.100.1, 203.0.113.7").await,
+        limited
+    );
+    assert_eq!(attempt([203, 0, 113, 7], "198.51.100.1").await, limited);
+    let other = attempt([10, 0, 0, 1], "203.0.113.8").await;
+    assert_eq!(other, StatusCode::UNAUTHORIZED);
 }

@@ -5,6 +5,7 @@ use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::Value;
 
 use super::bed::{Bed, SKIP_APPROVAL, config, json, request};
+use crate::{DexConfig, Options, Provider, Storage};
 
 const HOUR: u64 = 3600;
 
@@ -150,4 +151,86 @@ async fn clients_choose_how_their_tokens_are_signed() {
             assert!(private.iter().all(|name| key.get(name).is_none()));
         }
     }
+}
+
+fn first_start(storage: &Storage) -> Provider {
+    let (config, _) = DexConfig::parse(&config(SKIP_APPROVAL), &|_| None).unwrap();
+    Provider::open(config, storage.clone(), Options::default()).unwrap()
+}
+
+/// RSA keys take long to make: the first start listens meanwhile.
+#[tokio::test]
+async fn the_first_start_answers_at_once_and_who_needs_a_key_waits_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = Storage::open(folder.path()).unwrap();
+    let provider = first_start(&storage);
+    assert!(
+        storage.signing_keys().unwrap().is_empty(),
+        "none are made yet"
+    );
+    let ask = async |path: &str| {
+        let request = http::Request::get(format!("/dex{path}"));
+        provider
+            .handle(request.body(bytes::Bytes::new()).unwrap())
+            .await
+    };
+    for path in ["/.well-known/openid-configuration", "/healthz"] {
+        assert_eq!(ask(path).await.status(), 200, "{path}");
+    }
+    let (keys, userinfo) = tokio::join!(ask("/keys"), ask("/userinfo"));
+    assert_eq!(userinfo.status(), 401);
+    let published: JwkSet = serde_json::from_slice(keys.body()).unwrap();
+    assert_eq!(published.keys.len(), 2, "one that signs and the next");
+    let kept: Vec<String> = storage
+        .signing_keys()
+        .unwrap()
+        .into_iter()
+        .map(|(id, _)| id)
+        .collect();
+    for id in ids(&published) {
+        assert!(kept.contains(&id), "what is published is on the disk");
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_ends_while_it_makes_keys_keeps_no_database_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = Storage::open(folder.path()).unwrap();
+    drop(first_start(&storage));
+    drop(storage);
+    let storage = Storage::open(folder.path()).unwrap();
+    let reply = {
+        let provider = first_start(&storage);
+        let request = http::Request::get("/dex/keys");
+        provider
+            .handle(request.body(bytes::Bytes::new()).unwrap())
+            .await
+    };
+    assert_eq!(reply.status(), 200);
+}
+
+/// RSA signs slowly: whose resource servers know ES256 have one such signature less in each answer.
+#[tokio::test]
+async fn access_tokens_can_be_signed_otherwise_than_id_tokens() {
+    let yaml = config(SKIP_APPROVAL).replace(
+        "{id: platform,",
+        "{id: platform, accessTokenSignedResponseAlg: ES256,",
+    );
+    let bed = Bed::with(&yaml);
+    let tokens = bed.redeem(&bed.code(&request()).await).await.1;
+    let algorithm = |name: &str| {
+        let token = tokens[name].as_str().unwrap();
+        jsonwebtoken::decode_header(token).unwrap().alg
+    };
+    assert_eq!(algorithm("id_token"), jsonwebtoken::Algorithm::RS256);
+    assert_eq!(algorithm("access_token"), jsonwebtoken::Algorithm::ES256);
+    let keys = published(&bed);
+    assert!(verifies(&keys, &tokens["id_token"]) && verifies(&keys, &tokens["access_token"]));
+    let access = tokens["access_token"].as_str().unwrap();
+    assert_eq!(bed.userinfo(access).await.status(), 200);
+    let document = json(&bed.get("/dex/.well-known/openid-configuration").await);
+    assert_eq!(
+        document["id_token_signing_alg_values_supported"],
+        serde_json::json!(["RS256"])
+    );
 }

@@ -173,6 +173,8 @@ super::words! {
         "앱으로 그림을 스캔한 다음 앱에 표시된 코드를 입력해 주세요.";
     app_secret: "Or type this key into the app (time-based, six digits):",
         "스캔할 수 없으면 앱에 이 키를 입력해 주세요. 시간 기반, 여섯 자리예요.";
+    enrol_text: "Logins here take a second factor, and you have none yet. An authenticator app on your telephone is one.",
+        "여기에 로그인하려면 2단계 인증이 필요해요. 휴대전화의 인증 앱을 등록해 주세요.";
     app_use: "Use this app", "이 앱 사용";
     passkey: "Passkey", "패스키";
     passkey_add: "Add a passkey", "패스키 추가";

@@ -23,6 +23,13 @@ pub(crate) enum Order {
         password: Option<String>,
     },
     ListUsers,
+    /// People of a connector.
+    ListPeople(String),
+    SetPerson {
+        connector: String,
+        user: String,
+        enabled: bool,
+    },
     EnableUser(String),
     DisableUser(String),
     ResetUser(String),
@@ -251,6 +258,18 @@ pub(crate) async fn carry_out(order: Order, at: Counter<'_>) -> Result<Done, Ref
             with_link(user, link)
         }
         Order::ListUsers => Done::Users(admin.users()?.into_iter().map(User::from).collect()),
+        Order::ListPeople(connector) => {
+            let people = admin.people_of(&connector)?.into_iter();
+            Done::Users(people.map(User::from).collect())
+        }
+        Order::SetPerson {
+            connector,
+            user,
+            enabled,
+        } => {
+            let people = admin.set_person_enabled(&connector, &user, enabled).await?;
+            Done::Users(people.into_iter().map(User::from).collect())
+        }
         Order::EnableUser(email) => with_link(admin.set_enabled(&email, true).await?, None),
         Order::DisableUser(email) => {
             let user = admin.set_enabled(&email, false).await?;

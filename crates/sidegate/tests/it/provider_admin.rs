@@ -143,6 +143,10 @@ fn the_first_user_is_set_up_by_a_link_and_others_by_commands() {
             "there is no user `gone@example.com`",
         ),
         (
+            &["user", "disable", "gone@example.com", "--connector", "sso"],
+            "nobody called `gone@example.com` has logged in by connector `sso`",
+        ),
+        (
             &["client", "remove", "app"],
             "client `app` is in `staticClients`",
         ),

@@ -1,7 +1,7 @@
 //! The size of memory's pages.
 //!
 //! The allocator asks for huge pages, and every thread begins with some of its own: 8 MB for a server of two threads
-//! with a model of a few kilobytes. Trees of hundreds of megabytes are gone down a seventh faster in huge pages, those
+//! with a model of a few kilobytes, 14 for an identity provider. Trees of hundreds of megabytes are gone down a seventh faster in huge pages, those
 //! of 30 MB no faster.
 //!
 //! The first of them are there before `main`: a process that does without begins anew, as itself.
@@ -16,17 +16,22 @@ const DEPTH: u32 = 3;
 
 /// Turns huge pages off for this process if the model files of the folder are small together. Begins the program anew, the
 /// same process with the same arguments, unless they were off already: nothing may be open that has to stay.
-pub(super) fn suit(models: &Path) {
-    if bytes(models, DEPTH) < WORTH_IT
-        && let Err(error) = small()
-    {
+pub(crate) fn suit(models: &Path) {
+    if bytes(models, DEPTH) < WORTH_IT {
+        small();
+    }
+}
+
+/// Turns huge pages off for this process, for one that needs little memory. As [`suit`], it may begin the program anew.
+pub(crate) fn small() {
+    if let Err(error) = turn_off() {
         tracing::debug!(%error, "huge pages cannot be turned off");
     }
 }
 
 /// Returns if they are off from the beginning of the process on, or the process cannot begin anew.
 #[cfg(target_os = "linux")]
-fn small() -> std::io::Result<()> {
+fn turn_off() -> std::io::Result<()> {
     use std::os::unix::process::CommandExt as _;
 
     // The setting outlives `execve`, so this comes to an end.
@@ -46,7 +51,7 @@ fn small() -> std::io::Result<()> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn small() -> std::io::Result<()> {
+fn turn_off() -> std::io::Result<()> {
     Ok(())
 }
 
