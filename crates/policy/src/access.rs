@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::caller::{ServiceAccount, TokenHolder};
+
 /// Who gets through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AccessLevel {
@@ -100,6 +102,73 @@ pub struct RouteTarget {
     pub model: Option<Arc<str>>,
 }
 
+/// Who has a role of Kubernetes that lets them `get` an InferenceService.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Bindings {
+    /// Those of all bindings; without any, nobody gets through.
+    pub bound: Vec<Bound>,
+}
+
+/// Somebody who has such a role.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Bound {
+    /// Who.
+    pub whom: Whom,
+    /// The binding, for `explain`: `RoleBinding team-a/viewers`.
+    pub by: Arc<str>,
+}
+
+/// A subject of Kubernetes RBAC.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Whom {
+    /// A user by name: an e-mail address, `service:<name>`.
+    User(Arc<str>),
+    /// Members of a group.
+    Group(Arc<str>),
+    /// A ServiceAccount.
+    Account(ServiceAccount),
+    /// All ServiceAccounts of a namespace (`system:serviceaccounts:<namespace>`).
+    AccountsOf(Arc<str>),
+    /// All ServiceAccounts (`system:serviceaccounts`).
+    Accounts,
+    /// Everybody who is known (`system:authenticated`).
+    Everybody,
+}
+
+impl Bindings {
+    /// The binding that lets a holder through, if one does.
+    pub fn allows(&self, holder: &TokenHolder) -> Option<&Bound> {
+        self.bound.iter().find(|bound| bound.whom.is(holder))
+    }
+}
+
+impl Whom {
+    /// Whether somebody is meant (`appliesToUser` of Kubernetes'
+    /// `plugin/pkg/auth/authorizer/rbac/rbac.go`). Groups of people are those
+    /// of their login, never those that Kubernetes gives.
+    fn is(&self, holder: &TokenHolder) -> bool {
+        match (self, holder) {
+            (Self::Everybody, _) => true,
+            (Self::User(name), TokenHolder::Person(person)) => *name == person.email,
+            (Self::User(name), TokenHolder::Service(service)) => {
+                name.strip_prefix("service:") == Some(&*service.name)
+            }
+            (Self::Group(name), TokenHolder::Person(person)) => person.groups.contains(name),
+            (Self::Group(name), TokenHolder::Service(service)) => service.groups.contains(name),
+            (Self::Account(bound), TokenHolder::ServiceAccount(account)) => bound == account,
+            (Self::AccountsOf(namespace), TokenHolder::ServiceAccount(account)) => {
+                *namespace == account.namespace
+            }
+            (Self::Accounts, TokenHolder::ServiceAccount(_)) => true,
+            (Self::User(_) | Self::Group(_), TokenHolder::ServiceAccount(_))
+            | (
+                Self::Account(_) | Self::AccountsOf(_) | Self::Accounts,
+                TokenHolder::Person(_) | TokenHolder::Service(_),
+            ) => false,
+        }
+    }
+}
+
 /// What a route needs on each listener.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RouteAccess {
@@ -113,4 +182,6 @@ pub struct RouteAccess {
     pub limits: Limits,
     /// What it leads to.
     pub target: RouteTarget,
+    /// Who may see the model, where that counts.
+    pub bindings: Option<Arc<Bindings>>,
 }

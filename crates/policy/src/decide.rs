@@ -520,10 +520,11 @@ impl<'a, T: Trace> Decision<'a, T> {
         match enforce::check(access, level, head, self.answers) {
             Access::Granted(caller) => {
                 self.say(hop, Stage::Access, || {
-                    (
-                        format!("level `{}` of the {owner} holds", level.name()),
-                        of(route),
-                    )
+                    let mut text = format!("level `{}` of the {owner} holds", level.name());
+                    if let Some(binding) = enforce::bound_by(access, &caller) {
+                        text.push_str(&format!(", by {binding}"));
+                    }
+                    (text, of(route))
                 });
                 Ok(Granted::Go(caller))
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use crate::access::{AccessLevel, Limits, Owner, RouteAccess};
+use crate::access::{AccessLevel, Limits, Owner, RouteAccess, RouteTarget};
 use crate::answers::{Answers, Question, Tokens};
 use crate::caller::{Caller, Key, Person, Service, ServiceAccount, TokenHolder, Workload};
 use crate::denial::{Denial, Refusal};
@@ -49,15 +49,15 @@ fn cluster(access: &RouteAccess, head: &RequestHead, answers: &Answers) -> Acces
             "level `cluster` does not exist on the external listener",
         );
     }
-    if access.limits.is_empty() {
+    if access.limits.is_empty() && access.bindings.is_none() {
         return Access::Granted(workload_caller(head));
     }
     if let Some(workload) = &head.workload {
-        return limited(&access.limits, workload_token(workload));
+        return limited(access, workload_token(workload));
     }
     match answers.caller() {
         None => Access::Ask(Question::Caller(Tokens::BearerOnly)),
-        Some(Caller::Token(holder)) => limited(&access.limits, holder.clone()),
+        Some(Caller::Token(holder)) => limited(access, holder.clone()),
         Some(Caller::Key(key)) => keyed(access, key),
         Some(Caller::BadToken(error)) => deny(Refusal::Token { invalid: Some(error.0.clone()) }, "the token is not valid"),
         Some(Caller::Anonymous | Caller::Session(_)) => deny(
@@ -71,11 +71,11 @@ fn cluster(access: &RouteAccess, head: &RequestHead, answers: &Answers) -> Acces
 
 fn token(access: &RouteAccess, head: &RequestHead, answers: &Answers) -> Access {
     if let Some(workload) = &head.workload {
-        return limited(&access.limits, workload_token(workload));
+        return limited(access, workload_token(workload));
     }
     match answers.caller() {
         None => Access::Ask(Question::Caller(Tokens::BearerOnly)),
-        Some(Caller::Token(holder)) => limited(&access.limits, holder.clone()),
+        Some(Caller::Token(holder)) => limited(access, holder.clone()),
         Some(Caller::Key(key)) => keyed(access, key),
         Some(Caller::BadToken(error)) => deny(
             Refusal::Token {
@@ -92,12 +92,14 @@ fn token(access: &RouteAccess, head: &RequestHead, answers: &Answers) -> Access 
 fn login(access: &RouteAccess, answers: &Answers) -> Access {
     match answers.caller() {
         None => Access::Ask(Question::Caller(Tokens::SessionOrBearer)),
-        Some(Caller::Session(person)) => match within_person(&access.limits, person) {
-            true => Access::Granted(Caller::Session(person.clone())),
-            false => forbidden(&person.email),
-        },
+        Some(Caller::Session(person)) => {
+            match limited(access, TokenHolder::Person(person.clone())) {
+                Access::Granted(_) => Access::Granted(Caller::Session(person.clone())),
+                other => other,
+            }
+        }
         Some(Caller::Token(TokenHolder::Person(person))) => {
-            limited(&access.limits, TokenHolder::Person(person.clone()))
+            limited(access, TokenHolder::Person(person.clone()))
         }
         Some(Caller::Token(TokenHolder::ServiceAccount(account))) => deny(
             Refusal::Forbidden(
@@ -134,22 +136,51 @@ fn keyed(access: &RouteAccess, key: &Key) -> Access {
             ),
         );
     }
-    match limited(&access.limits, key.holder.clone()) {
+    match limited(access, key.holder.clone()) {
         Access::Granted(_) => Access::Granted(Caller::Key(key.clone())),
         other => other,
     }
 }
 
-fn limited(limits: &Limits, holder: TokenHolder) -> Access {
+fn limited(access: &RouteAccess, holder: TokenHolder) -> Access {
+    let limits = &access.limits;
     let within = match &holder {
         TokenHolder::Person(person) => within_person(limits, person),
         TokenHolder::ServiceAccount(account) => within_account(limits, account),
         TokenHolder::Service(service) => within_service(limits, service),
     };
-    match within {
-        true => Access::Granted(Caller::Token(holder)),
-        false => forbidden(&holder.user_name()),
+    if !within {
+        return forbidden(&holder.user_name());
     }
+    match &access.bindings {
+        Some(bindings) if bindings.allows(&holder).is_none() => {
+            let who = holder.user_name();
+            let RouteTarget { namespace, model } = &access.target;
+            let model = model.as_deref().unwrap_or("unknown");
+            deny(
+                Refusal::Forbidden(format!(
+                    "{who} may not `get` inferenceservices/{model} in namespace {namespace}"
+                )),
+                "no RoleBinding or ClusterRoleBinding lets the caller `get` the InferenceService",
+            )
+        }
+        _ => Access::Granted(Caller::Token(holder)),
+    }
+}
+
+/// The binding that a caller got through by, for the trace.
+pub(crate) fn bound_by<'a>(access: &'a RouteAccess, caller: &Caller) -> Option<&'a str> {
+    let bindings = access.bindings.as_ref()?;
+    let person;
+    let holder = match caller {
+        Caller::Token(holder) | Caller::Key(Key { holder, .. }) => holder,
+        Caller::Session(session) => {
+            person = TokenHolder::Person(session.clone());
+            &person
+        }
+        Caller::Anonymous | Caller::BadToken(_) => return None,
+    };
+    bindings.allows(holder).map(|bound| &*bound.by)
 }
 
 /// Any list that names the caller lets it through.

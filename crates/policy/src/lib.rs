@@ -65,6 +65,7 @@ mod places;
 mod principal;
 mod proto;
 mod providers;
+mod rbac;
 mod re2;
 mod redirect;
 mod request;
@@ -98,7 +99,7 @@ mod ways;
 mod when;
 mod workloads;
 
-pub use access::{AccessLevel, Limits, Owner, RouteAccess, RouteTarget};
+pub use access::{AccessLevel, Bindings, Bound, Limits, Owner, RouteAccess, RouteTarget, Whom};
 pub use answers::{
     Answers, Check, CheckAnswer, CheckId, CheckResponse, Question, TokenAnswer, TokenCheck,
     TokenContent, Tokens,

@@ -9,6 +9,7 @@ use resources::kserve::InferenceService;
 use resources::{Cluster, Metadata, Object, ObjectRef, ServiceName, Source};
 
 use crate::access::{AccessLevel, Limits, Owner, RouteAccess, RouteTarget};
+use crate::rbac::Rbac;
 use crate::settings::Problem;
 use crate::traffic::Bound;
 use crate::ways::Ways;
@@ -21,6 +22,9 @@ pub(crate) struct Owners<'c> {
     namespaces: HashMap<&'c str, &'c Object<Namespace>>,
     models: HashMap<(&'c str, &'c str), &'c Object<InferenceService>>,
     ways: Ways<'c>,
+    rbac: Rbac<'c>,
+    /// Unless annotations say otherwise.
+    rbac_enforced: bool,
 }
 
 /// The gateway of Kubeflow's manifests, and the namespaces they put routes of
@@ -29,6 +33,7 @@ const KUBEFLOW_GATEWAY: &str = "kubeflow/kubeflow-gateway";
 const KUBEFLOW_NAMESPACES: [&str; 4] = ["kubeflow", "auth", "oauth2-proxy", "istio-system"];
 
 const ACCESS: &str = "sidegate.dev/access";
+const RBAC: &str = "sidegate.dev/rbac";
 const PROFILE_LABEL: (&str, &str) = ("app.kubernetes.io/part-of", "kubeflow-profile");
 
 /// Labels that KServe and Knative put on what they generate.
@@ -78,6 +83,11 @@ impl<'c> Owners<'c> {
         let models = cluster.inference_services.iter();
         Self {
             ways: Ways::new(cluster, &platform_namespaces),
+            rbac: Rbac::of(cluster),
+            rbac_enforced: cluster
+                .sidegate
+                .as_ref()
+                .is_some_and(|s| s.spec.rbac == resources::sidegate::Rbac::Enforce),
             platform_gateways,
             platform_namespaces,
             login_services,
@@ -112,6 +122,7 @@ impl<'c> Owners<'c> {
                 local: AccessLevel::Login,
                 limits: Limits::default(),
                 target,
+                bindings: None,
             };
         }
         let owner = self.owner(&writer);
@@ -127,6 +138,7 @@ impl<'c> Owners<'c> {
             local,
             limits: Limits::default(),
             target,
+            bindings: None,
         };
         let nearest_first = self.nearest_first(&writer);
         if let Some(value) = nearest_first.iter().find_map(|a| a.get(ACCESS)) {
@@ -141,6 +153,26 @@ impl<'c> Owners<'c> {
                     .map(Arc::from)
                     .collect();
             }
+        }
+        let said = nearest_first.iter().find_map(|a| a.get(RBAC));
+        let enforced = match said.map(String::as_str) {
+            None => self.rbac_enforced,
+            Some("enforce") => true,
+            Some("off") => false,
+            Some(other) => {
+                problems.push(writer.problem(format!(
+                    "annotation {RBAC}: expected `enforce` or `off`, found `{other}`"
+                )));
+                true
+            }
+        };
+        if let (Owner::Model, true) = (owner, enforced) {
+            let target = &access.target;
+            // A model that cannot be told is nobody's to see.
+            access.bindings = Some(match &target.model {
+                Some(model) => self.rbac.bindings(&target.namespace, model),
+                None => Arc::default(),
+            });
         }
         access
     }
@@ -268,6 +300,18 @@ impl<'a> Writer<'a> {
         }
     }
 
+    fn problem(&self, message: String) -> Problem {
+        Problem {
+            object: Some(ObjectRef::new(
+                self.kind,
+                &self.meta.namespace,
+                &self.meta.name,
+            )),
+            source: Some(self.source.clone()),
+            message,
+        }
+    }
+
     fn destinations(&self) -> impl Iterator<Item = &'a str> {
         let routes = self.routes.iter().flat_map(|http| &http.route);
         routes.map(|route| route.destination.host.as_str())
@@ -297,18 +341,10 @@ fn apply_level(
         Some(AccessLevel::Cluster) if access.owner == Owner::Model => {
             access.local = AccessLevel::Cluster
         }
-        Some(AccessLevel::Cluster) | None => problems.push(Problem {
-            object: Some(ObjectRef::new(
-                writer.kind,
-                &writer.meta.namespace,
-                &writer.meta.name,
-            )),
-            source: Some(writer.source.clone()),
-            message: format!(
-                "annotation {ACCESS}: expected `login`, `token`, `public` or `as-written` \
-                 (or `cluster` on a model), found `{value}`"
-            ),
-        }),
+        Some(AccessLevel::Cluster) | None => problems.push(writer.problem(format!(
+            "annotation {ACCESS}: expected `login`, `token`, `public` or `as-written` \
+             (or `cluster` on a model), found `{value}`"
+        ))),
         Some(level) => {
             access.external = level;
             access.local = level;

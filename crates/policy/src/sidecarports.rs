@@ -451,6 +451,7 @@ fn inner_route(service: &Object<Service>, port: u16) -> Option<Route> {
                 namespace: object.namespace.as_ref().into(),
                 model: None,
             },
+            bindings: None,
         }),
         port,
         tls: false,

@@ -16,6 +16,7 @@ use crate::kserve::{DeployConfig, InferenceService, IngressConfig};
 use crate::mesh::MeshConfig;
 use crate::meta::{Object, ObjectRef, ServiceName, Source};
 use crate::places::Places;
+use crate::rbac::{Binding, Role};
 use crate::sidegate::Sidegate;
 use crate::subsets::DestinationRule;
 
@@ -58,6 +59,10 @@ pub struct Cluster {
     /// RoleBindings that Kubeflow's access management made for contributors;
     /// the policy of each is generated.
     pub contributors: Vec<Object<()>>,
+    /// Roles and ClusterRoles.
+    pub roles: Vec<Object<Role>>,
+    /// RoleBindings, those of contributors too, and ClusterRoleBindings.
+    pub bindings: Vec<Object<Binding>>,
     pub sidegate: Option<Object<Sidegate>>,
     /// `mesh` of ConfigMap `istio` in the root namespace.
     pub mesh: MeshConfig,

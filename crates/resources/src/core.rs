@@ -21,6 +21,8 @@ pub struct Profile {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Owner {
+    /// `User`, `Group` or `ServiceAccount`; a user if empty.
+    pub kind: String,
     /// Name, as the login provider writes it.
     pub name: String,
 }

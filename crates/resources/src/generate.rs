@@ -23,6 +23,7 @@ use crate::urls::{ModelUrls, urls};
 /// Adds what is missing for every InferenceService.
 pub(crate) fn generate(cluster: &mut Cluster, errors: &mut Vec<LoadError>) {
     crate::profiles::generate(cluster);
+    crate::rbac::generate(cluster);
     let release = releases::kserve(cluster);
     for service in cluster.inference_services.clone() {
         let urls = match urls(&cluster.ingress, &service) {

@@ -32,6 +32,7 @@ const KSERVE: &str = "serving.kserve.io";
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
 const INGRESS: &str = "networking.k8s.io";
 const SIDEGATE: &str = "sidegate.dev";
+pub(crate) const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// Adds one object to the cluster.
 pub(crate) fn add(cluster: &mut Cluster, document: &Document, errors: &mut Vec<LoadError>) {
@@ -133,12 +134,17 @@ fn read(cluster: &mut Cluster, document: &Document) -> Result<(), LoadError> {
         (INGRESS, "IngressClass") => cluster.ingress_classes.push(spec(document)?),
         (INGRESS, "Ingress") => cluster.ingresses.push(spec(document)?),
         ("kubeflow.org", "Profile") => cluster.profiles.push(spec(document)?),
-        ("rbac.authorization.k8s.io", "RoleBinding") => {
+        (RBAC, "RoleBinding" | "ClusterRoleBinding") => {
             let binding = object(document, ())?;
-            match profiles::is_contributor(&binding.meta) {
+            cluster.bindings.push(whole(document)?);
+            match &*document.kind == "RoleBinding" && profiles::is_contributor(&binding.meta) {
                 true => cluster.contributors.push(binding),
                 false => unknown(cluster, document),
             }
+        }
+        (RBAC, "Role" | "ClusterRole") => {
+            cluster.roles.push(whole(document)?);
+            unknown(cluster, document);
         }
         (KSERVE, "InferenceService") => cluster.inference_services.push(spec(document)?),
         _ => unknown(cluster, document),

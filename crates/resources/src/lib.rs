@@ -30,6 +30,7 @@ mod peer_authentication;
 mod places;
 mod profiles;
 pub mod proxy;
+pub mod rbac;
 mod releases;
 mod request_authentication;
 mod schema;

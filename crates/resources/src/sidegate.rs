@@ -32,11 +32,25 @@ pub struct Sidegate {
     pub intents: Vec<Intent>,
     /// How backends read paths.
     pub backends: Vec<Backend>,
+    /// Whether callers of models need a role of Kubernetes, unless annotations
+    /// say otherwise.
+    pub rbac: Rbac,
     /// Where keys of token issuers come from.
     pub keys: Keys,
     /// Tokens that open models beside those of the login provider, of
     /// ServiceAccounts, and API keys.
     pub tokens: TokenSettings,
+}
+
+/// Whether who calls a model has to be allowed to `get` its InferenceService.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rbac {
+    /// No.
+    #[default]
+    Off,
+    /// Yes, by the Roles and bindings of the YAML.
+    Enforce,
 }
 
 /// Whose tokens open models.

@@ -2,9 +2,11 @@
 //! apart.
 
 use http::header::AUTHORIZATION;
+use std::sync::Arc;
+
 use policy::{
-    Attribute, Claims, Entrance, HostView, Limits, Matcher, Person, RequestHead, ServiceAccount,
-    Snapshot, TestValue, TokenHolder,
+    Attribute, Bindings, Claims, Entrance, HostView, Limits, Matcher, Person, RequestHead,
+    RouteAccess, ServiceAccount, Snapshot, TestValue, TokenHolder, Whom,
 };
 
 use crate::classes::Example;
@@ -50,15 +52,16 @@ impl Callers {
     }
 
     /// Those that these limits and intents tell apart.
-    pub(crate) fn within<'l>(limits: impl Iterator<Item = &'l Limits>, intents: &[Intent]) -> Self {
+    pub(crate) fn within(limits: impl Iterator<Item = Limits>, intents: &[Intent]) -> Self {
         use resources::intents::Identity;
         let mut out = Self {
             tokens: intents.iter().any(|i| i.identity == Identity::Token),
             ..Self::default()
         };
+        let limits: Vec<Limits> = limits.collect();
         let mut users: Vec<&str> = Vec::new();
         let mut groups: Vec<&str> = Vec::new();
-        for limits in limits {
+        for limits in &limits {
             for name in &limits.service_accounts {
                 if let Some((namespace, name)) = name.split_once('/') {
                     out.add(account(namespace, name));
@@ -111,10 +114,39 @@ impl Callers {
     }
 }
 
-/// The limits of the routes of a virtual host that limit something.
-pub(crate) fn limits_of(host: HostView<'_>) -> impl Iterator<Item = &Limits> {
-    let limits = host.routes().map(|route| &route.access().limits);
-    limits.filter(|limits| !limits.is_empty())
+/// The limits of the routes of a virtual host that limit something, and
+/// bindings as such.
+pub(crate) fn limits_of(host: HostView<'_>) -> impl Iterator<Item = Limits> {
+    host.routes().flat_map(|route| {
+        let access = route.access();
+        let bound = access
+            .bindings
+            .as_ref()
+            .map(|bindings| named(bindings, access));
+        let limits = (!access.limits.is_empty()).then(|| access.limits.clone());
+        limits.into_iter().chain(bound)
+    })
+}
+
+/// Whom bindings name. Who is meant without a name is stood for by an account
+/// of the model's namespace.
+fn named(bindings: &Bindings, access: &RouteAccess) -> Limits {
+    let mut out = Limits::default();
+    for bound in &bindings.bound {
+        match &bound.whom {
+            Whom::User(name) => out.users.push(Arc::clone(name)),
+            Whom::Group(name) => out.groups.push(Arc::clone(name)),
+            Whom::Account(account) => {
+                let name = format!("{}/{}", account.namespace, account.name);
+                out.service_accounts.push(name.into());
+            }
+            Whom::AccountsOf(namespace) => out.namespaces.push(Arc::clone(namespace)),
+            Whom::Accounts | Whom::Everybody => {
+                out.namespaces.push(Arc::clone(&access.target.namespace));
+            }
+        }
+    }
+    out
 }
 
 pub(crate) fn account(namespace: &str, name: &str) -> ServiceAccount {
@@ -122,6 +154,12 @@ pub(crate) fn account(namespace: &str, name: &str) -> ServiceAccount {
         namespace: namespace.into(),
         name: name.into(),
     }
+}
+
+/// Whether the bindings of a route let somebody through, if it has any.
+fn is_bound(access: &RouteAccess, holder: impl FnOnce() -> TokenHolder) -> bool {
+    let bindings = access.bindings.as_ref();
+    bindings.is_none_or(|bindings| bindings.allows(&holder()).is_some())
 }
 
 /// Somebody nobody names first. To be in more lists never closes anything: who
@@ -280,25 +318,29 @@ impl Universe {
         sets.and(set, callers)
     }
 
-    /// Requests of ServiceAccounts that are within limits.
-    pub(crate) fn accounts_within(&self, sets: &mut Sets, limits: &Limits) -> Set {
+    /// Requests of ServiceAccounts that are within the limits of a route, and bound.
+    pub(crate) fn accounts_within(&self, sets: &mut Sets, access: &RouteAccess) -> Set {
+        let limits = &access.limits;
         self.accounts(sets, |account| {
             account.is_some_and(|account| {
                 let name = format!("{}/{}", account.namespace, account.name);
-                limits.is_empty()
+                let within = limits.is_empty()
                     || limits.namespaces.contains(&account.namespace)
-                    || limits.service_accounts.iter().any(|a| **a == *name)
+                    || limits.service_accounts.iter().any(|a| **a == *name);
+                within && is_bound(access, || TokenHolder::ServiceAccount(account.clone()))
             })
         })
     }
 
-    /// Requests of people who are within limits.
-    pub(crate) fn persons_within(&self, sets: &mut Sets, limits: &Limits) -> Set {
+    /// Requests of people who are within the limits of a route, and bound.
+    pub(crate) fn persons_within(&self, sets: &mut Sets, access: &RouteAccess) -> Set {
+        let limits = &access.limits;
         self.persons(sets, |person| {
             person.is_some_and(|person| {
-                limits.is_empty()
+                let within = limits.is_empty()
                     || limits.users.contains(&person.email)
-                    || person.groups.iter().any(|g| limits.groups.contains(g))
+                    || person.groups.iter().any(|g| limits.groups.contains(g));
+                within && is_bound(access, || TokenHolder::Person(person.clone()))
             })
         })
     }

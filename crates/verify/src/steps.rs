@@ -180,15 +180,19 @@ impl<'s> Analysis<'s> {
             preflights: access.owner == Owner::Model && !route.view.answers_preflights(),
             sent: match level {
                 AccessLevel::Public | AccessLevel::AsWritten => None,
-                AccessLevel::Cluster if !external && access.limits.is_empty() => None,
+                AccessLevel::Cluster
+                    if !external && access.limits.is_empty() && access.bindings.is_none() =>
+                {
+                    None
+                }
                 AccessLevel::Cluster if external => Some(Sent::Token),
                 AccessLevel::Cluster | AccessLevel::Token => Some(Sent::Accounts {
-                    within: universe.accounts_within(sets, &access.limits),
-                    is_limited: !access.limits.is_empty(),
+                    within: universe.accounts_within(sets, access),
+                    is_limited: !access.limits.is_empty() || access.bindings.is_some(),
                     asks: level == AccessLevel::Token,
                 }),
                 AccessLevel::Login => Some(Sent::Login {
-                    within: universe.persons_within(sets, &access.limits),
+                    within: universe.persons_within(sets, access),
                 }),
             },
         }

@@ -185,7 +185,7 @@ impl<'s> Work<'s> {
             name: view.name().into(),
             digest: view.digest(),
             asks,
-            limits: limits_of(view).cloned().collect(),
+            limits: limits_of(view).collect(),
             leads: Leads::of(self.snapshot, view, |_| true),
             answers: None,
             told: None,
@@ -197,7 +197,10 @@ impl<'s> Work<'s> {
     /// The callers that are told apart.
     fn callers(&self, asked: &Asked) -> Callers {
         let hosts = self.listeners.iter().flat_map(|listener| &listener.hosts);
-        Callers::within(hosts.flat_map(|host| &host.known.limits), &asked.intents)
+        Callers::within(
+            hosts.flat_map(|host| host.known.limits.iter().cloned()),
+            &asked.intents,
+        )
     }
 
     /// The answers, and whether nothing had to be given up.

@@ -1,0 +1,239 @@
+//! The documented cases of Kubernetes' evaluation
+//! (`pkg/apis/rbac/v1/evaluation_helpers.go`, `plugin/pkg/auth/authorizer/rbac/rbac_test.go`,
+//! `pkg/controller/clusterroleaggregation/clusterroleaggregation_controller.go`), and Kubeflow's objects.
+
+use super::*;
+
+fn cluster(yaml: &str) -> Cluster {
+    crate::parse_layers(&[vec![("t.yaml".into(), yaml.to_owned())]]).unwrap()
+}
+
+/// The bindings that show a model, by name.
+fn shown(yaml: &str, namespace: &str, name: &str) -> Vec<String> {
+    let cluster = cluster(yaml);
+    let grants = ModelGrants::of(&cluster);
+    let found = grants.for_model(namespace, name);
+    found.map(|grant| grant.binding.meta.name.clone()).collect()
+}
+
+const BINDINGS: &str = "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: here, namespace: team-a}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ROLE, name: r}
+subjects: [{kind: User, name: a@b.c}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: everywhere}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ROLE, name: r}
+subjects: [{kind: User, name: a@b.c}]
+---
+";
+
+fn role(kind: &str, rules: &str) -> String {
+    let namespace = if kind == "Role" {
+        ", namespace: team-a"
+    } else {
+        ""
+    };
+    format!(
+        "{}apiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\nmetadata: {{name: r{namespace}}}\n{rules}\n",
+        BINDINGS.replace("ROLE", kind)
+    )
+}
+
+#[test]
+fn each_list_of_a_rule_has_to_match() {
+    for (rule, expected) in [
+        (
+            "{verbs: [get], apiGroups: [serving.kserve.io], resources: [inferenceservices]}",
+            true,
+        ),
+        ("{verbs: ['*'], apiGroups: ['*'], resources: ['*']}", true),
+        (
+            "{verbs: [list, get], apiGroups: ['', serving.kserve.io], resources: [pods, inferenceservices]}",
+            true,
+        ),
+        (
+            "{verbs: [list, watch], apiGroups: ['*'], resources: ['*']}",
+            false,
+        ),
+        ("{verbs: [GET], apiGroups: ['*'], resources: ['*']}", false),
+        ("{verbs: [get], apiGroups: [''], resources: ['*']}", false),
+        (
+            "{verbs: [get], apiGroups: [kserve.io], resources: ['*']}",
+            false,
+        ),
+        (
+            "{verbs: [get], apiGroups: ['*'], resources: [inferenceservices/status]}",
+            false,
+        ),
+        (
+            "{verbs: [get], apiGroups: ['*'], resources: ['*/status']}",
+            false,
+        ),
+        (
+            "{verbs: [get], apiGroups: ['*'], resources: [InferenceServices]}",
+            false,
+        ),
+        ("{verbs: [], apiGroups: ['*'], resources: ['*']}", false),
+        ("{verbs: [get], apiGroups: [], resources: ['*']}", false),
+        ("{verbs: [get], apiGroups: ['*'], resources: []}", false),
+        ("{verbs: [get], nonResourceURLs: ['*']}", false),
+        (
+            "{verbs: [get], apiGroups: ['*'], resources: ['*'], resourceNames: [iris]}",
+            true,
+        ),
+        (
+            "{verbs: [get], apiGroups: ['*'], resources: ['*'], resourceNames: [other]}",
+            false,
+        ),
+        (
+            "{verbs: [get], apiGroups: ['*'], resources: ['*'], resourceNames: ['*']}",
+            false,
+        ),
+    ] {
+        let found = shown(
+            &role("ClusterRole", &format!("rules: [{rule}]")),
+            "team-a",
+            "iris",
+        );
+        let expected: &[&str] = if expected {
+            &["here", "everywhere"]
+        } else {
+            &[]
+        };
+        assert_eq!(found, expected, "{rule}");
+    }
+}
+
+#[test]
+fn a_binding_counts_where_it_is() {
+    let all = "rules: [{verbs: ['*'], apiGroups: ['*'], resources: ['*']}]";
+    let cluster_role = role("ClusterRole", all);
+    assert_eq!(
+        shown(&cluster_role, "team-a", "iris"),
+        ["here", "everywhere"]
+    );
+    assert_eq!(shown(&cluster_role, "team-b", "iris"), ["everywhere"]);
+    // A ClusterRoleBinding cannot name a Role, and a Role is of its namespace.
+    let namespaced = role("Role", all);
+    assert_eq!(shown(&namespaced, "team-a", "iris"), ["here"]);
+    assert_eq!(shown(&namespaced, "team-b", "iris"), [""; 0]);
+    // A role that is not there, and an empty one.
+    let none = BINDINGS.replace("ROLE", "ClusterRole");
+    assert_eq!(
+        shown(none.trim_end_matches("---\n"), "team-a", "iris"),
+        [""; 0]
+    );
+    assert_eq!(
+        shown(&role("ClusterRole", "rules: []"), "team-a", "iris"),
+        [""; 0]
+    );
+    assert_eq!(
+        shown(&role("ClusterRole", "rules: null"), "team-a", "iris"),
+        [""; 0]
+    );
+}
+
+#[test]
+fn an_aggregated_role_is_what_the_controller_makes_of_it() {
+    let part = |name: &str, labels: &str, rest: &str| {
+        format!(
+            "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n\
+             metadata: {{name: {name}, labels: {{{labels}}}}}\n{rest}\n"
+        )
+    };
+    let shows = "rules: [{verbs: [get], apiGroups: ['*'], resources: [inferenceservices]}]";
+    let aggregates =
+        |selector: &str| format!("aggregationRule: {{clusterRoleSelectors: [{selector}]}}");
+    let with = |selector: &str, parts: &str| {
+        let yaml = format!("{}{parts}", role("ClusterRole", &aggregates(selector)));
+        !shown(&yaml, "team-a", "iris").is_empty()
+    };
+    let labelled = part("p", "to: edit, x: 'y'", shows);
+    assert!(with("{matchLabels: {to: edit}}", &labelled));
+    assert!(with("{matchLabels: {to: edit, x: 'y'}}", &labelled));
+    assert!(with(
+        "{matchLabels: {to: view}}, {matchLabels: {to: edit}}",
+        &labelled
+    ));
+    assert!(!with("{matchLabels: {to: view}}", &labelled));
+    assert!(!with("{matchLabels: {to: edit, z: 'y'}}", &labelled));
+    for (expression, expected) in [
+        ("{key: to, operator: In, values: [view, edit]}", true),
+        ("{key: to, operator: In, values: [view]}", false),
+        ("{key: to, operator: NotIn, values: [view]}", true),
+        ("{key: to, operator: NotIn, values: [edit]}", false),
+        ("{key: to, operator: Exists}", true),
+        ("{key: z, operator: Exists}", false),
+        ("{key: z, operator: DoesNotExist}", true),
+        ("{key: to, operator: DoesNotExist}", false),
+        ("{key: to, operator: Matches, values: [edit]}", false),
+    ] {
+        let selector = format!("{{matchExpressions: [{expression}]}}");
+        assert_eq!(with(&selector, &labelled), expected, "{expression}");
+    }
+    // Through another aggregated one, in a circle, and itself.
+    let through = part("q", "to: admin", &aggregates("{matchLabels: {to: edit}}"));
+    assert!(with(
+        "{matchLabels: {to: admin}}",
+        &format!("{through}{labelled}")
+    ));
+    let circle = part("q", "to: admin", &aggregates("{matchLabels: {to: admin}}"));
+    assert!(!with("{matchLabels: {to: admin}}", &circle));
+    // What is written beside is overwritten by the controller.
+    let beside = format!("{}\n{shows}", aggregates("{matchLabels: {to: view}}"));
+    assert!(shown(&role("ClusterRole", &beside), "team-a", "iris").is_empty());
+}
+
+const PROFILE: &str = "
+apiVersion: kubeflow.org/v1
+kind: Profile
+metadata: {name: team-a}
+spec: {owner: {kind: User, name: owner@example.com}}
+";
+
+#[test]
+fn what_kubeflow_makes_of_a_profile_counts_without_being_written() {
+    assert_eq!(
+        shown(PROFILE, "team-a", "iris"),
+        ["namespaceAdmin", "default-editor", "default-viewer"]
+    );
+    assert_eq!(shown(PROFILE, "team-b", "iris"), [""; 0]);
+    // Kubeflow's own roles are right where they are there.
+    let written = format!(
+        "{PROFILE}---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n\
+         metadata: {{name: kubeflow-admin}}\n\
+         rules: [{{verbs: [get], apiGroups: [serving.kserve.io], resources: [inferenceservices]}}]\n"
+    );
+    assert_eq!(shown(&written, "team-a", "iris"), ["namespaceAdmin"]);
+    // And so are its bindings.
+    let binding = format!(
+        "{PROFILE}---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
+         metadata: {{name: namespaceAdmin, namespace: team-a}}\n\
+         roleRef: {{kind: ClusterRole, name: nothing}}\n"
+    );
+    assert_eq!(
+        shown(&binding, "team-a", "iris"),
+        ["default-editor", "default-viewer"]
+    );
+}
+
+#[test]
+fn contributors_are_bound_like_anybody() {
+    let yaml = format!(
+        "{PROFILE}---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
+         metadata:\n  name: user-c-example-com-clusterrole-edit\n  namespace: team-a\n  \
+         annotations: {{role: edit, user: c@example.com}}\n\
+         roleRef: {{kind: ClusterRole, name: kubeflow-edit}}\n\
+         subjects: [{{kind: User, name: c@example.com}}]\n"
+    );
+    let found = shown(&yaml, "team-a", "iris");
+    assert!(
+        found.contains(&"user-c-example-com-clusterrole-edit".to_owned()),
+        "{found:?}"
+    );
+    assert_eq!(cluster(&yaml).contributors.len(), 1);
+}
