@@ -320,7 +320,7 @@ pub(crate) fn generate(cluster: &mut Cluster) {
     let written = |role: &Object<Role>| {
         &*role.kind == "ClusterRole" && KUBEFLOW_ROLES.contains(&role.meta.name.as_str())
     };
-    if !cluster.roles.iter().any(written) {
+    if !made.is_empty() && !cluster.roles.iter().any(written) {
         let names = KUBEFLOW_ROLES.iter();
         let roles: Vec<Object<Role>> = names.map(|name| kubeflow_role(name)).collect();
         cluster.roles.extend(roles);

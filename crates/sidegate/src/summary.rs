@@ -205,10 +205,11 @@ fn callers(access: &RouteAccess) -> String {
         AccessLevel::Public => "everyone",
         AccessLevel::AsWritten => "whoever the cluster's own policies let through",
     };
-    let limited = if access.limits.is_empty() {
-        ""
-    } else {
-        ", limited by annotations"
+    let limited = match (access.limits.is_empty(), &access.bindings) {
+        (true, None) => "",
+        (false, None) => ", limited by annotations",
+        (true, Some(_)) => ", with a role that lets them see it",
+        (false, Some(_)) => ", limited by annotations, with a role that lets them see it",
     };
     format!(
         "in the cluster {}, from outside {}{limited}",

@@ -207,6 +207,9 @@ impl RelyingParty {
         if (several || claims.has("azp")) && claims.text("azp") != Some(client) {
             return Err(JwtError::Claim("azp".to_owned()).into());
         }
+        if claims.time("iat")?.is_none() {
+            return Err(JwtError::Claim("iat".to_owned()).into());
+        }
         if claims.text("nonce") != Some(nonce) {
             return Err(JwtError::Claim("nonce".to_owned()).into());
         }

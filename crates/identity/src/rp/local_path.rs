@@ -5,6 +5,9 @@ use url::Url;
 /// Longer ones are not kept.
 const MAX_BYTES: usize = 1500;
 
+/// More often nobody decodes.
+const DECODINGS: usize = 8;
+
 /// A path and query that no browser reads as another site.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LocalPath(String);
@@ -43,11 +46,11 @@ impl LocalPath {
     }
 }
 
-/// Exactly one leading slash, also for whoever decodes once or twice.
+/// Exactly one leading slash, however often it is decoded.
 fn is_rooted(text: &str) -> bool {
     let path = text.split_once('?').map_or(text, |(path, _)| path);
     let mut path = path.to_owned();
-    for _ in 0..3 {
+    for _ in 0..DECODINGS {
         let Some(rest) = path.strip_prefix('/') else {
             return false;
         };
@@ -86,6 +89,107 @@ mod tests {
         ] {
             assert_eq!(LocalPath::parse(path).unwrap().as_str(), path);
         }
+    }
+
+    /// Every way to begin that was used against other programs, before hosts in every spelling.
+    #[test]
+    fn no_spelling_of_another_site_is_kept() {
+        let beginnings = [
+            "//",
+            "///",
+            "////",
+            "/\\",
+            "\\\\",
+            "\\/",
+            "/\\/",
+            "//\\",
+            "\\\\/",
+            "/%5c",
+            "/%5C",
+            "/%2f",
+            "/%2F",
+            "/%2f%2f",
+            "/%2F/",
+            "/%5c%5c",
+            "/%252f",
+            "/%255c",
+            "/%25252f",
+            "/\t",
+            "/\t/",
+            "/\n/",
+            "/\r/",
+            "/\r\n/",
+            "\t//",
+            "\n//",
+            " //",
+            "/ /",
+            "/\u{b}/",
+            "/\u{c}/",
+            "/%09/",
+            "/%0a/",
+            "/%0d/",
+            "/%0d%0a/",
+            "/%00/",
+            "/.//",
+            "/..//",
+            "/%2e//",
+            "/%2e%2e//",
+            "/a/..//",
+            "/a/%2e%2e//",
+            "/./%2f",
+            "/x/../%5c",
+            "/;/..//",
+            "http://",
+            "https://",
+            "HTTP://",
+            "hTTps://",
+            "http:",
+            "https:",
+            "https:/",
+            "https:///",
+            "http:\\\\",
+            "https:%2f%2f",
+            "ftp://",
+            "javascript://",
+            "data:",
+            "//user@",
+            "//u:p@",
+            "//%00",
+            "//\u{ff0f}",
+            "/\u{2044}/",
+            "\u{ff0f}/",
+            "?//",
+            "#//",
+            ".",
+            "..",
+            "@",
+            ":@",
+            "./",
+            "../",
+        ];
+        let sites = [
+            "evil.example",
+            "evil.example/",
+            "evil.example:443/",
+            "evil.example?x=1",
+            "kubeflow.example.evil.example",
+            "kubeflow.example@evil.example",
+            "kubeflow.example%40evil.example",
+            "evil.example%2f%2e%2e",
+            "[::1]/",
+            "2130706433",
+            "0x7f.1",
+            "evil%E3%80%82example",
+        ];
+        let mut count = 0;
+        for beginning in beginnings {
+            for site in sites {
+                let text = format!("{beginning}{site}");
+                assert_eq!(LocalPath::parse(&text), None, "{text:?}");
+                count += 1;
+            }
+        }
+        assert!(count >= 500, "{count}");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod authservice;
 mod backchannel;
 mod caller;
+mod certification;
 mod flow;
 mod id_token;
 mod log;

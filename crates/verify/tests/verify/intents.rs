@@ -146,6 +146,61 @@ fn a_limit_tells_callers_apart() {
     );
 }
 
+/// A role of Kubernetes tells callers apart as a limit does.
+#[test]
+fn a_role_tells_callers_apart() {
+    let ours = SIDEGATE.replacen("spec:\n", "spec:\n  rbac: enforce\n", 1);
+    assert_ne!(ours, SIDEGATE);
+    let more = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: team}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: other}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: see-models}
+rules: [{verbs: [get], apiGroups: [serving.kserve.io], resources: [inferenceservices]}]
+";
+    let bound = "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: viewers, namespace: kserve-test}
+roleRef: {kind: ClusterRole, name: see-models}
+subjects:
+- {kind: Group, name: 'system:serviceaccounts:team'}
+- {kind: ServiceAccount, name: robot, namespace: other}
+";
+    let intents = "
+- {from: {namespace: team}, to: model, expect: allow}
+- {from: {namespace: other}, to: model, expect: deny}
+- {from: {namespace: other, serviceAccount: robot}, to: model, expect: allow}
+- {from: {namespace: other, serviceAccount: human}, to: model, expect: deny}
+- {from: {namespace: default}, to: model, expect: deny}
+- {from: inside, to: model, expect: deny}
+- {from: outside, identity: token, to: model, expect: deny}
+";
+    use Verdict::{Holds, Violated};
+    let (report, found) = ask(&[CLUSTER, more, bound, &ours], intents);
+    assert_eq!(
+        found,
+        [Holds, Violated, Holds, Holds, Holds, Violated, Violated],
+        "{:?}",
+        report.undecided
+    );
+    // Nobody has the role.
+    let (report, found) = ask(&[CLUSTER, more, &ours], intents);
+    assert_eq!(
+        found,
+        [Violated, Holds, Violated, Holds, Holds, Holds, Holds],
+        "{:?}",
+        report.undecided
+    );
+}
+
 #[test]
 fn a_fix_keeps_what_the_sidegate_object_says() {
     let sidegate = SIDEGATE.replace("mode: enforce", "mode: as-written").replace(
