@@ -1,11 +1,11 @@
 //! The provider's pages in a real browser: Chromium, whose authenticators are made of software.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
+use crate::child::Running;
 use crate::oracle::Check;
 use crate::{cache, shell};
 
@@ -21,16 +21,6 @@ const HASH: &str = "$2y$12$4K/VkmDd1q1Orb3xAt82zu8gk7Ad6ReFR4LCP9UeYE90NLiN9Df72
 
 pub(crate) fn suite() -> Vec<Check> {
     vec![("pages of the provider in Chromium", Box::new(check))]
-}
-
-/// The provider as a process. Dropping it kills it.
-struct Provider(Child);
-
-impl Drop for Provider {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn check() -> Result<()> {
@@ -61,33 +51,17 @@ fn check() -> Result<()> {
 }
 
 /// Starts a provider, and what it says behind `mark`.
-fn start(folder: &Path, config: &str, mark: &str) -> Result<(Provider, String)> {
+fn start(folder: &Path, config: &str, mark: &str) -> Result<(Running, String)> {
     std::fs::create_dir_all(folder)?;
     let file = folder.join("dex.yaml");
     std::fs::write(&file, config)?;
-    let mut child = Command::new(shell::target().join("debug/sidegate"))
+    let mut command = Command::new(shell::target().join("debug/sidegate"));
+    command
         .args(["provider", "--listen=127.0.0.1:0", "--config"])
         .arg(&file)
         .arg("--data")
-        .arg(folder.join("data"))
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("cannot run the program")?;
-    let lines = child.stderr.take().context("no standard error")?;
-    let provider = Provider(child);
-    let mut lines = BufReader::new(lines);
-    let mut told = String::new();
-    loop {
-        let mut line = String::new();
-        if lines.read_line(&mut line)? == 0 {
-            bail!("the program ended early: {told}");
-        }
-        if let Some((_, rest)) = line.split_once(mark) {
-            // What is not read would stop the program in the end.
-            std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
-            return Ok((provider, rest.to_owned()));
-        }
-        told.push_str(&line);
-    }
+        .arg(folder.join("data"));
+    Running::until_it_says(&mut command, |line| {
+        line.split_once(mark).map(|(_, rest)| rest.to_owned())
+    })
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::answers::{self, Answers, Differences};
+use crate::child::Running;
 use crate::oracle::Check;
 use crate::served::{Server, serve};
 use crate::{cache, shell};
@@ -192,17 +193,12 @@ impl Peer {
         let ports = [free_port()?, free_port()?, free_port()?];
         let [http, grpc, _] = ports;
         let mut command = self.command(models, ports)?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| format!("cannot run {command:?}"))?;
-        let server = Server {
-            child,
-            http: format!("127.0.0.1:{http}"),
-            grpc: format!("127.0.0.1:{grpc}"),
-        };
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let server = Server::of(
+            Running::start(&mut command)?,
+            format!("127.0.0.1:{http}"),
+            format!("127.0.0.1:{grpc}"),
+        );
         let began = Instant::now();
         while !MODELS.iter().all(|name| server.has(name)) {
             if began.elapsed() > DEADLINE {

@@ -1,9 +1,8 @@
 //! `cargo xtask crash`: the identity provider is killed again and again while people log in and applications refresh, and after
 //! each start nothing that was answered may be lost, and nothing that was used up may be taken again.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::child::Running;
 use crate::clients::free_port;
 use crate::http::{Answer, ask};
 use crate::oracle::Check;
@@ -346,7 +346,7 @@ impl World {
 }
 
 /// A running provider. Dropping it kills it, with signal 9.
-pub(crate) struct Provider(Child);
+pub(crate) struct Provider(Running);
 
 impl Provider {
     pub(crate) fn id(&self) -> u32 {
@@ -355,40 +355,16 @@ impl Provider {
 
     /// Waits until it says where it listens.
     pub(crate) fn start(program: &Path, config: &Path, data: &Path, address: &str) -> Result<Self> {
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(["provider", "--listen", address, "--config"])
             .arg(config)
             .arg("--data")
             .arg(data)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| {
-                format!(
-                    "cannot run {}: build it with `cargo build --release`",
-                    program.display()
-                )
-            })?;
-        let lines = child.stderr.take().context("no standard error")?;
-        let provider = Self(child);
-        let mut lines = BufReader::new(lines).lines();
-        let mut told = String::new();
-        while !told.contains(address) {
-            let Some(line) = lines.next().transpose()? else {
-                bail!("the provider ended early: {told}");
-            };
-            told.push_str(&line);
-        }
-        // What it tells later is read, so that it never waits for a reader.
-        std::thread::spawn(move || lines.for_each(drop));
-        Ok(provider)
-    }
-}
-
-impl Drop for Provider {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+            .stdout(Stdio::null());
+        let started =
+            Running::until_it_says(&mut command, |line| line.contains(address).then_some(()));
+        let (running, ()) = started.context("the program is built with `cargo build --release`")?;
+        Ok(Self(running))
     }
 }

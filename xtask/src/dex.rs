@@ -4,12 +4,13 @@
 use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::answers::{self, Answers, Differences};
+use crate::child::Running;
 use crate::oracle::Check;
 use crate::shell;
 
@@ -101,21 +102,11 @@ fn ask(mut command: Command, secrets: Option<&Path>) -> Result<Answers> {
     let config = folder.path().join("config.yaml");
     let text = std::fs::read_to_string(peer().join("config.yaml"))?;
     std::fs::write(&config, text.replace("127.0.0.1:0", &address))?;
-    let child = command
-        .arg(&config)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .with_context(|| format!("cannot run {command:?}"))?;
-    let _running = Running(child);
+    let mut running = Running::start(command.arg(&config).stdout(Stdio::null()))?;
     let issuer = format!("http://{address}/dex");
-    let began = Instant::now();
-    while !answers_at(&issuer) {
-        if began.elapsed() > DEADLINE {
-            bail!("{command:?} does not answer at {issuer}");
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    running
+        .until(DEADLINE, || answers_at(&issuer))
+        .with_context(|| format!("{command:?} does not answer at {issuer}"))?;
     let output = Command::new("python3")
         .arg(peer().join("ask.py"))
         .arg(&issuer)
@@ -137,16 +128,6 @@ fn answers_at(issuer: &str) -> bool {
         .arg(format!("{issuer}/keys"))
         .status();
     status.is_ok_and(|status| status.success())
-}
-
-/// Ends when it is dropped.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn peer() -> PathBuf {

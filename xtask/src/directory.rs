@@ -3,15 +3,16 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use testkit::{Answer, curl};
 
+use crate::child::Running;
 use crate::oracle::Check;
 use crate::{cache, shell};
 
@@ -55,20 +56,29 @@ fn peers() -> PathBuf {
     shell::root().join("xtask/peers/ldap")
 }
 
-/// A running directory. Dropping it kills it.
+/// A running directory.
 struct Slapd {
-    child: Child,
+    running: Running,
     plain: u16,
     tls: u16,
     server: PathBuf,
     folder: tempfile::TempDir,
 }
 
-impl Drop for Slapd {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
+/// Starts the server on these ports and waits until it answers.
+fn serve(root: &Path, config: &Path, plain: u16, tls: u16) -> Result<Running> {
+    let mut running = Running::start(
+        command(root, "slapd")
+            .arg("-f")
+            .arg(config)
+            .args(["-d", "0", "-h"])
+            .arg(format!("ldap://127.0.0.1:{plain} ldaps://127.0.0.1:{tls}")),
+    )?;
+    let listens = || std::net::TcpStream::connect(("127.0.0.1", tls)).is_ok();
+    running
+        .until(DEADLINE, listens)
+        .context("slapd does not answer")?;
+    Ok(running)
 }
 
 fn command(root: &Path, program: &str) -> Command {
@@ -123,34 +133,19 @@ impl Slapd {
                 .arg(peers.join("people.ldif")),
         )?;
         let (plain, tls) = (free_port()?, free_port()?);
-        let child = command(&root, "slapd")
-            .arg("-f")
-            .arg(&config)
-            .args(["-d", "0", "-h"])
-            .arg(format!("ldap://127.0.0.1:{plain} ldaps://127.0.0.1:{tls}"))
-            .stdin(Stdio::null())
-            .spawn()
-            .context("cannot run slapd")?;
-        let slapd = Self {
-            child,
+        Ok(Self {
+            running: serve(&root, &config, plain, tls)?,
             plain,
             tls,
             server: root,
             folder,
-        };
-        let began = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", tls)).is_err() {
-            ensure!(began.elapsed() < DEADLINE, "slapd does not answer");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(slapd)
+        })
     }
 
     /// Takes an entry away while it runs.
     fn remove(&mut self, dn: &str) -> Result<()> {
         // A client of its own would be another package: the server is stopped for a moment.
-        self.child.kill()?;
-        self.child.wait()?;
+        self.running.end();
         let ldif = std::fs::read_to_string(peers().join("people.ldif"))?;
         let start = format!("dn: {dn}\n");
         let kept: Vec<&str> = ldif
@@ -170,21 +165,7 @@ impl Slapd {
                 .arg("-l")
                 .arg(&file),
         )?;
-        let listen = format!(
-            "ldap://127.0.0.1:{} ldaps://127.0.0.1:{}",
-            self.plain, self.tls
-        );
-        self.child = command(&self.server, "slapd")
-            .arg("-f")
-            .arg(&config)
-            .args(["-d", "0", "-h", &listen])
-            .stdin(Stdio::null())
-            .spawn()?;
-        let began = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", self.tls)).is_err() {
-            ensure!(began.elapsed() < DEADLINE, "slapd does not answer");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        self.running = serve(&self.server, &config, self.plain, self.tls)?;
         Ok(())
     }
 
@@ -236,18 +217,11 @@ fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// `sidegate provider` with that configuration. Dropping it kills it.
+/// `sidegate provider` with that configuration.
 struct Provider {
-    child: Child,
+    _running: Running,
     base: String,
     folder: tempfile::TempDir,
-}
-
-impl Drop for Provider {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
 }
 
 impl Provider {
@@ -257,7 +231,8 @@ impl Provider {
         std::fs::write(&file, config)?;
         let port = free_port()?;
         let told = std::fs::File::create(folder.path().join("told"))?;
-        let child = Command::new(shell::target().join("debug/sidegate"))
+        let mut command = Command::new(shell::target().join("debug/sidegate"));
+        command
             .args(["provider", "--listen"])
             .arg(format!("127.0.0.1:{port}"))
             .arg("--config")
@@ -265,24 +240,19 @@ impl Provider {
             .arg("--data")
             .arg(folder.path().join("data"))
             .env("DIRECTORY_PASSWORD", "of the service")
-            .stdin(Stdio::null())
-            .stderr(told)
-            .spawn()
-            .context("cannot run sidegate")?;
-        let mut provider = Self {
-            child,
-            base: format!("http://127.0.0.1:{port}"),
+            .stderr(told);
+        let mut running = Running::start(&mut command)?;
+        let base = format!("http://127.0.0.1:{port}");
+        let answers = || curl([format!("{base}/dex/healthz")]).is_ok();
+        running.until(DEADLINE, answers).with_context(|| {
+            let told = std::fs::read_to_string(folder.path().join("told"));
+            format!("sidegate provider: {}", told.unwrap_or_default())
+        })?;
+        Ok(Self {
+            _running: running,
+            base,
             folder,
-        };
-        let began = Instant::now();
-        while curl([format!("{}/dex/healthz", provider.base)]).is_err() {
-            if provider.child.try_wait()?.is_some() || began.elapsed() > DEADLINE {
-                let told = std::fs::read_to_string(provider.folder.path().join("told"))?;
-                bail!("sidegate provider does not answer: {told}");
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Ok(provider)
+        })
     }
 
     /// What comes of a name and a password in the form.

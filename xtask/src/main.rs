@@ -9,6 +9,7 @@ mod answers;
 mod bench;
 mod browser;
 mod cache;
+mod child;
 mod clients;
 mod conformance;
 mod crash;

@@ -1,26 +1,29 @@
 //! `sidegate runtime`, and others that speak V2, as processes beside a test.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
-/// A running server. Dropping it kills it.
+use crate::child::Running;
+
+/// A running server.
 pub(crate) struct Server {
-    pub(crate) child: Child,
+    _running: Running,
     pub(crate) http: String,
     pub(crate) grpc: String,
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 impl Server {
+    /// Of a process that answers at these addresses.
+    pub(crate) fn of(running: Running, http: String, grpc: String) -> Self {
+        Self {
+            _running: running,
+            http,
+            grpc,
+        }
+    }
+
     /// Whether a model is ready.
     pub(crate) fn has(&self, name: &str) -> bool {
         let status = Command::new("curl")
@@ -37,7 +40,8 @@ impl Server {
 /// # Errors
 /// It ended early; what it said is in the error.
 pub(crate) fn serve(program: &Path, models: &Path, flags: &[&str]) -> Result<Server> {
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args([
             "runtime",
             "--host=127.0.0.1",
@@ -47,35 +51,18 @@ pub(crate) fn serve(program: &Path, models: &Path, flags: &[&str]) -> Result<Ser
             "--model_dir",
         ])
         .arg(models)
-        .args(flags)
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot run {}", program.display()))?;
-    let lines = child.stderr.take().context("no standard error")?;
-    let mut server = Server {
-        child,
-        http: String::new(),
-        grpc: String::new(),
-    };
-    let mut lines = BufReader::new(lines).lines();
-    let mut told = String::new();
-    while server.grpc.is_empty() {
-        let Some(line) = lines.next().transpose()? else {
-            bail!("the program ended early: {told}");
-        };
+        .args(flags);
+    let mut http = String::new();
+    let (running, grpc) = Running::until_it_says(&mut command, |line| {
         let after = |what: &str| {
             line.rsplit_once(what)
                 .map(|(_, rest)| rest.trim().to_owned())
         };
         if let Some(address) = after("HTTP on ") {
-            server.http = address;
-        } else if let Some(address) = after("gRPC on ") {
-            server.grpc = address;
+            http = address;
+            return None;
         }
-        told.push_str(&line);
-    }
-    // What it tells later is read, so that it never waits for a reader.
-    std::thread::spawn(move || lines.for_each(drop));
-    Ok(server)
+        after("gRPC on ")
+    })?;
+    Ok(Server::of(running, http, grpc))
 }

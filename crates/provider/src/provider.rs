@@ -248,7 +248,8 @@ impl Provider {
         let origin = request.headers().get(ORIGIN).cloned();
         let mut reply = match cors.preflight(path, &request) {
             Some(reply) => reply,
-            None => inner.route(request).await,
+            // On the heap: what it may have to remember is large, and would be moved with each request, small ones too.
+            None => Box::pin(inner.route(request)).await,
         };
         cors.share(path, origin.as_ref(), &mut reply);
         if head {

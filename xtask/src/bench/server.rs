@@ -1,18 +1,19 @@
 //! A server under measurement.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use super::load::{Connection, Request};
+use crate::child::Running;
 use crate::clients::free_port;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A running server. Dropping it kills it.
+/// A running server.
 pub(super) struct Server {
-    child: Child,
+    running: Running,
     pub(super) port: u16,
     /// From the start of the process to the end of the first right answer.
     pub(super) first_answer: Duration,
@@ -27,14 +28,9 @@ impl Server {
         let port = free_port()?;
         let mut command = command(port)?;
         let begin = Instant::now();
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| format!("cannot run {command:?}"))?;
+        let running = Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
         let mut server = Self {
-            child,
+            running,
             port,
             first_answer: Duration::ZERO,
         };
@@ -54,8 +50,8 @@ impl Server {
                 }
                 _ => {}
             }
-            if let Some(status) = server.child.try_wait()? {
-                bail!("{command:?} ended with {status}");
+            if !server.running.is_alive() {
+                bail!("{command:?} ended");
             }
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -65,7 +61,7 @@ impl Server {
 
     /// Resident memory now, in KiB.
     pub(super) fn resident_kib(&self) -> Result<u64> {
-        let path = format!("/proc/{}/status", self.child.id());
+        let path = format!("/proc/{}/status", self.running.id());
         let status = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
         status
             .lines()
@@ -78,13 +74,5 @@ impl Server {
                     .ok()
             })
             .with_context(|| format!("{path} has no VmRSS"))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended already; then there is nothing left to do.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -4,16 +4,17 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::json;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::peers::{Peers, header, read_head};
 use super::tls::Clients;
 use super::world::{Observed, Sent, is_transport_header, joined};
+use crate::child::{Running, last_words};
 
 const START: Duration = Duration::from_secs(60);
 /// Time for an answer.
@@ -21,7 +22,7 @@ pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
 /// A running Envoy.
 pub(crate) struct Envoy {
-    child: Child,
+    running: Running,
     log: PathBuf,
 }
 
@@ -47,37 +48,29 @@ impl Envoy {
             }}]},
         });
         std::fs::write(&config, bootstrap.to_string())?;
-        let child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(["--concurrency", "1", "--disable-hot-restart"])
             .args(["--log-level", "warning", "--log-path"])
             .arg(&log)
             .arg("-c")
             .arg(&config)
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| format!("starting {}", program.display()))?;
-        let mut envoy = Self { child, log };
-        let start = Instant::now();
-        while !ready(&admin) {
-            if !envoy.alive() || start.elapsed() > START {
-                bail!("Envoy does not start: {}", envoy.last_words());
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(envoy)
+            .stderr(Stdio::null());
+        let mut running = Running::start(&mut command)?;
+        running
+            .until(START, || ready(&admin))
+            .with_context(|| format!("Envoy: {}", last_words(&log, 3)))?;
+        Ok(Self { running, log })
     }
 
     pub(crate) fn alive(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+        self.running.is_alive()
     }
 
     /// The end of its log.
     pub(crate) fn last_words(&self) -> String {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().rev().take(3).collect();
-        lines.into_iter().rev().collect::<Vec<_>>().join(" / ")
+        last_words(&self.log, 3)
     }
 
     /// A listener that finds its address taken.
@@ -96,13 +89,6 @@ impl Envoy {
             .find(|line| line.split([' ', '\'', '"']).any(|w| w.starts_with(&name)))?;
         let said = line.split_once("lds: ").map_or(line, |(_, said)| said);
         Some(said.chars().take(400).collect())
-    }
-}
-
-impl Drop for Envoy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -4,36 +4,31 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::cache;
+use crate::child::Running;
 use crate::clients::free_port;
 
 pub(super) const PASSWORD: &str = "of-redis";
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// A running server with a file that it appends to. Dropping it kills it.
+/// A running server with a file that it appends to.
 pub(super) struct Server {
-    child: Option<Child>,
+    running: Option<Running>,
     port: u16,
     /// `appendfsync`.
     sync: &'static str,
     folder: tempfile::TempDir,
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
 impl Server {
     pub(super) fn start(sync: &'static str) -> Result<Self> {
         let mut server = Self {
-            child: None,
+            running: None,
             port: free_port()?,
             sync,
             folder: tempfile::tempdir()?,
@@ -55,7 +50,8 @@ impl Server {
             .map(|entry| entry.path().display().to_string())
             .filter(|path| path.ends_with("-linux-gnu"))
             .collect();
-        let child = Command::new(root.join("usr/bin/redis-check-rdb"))
+        let mut command = Command::new(root.join("usr/bin/redis-check-rdb"));
+        command
             // It is several programs, by the name that it is called.
             .arg0("redis-server")
             .env("LD_LIBRARY_PATH", libraries.join(":"))
@@ -63,36 +59,26 @@ impl Server {
             .args(["--requirepass", PASSWORD, "--save", ""])
             .args(["--appendonly", "yes", "--appendfsync", self.sync, "--dir"])
             .arg(self.folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .context("cannot run redis-server")?;
-        self.child = Some(child);
-        let began = Instant::now();
-        while self.ask(&["DBSIZE"]).is_err() {
-            let ended = self.child.as_mut().map(Child::try_wait).transpose()?;
-            if ended.flatten().is_some() || began.elapsed() > DEADLINE {
-                bail!("redis-server does not answer");
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
+            .stdout(Stdio::null());
+        let mut running = Running::start(&mut command)?;
+        running
+            .until(DEADLINE, || self.ask(&["DBSIZE"]).is_ok())
+            .context("redis-server does not answer")?;
+        self.running = Some(running);
         Ok(())
     }
 
     /// Ends it without a warning.
     pub(super) fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            drop(child.kill());
-            drop(child.wait());
-        }
+        self.running = None;
     }
 
     /// Keeps it from answering, or lets it go on.
     pub(super) fn freeze(&self, freeze: bool) -> Result<()> {
-        let child = self.child.as_ref().context("no redis-server runs")?;
+        let running = self.running.as_ref().context("no redis-server runs")?;
         let signal = if freeze { "-STOP" } else { "-CONT" };
         let status = Command::new("kill")
-            .args([signal, &child.id().to_string()])
+            .args([signal, &running.id().to_string()])
             .status()?;
         ensure!(status.success(), "kill {signal}");
         Ok(())

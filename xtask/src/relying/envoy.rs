@@ -2,29 +2,23 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use crate::child::{Running, last_words};
 use crate::oracle::envoy_program;
 
 const START: Duration = Duration::from_secs(60);
 
-/// A running Envoy with one listener. Dropping it kills it.
+/// A running Envoy with one listener.
 pub(super) struct Envoy {
-    child: Child,
+    _running: Running,
     log: PathBuf,
     /// `http://127.0.0.1:PORT`.
     pub(super) url: String,
-}
-
-impl Drop for Envoy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// What requests meet: filters before the router, and routes.
@@ -43,38 +37,30 @@ impl Envoy {
         let (config, log) = (folder.join("envoy.json"), folder.join("envoy.log"));
         std::fs::write(&config, bootstrap(chain, port).to_string())?;
         let program = envoy_program()?;
-        let child = Command::new(&program)
+        let mut command = Command::new(&program);
+        command
             .args(["--concurrency", "1", "--disable-hot-restart"])
             .args(["--log-level", "info", "--log-path"])
             .arg(&log)
             .arg("-c")
             .arg(&config)
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| format!("starting {}", program.display()))?;
-        let mut envoy = Self {
-            child,
+            .stderr(Stdio::null());
+        let mut running = Running::start(&mut command)?;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        running
+            .until(START, || TcpStream::connect(address).is_ok())
+            .with_context(|| format!("Envoy: {}", last_words(&log, 5)))?;
+        Ok(Self {
+            _running: running,
             log,
             url: format!("http://127.0.0.1:{port}"),
-        };
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let began = Instant::now();
-        while TcpStream::connect(address).is_err() {
-            if !matches!(envoy.child.try_wait(), Ok(None)) || began.elapsed() > START {
-                bail!("Envoy does not start: {}", envoy.last_words());
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(envoy)
+        })
     }
 
     /// The end of its log.
     pub(super) fn last_words(&self) -> String {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().rev().take(5).collect();
-        lines.into_iter().rev().collect::<Vec<_>>().join(" / ")
+        last_words(&self.log, 5)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Kubeflow's login: oauth2-proxy with the settings that its manifests ship, behind Envoy, with our provider in Dex's place.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
@@ -11,8 +12,11 @@ use super::envoy::{Chain, Envoy, filter, inside, jwt_authn, route};
 use super::served::{Provider, hash};
 use super::{folder, python, script, sidegate};
 use crate::cache;
+use crate::child::{Running, last_words};
 use crate::clients::free_port;
 
+/// How long oauth2-proxy may take to start.
+const START: Duration = Duration::from_secs(10);
 const ISSUER: &str = "http://dex.auth.svc.cluster.local:5556/dex";
 const CLUSTER: &str = "http://dex.auth.svc.cluster.local:5556";
 const CLIENT: &str = "kubeflow-oidc-authservice";
@@ -23,15 +27,6 @@ const SHIPPED: [&str; 2] = [
     "kubeflow-manifests-v1.10.2/common/oauth2-proxy/base/oauth2_proxy.cfg",
     "kubeflow-community-distribution-f09f3eea/common/oauth2-proxy/base/oauth2_proxy.cfg",
 ];
-
-struct OauthProxy(Child);
-
-impl Drop for OauthProxy {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// The script of Kubeflow's users logs in and is inside.
 pub(super) fn login() -> Result<()> {
@@ -117,7 +112,7 @@ fn as_shipped(settings: &str) -> Result<()> {
 }
 
 /// The program as the manifests start it, with the address of the provider for its name in the cluster.
-fn oauth2_proxy(work: &Path, settings: &str, base: &str) -> Result<(OauthProxy, String)> {
+fn oauth2_proxy(work: &Path, settings: &str, base: &str) -> Result<(Running, String)> {
     let program = cache::go_tool("github.com/oauth2-proxy/oauth2-proxy/v7", VERSION)?;
     let (file, logo) = (work.join("oauth2_proxy.cfg"), work.join("logo.svg"));
     std::fs::write(&logo, "<svg xmlns=\"http://www.w3.org/2000/svg\"/>")?;
@@ -134,7 +129,8 @@ fn oauth2_proxy(work: &Path, settings: &str, base: &str) -> Result<(OauthProxy, 
     std::fs::write(&file, reached)?;
     let address = format!("127.0.0.1:{}", free_port()?);
     let log = std::fs::File::create(work.join("oauth2_proxy.log"))?;
-    let child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .arg(format!("--http-address={address}"))
         .arg(format!("--config={}", file.display()))
         .env("OAUTH2_PROXY_CLIENT_ID", CLIENT)
@@ -147,23 +143,18 @@ fn oauth2_proxy(work: &Path, settings: &str, base: &str) -> Result<(OauthProxy, 
         .env("OAUTH2_PROXY_SSL_INSECURE_SKIP_VERIFY", "true")
         .env("OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS", "true")
         .env("OAUTH2_PROXY_EXTRA_JWT_ISSUERS", "")
-        .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .context("cannot run oauth2-proxy")?;
-    let mut proxy = OauthProxy(child);
-    for _ in 0..500 {
-        if curl([format!("http://{address}/ping")]).is_ok_and(|answer| answer.status == 200) {
-            return Ok((proxy, address));
-        }
-        if !matches!(proxy.0.try_wait(), Ok(None)) {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    let said = std::fs::read_to_string(work.join("oauth2_proxy.log")).unwrap_or_default();
-    bail!("oauth2-proxy does not start: {said}")
+        .stderr(log);
+    let mut proxy = Running::start(&mut command)?;
+    let answers = || {
+        let answer = curl([format!("http://{address}/ping")]);
+        answer.is_ok_and(|answer| answer.status == 200)
+    };
+    proxy.until(START, answers).with_context(|| {
+        let log = work.join("oauth2_proxy.log");
+        format!("oauth2-proxy: {}", last_words(&log, 20))
+    })?;
+    Ok((proxy, address))
 }
 
 /// What Istio makes of Kubeflow's extension provider and RequestAuthentication.

@@ -1,30 +1,24 @@
 //! `sidegate provider` as a process beside a relying party.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
 use super::{folder, sidegate};
+use crate::child::Running;
 use crate::clients::free_port;
 
 /// The password of the user in the configurations.
 const PASSWORD: &str = "12341234";
 
-/// A running provider. Dropping it kills it.
+/// A running provider.
 pub(super) struct Provider {
-    child: Child,
+    _running: Running,
     /// `http://127.0.0.1:PORT/dex`.
     pub(super) issuer: String,
     _data: tempfile::TempDir,
-}
-
-impl Drop for Provider {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Provider {
@@ -55,44 +49,21 @@ impl Provider {
         let data = tempfile::tempdir().context("making a folder")?;
         let file = data.path().join("dex.yaml");
         std::fs::write(&file, config)?;
-        let mut child = Command::new(sidegate())
+        let mut command = Command::new(sidegate());
+        command
             .args(["provider", "--listen", address, "--config"])
             .arg(&file)
             .arg("--data")
             .arg(data.path().join("data"))
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("cannot run sidegate")?;
-        let told = child.stderr.take().context("no standard error")?;
-        let mut provider = Self {
-            child,
+            .envs(environment.iter().copied());
+        let at = format!(" on {address}");
+        let (running, ()) =
+            Running::until_it_says(&mut command, |line| line.contains(&at).then_some(()))?;
+        Ok(Self {
+            _running: running,
             issuer,
             _data: data,
-        };
-        provider.wait(BufReader::new(told), address)?;
-        Ok(provider)
-    }
-
-    fn wait(
-        &mut self,
-        mut told: BufReader<impl std::io::Read + Send + 'static>,
-        address: &str,
-    ) -> Result<()> {
-        let mut before = String::new();
-        loop {
-            let from = before.len();
-            if told.read_line(&mut before)? == 0 {
-                bail!("the provider ended early: {before}");
-            }
-            if before.split_at(from).1.contains(&format!(" on {address}")) {
-                break;
-            }
-        }
-        // What it tells later is read, so that it never waits for a reader.
-        std::thread::spawn(move || told.lines().for_each(drop));
-        Ok(())
+        })
     }
 }
 
