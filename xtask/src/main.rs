@@ -6,6 +6,7 @@
 )]
 
 mod answers;
+mod authz;
 mod bench;
 mod browser;
 mod cache;
@@ -59,6 +60,9 @@ Commands:
   oracle --cases FILE | --random | --dir DIR --request LINE | --fixtures DIR | --seed |
          --suite
                Compare with Istio's control plane and Envoy (docs/conformance.md)
+  authz [NAME]
+               Ask the authorizer from Envoy as Istio configures it, in all forms or
+               those with that in their name (as `test` does; builds nothing)
   relying [NAME]
                Let relying parties of others log in at the provider, all or those
                with that in their name (as `test` does; builds nothing)
@@ -132,6 +136,8 @@ fn main() -> ExitCode {
         ["record", "--schemas"] => schemas::record(false).map(|_| ()),
         ["oracle", rest @ ..] => oracle::run(rest),
         ["crash", rest @ ..] => crash::command(rest),
+        ["authz"] => authz::run(None),
+        ["authz", name] => authz::run(Some(name)),
         ["relying"] => relying::run(None),
         ["relying", name] => relying::run(Some(name)),
         ["flood", rest @ ..] => flood::command(rest),

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    bench, browser, clients, crash, dex, directory, flood, graphs, oracle, redis, relying, shell,
+    authz, bench, browser, clients, crash, dex, directory, flood, graphs, oracle, redis, relying, shell,
 };
 
 /// Tests over all binaries.
@@ -92,6 +92,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
             .chain(crash::suite())
             .chain(flood::suite())
             .chain(graphs::suite())
+            .chain(authz::suite())
             .chain(relying::suite())
             .chain(directory::suite())
             .chain(redis::suite())

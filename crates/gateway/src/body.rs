@@ -313,7 +313,7 @@ fn harmless(map: HeaderMap) -> HeaderMap {
         }
         if let Some(name) = last
             .as_ref()
-            .filter(|name| !crate::names::forbidden_in_trailers(name))
+            .filter(|name| !edge::names::forbidden_in_trailers(name))
         {
             kept.append(name.clone(), value);
         }

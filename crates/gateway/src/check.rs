@@ -17,7 +17,7 @@ use crate::body::{Body, ResponseBody};
 use crate::connection::Connection;
 use crate::forward;
 use crate::host::{CallContext, Endpoint};
-use crate::names;
+use edge::names;
 
 /// Istio's default for `timeout` of an extension provider.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);

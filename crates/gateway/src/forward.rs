@@ -14,7 +14,7 @@ use crate::body::{Body, Progress, ResponseBody};
 use crate::connection::Connection;
 use crate::host::{CallContext, Endpoint};
 use crate::hygiene::Admitted;
-use crate::names;
+use edge::names;
 use crate::pool::{self, ConnectError, Reuse};
 use crate::respond::{self, Fault};
 use crate::tunnel;

@@ -8,11 +8,11 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use policy::{Entrance, RequestHead, Scheme, Snapshot, Workload};
 
-use crate::authority;
+use edge::{Ambiguous, authority};
 use crate::config::Limits;
 use crate::draw;
 use crate::host::Host;
-use crate::names;
+use edge::names;
 
 /// A request in normal form, and what its first hop said about itself.
 pub(crate) struct Admitted {
@@ -40,6 +40,12 @@ pub(crate) enum Unfit {
     Expectation,
     /// 431.
     TooManyHeaders,
+}
+
+impl From<Ambiguous> for Unfit {
+    fn from(Ambiguous(why): Ambiguous) -> Self {
+        Self::Bad(why)
+    }
 }
 
 /// What the connection tells about its requests.
@@ -73,7 +79,8 @@ pub(crate) fn admit(
     }
     single_lines(&headers)?;
     let authority = authority::of(version, &uri, &headers)?;
-    let (path, query) = target(&method, &uri, snapshot)?;
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let (path, query) = edge::target::read(&method, target, snapshot)?;
     framing(&headers, has_body)?;
     let expects = expectation(&headers)?;
     let workload = match origin.entrance {
@@ -114,27 +121,6 @@ pub(crate) fn admit(
         trailers,
         expects,
     })
-}
-
-fn target(
-    method: &Method,
-    uri: &http::Uri,
-    snapshot: &Snapshot,
-) -> Result<(String, Option<String>), Unfit> {
-    let text = uri.path_and_query().map_or("/", |target| target.as_str());
-    if uri.path() == "*" && *method != Method::OPTIONS {
-        return Err(Unfit::Bad("only OPTIONS may ask for `*`"));
-    }
-    let bad = || Unfit::Bad("path or query has no single reading");
-    if text.bytes().any(|b| b <= 0x20 || b >= 0x7f || b == b'#') {
-        return Err(bad());
-    }
-    let split = RequestHead::split_target(text, snapshot.normalization()).map_err(|_| bad())?;
-    // Whatever is decided on must mean the same to whoever normalises it again.
-    match RequestHead::split_target(&split.0, snapshot.normalization()) {
-        Ok((again, _)) if again == split.0 => Ok(split),
-        _ => Err(bad()),
-    }
 }
 
 /// About what the head took on the wire: target, names, values, separators.

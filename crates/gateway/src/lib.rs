@@ -6,9 +6,7 @@
 //! and, when there is a [`policy::Permit`], forwarded or handed to an
 //! [`Embedded`] service. What the gateway cannot know it asks its [`Host`].
 #![doc = concat!("\n# Hygiene\n\n", include_str!("hygiene.md"))]
-#![doc = concat!("\n# Refusals and faults\n\n", include_str!("respond.md"))]
 
-mod authority;
 mod body;
 mod check;
 mod config;
@@ -20,7 +18,6 @@ mod host;
 mod http1;
 mod http2;
 mod hygiene;
-mod names;
 mod pool;
 mod request;
 mod respond;

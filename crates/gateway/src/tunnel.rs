@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::body::Body;
 use crate::connection::Connection;
-use crate::names;
+use edge::names;
 use crate::respond::Fault;
 
 const BUFFER: usize = 8 * 1024;

@@ -19,6 +19,7 @@ use crate::rp::RelyingParty;
 use crate::rp::find_session;
 use crate::seen::Seen;
 use crate::session::{Session, Sessions};
+use secret::Secret;
 
 /// What an [`Identity`] is made of.
 #[derive(Clone)]
@@ -193,6 +194,12 @@ impl Identity {
                 .map_err(|error| error.to_string());
         }
         Err("the token's issuer is not accepted".to_owned())
+    }
+
+    /// The ID token that the login of the request's session got, for upstreams
+    /// that verify it themselves.
+    pub fn id_token(&self, head: &RequestHead) -> Option<Secret> {
+        self.session(&Seen::from(head))?.id_token.clone()
     }
 
     pub(crate) fn session(&self, seen: &Seen<'_>) -> Option<Arc<Session>> {

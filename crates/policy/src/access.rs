@@ -185,3 +185,24 @@ pub struct RouteAccess {
     /// Who may see the model, where that counts.
     pub bindings: Option<Arc<Bindings>>,
 }
+
+impl RouteAccess {
+    /// Whether it needs what another does, of everybody who is calling: a key
+    /// for some models tells models apart.
+    pub fn needs_what(&self, other: &Self) -> bool {
+        let same_target = self.owner != Owner::Model || self.target == other.target;
+        same_target
+            && self.owner == other.owner
+            && self.external == other.external
+            && self.local == other.local
+            && self.limits == other.limits
+    }
+
+    /// Whether any person with a session gets through from outside, and no limit
+    /// is set.
+    pub fn opens_to_sessions(&self) -> bool {
+        self.owner == Owner::Platform
+            && self.external == AccessLevel::Login
+            && self.limits.is_empty()
+    }
+}

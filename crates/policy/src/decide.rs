@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use resources::{ObjectRef, Source};
 
-use crate::access::{AccessLevel, Owner};
+use crate::access::Owner;
 use crate::answers::{Answers, Question};
 use crate::caller::Caller;
 use crate::claims::Claims;
 use crate::connection::ClientTls;
 use crate::denial::{Denial, Refusal};
-use crate::enforce::{self, Access};
+use crate::enforce::{self, Access, Need};
 use crate::forward;
 use crate::inline;
 use crate::intake;
@@ -478,43 +478,29 @@ impl<'a, T: Trace> Decision<'a, T> {
         route: &Route,
         head: &RequestHead,
     ) -> Result<Granted, Stop> {
-        let path = head.path.as_str();
-        let external = hop == 0 && head.entrance == Entrance::External;
-        let platform = matches!(route.access.owner, Owner::Platform | Owner::LoginMachinery);
-        if platform && external && self.snapshot.settings.login_paths.iter().any(|p| p == path) {
-            self.say(hop, Stage::Access, || {
-                (format!("`{path}` is the login's own: open"), of(route))
-            });
-            return Ok(Granted::Login(Caller::Anonymous));
-        }
         let access = &*route.access;
-        let open = self
-            .snapshot
-            .settings
-            .provider_paths
-            .iter()
-            .any(|p| p == path);
-        if access.owner == Owner::Model && head.is_preflight() && route.cors.is_none() {
-            self.say(hop, Stage::Access, || {
-                (
-                    "CORS preflight: answered here, carries no credentials".into(),
-                    of(route),
-                )
-            });
-            let permit = self
-                .changes
-                .permit(forward::preflight(head), Caller::Anonymous, route);
-            return Ok(Granted::Preflight(Box::new(permit)));
-        }
-        let level = match enforce::level(access, head) {
-            // Only the paths the login needs are open; the rest of its routes is the platform's.
-            _ if access.owner == Owner::LoginMachinery
-                && !open
-                && head.entrance == Entrance::External =>
-            {
-                AccessLevel::Login
+        let level = match enforce::need(&self.snapshot.settings, route, head, hop > 0) {
+            Need::Login => {
+                self.say(hop, Stage::Access, || {
+                    (
+                        format!("`{}` is the login's own: open", head.path),
+                        of(route),
+                    )
+                });
+                return Ok(Granted::Login(Caller::Anonymous));
             }
-            level => level,
+            Need::Preflight => {
+                self.say(hop, Stage::Access, || {
+                    (
+                        "CORS preflight: answered here, carries no credentials".into(),
+                        of(route),
+                    )
+                });
+                let reply = Destination::Reply(forward::preflight(head));
+                let permit = self.changes.permit(reply, Caller::Anonymous, route);
+                return Ok(Granted::Preflight(Box::new(permit)));
+            }
+            Need::Level(level) => level,
         };
         let owner = access.owner.name();
         match enforce::check(access, level, head, self.answers) {
@@ -541,21 +527,13 @@ impl<'a, T: Trace> Decision<'a, T> {
         }
     }
 
-    /// A model's answer may be read by pages of any origin where it took a
-    /// token to get it: nothing a browser sends by itself opens it.
     fn cors(&self, route: &Route, head: &RequestHead) -> Option<Cors> {
         if let Some(policy) = &route.cors {
             return policy
                 .allowed_origin(head)
                 .map(|allow_origin| Cors { allow_origin });
         }
-        let model = self.snapshot.enforce && route.access.owner == Owner::Model;
-        (model
-            && head.entrance == Entrance::External
-            && head.headers.contains_key(http::header::ORIGIN))
-        .then(|| Cors {
-            allow_origin: http::HeaderValue::from_static("*"),
-        })
+        default_cors(self.snapshot, route, head)
     }
 
     pub(crate) fn apply(&mut self, head: &mut Cow<'_, RequestHead>, changes: &Arc<[HeaderChange]>) {
@@ -564,6 +542,16 @@ impl<'a, T: Trace> Decision<'a, T> {
         }
         self.changes.request.extend(changes);
     }
+}
+
+/// A model's answer may be read by pages of any origin where it took a token to
+/// get it: nothing a browser sends by itself opens it.
+pub(crate) fn default_cors(snapshot: &Snapshot, route: &Route, head: &RequestHead) -> Option<Cors> {
+    let model = snapshot.enforce && route.access.owner == Owner::Model && route.cors.is_none();
+    let from_page = head.headers.contains_key(http::header::ORIGIN);
+    (model && head.entrance == Entrance::External && from_page).then(|| Cors {
+        allow_origin: http::HeaderValue::from_static("*"),
+    })
 }
 
 pub(crate) enum Granted {

@@ -10,6 +10,8 @@ use crate::caller::{Caller, Key, Person, Service, ServiceAccount, TokenHolder, W
 use crate::denial::{Denial, Refusal};
 use crate::permit::HeaderChange;
 use crate::request::{Entrance, RequestHead};
+use crate::routes::Route;
+use crate::settings::Settings;
 
 /// What an access level says to a request.
 pub(crate) enum Access {
@@ -34,8 +36,38 @@ pub(crate) fn check(
     }
 }
 
+/// What a request needs on a route.
+pub(crate) enum Need {
+    /// Nothing: it is the login's own.
+    Login,
+    /// Nothing: a preflight, which carries no credentials.
+    Preflight,
+    Level(AccessLevel),
+}
+
+/// What a request needs on a route; `earlier` says that it has crossed a
+/// gateway before.
+pub(crate) fn need(settings: &Settings, route: &Route, head: &RequestHead, earlier: bool) -> Need {
+    let is = |paths: &[String]| paths.iter().any(|path| *path == head.path);
+    let access = &*route.access;
+    let external = head.entrance == Entrance::External;
+    let platform = matches!(access.owner, Owner::Platform | Owner::LoginMachinery);
+    if platform && external && !earlier && is(&settings.login_paths) {
+        return Need::Login;
+    }
+    if access.owner == Owner::Model && head.is_preflight() && route.cors.is_none() {
+        return Need::Preflight;
+    }
+    // Only the paths the login needs are open; the rest of its routes is the platform's.
+    let machinery = access.owner == Owner::LoginMachinery;
+    if machinery && external && !is(&settings.provider_paths) {
+        return Need::Level(AccessLevel::Login);
+    }
+    Need::Level(level(access, head))
+}
+
 /// The level of a route for a request.
-pub(crate) fn level(access: &RouteAccess, head: &RequestHead) -> AccessLevel {
+fn level(access: &RouteAccess, head: &RequestHead) -> AccessLevel {
     match head.entrance {
         Entrance::External => access.external,
         Entrance::Local => access.local,

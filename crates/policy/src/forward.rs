@@ -183,7 +183,7 @@ fn choose(all: &[Weighted], draw: u32) -> Option<&Weighted> {
 /// The answer to a CORS preflight for a model. From outside any origin may
 /// try, since a token is needed and none travels by itself; in the cluster,
 /// where being there is enough, no page of another origin may.
-pub(crate) fn preflight(head: &RequestHead) -> Destination {
+pub(crate) fn preflight(head: &RequestHead) -> Reply {
     let mut headers = vec![(header::VARY, HeaderValue::from_static("origin"))];
     if head.entrance == Entrance::External {
         let set = |name: HeaderName, value| (name, HeaderValue::from_static(value));
@@ -195,11 +195,19 @@ pub(crate) fn preflight(head: &RequestHead) -> Destination {
         ));
         headers.push(set(header::ACCESS_CONTROL_MAX_AGE, "600"));
     }
-    Destination::Reply(Reply {
+    Reply {
         status: StatusCode::NO_CONTENT,
         headers,
         body: bytes::Bytes::new(),
-    })
+    }
+}
+
+/// Where a route leads that somebody else follows: by the first of its weights.
+pub(crate) fn first_way(route: &Route) -> Destination {
+    match &route.action {
+        RouteAction::Forward(ways) => destination(ways.first()),
+        RouteAction::Redirect(_) | RouteAction::Direct { .. } => destination(None),
+    }
 }
 
 fn place(destination: &Destination) -> String {

@@ -6,7 +6,7 @@ use crate::bodies::{Unread, elsewhere, inflate, linger, read};
 use crate::budget::Share;
 use crate::reflection;
 use crate::serve::Shared;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::request::Parts;
@@ -15,15 +15,14 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, Empty, StreamBody};
 use hyper::body::Incoming;
 use inference::encoding::Coding;
-use inference::grpc::wire::{Decode, Encoder, Malformed, Value};
+use wire::framing::{PREFIX, frame, percent, unframe};
+use wire::{Decode, Encoder, Malformed, Value};
 use inference::grpc::{self, Code, SERVICE, Status};
 use std::sync::Arc;
 
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const HEALTH: &str = "grpc.health.v1.Health";
-/// A flag and the length.
-pub(crate) const PREFIX: usize = 5;
 /// Messages up to this size are answered where they are read.
 const SMALL: usize = 64 << 10;
 
@@ -184,24 +183,6 @@ fn busy() -> Status {
     )
 }
 
-/// Whether the first message is compressed, the message, and how many bytes it took; `None` if it is not whole yet.
-pub(crate) fn unframe(bytes: &Bytes) -> Option<(bool, Bytes, usize)> {
-    let ([compressed, length @ ..], rest) = bytes.split_first_chunk::<PREFIX>()?;
-    let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
-    (rest.len() >= length).then(|| {
-        let end = PREFIX + length;
-        (*compressed != 0, bytes.slice(PREFIX..end), end)
-    })
-}
-
-pub(crate) fn frame(message: &[u8]) -> Bytes {
-    let mut framed = BytesMut::with_capacity(PREFIX + message.len());
-    framed.put_u8(0);
-    framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
-    framed.extend_from_slice(message);
-    framed.freeze()
-}
-
 fn succeeded(reply: &[u8]) -> Response<Body> {
     // A stream and not a full body with trailers, which would have a content-length: clients stop reading there.
     let frames = [Frame::data(frame(reply)), Frame::trailers(ended(None))];
@@ -237,37 +218,4 @@ pub(crate) fn ended(status: Option<&Status>) -> HeaderMap {
         trailers.insert(MESSAGE, message);
     }
     trailers
-}
-
-fn percent(message: &str) -> String {
-    message.bytes().fold(String::new(), |mut out, byte| {
-        match byte {
-            b'%' | ..0x20 | 0x7f.. => out.push_str(&format!("%{byte:02X}")),
-            _ => out.push(char::from(byte)),
-        }
-        out
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_are_framed() {
-        let framed = frame(b"abc");
-        assert_eq!(&framed[..], b"\0\0\0\0\x03abc");
-        let (compressed, message, used) = unframe(&framed).unwrap();
-        assert_eq!((compressed, &message[..], used), (false, &b"abc"[..], 8));
-        for length in 0..framed.len() {
-            assert_eq!(unframe(&framed.slice(..length)), None, "{length}");
-        }
-        assert!(unframe(&Bytes::from_static(b"\x01\0\0\0\0")).unwrap().0);
-        assert_eq!(unframe(&Bytes::from_static(b"\0\xff\xff\xff\xff")), None);
-    }
-
-    #[test]
-    fn texts_of_statuses_are_ascii() {
-        assert_eq!(percent("50% ä\n'x'"), "50%25 %C3%A4%0A'x'");
-    }
 }

@@ -1,7 +1,8 @@
 //! `grpc.reflection`, by which grpcurl and others find out what can be called.
 
 use crate::answer::Body;
-use crate::grpc::{PREFIX, ended, frame, response, unframe};
+use crate::grpc::{ended, response};
+use wire::framing::{PREFIX, frame, unframe};
 use crate::serve::Shared;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
@@ -10,7 +11,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Incoming;
 use inference::grpc::descriptor::FILES;
-use inference::grpc::wire::{Decode, Encoder, Malformed, Value};
+use wire::{Decode, Encoder, Malformed, Value};
 use inference::grpc::{Code, Status};
 use std::convert::Infallible;
 use std::time::Duration;

@@ -12,10 +12,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use rustls::ServerConfig;
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// What connections may cost.
 #[derive(Debug, Clone)]
@@ -65,6 +71,7 @@ pub struct BindError {
 pub struct Server {
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
+    tls: Option<Arc<ServerConfig>>,
 }
 
 impl Server {
@@ -88,7 +95,16 @@ impl Server {
         Ok(Self {
             listeners,
             addresses: bound,
+            tls: None,
         })
+    }
+
+    /// Has every client shake hands first.
+    #[must_use]
+    pub fn over_tls(mut self, mut config: ServerConfig) -> Self {
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        self.tls = Some(Arc::new(config));
+        self
     }
 
     /// The addresses, in order, with their real ports.
@@ -114,6 +130,7 @@ impl Server {
                 slots: Arc::clone(&slots),
                 leaving: leaving.clone(),
                 open: open.clone(),
+                tls: self.tls.clone().map(TlsAcceptor::from),
             };
             tokio::spawn(accepting.run(listener));
         }
@@ -143,6 +160,7 @@ struct Accepting<S> {
     slots: Arc<tokio::sync::Semaphore>,
     leaving: watch::Receiver<bool>,
     open: mpsc::Sender<()>,
+    tls: Option<TlsAcceptor>,
 }
 
 impl<S: Service> Accepting<S> {
@@ -163,9 +181,19 @@ impl<S: Service> Accepting<S> {
                 (Ok(slot), Ok((stream, peer))) => {
                     let service = Arc::clone(&self.service);
                     let (keep_alive, leaving) = (self.keep_alive, self.leaving.clone());
-                    let open = self.open.clone();
+                    let (open, tls) = (self.open.clone(), self.tls.clone());
                     tokio::spawn(async move {
-                        serve(service, stream, peer, keep_alive, leaving).await;
+                        let _ = stream.set_nodelay(true);
+                        match tls {
+                            None => serve(service, stream, peer, keep_alive, leaving).await,
+                            Some(tls) => match timeout(HANDSHAKE, tls.accept(stream)).await {
+                                Ok(Ok(stream)) => {
+                                    serve(service, stream, peer, keep_alive, leaving).await;
+                                }
+                                Ok(Err(error)) => tracing::info!(%peer, %error, "no handshake"),
+                                Err(_) => tracing::debug!(%peer, "no handshake in time"),
+                            },
+                        }
                         drop((slot, open));
                     });
                 }
@@ -181,12 +209,11 @@ impl<S: Service> Accepting<S> {
 
 async fn serve<S: Service>(
     service: Arc<S>,
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
     keep_alive: Duration,
     mut leaving: watch::Receiver<bool>,
 ) {
-    let _ = stream.set_nodelay(true);
     let asked = Arc::new(AtomicBool::new(false));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder

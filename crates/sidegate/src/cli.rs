@@ -65,6 +65,9 @@ pub(crate) enum Command {
     /// Run the OpenID provider alone, from Dex's configuration
     #[command(after_help = crate::provider::EXAMPLES)]
     Provider(crate::provider::ProviderArgs),
+    /// Answer Envoy's external authorization checks, for gateways of a cluster
+    #[command(after_help = crate::authz::EXAMPLES)]
+    Authz(Box<crate::authz::AuthzArgs>),
     /// Add, list, disable, enable and reset users of the provider
     #[command(after_help = crate::user::EXAMPLES)]
     User(crate::user::UserArgs),
@@ -96,7 +99,9 @@ impl Command {
             Self::Client(args) => args.command.output(),
             Self::Backup(args) => args.place.output,
             Self::Token(args) => args.command.output(),
-            Self::Exec(_) | Self::Runtime(_) | Self::HashPassword(_) => Output::Text,
+            Self::Exec(_) | Self::Runtime(_) | Self::Authz(_) | Self::HashPassword(_) => {
+                Output::Text
+            }
         };
         match output {
             Output::Text => VerifyOutput::Text,

@@ -238,9 +238,7 @@ impl Login {
             theme: theme.clone(),
         };
         let Some(dex) = dex else {
-            login
-                .warnings
-                .push("no ConfigMap `dex` with a `config.yaml` in namespace `auth` or one of the platform: nobody can log in".into());
+            login.warnings.push(NO_DEX.into());
             return Ok(Arc::new(login));
         };
         let (mut config, warnings) = dex.parse()?;
@@ -259,49 +257,100 @@ impl Login {
             ..provider::Options::default()
         };
         let provider = Provider::open(config.clone(), keeping.provider.clone(), options)?;
-        if let (Some(client), Some(callback)) = (client(&config), callback_path(&config)) {
-            let settings = RpConfig {
-                issuer: config.issuer.url().to_owned(),
-                auth_url: format!("{}/auth", config.issuer.path()),
-                client_id: client.id.clone(),
-                client_secret: identity::Secret::new(
-                    client
-                        .secret
-                        .as_ref()
-                        .and_then(|s| s.expose())
-                        .unwrap_or_default(),
-                ),
-                redirect_uri: RedirectUri::Exactly(callback),
-                scopes: ["openid", "profile", "email", "groups"]
-                    .map(str::to_owned)
-                    .to_vec(),
-                claims: IdentityClaims::default(),
-                bearer_audiences: config.clients.iter().map(|c| c.id.clone()).collect(),
-                after_logout_url: "/".into(),
-                logout_paths: LOGOUT_PATHS.map(str::to_owned).to_vec(),
-                secure_cookies: SecureCookies::WhenHttps,
-            };
-            let http = Arc::new(InProcess(provider.clone()));
-            let relying_party = RelyingParty::new(
-                settings,
-                http,
-                keeping.sessions.clone(),
-                &keeping.data,
-                identity::system_clock(),
-            )?
-            .with_api_keys(keeping.api_keys.clone());
-            let relying_party = Arc::new(relying_party);
-            calls.set_login(&relying_party);
-            login.relying_party = Some(relying_party);
-        } else {
-            login.warnings.push(
-                "ConfigMap dex: no static client with a relative redirect URI: nobody can log in"
-                    .into(),
-            );
+        let http = Arc::new(InProcess(provider.clone()));
+        let (sessions, keys) = (&keeping.sessions, &keeping.api_keys);
+        match relying_party(&config, http, sessions, keys, &keeping.data)? {
+            Some(relying_party) => {
+                calls.set_login(&relying_party);
+                login.relying_party = Some(relying_party);
+            }
+            None => login.warnings.push(NO_CLIENT.into()),
         }
         login.provider = Some(provider);
         Ok(Arc::new(login))
     }
+
+    /// The same where the provider is a program of its own, whose configuration
+    /// is read for the client that people log in with.
+    pub(crate) fn elsewhere(
+        cluster: &Cluster,
+        elsewhere: &Elsewhere,
+        before: Option<&Arc<Self>>,
+    ) -> anyhow::Result<Arc<Self>> {
+        let dex = DexSource::find(cluster);
+        let source = dex.as_ref().map(DexSource::fingerprint);
+        if let Some(before) = before.filter(|before| before.source == source) {
+            return Ok(Arc::clone(before));
+        }
+        let mut login = Self {
+            relying_party: None,
+            provider: None,
+            provider_service: None,
+            warnings: Vec::new(),
+            source,
+            theme: Theme::default(),
+        };
+        let Some(dex) = dex else {
+            login.warnings.push(NO_DEX.into());
+            return Ok(Arc::new(login));
+        };
+        let (config, _) = dex.parse()?;
+        let http = Arc::clone(&elsewhere.http);
+        let (sessions, keys) = (&elsewhere.sessions, &elsewhere.api_keys);
+        login.relying_party = relying_party(&config, http, sessions, keys, &elsewhere.data)?;
+        if login.relying_party.is_none() {
+            login.warnings.push(NO_CLIENT.into());
+        }
+        login.provider_service = provider_service(&config);
+        Ok(Arc::new(login))
+    }
+}
+
+const NO_DEX: &str = "no ConfigMap `dex` with a `config.yaml` in namespace `auth` or one of the platform: nobody can log in";
+const NO_CLIENT: &str =
+    "ConfigMap dex: no static client with a relative redirect URI: nobody can log in";
+
+/// What a login at a provider elsewhere is made of.
+pub(crate) struct Elsewhere {
+    pub(crate) data: PathBuf,
+    pub(crate) sessions: Sessions,
+    pub(crate) api_keys: ApiKeys,
+    pub(crate) cluster_issuer: Arc<ClusterIssuer>,
+    /// The real cluster that this runs in or is told of.
+    pub(crate) cluster_api: Option<Arc<ClusterApi>>,
+    pub(crate) http: Arc<dyn HttpClient>,
+}
+
+/// The relying party of the platform's own client, if there is one.
+fn relying_party(
+    config: &DexConfig,
+    http: Arc<dyn HttpClient>,
+    sessions: &Sessions,
+    api_keys: &ApiKeys,
+    data: &Path,
+) -> anyhow::Result<Option<Arc<RelyingParty>>> {
+    let (Some(client), Some(callback)) = (client(config), callback_path(config)) else {
+        return Ok(None);
+    };
+    let secret = client.secret.as_ref().and_then(|s| s.expose());
+    let settings = RpConfig {
+        issuer: config.issuer.url().to_owned(),
+        auth_url: format!("{}/auth", config.issuer.path()),
+        client_id: client.id.clone(),
+        client_secret: identity::Secret::new(secret.unwrap_or_default()),
+        redirect_uri: RedirectUri::Exactly(callback),
+        scopes: ["openid", "profile", "email", "groups"]
+            .map(str::to_owned)
+            .to_vec(),
+        claims: IdentityClaims::default(),
+        bearer_audiences: config.clients.iter().map(|c| c.id.clone()).collect(),
+        after_logout_url: "/".into(),
+        logout_paths: LOGOUT_PATHS.map(str::to_owned).to_vec(),
+        secure_cookies: SecureCookies::WhenHttps,
+    };
+    let clock = identity::system_clock();
+    let made = RelyingParty::new(settings, http, sessions.clone(), data, clock)?;
+    Ok(Some(Arc::new(made.with_api_keys(api_keys.clone()))))
 }
 
 /// The theme of a folder, whole or not at all.

@@ -3,6 +3,7 @@
 //! This crate reads the command line and wires the others together; what they
 //! do is theirs.
 
+mod authz;
 mod backends;
 mod backup;
 mod cli;
@@ -83,6 +84,7 @@ fn main() -> ExitCode {
         cli::Command::Runtime(args) => runtime::run(&args, &passed_over),
         cli::Command::Model(args) => model::run(&args),
         cli::Command::Provider(args) => provider::run(&args),
+        cli::Command::Authz(args) => authz::run(&args),
         cli::Command::User(args) => user::run(args),
         cli::Command::Client(args) => client::run(args),
         cli::Command::Backup(args) => backup::run(args),

@@ -72,7 +72,7 @@ pub(super) fn request(line: &str, port: u16) -> Result<Sent> {
 }
 
 /// The manifests below each folder.
-pub(super) fn layers(folders: &[PathBuf]) -> Result<Vec<Vec<File>>> {
+pub(crate) fn layers(folders: &[PathBuf]) -> Result<Vec<Vec<File>>> {
     let read = |folder| {
         resources::read_files(std::slice::from_ref(folder)).map_err(|errors| anyhow!("{errors}"))
     };
@@ -82,7 +82,7 @@ pub(super) fn layers(folders: &[PathBuf]) -> Result<Vec<Vec<File>>> {
 /// All manifests, those of later layers in the place of earlier ones, with
 /// what controllers would generate. The gateway pod is the one behind the
 /// Service `istio-ingressgateway`, or behind the first Gateway.
-pub(super) fn world(layers: &[Vec<File>]) -> Result<World> {
+pub(crate) fn world(layers: &[Vec<File>]) -> Result<World> {
     let mut objects: Vec<Value> = Vec::new();
     for files in layers {
         for (path, text) in files {

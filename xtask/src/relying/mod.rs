@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use self::clocked::Clocked;
-use self::served::Provider;
+pub(crate) use self::served::{Provider, hash};
 use crate::oracle::Check;
 use crate::{cache, shell};
 

@@ -14,10 +14,10 @@ use crate::clients::free_port;
 const PASSWORD: &str = "12341234";
 
 /// A running provider.
-pub(super) struct Provider {
+pub(crate) struct Provider {
     _running: Running,
     /// `http://127.0.0.1:PORT/dex`.
-    pub(super) issuer: String,
+    pub(crate) issuer: String,
     _data: tempfile::TempDir,
 }
 
@@ -40,7 +40,7 @@ impl Provider {
     }
 
     /// Starts it with that configuration on that address.
-    pub(super) fn serve(
+    pub(crate) fn serve(
         config: &str,
         environment: &[(&str, &str)],
         address: &str,
@@ -68,7 +68,7 @@ impl Provider {
 }
 
 /// A hash of the password, made by the program.
-pub(super) fn hash() -> Result<String> {
+pub(crate) fn hash() -> Result<String> {
     let mut child = Command::new(sidegate())
         .args(["hash-password", "--cost=10"])
         .stdin(Stdio::piped())

@@ -5,7 +5,7 @@
 pub mod descriptor;
 mod infer;
 mod messages;
-pub mod wire;
+pub use ::wire;
 
 use crate::metadata::{self, Metadata, Tensor};
 use crate::{Compat, Manner, Refusal, Repository, mlserver};

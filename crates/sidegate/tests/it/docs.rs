@@ -9,7 +9,7 @@ use super::{SIDEGATE, example};
 
 /// Indented command lines of a Markdown file, in order; a line that ends in a
 /// backslash and here-documents go on.
-fn commands(markdown: &str) -> Vec<String> {
+pub(crate) fn commands(markdown: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     let mut open_until: Option<&str> = None;
     // What stands between fences is what a command prints.

@@ -9,6 +9,7 @@
 
 mod api_keys;
 mod as_written;
+mod authz;
 mod bad_input;
 mod bodies;
 mod commands;

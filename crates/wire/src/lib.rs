@@ -3,6 +3,8 @@
 //! <https://protobuf.dev/programming-guides/encoding>. Fields that nobody knows are skipped, the last of a single field
 //! counts, and numbers of a repeated field come packed or one by one.
 
+pub mod framing;
+
 use bytes::{Buf, Bytes};
 
 /// Bytes that are no message.

@@ -19,7 +19,7 @@ const HOP_BY_HOP: [&str; 10] = [
 ];
 
 /// Whether the header is about one connection only.
-pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     HOP_BY_HOP.contains(&name.as_str())
 }
 
@@ -40,7 +40,7 @@ const NOT_NOMINATED: [&str; 11] = [
 ];
 
 /// Whether a client may declare a header of this name to be hop-by-hop.
-pub(crate) fn may_be_nominated(name: &HeaderName) -> bool {
+pub fn may_be_nominated(name: &HeaderName) -> bool {
     let folded = fold(name);
     !(NOT_NOMINATED.contains(&&*folded)
         || is_identity_header(name)
@@ -49,7 +49,7 @@ pub(crate) fn may_be_nominated(name: &HeaderName) -> bool {
 }
 
 /// Headers of which a second line would be a second reading (CVE-2021-32777).
-pub(crate) fn is_single(name: &HeaderName) -> bool {
+pub fn is_single(name: &HeaderName) -> bool {
     const SINGLE: [&str; 8] = [
         "authorization",
         "content-length",
@@ -65,19 +65,19 @@ pub(crate) fn is_single(name: &HeaderName) -> bool {
 
 /// Headers that the gateway writes itself, in a spelling that some upstreams
 /// cannot tell from it (CVE-2025-64484, CVE-2026-39858).
-pub(crate) fn is_alias_of_ours(name: &HeaderName) -> bool {
+pub fn is_alias_of_ours(name: &HeaderName) -> bool {
     const OURS: [&str; 3] = ["x-forwarded-for", "x-forwarded-proto", "x-request-id"];
     name.as_str().contains('_') && OURS.contains(&&*fold(name))
 }
 
 /// Envoy's own vocabulary, meaningless from a client (CVE-2023-27487, CVE-2024-45806).
-pub(crate) fn is_envoys(name: &HeaderName) -> bool {
+pub fn is_envoys(name: &HeaderName) -> bool {
     fold(name).starts_with("x-envoy-")
 }
 
 /// Claims about the request that only a proxy in front of us could make, and
 /// no such proxy is known: removed where Sidegate enforces (CVE-2026-40575).
-pub(crate) fn is_context_claim(name: &HeaderName) -> bool {
+pub fn is_context_claim(name: &HeaderName) -> bool {
     const CLAIMS: [&str; 8] = [
         "forwarded",
         "x-http-method-override",
@@ -97,7 +97,7 @@ pub(crate) fn is_context_claim(name: &HeaderName) -> bool {
 }
 
 /// Whether a trailer of this name is dropped.
-pub(crate) fn forbidden_in_trailers(name: &HeaderName) -> bool {
+pub fn forbidden_in_trailers(name: &HeaderName) -> bool {
     is_hop_by_hop(name) || !may_be_nominated(name)
 }
 

@@ -2,46 +2,52 @@
 
 use http::{HeaderMap, Uri, Version, header};
 
-use crate::hygiene::Unfit;
+use crate::Ambiguous;
 
 /// Finds the authority of a request in its target and its `host` header, which
 /// have to agree (RFC 9112 §3.2.2, RFC 9113 §8.3.1).
-pub(crate) fn of(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<String, Unfit> {
+///
+/// # Errors
+/// They do not, or there is none.
+pub fn of(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<String, Ambiguous> {
     let mut lines = headers.get_all(header::HOST).iter();
     let host = match lines.next() {
         None => None,
         Some(line) => Some(line.to_str().map_err(|_| BAD_HOST)?),
     };
     if lines.next().is_some() {
-        return Err(Unfit::Bad("more than one `host` header"));
+        return Err(Ambiguous("more than one `host` header"));
     }
     let target = uri.authority().map(http::uri::Authority::as_str);
     if version != Version::HTTP_2 {
         if target.is_some() && uri.scheme().is_none() {
-            return Err(Unfit::Bad("expected the target to begin with `/`"));
+            return Err(Ambiguous("expected the target to begin with `/`"));
         }
         if host.is_none() {
-            return Err(Unfit::Bad("no `host` header"));
+            return Err(Ambiguous("no `host` header"));
         }
     }
     match (target, host) {
         (Some(target), Some(host)) => {
             let target = parse(target)?;
             if !target.eq_ignore_ascii_case(&parse(host)?) {
-                return Err(Unfit::Bad("target and `host` header name different hosts"));
+                return Err(Ambiguous("target and `host` header name different hosts"));
             }
             Ok(target)
         }
         (Some(only), None) | (None, Some(only)) => parse(only),
-        (None, None) => Err(Unfit::Bad("no authority")),
+        (None, None) => Err(Ambiguous("no authority")),
     }
 }
 
-const BAD_HOST: Unfit = Unfit::Bad("`host` is not a host name with an optional port");
+const BAD_HOST: Ambiguous = Ambiguous("`host` is not a host name with an optional port");
 
 /// Checks `host[:port]` and writes it in one way: no empty port, no zeros
 /// before a port. Case and a final dot stay.
-fn parse(text: &str) -> Result<String, Unfit> {
+///
+/// # Errors
+/// It is something else.
+pub fn parse(text: &str) -> Result<String, Ambiguous> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (address, port) = rest.split_once(']').ok_or(BAD_HOST)?;

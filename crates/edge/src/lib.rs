@@ -1,0 +1,12 @@
+//! What every edge of the program does alike with a request from outside: one
+//! reading of names, host and path ([`names`], [`authority`], [`target`]), and
+//! one wording of refusals ([`refusal`]).
+
+pub mod authority;
+pub mod names;
+pub mod refusal;
+pub mod target;
+
+/// Why something of a request has no single reading; the client gets 400.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ambiguous(pub &'static str);

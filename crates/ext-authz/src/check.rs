@@ -1,0 +1,197 @@
+//! One check, from what is asked to the reply.
+
+use std::sync::Arc;
+
+use edge::refusal;
+use edge::Ambiguous;
+use http::{HeaderName, StatusCode, header};
+use policy::{
+    Answers, Caller, Crossing, Denial, Earlier, Entrance, Owner, Passage, Permit, Question, Refusal,
+    Reply, RequestHead, Scheme, Snapshot,
+};
+
+use crate::asked::{Admitted, Asked};
+use crate::cookies::Cookies;
+use crate::host::Host;
+use crate::mark::MARK;
+use crate::pass;
+use crate::reply::{CheckReply, Mutations};
+use crate::service::Authorizer;
+
+/// A crossing asks who is calling once at most.
+const MAX_QUESTIONS: usize = 4;
+
+impl<H: Host> Authorizer<H> {
+    /// Decides, and says so in the log.
+    pub(crate) async fn check(&self, asked: Asked) -> CheckReply {
+        let logged = tracing::enabled!(target: "ext_authz::access", tracing::Level::INFO);
+        let (peer, place) = (asked.peer, asked.place.clone());
+        let line = logged.then(|| {
+            let path = asked.target.split('?').next().unwrap_or_default();
+            format!("{} {}{path}", asked.method, asked.authority)
+        });
+        let snapshot = self.host.snapshot();
+        let (reply, why) = match asked.admit(&snapshot) {
+            Ok(admitted) => self.decided(&snapshot, &place, admitted).await,
+            Err(Ambiguous(why)) => (unfit(why), why.into()),
+        };
+        if let Some(line) = line {
+            let status = reply.denial().map_or(200, |reply| reply.status.as_u16());
+            tracing::info!(
+                target: "ext_authz::access",
+                %peer,
+                at = %place.at(),
+                status,
+                why = &*why,
+                "{line}"
+            );
+        }
+        reply
+    }
+
+    async fn decided(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        place: &crate::asked::Place,
+        admitted: Admitted,
+    ) -> (CheckReply, Arc<str>) {
+        let Admitted {
+            mut head,
+            claimed,
+            marks,
+        } = admitted;
+        let crossing = match snapshot.crossing(place.at(), &head) {
+            Ok(crossing) => crossing,
+            Err(denial) => return self.denied(*denial, &head),
+        };
+        head.entrance = crossing.side();
+        let mut answers = Answers::new();
+        let earlier = self.earlier(&crossing, &marks);
+        let crossed = earlier.is_some();
+        if let Some(earlier) = earlier {
+            head.entrance = earlier.entrance;
+            head.workload = earlier.workload;
+            if let Some(caller) = earlier.caller {
+                answers.caller_is(caller);
+            }
+        }
+        for _ in 0..MAX_QUESTIONS {
+            match crossing.decide(&head, crossed, &answers) {
+                Passage::Permit(permit) => {
+                    let why = Arc::from(permit.route());
+                    let reply = self.allowed(&crossing, permit, &head, claimed, &answers);
+                    return (reply, why);
+                }
+                Passage::Login => {
+                    let page = self.host.login_page(&head).await;
+                    let nothing = || {
+                        let why = Some("the login has nothing at this path");
+                        refusal::json(StatusCode::FORBIDDEN, "forbidden", why)
+                    };
+                    let mut reply = page.unwrap_or_else(nothing);
+                    if self.settings.passes.is_some() {
+                        // The next one is given by a check that finds a session.
+                        pass::forget(&mut reply, head.scheme == Scheme::Https);
+                    }
+                    return (CheckReply::deny(reply), "the login's own".into());
+                }
+                Passage::Reply(reply) => return (CheckReply::deny(reply), "preflight".into()),
+                Passage::Denial(denial) => return self.denied(*denial, &head),
+                Passage::Ask(Question::Caller(tokens)) => {
+                    let caller = self.host.caller(&head, tokens).await;
+                    answers.caller_is(caller);
+                }
+                Passage::Ask(_) => break,
+            }
+        }
+        let denial = Denial {
+            refusal: Refusal::Forbidden("the decision could not be completed".into()),
+            reason: "a question was not answered".into(),
+        };
+        self.denied(denial, &head)
+    }
+
+    /// What an earlier check wrote down. Several marks are none: one of them is
+    /// somebody else's.
+    fn earlier(&self, crossing: &Crossing<'_>, marks: &[http::HeaderValue]) -> Option<Earlier> {
+        let [mark] = marks else { return None };
+        let opened = self
+            .keys
+            .load()
+            .open(mark.as_bytes(), crossing.route()?, self.host.now());
+        if opened.is_none() {
+            tracing::info!(target: "ext_authz::access", "a mark that does not count is removed");
+        }
+        opened
+    }
+
+    fn allowed(
+        &self,
+        crossing: &Crossing<'_>,
+        permit: Permit,
+        head: &RequestHead,
+        claimed: Vec<HeaderName>,
+        answers: &Answers,
+    ) -> CheckReply {
+        let mut more = Mutations {
+            remove: claimed,
+            ..Mutations::default()
+        };
+        if let Some(passes) = &self.settings.passes
+            && let Caller::Session(person) = permit.caller()
+            && crossing.opens_to_sessions()
+            && head.entrance == Entrance::External
+        {
+            let https = head.scheme == Scheme::Https;
+            more.response.extend(passes.cookie(person, self.host.now(), https));
+        }
+        match crossing.owner() {
+            Some(Owner::Platform) => {
+                more.set.extend(self.host.identity_headers(head, permit.caller()));
+            }
+            Some(Owner::Model) => match self.settings.strip(&head.headers) {
+                Cookies::Stay => {}
+                Cookies::Are(kept) => more.set.push((header::COOKIE, kept)),
+                Cookies::Go => more.remove.push(header::COOKIE),
+            },
+            _ => {}
+        }
+        let routes = crossing.leads_on_to(head);
+        if !routes.is_empty() {
+            let earlier = Earlier {
+                entrance: head.entrance,
+                caller: answers.caller().cloned(),
+                workload: head.workload.clone(),
+            };
+            let mark = self.keys.load().seal(&earlier, &routes, self.host.now());
+            let mark = mark.and_then(|mark| http::HeaderValue::try_from(mark).ok());
+            let Some(mut mark) = mark else {
+                let why = "who is calling does not fit into a header";
+                return CheckReply::deny(refusal::json(StatusCode::FORBIDDEN, "forbidden", Some(why)));
+            };
+            mark.set_sensitive(true);
+            more.set.push((HeaderName::from_static(MARK), mark));
+        }
+        CheckReply::allow(permit, more)
+    }
+
+    fn denied(&self, denial: Denial, head: &RequestHead) -> (CheckReply, Arc<str>) {
+        let mut reply = refusal::denial(&denial, head, true, || self.host.login(head));
+        if head.is_grpc() {
+            // Envoy makes trailers of it; a status of success would be one for
+            // whoever does not.
+            reply.status = denial.refusal.status();
+        }
+        if matches!(reply.status.as_u16(), 404 | 503) {
+            // Probes of Knative wait for ever on these.
+            reply.status = StatusCode::FORBIDDEN;
+        }
+        (CheckReply::deny(reply), denial.reason.into())
+    }
+}
+
+/// A request that has no single reading, or a check that is none.
+pub(crate) fn unfit(why: &str) -> CheckReply {
+    let reply: Reply = refusal::json(StatusCode::BAD_REQUEST, "bad request", Some(why));
+    CheckReply::deny(reply)
+}

@@ -1,0 +1,180 @@
+//! Replies to checks: a type that allows or denies and cannot do both.
+//!
+//! Envoy looks at `CheckResponse.status.code` alone over gRPC: a
+//! `denied_response` with status `OK` is an allow. Over HTTP exactly 200 is one.
+
+use bytes::Bytes;
+use edge::names;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use policy::{HeaderChange, Permit, Reply};
+use wire::Encoder;
+
+/// Lists headers for Envoy to remove from the request, in an HTTP allow.
+const REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
+
+/// The answer to a check.
+#[derive(Debug)]
+#[must_use]
+pub struct CheckReply(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Allow(Mutations),
+    Deny(Reply),
+}
+
+/// What changes of a request that goes on.
+#[derive(Debug, Default)]
+pub struct Mutations {
+    /// Headers of the request, replaced.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// Headers of the request, removed. What is set too stays: Envoy removes last.
+    pub remove: Vec<HeaderName>,
+    /// Headers of the response, replaced.
+    pub response: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl CheckReply {
+    /// The request goes on, with what the permit and others change. The only
+    /// way to say so, and it takes a permit.
+    pub fn allow(permit: Permit, mut more: Mutations) -> Self {
+        for change in permit.request_headers().iter() {
+            match change {
+                HeaderChange::Set(name, value)
+                | HeaderChange::Add(name, value)
+                | HeaderChange::SetIfPresent(name, value) => {
+                    more.set.retain(|(known, _)| known != name);
+                    more.set.push((name.clone(), value.clone()));
+                }
+                HeaderChange::AddIfAbsent(name, values) => {
+                    let first = values.first().cloned();
+                    more.set.extend(first.map(|value| (name.clone(), value)));
+                }
+                HeaderChange::Remove(name) => more.remove.push(name.clone()),
+            }
+        }
+        if let Some(cors) = permit.cors() {
+            let origin = (
+                header::ACCESS_CONTROL_ALLOW_ORIGIN,
+                cors.allow_origin.clone(),
+            );
+            more.response.push(origin);
+        }
+        let set = &more.set;
+        more.remove
+            .retain(|name| set.iter().all(|(known, _)| known != name));
+        Self(Kind::Allow(more))
+    }
+
+    /// The client gets this answer, and the request goes nowhere.
+    pub fn deny(reply: Reply) -> Self {
+        Self(Kind::Deny(reply))
+    }
+
+    /// Whether the request goes on.
+    pub fn allows(&self) -> bool {
+        matches!(self.0, Kind::Allow(_))
+    }
+
+    /// What the client gets in place of an upstream's answer.
+    pub fn denial(&self) -> Option<&Reply> {
+        match &self.0 {
+            Kind::Allow(_) => None,
+            Kind::Deny(reply) => Some(reply),
+        }
+    }
+
+    /// `envoy.service.auth.v3.CheckResponse`.
+    pub(crate) fn to_message(&self) -> Vec<u8> {
+        match &self.0 {
+            Kind::Allow(changes) => {
+                let mut ok = Encoder::default();
+                for (name, value) in &changes.set {
+                    ok = option(ok, 2, name, value);
+                }
+                for name in &changes.remove {
+                    ok = ok.always(5, name.as_str().as_bytes());
+                }
+                for (name, value) in &changes.response {
+                    ok = option(ok, 6, name, value);
+                }
+                // `google.rpc.Status` with the default code, which is OK.
+                let reply = Encoder::default().always(1, &[]);
+                reply.always(3, &ok.finish()).finish()
+            }
+            Kind::Deny(reply) => {
+                let status = Encoder::default().number(1, reply.status.as_u16().into());
+                let mut denied = Encoder::default().always(1, &status.finish());
+                for (name, value) in passed(reply) {
+                    denied = option(denied, 2, name, value);
+                }
+                let denied = denied.bytes(3, &reply.body).finish();
+                let code = Encoder::default().number(1, code(reply.status)).finish();
+                Encoder::default().always(1, &code).always(2, &denied).finish()
+            }
+        }
+    }
+
+    /// The answer to an HTTP check.
+    pub(crate) fn into_response(self) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::new());
+        match self.0 {
+            Kind::Allow(changes) => {
+                let headers = response.headers_mut();
+                let names: Vec<&str> = changes.remove.iter().map(HeaderName::as_str).collect();
+                if let Ok(names) = HeaderValue::try_from(names.join(","))
+                    && !names.is_empty()
+                {
+                    headers.insert(REMOVE, names);
+                }
+                for (name, value) in changes.set.into_iter().chain(changes.response) {
+                    headers.insert(name, value);
+                }
+            }
+            Kind::Deny(reply) => {
+                for (name, value) in passed(&reply) {
+                    response.headers_mut().append(name.clone(), value.clone());
+                }
+                *response.status_mut() = match reply.status {
+                    // Would be read as leave; browsers show a page with 203 alike.
+                    StatusCode::OK => StatusCode::NON_AUTHORITATIVE_INFORMATION,
+                    status if status.is_informational() => StatusCode::FORBIDDEN,
+                    status => status,
+                };
+                *response.body_mut() = reply.body;
+            }
+        }
+        response
+    }
+}
+
+/// Headers of a denial that go to the client; its framing is Envoy's.
+fn passed(reply: &Reply) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    let headers = reply.headers.iter().map(|(name, value)| (name, value));
+    headers.filter(|(name, _)| {
+        !names::is_hop_by_hop(name) && *name != header::CONTENT_LENGTH && *name != header::HOST
+    })
+}
+
+/// A code that is not `OK`, whatever the status (`google.rpc.Code`).
+fn code(status: StatusCode) -> u64 {
+    const PERMISSION_DENIED: u64 = 7;
+    const UNAUTHENTICATED: u64 = 16;
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FOUND => UNAUTHENTICATED,
+        _ => PERMISSION_DENIED,
+    }
+}
+
+/// A `HeaderValueOption` that replaces: `append` is there, and false.
+fn option(message: Encoder, number: u32, name: &HeaderName, value: &HeaderValue) -> Encoder {
+    let Ok(text) = std::str::from_utf8(value.as_bytes()) else {
+        return message;
+    };
+    let header = Encoder::default()
+        .always(1, name.as_str().as_bytes())
+        .bytes(2, text.as_bytes())
+        .finish();
+    let option = Encoder::default().always(1, &header).always(2, &[]);
+    message.always(number, &option.finish())
+}

@@ -1,0 +1,271 @@
+//! `sidegate authz`: the external authorizer of gateways of a cluster.
+
+mod elsewhere;
+mod fast_path;
+mod health;
+mod keys;
+mod manifests;
+mod tls;
+mod world;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand, ValueEnum};
+use ext_authz::{Authorizer, Settings};
+use identity::{ApiKeys, ClusterIssuer, ClusterIssuerConfig, SessionConfig, Sessions};
+use resources::Cluster;
+use server::{ConnectionLimits, Server};
+
+use crate::authz::elsewhere::Provider;
+use crate::authz::health::Health;
+use crate::authz::keys::MarkKeys;
+use crate::authz::world::World;
+use crate::cli::ClusterArgs;
+use crate::cluster_api::KubernetesArgs;
+use crate::folder::{Folder, Running};
+use crate::inputs::Inputs;
+use crate::live;
+use crate::login::Elsewhere;
+use crate::output::{self, BadInput, Style};
+use crate::signals::Signals;
+use crate::watch;
+
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  sidegate authz -f ./manifests                        gRPC and HTTP checks on 127.0.0.1:9000
+  sidegate authz -f ./manifests --listen 0.0.0.0:9000 --health 0.0.0.0:9001
+  sidegate authz manifests -f ./manifests              what the mesh takes to ask it
+  sidegate authz -f ./manifests --tls-cert tls.crt --tls-key tls.key --client-ca ca.crt
+
+A changed file is taken without a restart; one with an error leaves the old configuration in force.
+Exit codes: 0 ended by a signal; 1 it cannot start; 3 the files cannot be used.";
+
+/// How long checks under way may take after a signal.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Sessions are looked after this often.
+const MAINTENANCE: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct AuthzArgs {
+    #[command(subcommand)]
+    command: Option<AuthzCommand>,
+    /// Files and folders of Kubernetes YAML, `-` for standard input
+    #[arg(short = 'f', long = "filename", num_args = 1.., value_name = "FILE")]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    #[command(flatten)]
+    kubernetes: KubernetesArgs,
+    /// Address for checks, gRPC and HTTP (port 0: any)
+    #[arg(long, default_value = "127.0.0.1:9000", value_name = "ADDR:PORT")]
+    listen: SocketAddr,
+    /// Address for /healthz and /readyz
+    #[arg(long, default_value = "127.0.0.1:9001", value_name = "ADDR:PORT")]
+    health: SocketAddr,
+    /// Folder for keys and sessions [default: ~/.local/share/sidegate]
+    #[arg(long, env = "SIDEGATE_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where the provider answers, when the host of its issuer is not known here
+    #[arg(long, value_name = "HOST:PORT")]
+    provider: Option<String>,
+    /// Keys of marks that replicas share, one in base64 a line; the first signs [default: made in the data folder]
+    #[arg(long, value_name = "FILE")]
+    mark_keys: Option<PathBuf>,
+    /// Certificate chain for checks over TLS, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Authorities that clients' certificates have to come from, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    client_ca: Option<PathBuf>,
+    /// Key that signs passes, P-256 in PKCS #8 and PEM: gateways with the fast path let people with one through unasked
+    #[arg(long, value_name = "FILE")]
+    pass_key: Option<PathBuf>,
+    /// How long a pass counts, and with it a session that has ended
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600), requires = "pass_key")]
+    pass_seconds: u64,
+    /// What the platform's upstreams see of a person beside kubeflow-userid and kubeflow-groups (repeatable)
+    #[arg(long = "identity-headers", value_enum, value_name = "NAMES")]
+    identity_headers: Vec<IdentityHeaders>,
+}
+
+#[derive(Debug, Subcommand)]
+enum AuthzCommand {
+    /// Print what the mesh takes to ask: providers, policies, Deployment and Service
+    Manifests(manifests::ManifestsArgs),
+}
+
+/// Headers that tell an upstream who a person is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IdentityHeaders {
+    /// x-auth-request-user, -email and -groups, as oauth2-proxy writes them
+    XAuthRequest,
+    /// authorization, with the ID token of the login
+    Authorization,
+}
+
+pub(crate) fn run(args: &AuthzArgs) -> anyhow::Result<ExitCode> {
+    if let Some(AuthzCommand::Manifests(args)) = &args.command {
+        return manifests::run(args);
+    }
+    output::start_log_with("warn,sidegate=info,ext_authz=info");
+    if args.paths.is_empty() && args.cluster.example.is_none() {
+        return Err(BadInput(vec![
+            "nothing to decide by; expected `-f FILE…` with the objects of the cluster".into(),
+        ])
+        .into());
+    }
+    let inputs = Inputs::new(args.paths.clone(), &args.cluster)?;
+    let cluster = inputs.read_some()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("authz")
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(serve(args, &inputs, cluster));
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(args: &AuthzArgs, inputs: &Inputs, cluster: Cluster) -> anyhow::Result<ExitCode> {
+    let folder = Folder::take(args.data.clone())?;
+    let keys = MarkKeys::open(args.mark_keys.clone(), folder.path())?;
+    let world = Arc::new(World::new(
+        elsewhere(args, &folder)?,
+        args.identity_headers.clone(),
+        args.cluster.istio_version.clone(),
+        cluster,
+    )?);
+    let mut signals = Signals::new()?;
+    let taken = "choose another address with `--listen` or `--health`";
+    let mut checks = Server::bind(&[args.listen]).context(taken)?;
+    let health = Server::bind(&[args.health]).context(taken)?;
+    if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
+        checks = checks.over_tls(tls::config(certificate, key, args.client_ca.as_deref())?);
+    }
+    announce(&folder, &world)?;
+    for (what, server) in [("checks", &checks), ("health", &health)] {
+        for address in server.addresses() {
+            output::note(&Style::Plain, &format!("{what} on {address}"));
+        }
+    }
+    let settings = Settings {
+        cookies: std::iter::once(identity::SESSION_COOKIE)
+            .chain(identity::LOGIN_COOKIES)
+            .chain([ext_authz::PASS_COOKIE])
+            .map(str::to_owned)
+            .collect(),
+        passes: match &args.pass_key {
+            Some(path) => Some(keys::passes(path, args.pass_seconds)?),
+            None => None,
+        },
+    };
+    let authorizer = Arc::new(Authorizer::new(Arc::clone(&world), settings, keys.read()?));
+    let ready = Arc::new(Health::default());
+    let (done, ended) = tokio::sync::oneshot::channel::<()>();
+    let healthy = tokio::spawn(health.run(
+        Arc::clone(&ready),
+        ConnectionLimits::default(),
+        async move { drop(ended.await) },
+        Duration::from_secs(1),
+    ));
+    tokio::spawn(maintain(Arc::clone(&world)));
+    let until = async {
+        let files = watch::until_cancelled(inputs.watched(), || {
+            reload(&world, inputs);
+            announce(&folder, &world)
+                .map_err(|error| tracing::error!("{error:#}"))
+                .ok();
+        });
+        // Beside the keys the program itself writes: only they are looked at.
+        let ring = std::slice::from_ref(keys.path());
+        let ring = watch::until_cancelled(ring, || match keys.read() {
+            Ok(ring) => authorizer.use_keys(ring),
+            Err(error) => {
+                output::error(&error);
+                output::note(&Style::Warning, "the keys of before stay in use");
+            }
+        });
+        let reloads = async { tokio::try_join!(files, ring) };
+        tokio::select! {
+            () = signals.received() => {}
+            ended = reloads => {
+                if let Err(error) = ended {
+                    let line = format!("changes of the files are not seen: {error:#}");
+                    output::note(&Style::Warning, &line);
+                }
+                signals.received().await;
+            }
+        }
+        ready.leave();
+        output::note(&Style::Plain, "ending: checks under way complete first");
+    };
+    let limits = ConnectionLimits::default();
+    if !checks.run(Arc::clone(&authorizer), limits, until, GRACE).await {
+        let line = format!("connections were cut after {} s", GRACE.as_secs());
+        output::note(&Style::Warning, &line);
+    }
+    drop(done);
+    drop(healthy.await);
+    world.sessions().maintain().await?;
+    world.api_keys().maintain().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn elsewhere(args: &AuthzArgs, folder: &Folder) -> anyhow::Result<Elsewhere> {
+    let data = folder.path();
+    Ok(Elsewhere {
+        data: data.to_owned(),
+        sessions: Sessions::open(data, SessionConfig::default(), identity::system_clock())?,
+        api_keys: ApiKeys::open(data, identity::system_clock())?,
+        cluster_issuer: Arc::new(ClusterIssuer::open(data, ClusterIssuerConfig::default())?),
+        cluster_api: args.kubernetes.open()?,
+        http: Arc::new(Provider::new(args.provider.clone())),
+    })
+}
+
+/// For `sidegate token`, which makes tokens with the key of this folder.
+fn announce(folder: &Folder, world: &World) -> anyhow::Result<()> {
+    folder.announce(&Running {
+        pid: std::process::id(),
+        external: String::new(),
+        local: String::new(),
+        pods: Vec::new(),
+        service_accounts: live::service_accounts(&world.live().cluster),
+    })
+}
+
+fn reload(world: &World, inputs: &Inputs) {
+    match world.apply(inputs.read_some()) {
+        Ok(routes) => tracing::info!(routes, "configuration reloaded"),
+        Err(error) => {
+            output::error(&error);
+            output::note(
+                &Style::Warning,
+                "the changed configuration is not used; the one before stays in force",
+            );
+        }
+    }
+}
+
+/// Writes down when sessions were used, and sweeps those that ended.
+async fn maintain(world: Arc<World>) {
+    let mut every = tokio::time::interval(MAINTENANCE);
+    loop {
+        every.tick().await;
+        if let Err(error) = world.sessions().maintain().await {
+            tracing::error!(%error, "sessions cannot be maintained");
+        }
+        if let Err(error) = world.api_keys().maintain().await {
+            tracing::error!(%error, "API keys cannot be maintained");
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! `sidegate authz`, asked as Envoy asks. `cargo xtask authz` asks it from Envoy itself.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use testkit::{Answer, curl};
+
+use super::docs::{commands, folder_with_examples};
+use super::{LOCAL_HOST, OUTSIDE_HOST, PREDICT, SIDEGATE, sidegate, stderr, stdout};
+
+const PAGE: &str = include_str!("../../../../docs/ext-authz.md");
+const SEED: [&str; 2] = [
+    "examples/seed/cluster.yaml",
+    "examples/seed/sidegate.yaml",
+];
+
+/// A running authorizer. Dropping it kills it.
+struct Authz {
+    child: Child,
+    checks: String,
+    health: String,
+    told: Arc<Mutex<String>>,
+    _data: tempfile::TempDir,
+}
+
+impl Drop for Authz {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Authz {
+    fn start(folder: &Path, args: &[&str]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let mut child = Command::new(SIDEGATE)
+            .args(["authz", "--listen=127.0.0.1:0", "--health=127.0.0.1:0"])
+            .arg("--data")
+            .arg(data.path())
+            .args(args)
+            .current_dir(folder)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut told = String::new();
+        let mut after = |what: &str| loop {
+            let line = lines
+                .next()
+                .unwrap_or_else(|| panic!("it ended early: {told}"))
+                .unwrap();
+            told.push_str(&format!("{line}\n"));
+            if let Some(rest) = line.strip_prefix(what) {
+                return rest.to_owned();
+            }
+        };
+        let (checks, health) = (after("checks on "), after("health on "));
+        let told = Arc::new(Mutex::new(told));
+        let later = Arc::clone(&told);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                later.lock().unwrap().push_str(&format!("{line}\n"));
+            }
+        });
+        Self {
+            child,
+            checks,
+            health,
+            told,
+            _data: data,
+        }
+    }
+
+    fn seed() -> Self {
+        let folder = folder_with_examples();
+        Self::start(folder.path(), &["-f", SEED[0], SEED[1]])
+    }
+
+    fn ask(&self, path: &str, host: &str, more: &[&str]) -> Answer {
+        let url = format!("http://{}{path}", self.checks);
+        let host = format!("host: {host}");
+        curl([&["--path-as-is", "-H", &host, &url], more].concat()).unwrap()
+    }
+
+    /// Waits until it said that.
+    fn says(&self, text: &str) {
+        let began = Instant::now();
+        while !self.told.lock().unwrap().contains(text) {
+            let told = self.told.lock().unwrap().clone();
+            assert!(began.elapsed() < Duration::from_secs(20), "{text}\n{told}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Each command of the page says what the line before it says.
+#[test]
+fn commands_of_the_page() {
+    let folder = folder_with_examples();
+    let mut server: Option<Authz> = None;
+    let mut ran = 0;
+    let key = PAGE.lines().find(|line| line.starts_with("    openssl "));
+    let made = Command::new("sh")
+        .args(["-c", key.unwrap()])
+        .current_dir(folder.path())
+        .output();
+    assert!(made.unwrap().status.success());
+    for command in commands(PAGE) {
+        let words: Vec<&str> = command.split(' ').collect();
+        if words.starts_with(&["sidegate", "authz", "-f"]) {
+            server = Some(Authz::start(folder.path(), &words[2..]));
+            continue;
+        }
+        let (checks, health) = match &server {
+            Some(server) => (&*server.checks, &*server.health),
+            None => ("", ""),
+        };
+        let typed = command
+            .replace("127.0.0.1:9000", checks)
+            .replace("127.0.0.1:9001", health)
+            .replace("sidegate ", &format!("{SIDEGATE} "));
+        let output = Command::new("sh")
+            .args(["-c", &typed])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{command}\n{}", stderr(&output));
+        if command.starts_with("curl ") {
+            let at = PAGE.find(&command).unwrap();
+            let before = PAGE[..at].trim_end().lines().last().unwrap();
+            let status = stdout(&output).split(' ').nth(1).unwrap().to_owned();
+            let named = ["200", "401", "302"].iter().find(|s| before.contains(**s));
+            assert_eq!(status, *named.unwrap_or(&"200"), "{command}");
+            ran += 1;
+        }
+    }
+    assert_eq!(ran, 4);
+}
+
+#[test]
+fn a_configuration_that_does_not_enforce_is_no_authorizer() {
+    let folder = folder_with_examples();
+    let output = Command::new(SIDEGATE)
+        .args(["authz", "-f", SEED[0], "--data"])
+        .arg(folder.path().join("data"))
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stderr(&output).contains("mode: enforce"), "{}", stderr(&output));
+    let output = sidegate(&["authz"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stderr(&output).contains("-f FILE"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_bad_change_leaves_the_configuration_before_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for (from, to) in SEED.iter().zip(["cluster.yaml", "sidegate.yaml"]) {
+        std::fs::copy(root.join(from), folder.path().join(to)).unwrap();
+    }
+    let authz = Authz::start(folder.path(), &["-f", "."]);
+    let outside = format!("/external{PREDICT}");
+    let status = |authz: &Authz| authz.ask(&outside, OUTSIDE_HOST, &[]).status;
+    assert_eq!(status(&authz), 401);
+    let file = folder.path().join("sidegate.yaml");
+    let before = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, before.replace("mode: enforce", "mode: as-written")).unwrap();
+    authz.says("the one before stays in force");
+    assert_eq!(status(&authz), 401);
+    let open = "
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: kserve-test, annotations: {sidegate.dev/access: public}}
+";
+    std::fs::write(&file, before + open).unwrap();
+    let cluster = folder.path().join("cluster.yaml");
+    let text = std::fs::read_to_string(&cluster).unwrap();
+    let without = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: kserve-test}\n";
+    assert!(text.contains(without));
+    std::fs::write(&cluster, text.replace(without, "")).unwrap();
+    authz.says("configuration reloaded");
+    let began = Instant::now();
+    while status(&authz) != 200 {
+        assert!(began.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn no_client_chooses_the_listener_or_the_path() {
+    let authz = Authz::seed();
+    let bare = authz.ask(PREDICT, LOCAL_HOST, &[]);
+    assert_eq!(bare.status, 400);
+    for header in [
+        "x-forwarded-prefix: /local",
+        "x-envoy-original-path: /local",
+        "x-forwarded-uri: /dex/keys",
+        "x-forwarded-port: 8081",
+        "user-agent: kube-probe/1.30",
+    ] {
+        let answer = authz.ask("/external/healthz", "kubeflow.example.com", &["-H", header]);
+        assert_eq!(answer.status, 401, "{header}");
+    }
+    let inside = authz.ask(&format!("/local{PREDICT}"), LOCAL_HOST, &[]);
+    assert_eq!(inside.status, 200);
+    // Its upstream gets a mark for the next crossing, the client never does.
+    assert!(inside.header("x-sidegate-mark").is_some());
+    let two = ["-H", "authorization: Bearer a", "-H", "authorization: Bearer b"];
+    let answer = authz.ask(&format!("/external{PREDICT}"), OUTSIDE_HOST, &two);
+    assert_eq!(answer.status, 401);
+}
+
+/// What is no check, and one that is too large, are denied by a reply.
+#[test]
+fn a_malformed_check_is_denied_and_no_error_of_the_call() {
+    let authz = Authz::seed();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("message");
+    let large = vec![0x0a; 2 << 20];
+    let bodies: [&[u8]; 7] = [
+        b"",
+        b"\0\0\0\0",
+        b"\0\0\0\0\x05abc",
+        b"\x01\0\0\0\0",
+        b"\0\0\0\0\x03\x0a\xff\xff",
+        b"\0\0\0\0\0\0\0\0\0\0",
+        &large,
+    ];
+    for body in bodies {
+        std::fs::write(&file, body).unwrap();
+        let sent = format!("@{}", file.display());
+        let url = format!(
+            "http://{}/envoy.service.auth.v3.Authorization/Check",
+            authz.checks
+        );
+        let output = Command::new("curl")
+            .args(["--disable", "-s", "--noproxy", "*", "--http2-prior-knowledge"])
+            .args(["-H", "content-type: application/grpc", "-H", "te: trailers"])
+            .args(["--data-binary", &sent, &url])
+            .output()
+            .unwrap();
+        let reply = output.stdout;
+        let shown = body.iter().take(12).collect::<Vec<_>>();
+        // A frame, a status with a code that is not OK, and what is told.
+        assert!(reply.len() > 9, "{shown:?}: {reply:?}");
+        assert_eq!(reply[5..9], [0x0a, 2, 8, 7], "{shown:?}: {reply:?}");
+        assert!(String::from_utf8_lossy(&reply).contains("cannot be read"));
+    }
+    authz.says("a check cannot be read and is denied");
+    // Without what a call has, it is a check over HTTP, of no listener.
+    let path = "/envoy.service.auth.v3.Authorization/Check";
+    assert_eq!(authz.ask(path, "x", &["-X", "POST"]).status, 400);
+}
+
+#[test]
+fn checks_under_way_complete_when_it_is_asked_to_end() {
+    let mut authz = Authz::seed();
+    let ready = |authz: &Authz| curl([format!("http://{}/readyz", authz.health)]);
+    assert_eq!(ready(&authz).unwrap().status, 200);
+    let killed = Command::new("kill").arg(authz.child.id().to_string()).status();
+    assert!(killed.unwrap().success());
+    assert!(authz.child.wait().unwrap().success());
+    authz.says("ending: checks under way complete first");
+    assert!(ready(&authz).is_err());
+}
+
+#[test]
+fn a_log_holds_no_credentials() {
+    let authz = Authz::seed();
+    let secrets = [
+        "-H",
+        "authorization: Bearer visible-token",
+        "-H",
+        "cookie: authservice_session=visible-session",
+    ];
+    let path = format!("/external{PREDICT}?key=visible-query");
+    assert_eq!(authz.ask(&path, OUTSIDE_HOST, &secrets).status, 401);
+    authz.says(PREDICT);
+    let told = authz.told.lock().unwrap().clone();
+    assert!(!told.contains("visible"), "{told}");
+}
+
+#[test]
+fn the_manifests_are_objects_that_are_read_again() {
+    let folder = folder_with_examples();
+    let key = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/checks/server.key");
+    let key = key.to_string_lossy();
+    let fast = ["--fast-path", "kubeflow.example.com", "--pass-key", &*key];
+    let other = ["--fast-path", OUTSIDE_HOST, "--pass-key", &*key];
+    let refused = Command::new(SIDEGATE)
+        .args(["authz", "manifests", "-f", SEED[0], SEED[1]])
+        .args(other)
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(3));
+    assert!(stderr(&refused).contains("needs more than a session"));
+    for http in [&[][..], &["--http"], &fast] {
+        let output = Command::new(SIDEGATE)
+            .args(["authz", "manifests"])
+            .args(http)
+            .args(["-f", SEED[0], SEED[1]])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let file = folder.path().join("manifests.yaml");
+        std::fs::write(&file, stdout(&output)).unwrap();
+        let together = ["-f", SEED[0], "manifests.yaml", SEED[1]];
+        let authz = Authz::start(folder.path(), &together);
+        assert_eq!(authz.ask("/external/", "kubeflow.example.com", &[]).status, 401);
+    }
+}
+
+/// Keys of an authority that only these tests know, valid for a hundred years.
+#[test]
+fn over_tls_only_clients_of_the_authority_are_answered() {
+    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/checks");
+    let of = |name: &str| keys.join(name).to_string_lossy().into_owned();
+    let (certificate, key, authority) = (of("server.crt"), of("server.key"), of("ca.crt"));
+    let folder = folder_with_examples();
+    let args = [
+        "--tls-cert",
+        &certificate,
+        "--tls-key",
+        &key,
+        "--client-ca",
+        &authority,
+        "-f",
+        SEED[0],
+        SEED[1],
+    ];
+    let authz = Authz::start(folder.path(), &args);
+    let url = format!("https://{}/local{PREDICT}", authz.checks);
+    let host = format!("host: {LOCAL_HOST}");
+    let ask = |more: &[&str]| curl([&["--cacert", &authority, "-H", &host, &url], more].concat());
+    let (client, client_key) = (of("client.crt"), of("client.key"));
+    let shown = ["--cert", &client, "--key", &client_key];
+    assert_eq!(ask(&shown).unwrap().status, 200);
+    assert_eq!(ask(&[&shown[..], &["--http2"]].concat()).unwrap().status, 200);
+    assert!(ask(&[]).is_err());
+    // A certificate for servers is none of a client.
+    assert!(ask(&["--cert", &certificate, "--key", &key]).is_err());
+    let plain = url.replace("https:", "http:");
+    assert!(curl(["-H", &host, &plain]).is_err());
+    let health = curl([format!("http://{}/healthz", authz.health)]).unwrap();
+    assert_eq!(health.status, 200);
+}

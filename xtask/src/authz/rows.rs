@@ -1,0 +1,453 @@
+//! What users meet, row by row, and what must not happen.
+
+use anyhow::{Context as _, Result, bail};
+use testkit::{Answer, curl};
+
+use super::mesh::{Form, Mesh, PASS, Topology};
+use super::peers::Arrived;
+
+const MODEL: &str = "sklearn-iris.kserve-test.svc.cluster.local";
+const OUTSIDE: &str = "sklearn-iris.kserve-test.example.com";
+const DASHBOARD: &str = "dashboard.example.com";
+const BROWSER: [&str; 4] = ["-H", "accept: text/html", "-H", "sec-fetch-mode: navigate"];
+
+pub(super) fn run(topology: Topology, form: Form) -> Result<()> {
+    let mesh = Mesh::start(topology, form)?;
+    let mut rows = Rows {
+        mesh,
+        done: 0,
+        wrong: Vec::new(),
+    };
+    let outcome = rows.all().and_then(|()| match form {
+        Form::Grpc | Form::Http => Ok(()),
+        Form::Fast => rows.fast_path(),
+    });
+    if let Err(error) = outcome {
+        rows.wrong.push(format!("{error:#}"));
+    }
+    println!("{} rows, {} wrong", rows.done, rows.wrong.len());
+    if !rows.wrong.is_empty() {
+        let log = rows.mesh.log();
+        let last: Vec<&str> = log.lines().rev().take(12).collect();
+        bail!("{}\n{}", rows.wrong.join("\n"), last.join("\n"));
+    }
+    Ok(())
+}
+
+struct Rows {
+    mesh: Mesh,
+    done: usize,
+    wrong: Vec<String>,
+}
+
+/// An answer, and what of it arrived at an upstream.
+struct Seen {
+    answer: Answer,
+    arrived: Option<Arrived>,
+}
+
+impl Seen {
+    fn header(&self, name: &str) -> Option<String> {
+        self.arrived.as_ref().and_then(|arrived| arrived.header(name))
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Gate {
+    External,
+    Local,
+}
+
+impl Rows {
+    fn all(&mut self) -> Result<()> {
+        self.models()?;
+        self.outside()?;
+        self.platform()?;
+        self.others()?;
+        self.forged()?;
+        self.limits()?;
+        self.bad_input()?;
+        self.gone_and_back()?;
+        self.secrets()
+    }
+
+    fn ask(&self, gate: Gate, host: &str, target: &str, more: &[&str]) -> Result<Seen> {
+        let gateway = match gate {
+            Gate::External => self.mesh.external,
+            Gate::Local => self.mesh.local,
+        };
+        self.mesh.peers.arrived();
+        let url = format!("http://{gateway}{target}");
+        let host = format!("host: {host}");
+        let mut args = vec!["--path-as-is", "-H", &host];
+        args.extend(more);
+        args.push(&url);
+        let answer = curl(args)?;
+        Ok(Seen {
+            answer,
+            arrived: self.mesh.peers.arrived().pop(),
+        })
+    }
+
+    /// Whether something is as expected, counted.
+    fn expect(&mut self, what: &str, holds: bool, seen: &Seen) {
+        self.done += 1;
+        if !holds {
+            let arrived = seen.arrived.as_ref();
+            self.wrong.push(format!(
+                "{what}: {} {:?} {:.300}; arrived: {arrived:?}",
+                seen.answer.status, seen.answer.headers, seen.answer.body
+            ));
+        }
+    }
+
+    /// A request that has to reach an upstream.
+    fn through(
+        &mut self,
+        what: &str,
+        gate: Gate,
+        host: &str,
+        target: &str,
+        more: &[&str],
+    ) -> Result<Seen> {
+        let seen = self.ask(gate, host, target, more)?;
+        let through = seen.answer.status == 200 && seen.arrived.is_some();
+        self.expect(what, through, &seen);
+        let mark = seen.header("x-sidegate-mark");
+        self.expect(&format!("{what}: no mark leaves"), mark.is_none(), &seen);
+        Ok(seen)
+    }
+
+    /// A request that must not.
+    fn stopped(
+        &mut self,
+        what: &str,
+        status: u16,
+        gate: Gate,
+        host: &str,
+        target: &str,
+        more: &[&str],
+    ) -> Result<Seen> {
+        let seen = self.ask(gate, host, target, more)?;
+        let stopped = seen.answer.status == status && seen.arrived.is_none();
+        self.expect(what, stopped, &seen);
+        Ok(seen)
+    }
+
+    /// Workloads call models without anything.
+    fn models(&mut self) -> Result<()> {
+        let post = ["-d", "{\"instances\": [[6.8, 2.8, 4.8, 1.4]]}"];
+        for (version, target) in [
+            ("V1", "/v1/models/sklearn-iris:predict"),
+            ("V2", "/v2/models/sklearn-iris/infer"),
+        ] {
+            let what = format!("in-cluster predict {version}");
+            let seen = self.through(&what, Gate::Local, MODEL, target, &post)?;
+            let at = seen.arrived.as_ref().map(|arrived| arrived.at.clone());
+            let predictor = at.is_some_and(|at| at.contains("sklearn-iris"));
+            self.expect("it is the predictor's", predictor, &seen);
+        }
+        let grpc = [
+            "--http2-prior-knowledge",
+            "-H",
+            "content-type: application/grpc",
+            "-H",
+            "te: trailers",
+            "-X",
+            "POST",
+        ];
+        let target = "/inference.GRPCInferenceService/ModelInfer";
+        self.through("in-cluster gRPC", Gate::Local, MODEL, target, &grpc)?;
+        let cookies = ["-H", "cookie: a=1; authservice_session=x; b=2"];
+        let target = "/v1/models/sklearn-iris";
+        let seen = self.through("a call with cookies", Gate::Local, MODEL, target, &cookies)?;
+        let kept = seen.header("cookie").as_deref() == Some("a=1; b=2");
+        self.expect("no session reaches a model", kept, &seen);
+        Ok(())
+    }
+
+    /// From outside a model wants a token.
+    fn outside(&mut self) -> Result<()> {
+        let target = "/v1/models/sklearn-iris:predict";
+        let post = ["-d", "{}"];
+        let seen = self.stopped("outside", 401, Gate::External, OUTSIDE, target, &post)?;
+        let challenged = seen.answer.header("www-authenticate") == Some("Bearer")
+            && seen.answer.body.contains("authentication required");
+        self.expect("it is told so", challenged, &seen);
+        let grpc = [
+            "--http2-prior-knowledge",
+            "-H",
+            "content-type: application/grpc",
+            "-X",
+            "POST",
+        ];
+        let call = "/inference.GRPCInferenceService/ModelInfer";
+        let seen = self.ask(Gate::External, OUTSIDE, call, &grpc)?;
+        let trailers = seen.answer.status == 200
+            && seen.arrived.is_none()
+            && seen.answer.header("grpc-status") == Some("16");
+        self.expect("outside over gRPC", trailers, &seen);
+        let token = format!("authorization: Bearer {}", self.mesh.token("kserve-test")?);
+        let with = ["-d", "{}", "-H", &token];
+        self.through("outside with a token", Gate::External, OUTSIDE, target, &with)?;
+        let wrong = ["-d", "{}", "-H", "authorization: Bearer a.b.c"];
+        self.stopped("with a wrong one", 401, Gate::External, OUTSIDE, target, &wrong)?;
+        let twice = ["-d", "{}", "-H", &token, "-H", &token];
+        self.stopped("with two", 401, Gate::External, OUTSIDE, target, &twice)?;
+        let preflight = [
+            "-X",
+            "OPTIONS",
+            "-H",
+            "origin: https://page.example.com",
+            "-H",
+            "access-control-request-method: POST",
+        ];
+        let seen = self.stopped("preflight", 204, Gate::External, OUTSIDE, target, &preflight)?;
+        let open = seen.answer.header("access-control-allow-origin") == Some("*");
+        self.expect("it is answered", open, &seen);
+        Ok(())
+    }
+
+    /// People log in to the platform.
+    fn platform(&mut self) -> Result<()> {
+        let program = ["-H", "accept: application/json"];
+        for target in ["/", "/v1anything", "/v1/..%2fpipeline", "/pipeline?a=/v1/x"] {
+            let seen = self.stopped(target, 302, Gate::External, DASHBOARD, target, &BROWSER)?;
+            let location = seen.answer.header("location").unwrap_or_default();
+            let to_login = location.starts_with("/dex/auth?");
+            self.expect("it is sent to the login", to_login, &seen);
+            self.stopped(target, 401, Gate::External, DASHBOARD, target, &program)?;
+        }
+        let claims = ["-H", "x-forwarded-uri: /dex/keys", "-H", "x-original-url: /dex/keys"];
+        self.stopped("another path by header", 401, Gate::External, DASHBOARD, "/", &claims)?;
+        let probe = ["-H", "user-agent: kube-probe/1.30"];
+        self.stopped("a probe by its name", 401, Gate::External, DASHBOARD, "/readyz", &probe)?;
+        let jar = self.mesh.folder.path().join("jar");
+        let jar = jar.to_string_lossy().into_owned();
+        let seen = self.log_in(&jar)?;
+        let inside = seen.answer.status == 200
+            && seen.header("kubeflow-userid").as_deref() == Some("user@example.com");
+        self.expect("the login ends at the dashboard", inside, &seen);
+        let forged = [
+            "-b",
+            &jar,
+            "-H",
+            "kubeflow-userid: victim@example.com",
+            "-H",
+            "kubeflow_userid: victim@example.com",
+            "-H",
+            "Kubeflow-Groups: admins",
+            "-H",
+            "x-auth-request-email: victim@example.com",
+        ];
+        let host = self.mesh.external.to_string();
+        let seen = self.through("forged while logged in", Gate::External, &host, "/", &forged)?;
+        let headers = seen.arrived.iter().flat_map(|arrived| &arrived.headers);
+        let forged = headers.filter(|(_, v)| v.contains("victim") || v.contains("admins")).count();
+        let right = seen.header("kubeflow-userid").as_deref() == Some("user@example.com");
+        self.expect("it arrives with the right name alone", right && forged == 0, &seen);
+        let out = ["-b", &jar, "-X", "POST", "-d", ""];
+        let seen = self.ask(Gate::External, &host, "/authservice/logout", &out)?;
+        let ended = seen.answer.status == 201 && seen.arrived.is_none();
+        self.expect("logout is answered", ended, &seen);
+        // A pass would count for some seconds more.
+        let kept = std::fs::read_to_string(&jar)?;
+        let session = kept.lines().find_map(|line| line.split_once("authservice_session\t"));
+        let session = session.context("no session was given")?.1;
+        let after = format!("cookie: authservice_session={session}");
+        self.stopped("after it", 401, Gate::External, &host, "/", &["-H", &after])?;
+        Ok(())
+    }
+
+    /// Follows the redirects from the dashboard to the form, and back with a password.
+    fn log_in(&self, jar: &str) -> Result<Seen> {
+        let cookies = ["-L", "-b", jar, "-c", jar, "-H", "accept: text/html"];
+        let base = format!("http://{}", self.mesh.external);
+        let mut args: Vec<&str> = cookies.to_vec();
+        args.extend(["-w", "\n%{url_effective}", &base]);
+        let form = curl(args)?;
+        let at = form.body.lines().last().unwrap_or_default().to_owned();
+        if !at.contains("/dex/auth/local") {
+            bail!("the login's form is at {at}: {}", form.status);
+        }
+        let mut args: Vec<&str> = cookies.to_vec();
+        args.extend(["-d", "login=user@example.com&password=12341234", &at]);
+        self.mesh.peers.arrived();
+        let answer = curl(args)?;
+        let arrived = self.mesh.peers.arrived().pop();
+        Ok(Seen { answer, arrived })
+    }
+
+    /// People with a pass are let through unasked, to the platform alone.
+    fn fast_path(&mut self) -> Result<()> {
+        let jar = self.mesh.folder.path().join("jar-of-passes");
+        let jar = jar.to_string_lossy().into_owned();
+        self.log_in(&jar)?;
+        let host = self.mesh.external.to_string();
+        let with = ["-b", &jar, "-c", &jar];
+        self.through("a session", Gate::External, &host, "/", &with)?;
+        let kept = std::fs::read_to_string(&jar)?;
+        let pass = kept.lines().find_map(|line| line.split_once("sidegate_pass\t"));
+        let pass = pass.context("no pass was given")?.1.to_owned();
+        let pass = format!("cookie: sidegate_pass={pass}");
+        self.mesh.stop()?;
+        let forged = [
+            "-H",
+            &pass,
+            "-H",
+            "kubeflow-userid: victim@example.com",
+            "-H",
+            "Kubeflow_Userid: victim@example.com",
+            "-H",
+            "kubeflow-groups: victim",
+            "-H",
+            "X-Auth_Request-Email: victim",
+        ];
+        let seen = self.through("a pass alone", Gate::External, &host, "/pipeline", &forged)?;
+        let headers = seen.arrived.iter().flat_map(|arrived| &arrived.headers);
+        let forged = headers.filter(|(_, value)| value.contains("victim")).count();
+        let right = seen.header("kubeflow-userid").as_deref() == Some("user@example.com");
+        let groups = seen.header("kubeflow-groups").is_none_or(|groups| groups.is_empty());
+        self.expect("says who it is", right && groups && forged == 0, &seen);
+        let with = ["-H", pass.as_str()];
+        let model = "/v1/models/sklearn-iris:predict";
+        self.stopped("no pass", 403, Gate::External, &host, "/", &[])?;
+        self.stopped("a model with one", 403, Gate::External, OUTSIDE, model, &with)?;
+        self.stopped("another host", 403, Gate::External, DASHBOARD, "/", &with)?;
+        let (signed, signature) = pass.rsplit_once('.').context("a pass is a token")?;
+        let changed = format!("{signed}.{}", signature.chars().rev().collect::<String>());
+        self.stopped("a changed one", 403, Gate::External, &host, "/", &["-H", &changed])?;
+        self.stopped("its logout", 403, Gate::External, &host, "/authservice/logout", &with)?;
+        let end = PASS + 6;
+        std::thread::sleep(std::time::Duration::from_secs(end));
+        self.stopped("an old one", 403, Gate::External, &host, "/", &with)?;
+        self.mesh.authorize()?;
+        let began = std::time::Instant::now();
+        while self.ask(Gate::Local, MODEL, model, &["-d", "{}"])?.answer.status != 200 {
+            if began.elapsed().as_secs() > 20 {
+                bail!("nothing passes although the authorizer is back");
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        let out = ["-b", &*jar, "-X", "POST", "-d", ""];
+        let seen = self.ask(Gate::External, &host, "/authservice/logout", &out)?;
+        let cookies = seen.answer.headers.iter().filter(|(name, _)| name == "set-cookie");
+        let forgotten = cookies.filter(|(_, v)| v.starts_with("sidegate_pass=;")).count() == 1;
+        self.expect("logout takes the pass", seen.answer.status == 201 && forgotten, &seen);
+        Ok(())
+    }
+
+    /// Other teams' applications are left alone.
+    fn others(&mut self) -> Result<()> {
+        let sent = [
+            "-H",
+            "x-a: 1",
+            "-H",
+            "cookie: cart=1; authservice_session=x",
+            "-H",
+            "authorization: Basic eDp5",
+            "-H",
+            "kubeflow-userid: victim@example.com",
+        ];
+        let target = "/cart?a=%20b";
+        let seen = self.through("the shop", Gate::External, "shop.example.com", target, &sent)?;
+        let kept = seen.header("x-a").as_deref() == Some("1")
+            && seen.header("authorization").as_deref() == Some("Basic eDp5")
+            && seen.header("cookie").as_deref() == Some("cart=1; authservice_session=x")
+            && seen.arrived.as_ref().is_some_and(|a| a.target == target);
+        self.expect("it gets what was sent", kept, &seen);
+        let forged = seen.header("kubeflow-userid");
+        self.expect("but no identity", forged.is_none(), &seen);
+        // Its route into the cluster is no way around.
+        let target = "/v1/models/sklearn-iris:predict";
+        let host = "shortcut.example.com";
+        self.stopped("its shortcut", 401, Gate::External, host, target, &["-d", "{}"])?;
+        let token = format!("authorization: Bearer {}", self.mesh.token("kserve-test")?);
+        let with = ["-d", "{}", "-H", &token];
+        self.through("its shortcut with a token", Gate::External, host, target, &with)?;
+        Ok(())
+    }
+
+    /// Marks of others.
+    fn forged(&mut self) -> Result<()> {
+        let target = "/v1/models/sklearn-iris:predict";
+        for mark in ["", "x", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
+            let header = format!("x-sidegate-mark: {mark}");
+            let with = ["-d", "{}", "-H", &header];
+            self.stopped("a forged mark", 401, Gate::External, OUTSIDE, target, &with)?;
+            self.through("inside with one", Gate::Local, MODEL, target, &with)?;
+        }
+        Ok(())
+    }
+
+    /// Limits hold on both crossings.
+    fn limits(&mut self) -> Result<()> {
+        let host = "limited.kserve-test.svc.cluster.local";
+        let target = "/v1/models/limited:predict";
+        self.stopped("not named", 403, Gate::Local, host, target, &["-d", "{}"])?;
+        let ours = format!("authorization: Bearer {}", self.mesh.token("kserve-test")?);
+        let with = ["-d", "{}", "-H", &ours];
+        self.through("of the namespace", Gate::Local, host, target, &with)?;
+        let theirs = format!("authorization: Bearer {}", self.mesh.token("shop")?);
+        let with = ["-d", "{}", "-H", &theirs];
+        self.stopped("of another", 403, Gate::Local, host, target, &with)?;
+        Ok(())
+    }
+
+    /// Requests that nobody should send.
+    fn bad_input(&mut self) -> Result<()> {
+        let cookies = format!("cookie: a={}", "x".repeat(40_000));
+        let with = ["-H", &cookies];
+        self.stopped("40 KB of cookies", 401, Gate::External, DASHBOARD, "/", &with)?;
+        for target in ["/v1/%2e%2e/pipeline", "//v1/x", "/v1;x/../pipeline", "/v1%00x"] {
+            let seen = self.ask(Gate::External, DASHBOARD, target, &BROWSER)?;
+            let refused = matches!(seen.answer.status, 302 | 400 | 401 | 403 | 307);
+            self.expect(target, refused && seen.arrived.is_none(), &seen);
+        }
+        Ok(())
+    }
+
+    /// Without the authorizer nothing passes, and afterwards everything does again.
+    fn gone_and_back(&mut self) -> Result<()> {
+        let target = "/v1/models/sklearn-iris:predict";
+        let health = format!("http://{}/readyz", self.mesh.authz()?.health);
+        let ready = curl([&health])?;
+        if ready.status != 200 {
+            bail!("it is not ready: {}", ready.status);
+        }
+        self.mesh.stop()?;
+        self.stopped("while it is away", 403, Gate::Local, MODEL, target, &["-d", "{}"])?;
+        self.stopped("the dashboard too", 403, Gate::External, DASHBOARD, "/", &BROWSER)?;
+        self.mesh.authorize()?;
+        let began = std::time::Instant::now();
+        while self.ask(Gate::Local, MODEL, target, &["-d", "{}"])?.answer.status != 200 {
+            if began.elapsed().as_secs() > 20 {
+                bail!("nothing passes although the authorizer is back");
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        self.through("when it is back", Gate::Local, MODEL, target, &["-d", "{}"])?;
+        Ok(())
+    }
+
+    /// Nothing that opens a door is in the log.
+    fn secrets(&mut self) -> Result<()> {
+        let log = self.mesh.log();
+        let begin = log.find("Bearer ").or_else(|| log.find("authservice_session="));
+        self.done += 1;
+        if let Some(at) = begin {
+            let said = log.get(at..).unwrap_or_default().lines().next();
+            bail!("the log says {}", said.unwrap_or_default());
+        }
+        if !log.contains("sklearn-iris") {
+            bail!("the log says nothing of what was decided: {log}");
+        }
+        let at = self.mesh.authz().context("it runs")?.checks;
+        // Without the prefix that says which listener it is, a check is no check.
+        let bare = curl([format!("http://{at}/v1/models"), "-H".into(), "host: x".into()])?;
+        if bare.status == 200 {
+            bail!("a check of no listener is allowed");
+        }
+        Ok(())
+    }
+}
