@@ -8,7 +8,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    authz, bench, browser, clients, crash, dex, directory, flood, graphs, oracle, redis, relying, shell,
+    authz, bench, browser, clients, crash, dex, directory, flood, graphs, oracle, redis, relying,
+    shell,
 };
 
 /// Tests over all binaries.

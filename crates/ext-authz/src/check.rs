@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use edge::refusal;
 use edge::Ambiguous;
+use edge::refusal;
 use http::{HeaderName, StatusCode, header};
 use policy::{
-    Answers, Caller, Crossing, Denial, Earlier, Entrance, Owner, Passage, Permit, Question, Refusal,
-    Reply, RequestHead, Scheme, Snapshot,
+    Answers, Caller, Crossing, Denial, Earlier, Entrance, Owner, Passage, Permit, Question,
+    Refusal, Reply, RequestHead, Scheme, Snapshot,
 };
 
 use crate::asked::{Admitted, Asked};
@@ -143,11 +143,13 @@ impl<H: Host> Authorizer<H> {
             && head.entrance == Entrance::External
         {
             let https = head.scheme == Scheme::Https;
-            more.response.extend(passes.cookie(person, self.host.now(), https));
+            more.response
+                .extend(passes.cookie(person, self.host.now(), https));
         }
         match crossing.owner() {
             Some(Owner::Platform) => {
-                more.set.extend(self.host.identity_headers(head, permit.caller()));
+                more.set
+                    .extend(self.host.identity_headers(head, permit.caller()));
             }
             Some(Owner::Model) => match self.settings.strip(&head.headers) {
                 Cookies::Stay => {}
@@ -167,7 +169,11 @@ impl<H: Host> Authorizer<H> {
             let mark = mark.and_then(|mark| http::HeaderValue::try_from(mark).ok());
             let Some(mut mark) = mark else {
                 let why = "who is calling does not fit into a header";
-                return CheckReply::deny(refusal::json(StatusCode::FORBIDDEN, "forbidden", Some(why)));
+                return CheckReply::deny(refusal::json(
+                    StatusCode::FORBIDDEN,
+                    "forbidden",
+                    Some(why),
+                ));
             };
             mark.set_sensitive(true);
             more.set.push((HeaderName::from_static(MARK), mark));

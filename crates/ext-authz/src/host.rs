@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::pass::Passes;
 use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue};
-use crate::pass::Passes;
 use policy::{Caller, Reply, RequestHead, Snapshot, Tokens};
 
 /// What an authorizer needs to know and cannot know by itself. No method may block.

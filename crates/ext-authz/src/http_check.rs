@@ -33,7 +33,10 @@ impl<H: Host> Authorizer<H> {
 fn asked(parts: http::request::Parts, peer: SocketAddr) -> Result<Asked, &'static str> {
     let authority = edge::authority::of(parts.version, &parts.uri, &parts.headers)
         .map_err(|ambiguous| ambiguous.0)?;
-    let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or("", |target| target.as_str());
     let (place, target) = place_of(target)
         .ok_or("the path of the check begins with no listener: expected `pathPrefix: /external` or `/local`")?;
     let target = target.to_owned();

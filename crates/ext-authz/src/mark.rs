@@ -10,7 +10,8 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use policy::{
-    Caller, Earlier, Entrance, Key, KeyScope, Person, Service, ServiceAccount, TokenHolder, Workload,
+    Caller, Earlier, Entrance, Key, KeyScope, Person, Service, ServiceAccount, TokenHolder,
+    Workload,
 };
 use std::sync::Arc;
 
@@ -333,7 +334,9 @@ mod tests {
     #[test]
     fn a_mark_counts_for_its_routes_and_a_few_seconds() {
         let ring = ring(&[KEYS[0]]);
-        let mark = ring.seal(&somebody(), &["x".into(), "y".into()], 100).unwrap();
+        let mark = ring
+            .seal(&somebody(), &["x".into(), "y".into()], 100)
+            .unwrap();
         let open = |route, now| ring.open(mark.as_bytes(), route, now);
         assert_eq!(open("x", 100), Some(somebody()));
         assert_eq!(open("y", 109), Some(somebody()));
@@ -383,7 +386,11 @@ mod tests {
 
     #[test]
     fn keys_are_rotated_without_a_gap() {
-        let (old, both, new) = (ring(&KEYS[..1]), ring(&[KEYS[1], KEYS[0]]), ring(&KEYS[1..]));
+        let (old, both, new) = (
+            ring(&KEYS[..1]),
+            ring(&[KEYS[1], KEYS[0]]),
+            ring(&KEYS[1..]),
+        );
         let before = old.seal(&somebody(), &["r".into()], 1).unwrap();
         assert!(both.open(before.as_bytes(), "r", 1).is_some());
         assert!(new.open(before.as_bytes(), "r", 1).is_none());
@@ -394,7 +401,10 @@ mod tests {
     #[test]
     fn a_changed_mark_is_none() {
         let ring = ring(&[KEYS[0]]);
-        let mark = ring.seal(&somebody(), &["r".into()], 1).unwrap().into_bytes();
+        let mark = ring
+            .seal(&somebody(), &["r".into()], 1)
+            .unwrap()
+            .into_bytes();
         for at in 0..mark.len() {
             let mut changed = mark.clone();
             changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };

@@ -96,7 +96,10 @@ impl Passes {
             URL_SAFE_NO_PAD.encode(head),
             URL_SAFE_NO_PAD.encode(claims)
         );
-        let signature = self.pair.sign(&SystemRandom::new(), signed.as_bytes()).ok()?;
+        let signature = self
+            .pair
+            .sign(&SystemRandom::new(), signed.as_bytes())
+            .ok()?;
         let value = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
         cookie(&value, self.seconds, secure)
     }
@@ -109,9 +112,8 @@ pub(crate) fn forget(reply: &mut Reply, secure: bool) {
 
 fn cookie(value: &str, seconds: u64, secure: bool) -> Option<(HeaderName, HeaderValue)> {
     let secure = if secure { "; Secure" } else { "" };
-    let text = format!(
-        "{PASS_COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
-    );
+    let text =
+        format!("{PASS_COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}");
     // Browsers keep no longer ones.
     let value = HeaderValue::try_from(text).ok().filter(|v| v.len() <= 4096);
     Some((header::SET_COOKIE, value?))

@@ -110,7 +110,10 @@ impl CheckReply {
                 }
                 let denied = denied.bytes(3, &reply.body).finish();
                 let code = Encoder::default().number(1, code(reply.status)).finish();
-                Encoder::default().always(1, &code).always(2, &denied).finish()
+                Encoder::default()
+                    .always(1, &code)
+                    .always(2, &denied)
+                    .finish()
             }
         }
     }

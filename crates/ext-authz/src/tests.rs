@@ -65,7 +65,9 @@ impl Host for World {
 
     fn caller<'a>(&'a self, head: &'a RequestHead, tokens: Tokens) -> BoxFuture<'a, Caller> {
         let session = tokens == Tokens::SessionOrBearer
-            && head.header("cookie").is_some_and(|c| c.contains("session=ada"));
+            && head
+                .header("cookie")
+                .is_some_and(|c| c.contains("session=ada"));
         let caller = match head.header("authorization") {
             _ if session => Caller::Session(ada()),
             Some("Bearer ada") => Caller::Token(TokenHolder::Person(ada())),
@@ -272,7 +274,12 @@ fn what_a_request_needs_follows_from_port_and_owner() {
     check(8080, "GET dash.example.com/v1anything", &[BROWSER], 302);
     check(8080, "GET dash.example.com/", &[], 401);
     check(8080, "POST dash.example.com/", &[BROWSER], 401);
-    check(8080, "GET dash.example.com/", &[("authorization", "Bearer pod")], 403);
+    check(
+        8080,
+        "GET dash.example.com/",
+        &[("authorization", "Bearer pod")],
+        403,
+    );
     check(8080, "GET dash.example.com/dex/auth", &[], 200);
     check(8080, "GET dash.example.com/dex/other", &[], 401);
     check(8080, "GET shop.example.com/cart", &[], 200);
@@ -349,7 +356,10 @@ fn cookies_are_told_apart_by_their_whole_name() {
         ("xs=1; sx=2", Cookies::Stay),
         ("s=1", Cookies::Go),
         ("s=1; s=2", Cookies::Go),
-        ("a=s=1; s =2;b", Cookies::Are(HeaderValue::from_static("a=s=1; b"))),
+        (
+            "a=s=1; s =2;b",
+            Cookies::Are(HeaderValue::from_static("a=s=1; b")),
+        ),
     ] {
         let mut headers = HeaderMap::new();
         headers.insert(header::COOKIE, HeaderValue::from_static(sent));
@@ -434,7 +444,13 @@ fn second(
 fn limits_hold_over_both_crossings() {
     let authorizer = authorizer(LIMITED);
     let host = "limited.kserve-test.svc.cluster.local";
-    let first = |headers: &[(&str, &str)]| asked(8081, &format!("POST {host}/v1/models/limited:predict"), headers);
+    let first = |headers: &[(&str, &str)]| {
+        asked(
+            8081,
+            &format!("POST {host}/v1/models/limited:predict"),
+            headers,
+        )
+    };
     let then = "POST limited-predictor.kserve-test.svc.cluster.local/v1/models/limited:predict";
     let denied = run(authorizer.check(first(&[])));
     assert_eq!(denied.denial().unwrap().status, 403);
@@ -444,8 +460,16 @@ fn limits_hold_over_both_crossings() {
     assert_eq!(status, 200);
     assert_eq!(read.sets(MARK), None);
     assert!(read.remove.contains(&MARK.to_owned()), "{read:?}");
-    let (status, _) = second(&authorizer, first(&token), "POST sklearn-iris-predictor.kserve-test.svc.cluster.local/", &[]);
-    assert_eq!(status, 200, "a mark of another route is none, and this model is open");
+    let (status, _) = second(
+        &authorizer,
+        first(&token),
+        "POST sklearn-iris-predictor.kserve-test.svc.cluster.local/",
+        &[],
+    );
+    assert_eq!(
+        status, 200,
+        "a mark of another route is none, and this model is open"
+    );
     // Without the mark the second crossing knows nobody.
     let bare = run(authorizer.check(asked(8081, then, &[])));
     assert_eq!(bare.denial().unwrap().status, 403);
@@ -506,7 +530,8 @@ fn a_route_that_claims_can_exchange_for_another_is_no_way_in() {
 
 #[test]
 fn the_login_answers_its_own_paths() {
-    let reply = run(authorizer("").check(asked(8080, "GET dash.example.com/login/oidc?code=x", &[])));
+    let reply =
+        run(authorizer("").check(asked(8080, "GET dash.example.com/login/oidc?code=x", &[])));
     assert!(!reply.allows());
     let read = read(&reply);
     assert_eq!((read.code, read.status), (7, 200));
@@ -518,10 +543,19 @@ fn the_login_answers_its_own_paths() {
 fn a_prefix_names_the_listener() {
     let side = |side, port| Place::Side { side, port };
     for (path, expected) in [
-        ("/external/a?b", Some((side(Entrance::External, None), "/a?b"))),
+        (
+            "/external/a?b",
+            Some((side(Entrance::External, None), "/a?b")),
+        ),
         ("/local/", Some((side(Entrance::Local, None), "/"))),
-        ("/external-8443/a", Some((side(Entrance::External, Some(8443)), "/a"))),
-        ("/external//a", Some((side(Entrance::External, None), "//a"))),
+        (
+            "/external-8443/a",
+            Some((side(Entrance::External, Some(8443)), "/a")),
+        ),
+        (
+            "/external//a",
+            Some((side(Entrance::External, None), "//a")),
+        ),
         ("/external", None),
         ("/external?a", None),
         ("/externally/a", None),
@@ -564,7 +598,12 @@ fn message(port: u64, path: &str, host: &str, headers: &[(&str, &str)]) -> Vec<u
 
 #[test]
 fn a_check_is_read_as_envoy_writes_it() {
-    let headers = [(":path", "/other"), ("x-a", "1"), ("x-a", "2"), ("empty", "")];
+    let headers = [
+        (":path", "/other"),
+        ("x-a", "1"),
+        ("x-a", "2"),
+        ("empty", ""),
+    ];
     let bytes = message(8080, "/a?b", "h.example.com", &headers);
     let CheckRequest(check) = CheckRequest::decode(bytes.into()).unwrap();
     assert_eq!(check.destination.port, 8080);
@@ -580,9 +619,18 @@ fn a_check_is_read_as_envoy_writes_it() {
             Place::Side { .. } => None,
         }
     };
-    assert_eq!(asked("sidegate-authz-local.sidegate.svc.cluster.local"), Some(Entrance::Local));
-    assert_eq!(asked("outbound|9000||sidegate-authz-external.s.svc"), Some(Entrance::External));
-    assert_eq!(asked("sidegate-authz.sidegate.svc.cluster.local:9000"), None);
+    assert_eq!(
+        asked("sidegate-authz-local.sidegate.svc.cluster.local"),
+        Some(Entrance::Local)
+    );
+    assert_eq!(
+        asked("outbound|9000||sidegate-authz-external.s.svc"),
+        Some(Entrance::External)
+    );
+    assert_eq!(
+        asked("sidegate-authz.sidegate.svc.cluster.local:9000"),
+        None
+    );
 }
 
 proptest! {
@@ -644,6 +692,9 @@ fn what_is_set_is_not_removed() {
     assert!(!message.remove.contains(&"kubeflow-userid".to_owned()));
     let response = reply.into_response();
     assert_eq!(response.status(), 200);
-    assert_eq!(response.headers().get("kubeflow-userid").unwrap(), "ada@example.com");
+    assert_eq!(
+        response.headers().get("kubeflow-userid").unwrap(),
+        "ada@example.com"
+    );
     drop(Mutations::default());
 }

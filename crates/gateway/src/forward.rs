@@ -14,10 +14,10 @@ use crate::body::{Body, Progress, ResponseBody};
 use crate::connection::Connection;
 use crate::host::{CallContext, Endpoint};
 use crate::hygiene::Admitted;
-use edge::names;
 use crate::pool::{self, ConnectError, Reuse};
 use crate::respond::{self, Fault};
 use crate::tunnel;
+use edge::names;
 
 /// A request on its way out.
 pub(crate) struct Outbound<'a> {

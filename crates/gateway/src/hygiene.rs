@@ -8,11 +8,11 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use policy::{Entrance, RequestHead, Scheme, Snapshot, Workload};
 
-use edge::{Ambiguous, authority};
 use crate::config::Limits;
 use crate::draw;
 use crate::host::Host;
 use edge::names;
+use edge::{Ambiguous, authority};
 
 /// A request in normal form, and what its first hop said about itself.
 pub(crate) struct Admitted {

@@ -95,9 +95,10 @@ pub(crate) fn fault(fault: &Fault, grpc: bool) -> Response<Body> {
         Fault::Unfit(Unfit::Workload) => {
             Some((header::PROXY_AUTHENTICATE, "Basic realm=\"sidegate\""))
         }
-        Fault::Unfit(Unfit::Connect) => {
-            Some((header::ALLOW, "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"))
-        }
+        Fault::Unfit(Unfit::Connect) => Some((
+            header::ALLOW,
+            "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT",
+        )),
         _ => None,
     };
     if let Some((name, value)) = more {

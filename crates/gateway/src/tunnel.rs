@@ -12,8 +12,8 @@ use tokio::time::timeout;
 
 use crate::body::Body;
 use crate::connection::Connection;
-use edge::names;
 use crate::respond::Fault;
+use edge::names;
 
 const BUFFER: usize = 8 * 1024;
 /// From the 101 to the end of the handshake on both sides.

@@ -199,7 +199,9 @@ impl<'s> Crossing<'s> {
     /// the gateway does that by itself.
     pub fn decide(&self, head: &RequestHead, earlier: bool, answers: &Answers) -> Passage {
         if !self.snapshot.enforce {
-            return Passage::Denial(refused("the configuration in force does not enforce".into()));
+            return Passage::Denial(refused(
+                "the configuration in force does not enforce".into(),
+            ));
         }
         let Some(route) = self.route else {
             return self.no_route(head, earlier, answers);

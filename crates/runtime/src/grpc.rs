@@ -15,10 +15,10 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, Empty, StreamBody};
 use hyper::body::Incoming;
 use inference::encoding::Coding;
-use wire::framing::{PREFIX, frame, percent, unframe};
-use wire::{Decode, Encoder, Malformed, Value};
 use inference::grpc::{self, Code, SERVICE, Status};
 use std::sync::Arc;
+use wire::framing::{PREFIX, frame, percent, unframe};
+use wire::{Decode, Encoder, Malformed, Value};
 
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");

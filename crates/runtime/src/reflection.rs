@@ -2,7 +2,6 @@
 
 use crate::answer::Body;
 use crate::grpc::{ended, response};
-use wire::framing::{PREFIX, frame, unframe};
 use crate::serve::Shared;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
@@ -11,11 +10,12 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Incoming;
 use inference::grpc::descriptor::FILES;
-use wire::{Decode, Encoder, Malformed, Value};
 use inference::grpc::{Code, Status};
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::time::timeout;
+use wire::framing::{PREFIX, frame, unframe};
+use wire::{Decode, Encoder, Malformed, Value};
 
 /// Both versions, whose messages are the same.
 pub(crate) const SERVICES: [&str; 2] = [

@@ -4,10 +4,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use anyhow::{Context, Result, anyhow, bail};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use anyhow::{Context, Result, anyhow, bail};
 
 use super::peers::Peers;
 use super::program::{Authz, sidegate};
@@ -96,7 +96,10 @@ impl Mesh {
             Topology::Shared => (at(address(0), 8080), at(address(0), 8081)),
             Topology::Separate => (at(address(0), 8080), at(address(1), 8080)),
         };
-        peers.lead("knative-local-gateway.istio-system.svc.cluster.local:80", local);
+        peers.lead(
+            "knative-local-gateway.istio-system.svc.cluster.local:80",
+            local,
+        );
         let provider_at = format!("127.0.0.1:{}", free_port()?);
         let dex = "dex.auth.svc.cluster.local:5556";
         let provider = Provider::serve(
@@ -292,14 +295,18 @@ fn pass_key() -> Result<String> {
     let der = made.and_then(|pair| pair.to_pkcs8v1());
     let der = der.map_err(|_| anyhow!("no key for passes"))?;
     let text = STANDARD.encode(der.as_ref());
-    Ok(format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n"))
+    Ok(format!(
+        "-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n"
+    ))
 }
 
 /// Dex's configuration in the cluster.
 fn dex_config(files: &Path) -> Result<String> {
     let read = layers(&[files.to_owned()])?;
     let cluster = resources::parse_layers(&read).map_err(|errors| anyhow!("{errors}"))?;
-    let map = cluster.config_map("auth", "dex").context("no ConfigMap dex")?;
+    let map = cluster
+        .config_map("auth", "dex")
+        .context("no ConfigMap dex")?;
     let text = map.spec.data.get("config.yaml").context("no config.yaml")?;
     Ok(text.clone())
 }

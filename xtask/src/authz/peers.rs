@@ -139,7 +139,10 @@ fn service_of(cluster: &str) -> String {
 
 fn skip(stream: &mut TcpStream, rest: &mut Vec<u8>, length: usize, chunked: bool) -> bool {
     let whole = |rest: &[u8]| match chunked {
-        true => rest.windows(5).position(|end| end == b"0\r\n\r\n").map(|at| at + 5),
+        true => rest
+            .windows(5)
+            .position(|end| end == b"0\r\n\r\n")
+            .map(|at| at + 5),
         false => (rest.len() >= length).then_some(length),
     };
     loop {

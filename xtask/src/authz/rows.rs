@@ -48,7 +48,9 @@ struct Seen {
 
 impl Seen {
     fn header(&self, name: &str) -> Option<String> {
-        self.arrived.as_ref().and_then(|arrived| arrived.header(name))
+        self.arrived
+            .as_ref()
+            .and_then(|arrived| arrived.header(name))
     }
 }
 
@@ -189,9 +191,22 @@ impl Rows {
         self.expect("outside over gRPC", trailers, &seen);
         let token = format!("authorization: Bearer {}", self.mesh.token("kserve-test")?);
         let with = ["-d", "{}", "-H", &token];
-        self.through("outside with a token", Gate::External, OUTSIDE, target, &with)?;
+        self.through(
+            "outside with a token",
+            Gate::External,
+            OUTSIDE,
+            target,
+            &with,
+        )?;
         let wrong = ["-d", "{}", "-H", "authorization: Bearer a.b.c"];
-        self.stopped("with a wrong one", 401, Gate::External, OUTSIDE, target, &wrong)?;
+        self.stopped(
+            "with a wrong one",
+            401,
+            Gate::External,
+            OUTSIDE,
+            target,
+            &wrong,
+        )?;
         let twice = ["-d", "{}", "-H", &token, "-H", &token];
         self.stopped("with two", 401, Gate::External, OUTSIDE, target, &twice)?;
         let preflight = [
@@ -202,7 +217,14 @@ impl Rows {
             "-H",
             "access-control-request-method: POST",
         ];
-        let seen = self.stopped("preflight", 204, Gate::External, OUTSIDE, target, &preflight)?;
+        let seen = self.stopped(
+            "preflight",
+            204,
+            Gate::External,
+            OUTSIDE,
+            target,
+            &preflight,
+        )?;
         let open = seen.answer.header("access-control-allow-origin") == Some("*");
         self.expect("it is answered", open, &seen);
         Ok(())
@@ -218,10 +240,29 @@ impl Rows {
             self.expect("it is sent to the login", to_login, &seen);
             self.stopped(target, 401, Gate::External, DASHBOARD, target, &program)?;
         }
-        let claims = ["-H", "x-forwarded-uri: /dex/keys", "-H", "x-original-url: /dex/keys"];
-        self.stopped("another path by header", 401, Gate::External, DASHBOARD, "/", &claims)?;
+        let claims = [
+            "-H",
+            "x-forwarded-uri: /dex/keys",
+            "-H",
+            "x-original-url: /dex/keys",
+        ];
+        self.stopped(
+            "another path by header",
+            401,
+            Gate::External,
+            DASHBOARD,
+            "/",
+            &claims,
+        )?;
         let probe = ["-H", "user-agent: kube-probe/1.30"];
-        self.stopped("a probe by its name", 401, Gate::External, DASHBOARD, "/readyz", &probe)?;
+        self.stopped(
+            "a probe by its name",
+            401,
+            Gate::External,
+            DASHBOARD,
+            "/readyz",
+            &probe,
+        )?;
         let jar = self.mesh.folder.path().join("jar");
         let jar = jar.to_string_lossy().into_owned();
         let seen = self.log_in(&jar)?;
@@ -241,18 +282,32 @@ impl Rows {
             "x-auth-request-email: victim@example.com",
         ];
         let host = self.mesh.external.to_string();
-        let seen = self.through("forged while logged in", Gate::External, &host, "/", &forged)?;
+        let seen = self.through(
+            "forged while logged in",
+            Gate::External,
+            &host,
+            "/",
+            &forged,
+        )?;
         let headers = seen.arrived.iter().flat_map(|arrived| &arrived.headers);
-        let forged = headers.filter(|(_, v)| v.contains("victim") || v.contains("admins")).count();
+        let forged = headers
+            .filter(|(_, v)| v.contains("victim") || v.contains("admins"))
+            .count();
         let right = seen.header("kubeflow-userid").as_deref() == Some("user@example.com");
-        self.expect("it arrives with the right name alone", right && forged == 0, &seen);
+        self.expect(
+            "it arrives with the right name alone",
+            right && forged == 0,
+            &seen,
+        );
         let out = ["-b", &jar, "-X", "POST", "-d", ""];
         let seen = self.ask(Gate::External, &host, "/authservice/logout", &out)?;
         let ended = seen.answer.status == 201 && seen.arrived.is_none();
         self.expect("logout is answered", ended, &seen);
         // A pass would count for some seconds more.
         let kept = std::fs::read_to_string(&jar)?;
-        let session = kept.lines().find_map(|line| line.split_once("authservice_session\t"));
+        let session = kept
+            .lines()
+            .find_map(|line| line.split_once("authservice_session\t"));
         let session = session.context("no session was given")?.1;
         let after = format!("cookie: authservice_session={session}");
         self.stopped("after it", 401, Gate::External, &host, "/", &["-H", &after])?;
@@ -287,7 +342,9 @@ impl Rows {
         let with = ["-b", &jar, "-c", &jar];
         self.through("a session", Gate::External, &host, "/", &with)?;
         let kept = std::fs::read_to_string(&jar)?;
-        let pass = kept.lines().find_map(|line| line.split_once("sidegate_pass\t"));
+        let pass = kept
+            .lines()
+            .find_map(|line| line.split_once("sidegate_pass\t"));
         let pass = pass.context("no pass was given")?.1.to_owned();
         let pass = format!("cookie: sidegate_pass={pass}");
         self.mesh.stop()?;
@@ -305,25 +362,55 @@ impl Rows {
         ];
         let seen = self.through("a pass alone", Gate::External, &host, "/pipeline", &forged)?;
         let headers = seen.arrived.iter().flat_map(|arrived| &arrived.headers);
-        let forged = headers.filter(|(_, value)| value.contains("victim")).count();
+        let forged = headers
+            .filter(|(_, value)| value.contains("victim"))
+            .count();
         let right = seen.header("kubeflow-userid").as_deref() == Some("user@example.com");
-        let groups = seen.header("kubeflow-groups").is_none_or(|groups| groups.is_empty());
+        let groups = seen
+            .header("kubeflow-groups")
+            .is_none_or(|groups| groups.is_empty());
         self.expect("says who it is", right && groups && forged == 0, &seen);
         let with = ["-H", pass.as_str()];
         let model = "/v1/models/sklearn-iris:predict";
         self.stopped("no pass", 403, Gate::External, &host, "/", &[])?;
-        self.stopped("a model with one", 403, Gate::External, OUTSIDE, model, &with)?;
+        self.stopped(
+            "a model with one",
+            403,
+            Gate::External,
+            OUTSIDE,
+            model,
+            &with,
+        )?;
         self.stopped("another host", 403, Gate::External, DASHBOARD, "/", &with)?;
         let (signed, signature) = pass.rsplit_once('.').context("a pass is a token")?;
         let changed = format!("{signed}.{}", signature.chars().rev().collect::<String>());
-        self.stopped("a changed one", 403, Gate::External, &host, "/", &["-H", &changed])?;
-        self.stopped("its logout", 403, Gate::External, &host, "/authservice/logout", &with)?;
+        self.stopped(
+            "a changed one",
+            403,
+            Gate::External,
+            &host,
+            "/",
+            &["-H", &changed],
+        )?;
+        self.stopped(
+            "its logout",
+            403,
+            Gate::External,
+            &host,
+            "/authservice/logout",
+            &with,
+        )?;
         let end = PASS + 6;
         std::thread::sleep(std::time::Duration::from_secs(end));
         self.stopped("an old one", 403, Gate::External, &host, "/", &with)?;
         self.mesh.authorize()?;
         let began = std::time::Instant::now();
-        while self.ask(Gate::Local, MODEL, model, &["-d", "{}"])?.answer.status != 200 {
+        while self
+            .ask(Gate::Local, MODEL, model, &["-d", "{}"])?
+            .answer
+            .status
+            != 200
+        {
             if began.elapsed().as_secs() > 20 {
                 bail!("nothing passes although the authorizer is back");
             }
@@ -331,9 +418,20 @@ impl Rows {
         }
         let out = ["-b", &*jar, "-X", "POST", "-d", ""];
         let seen = self.ask(Gate::External, &host, "/authservice/logout", &out)?;
-        let cookies = seen.answer.headers.iter().filter(|(name, _)| name == "set-cookie");
-        let forgotten = cookies.filter(|(_, v)| v.starts_with("sidegate_pass=;")).count() == 1;
-        self.expect("logout takes the pass", seen.answer.status == 201 && forgotten, &seen);
+        let cookies = seen
+            .answer
+            .headers
+            .iter()
+            .filter(|(name, _)| name == "set-cookie");
+        let forgotten = cookies
+            .filter(|(_, v)| v.starts_with("sidegate_pass=;"))
+            .count()
+            == 1;
+        self.expect(
+            "logout takes the pass",
+            seen.answer.status == 201 && forgotten,
+            &seen,
+        );
         Ok(())
     }
 
@@ -350,7 +448,13 @@ impl Rows {
             "kubeflow-userid: victim@example.com",
         ];
         let target = "/cart?a=%20b";
-        let seen = self.through("the shop", Gate::External, "shop.example.com", target, &sent)?;
+        let seen = self.through(
+            "the shop",
+            Gate::External,
+            "shop.example.com",
+            target,
+            &sent,
+        )?;
         let kept = seen.header("x-a").as_deref() == Some("1")
             && seen.header("authorization").as_deref() == Some("Basic eDp5")
             && seen.header("cookie").as_deref() == Some("cart=1; authservice_session=x")
@@ -361,17 +465,34 @@ impl Rows {
         // Its route into the cluster is no way around.
         let target = "/v1/models/sklearn-iris:predict";
         let host = "shortcut.example.com";
-        self.stopped("its shortcut", 401, Gate::External, host, target, &["-d", "{}"])?;
+        self.stopped(
+            "its shortcut",
+            401,
+            Gate::External,
+            host,
+            target,
+            &["-d", "{}"],
+        )?;
         let token = format!("authorization: Bearer {}", self.mesh.token("kserve-test")?);
         let with = ["-d", "{}", "-H", &token];
-        self.through("its shortcut with a token", Gate::External, host, target, &with)?;
+        self.through(
+            "its shortcut with a token",
+            Gate::External,
+            host,
+            target,
+            &with,
+        )?;
         Ok(())
     }
 
     /// Marks of others.
     fn forged(&mut self) -> Result<()> {
         let target = "/v1/models/sklearn-iris:predict";
-        for mark in ["", "x", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
+        for mark in [
+            "",
+            "x",
+            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        ] {
             let header = format!("x-sidegate-mark: {mark}");
             let with = ["-d", "{}", "-H", &header];
             self.stopped("a forged mark", 401, Gate::External, OUTSIDE, target, &with)?;
@@ -398,8 +519,20 @@ impl Rows {
     fn bad_input(&mut self) -> Result<()> {
         let cookies = format!("cookie: a={}", "x".repeat(40_000));
         let with = ["-H", &cookies];
-        self.stopped("40 KB of cookies", 401, Gate::External, DASHBOARD, "/", &with)?;
-        for target in ["/v1/%2e%2e/pipeline", "//v1/x", "/v1;x/../pipeline", "/v1%00x"] {
+        self.stopped(
+            "40 KB of cookies",
+            401,
+            Gate::External,
+            DASHBOARD,
+            "/",
+            &with,
+        )?;
+        for target in [
+            "/v1/%2e%2e/pipeline",
+            "//v1/x",
+            "/v1;x/../pipeline",
+            "/v1%00x",
+        ] {
             let seen = self.ask(Gate::External, DASHBOARD, target, &BROWSER)?;
             let refused = matches!(seen.answer.status, 302 | 400 | 401 | 403 | 307);
             self.expect(target, refused && seen.arrived.is_none(), &seen);
@@ -416,11 +549,30 @@ impl Rows {
             bail!("it is not ready: {}", ready.status);
         }
         self.mesh.stop()?;
-        self.stopped("while it is away", 403, Gate::Local, MODEL, target, &["-d", "{}"])?;
-        self.stopped("the dashboard too", 403, Gate::External, DASHBOARD, "/", &BROWSER)?;
+        self.stopped(
+            "while it is away",
+            403,
+            Gate::Local,
+            MODEL,
+            target,
+            &["-d", "{}"],
+        )?;
+        self.stopped(
+            "the dashboard too",
+            403,
+            Gate::External,
+            DASHBOARD,
+            "/",
+            &BROWSER,
+        )?;
         self.mesh.authorize()?;
         let began = std::time::Instant::now();
-        while self.ask(Gate::Local, MODEL, target, &["-d", "{}"])?.answer.status != 200 {
+        while self
+            .ask(Gate::Local, MODEL, target, &["-d", "{}"])?
+            .answer
+            .status
+            != 200
+        {
             if began.elapsed().as_secs() > 20 {
                 bail!("nothing passes although the authorizer is back");
             }
@@ -433,7 +585,9 @@ impl Rows {
     /// Nothing that opens a door is in the log.
     fn secrets(&mut self) -> Result<()> {
         let log = self.mesh.log();
-        let begin = log.find("Bearer ").or_else(|| log.find("authservice_session="));
+        let begin = log
+            .find("Bearer ")
+            .or_else(|| log.find("authservice_session="));
         self.done += 1;
         if let Some(at) = begin {
             let said = log.get(at..).unwrap_or_default().lines().next();
@@ -444,7 +598,11 @@ impl Rows {
         }
         let at = self.mesh.authz().context("it runs")?.checks;
         // Without the prefix that says which listener it is, a check is no check.
-        let bare = curl([format!("http://{at}/v1/models"), "-H".into(), "host: x".into()])?;
+        let bare = curl([
+            format!("http://{at}/v1/models"),
+            "-H".into(),
+            "host: x".into(),
+        ])?;
         if bare.status == 200 {
             bail!("a check of no listener is allowed");
         }

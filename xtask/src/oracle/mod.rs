@@ -34,14 +34,14 @@ use anyhow::{Result, bail};
 use self::arguments::Task;
 pub(crate) use self::cases::{Case, read as read_cases};
 pub(crate) use self::decided::Decider;
-pub(crate) use self::golden::record;
 pub(crate) use self::envoy::Envoy;
 pub(crate) use self::folder::{layers, world};
+pub(crate) use self::golden::record;
 pub(crate) use self::install::{envoy as envoy_program, programs};
 pub(crate) use self::istio::{Istio, address};
 pub(crate) use self::peers::{header, read_head};
-pub(crate) use self::world::World;
 use self::run::{Job, Oracle};
+pub(crate) use self::world::World;
 
 /// Runs the command.
 pub(crate) fn run(args: &[&str]) -> Result<()> {

@@ -31,9 +31,10 @@ impl Provider {
             return Err("`--provider` is for issuers with http".to_owned());
         }
         let mut parts = std::mem::take(request.uri_mut()).into_parts();
-        let host = parts.authority.replace(at.parse().map_err(|_| {
-            format!("`--provider {at}`: expected HOST:PORT")
-        })?);
+        let host = parts.authority.replace(
+            at.parse()
+                .map_err(|_| format!("`--provider {at}`: expected HOST:PORT"))?,
+        );
         *request.uri_mut() = Uri::from_parts(parts).map_err(|error| error.to_string())?;
         if let Some(host) = host.and_then(|host| HeaderValue::try_from(host.as_str()).ok()) {
             request.headers_mut().insert(header::HOST, host);

@@ -34,7 +34,9 @@ impl FastPath {
                     .bytes()
                     .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b));
             if !plain {
-                wrong.push(format!("`--fast-path {host}`: expected a host name in lower case"));
+                wrong.push(format!(
+                    "`--fast-path {host}`: expected a host name in lower case"
+                ));
             }
             let listeners = snapshot.listeners();
             let outside = listeners.filter(|l| l.side() == Entrance::External && !l.is_opaque());

@@ -27,7 +27,12 @@ pub(crate) struct ManifestsArgs {
     #[arg(long)]
     http: bool,
     /// Host of the platform where people with a pass are let through unasked (repeatable)
-    #[arg(long, value_name = "HOST", requires = "pass_key", conflicts_with = "http")]
+    #[arg(
+        long,
+        value_name = "HOST",
+        requires = "pass_key",
+        conflicts_with = "http"
+    )]
     fast_path: Vec<String>,
     /// Key that the authorizer signs passes with; its public half is printed
     #[arg(long, value_name = "FILE", requires = "fast_path")]
@@ -77,7 +82,10 @@ impl Deployment {
 
     /// Ports of the outside.
     fn outside(&self) -> Vec<u16> {
-        let outside = self.ports.iter().filter(|(_, side)| **side == Entrance::External);
+        let outside = self
+            .ports
+            .iter()
+            .filter(|(_, side)| **side == Entrance::External);
         outside.map(|(port, _)| *port).collect()
     }
 }
@@ -107,7 +115,10 @@ fn deployments(cluster: &Cluster, snapshot: &Snapshot) -> Vec<Deployment> {
             deployment.ports.insert(id.port, listener.side());
         }
     }
-    found.into_values().filter(|d| !d.ports.is_empty()).collect()
+    found
+        .into_values()
+        .filter(|d| !d.ports.is_empty())
+        .collect()
 }
 
 /// One extension provider, and the gateways that ask it.
@@ -247,19 +258,29 @@ fn mesh(cluster: &Cluster, providers: Vec<Value>) -> anyhow::Result<Value> {
         mesh = json!({});
     }
     if let Some(mesh) = mesh.as_object_mut() {
-        let known = mesh.entry("extensionProviders").or_insert_with(|| json!([]));
+        let known = mesh
+            .entry("extensionProviders")
+            .or_insert_with(|| json!([]));
         if let Some(known) = known.as_array_mut() {
-            known.retain(|one| providers.iter().all(|ours| ours.get("name") != one.get("name")));
+            known.retain(|one| {
+                providers
+                    .iter()
+                    .all(|ours| ours.get("name") != one.get("name"))
+            });
             known.extend(providers);
         }
     }
-    let annotations = map.map(|map| &map.meta.annotations).filter(|a| !a.is_empty());
+    let annotations = map
+        .map(|map| &map.meta.annotations)
+        .filter(|a| !a.is_empty());
     let mut metadata = json!({"name": "istio", "namespace": "istio-system"});
     if let (Some(annotations), Some(metadata)) = (annotations, metadata.as_object_mut()) {
         metadata.insert("annotations".into(), json!(annotations));
     }
-    Ok(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata,
-        "data": {"mesh": yaml(&mesh)?}}))
+    Ok(
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata,
+        "data": {"mesh": yaml(&mesh)?}}),
+    )
 }
 
 /// Asked about everything that the pods read, on ports that come later too.
@@ -315,7 +336,11 @@ fn seen() -> Vec<String> {
         let [first, second, ..] = parts.as_slice() else {
             continue;
         };
-        let known = if *first == "x" { format!("-{second}") } else { String::new() };
+        let known = if *first == "x" {
+            format!("-{second}")
+        } else {
+            String::new()
+        };
         all.insert(format!("{first}{known}*"));
         if *first == "x" {
             all.insert(format!("{first}_{second}*"));
@@ -372,7 +397,12 @@ fn http_filter(side: Entrance, host: &str) -> Value {
         });
         json!({"patterns": all.collect::<Vec<_>>()})
     };
-    let texts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let texts = |names: &[&str]| {
+        names
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect::<Vec<_>>()
+    };
     let config = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz",
         "transport_api_version": "V3",
@@ -455,18 +485,18 @@ fn workload(args: &ManifestsArgs) -> Vec<Value> {
         "volumeMounts": mounts,
     });
     let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": {"name": NAME, "namespace": args.namespace, "labels": labels},
-        "spec": {
-            // Sessions are in one file, which one program holds.
-            "replicas": 1, "strategy": {"type": "Recreate"},
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": {
-                "automountServiceAccountToken": false,
-                "securityContext": {"runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532},
-                "containers": [container],
-                "volumes": volumes,
-            }},
-        }});
+    "metadata": {"name": NAME, "namespace": args.namespace, "labels": labels},
+    "spec": {
+        // Sessions are in one file, which one program holds.
+        "replicas": 1, "strategy": {"type": "Recreate"},
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": {
+            "automountServiceAccountToken": false,
+            "securityContext": {"runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532},
+            "containers": [container],
+            "volumes": volumes,
+        }},
+    }});
     vec![claim, deployment]
 }
 

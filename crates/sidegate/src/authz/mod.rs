@@ -209,7 +209,10 @@ async fn serve(args: &AuthzArgs, inputs: &Inputs, cluster: Cluster) -> anyhow::R
         output::note(&Style::Plain, "ending: checks under way complete first");
     };
     let limits = ConnectionLimits::default();
-    if !checks.run(Arc::clone(&authorizer), limits, until, GRACE).await {
+    if !checks
+        .run(Arc::clone(&authorizer), limits, until, GRACE)
+        .await
+    {
         let line = format!("connections were cut after {} s", GRACE.as_secs());
         output::note(&Style::Warning, &line);
     }

@@ -32,8 +32,9 @@ pub(crate) fn config(
             }
             let verifier =
                 WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-            builder
-                .with_client_cert_verifier(verifier.with_context(|| format!("`{}`", path.display()))?)
+            builder.with_client_cert_verifier(
+                verifier.with_context(|| format!("`{}`", path.display()))?,
+            )
         }
     };
     builder

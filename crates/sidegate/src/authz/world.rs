@@ -88,7 +88,8 @@ fn wire(
     if !snapshot.enforces() {
         // Every check would be allowed, or none.
         return Err(BadInput(vec![
-            "no Sidegate object with `mode: enforce`: an authorizer that adds nothing is none".into(),
+            "no Sidegate object with `mode: enforce`: an authorizer that adds nothing is none"
+                .into(),
         ])
         .into());
     }
@@ -157,7 +158,10 @@ impl Host for World {
         caller: &Caller,
     ) -> Vec<(HeaderName, HeaderValue)> {
         let mut written = Vec::new();
-        let Some(person) = caller.person().filter(|_| !self.identity_headers.is_empty()) else {
+        let Some(person) = caller
+            .person()
+            .filter(|_| !self.identity_headers.is_empty())
+        else {
             return written;
         };
         let mut write = |name: HeaderName, value: &str| {
@@ -166,13 +170,18 @@ impl Host for World {
             value.set_sensitive(name == header::AUTHORIZATION);
             written.push((name, value));
         };
-        if self.identity_headers.contains(&IdentityHeaders::XAuthRequest) {
+        if self
+            .identity_headers
+            .contains(&IdentityHeaders::XAuthRequest)
+        {
             let named = HeaderName::from_static;
             write(named("x-auth-request-user"), &person.subject);
             write(named("x-auth-request-email"), &person.email);
             write(named("x-auth-request-groups"), &person.groups.join(","));
         }
-        if self.identity_headers.contains(&IdentityHeaders::Authorization)
+        if self
+            .identity_headers
+            .contains(&IdentityHeaders::Authorization)
             && matches!(caller, Caller::Session(_))
             && let Some(token) = self.live.load().identity.id_token(head)
         {

@@ -12,10 +12,7 @@ use super::docs::{commands, folder_with_examples};
 use super::{LOCAL_HOST, OUTSIDE_HOST, PREDICT, SIDEGATE, sidegate, stderr, stdout};
 
 const PAGE: &str = include_str!("../../../../docs/ext-authz.md");
-const SEED: [&str; 2] = [
-    "examples/seed/cluster.yaml",
-    "examples/seed/sidegate.yaml",
-];
+const SEED: [&str; 2] = ["examples/seed/cluster.yaml", "examples/seed/sidegate.yaml"];
 
 /// A running authorizer. Dropping it kills it.
 struct Authz {
@@ -152,7 +149,11 @@ fn a_configuration_that_does_not_enforce_is_no_authorizer() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(3));
-    assert!(stderr(&output).contains("mode: enforce"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("mode: enforce"),
+        "{}",
+        stderr(&output)
+    );
     let output = sidegate(&["authz"]);
     assert_eq!(output.status.code(), Some(3));
     assert!(stderr(&output).contains("-f FILE"), "{}", stderr(&output));
@@ -213,7 +214,12 @@ fn no_client_chooses_the_listener_or_the_path() {
     assert_eq!(inside.status, 200);
     // Its upstream gets a mark for the next crossing, the client never does.
     assert!(inside.header("x-sidegate-mark").is_some());
-    let two = ["-H", "authorization: Bearer a", "-H", "authorization: Bearer b"];
+    let two = [
+        "-H",
+        "authorization: Bearer a",
+        "-H",
+        "authorization: Bearer b",
+    ];
     let answer = authz.ask(&format!("/external{PREDICT}"), OUTSIDE_HOST, &two);
     assert_eq!(answer.status, 401);
 }
@@ -242,7 +248,13 @@ fn a_malformed_check_is_denied_and_no_error_of_the_call() {
             authz.checks
         );
         let output = Command::new("curl")
-            .args(["--disable", "-s", "--noproxy", "*", "--http2-prior-knowledge"])
+            .args([
+                "--disable",
+                "-s",
+                "--noproxy",
+                "*",
+                "--http2-prior-knowledge",
+            ])
             .args(["-H", "content-type: application/grpc", "-H", "te: trailers"])
             .args(["--data-binary", &sent, &url])
             .output()
@@ -265,7 +277,9 @@ fn checks_under_way_complete_when_it_is_asked_to_end() {
     let mut authz = Authz::seed();
     let ready = |authz: &Authz| curl([format!("http://{}/readyz", authz.health)]);
     assert_eq!(ready(&authz).unwrap().status, 200);
-    let killed = Command::new("kill").arg(authz.child.id().to_string()).status();
+    let killed = Command::new("kill")
+        .arg(authz.child.id().to_string())
+        .status();
     assert!(killed.unwrap().success());
     assert!(authz.child.wait().unwrap().success());
     authz.says("ending: checks under way complete first");
@@ -316,7 +330,10 @@ fn the_manifests_are_objects_that_are_read_again() {
         std::fs::write(&file, stdout(&output)).unwrap();
         let together = ["-f", SEED[0], "manifests.yaml", SEED[1]];
         let authz = Authz::start(folder.path(), &together);
-        assert_eq!(authz.ask("/external/", "kubeflow.example.com", &[]).status, 401);
+        assert_eq!(
+            authz.ask("/external/", "kubeflow.example.com", &[]).status,
+            401
+        );
     }
 }
 
@@ -345,7 +362,10 @@ fn over_tls_only_clients_of_the_authority_are_answered() {
     let (client, client_key) = (of("client.crt"), of("client.key"));
     let shown = ["--cert", &client, "--key", &client_key];
     assert_eq!(ask(&shown).unwrap().status, 200);
-    assert_eq!(ask(&[&shown[..], &["--http2"]].concat()).unwrap().status, 200);
+    assert_eq!(
+        ask(&[&shown[..], &["--http2"]].concat()).unwrap().status,
+        200
+    );
     assert!(ask(&[]).is_err());
     // A certificate for servers is none of a client.
     assert!(ask(&["--cert", &certificate, "--key", &key]).is_err());
