@@ -187,15 +187,24 @@ pub struct RouteAccess {
 }
 
 impl RouteAccess {
-    /// Whether it needs what another does, of everybody who is calling: a key
-    /// for some models tells models apart.
+    /// Whether it needs what another does, of everybody who is calling: keys for
+    /// some models and roles tell models apart.
     pub fn needs_what(&self, other: &Self) -> bool {
-        let same_target = self.owner != Owner::Model || self.target == other.target;
-        same_target
-            && self.owner == other.owner
-            && self.external == other.external
-            && self.local == other.local
-            && self.limits == other.limits
+        // Whoever adds a field decides here whether callers meet it.
+        let Self {
+            owner,
+            external,
+            local,
+            limits,
+            target,
+            bindings,
+        } = other;
+        (self.owner != Owner::Model || self.target == *target)
+            && self.owner == *owner
+            && self.external == *external
+            && self.local == *local
+            && self.limits == *limits
+            && self.bindings == *bindings
     }
 
     /// Whether any person with a session gets through from outside, and no limit
@@ -204,5 +213,6 @@ impl RouteAccess {
         self.owner == Owner::Platform
             && self.external == AccessLevel::Login
             && self.limits.is_empty()
+            && self.bindings.is_none()
     }
 }
