@@ -48,7 +48,7 @@ pub(crate) enum Need {
 /// What a request needs on a route; `earlier` says that it has crossed a
 /// gateway before.
 pub(crate) fn need(settings: &Settings, route: &Route, head: &RequestHead, earlier: bool) -> Need {
-    let is = |paths: &[String]| paths.iter().any(|path| *path == head.path);
+    let is = |paths: &[String]| paths.contains(&head.path);
     let access = &*route.access;
     let external = head.entrance == Entrance::External;
     let platform = matches!(access.owner, Owner::Platform | Owner::LoginMachinery);
