@@ -84,11 +84,13 @@ impl Identity {
     /// By session cookie, then by header: a session id, or a token. A wrong
     /// one counts as none.
     async fn user(&self, seen: &Seen<'_>) -> Option<User> {
-        if let Some(session) = self.session(seen) {
+        if let Some(session) = self.session(seen).await {
             return Some(User::person(&session.person, "cookie"));
         }
         for id in header_sessions(seen) {
-            if let Some(session) = self.parts.sessions.find(id) {
+            if let Some(session) = self.parts.sessions.find(id)
+                && let Some(session) = self.renewed(session).await
+            {
                 return Some(User::person(&session.person, "header"));
             }
         }

@@ -106,7 +106,7 @@ impl Identity {
             return Caller::BadToken(error);
         }
         if tokens == Tokens::SessionOrBearer
-            && let Some(session) = self.session(&Seen::from(head))
+            && let Some(session) = self.session(&Seen::from(head)).await
         {
             return Caller::Session(session.person.clone());
         }
@@ -199,10 +199,19 @@ impl Identity {
     /// The ID token that the login of the request's session got, for upstreams
     /// that verify it themselves.
     pub fn id_token(&self, head: &RequestHead) -> Option<Secret> {
-        self.session(&Seen::from(head))?.id_token.clone()
+        find_session(&self.parts.sessions, &Seen::from(head))?.id_token()
     }
 
-    pub(crate) fn session(&self, seen: &Seen<'_>) -> Option<Arc<Session>> {
-        find_session(&self.parts.sessions, seen)
+    /// The session of a request, its tokens renewed if it is time.
+    pub(crate) async fn session(&self, seen: &Seen<'_>) -> Option<Arc<Session>> {
+        self.renewed(find_session(&self.parts.sessions, seen)?)
+            .await
+    }
+
+    pub(crate) async fn renewed(&self, session: Arc<Session>) -> Option<Arc<Session>> {
+        match &self.parts.relying_party {
+            Some(login) => login.renewed(session).await,
+            None => Some(session),
+        }
     }
 }

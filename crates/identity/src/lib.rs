@@ -58,7 +58,8 @@ pub use rp::{
     BACKCHANNEL_LOGOUT_PATH, LOGIN_COOKIES, RedirectUri, RelyingParty, RpConfig, RpError,
 };
 pub use session::{
-    NewSession, SESSION_COOKIE, Session, SessionConfig, SessionId, Sessions, StoreError, Whose,
+    NewSession, Renewable, SESSION_COOKIE, Session, SessionConfig, SessionId, Sessions, StoreError,
+    Whose,
 };
 pub use workload::{
     BadWorkload, ProxyLogin, WORKLOAD_PASSWORD_LIFE, WorkloadCredentials, WorkloadError,

@@ -55,7 +55,7 @@ impl Identity {
         {
             return text(StatusCode::OK, "OK");
         }
-        if let Some(session) = self.session(&seen)
+        if let Some(session) = self.session(&seen).await
             && self.is_current(session.id_token.as_ref())
         {
             return allow(&session.person, session.id_token.as_ref());

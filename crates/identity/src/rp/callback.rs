@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::login::{Proofs, Transaction};
 use super::provider::ProviderError;
+use super::refresh::TokenResponse;
 use super::reply::{self, Action};
 use super::{RelyingParty, logout};
 use crate::clock::now;
@@ -41,13 +42,8 @@ enum Failure {
 }
 
 #[derive(Deserialize)]
-struct TokenResponse {
-    id_token: String,
-}
-
-#[derive(Deserialize)]
-struct ErrorResponse {
-    error: String,
+pub(super) struct ErrorResponse {
+    pub(super) error: String,
 }
 
 impl RelyingParty {
@@ -117,14 +113,15 @@ impl RelyingParty {
         proofs: &Proofs,
     ) -> Result<NewSession, Failure> {
         let provider = self.provider.known().await?;
+        let redirect_uri = self.redirect_uri(seen);
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", &redirect_uri),
+            ("code_verifier", &proofs.verifier),
+        ];
         let request = self
-            .token_request(
-                seen,
-                &provider.token_endpoint,
-                provider.post_secret,
-                code,
-                proofs,
-            )
+            .token_request(&provider.token_endpoint, provider.post_secret, &form)
             .map_err(|error| ProviderError::Unavailable(error.to_string()))?;
         let response = self.provider.send(request).await?;
         if response.status() != StatusCode::OK {
@@ -132,10 +129,13 @@ impl RelyingParty {
             let code = error.map_or_else(|_| response.status().to_string(), |body| body.error);
             return Err(Failure::Code(error_code(&code)));
         }
-        let tokens: TokenResponse = serde_json::from_slice(response.body()).map_err(|_| {
-            ProviderError::Unavailable("its token response has no `id_token`".to_owned())
-        })?;
-        let claims = self.id_token(&tokens.id_token, &proofs.nonce).await?;
+        let missing =
+            || ProviderError::Unavailable("its token response has no `id_token`".to_owned());
+        let tokens: TokenResponse =
+            serde_json::from_slice(response.body()).map_err(|_| missing())?;
+        let id_token = tokens.id_token.clone().ok_or_else(missing)?;
+        let claims = self.id_token(&id_token, Some(&proofs.nonce)).await?;
+        let expires = claims.time("exp").ok().flatten();
         Ok(NewSession {
             person: self
                 .config
@@ -144,24 +144,20 @@ impl RelyingParty {
                 .map_err(ProviderError::from)?,
             issuer: Some(self.config.issuer.as_str().into()),
             sid: claims.text("sid").map(Arc::from),
-            id_token: Some(Secret::new(tokens.id_token)),
+            id_token: Some(Secret::new(id_token)),
+            renewable: tokens.renewable(expires, now(&self.clock)),
         })
     }
 
-    fn token_request(
+    pub(super) fn token_request(
         &self,
-        seen: &Seen<'_>,
         endpoint: &str,
         post_secret: bool,
-        code: &str,
-        proofs: &Proofs,
+        fields: &[(&str, &str)],
     ) -> Result<Request<Bytes>, http::Error> {
         let config = &self.config;
         let mut form = url::form_urlencoded::Serializer::new(String::new());
-        form.append_pair("grant_type", "authorization_code")
-            .append_pair("code", code)
-            .append_pair("redirect_uri", &self.redirect_uri(seen))
-            .append_pair("code_verifier", &proofs.verifier);
+        form.extend_pairs(fields);
         let mut request = Request::builder()
             .method(Method::POST)
             .uri(endpoint)
@@ -194,8 +190,13 @@ impl RelyingParty {
         )
     }
 
-    /// OpenID Connect Core §3.1.3.7.
-    async fn id_token(&self, token: &str, nonce: &str) -> Result<Claims, ProviderError> {
+    /// OpenID Connect Core §3.1.3.7; without a nonce where a refresh token gave
+    /// it (§12.2).
+    pub(super) async fn id_token(
+        &self,
+        token: &str,
+        nonce: Option<&str>,
+    ) -> Result<Claims, ProviderError> {
         let token = Unverified::parse(token, MAX_ID_TOKEN_BYTES)?;
         let claims = self.provider.verify(&token).await?;
         let client = self.config.client_id.as_str();
@@ -210,7 +211,7 @@ impl RelyingParty {
         if claims.time("iat")?.is_none() {
             return Err(JwtError::Claim("iat".to_owned()).into());
         }
-        if claims.text("nonce") != Some(nonce) {
+        if nonce.is_some() && claims.text("nonce") != nonce {
             return Err(JwtError::Claim("nonce".to_owned()).into());
         }
         Ok(claims)
@@ -269,7 +270,7 @@ fn one(seen: &Seen<'_>, name: &'static str, max: usize) -> Result<String, Failur
 }
 
 /// An OAuth error code as far as it is one: it goes into a log line.
-fn error_code(text: &str) -> String {
+pub(super) fn error_code(text: &str) -> String {
     text.chars()
         .filter(|character| {
             character.is_ascii_alphanumeric() || *character == '_' || *character == ' '

@@ -7,6 +7,7 @@ mod local_path;
 mod login;
 mod logout;
 mod provider;
+mod refresh;
 pub(crate) mod reply;
 
 use std::fmt;

@@ -16,12 +16,14 @@ use policy::Person;
 use sha2::{Digest as _, Sha256};
 
 use crate::clock::{Clock, now};
+use crate::keyfile;
 use crate::random::{NoRandomness, random};
+use crate::seal::Sealer;
 use owner::Owner;
 use secret::Secret;
 pub use store::StoreError;
 pub(crate) use store::create_private;
-use store::{Record, Store};
+use store::{Record, Store, Tokens};
 
 /// Name of the session cookie, as oidc-authservice has it.
 pub const SESSION_COOKIE: &str = "authservice_session";
@@ -99,6 +101,17 @@ pub struct NewSession {
     pub sid: Option<Arc<str>>,
     /// The ID token of the login.
     pub id_token: Option<Secret>,
+    /// What renews its tokens, if the provider gave it.
+    pub renewable: Option<Renewable>,
+}
+
+/// Tokens that are renewed.
+#[derive(Clone, Debug)]
+pub struct Renewable {
+    /// The refresh token; sealed where it is kept.
+    pub refresh_token: Secret,
+    /// When the tokens end, seconds since 1970.
+    pub until: u64,
 }
 
 impl NewSession {
@@ -109,6 +122,7 @@ impl NewSession {
             issuer: None,
             sid: None,
             id_token: None,
+            renewable: None,
         }
     }
 }
@@ -145,6 +159,12 @@ pub struct Session {
     pub id_token: Option<Secret>,
     /// When it ends at the latest, seconds since 1970.
     pub expires: u64,
+    pub(crate) issuer: Option<Arc<str>>,
+    pub(crate) sid: Option<Arc<str>>,
+    pub(crate) renewable: Option<Renewable>,
+    /// Held by who renews its tokens; not before this time, seconds since 1970.
+    pub(crate) renewing: Arc<tokio::sync::Mutex<u64>>,
+    hash: Hash,
     seen: AtomicU64,
     written: AtomicU64,
 }
@@ -157,6 +177,8 @@ pub struct Sessions {
 
 struct Shared {
     store: Store,
+    /// For refresh tokens: the file alone lets nobody log in.
+    sealer: Sealer,
     cache: moka::sync::Cache<Hash, Arc<Session>>,
     /// Held while a session goes from disk to memory and while an ended one
     /// leaves memory, so that no read from before the end survives it.
@@ -181,12 +203,14 @@ impl Sessions {
     /// When the file cannot be opened or is not a session store.
     pub fn open(folder: &Path, config: SessionConfig, clock: Clock) -> Result<Self, StoreError> {
         let store = Store::open(&folder.join("sessions.redb"))?;
+        let key = keyfile::symmetric(&folder.join("sessions.key"))?;
         let cache = moka::sync::Cache::builder()
             .max_capacity(config.cached)
             .build();
         Ok(Self {
             shared: Arc::new(Shared {
                 store,
+                sealer: Sealer::new(&key, "sessions")?,
                 cache,
                 filling: Mutex::new(()),
                 touched: Mutex::new(HashMap::new()),
@@ -212,7 +236,8 @@ impl Sessions {
         blocking(move || {
             let now = now(&shared.clock);
             let expires = now.saturating_add(shared.config.absolute.as_secs());
-            let record = Record::new(&new, expires, now, shared.idle());
+            let tokens = shared.seal(&hash, new.renewable.as_ref())?;
+            let record = Record::new(&new, tokens, expires, now, shared.idle());
             let pushed_out = shared
                 .store
                 .insert(&hash, &record, shared.config.max_sessions)?;
@@ -261,6 +286,45 @@ impl Sessions {
             let existed = shared.store.remove(&[hash])? > 0;
             shared.forget(&[hash]);
             Ok(existed)
+        })
+        .await
+    }
+
+    /// The session as it is now, if it has not ended.
+    pub(crate) fn again(&self, session: &Session) -> Option<Arc<Session>> {
+        match self.shared.cache.get(&session.hash) {
+            Some(session) => Some(session),
+            None => self.shared.fill(&session.hash),
+        }
+    }
+
+    /// Gives a session other tokens and what they say of its person. `None`
+    /// when it has ended meanwhile.
+    pub(crate) async fn renew(
+        &self,
+        session: &Session,
+        renewed: NewSession,
+    ) -> Result<Option<Arc<Session>>, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let hash = session.hash;
+        blocking(move || {
+            let tokens = shared.seal(&hash, renewed.renewable.as_ref())?;
+            shared.store.renew(&hash, &renewed, tokens)?;
+            // From the disk again: a session that ends just now stays ended.
+            shared.forget(&[hash]);
+            Ok(shared.fill(&hash))
+        })
+        .await
+    }
+
+    /// Ends a session.
+    pub(crate) async fn end_this(&self, session: &Session) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let hash = session.hash;
+        blocking(move || {
+            shared.store.remove(&[hash])?;
+            shared.forget(&[hash]);
+            Ok(())
         })
         .await
     }
@@ -341,6 +405,11 @@ impl Shared {
         let session = Arc::new(Session {
             person: record.person(),
             expires: record.expires,
+            issuer: record.issuer.as_deref().map(Arc::from),
+            sid: record.sid.as_deref().map(Arc::from),
+            renewable: self.open(hash, record.tokens.as_ref()),
+            renewing: Arc::default(),
+            hash: *hash,
             seen: AtomicU64::new(seen),
             written: AtomicU64::new(record.seen),
             id_token: record.id_token.map(Secret::new),
@@ -349,12 +418,38 @@ impl Shared {
         Some(session)
     }
 
+    fn seal(&self, hash: &Hash, tokens: Option<&Renewable>) -> Result<Option<Tokens>, StoreError> {
+        let Some(tokens) = tokens else {
+            return Ok(None);
+        };
+        let plain = tokens.refresh_token.expose().as_bytes();
+        Ok(Some(Tokens {
+            sealed: self.sealer.seal(&label(hash), plain)?,
+            until: tokens.until,
+        }))
+    }
+
+    /// A token that cannot be opened is none: the session lives without.
+    fn open(&self, hash: &Hash, tokens: Option<&Tokens>) -> Option<Renewable> {
+        let tokens = tokens?;
+        let plain = self.sealer.open(&label(hash), &tokens.sealed)?;
+        Some(Renewable {
+            refresh_token: Secret::new(String::from_utf8(plain).ok()?),
+            until: tokens.until,
+        })
+    }
+
     fn forget(&self, hashes: &[Hash]) {
         let _filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
         for hash in hashes {
             self.cache.invalidate(hash);
         }
     }
+}
+
+/// What a refresh token is sealed for: no other session can have it.
+fn label(hash: &Hash) -> String {
+    format!("refresh token of {}", URL_SAFE_NO_PAD.encode(hash))
 }
 
 /// Runs disk work where it holds up no request.

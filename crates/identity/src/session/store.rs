@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::owner::{self, Owner};
 use super::{Hash, NewSession};
+use crate::keyfile::KeyFileError;
 use crate::random::NoRandomness;
 
 /// Hash of the id to the session as JSON.
@@ -45,6 +46,9 @@ pub enum StoreError {
     /// The database failed.
     #[error("database: {0}")]
     Database(Box<redb::Error>),
+    /// The key that refresh tokens are sealed with.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
     /// No id could be made.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
@@ -73,18 +77,34 @@ pub(super) struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) sid: Option<String>,
     pub(super) id_token: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) tokens: Option<Tokens>,
     pub(super) expires: u64,
     pub(super) seen: u64,
     deadline: u64,
 }
 
+/// What renews the tokens of a session, as stored.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Tokens {
+    pub(super) sealed: String,
+    pub(super) until: u64,
+}
+
 impl Record {
-    pub(super) fn new(new: &NewSession, expires: u64, now: u64, idle: u64) -> Self {
+    pub(super) fn new(
+        new: &NewSession,
+        tokens: Option<Tokens>,
+        expires: u64,
+        now: u64,
+        idle: u64,
+    ) -> Self {
         let NewSession {
             person,
             issuer,
             sid,
             id_token,
+            renewable: _,
         } = new;
         Self {
             email: person.email.to_string(),
@@ -93,6 +113,7 @@ impl Record {
             issuer: issuer.as_deref().map(str::to_owned),
             sid: sid.as_deref().map(str::to_owned),
             id_token: id_token.as_ref().map(|token| token.expose().to_owned()),
+            tokens,
             expires,
             seen: now,
             deadline: expires.min(now.saturating_add(idle)),
@@ -181,6 +202,26 @@ impl Store {
             }
             tables.put(hash, record)?;
             Ok(gone)
+        })
+    }
+
+    /// Puts other tokens and what they say into a session that is there.
+    pub(super) fn renew(
+        &self,
+        hash: &Hash,
+        renewed: &NewSession,
+        tokens: Option<Tokens>,
+    ) -> Result<(), StoreError> {
+        self.change(|tables| {
+            let Some(before) = tables.get(hash)? else {
+                return Ok(());
+            };
+            tables.remove(hash)?;
+            let record = Record {
+                deadline: before.deadline,
+                ..Record::new(renewed, tokens, before.expires, before.seen, 0)
+            };
+            tables.put(hash, &record)
         })
     }
 

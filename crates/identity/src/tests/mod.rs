@@ -11,6 +11,7 @@ mod id_token;
 mod log;
 mod logout;
 mod provider;
+mod refresh;
 mod tokens;
 
 use std::collections::BTreeMap;

@@ -47,6 +47,10 @@ pub(super) struct State {
     /// Discovery says this issuer.
     pub(super) other_issuer: Option<String>,
     pub(super) down: bool,
+    /// The refresh token that counts, where logins get one.
+    pub(super) refresh: Option<String>,
+    /// How often it was used.
+    pub(super) refreshes: u32,
     /// Paths asked for.
     pub(super) asked: Vec<String>,
 }
@@ -175,17 +179,28 @@ impl FakeProvider {
                         &json!({"error": "invalid_client"}),
                     );
                 }
+                let refreshing = form["grant_type"] == "refresh_token";
+                if refreshing {
+                    state.refreshes += 1;
+                }
                 let invalid =
                     || json_response(StatusCode::BAD_REQUEST, &json!({"error": "invalid_grant"}));
-                let Some(grant) = state.grants.remove(&form["code"]) else {
-                    return invalid();
-                };
-                let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&form["code_verifier"]));
-                if challenge != grant.challenge || form["redirect_uri"] != grant.redirect_uri {
-                    return invalid();
-                }
                 let mut claims = self.claims();
-                claims["nonce"] = json!(grant.nonce);
+                if refreshing {
+                    if state.refresh.as_ref() != form.get("refresh_token") {
+                        return invalid();
+                    }
+                    state.refresh = Some(format!("refresh-{}", state.refreshes));
+                } else {
+                    let Some(grant) = state.grants.remove(&form["code"]) else {
+                        return invalid();
+                    };
+                    let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&form["code_verifier"]));
+                    if challenge != grant.challenge || form["redirect_uri"] != grant.redirect_uri {
+                        return invalid();
+                    }
+                    claims["nonce"] = json!(grant.nonce);
+                }
                 if let Some(lie) = &state.lie {
                     lie(&mut claims);
                 }
@@ -195,7 +210,10 @@ impl FakeProvider {
                 }
                 json_response(
                     StatusCode::OK,
-                    &json!({"id_token": token, "access_token": token, "token_type": "bearer"}),
+                    &json!({
+                        "id_token": token, "access_token": token, "token_type": "bearer",
+                        "refresh_token": state.refresh, "expires_in": 600,
+                    }),
                 )
             }
             _ => json_response(StatusCode::NOT_FOUND, &json!({})),
