@@ -6,6 +6,7 @@ use policy::{Check, CheckResponse, Person, Reply, TokenHolder};
 
 use crate::bearer::{Authorization, authorization};
 use crate::identity::Identity;
+use crate::oauth2_proxy::Admitted;
 use crate::rp::header_sessions;
 use crate::seen::Seen;
 
@@ -22,6 +23,8 @@ pub struct AuthserviceConfig {
     pub userid_prefix: String,
     /// `GROUPS_HEADER`.
     pub groups_header: HeaderName,
+    /// `GROUPS_ALLOWLIST`.
+    pub admitted: Admitted,
 }
 
 impl Default for AuthserviceConfig {
@@ -31,6 +34,7 @@ impl Default for AuthserviceConfig {
             userid_header: HeaderName::from_static("kubeflow-userid"),
             userid_prefix: String::new(),
             groups_header: HeaderName::from_static("kubeflow-groups"),
+            admitted: Admitted::default(),
         }
     }
 }
@@ -66,6 +70,10 @@ impl Identity {
             return text(StatusCode::OK, "OK");
         }
         match self.user(&seen).await {
+            Some(user) if !config.admitted.in_group(&user.groups) => text(
+                StatusCode::FORBIDDEN,
+                "User doesn't belong to any of the allowed groups.",
+            ),
             Some(user) => match config.headers(&user) {
                 Some(headers) => CheckResponse {
                     status: StatusCode::OK,

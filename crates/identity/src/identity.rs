@@ -18,7 +18,7 @@ use crate::oauth2_proxy::Oauth2ProxyConfig;
 use crate::rp::RelyingParty;
 use crate::rp::find_session;
 use crate::seen::Seen;
-use crate::session::{Session, Sessions};
+use crate::session::{SESSION_COOKIE, Session, Sessions};
 use secret::Secret;
 
 /// What an [`Identity`] is made of.
@@ -199,13 +199,18 @@ impl Identity {
     /// The ID token that the login of the request's session got, for upstreams
     /// that verify it themselves.
     pub fn id_token(&self, head: &RequestHead) -> Option<Secret> {
-        find_session(&self.parts.sessions, &Seen::from(head))?.id_token()
+        self.live_session(&Seen::from(head))?.id_token.clone()
     }
 
     /// The session of a request, its tokens renewed if it is time.
     pub(crate) async fn session(&self, seen: &Seen<'_>) -> Option<Arc<Session>> {
-        self.renewed(find_session(&self.parts.sessions, seen)?)
-            .await
+        self.renewed(self.live_session(seen)?).await
+    }
+
+    fn live_session(&self, seen: &Seen<'_>) -> Option<Arc<Session>> {
+        let login = self.parts.relying_party.as_deref();
+        let name = login.map_or(SESSION_COOKIE, RelyingParty::session_cookie_name);
+        find_session(&self.parts.sessions, name, seen)
     }
 
     pub(crate) async fn renewed(&self, session: Arc<Session>) -> Option<Arc<Session>> {

@@ -51,11 +51,12 @@ pub use issuers::{HolderClaims, IssuerConfig, IssuerConfigError, IssuerKeys, Iss
 pub use keyfile::KeyFileError;
 pub use keys::{ApiKeys, KeyError, KeyInfo, KeyOwner, LONGEST_KEY_LIFE, NewKey};
 pub use mesh::{Jwks, MeshKeys, read_token};
-pub use oauth2_proxy::Oauth2ProxyConfig;
+pub use oauth2_proxy::{Admitted, Oauth2ProxyConfig};
 pub use person::IdentityClaims;
 pub use random::NoRandomness;
 pub use rp::{
     BACKCHANNEL_LOGOUT_PATH, LOGIN_COOKIES, RedirectUri, RelyingParty, RpConfig, RpError,
+    authorization_endpoint,
 };
 pub use session::{
     NewSession, Renewable, SESSION_COOKIE, Session, SessionConfig, SessionId, Sessions, StoreError,

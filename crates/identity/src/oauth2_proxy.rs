@@ -22,6 +22,57 @@ pub struct Oauth2ProxyConfig {
     pub api_routes: RegexSet,
     /// `skip_auth_routes` as prefixes that end at a segment.
     pub skip_auth_prefixes: Vec<String>,
+    /// `set_xauthrequest`: the upstream gets `x-auth-request-*`.
+    pub user_headers: bool,
+    /// `set_authorization_header`: the upstream gets the ID token.
+    pub authorization: bool,
+    /// `injectResponseHeaders`: the upstream gets the user's id and groups under these names.
+    pub named: Option<(HeaderName, HeaderName)>,
+    /// `skip_jwt_bearer_tokens`: bearer tokens count.
+    pub bearer: bool,
+    /// `bearer_token_login_fallback`: who has a token that does not count is asked to log in.
+    pub bearer_falls_back: bool,
+    /// `force_json_errors`: nobody is redirected.
+    pub never_redirects: bool,
+    /// Who of those that the provider knows gets through.
+    pub admitted: Admitted,
+}
+
+/// Who of those that the provider knows gets through.
+#[derive(Clone, Debug, Default)]
+pub struct Admitted {
+    /// Domains of their addresses in lower case, with a dot in front for those below; nothing for all.
+    pub domains: Option<Vec<String>>,
+    /// Groups of which they are in one; nothing for all.
+    pub groups: Option<Vec<String>>,
+}
+
+impl Admitted {
+    pub(crate) fn admits(&self, person: &Person) -> bool {
+        let domain = person
+            .email
+            .rsplit_once('@')
+            .map_or("", |(_, domain)| domain);
+        let domain = domain.to_ascii_lowercase();
+        let in_domain = |domains: &Vec<String>| {
+            domains.iter().any(|known| match known.strip_prefix('.') {
+                Some(parent) => domain
+                    .strip_suffix(parent)
+                    .is_some_and(|rest| rest.ends_with('.')),
+                None => *known == domain,
+            })
+        };
+        self.domains.as_ref().is_none_or(in_domain) && self.in_group(&person.groups)
+    }
+
+    pub(crate) fn in_group<G: std::ops::Deref<Target = str>>(&self, theirs: &[G]) -> bool {
+        let within = |groups: &Vec<String>| {
+            theirs
+                .iter()
+                .any(|group| groups.iter().any(|allowed| *allowed == **group))
+        };
+        self.groups.as_ref().is_none_or(within)
+    }
 }
 
 impl Default for Oauth2ProxyConfig {
@@ -31,6 +82,13 @@ impl Default for Oauth2ProxyConfig {
             api_routes: RegexSet::new(["/api/", "/apis/", "^/ml_metadata"])
                 .unwrap_or_else(|_| RegexSet::empty()),
             skip_auth_prefixes: vec!["/dex".to_owned()],
+            user_headers: true,
+            authorization: true,
+            named: None,
+            bearer: true,
+            bearer_falls_back: true,
+            never_redirects: false,
+            admitted: Admitted::default(),
         }
     }
 }
@@ -58,13 +116,15 @@ impl Identity {
         if let Some(session) = self.session(&seen).await
             && self.is_current(session.id_token.as_ref())
         {
-            return allow(&session.person, session.id_token.as_ref());
+            return config.allow(&session.person, session.id_token.as_ref());
         }
-        // `skip_jwt_bearer_tokens = true`: a valid token passes, ServiceAccounts' too.
-        if let Authorization::Bearer(token) = authorization(seen.headers) {
+        // A valid token passes, ServiceAccounts' too.
+        if let Authorization::Bearer(token) = authorization(seen.headers)
+            && config.bearer
+        {
             match self.bearer(token).await {
                 Ok(TokenHolder::Person(person)) => {
-                    return allow(&person, Some(&Secret::new(token)));
+                    return config.allow(&person, Some(&Secret::new(token)));
                 }
                 Ok(holder) => {
                     let groups = match &holder {
@@ -76,7 +136,10 @@ impl Identity {
                         subject: holder.user_name().into(),
                         groups,
                     };
-                    return allow(&person, Some(&Secret::new(token)));
+                    return config.headers(&person, Some(&Secret::new(token)));
+                }
+                Err(_) if !config.bearer_falls_back => {
+                    return text(StatusCode::UNAUTHORIZED, "Unauthorized");
                 }
                 Err(_) => {}
             }
@@ -84,7 +147,7 @@ impl Identity {
         let json = seen
             .header("accept")
             .is_some_and(|accept| accept == "application/json");
-        if json || config.api_routes.is_match(seen.path) {
+        if json || config.never_redirects || config.api_routes.is_match(seen.path) {
             return text(StatusCode::UNAUTHORIZED, "Unauthorized");
         }
         never_allows(login.begin(&seen, &seen.path_and_query()))
@@ -102,31 +165,49 @@ impl Identity {
     }
 }
 
-fn allow(person: &Person, id_token: Option<&Secret>) -> CheckResponse {
-    let groups: Vec<&str> = person.groups.iter().map(|group| &**group).collect();
-    let mut headers = Vec::new();
-    for (name, content) in [
-        ("x-auth-request-user", &*person.subject),
-        ("x-auth-request-email", &*person.email),
-        ("x-auth-request-groups", &groups.join(",")),
-    ] {
-        let Some(value) = value(content) else {
-            return text(
-                StatusCode::FORBIDDEN,
-                "the user's name does not fit into a header",
-            );
-        };
-        headers.push((HeaderName::from_static(name), value));
+impl Oauth2ProxyConfig {
+    fn allow(&self, person: &Person, id_token: Option<&Secret>) -> CheckResponse {
+        if !self.admitted.admits(person) {
+            return text(StatusCode::FORBIDDEN, "Forbidden");
+        }
+        self.headers(person, id_token)
     }
-    let bearer =
-        id_token.and_then(|token| HeaderValue::try_from(format!("Bearer {}", token.expose())).ok());
-    if let Some(mut bearer) = bearer {
-        bearer.set_sensitive(true);
-        headers.push((header::AUTHORIZATION, bearer));
-    }
-    CheckResponse {
-        status: StatusCode::OK,
-        headers,
-        body: bytes::Bytes::from_static(b"Authenticated"),
+
+    fn headers(&self, person: &Person, id_token: Option<&Secret>) -> CheckResponse {
+        let groups: Vec<&str> = person.groups.iter().map(|group| &**group).collect();
+        let groups = groups.join(",");
+        let mut told: Vec<(HeaderName, &str)> = Vec::new();
+        if self.user_headers {
+            let named = HeaderName::from_static;
+            told.push((named("x-auth-request-user"), &person.subject));
+            told.push((named("x-auth-request-email"), &person.email));
+            told.push((named("x-auth-request-groups"), &groups));
+        }
+        if let Some((user, of_groups)) = &self.named {
+            told.push((user.clone(), &person.email));
+            told.push((of_groups.clone(), &groups));
+        }
+        let mut headers = Vec::new();
+        for (name, content) in told {
+            let Some(value) = value(content) else {
+                return text(
+                    StatusCode::FORBIDDEN,
+                    "the user's name does not fit into a header",
+                );
+            };
+            headers.push((name, value));
+        }
+        let bearer = id_token
+            .filter(|_| self.authorization)
+            .and_then(|token| HeaderValue::try_from(format!("Bearer {}", token.expose())).ok());
+        if let Some(mut bearer) = bearer {
+            bearer.set_sensitive(true);
+            headers.push((header::AUTHORIZATION, bearer));
+        }
+        CheckResponse {
+            status: StatusCode::OK,
+            headers,
+            body: bytes::Bytes::from_static(b"Authenticated"),
+        }
     }
 }

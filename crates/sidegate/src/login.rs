@@ -347,6 +347,7 @@ fn relying_party(
         after_logout_url: "/".into(),
         logout_paths: LOGOUT_PATHS.map(str::to_owned).to_vec(),
         secure_cookies: SecureCookies::WhenHttps,
+        session_cookie: identity::SESSION_COOKIE.to_owned(),
     };
     let clock = identity::system_clock();
     let made = RelyingParty::new(settings, http, sessions.clone(), data, clock)?;

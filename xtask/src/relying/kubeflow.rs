@@ -28,11 +28,11 @@ const SHIPPED: [&str; 2] = [
     "kubeflow-community-distribution-f09f3eea/common/oauth2-proxy/base/oauth2_proxy.cfg",
 ];
 
-/// The script of Kubeflow's users logs in and is inside.
+/// The script of Kubeflow's users logs in and is inside: with oauth2-proxy, with ours in its place and in that of
+/// oidc-authservice, and the same gateway.
 pub(super) fn login() -> Result<()> {
     let settings = std::fs::read_to_string(folder().join("kubeflow/oauth2_proxy.cfg"))?;
     as_shipped(&settings)?;
-    let work = tempfile::tempdir().context("making a folder")?;
     let address = format!("127.0.0.1:{}", free_port()?);
     let base = format!("http://{address}");
     let dex = std::fs::read_to_string(folder().join("kubeflow/dex.yaml"))?;
@@ -42,9 +42,28 @@ pub(super) fn login() -> Result<()> {
         ("DEX_USER_PASSWORD", &hash()?),
     ];
     let _provider = Provider::serve(&dex, &environment, &address, ISSUER.to_owned())?;
-    let (proxy, proxy_address) = oauth2_proxy(work.path(), &settings, &base)?;
-    let _proxy = proxy;
-    let envoy = Envoy::start(gateway(&base, &proxy_address), work.path(), free_port()?)?;
+    let run = |name: &str, stranger: u16, start: &dyn Fn(&Path) -> Result<(Running, Chain)>| {
+        let work = tempfile::tempdir().context("making a folder")?;
+        let (_checker, chain) = start(work.path())?;
+        logged_in(chain, work.path(), stranger).with_context(|| name.to_owned())
+    };
+    // It has a page of its own before the provider's.
+    run("oauth2-proxy", 403, &|work| {
+        let (proxy, at) = oauth2_proxy(work, &settings, &base)?;
+        Ok((proxy, gateway(&base, &at)))
+    })?;
+    run("in oauth2-proxy's place", 302, &|work| {
+        let (stand_in, at) = in_oauth2_proxys_place(work, &settings, &address)?;
+        Ok((stand_in, gateway(&base, &at)))
+    })?;
+    run("in oidc-authservice's place", 302, &|work| {
+        let (stand_in, at) = in_authservices_place(work, &address)?;
+        Ok((stand_in, old_gateway(&base, &at)))
+    })
+}
+
+fn logged_in(chain: Chain, work: &Path, stranger: u16) -> Result<()> {
+    let envoy = Envoy::start(chain, work, free_port()?)?;
     let python = python()?;
     let run = |password: &str| {
         let mut command = Command::new(&python);
@@ -55,9 +74,16 @@ pub(super) fn login() -> Result<()> {
     if run("43211234").is_ok() {
         bail!("a wrong password is inside");
     }
-    let stranger = curl([&envoy.url])?;
-    if stranger.status != 403 || stranger.body.contains("inside") {
-        bail!("a stranger gets {}", stranger.status);
+    let answer = curl([&envoy.url])?;
+    if answer.status != stranger || answer.body.contains("inside") {
+        bail!("a stranger gets {}", answer.status);
+    }
+    // What a probe is answered is not leave for anybody.
+    for path in ["/ping", "/ready", "/dex/..%2fpipeline", "/dexter"] {
+        let answer = curl([&format!("{}{path}", envoy.url)])?;
+        if answer.status == 200 || answer.body.contains("inside") {
+            bail!("a stranger at {path} gets {}", answer.status);
+        }
     }
     Ok(())
 }
@@ -74,6 +100,48 @@ pub(super) fn embedded() -> Result<()> {
         command.arg(folder().join("dex_login.py"));
         script(command.args([program.external(), "user@example.com", "12341234"]))
             .with_context(|| format!("the example `{example}`"))?;
+    }
+    Ok(())
+}
+
+/// What oauth2-proxy's help names, one after the other in a variable: none is unknown to the program in its place.
+pub(super) fn settings_are_known() -> Result<()> {
+    let program = cache::go_tool("github.com/oauth2-proxy/oauth2-proxy/v7", VERSION)?;
+    let help = Command::new(program).arg("--help").output()?;
+    let help = String::from_utf8_lossy(&help.stdout) + String::from_utf8_lossy(&help.stderr);
+    // These are about its command line.
+    let own = [
+        "config",
+        "config-test",
+        "alpha-config",
+        "convert-config-to-alpha",
+        "version",
+    ];
+    let flags: Vec<&str> = help
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("--")?.split(' ').next())
+        .filter(|flag| !own.contains(flag))
+        .collect();
+    if flags.len() < 150 {
+        bail!("only {} settings are found in the help", flags.len());
+    }
+    for flag in flags {
+        // A list is named by its plural in files and variables.
+        let name = format!("OAUTH2_PROXY_{}", flag.replace('-', "_").to_uppercase());
+        let known = |name: &str| -> Result<bool> {
+            let output = Command::new(sidegate())
+                .args(["authz", "--compat", "oauth2-proxy", "--check"])
+                .env(name, "x")
+                .output()
+                .context("cannot run sidegate")?;
+            let said = String::from_utf8_lossy(&output.stdout);
+            let line = said.lines().find(|line| line.contains(name));
+            let line = line.with_context(|| format!("nothing is said of {name}: {said}"))?;
+            Ok(!line.contains("not a setting"))
+        };
+        if !known(&name)? && !known(&format!("{name}S"))? {
+            bail!("`--{flag}` is not known");
+        }
     }
     Ok(())
 }
@@ -155,6 +223,89 @@ fn oauth2_proxy(work: &Path, settings: &str, base: &str) -> Result<(Running, Str
         format!("oauth2-proxy: {}", last_words(&log, 20))
     })?;
     Ok((proxy, address))
+}
+
+/// `sidegate authz` with the same file and variables.
+fn in_oauth2_proxys_place(
+    work: &Path,
+    settings: &str,
+    provider: &str,
+) -> Result<(Running, String)> {
+    let file = work.join("oauth2_proxy.cfg");
+    std::fs::write(&file, settings)?;
+    let environment = [
+        ("OAUTH2_PROXY_CLIENT_ID", CLIENT),
+        ("OAUTH2_PROXY_CLIENT_SECRET", SECRET),
+        (
+            "OAUTH2_PROXY_COOKIE_SECRET",
+            "0123456789abcdef0123456789abcdef",
+        ),
+        ("OAUTH2_PROXY_COOKIE_SECURE", "false"),
+        ("OAUTH2_PROXY_SSL_INSECURE_SKIP_VERIFY", "true"),
+        ("OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS", "true"),
+        ("OAUTH2_PROXY_EXTRA_JWT_ISSUERS", ""),
+    ];
+    stand_in("oauth2-proxy", work, &file, &environment, provider)
+}
+
+fn in_authservices_place(work: &Path, provider: &str) -> Result<(Running, String)> {
+    let file = work.join("params.env");
+    std::fs::copy(folder().join("kubeflow/authservice.env"), &file)?;
+    let environment = [
+        ("CLIENT_ID", CLIENT),
+        ("CLIENT_SECRET", SECRET),
+        ("REDIRECT_URL", "/oauth2/callback"),
+    ];
+    stand_in("authservice", work, &file, &environment, provider)
+}
+
+fn stand_in(
+    whose: &str,
+    work: &Path,
+    file: &Path,
+    environment: &[(&str, &str)],
+    provider: &str,
+) -> Result<(Running, String)> {
+    let mut command = Command::new(sidegate());
+    command
+        .args(["authz", "--compat", whose, "--provider", provider])
+        .args(["--listen", "127.0.0.1:0", "--health", "127.0.0.1:0"])
+        .arg("--config")
+        .arg(file)
+        .arg("--data")
+        .arg(work.join("data"))
+        .envs(environment.iter().copied());
+    let at = |line: &str| Some(line.trim_end().split_once("checks on ")?.1.to_owned());
+    Running::until_it_says(&mut command, at)
+}
+
+/// The EnvoyFilter of Kubeflow until 1.8: every request is asked about.
+fn old_gateway(base: &str, checker: &str) -> Chain {
+    let exact = |names: &[&str]| -> serde_json::Value {
+        let patterns: Vec<_> = names.iter().map(|name| json!({"exact": name})).collect();
+        json!({"patterns": patterns})
+    };
+    let authorizer = filter(
+        "ext_authz",
+        "ext_authz.v3.ExtAuthz",
+        json!({
+            "transport_api_version": "V3",
+            "http_service": {
+                "server_uri": {"uri": format!("http://{checker}"), "cluster": "authservice", "timeout": "10s"},
+                "authorization_request": {"allowed_headers": exact(&["authorization", "cookie", "x-auth-token"])},
+                "authorization_response": {"allowed_upstream_headers": exact(&["kubeflow-userid"])},
+            },
+        }),
+    );
+    Chain {
+        filters: vec![authorizer],
+        routes: vec![route("/dex/", "provider"), inside()],
+        clusters: vec![
+            ("provider", base.to_owned()),
+            ("authservice", checker.to_owned()),
+        ],
+        secrets: Vec::new(),
+    }
 }
 
 /// What Istio makes of Kubeflow's extension provider and RequestAuthentication.

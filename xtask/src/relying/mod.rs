@@ -32,6 +32,10 @@ pub(crate) fn suite() -> Vec<Check> {
             Box::new(kubeflow::login),
         ),
         (
+            "every setting of oauth2-proxy is known",
+            Box::new(kubeflow::settings_are_known),
+        ),
+        (
             "the login script of Kubeflow's users at `sidegate up`",
             Box::new(kubeflow::embedded),
         ),

@@ -55,8 +55,8 @@ fn login(settings: &mut Settings<'_>) -> Option<Login> {
     let prefix = settings
         .text("proxy_prefix")
         .unwrap_or_else(|| "/oauth2".to_owned());
-    if !is_path(&prefix) {
-        settings.refuse("expected a path, like `/oauth2`");
+    if prefix.trim_end_matches('/') != "/oauth2" {
+        settings.refuse("expected `/oauth2`");
     }
     let prefix = prefix.trim_end_matches('/');
     let redirect = settings

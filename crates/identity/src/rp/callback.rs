@@ -17,7 +17,7 @@ use crate::clock::now;
 use crate::cookie;
 use crate::jose::{Claims, JwtError, MAX_ID_TOKEN_BYTES, Unverified};
 use crate::seen::Seen;
-use crate::session::{NewSession, SESSION_COOKIE};
+use crate::session::NewSession;
 use secret::Secret;
 
 /// Codes and states are not longer.
@@ -93,7 +93,9 @@ impl RelyingParty {
         let code = one(seen, "code", MAX_CODE)?;
         let session = self.redeem(seen, &code, proofs).await?;
         // A session id from before the login is worth nothing after it.
-        for old in cookie::values(seen.headers, SESSION_COOKIE).take(logout::MAX_VALUES) {
+        for old in
+            cookie::values(seen.headers, &self.config.session_cookie).take(logout::MAX_VALUES)
+        {
             self.sessions.end(old).await?;
         }
         if let Some(keys) = &self.api_keys

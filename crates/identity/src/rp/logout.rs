@@ -10,7 +10,7 @@ use super::local_path::LocalPath;
 use super::reply::{self, Action};
 use crate::cookie;
 use crate::seen::Seen;
-use crate::session::{SESSION_COOKIE, Session};
+use crate::session::Session;
 
 /// Session cookies of one request that are looked at.
 pub(super) const MAX_VALUES: usize = 4;
@@ -94,7 +94,7 @@ impl RelyingParty {
             }
             _ => {}
         }
-        let by_cookie = cookie::values(seen.headers, SESSION_COOKIE).take(MAX_VALUES);
+        let by_cookie = cookie::values(seen.headers, &self.config.session_cookie).take(MAX_VALUES);
         for value in by_cookie.chain(header_sessions(seen)) {
             if let Err(error) = self.sessions.end(value).await {
                 tracing::error!(%error, "session could not be ended");
@@ -126,7 +126,7 @@ impl RelyingParty {
 
     /// The live session of the request's cookie.
     pub(crate) fn session_of(&self, seen: &Seen<'_>) -> Option<Arc<Session>> {
-        find_session(&self.sessions, seen)
+        find_session(&self.sessions, &self.config.session_cookie, seen)
     }
 }
 
@@ -134,9 +134,10 @@ impl RelyingParty {
 /// are none: one of them was planted, from a sibling domain for example.
 pub(crate) fn find_session(
     sessions: &crate::session::Sessions,
+    name: &str,
     seen: &Seen<'_>,
 ) -> Option<Arc<Session>> {
-    let mut live = cookie::values(seen.headers, SESSION_COOKIE)
+    let mut live = cookie::values(seen.headers, name)
         .take(MAX_VALUES)
         .filter_map(|value| sessions.find(value));
     let first = live.next()?;

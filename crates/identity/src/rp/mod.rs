@@ -25,11 +25,12 @@ use crate::keys::ApiKeys;
 use crate::person::IdentityClaims;
 use crate::seal::Sealer;
 use crate::seen::Seen;
-use crate::session::{SESSION_COOKIE, Sessions};
+use crate::session::Sessions;
 pub use backchannel::BACKCHANNEL_LOGOUT_PATH;
 use backchannel::Used;
 pub use login::LOGIN_COOKIES;
 pub(crate) use logout::{find_session, header_sessions};
+pub use provider::authorization_endpoint;
 use provider::{Provider, ProviderError};
 use secret::Secret;
 
@@ -70,6 +71,8 @@ pub struct RpConfig {
     pub logout_paths: Vec<String>,
     /// Whether cookies are `Secure`.
     pub secure_cookies: SecureCookies,
+    /// Name of the session cookie, [`SESSION_COOKIE`](crate::SESSION_COOKIE) unless another program's is taken over.
+    pub session_cookie: String,
 }
 
 /// Logs people in.
@@ -240,9 +243,13 @@ impl RelyingParty {
         seen.https || self.config.secure_cookies == SecureCookies::Always
     }
 
-    fn session_cookie(&self, seen: &Seen<'_>) -> Attributes<'static> {
+    pub(crate) fn session_cookie_name(&self) -> &str {
+        &self.config.session_cookie
+    }
+
+    fn session_cookie(&self, seen: &Seen<'_>) -> Attributes<'_> {
         Attributes {
-            name: SESSION_COOKIE,
+            name: &self.config.session_cookie,
             path: "/",
             secure: self.secure(seen),
         }

@@ -10,7 +10,7 @@ use http::{Method, Request, Response, header};
 use serde::Deserialize;
 
 use crate::clock::Clock;
-use crate::http_client::HttpClient;
+use crate::http_client::{HttpClient, HttpError};
 use crate::jose::{Claims, JwtError, KeySet, Unverified};
 use crate::kept::{Fetched, Hurried, Kept, document};
 
@@ -55,9 +55,29 @@ pub(super) struct Provider {
     known: Kept<Known>,
 }
 
+/// Where browsers log in, as the provider says in its discovery document.
+///
+/// # Errors
+/// It cannot be reached, or says nothing that makes sense.
+pub async fn authorization_endpoint(
+    issuer: &str,
+    http: Arc<dyn HttpClient>,
+    clock: Clock,
+) -> Result<String, HttpError> {
+    let provider = Provider::new(issuer.to_owned(), http, clock);
+    let asked = async {
+        let metadata = provider.metadata().await?;
+        let endpoint = metadata.authorization_endpoint;
+        endpoint.ok_or_else(|| unavailable("it names no `authorization_endpoint`"))
+    };
+    asked.await.map_err(|error| HttpError(error.to_string()))
+}
+
 #[derive(Deserialize)]
 struct Metadata {
     issuer: String,
+    #[serde(default)]
+    authorization_endpoint: Option<String>,
     token_endpoint: String,
     jwks_uri: String,
     #[serde(default)]
@@ -91,7 +111,7 @@ impl Provider {
         }
     }
 
-    async fn fetch(&self) -> Result<Known, ProviderError> {
+    async fn metadata(&self) -> Result<Metadata, ProviderError> {
         let address = format!(
             "{}/.well-known/openid-configuration",
             self.issuer.trim_end_matches('/')
@@ -104,6 +124,11 @@ impl Provider {
                 metadata.issuer, self.issuer
             )));
         }
+        Ok(metadata)
+    }
+
+    async fn fetch(&self) -> Result<Known, ProviderError> {
+        let metadata = self.metadata().await?;
         let keys = self.get(&metadata.jwks_uri).await?;
         let keys = KeySet::parse(&keys)
             .filter(|keys| !keys.is_empty())

@@ -12,6 +12,7 @@ mod log;
 mod logout;
 mod provider;
 mod refresh;
+mod stand_in;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -51,6 +52,7 @@ fn rp_config() -> RpConfig {
             "/oauth2/sign_out".to_owned(),
         ],
         secure_cookies: SecureCookies::WhenHttps,
+        session_cookie: SESSION_COOKIE.to_owned(),
     }
 }
 

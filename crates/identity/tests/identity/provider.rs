@@ -130,6 +130,7 @@ async fn a_person_logs_in_through_the_embedded_provider() {
             after_logout_url: "/".to_owned(),
             logout_paths: vec!["/authservice/logout".to_owned()],
             secure_cookies: SecureCookies::WhenHttps,
+            session_cookie: identity::SESSION_COOKIE.to_owned(),
         },
         Arc::new(InProcess(provider.clone())),
         sessions.clone(),

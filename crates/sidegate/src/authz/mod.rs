@@ -1,5 +1,6 @@
 //! `sidegate authz`: the external authorizer of gateways of a cluster.
 
+mod compat;
 mod elsewhere;
 mod fast_path;
 mod health;
@@ -8,7 +9,7 @@ mod manifests;
 mod tls;
 mod world;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use identity::{ApiKeys, ClusterIssuer, ClusterIssuerConfig, SessionConfig, Sessi
 use resources::Cluster;
 use server::{ConnectionLimits, Server};
 
+use crate::authz::compat::CompatArgs;
 use crate::authz::elsewhere::Provider;
 use crate::authz::health::Health;
 use crate::authz::keys::MarkKeys;
@@ -41,9 +43,15 @@ Examples:
   sidegate authz -f ./manifests --listen 0.0.0.0:9000 --health 0.0.0.0:9001
   sidegate authz manifests -f ./manifests              what the mesh takes to ask it
   sidegate authz -f ./manifests --tls-cert tls.crt --tls-key tls.key --client-ca ca.crt
+  sidegate authz --compat oauth2-proxy --config oauth2_proxy.cfg --check    what becomes of each setting
+  sidegate authz --compat oauth2-proxy --config oauth2_proxy.cfg            in oauth2-proxy's place
+  sidegate authz --compat authservice                  in oidc-authservice's place, by its environment
 
 A changed file is taken without a restart; one with an error leaves the old configuration in force.
 Exit codes: 0 ended by a signal; 1 it cannot start; 3 the files cannot be used.";
+
+/// Where checks are taken, unless it is said otherwise.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9000);
 
 /// How long checks under way may take after a signal.
 const GRACE: Duration = Duration::from_secs(10);
@@ -63,9 +71,9 @@ pub(crate) struct AuthzArgs {
     cluster: ClusterArgs,
     #[command(flatten)]
     kubernetes: KubernetesArgs,
-    /// Address for checks, gRPC and HTTP (port 0: any)
-    #[arg(long, default_value = "127.0.0.1:9000", value_name = "ADDR:PORT")]
-    listen: SocketAddr,
+    /// Address for checks, gRPC and HTTP (port 0: any) [default: 127.0.0.1:9000; with --compat that of its configuration]
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
     /// Address for /healthz and /readyz
     #[arg(long, default_value = "127.0.0.1:9001", value_name = "ADDR:PORT")]
     health: SocketAddr,
@@ -96,6 +104,8 @@ pub(crate) struct AuthzArgs {
     /// What the platform's upstreams see of a person beside kubeflow-userid and kubeflow-groups (repeatable)
     #[arg(long = "identity-headers", value_enum, value_name = "NAMES")]
     identity_headers: Vec<IdentityHeaders>,
+    #[command(flatten)]
+    compat: CompatArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -116,6 +126,9 @@ pub(crate) enum IdentityHeaders {
 pub(crate) fn run(args: &AuthzArgs) -> anyhow::Result<ExitCode> {
     if let Some(AuthzCommand::Manifests(args)) = &args.command {
         return manifests::run(args);
+    }
+    if let Some(whose) = args.compat.compat {
+        return compat::run(args, whose);
     }
     output::start_log_with("warn,sidegate=info,ext_authz=info");
     if args.paths.is_empty() && args.cluster.example.is_none() {
@@ -146,7 +159,7 @@ async fn serve(args: &AuthzArgs, inputs: &Inputs, cluster: Cluster) -> anyhow::R
     )?);
     let mut signals = Signals::new()?;
     let taken = "choose another address with `--listen` or `--health`";
-    let mut checks = Server::bind(&[args.listen]).context(taken)?;
+    let mut checks = Server::bind(&[args.listen.unwrap_or(LISTEN)]).context(taken)?;
     let health = Server::bind(&[args.health]).context(taken)?;
     if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
         checks = checks.over_tls(tls::config(certificate, key, args.client_ca.as_deref())?);

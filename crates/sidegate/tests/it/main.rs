@@ -23,6 +23,7 @@ mod hygiene;
 mod login;
 mod machines;
 mod migrate;
+mod migrate_login;
 mod model;
 mod prove;
 mod provider;

@@ -75,28 +75,28 @@ fn started(folder: &Path) -> (std::process::Child, String) {
 
 #[test]
 fn the_way_from_dex_and_back_as_it_is_written() {
-    use std::os::unix::fs::PermissionsExt;
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder(KUBECTL);
     let at = |name: &str| folder.path().join(name);
-    for name in ["cluster", "bin", "deploy"] {
-        std::fs::create_dir(at(name)).unwrap();
-    }
     std::fs::write(at("cluster/config.yaml"), CONFIG).unwrap();
     std::fs::write(at("cluster/hash"), HASH).unwrap();
     std::fs::write(at("deploy/provider.yaml"), MANIFEST).unwrap();
-    std::fs::write(at("bin/kubectl"), KUBECTL).unwrap();
-    std::fs::set_permissions(at("bin/kubectl"), PermissionsExt::from_mode(0o755)).unwrap();
     let (mut child, line) = started(folder.path());
     child.kill().unwrap();
     child.wait().unwrap();
     std::fs::write(at("cluster/log"), line).unwrap();
 
-    // All in one shell, as variables are exported; a mark after each command.
-    let commands: Vec<&str> = PAGE
+    let said = walked(PAGE, folder.path());
+    assert_eq!(quoted(PAGE, &said), 3);
+    assert!(said.contains(", 0 refused"), "{said}");
+}
+
+/// What the commands of a page say, all in one shell, as variables are exported; `bin` of the folder goes before other programs.
+pub(crate) fn walked(page: &str, folder: &Path) -> String {
+    let commands: Vec<&str> = page
         .lines()
         .filter_map(|line| line.strip_prefix("    "))
         .collect();
-    assert!(commands.len() > 8, "{commands:?}");
+    assert!(commands.len() > 7, "{commands:?}");
     let mut script = "set -e\n".to_owned();
     for (number, command) in commands.iter().enumerate() {
         script += &format!("{command}\necho '=== {number}'\n");
@@ -104,26 +104,41 @@ fn the_way_from_dex_and_back_as_it_is_written() {
     let programs = Path::new(SIDEGATE).parent().unwrap();
     let path = format!(
         "{}:{}:{}",
-        at("bin").display(),
+        folder.join("bin").display(),
         programs.display(),
         std::env::var("PATH").unwrap()
     );
     let output = Command::new("sh")
         .args(["-c", &script])
-        .current_dir(folder.path())
+        .current_dir(folder)
         .env("PATH", path)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     let complained = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}{complained}");
-    let mut quoted = 0;
-    for expected in PAGE.lines().filter_map(|line| line.strip_prefix("> ")) {
-        assert!(said.contains(expected), "{expected}\n{said}");
-        quoted += 1;
+    said.into_owned()
+}
+
+/// How many lines the page quotes, all of which were said.
+pub(crate) fn quoted(page: &str, said: &str) -> usize {
+    let quoted = page.lines().filter_map(|line| line.strip_prefix("> "));
+    quoted
+        .inspect(|expected| assert!(said.contains(expected), "{expected}\n{said}"))
+        .count()
+}
+
+/// A folder with `cluster`, `bin/kubectl` and `deploy`.
+pub(crate) fn folder(kubectl: &str) -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for name in ["cluster", "bin", "deploy"] {
+        std::fs::create_dir(at(name)).unwrap();
     }
-    assert_eq!(quoted, 3);
-    assert!(said.contains(", 0 refused"), "{said}");
+    std::fs::write(at("bin/kubectl"), kubectl).unwrap();
+    std::fs::set_permissions(at("bin/kubectl"), PermissionsExt::from_mode(0o755)).unwrap();
+    folder
 }
 
 #[test]

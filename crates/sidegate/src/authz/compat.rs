@@ -1,0 +1,388 @@
+//! `sidegate authz --compat`: in the place of oauth2-proxy or oidc-authservice, with their configuration, addresses, paths
+//! and headers. What a gateway asks is answered as they do, whatever its policies are.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use clap::{Args, ValueEnum};
+use compat::{Around, Headers, Imported, Login, Redirect};
+use http::{HeaderName, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use identity::{
+    Admitted, AuthserviceConfig, ClusterApi, HolderClaims, HttpClient, Identity, IdentityClaims,
+    IssuerConfig, IssuerKeys, Issuers, Oauth2ProxyConfig, Parts, RedirectUri, RelyingParty,
+    RpConfig, SecureCookies, SessionConfig, Sessions,
+};
+use policy::{Check, CheckId, CheckResponse};
+use resources::mesh::ExtAuthzHttp;
+use server::{ConnectionLimits, Server, Service};
+
+use super::elsewhere::Provider;
+use super::health::Health;
+use super::{AuthzArgs, GRACE};
+use crate::cli::Output;
+use crate::folder::Folder;
+use crate::output::{self, BadInput, Style};
+use crate::signals::Signals;
+use crate::standing;
+
+/// Whose place is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compat {
+    /// Kubeflow's since 1.9; its file and variables
+    Oauth2Proxy,
+    /// Kubeflow's until 1.8; its variables, or a file of them
+    Authservice,
+}
+
+impl Compat {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Oauth2Proxy => "oauth2-proxy",
+            Self::Authservice => "oidc-authservice",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "In another program's place")]
+pub(crate) struct CompatArgs {
+    /// Take the place of this program, with its configuration, paths, cookie and headers, and no objects of a cluster
+    #[arg(long, value_enum, value_name = "PROGRAM", conflicts_with_all = ["paths", "example"])]
+    pub(super) compat: Option<Compat>,
+    /// oauth2-proxy's file, or a file of oidc-authservice's variables; variables of the environment go before it
+    #[arg(long, value_name = "FILE", requires = "compat")]
+    config: Option<PathBuf>,
+    /// oauth2-proxy's file with the structure of its own
+    #[arg(long, value_name = "FILE", requires = "compat")]
+    alpha_config: Option<PathBuf>,
+    /// Say what becomes of each setting and end
+    #[arg(long, requires = "compat")]
+    check: bool,
+    /// Take secrets that are published with a distribution, known to everybody
+    #[arg(long, requires = "compat")]
+    allow_known_secrets: bool,
+    /// Form of the report
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+pub(super) fn run(args: &AuthzArgs, whose: Compat) -> anyhow::Result<ExitCode> {
+    let compat = &args.compat;
+    let from = match &compat.config {
+        Some(file) => file.display().to_string(),
+        None => "the environment".to_owned(),
+    };
+    let imported = read(compat, whose, &from)?;
+    if compat.check {
+        standing::print(&from, &imported.report, compat.output)?;
+        return Ok(standing::exit_code(&imported.report));
+    }
+    standing::refuse(&from, &imported.report)?;
+    standing::tell(&from, &imported.report);
+    let login = imported.login.context("a configuration without errors")?;
+    output::start_log_with("warn,sidegate=info,identity=info");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("authz")
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(serve(args, whose, login));
+    runtime.shutdown_background();
+    outcome
+}
+
+fn read(args: &CompatArgs, whose: Compat, from: &str) -> anyhow::Result<Imported> {
+    let wrong = |why: String| BadInput(vec![format!("{from}: {why}")]);
+    let text = |path: &PathBuf| {
+        std::fs::read_to_string(path)
+            .map_err(|error| BadInput(vec![format!("`{}`: {error}", path.display())]))
+    };
+    let file = args
+        .config
+        .as_ref()
+        .map(text)
+        .transpose()?
+        .unwrap_or_default();
+    let alpha = args.alpha_config.as_ref().map(text).transpose()?;
+    let mut environment: Vec<(String, String)> = Vec::new();
+    if whose == Compat::Authservice {
+        for (number, line) in (1..).zip(file.lines()) {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let pair = line.split_once('=');
+            let (name, value) =
+                pair.ok_or_else(|| wrong(format!("line {number}: expected NAME=VALUE")))?;
+            environment.push((name.to_owned(), value.to_owned()));
+        }
+    }
+    environment.extend(
+        std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        }),
+    );
+    let around = Around {
+        environment: &environment,
+        file: &|path| std::fs::read_to_string(path).map_err(|error| error.to_string()),
+        known_secrets: args.allow_known_secrets,
+    };
+    Ok(match whose {
+        Compat::Authservice => compat::authservice(around),
+        Compat::Oauth2Proxy => {
+            compat::oauth2_proxy(&file, alpha.as_deref(), around).map_err(wrong)?
+        }
+    })
+}
+
+async fn serve(args: &AuthzArgs, whose: Compat, login: Login) -> anyhow::Result<ExitCode> {
+    let folder = Folder::take(args.data.clone())?;
+    let http: Arc<dyn HttpClient> = Arc::new(Provider::new(args.provider.clone()));
+    let issuer = login.issuer.clone();
+    let listen = args.listen.or(login.listen).unwrap_or(super::LISTEN);
+    let sessions = SessionConfig {
+        absolute: login.cookie.lifetime,
+        idle: login.cookie.lifetime.min(SessionConfig::default().idle),
+        ..SessionConfig::default()
+    };
+    let sessions = Sessions::open(folder.path(), sessions, identity::system_clock())?;
+    let health_paths = login.health_paths.clone();
+    let cluster_api = args.kubernetes.open()?;
+    let identity = identity(login, http, &sessions, folder.path(), cluster_api).await?;
+    let mut signals = Signals::new()?;
+    let taken = "choose another address with `--listen` or `--health`";
+    let mut checks = Server::bind(&[listen]).context(taken)?;
+    let health = Server::bind(&[args.health]).context(taken)?;
+    if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
+        let client_ca = args.client_ca.as_deref();
+        checks = checks.over_tls(super::tls::config(certificate, key, client_ca)?);
+    }
+    output::note(
+        &Style::Plain,
+        &format!("in {}'s place, for {issuer}", whose.name()),
+    );
+    for (what, server) in [("checks", &checks), ("health", &health)] {
+        for address in server.addresses() {
+            output::note(&Style::Plain, &format!("{what} on {address}"));
+        }
+    }
+    let ready = Arc::new(Health::default());
+    let (done, ended) = tokio::sync::oneshot::channel::<()>();
+    let healthy = tokio::spawn(health.run(
+        Arc::clone(&ready),
+        ConnectionLimits::default(),
+        async move { drop(ended.await) },
+        std::time::Duration::from_secs(1),
+    ));
+    tokio::spawn(maintain(sessions.clone()));
+    let until = async {
+        signals.received().await;
+        ready.leave();
+        output::note(&Style::Plain, "ending: checks under way complete first");
+    };
+    let stand_in = Arc::new(StandIn {
+        identity,
+        whose,
+        health_paths,
+        settings: Arc::default(),
+    });
+    if !checks
+        .run(stand_in, ConnectionLimits::default(), until, GRACE)
+        .await
+    {
+        let line = format!("connections were cut after {} s", GRACE.as_secs());
+        output::note(&Style::Warning, &line);
+    }
+    drop(done);
+    drop(healthy.await);
+    sessions.maintain().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Who is calling, as that configuration has it.
+async fn identity(
+    login: Login,
+    http: Arc<dyn HttpClient>,
+    sessions: &Sessions,
+    data: &Path,
+    cluster_api: Option<Arc<ClusterApi>>,
+) -> anyhow::Result<Identity> {
+    let clock = identity::system_clock();
+    let issuers = login.issuers.into_iter().map(|other| IssuerConfig {
+        issuer: other.issuer,
+        keys: IssuerKeys::Published,
+        audiences: vec![other.audience],
+        algorithms: Vec::new(),
+        holder: HolderClaims::Person(IdentityClaims {
+            user_id: login.user_claim.clone(),
+            groups: login.groups_claim.clone(),
+        }),
+    });
+    let issuers = Issuers::new(issuers.collect(), &clock, None)?;
+    let auth_url = match login.auth_url {
+        Some(url) => url,
+        None => identity::authorization_endpoint(&login.issuer, Arc::clone(&http), clock.clone())
+            .await
+            .with_context(|| format!("asking {} where people log in", login.issuer))?,
+    };
+    let admitted = Admitted {
+        domains: login.email_domains,
+        groups: login.allowed_groups,
+    };
+    let mut oauth2_proxy = Oauth2ProxyConfig {
+        api_routes: login.api_paths,
+        skip_auth_prefixes: login.open_prefixes.clone(),
+        user_headers: false,
+        authorization: false,
+        named: None,
+        bearer: login.bearer,
+        bearer_falls_back: login.bearer_falls_back,
+        never_redirects: login.never_redirects,
+        admitted: admitted.clone(),
+    };
+    let mut authservice = AuthserviceConfig {
+        skip_auth_urls: login.open_prefixes,
+        admitted,
+        ..AuthserviceConfig::default()
+    };
+    match login.headers {
+        Headers::Oauth2Proxy {
+            user,
+            authorization,
+        } => (oauth2_proxy.user_headers, oauth2_proxy.authorization) = (user, authorization),
+        Headers::Authservice {
+            user,
+            prefix,
+            groups,
+        } => {
+            let (user, groups) = (HeaderName::try_from(user)?, HeaderName::try_from(groups)?);
+            oauth2_proxy.named = Some((user.clone(), groups.clone()));
+            authservice.userid_header = user;
+            authservice.userid_prefix = prefix;
+            authservice.groups_header = groups;
+        }
+    }
+    let settings = RpConfig {
+        issuer: login.issuer,
+        auth_url,
+        client_id: login.client_id,
+        client_secret: login.client_secret,
+        redirect_uri: match login.redirect {
+            Redirect::Exactly(uri) => RedirectUri::Exactly(uri),
+            Redirect::OnRequestHost(path) => RedirectUri::OnRequestHost(path),
+        },
+        scopes: login.scopes,
+        claims: IdentityClaims {
+            user_id: login.user_claim,
+            groups: login.groups_claim,
+        },
+        bearer_audiences: login.audiences,
+        after_logout_url: login.after_logout,
+        logout_paths: login.logout_paths,
+        secure_cookies: match login.cookie.secure {
+            true => SecureCookies::Always,
+            false => SecureCookies::WhenHttps,
+        },
+        session_cookie: login.cookie.name,
+    };
+    let way = Arc::clone(&http);
+    let relying_party = RelyingParty::new(settings, http, sessions.clone(), data, clock.clone())?;
+    Ok(Identity::new(Parts {
+        sessions: sessions.clone(),
+        relying_party: Some(Arc::new(relying_party)),
+        cluster_issuer: None,
+        cluster_api,
+        issuers: Some((issuers, way)),
+        api_keys: None,
+        authservice,
+        oauth2_proxy,
+        clock,
+    }))
+}
+
+/// Writes down when sessions were used, and sweeps those that ended.
+async fn maintain(sessions: Sessions) {
+    let mut every = tokio::time::interval(super::MAINTENANCE);
+    loop {
+        every.tick().await;
+        if let Err(error) = sessions.maintain().await {
+            tracing::error!(%error, "sessions cannot be maintained");
+        }
+    }
+}
+
+/// Answers in the other's place.
+struct StandIn {
+    identity: Identity,
+    whose: Compat,
+    health_paths: Vec<String>,
+    settings: Arc<ExtAuthzHttp>,
+}
+
+impl Service for StandIn {
+    type Body = Full<Bytes>;
+
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        _: SocketAddr,
+    ) -> Response<Full<Bytes>> {
+        let (parts, _) = request.into_parts();
+        let path = parts.uri.path();
+        if self.health_paths.iter().any(|known| known == path) {
+            // Probes take it, and no gateway takes it for leave.
+            return answered(StatusCode::NO_CONTENT, "");
+        }
+        let authority = edge::authority::of(parts.version, &parts.uri, &parts.headers);
+        let Ok(authority) = authority else {
+            return answered(
+                StatusCode::BAD_REQUEST,
+                "whose host this is cannot be told\n",
+            );
+        };
+        let target = parts
+            .uri
+            .path_and_query()
+            .map_or("/", |target| target.as_str());
+        let check = Check {
+            id: CheckId {
+                hop: 0,
+                provider: 0,
+            },
+            provider: self.whose.name().into(),
+            settings: Arc::clone(&self.settings),
+            grpc: false,
+            authority,
+            path_and_query: target.to_owned(),
+            method: parts.method,
+            headers: parts.headers,
+        };
+        let reply = match self.whose {
+            Compat::Oauth2Proxy => self.identity.oauth2_proxy_check(&check).await,
+            Compat::Authservice => self.identity.authservice_check(&check).await,
+        };
+        response(reply)
+    }
+}
+
+fn answered(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+    *response.status_mut() = status;
+    response
+}
+
+fn response(reply: CheckResponse) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(reply.body));
+    *response.status_mut() = reply.status;
+    for (name, value) in reply.headers {
+        if name != header::CONTENT_LENGTH {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}
