@@ -8,6 +8,16 @@ use anyhow::{Context, Result};
 
 use crate::{cache, shell};
 
+/// What makes the libraries add in the same order on every machine with AVX2: kernels of OpenBLAS and numpy are chosen by the
+/// processor, and their last digits differ.
+const ON_ANY_MACHINE: [(&str, &str); 2] = [
+    ("OPENBLAS_CORETYPE", "Haswell"),
+    (
+        "NPY_DISABLE_CPU_FEATURES",
+        "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR",
+    ),
+];
+
 /// Folders of requirements and scripts below that of the first, the prefix of their environments, and the folder of their
 /// archives.
 const CORPORA: [(&str, &str, &str); 4] = [
@@ -83,6 +93,7 @@ fn make(corpus: &Path, prefix: &str, target: &Path) -> Result<usize> {
                 .arg("make.py")
                 .arg(target)
                 .env("PYTHONDONTWRITEBYTECODE", "1")
+                .envs(ON_ANY_MACHINE)
                 .current_dir(corpus),
         )?;
     }
