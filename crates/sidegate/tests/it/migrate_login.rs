@@ -74,7 +74,7 @@ impl Drop for Running {
 }
 
 fn started(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Running {
-    let mut child = Command::new(SIDEGATE)
+    let child = Command::new(SIDEGATE)
         .args(arguments)
         .args([
             "--listen=127.0.0.1:0",
@@ -86,23 +86,23 @@ fn started(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> R
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut told = BufReader::new(child.stderr.take().unwrap());
-    let (mut said, mut checks) = (String::new(), String::new());
+    let mut running = Running {
+        child,
+        said: String::new(),
+        checks: String::new(),
+        health: String::new(),
+    };
+    let mut told = BufReader::new(running.child.stderr.take().unwrap());
     loop {
         let mut line = String::new();
-        assert_ne!(told.read_line(&mut line).unwrap(), 0, "{said}");
-        said += &line;
+        assert_ne!(told.read_line(&mut line).unwrap(), 0, "{}", running.said);
+        running.said += &line;
         if let Some((_, at)) = line.trim_end().split_once("checks on ") {
-            checks = at.to_owned();
+            running.checks = at.to_owned();
         }
         if let Some((_, at)) = line.trim_end().split_once("health on ") {
-            let health = at.to_owned();
-            return Running {
-                child,
-                said,
-                checks,
-                health,
-            };
+            running.health = at.to_owned();
+            return running;
         }
     }
 }
