@@ -1,5 +1,6 @@
 //! `sidegate authz` behind Envoy as Istio configures it, on the seed's cluster.
 
+mod fast;
 mod mesh;
 mod peers;
 mod program;

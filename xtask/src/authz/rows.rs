@@ -3,12 +3,12 @@
 use anyhow::{Context as _, Result, bail};
 use testkit::{Answer, curl};
 
-use super::mesh::{Form, Mesh, PASS, Topology};
+use super::mesh::{Form, Mesh, Topology};
 use super::peers::Arrived;
 
-const MODEL: &str = "sklearn-iris.kserve-test.svc.cluster.local";
-const OUTSIDE: &str = "sklearn-iris.kserve-test.example.com";
-const DASHBOARD: &str = "dashboard.example.com";
+pub(super) const MODEL: &str = "sklearn-iris.kserve-test.svc.cluster.local";
+pub(super) const OUTSIDE: &str = "sklearn-iris.kserve-test.example.com";
+pub(super) const DASHBOARD: &str = "dashboard.example.com";
 const BROWSER: [&str; 4] = ["-H", "accept: text/html", "-H", "sec-fetch-mode: navigate"];
 
 pub(super) fn run(topology: Topology, form: Form) -> Result<()> {
@@ -34,20 +34,20 @@ pub(super) fn run(topology: Topology, form: Form) -> Result<()> {
     Ok(())
 }
 
-struct Rows {
-    mesh: Mesh,
+pub(super) struct Rows {
+    pub(super) mesh: Mesh,
     done: usize,
     wrong: Vec<String>,
 }
 
 /// An answer, and what of it arrived at an upstream.
-struct Seen {
-    answer: Answer,
-    arrived: Option<Arrived>,
+pub(super) struct Seen {
+    pub(super) answer: Answer,
+    pub(super) arrived: Option<Arrived>,
 }
 
 impl Seen {
-    fn header(&self, name: &str) -> Option<String> {
+    pub(super) fn header(&self, name: &str) -> Option<String> {
         self.arrived
             .as_ref()
             .and_then(|arrived| arrived.header(name))
@@ -55,7 +55,7 @@ impl Seen {
 }
 
 #[derive(Clone, Copy)]
-enum Gate {
+pub(super) enum Gate {
     External,
     Local,
 }
@@ -73,7 +73,7 @@ impl Rows {
         self.secrets()
     }
 
-    fn ask(&self, gate: Gate, host: &str, target: &str, more: &[&str]) -> Result<Seen> {
+    pub(super) fn ask(&self, gate: Gate, host: &str, target: &str, more: &[&str]) -> Result<Seen> {
         let gateway = match gate {
             Gate::External => self.mesh.external,
             Gate::Local => self.mesh.local,
@@ -92,7 +92,7 @@ impl Rows {
     }
 
     /// Whether something is as expected, counted.
-    fn expect(&mut self, what: &str, holds: bool, seen: &Seen) {
+    pub(super) fn expect(&mut self, what: &str, holds: bool, seen: &Seen) {
         self.done += 1;
         if !holds {
             let arrived = seen.arrived.as_ref();
@@ -104,7 +104,7 @@ impl Rows {
     }
 
     /// A request that has to reach an upstream.
-    fn through(
+    pub(super) fn through(
         &mut self,
         what: &str,
         gate: Gate,
@@ -121,7 +121,7 @@ impl Rows {
     }
 
     /// A request that must not.
-    fn stopped(
+    pub(super) fn stopped(
         &mut self,
         what: &str,
         status: u16,
@@ -315,7 +315,7 @@ impl Rows {
     }
 
     /// Follows the redirects from the dashboard to the form, and back with a password.
-    fn log_in(&self, jar: &str) -> Result<Seen> {
+    pub(super) fn log_in(&self, jar: &str) -> Result<Seen> {
         let cookies = ["-L", "-b", jar, "-c", jar, "-H", "accept: text/html"];
         let base = format!("http://{}", self.mesh.external);
         let mut args: Vec<&str> = cookies.to_vec();
@@ -331,108 +331,6 @@ impl Rows {
         let answer = curl(args)?;
         let arrived = self.mesh.peers.arrived().pop();
         Ok(Seen { answer, arrived })
-    }
-
-    /// People with a pass are let through unasked, to the platform alone.
-    fn fast_path(&mut self) -> Result<()> {
-        let jar = self.mesh.folder.path().join("jar-of-passes");
-        let jar = jar.to_string_lossy().into_owned();
-        self.log_in(&jar)?;
-        let host = self.mesh.external.to_string();
-        let with = ["-b", &jar, "-c", &jar];
-        self.through("a session", Gate::External, &host, "/", &with)?;
-        let kept = std::fs::read_to_string(&jar)?;
-        let pass = kept
-            .lines()
-            .find_map(|line| line.split_once("sidegate_pass\t"));
-        let pass = pass.context("no pass was given")?.1.to_owned();
-        let pass = format!("cookie: sidegate_pass={pass}");
-        self.mesh.stop()?;
-        let forged = [
-            "-H",
-            &pass,
-            "-H",
-            "kubeflow-userid: victim@example.com",
-            "-H",
-            "Kubeflow_Userid: victim@example.com",
-            "-H",
-            "kubeflow-groups: victim",
-            "-H",
-            "X-Auth_Request-Email: victim",
-        ];
-        let seen = self.through("a pass alone", Gate::External, &host, "/pipeline", &forged)?;
-        let headers = seen.arrived.iter().flat_map(|arrived| &arrived.headers);
-        let forged = headers
-            .filter(|(_, value)| value.contains("victim"))
-            .count();
-        let right = seen.header("kubeflow-userid").as_deref() == Some("user@example.com");
-        let groups = seen
-            .header("kubeflow-groups")
-            .is_none_or(|groups| groups.is_empty());
-        self.expect("says who it is", right && groups && forged == 0, &seen);
-        let with = ["-H", pass.as_str()];
-        let model = "/v1/models/sklearn-iris:predict";
-        self.stopped("no pass", 403, Gate::External, &host, "/", &[])?;
-        self.stopped(
-            "a model with one",
-            403,
-            Gate::External,
-            OUTSIDE,
-            model,
-            &with,
-        )?;
-        self.stopped("another host", 403, Gate::External, DASHBOARD, "/", &with)?;
-        let (signed, signature) = pass.rsplit_once('.').context("a pass is a token")?;
-        let changed = format!("{signed}.{}", signature.chars().rev().collect::<String>());
-        self.stopped(
-            "a changed one",
-            403,
-            Gate::External,
-            &host,
-            "/",
-            &["-H", &changed],
-        )?;
-        self.stopped(
-            "its logout",
-            403,
-            Gate::External,
-            &host,
-            "/authservice/logout",
-            &with,
-        )?;
-        let end = PASS + 6;
-        std::thread::sleep(std::time::Duration::from_secs(end));
-        self.stopped("an old one", 403, Gate::External, &host, "/", &with)?;
-        self.mesh.authorize()?;
-        let began = std::time::Instant::now();
-        while self
-            .ask(Gate::Local, MODEL, model, &["-d", "{}"])?
-            .answer
-            .status
-            != 200
-        {
-            if began.elapsed().as_secs() > 20 {
-                bail!("nothing passes although the authorizer is back");
-            }
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
-        let out = ["-b", &*jar, "-X", "POST", "-d", ""];
-        let seen = self.ask(Gate::External, &host, "/authservice/logout", &out)?;
-        let cookies = seen
-            .answer
-            .headers
-            .iter()
-            .filter(|(name, _)| name == "set-cookie");
-        let forgotten = cookies
-            .filter(|(_, v)| v.starts_with("sidegate_pass=;"))
-            .count()
-            == 1;
-        self.expect(
-            "logout takes the pass",
-            seen.answer.status == 201 && forgotten,
-            &seen,
-        );
-        Ok(())
     }
 
     /// Other teams' applications are left alone.

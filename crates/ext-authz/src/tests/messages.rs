@@ -1,0 +1,245 @@
+//! Messages as Envoy writes and reads them.
+
+use http::{HeaderName, HeaderValue, StatusCode};
+use policy::{Entrance, Reply, Snapshot};
+use proptest::prelude::*;
+use wire::{Decode as _, Encoder, Malformed, Value};
+
+use super::peer;
+use crate::CheckReply;
+use crate::asked::{Asked, Place, place_of};
+use crate::question::CheckRequest;
+
+/// What a reply says, as Envoy reads the message.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Read {
+    pub(super) code: u64,
+    pub(super) status: u64,
+    pub(super) set: Vec<(String, String)>,
+    pub(super) remove: Vec<String>,
+    pub(super) ok: bool,
+    pub(super) denied: bool,
+}
+
+impl wire::Decode for Read {
+    fn field(&mut self, number: u32, value: Value) -> Result<(), Malformed> {
+        match number {
+            1 => self.code = value.message::<One>()?.0,
+            2 => {
+                self.denied = true;
+                let part: Part = value.message()?;
+                (self.status, self.set) = (part.status, part.headers);
+            }
+            3 => {
+                self.ok = true;
+                let part: Part = value.message()?;
+                (self.set, self.remove) = (part.headers, part.remove);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct One(u64);
+
+impl wire::Decode for One {
+    fn field(&mut self, _: u32, value: Value) -> Result<(), Malformed> {
+        self.0 = value.number()?;
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Part {
+    status: u64,
+    headers: Vec<(String, String)>,
+    remove: Vec<String>,
+}
+
+impl wire::Decode for Part {
+    fn field(&mut self, number: u32, value: Value) -> Result<(), Malformed> {
+        match number {
+            1 => self.status = value.message::<One>()?.0,
+            2 => self.headers.push(value.message::<HeaderOption>()?.0),
+            5 => self.remove.push(value.text()?),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct HeaderOption((String, String));
+
+impl wire::Decode for HeaderOption {
+    fn field(&mut self, number: u32, value: Value) -> Result<(), Malformed> {
+        if number == 1 {
+            self.0 = value.message::<Pair>()?.0;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Pair((String, String));
+
+impl wire::Decode for Pair {
+    fn field(&mut self, number: u32, value: Value) -> Result<(), Malformed> {
+        match number {
+            1 => self.0.0 = value.text()?,
+            2 => self.0.1 = value.text()?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn read(reply: &CheckReply) -> Read {
+    Read::decode(reply.to_message().into()).unwrap()
+}
+
+#[test]
+fn a_prefix_names_the_listener() {
+    let side = |side, port| Place::Side { side, port };
+    for (path, expected) in [
+        (
+            "/external/a?b",
+            Some((side(Entrance::External, None), "/a?b")),
+        ),
+        ("/local/", Some((side(Entrance::Local, None), "/"))),
+        (
+            "/external-8443/a",
+            Some((side(Entrance::External, Some(8443)), "/a")),
+        ),
+        (
+            "/external//a",
+            Some((side(Entrance::External, None), "//a")),
+        ),
+        ("/external", None),
+        ("/external?a", None),
+        ("/externally/a", None),
+        ("/other/a", None),
+        ("/local-/a", None),
+        ("/local-99999/a", None),
+        ("*", None),
+        ("", None),
+    ] {
+        assert_eq!(place_of(path), expected, "{path}");
+    }
+}
+
+/// A check as Envoy writes it.
+fn message(port: u64, path: &str, host: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+    let address = Encoder::default().number(3, port).finish();
+    let peer = |address: &[u8]| {
+        let socket = Encoder::default().always(1, address).finish();
+        Encoder::default().always(1, &socket).finish()
+    };
+    let mut http = Encoder::default()
+        .bytes(1, b"id")
+        .bytes(2, b"GET")
+        .bytes(4, path.as_bytes())
+        .bytes(5, host.as_bytes())
+        .number(9, 12);
+    for (name, value) in headers {
+        let entry = Encoder::default()
+            .bytes(1, name.as_bytes())
+            .bytes(2, value.as_bytes());
+        http = http.always(3, &entry.finish());
+    }
+    let request = Encoder::default().always(2, &http.finish()).finish();
+    let attributes = Encoder::default()
+        .always(1, &peer(&[]))
+        .always(2, &peer(&address))
+        .always(4, &request);
+    Encoder::default().always(1, &attributes.finish()).finish()
+}
+
+#[test]
+fn a_check_is_read_as_envoy_writes_it() {
+    let headers = [
+        (":path", "/other"),
+        ("x-a", "1"),
+        ("x-a", "2"),
+        ("empty", ""),
+    ];
+    let bytes = message(8080, "/a?b", "h.example.com", &headers);
+    let CheckRequest(check) = CheckRequest::decode(bytes.into()).unwrap();
+    assert_eq!(check.destination.port, 8080);
+    assert_eq!(check.http.path, "/a?b");
+    assert_eq!(check.http.host, "h.example.com");
+    assert_eq!(check.http.headers.len(), 3);
+    assert_eq!(check.http.headers.get("empty").unwrap(), "");
+    let asked = |authority| {
+        let bytes = message(8080, "/", "h", &[]);
+        let check = CheckRequest::decode(bytes.into()).unwrap();
+        match Asked::over_grpc(check, Some(authority), peer()).place {
+            Place::Port { side, .. } => side,
+            Place::Side { .. } => None,
+        }
+    };
+    assert_eq!(
+        asked("sidegate-authz-local.sidegate.svc.cluster.local"),
+        Some(Entrance::Local)
+    );
+    assert_eq!(
+        asked("outbound|9000||sidegate-authz-external.s.svc"),
+        Some(Entrance::External)
+    );
+    assert_eq!(
+        asked("sidegate-authz.sidegate.svc.cluster.local:9000"),
+        None
+    );
+}
+
+proptest! {
+    /// Whatever a denial says, Envoy does not read leave in it, in either protocol.
+    #[test]
+    fn a_denial_never_allows(
+        status in 100_u16..1000,
+        headers in proptest::collection::vec(("[a-z-]{1,12}", "[ -~]{0,20}"), 0..5),
+        body in proptest::collection::vec(any::<u8>(), 0..40),
+    ) {
+        let headers = headers.iter().filter_map(|(name, value)| {
+            Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?))
+        });
+        let reply = CheckReply::deny(Reply {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: headers.collect(),
+            body: body.into(),
+        });
+        let read = read(&reply);
+        prop_assert!(read.code != 0 && read.denied && !read.ok);
+        prop_assert!(!reply.allows());
+        prop_assert_ne!(reply.into_response().status(), StatusCode::OK);
+    }
+
+    /// Bytes that are no check are denied and nothing worse.
+    #[test]
+    fn any_bytes_are_a_check_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        if let Ok(check) = CheckRequest::decode(bytes.into()) {
+            let asked = Asked::over_grpc(check, None, peer());
+            let snapshot = Snapshot::default();
+            drop(asked.admit(&snapshot));
+        }
+    }
+
+    /// A check that is cut anywhere is another one or none.
+    #[test]
+    fn a_cut_check_is_survived(path in "/[ -~]{0,20}", at in 0_usize..200) {
+        let bytes = message(8080, &path, "h", &[("a", "b")]);
+        let cut = bytes.get(..at.min(bytes.len())).unwrap().to_vec();
+        drop(CheckRequest::decode(cut.into()));
+    }
+
+    /// No path of a client reaches another listener or looks like a call.
+    #[test]
+    fn a_path_behind_a_prefix_stays_there(path in "/[!-~]{0,30}") {
+        let with = format!("/external{path}");
+        let (place, rest) = place_of(&with).unwrap();
+        prop_assert_eq!(place, Place::Side { side: Entrance::External, port: None });
+        prop_assert_eq!(rest, path);
+    }
+}
