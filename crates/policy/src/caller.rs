@@ -30,6 +30,37 @@ pub struct Workload {
     pub service_account: ServiceAccount,
 }
 
+impl Workload {
+    /// The workload whose certificate has this SPIFFE ID,
+    /// `spiffe://<trust domain>/ns/<namespace>/sa/<name>`, in one of the mesh's
+    /// trust domains ([`trust_domains`](crate::trust_domains)). Which pod it is
+    /// of is not in it. The certificate has to have been verified.
+    pub fn of_principal(id: &str, trust_domains: &[String]) -> Option<Self> {
+        let mut parts = id.strip_prefix("spiffe://")?.split('/');
+        let mut part = || parts.next();
+        let (domain, ns, namespace, sa, name) = (part()?, part()?, part()?, part()?, part()?);
+        let is_name = |text: &str| {
+            let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+            !text.is_empty()
+                && text
+                    .bytes()
+                    .all(|byte| known(byte) || b"-.".contains(&byte))
+        };
+        let right = trust_domains.iter().any(|known| known == domain)
+            && (ns, sa) == ("ns", "sa")
+            && is_name(namespace)
+            && is_name(name)
+            && parts.next().is_none();
+        right.then(|| Self {
+            pod: "".into(),
+            service_account: ServiceAccount {
+                namespace: namespace.into(),
+                name: name.into(),
+            },
+        })
+    }
+}
+
 /// A person with a session or with a token of the login provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {
@@ -145,6 +176,46 @@ impl Caller {
                 ..
             }) => Some(person),
             Self::Anonymous | Self::Token(_) | Self::Key(_) | Self::BadToken(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_principal_of_the_mesh_is_a_workload() {
+        let domains = ["cluster.local".to_owned(), "old.example".to_owned()];
+        for (id, expected) in [
+            (
+                "spiffe://cluster.local/ns/team-a/sa/default",
+                Some("team-a/default"),
+            ),
+            ("spiffe://old.example/ns/team-a/sa/a.b", Some("team-a/a.b")),
+            ("spiffe://other.example/ns/team-a/sa/default", None),
+            (
+                "spiffe://cluster.local.evil.example/ns/team-a/sa/default",
+                None,
+            ),
+            ("cluster.local/ns/team-a/sa/default", None),
+            ("SPIFFE://cluster.local/ns/team-a/sa/default", None),
+            ("spiffe://cluster.local/ns/team-a/sa/default/x", None),
+            ("spiffe://cluster.local/ns/team-a/sa/", None),
+            ("spiffe://cluster.local/ns//sa/default", None),
+            ("spiffe://cluster.local/ns/team-a/x/default", None),
+            ("spiffe://cluster.local/sa/team-a/ns/default", None),
+            ("spiffe://cluster.local/ns/team-a/sa/default?x", None),
+            ("spiffe://cluster.local/ns/Team A/sa/default", None),
+            ("spiffe://cluster.local/ns/%74eam/sa/default", None),
+            ("spiffe:///ns/team-a/sa/default", None),
+            ("", None),
+        ] {
+            let found = Workload::of_principal(id, &domains).map(|workload| {
+                let account = workload.service_account;
+                format!("{}/{}", account.namespace, account.name)
+            });
+            assert_eq!(found.as_deref(), expected, "{id}");
         }
     }
 }

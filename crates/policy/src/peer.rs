@@ -123,6 +123,11 @@ fn forwarded(head: &RequestHead, before: usize) -> Option<IpAddr> {
     entry.trim_matches([' ', '\t']).parse().ok()
 }
 
+/// The trust domain of a mesh and its aliases.
+pub fn trust_domains(mesh: &MeshConfig) -> Vec<String> {
+    TrustDomains::of(mesh).0
+}
+
 /// The trust domain of the mesh and its aliases.
 #[derive(Clone, Debug)]
 pub(crate) struct TrustDomains(Vec<String>);

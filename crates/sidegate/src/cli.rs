@@ -282,7 +282,7 @@ pub(crate) struct ExplainArgs {
     /// [default: a pod nobody knows for *.svc.cluster.local hosts, else outside]
     #[arg(long, value_name = "FROM")]
     pub(crate) from: Option<String>,
-    /// Assume these credentials: `user:EMAIL` or `serviceaccount:NS/NAME`
+    /// Assume these credentials: `user:EMAIL`, `serviceaccount:NS/NAME` or `service:NAME`
     #[arg(long = "as", value_name = "WHO")]
     pub(crate) identity: Option<String>,
     /// The listener it arrives at, by port of the gateway's pods: PORT, or

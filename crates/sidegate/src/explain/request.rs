@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use policy::{
     Caller, Certificate, Channel, Channels, ClientTls, Connection, Entrance, ListenerView, Person,
-    RequestHead, Scheme, ServiceAccount, Snapshot, TokenHolder, Workload,
+    RequestHead, Scheme, Service, ServiceAccount, Snapshot, TokenHolder, Workload,
 };
 use resources::{Cluster, ServiceName};
 
@@ -280,8 +280,14 @@ pub(super) fn identity(text: &str) -> anyhow::Result<Caller> {
             };
             Ok(Caller::Token(TokenHolder::ServiceAccount(account)))
         }
+        Some(("service", name)) if !name.is_empty() => {
+            Ok(Caller::Token(TokenHolder::Service(Service {
+                name: name.into(),
+                groups: [].into(),
+            })))
+        }
         _ => Err(bad(format!(
-            "`--as {text}`: expected `user:EMAIL` or `serviceaccount:NAMESPACE/NAME`"
+            "`--as {text}`: expected `user:EMAIL`, `serviceaccount:NAMESPACE/NAME` or `service:NAME`"
         ))),
     }
 }

@@ -31,6 +31,7 @@ mod provider_admin;
 mod provider_alone;
 mod reload;
 mod report;
+mod roles;
 mod runtime;
 mod runtime_edges;
 mod runtime_frameworks;
