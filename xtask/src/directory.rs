@@ -52,7 +52,7 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-fn peers() -> PathBuf {
+pub(crate) fn peers() -> PathBuf {
     shell::root().join("xtask/peers/ldap")
 }
 

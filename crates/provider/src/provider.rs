@@ -370,7 +370,10 @@ impl Inner {
         let inner = Arc::clone(self);
         tokio::task::spawn_blocking(move || match inner.keys.rotate(&inner.storage, now) {
             Ok(()) => tracing::info!("the identity provider's signing keys were rotated"),
-            Err(error) => tracing::error!(%error, "the signing keys could not be rotated"),
+            Err(error) => {
+                inner.keys.retry(now);
+                tracing::error!(%error, "the signing keys could not be rotated");
+            }
         });
     }
 

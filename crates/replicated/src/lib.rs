@@ -59,6 +59,9 @@ pub enum Error {
         "Redis has lost everything: restore its data, or restart all replicas to begin with nothing"
     )]
     Emptied,
+    /// Redis holds a state that is not the one that this replica had.
+    #[error("Redis holds another state than before: restart this replica to take part in it")]
+    Another,
     /// The state in memory cannot be changed.
     #[error("{0}")]
     Mirror(String),

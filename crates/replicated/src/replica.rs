@@ -206,6 +206,12 @@ impl<M: Mirror> Replica<M> {
         self.shared.away.load(Ordering::Relaxed)
     }
 
+    /// How long ago the state in memory was known to be current.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.shared.age()
+    }
+
     /// How often something could not be done because Redis did not answer.
     #[must_use]
     pub fn outages(&self) -> u64 {
@@ -286,9 +292,7 @@ impl<M: Mirror> Keeper<M> {
             self.connect()?;
         }
         if jobs.is_empty() {
-            let progress = self.log.as_mut().ok_or(Error::Unavailable)?;
-            let progress = progress.follow(&self.seen)?;
-            return self.settle(progress);
+            return self.follow();
         }
         let began = Instant::now();
         loop {
@@ -314,7 +318,7 @@ impl<M: Mirror> Keeper<M> {
                         for job in jobs.drain(..count) {
                             M::finish(job, Err(&error));
                         }
-                        return Ok(());
+                        return self.follow();
                     }
                     self.group = 1;
                 }
@@ -324,6 +328,12 @@ impl<M: Mirror> Keeper<M> {
                 return Err(Error::Redis("others write all the time".to_owned()));
             }
         }
+    }
+
+    fn follow(&mut self) -> Result<(), Error> {
+        let log = self.log.as_mut().ok_or(Error::Unavailable)?;
+        let progress = log.follow(&self.seen)?;
+        self.settle(progress)
     }
 
     /// Runs jobs and appends what they change; what has happened meanwhile when that is in the way.
@@ -366,7 +376,7 @@ impl<M: Mirror> Keeper<M> {
     ) -> Result<(Option<Position>, Option<Progress>), Error> {
         let open = log.as_mut().ok_or(Error::Unavailable)?;
         if !changes.is_empty() {
-            let next = seen.next()?;
+            let next = seen.next(schema)?;
             match open.append(seen, &next, changes) {
                 Ok(true) => return Ok((Some(next), None)),
                 Ok(false) => {}
@@ -411,13 +421,16 @@ impl<M: Mirror> Keeper<M> {
         if head.is_start() && !self.seen.is_start() {
             return Err(Error::Emptied);
         }
+        if !head.is_of(&self.seen) {
+            return Err(Error::Another);
+        }
         let log = self.log.as_mut().ok_or(Error::Unavailable)?;
         if let Some(names) = self.recent.since(head).filter(|_| !head.is_start()) {
             let lost: Vec<Change> = names
                 .into_iter()
                 .map(|name| self.mirror.record(name))
                 .collect::<Result<_, _>>()?;
-            let next = head.next()?;
+            let next = head.next(self.schema)?;
             if log.append(head, &next, &lost)? {
                 tracing::warn!(
                     records = lost.len(),

@@ -51,13 +51,24 @@ fn an_authority_needs_tls() {
 fn positions_are_read_as_they_are_written_and_nothing_else_is() {
     let start = Position::start(5);
     assert_eq!(Position::parse(b"", 5), Some(start.clone()));
-    let next = start.next().unwrap();
+    let next = start.next(1).unwrap();
     assert_eq!(
         Position::parse(next.text().as_bytes(), 9),
         Some(next.clone())
     );
-    assert_ne!(start.next().unwrap(), next, "a name of its own");
-    for text in ["5", "5.1", "5.0.0", "5.1.x", "5.1.0.0", "x.1.0", "\u{fffd}"] {
+    let other = start.next(5).unwrap();
+    assert_ne!(other, next, "a name of its own");
+    assert!(!other.is_of(&next) && other.is_of(&start), "another birth");
+    assert!(next.next(5).unwrap().is_of(&next));
+    for text in [
+        "5",
+        "5.1.0",
+        "5.0.0.0",
+        "5.1.0.x",
+        "5.1.0.0.0",
+        "x.1.0.0",
+        "\u{fffd}",
+    ] {
         assert_eq!(Position::parse(text.as_bytes(), 5), None, "{text}");
     }
 }
@@ -66,9 +77,9 @@ fn positions_are_read_as_they_are_written_and_nothing_else_is() {
 fn what_changed_after_a_position_is_known_for_a_while() {
     let start = Position::start(1);
     let mut recent = Recent::at(start.clone());
-    let first = start.next().unwrap();
+    let first = start.next(1).unwrap();
     recent.push(first.clone(), vec!["a".to_owned(), "b".to_owned()]);
-    let second = first.next().unwrap();
+    let second = first.next(1).unwrap();
     recent.push(second.clone(), vec!["b".to_owned(), "c".to_owned()]);
     let since = |recent: &Recent, position: &Position| {
         let names = recent.since(position);
@@ -78,16 +89,16 @@ fn what_changed_after_a_position_is_known_for_a_while() {
     assert_eq!(since(&recent, &first).as_deref(), Some("bc"));
     assert_eq!(since(&recent, &second).as_deref(), Some(""));
     assert_eq!(
-        since(&recent, &start.next().unwrap()),
+        since(&recent, &start.next(1).unwrap()),
         None,
         "another history"
     );
     let mut last = second;
     for _ in 0..5000 {
-        last = last.next().unwrap();
+        last = last.next(1).unwrap();
         recent.push(last.clone(), vec!["d".to_owned()]);
     }
     assert_eq!(since(&recent, &first), None, "too long ago");
-    recent.push(last.next().unwrap(), vec![String::new(); 70_000]);
+    recent.push(last.next(1).unwrap(), vec![String::new(); 70_000]);
     assert_eq!(since(&recent, &last), None, "too much");
 }

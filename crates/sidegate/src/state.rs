@@ -6,6 +6,8 @@ use anyhow::bail;
 use provider::{RedisConfig, Storage, StorageConfig};
 
 use crate::folder;
+#[cfg(feature = "redis")]
+use crate::output::{self, Style};
 
 /// In the data folder while its state is elsewhere: where that is.
 const ELSEWHERE: &str = "provider-state";
@@ -25,7 +27,7 @@ pub(crate) fn open(folder: &Path, config: &StorageConfig) -> anyhow::Result<Stor
             Ok(Storage::open(folder)?)
         }
         StorageConfig::Redis(redis) => {
-            let (storage, address) = connect(redis)?;
+            let (storage, address) = connect(redis, folder)?;
             folder::write_atomically(&mark, address.as_bytes())?;
             Ok(storage)
         }
@@ -45,7 +47,22 @@ pub(crate) fn open_alone(folder: &Path) -> anyhow::Result<Storage> {
 }
 
 #[cfg(feature = "redis")]
-fn connect(config: &RedisConfig) -> anyhow::Result<(Storage, String)> {
+fn connect(config: &RedisConfig, folder: &Path) -> anyhow::Result<(Storage, String)> {
+    use anyhow::Context as _;
+
+    let settings = settings(config)?;
+    let address = settings.address();
+    let storage = Storage::open_redis(settings)
+        .with_context(|| format!("state in Redis at {address} (`storage` of the configuration)"))?;
+    if storage.take_over(folder)? {
+        let line = format!("what was in provider.redb is in Redis at {address} now");
+        output::note(&Style::Plain, &line);
+    }
+    Ok((storage, address))
+}
+
+#[cfg(feature = "redis")]
+fn settings(config: &RedisConfig) -> anyhow::Result<replicated::Settings> {
     use anyhow::Context as _;
 
     let authority = match &config.root_ca {
@@ -55,16 +72,12 @@ fn connect(config: &RedisConfig) -> anyhow::Result<(Storage, String)> {
                 .with_context(|| format!("`storage.config.rootCA`: `{}`", file.display()))?,
         ),
     };
-    let settings = config
+    config
         .settings(authority.as_deref())
-        .context("`storage.config`")?;
-    let address = settings.address();
-    let storage = Storage::open_redis(settings)
-        .with_context(|| format!("state in Redis at {address} (`storage` of the configuration)"))?;
-    Ok((storage, address))
+        .context("`storage.config`")
 }
 
 #[cfg(not(feature = "redis"))]
-fn connect(_: &RedisConfig) -> anyhow::Result<(Storage, String)> {
+fn connect(_: &RedisConfig, _: &Path) -> anyhow::Result<(Storage, String)> {
     bail!("this program was built without the feature `redis`")
 }

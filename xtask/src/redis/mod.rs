@@ -16,6 +16,7 @@ use serde_json::Value;
 use self::server::{PASSWORD, Server};
 use crate::clients::free_port;
 use crate::crash::{Provider, World, told};
+use crate::directory::peers;
 use crate::http::{Answer, ask, encoded};
 use crate::oracle::Check;
 use crate::shell;
@@ -33,6 +34,7 @@ const BACK: Duration = Duration::from_secs(5);
 pub(crate) fn suite() -> Vec<Check> {
     vec![
         ("replicas on Redis: one state", Box::new(one_state)),
+        ("replicas on Redis: TLS and a socket", Box::new(ways)),
         ("replicas on Redis: races", Box::new(races)),
         ("replicas on Redis: signing keys", Box::new(rotation::check)),
         ("replicas on Redis: outages", Box::new(outages)),
@@ -44,6 +46,7 @@ pub(crate) fn suite() -> Vec<Check> {
             "replicas on Redis: what Redis lost",
             Box::new(lost_and_found),
         ),
+        ("replicas on Redis: a folder before", Box::new(taken_over)),
     ]
 }
 
@@ -83,23 +86,38 @@ impl Pair {
     }
 
     fn of(program: &Path, server: &Server) -> Result<Self> {
-        let mut pair = Self {
+        let mut pair = Self::prepare(program, server)?;
+        pair.restart(0)?;
+        pair.restart(1)?;
+        Ok(pair)
+    }
+
+    /// Two that do not run yet.
+    fn prepare(program: &Path, server: &Server) -> Result<Self> {
+        let pair = Self {
             a: format!("127.0.0.1:{}", free_port()?),
             b: format!("127.0.0.1:{}", free_port()?),
             program: program.to_owned(),
             folder: tempfile::tempdir()?,
             replicas: [None, None],
         };
-        let storage = format!(
-            "storage: {{type: redis, config: {{url: \"{}/2\", password: {PASSWORD}}}}}\n",
-            server.url()
-        );
-        let config = CONFIG.replace("127.0.0.1:0", &pair.a) + &storage;
-        std::fs::write(pair.folder.path().join("dex.yaml"), config)?;
+        let url = format!("{}/2", server.url());
         for index in 0..2 {
-            pair.restart(index)?;
+            pair.configure(index, &format!("url: \"{url}\""))?;
         }
         Ok(pair)
+    }
+
+    fn config(&self, index: usize) -> PathBuf {
+        self.folder.path().join(format!("dex{index}.yaml"))
+    }
+
+    /// Writes the configuration of a replica, with these settings of Redis.
+    fn configure(&self, index: usize, redis: &str) -> Result<()> {
+        let storage =
+            format!("storage: {{type: redis, config: {{{redis}, password: {PASSWORD}}}}}\n");
+        let config = CONFIG.replace("127.0.0.1:0", &self.a) + &storage;
+        Ok(std::fs::write(self.config(index), config)?)
     }
 
     fn data(&self, index: usize) -> PathBuf {
@@ -109,7 +127,7 @@ impl Pair {
     /// Kills a replica, if it runs, and starts it.
     fn restart(&mut self, index: usize) -> Result<()> {
         let address = if index == 0 { &self.a } else { &self.b };
-        let (config, data) = (self.folder.path().join("dex.yaml"), self.data(index));
+        let (config, data) = (self.config(index), self.data(index));
         let slot = self.replicas.get_mut(index).context("two replicas")?;
         drop(slot.take());
         *slot = Some(Provider::start(&self.program, &config, &data, address)?);
@@ -226,6 +244,45 @@ fn one_state() -> Result<()> {
         ensure!(userinfo(there, &tokens)? == 401, "a revoked token");
     }
     commands(&mut pair)
+}
+
+/// One replica reaches Redis with TLS, the other by a socket; a server of another authority gets no
+/// password.
+fn ways() -> Result<()> {
+    let server = Server::start("always")?;
+    let mut pair = Pair::prepare(&shell::target().join("debug/sidegate"), &server)?;
+    let tls = |authority: &str| {
+        let authority = peers().join(authority);
+        format!(
+            "url: \"{}\", rootCA: {}",
+            server.tls_url(),
+            authority.display()
+        )
+    };
+    pair.configure(0, &tls("ca.pem"))?;
+    // What docs/provider.md says that a user needs.
+    let may = "+@read +@write +@scripting +info +client +select +ping";
+    let mut user = vec!["ACL", "SETUSER", "limited", "reset", "on", "~{sidegate:*"];
+    let password = format!(">{PASSWORD}");
+    user.push(&password);
+    user.extend(may.split(' '));
+    server.ask(&user)?;
+    let socket = server.socket_url();
+    pair.configure(1, &format!("url: \"{socket}\", username: limited"))?;
+    pair.restart(0)?;
+    pair.restart(1)?;
+    let code = log_in(&mut Browser::default(), &pair.a)?;
+    let held = tokens(&redeem(&pair.b, &code)?)?;
+    tokens(&refresh(&pair.a, &held.refresh)?)?;
+    pair.configure(0, &tls("other.pem"))?;
+    let refused = pair.restart(0).err().map(|error| format!("{error:#}"));
+    ensure!(
+        refused
+            .as_ref()
+            .is_some_and(|text| text.contains("certificate")),
+        "a server of another authority: {refused:?}"
+    );
+    Ok(())
 }
 
 /// What `sidegate user` does at one replica counts at the other at once.
@@ -437,6 +494,28 @@ fn kills(program: &Path, logins: u64) -> Result<String> {
         _ => pair.restart(1),
     })?;
     Ok(told(&world.counts, began.elapsed()))
+}
+
+/// What a provider had in its data folder goes on in Redis.
+fn taken_over() -> Result<()> {
+    let server = Server::start("always")?;
+    let program = shell::target().join("debug/sidegate");
+    let mut pair = Pair::prepare(&program, &server)?;
+    let alone = pair.folder.path().join("alone.yaml");
+    std::fs::write(&alone, CONFIG.replace("127.0.0.1:0", &pair.a))?;
+    let provider = Provider::start(&program, &alone, &pair.data(0), &pair.a)?;
+    let mut browser = Browser::default();
+    let code = log_in(&mut browser, &pair.a)?;
+    let held = tokens(&redeem(&pair.a, &code)?)?;
+    drop(provider);
+    pair.restart(0)?;
+    pair.restart(1)?;
+    ensure!(!pair.data(0).join("provider.redb").exists(), "a file left");
+    ensure!(userinfo(&pair.b, &held)? == 200, "a token of before");
+    tokens(&refresh(&pair.b, &held.refresh)?)?;
+    let answer = browser.get(&pair.b, &authorization())?;
+    ensure!(param(&answer, "code").is_some(), "a session of before");
+    Ok(())
 }
 
 /// A Redis that lost the last of what it acknowledged gets it back; one that lost everything is not

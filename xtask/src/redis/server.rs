@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::cache;
 use crate::child::Running;
 use crate::clients::free_port;
+use crate::directory::peers;
 
 pub(super) const PASSWORD: &str = "of-redis";
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -20,6 +21,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub(super) struct Server {
     running: Option<Running>,
     port: u16,
+    tls: u16,
     /// `appendfsync`.
     sync: &'static str,
     folder: tempfile::TempDir,
@@ -30,6 +32,7 @@ impl Server {
         let mut server = Self {
             running: None,
             port: free_port()?,
+            tls: free_port()?,
             sync,
             folder: tempfile::tempdir()?,
         };
@@ -39,6 +42,19 @@ impl Server {
 
     pub(super) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// With TLS, by the certificate of the directory's tests.
+    pub(super) fn tls_url(&self) -> String {
+        format!("rediss://localhost:{}", self.tls)
+    }
+
+    pub(super) fn socket_url(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("redis.sock")
     }
 
     /// Starts it on the data that it left.
@@ -56,6 +72,20 @@ impl Server {
             .arg0("redis-server")
             .env("LD_LIBRARY_PATH", libraries.join(":"))
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
+            .args([
+                "--tls-port",
+                &self.tls.to_string(),
+                "--tls-auth-clients",
+                "no",
+            ])
+            .arg("--tls-cert-file")
+            .arg(peers().join("server.pem"))
+            .arg("--tls-key-file")
+            .arg(peers().join("server.key"))
+            .arg("--tls-ca-cert-file")
+            .arg(peers().join("ca.pem"))
+            .arg("--unixsocket")
+            .arg(self.socket())
             .args(["--requirepass", PASSWORD, "--save", ""])
             .args(["--appendonly", "yes", "--appendfsync", self.sync, "--dir"])
             .arg(self.folder.path())
@@ -129,7 +159,7 @@ fn copy_all(from: &Path, to: &Path) -> Result<()> {
         if entry.file_type()?.is_dir() {
             std::fs::create_dir(&target)?;
             copy_all(&entry.path(), &target)?;
-        } else {
+        } else if entry.file_type()?.is_file() {
             std::fs::copy(entry.path(), target)?;
         }
     }

@@ -195,6 +195,12 @@ impl Keys {
                 .is_ok()
     }
 
+    /// What was to be done could not be: it is due again before long.
+    pub(crate) fn retry(&self, now: u64) {
+        self.due
+            .fetch_min(now.saturating_add(RETRY), Ordering::Relaxed);
+    }
+
     /// Makes the keys that are missing, hands over where it is time, and forgets keys of which no
     /// token is left. Takes 0.1 s when a key is made: not for a thread that answers requests.
     pub(crate) fn rotate(&self, storage: &Storage, now: u64) -> Result<(), OpenError> {

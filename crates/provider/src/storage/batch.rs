@@ -44,12 +44,17 @@ impl<'t> Batch<'t> {
         self.written.unwrap_or_default()
     }
 
-    fn note(&mut self, table: &str, key: &str, value: Option<(u64, &[u8])>) {
+    pub(super) fn note(&mut self, table: &str, key: &str, value: Option<(u64, &[u8])>) {
         self.changed = true;
         if let Some(written) = &mut self.written {
             let value = value.map(|(expires_at, bytes)| (expires_at, bytes.to_vec()));
             written.push((format!("{table}/{key}"), value));
         }
+    }
+
+    #[cfg(feature = "redis")]
+    pub(super) fn transaction(&self) -> &'t WriteTransaction {
+        self.transaction
     }
 
     /// Whether there is anything to commit.

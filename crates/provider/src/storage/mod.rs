@@ -9,6 +9,8 @@
 
 mod backup;
 mod batch;
+#[cfg(feature = "redis")]
+mod import;
 mod job;
 mod schema;
 #[cfg(feature = "redis")]
@@ -241,6 +243,16 @@ impl Storage {
                 database,
             }),
         })
+    }
+
+    /// Takes over what is in the file of a data folder, where Redis holds nothing yet; the file has
+    /// another name then. True when it did. Waits: not for a thread that answers requests.
+    ///
+    /// # Errors
+    /// When the file cannot be read or renamed, or Redis does not answer. It can be tried again.
+    #[cfg(feature = "redis")]
+    pub fn take_over(&self, folder: &Path) -> Result<bool, StorageError> {
+        import::take_over(folder, self)
     }
 
     /// Waits until reads see everything that was answered before, by any replica. Where Redis does

@@ -220,3 +220,110 @@ impl Mirror for Tables {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grant::{Grant, Stage};
+    use crate::storage::job;
+    use crate::user::{LOCAL, UserRef};
+
+    const FOREVER: u64 = 100_000_000_000;
+
+    fn tables() -> Tables {
+        let database = Database::builder()
+            .create_with_backend(InMemoryBackend::new())
+            .unwrap();
+        schema::prepare(&database).unwrap();
+        Tables {
+            database: Arc::new(database),
+            signing: Arc::new(AtomicU64::new(1)),
+        }
+    }
+
+    fn grant(client_id: &str) -> Grant {
+        Grant {
+            client_id: client_id.to_owned(),
+            user: UserRef {
+                user_id: "u".to_owned(),
+                connector: LOCAL.to_owned(),
+                epoch: 0,
+            },
+            scopes: Vec::new(),
+            requested: crate::requested::Requested::default(),
+            nonce: None,
+            auth_time: 1,
+            created_at: 1,
+            expires_at: FOREVER,
+            methods: Vec::new(),
+            sid: None,
+            stage: Stage::Revoked,
+        }
+    }
+
+    /// Puts a grant; what it would change, and what became of it.
+    fn put(tables: &mut Tables, key: &'static str, decision: Decision) -> Vec<String> {
+        let mut jobs = [job::job(
+            move |batch| batch.put(key, &grant("c")),
+            |result| result.unwrap(),
+        )];
+        let mut names = Vec::new();
+        tables
+            .run(&mut jobs, &mut |changes| {
+                names = changes.into_iter().map(|change| change.name).collect();
+                decision
+            })
+            .unwrap();
+        names
+    }
+
+    #[test]
+    fn a_transaction_that_comes_second_leaves_nothing() {
+        let mut tables = tables();
+        assert_eq!(put(&mut tables, "a", Decision::Undo), ["grant/a"]);
+        assert_eq!(tables.record("grant/a").unwrap().value, None);
+        assert_eq!(put(&mut tables, "a", Decision::Keep), ["grant/a"]);
+        assert!(tables.record("grant/a").unwrap().value.is_some());
+    }
+
+    #[test]
+    fn what_others_wrote_is_here_and_swept_in_its_time() {
+        let (mut here, mut there) = (tables(), tables());
+        put(&mut here, "a", Decision::Keep);
+        let change = here.record("grant/a").unwrap();
+        there.apply(vec![change.clone()]).unwrap();
+        assert_eq!(there.record("grant/a").unwrap(), change);
+        let over = Change {
+            name: "grant/b".to_owned(),
+            value: Some((1, b"{}".to_vec())),
+        };
+        there.apply(vec![over]).unwrap();
+        assert_eq!(there.record("grant/b").unwrap().value, None, "it is over");
+        let gone = Change {
+            value: None,
+            ..change
+        };
+        // What a later version keeps beside is passed over.
+        let unknown = Change {
+            name: "later/a".to_owned(),
+            value: Some((FOREVER, Vec::new())),
+        };
+        there.apply(vec![unknown, gone]).unwrap();
+        assert_eq!(there.record("grant/a").unwrap().value, None);
+    }
+
+    #[test]
+    fn a_reset_leaves_what_is_given_and_signing_keys_are_told() {
+        let mut tables = tables();
+        put(&mut tables, "a", Decision::Keep);
+        let version = tables.signing.load(Ordering::Acquire);
+        let key = Change {
+            name: "signing/k".to_owned(),
+            value: Some((NEVER, vec![1])),
+        };
+        tables.reset(vec![key.clone()]).unwrap();
+        assert_eq!(tables.record("grant/a").unwrap().value, None);
+        assert_eq!(tables.record("signing/k").unwrap(), key);
+        assert!(tables.signing.load(Ordering::Acquire) > version);
+    }
+}
