@@ -1,10 +1,11 @@
-//! Password checks: always one hash, on a blocking thread, a few at a time.
+//! Password checks: always one hash, on a thread of their own, a few at a time.
 
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::hash::PasswordHash;
 use secret::Secret;
@@ -19,6 +20,52 @@ pub(crate) struct Passwords {
     permits: Arc<Semaphore>,
     waiting: AtomicUsize,
     runs: Arc<AtomicU64>,
+    threads: OnceLock<Option<Threads>>,
+    count: usize,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Where hashes are computed. These threads let all others go first, which they cannot take back: a token that is
+/// asked about waits for no login.
+struct Threads(mpsc::Sender<Job>);
+
+impl Threads {
+    /// `None` when the system has no threads.
+    fn start(count: usize) -> Option<Self> {
+        let (sender, jobs) = mpsc::channel::<Job>();
+        let jobs = Arc::new(Mutex::new(jobs));
+        for _ in 0..count {
+            let jobs = Arc::clone(&jobs);
+            let work = move || {
+                step_back();
+                loop {
+                    let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    match job {
+                        // What it was to answer is dropped, which is an answer.
+                        Ok(job) => drop(catch_unwind(AssertUnwindSafe(job))),
+                        Err(mpsc::RecvError) => return,
+                    }
+                }
+            };
+            let thread = std::thread::Builder::new().name("provider-hash".to_owned());
+            thread.spawn(work).ok()?;
+        }
+        Some(Self(sender))
+    }
+}
+
+/// Lowers the priority of this thread.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{getpriority_process, setpriority_process};
+
+        let lower = getpriority_process(None).map(|nice| (nice + 10).min(19));
+        if let Err(error) = lower.and_then(|nice| setpriority_process(None, nice)) {
+            tracing::debug!(%error, "hashes are computed at the priority of everything else");
+        }
+    }
 }
 
 /// Too many checks are waiting.
@@ -32,6 +79,8 @@ impl Passwords {
             permits: Arc::new(Semaphore::new(threads)),
             waiting: AtomicUsize::new(0),
             runs: Arc::default(),
+            threads: OnceLock::new(),
+            count: threads,
         }
     }
 
@@ -60,14 +109,18 @@ impl Passwords {
             .await
             .map_err(|_| Busy)?
             .map_err(|_| Busy)?;
+        let threads = self.threads.get_or_init(|| Threads::start(self.count));
+        let threads = threads.as_ref().ok_or(Busy)?;
         let runs = Arc::clone(&self.runs);
-        let done = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+        let (answer, done) = oneshot::channel();
+        let job = move || {
             runs.fetch_add(1, Ordering::Relaxed);
-            work()
-        })
-        .await;
-        Ok(done.unwrap_or_default())
+            let result = work();
+            drop(permit);
+            drop(answer.send(result));
+        };
+        threads.0.send(Box::new(job)).map_err(|_| Busy)?;
+        Ok(done.await.unwrap_or_default())
     }
 }
 
@@ -133,6 +186,26 @@ mod tests {
         assert!(waiting.join_all().await.into_iter().all(|done| done));
         assert_eq!(passwords.runs(), 200);
         assert!((1..=threads).contains(&most.load(Ordering::SeqCst)));
+    }
+
+    #[tokio::test]
+    async fn a_hash_that_fails_is_wrong_and_the_next_is_computed() {
+        let passwords = Passwords::new();
+        for _ in 0..2 * passwords.count {
+            let failed: bool = passwords.run(|| panic!("no hash")).await.unwrap();
+            assert!(!failed);
+        }
+        assert!(passwords.run(|| true).await.unwrap());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn hashes_let_others_go_first_and_nothing_else_does() {
+        let priority = || rustix::process::getpriority_process(None).unwrap_or_default();
+        let before = priority();
+        let theirs = Passwords::new().run(priority).await.unwrap();
+        assert_eq!(theirs, (before + 10).min(19));
+        assert_eq!(priority(), before);
     }
 
     #[tokio::test(start_paused = true)]
