@@ -96,6 +96,7 @@ impl Identity {
             return Some(User::person(&session.person, "cookie"));
         }
         for id in header_sessions(seen) {
+            self.parts.sessions.meet(id).await;
             if let Some(session) = self.parts.sessions.find(id)
                 && let Some(session) = self.renewed(session).await
             {

@@ -16,7 +16,7 @@ use crate::jose::{MAX_BEARER_BYTES, Unverified};
 use crate::keys::{ApiKeys, PREFIX};
 use crate::oauth2_proxy::Oauth2ProxyConfig;
 use crate::rp::RelyingParty;
-use crate::rp::find_session;
+use crate::rp::{find_session, meet_sessions};
 use crate::seen::Seen;
 use crate::session::{SESSION_COOKIE, Session, Sessions};
 use secret::Secret;
@@ -204,13 +204,17 @@ impl Identity {
 
     /// The session of a request, its tokens renewed if it is time.
     pub(crate) async fn session(&self, seen: &Seen<'_>) -> Option<Arc<Session>> {
+        meet_sessions(&self.parts.sessions, self.session_cookie(), seen).await;
         self.renewed(self.live_session(seen)?).await
     }
 
     fn live_session(&self, seen: &Seen<'_>) -> Option<Arc<Session>> {
+        find_session(&self.parts.sessions, self.session_cookie(), seen)
+    }
+
+    fn session_cookie(&self) -> &str {
         let login = self.parts.relying_party.as_deref();
-        let name = login.map_or(SESSION_COOKIE, RelyingParty::session_cookie_name);
-        find_session(&self.parts.sessions, name, seen)
+        login.map_or(SESSION_COOKIE, RelyingParty::session_cookie_name)
     }
 
     pub(crate) async fn renewed(&self, session: Arc<Session>) -> Option<Arc<Session>> {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::bail;
+use identity::{SessionConfig, Sessions};
 use provider::{RedisConfig, Storage, StorageConfig};
 
 use crate::folder;
@@ -32,6 +33,37 @@ pub(crate) fn open(folder: &Path, config: &StorageConfig) -> anyhow::Result<Stor
             Ok(storage)
         }
     }
+}
+
+/// Opens the sessions of a gateway in the same place. What browsers hold during a login, and refresh
+/// tokens of sessions, are sealed with keys that all gateways on one state have.
+pub(crate) fn open_sessions(
+    folder: &Path,
+    config: &StorageConfig,
+    storage: &Storage,
+) -> anyhow::Result<Sessions> {
+    let (rules, clock) = (SessionConfig::default(), identity::system_clock());
+    #[cfg(feature = "redis")]
+    if let StorageConfig::Redis(redis) = config {
+        for (name, key) in [
+            ("login.key", "gateway-login"),
+            ("sessions.key", "gateway-sessions"),
+        ] {
+            let (file, key) = (folder.join(name), storage.shared_key(key)?);
+            if std::fs::read(&file).ok().as_ref() != Some(&key) {
+                folder::write_atomically(&file, &key)?;
+            }
+        }
+        return Ok(Sessions::open_redis(
+            settings(redis)?,
+            folder,
+            rules,
+            clock,
+        )?);
+    }
+    #[cfg(not(feature = "redis"))]
+    let _ = (config, storage);
+    Ok(Sessions::open(folder, rules, clock)?)
 }
 
 /// Opens the state of a folder for a command, while no program runs on it.

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use gateway::{Config, Gateway, Listen};
-use identity::{
-    ApiKeys, ClusterIssuer, ClusterIssuerConfig, SessionConfig, Sessions, WorkloadCredentials,
-};
+use identity::{ApiKeys, ClusterIssuer, ClusterIssuerConfig, WorkloadCredentials};
 use policy::Entrance;
 use provider::Admin;
 use resources::Cluster;
@@ -276,11 +274,13 @@ fn keeping(
     folder: &Folder,
 ) -> anyhow::Result<Keeping> {
     let data = folder.path();
+    let place = login::storage(cluster)?;
+    let provider = state::open(data, &place)?;
     Ok(Keeping {
         data: data.to_owned(),
-        sessions: Sessions::open(data, SessionConfig::default(), identity::system_clock())?,
+        sessions: state::open_sessions(data, &place, &provider)?,
         api_keys: ApiKeys::open(data, identity::system_clock())?,
-        provider: state::open(data, &login::storage(cluster)?)?,
+        provider,
         cluster_issuer: Arc::new(ClusterIssuer::open(data, ClusterIssuerConfig::default())?),
         cluster_api: args.kubernetes.open()?,
         login_hint: inputs.example().map(|_| summary::EXAMPLE_USER.to_owned()),

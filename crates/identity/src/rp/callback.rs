@@ -60,7 +60,7 @@ impl RelyingParty {
         };
         let Some(proofs) = self.proofs_of(seen, &transaction) else {
             // Another tab of this browser was quicker, or the page was loaded again.
-            if self.session_of(seen).is_some() {
+            if self.session_of(seen).await.is_some() {
                 return reply::redirect(StatusCode::FOUND, return_to.as_str(), []);
             }
             return self.failure(seen, None, &Failure::NotOurs);

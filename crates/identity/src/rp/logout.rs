@@ -49,11 +49,11 @@ impl RelyingParty {
                 let target = seen.parameter("rd").ok().flatten();
                 Some(self.begin(seen, target.as_deref().unwrap_or("/")))
             }
-            "/oauth2/auth" => Some(reply::empty(match self.session_of(seen) {
+            "/oauth2/auth" => Some(reply::empty(match self.session_of(seen).await {
                 Some(_) => StatusCode::ACCEPTED,
                 None => StatusCode::UNAUTHORIZED,
             })),
-            "/oauth2/userinfo" => Some(match self.session_of(seen) {
+            "/oauth2/userinfo" => Some(match self.session_of(seen).await {
                 None => reply::empty(StatusCode::UNAUTHORIZED),
                 Some(session) => {
                     let groups: Vec<&str> =
@@ -125,8 +125,21 @@ impl RelyingParty {
     }
 
     /// The live session of the request's cookie.
-    pub(crate) fn session_of(&self, seen: &Seen<'_>) -> Option<Arc<Session>> {
-        find_session(&self.sessions, &self.config.session_cookie, seen)
+    pub(crate) async fn session_of(&self, seen: &Seen<'_>) -> Option<Arc<Session>> {
+        let name = &self.config.session_cookie;
+        meet_sessions(&self.sessions, name, seen).await;
+        find_session(&self.sessions, name, seen)
+    }
+}
+
+/// Makes sure that sessions of the request's cookies which another replica has begun are known.
+pub(crate) async fn meet_sessions(
+    sessions: &crate::session::Sessions,
+    name: &str,
+    seen: &Seen<'_>,
+) {
+    for value in cookie::values(seen.headers, name).take(MAX_VALUES) {
+        sessions.meet(value).await;
     }
 }
 

@@ -29,7 +29,7 @@ use crate::session::Sessions;
 pub use backchannel::BACKCHANNEL_LOGOUT_PATH;
 use backchannel::Used;
 pub use login::LOGIN_COOKIES;
-pub(crate) use logout::{find_session, header_sessions};
+pub(crate) use logout::{find_session, header_sessions, meet_sessions};
 pub use provider::authorization_endpoint;
 use provider::{Provider, ProviderError};
 use secret::Secret;

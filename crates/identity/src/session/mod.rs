@@ -1,6 +1,8 @@
-//! Sessions of people: kept on disk, found in memory.
+//! Sessions of people: kept on disk or in Redis, found in memory.
 
 mod owner;
+#[cfg(feature = "redis")]
+mod replicated;
 mod store;
 
 use std::collections::HashMap;
@@ -179,13 +181,46 @@ struct Shared {
     store: Store,
     /// For refresh tokens: the file alone lets nobody log in.
     sealer: Sealer,
+    memory: Arc<Memory>,
+    touched: Mutex<HashMap<Hash, u64>>,
+    config: SessionConfig,
+    clock: Clock,
+}
+
+/// Sessions that were used lately.
+struct Memory {
     cache: moka::sync::Cache<Hash, Arc<Session>>,
     /// Held while a session goes from disk to memory and while an ended one
     /// leaves memory, so that no read from before the end survives it.
     filling: Mutex<()>,
-    touched: Mutex<HashMap<Hash, u64>>,
-    config: SessionConfig,
-    clock: Clock,
+}
+
+impl Memory {
+    fn new(config: &SessionConfig) -> Arc<Self> {
+        Arc::new(Self {
+            cache: moka::sync::Cache::builder()
+                .max_capacity(config.cached)
+                .build(),
+            filling: Mutex::new(()),
+        })
+    }
+
+    fn filling(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.filling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forget(&self, hashes: &[Hash]) {
+        let _filling = self.filling();
+        for hash in hashes {
+            self.cache.invalidate(hash);
+        }
+    }
+
+    #[cfg(feature = "redis")]
+    fn forget_all(&self) {
+        let _filling = self.filling();
+        self.cache.invalidate_all();
+    }
 }
 
 impl fmt::Debug for Sessions {
@@ -203,21 +238,55 @@ impl Sessions {
     /// When the file cannot be opened or is not a session store.
     pub fn open(folder: &Path, config: SessionConfig, clock: Clock) -> Result<Self, StoreError> {
         let store = Store::open(&folder.join("sessions.redb"))?;
+        Self::of(store, Memory::new(&config), folder, config, clock)
+    }
+
+    /// Shares sessions with other replicas through Redis. What one of them ends, others let in for
+    /// half a second at most; while Redis does not answer, for five minutes, after which no session
+    /// counts. Waits up to ten seconds for Redis: not for a thread that answers requests.
+    ///
+    /// `folder` has the key that seals refresh tokens; replicas need the same.
+    ///
+    /// # Errors
+    /// When Redis does not answer, or holds what this version cannot read.
+    #[cfg(feature = "redis")]
+    pub fn open_redis(
+        settings: ::replicated::Settings,
+        folder: &Path,
+        config: SessionConfig,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
+        let memory = Memory::new(&config);
+        let store = Store::open_redis(settings, &memory)?;
+        Self::of(store, memory, folder, config, clock)
+    }
+
+    fn of(
+        store: Store,
+        memory: Arc<Memory>,
+        folder: &Path,
+        config: SessionConfig,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
         let key = keyfile::symmetric(&folder.join("sessions.key"))?;
-        let cache = moka::sync::Cache::builder()
-            .max_capacity(config.cached)
-            .build();
         Ok(Self {
             shared: Arc::new(Shared {
                 store,
                 sealer: Sealer::new(&key, "sessions")?,
-                cache,
-                filling: Mutex::new(()),
+                memory,
                 touched: Mutex::new(HashMap::new()),
                 config,
                 clock,
             }),
         })
+    }
+
+    /// Makes sure that a session which another replica has begun is known here. Where it is, or
+    /// there are no replicas, this does nothing.
+    pub async fn meet(&self, value: &str) {
+        if value.len() == 43 && self.find(value).is_none() {
+            self.shared.store.catch_up().await;
+        }
     }
 
     /// How long a session can live.
@@ -253,7 +322,10 @@ impl Sessions {
     pub fn find(&self, value: &str) -> Option<Arc<Session>> {
         let hash = SessionId::hash(value)?;
         let now = now(&self.shared.clock);
-        let session = match self.shared.cache.get(&hash) {
+        if self.shared.store.is_out_of_date() {
+            return None;
+        }
+        let session = match self.shared.memory.cache.get(&hash) {
             Some(session) => session,
             None => self.shared.fill(&hash)?,
         };
@@ -292,7 +364,7 @@ impl Sessions {
 
     /// The session as it is now, if it has not ended.
     pub(crate) fn again(&self, session: &Session) -> Option<Arc<Session>> {
-        match self.shared.cache.get(&session.hash) {
+        match self.shared.memory.cache.get(&session.hash) {
             Some(session) => Some(session),
             None => self.shared.fill(&session.hash),
         }
@@ -345,6 +417,8 @@ impl Sessions {
     pub async fn end_those(&self, whose: Whose<'_>) -> Result<u64, StoreError> {
         let shared = Arc::clone(&self.shared);
         let owner = Owner::from(whose);
+        // Those too that another replica has begun a moment ago.
+        shared.store.catch_up().await;
         blocking(move || {
             let theirs = shared.store.of(&owner)?;
             let count = shared.store.remove(&theirs)?;
@@ -390,8 +464,8 @@ impl Shared {
     }
 
     fn fill(&self, hash: &Hash) -> Option<Arc<Session>> {
-        let _filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(session) = self.cache.get(hash) {
+        let _filling = self.memory.filling();
+        if let Some(session) = self.memory.cache.get(hash) {
             return Some(session);
         }
         let record = match self.store.get(hash) {
@@ -414,7 +488,7 @@ impl Shared {
             written: AtomicU64::new(record.seen),
             id_token: record.id_token.map(Secret::new),
         });
-        self.cache.insert(*hash, Arc::clone(&session));
+        self.memory.cache.insert(*hash, Arc::clone(&session));
         Some(session)
     }
 
@@ -440,10 +514,7 @@ impl Shared {
     }
 
     fn forget(&self, hashes: &[Hash]) {
-        let _filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
-        for hash in hashes {
-            self.cache.invalidate(hash);
-        }
+        self.memory.forget(hashes);
     }
 }
 

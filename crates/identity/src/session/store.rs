@@ -1,5 +1,5 @@
-//! The session file: redb, one table and two indexes, every change one durable
-//! transaction.
+//! The sessions: one table and two indexes in a file, every change one durable
+//! transaction, or in memory beside Redis.
 
 use std::collections::HashMap;
 use std::fs::OpenOptions;
@@ -15,7 +15,11 @@ use redb::{
 };
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "redis")]
+use super::Memory;
 use super::owner::{self, Owner};
+#[cfg(feature = "redis")]
+use super::replicated::Replicated;
 use super::{Hash, NewSession};
 use crate::keyfile::KeyFileError;
 use crate::random::NoRandomness;
@@ -30,7 +34,7 @@ const DEADLINES: TableDefinition<'_, &[u8; 40], ()> = TableDefinition::new("dead
 const OWNERS: TableDefinition<'_, &[u8; 64], ()> = TableDefinition::new("owners");
 
 /// Pages that redb may keep in memory.
-const CACHE_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const CACHE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Storage of sessions or API keys failed.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +56,10 @@ pub enum StoreError {
     /// No id could be made.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
+    /// What replicas share cannot be used.
+    #[cfg(feature = "redis")]
+    #[error(transparent)]
+    Redis(replicated::Error),
     /// The program is ending.
     #[error("database: the program is ending")]
     Stopped,
@@ -67,7 +75,7 @@ where
 }
 
 /// A session as stored.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) email: String,
     pub(super) subject: String,
@@ -85,7 +93,7 @@ pub(super) struct Record {
 }
 
 /// What renews the tokens of a session, as stored.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Tokens {
     pub(super) sealed: String,
     pub(super) until: u64,
@@ -118,6 +126,12 @@ impl Record {
             seen: now,
             deadline: expires.min(now.saturating_add(idle)),
         }
+    }
+
+    /// When it ends unless it is used, seconds since 1970.
+    #[cfg(feature = "redis")]
+    pub(super) fn deadline(&self) -> u64 {
+        self.deadline
     }
 
     pub(super) fn person(&self) -> Person {
@@ -155,7 +169,16 @@ pub(crate) fn create_private(path: &Path) -> Result<(), StoreError> {
 }
 
 pub(super) struct Store {
-    database: Database,
+    // Before the database: its thread uses that to the end.
+    keeper: Keeper,
+    database: Arc<Database>,
+}
+
+/// Who makes changes last.
+enum Keeper {
+    File,
+    #[cfg(feature = "redis")]
+    Redis(Replicated),
 }
 
 impl Store {
@@ -164,14 +187,46 @@ impl Store {
         let database = Database::builder()
             .set_cache_size(CACHE_BYTES)
             .create(path)?;
-        let store = Self { database };
+        let store = Self {
+            keeper: Keeper::File,
+            database: Arc::new(database),
+        };
         store.change(|tables| tables.index_owners())?;
         Ok(store)
     }
 
+    #[cfg(feature = "redis")]
+    pub(super) fn open_redis(
+        settings: replicated::Settings,
+        memory: &Arc<Memory>,
+    ) -> Result<Self, StoreError> {
+        let (keeper, database) = super::replicated::open(settings, memory)?;
+        Ok(Self {
+            keeper: Keeper::Redis(keeper),
+            database,
+        })
+    }
+
+    /// Waits until what other replicas have done is known; false where nothing new can be.
+    pub(super) async fn catch_up(&self) -> bool {
+        match &self.keeper {
+            Keeper::File => false,
+            #[cfg(feature = "redis")]
+            Keeper::Redis(keeper) => keeper.catch_up().await,
+        }
+    }
+
+    /// Whether what is here is too old to be believed.
+    pub(super) fn is_out_of_date(&self) -> bool {
+        match &self.keeper {
+            Keeper::File => false,
+            #[cfg(feature = "redis")]
+            Keeper::Redis(keeper) => keeper.is_out_of_date(),
+        }
+    }
+
     pub(super) fn get(&self, hash: &Hash) -> Result<Option<Record>, StoreError> {
-        let table = self.database.begin_read()?.open_table(SESSIONS)?;
-        Ok(table.get(hash)?.and_then(|value| decode(value.value())))
+        look_up(&self.database, hash)
     }
 
     /// Inserts; if there are more than `max`, those that would end first go,
@@ -182,7 +237,8 @@ impl Store {
         record: &Record,
         max: u64,
     ) -> Result<Vec<Hash>, StoreError> {
-        self.change(|tables| {
+        let (hash, record) = (*hash, record.clone());
+        self.change(move |tables| {
             let count = tables.sessions.len()?;
             let excess = count.saturating_add(1).saturating_sub(max);
             let excess = usize::try_from(excess).unwrap_or(usize::MAX);
@@ -200,7 +256,7 @@ impl Store {
                     gone.push(*hash);
                 }
             }
-            tables.put(hash, record)?;
+            tables.put(&hash, &record)?;
             Ok(gone)
         })
     }
@@ -212,16 +268,17 @@ impl Store {
         renewed: &NewSession,
         tokens: Option<Tokens>,
     ) -> Result<(), StoreError> {
-        self.change(|tables| {
-            let Some(before) = tables.get(hash)? else {
+        let (hash, renewed) = (*hash, renewed.clone());
+        self.change(move |tables| {
+            let Some(before) = tables.get(&hash)? else {
                 return Ok(());
             };
-            tables.remove(hash)?;
+            tables.remove(&hash)?;
             let record = Record {
                 deadline: before.deadline,
-                ..Record::new(renewed, tokens, before.expires, before.seen, 0)
+                ..Record::new(&renewed, tokens.clone(), before.expires, before.seen, 0)
             };
-            tables.put(hash, &record)
+            tables.put(&hash, &record)
         })
     }
 
@@ -230,9 +287,10 @@ impl Store {
         if hashes.is_empty() {
             return Ok(0);
         }
-        self.change(|tables| {
+        let hashes = hashes.to_vec();
+        self.change(move |tables| {
             let mut count = 0;
-            for hash in hashes {
+            for hash in &hashes {
                 count += u64::from(tables.remove(hash)?);
             }
             Ok(count)
@@ -272,8 +330,9 @@ impl Store {
         if seen.is_empty() {
             return Ok(());
         }
-        self.change(|tables| {
-            for (hash, seen) in seen {
+        let seen = seen.clone();
+        self.change(move |tables| {
+            for (hash, seen) in &seen {
                 let Some(mut record) = tables.get(hash)? else {
                     continue;
                 };
@@ -282,10 +341,7 @@ impl Store {
                     .remove(&deadline_key(record.deadline, hash))?;
                 record.seen = record.seen.max(*seen);
                 record.deadline = record.expires.min(record.seen.saturating_add(idle));
-                tables.sessions.insert(hash, encode(&record).as_slice())?;
-                tables
-                    .deadlines
-                    .insert(&deadline_key(record.deadline, hash), ())?;
+                tables.put(hash, &record)?;
             }
             Ok(())
         })
@@ -302,33 +358,62 @@ impl Store {
             }
         }
         drop(table);
-        self.remove(&gone)?;
+        // Each replica does so for itself, and Redis by itself.
+        if !gone.is_empty() {
+            let ended = gone.clone();
+            self.change_here(move |tables| {
+                for hash in &ended {
+                    tables.remove(hash)?;
+                }
+                Ok(())
+            })?;
+        }
         Ok(gone)
     }
 
-    fn change<T>(
+    fn change<T: Send + 'static>(
+        &self,
+        work: impl Fn(&mut Tables<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match &self.keeper {
+            Keeper::File => self.change_here(work),
+            #[cfg(feature = "redis")]
+            Keeper::Redis(keeper) => keeper.change(work),
+        }
+    }
+
+    fn change_here<T>(
         &self,
         work: impl FnOnce(&mut Tables<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let write: WriteTransaction = self.database.begin_write()?;
-        let result = {
-            let mut tables = Tables {
-                sessions: write.open_table(SESSIONS)?,
-                deadlines: write.open_table(DEADLINES)?,
-                owners: write.open_table(OWNERS)?,
-            };
-            work(&mut tables)?
-        };
+        let result = work(&mut begin(&write)?)?;
         write.commit()?;
         Ok(result)
     }
 }
 
+pub(super) fn look_up(database: &Database, hash: &Hash) -> Result<Option<Record>, StoreError> {
+    let table = database.begin_read()?.open_table(SESSIONS)?;
+    Ok(table.get(hash)?.and_then(|value| decode(value.value())))
+}
+
+pub(super) fn begin(write: &WriteTransaction) -> Result<Tables<'_>, StoreError> {
+    Ok(Tables {
+        sessions: write.open_table(SESSIONS)?,
+        deadlines: write.open_table(DEADLINES)?,
+        owners: write.open_table(OWNERS)?,
+        written: Vec::new(),
+    })
+}
+
 /// The file within one transaction.
-struct Tables<'t> {
+pub(super) struct Tables<'t> {
     sessions: Table<'t, &'static [u8; 32], &'static [u8]>,
     deadlines: Table<'t, &'static [u8; 40], ()>,
     owners: Table<'t, &'static [u8; 64], ()>,
+    /// What other replicas have to know: sessions as they are now, or that they ended.
+    written: Vec<(Hash, Option<Record>)>,
 }
 
 impl Tables<'_> {
@@ -339,7 +424,23 @@ impl Tables<'_> {
             .and_then(|value| decode(value.value())))
     }
 
-    fn put(&mut self, hash: &Hash, record: &Record) -> Result<(), StoreError> {
+    /// What was written.
+    #[cfg(feature = "redis")]
+    pub(super) fn into_written(self) -> Vec<(Hash, Option<Record>)> {
+        self.written
+    }
+
+    /// Takes away everything.
+    #[cfg(feature = "redis")]
+    pub(super) fn clear(&mut self) -> Result<(), StoreError> {
+        self.sessions.retain(|_, _| false)?;
+        self.deadlines.retain(|_, ()| false)?;
+        self.owners.retain(|_, ()| false)?;
+        Ok(())
+    }
+
+    pub(super) fn put(&mut self, hash: &Hash, record: &Record) -> Result<(), StoreError> {
+        self.written.push((*hash, Some(record.clone())));
         self.sessions.insert(hash, encode(record).as_slice())?;
         self.deadlines
             .insert(&deadline_key(record.deadline, hash), ())?;
@@ -350,7 +451,7 @@ impl Tables<'_> {
     }
 
     /// Whether there was one.
-    fn remove(&mut self, hash: &Hash) -> Result<bool, StoreError> {
+    pub(super) fn remove(&mut self, hash: &Hash) -> Result<bool, StoreError> {
         let Some(record) = self
             .sessions
             .remove(hash)?
@@ -358,6 +459,7 @@ impl Tables<'_> {
         else {
             return Ok(false);
         };
+        self.written.push((*hash, None));
         if let Some(record) = record {
             self.deadlines
                 .remove(&deadline_key(record.deadline, hash))?;
@@ -402,10 +504,10 @@ fn deadline_key(deadline: u64, hash: &Hash) -> [u8; 40] {
     key
 }
 
-fn encode(record: &Record) -> Vec<u8> {
+pub(super) fn encode(record: &Record) -> Vec<u8> {
     serde_json::to_vec(record).unwrap_or_default()
 }
 
-fn decode(bytes: &[u8]) -> Option<Record> {
+pub(super) fn decode(bytes: &[u8]) -> Option<Record> {
     serde_json::from_slice(bytes).ok()
 }
