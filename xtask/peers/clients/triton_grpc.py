@@ -1,6 +1,8 @@
 """tritonclient over gRPC."""
 
+import os
 import queue
+import sys
 
 import numpy as np
 import tritonclient.grpc as client
@@ -84,3 +86,7 @@ tell("load", lambda: server.load_model("price"))
 tell("infer, loaded again", lambda: infer("price", [tensor("input-0", ROWS, "FP32")]))
 tell("load, unknown", lambda: server.load_model("nope"))
 tell("unload, unknown", lambda: server.unload_model("nope"))
+
+# A thread of the client may wait for ever for a stream that the server does not end.
+sys.stdout.flush()
+os._exit(0)
