@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -25,6 +25,8 @@ const CALLBACK: &str = "https://app.example/cb";
 const HASH: &str = "$2y$10$HrHuUMn6Ksdd7m/UfAyJU.ctYa5C/L9XuStdyiUqMTYuXoIEp/Ksq";
 /// People who log in at the same moment, each from an address of their own, as limits on guesses count by it.
 const PEOPLE: u8 = 200;
+/// How a login ends that has waited too long for its hash.
+const TRY_AGAIN: &str = "a login ended with 503 ";
 /// Connections that ask about tokens meanwhile.
 const CHECKS: usize = 2;
 
@@ -47,6 +49,8 @@ struct Figures {
     logins: Load,
     checks: Load,
     checks_in_storm: Load,
+    /// Logins of that storm that were told to try again.
+    later: usize,
 }
 
 /// Measures, prints the table and, in full length, writes it down.
@@ -128,7 +132,8 @@ fn measure(
         ..request("/dex/userinfo")
     };
     let checks = load::run(server.port, &check, CHECKS, seconds)?;
-    let checks_in_storm = in_a_storm(&address, || load::run(server.port, &check, CHECKS, seconds))?;
+    let (checks_in_storm, later) =
+        in_a_storm(&address, || load::run(server.port, &check, CHECKS, seconds))?;
     Ok(Figures {
         name,
         first_start,
@@ -143,6 +148,7 @@ fn measure(
         logins: logins_at_once,
         checks,
         checks_in_storm,
+        later,
     })
 }
 
@@ -231,17 +237,24 @@ fn logins(address: &str, people: u8, end: Instant) -> Result<Load> {
     load::together((0..people).map(Somebody).map(log_in_again).collect())
 }
 
-/// Measures something while all people log in at the same time, and again. A login that fails ends it.
-fn in_a_storm<R>(address: &str, measure: impl FnOnce() -> Result<R>) -> Result<R> {
+/// Measures something while all people log in at the same time, and again, and counts those who are told to try again. A
+/// login that fails otherwise ends it.
+fn in_a_storm<R>(address: &str, measure: impl FnOnce() -> Result<R>) -> Result<(R, usize)> {
     let over = AtomicBool::new(false);
+    let later = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         let storm: Vec<_> = (0..PEOPLE)
             .map(Somebody)
             .map(|who| {
-                let over = &over;
+                let (over, later) = (&over, &later);
                 scope.spawn(move || -> Result<()> {
                     while !over.load(Ordering::Relaxed) {
-                        code(address, "RS256", who)?;
+                        match code(address, "RS256", who) {
+                            Err(error) if error.to_string() == TRY_AGAIN => {
+                                later.fetch_add(1, Ordering::Relaxed);
+                            }
+                            outcome => drop(outcome?),
+                        }
                     }
                     Ok(())
                 })
@@ -254,7 +267,7 @@ fn in_a_storm<R>(address: &str, measure: impl FnOnce() -> Result<R>) -> Result<R
             let ended = person.join();
             ended.map_err(|_| anyhow::anyhow!("a login panicked"))??;
         }
-        measured
+        Ok((measured?, later.load(Ordering::Relaxed)))
     })
 }
 
@@ -399,6 +412,11 @@ fn table(all: &[Figures]) -> Result<String> {
         &format!("the same while {PEOPLE} people log in all the time"),
         "p99 + 2 ms",
         &|f| cell(&f.checks_in_storm),
+    );
+    row(
+        "logins of that time that were told to try again",
+        "",
+        &|f| f.later.to_string(),
     );
     let names: Vec<&str> = all.iter().map(|f| f.name).collect();
     let head = format!(
