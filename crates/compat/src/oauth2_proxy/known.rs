@@ -15,7 +15,7 @@ pub(super) fn effect(key: &str) -> Option<&'static str> {
     found.map(|(_, why)| *why)
 }
 
-pub(super) const TABLE: [(&[&str], &str); 12] = [
+pub(super) const TABLE: [(&[&str], &str); 13] = [
     (
         &[
             "approval_prompt",
@@ -176,12 +176,11 @@ pub(super) const TABLE: [(&[&str], &str); 12] = [
         "people come back to the host that they came from",
     ),
     (
-        &[
-            "allow_query_semicolons",
-            "auth_request_response_mode",
-            "htpasswd_user_groups",
-            "oidc_enabled_signing_algs",
-        ],
-        "RS256, ES256 and EdDSA count, by the key's kind",
+        &["auth_request_response_mode", "oidc_enabled_signing_algs"],
+        "the provider answers with a code, and each of its keys has one algorithm",
+    ),
+    (
+        &["allow_query_semicolons", "htpasswd_user_groups"],
+        "nothing here depends on it",
     ),
 ];

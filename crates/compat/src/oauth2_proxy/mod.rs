@@ -244,7 +244,7 @@ fn cookie(settings: &mut Settings<'_>) -> Cookie {
         }
     }
     if settings.take("cookie_refresh").is_some() {
-        settings.ignore("tokens are renewed when they end");
+        settings.ignore("tokens are renewed when they end, where `scope` has `offline_access`");
     }
     Cookie {
         name,

@@ -290,7 +290,8 @@ async fn identity(
         },
         session_cookie: login.cookie.name,
     };
-    let way = Arc::clone(&http);
+    // `--provider` is about the login provider alone.
+    let way: Arc<dyn HttpClient> = Arc::new(Provider::new(None));
     let relying_party = RelyingParty::new(settings, http, sessions.clone(), data, clock.clone())?;
     Ok(Identity::new(Parts {
         sessions: sessions.clone(),
