@@ -73,6 +73,20 @@ impl Rows {
         self.secrets()
     }
 
+    /// Starts the authorizer that was ended, and waits until the model answers again.
+    pub(super) fn authorized_again(&mut self, target: &str) -> Result<()> {
+        self.mesh.authorize()?;
+        let began = std::time::Instant::now();
+        let asked = ["-d", "{}"];
+        while self.ask(Gate::Local, MODEL, target, &asked)?.answer.status != 200 {
+            if began.elapsed().as_secs() > 20 {
+                bail!("nothing passes although the authorizer is back");
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
     pub(super) fn ask(&self, gate: Gate, host: &str, target: &str, more: &[&str]) -> Result<Seen> {
         let gateway = match gate {
             Gate::External => self.mesh.external,
@@ -463,19 +477,7 @@ impl Rows {
             "/",
             &BROWSER,
         )?;
-        self.mesh.authorize()?;
-        let began = std::time::Instant::now();
-        while self
-            .ask(Gate::Local, MODEL, target, &["-d", "{}"])?
-            .answer
-            .status
-            != 200
-        {
-            if began.elapsed().as_secs() > 20 {
-                bail!("nothing passes although the authorizer is back");
-            }
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
+        self.authorized_again(target)?;
         self.through("when it is back", Gate::Local, MODEL, target, &["-d", "{}"])?;
         Ok(())
     }

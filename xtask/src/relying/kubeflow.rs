@@ -279,12 +279,14 @@ fn stand_in(
     Running::until_it_says(&mut command, at)
 }
 
+/// Envoy's matcher of these names.
+fn exact(names: &[&str]) -> serde_json::Value {
+    let patterns: Vec<_> = names.iter().map(|name| json!({"exact": name})).collect();
+    json!({"patterns": patterns})
+}
+
 /// The EnvoyFilter of Kubeflow until 1.8: every request is asked about.
 fn old_gateway(base: &str, checker: &str) -> Chain {
-    let exact = |names: &[&str]| -> serde_json::Value {
-        let patterns: Vec<_> = names.iter().map(|name| json!({"exact": name})).collect();
-        json!({"patterns": patterns})
-    };
     let authorizer = filter(
         "ext_authz",
         "ext_authz.v3.ExtAuthz",
@@ -310,10 +312,6 @@ fn old_gateway(base: &str, checker: &str) -> Chain {
 
 /// What Istio makes of Kubeflow's extension provider and RequestAuthentication.
 fn gateway(base: &str, proxy: &str) -> Chain {
-    let exact = |names: &[&str]| -> serde_json::Value {
-        let patterns: Vec<_> = names.iter().map(|name| json!({"exact": name})).collect();
-        json!({"patterns": patterns})
-    };
     let authorizer = filter(
         "ext_authz",
         "ext_authz.v3.ExtAuthz",
