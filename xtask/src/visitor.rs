@@ -9,7 +9,7 @@ use crate::http::{Answer, ask, decoded, encoded};
 
 /// One user, one application.
 pub(crate) const CONFIG: &str = include_str!("../peers/crash.yaml");
-const USER: &str = "user@example.com";
+pub(crate) const USER: &str = "user@example.com";
 const PASSWORD: &str = "correct horse";
 pub(crate) const CALLBACK: &str = "https://app.example/cb";
 
@@ -116,12 +116,7 @@ impl Browser {
         password: &str,
     ) -> Result<String, Failed> {
         let cut = |_| Failed::Cut;
-        let mut answer = self.get(address, &authorization()).map_err(cut)?;
-        let mut at = String::new();
-        while let (302 | 303, Some(next)) = (answer.status, answer.header("location")) {
-            next.clone_into(&mut at);
-            answer = self.get(address, &at).map_err(cut)?;
-        }
+        let (at, answer) = self.form(address).map_err(cut)?;
         if answer.status == 503 {
             return Err(Failed::Cut);
         }
@@ -132,6 +127,17 @@ impl Browser {
         }
         let wrong = || Failed::Wrong(anyhow::anyhow!("a login ended with {answer:?}"));
         param(&answer, "code").ok_or_else(wrong)
+    }
+
+    /// Where the form for the password is, and the page with it.
+    pub(crate) fn form(&mut self, address: &str) -> Result<(String, Answer)> {
+        let mut answer = self.get(address, &authorization())?;
+        let mut at = String::new();
+        while let (302 | 303, Some(next)) = (answer.status, answer.header("location")) {
+            next.clone_into(&mut at);
+            answer = self.get(address, &at)?;
+        }
+        Ok((at, answer))
     }
 
     pub(crate) fn get(&mut self, address: &str, target: &str) -> Result<Answer> {
@@ -145,13 +151,25 @@ impl Browser {
         target: &str,
         body: &str,
     ) -> Result<Answer> {
+        self.send_with(address, method, target, &[], body)
+    }
+
+    /// The same with headers beside the cookies.
+    pub(crate) fn send_with(
+        &mut self,
+        address: &str,
+        method: &str,
+        target: &str,
+        more: &[(&str, &str)],
+        body: &str,
+    ) -> Result<Answer> {
         let cookies: Vec<String> = self
             .0
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
         let cookies = cookies.join("; ");
-        let headers = [("cookie", cookies.as_str())];
+        let headers = [more, &[("cookie", cookies.as_str())]].concat();
         let answer = ask(address, method, target, &headers, body)?;
         for set in answer.headers("set-cookie") {
             let Some((name, value)) = set.split(';').next().and_then(|pair| pair.split_once('='))

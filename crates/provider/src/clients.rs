@@ -22,6 +22,14 @@ pub(crate) struct StoredClient {
     pub(crate) trusted_peers: Vec<String>,
     #[serde(default)]
     pub(crate) post_logout_redirect_uris: Vec<String>,
+    #[serde(default)]
+    pub(crate) backchannel_logout_uri: Option<String>,
+    #[serde(default)]
+    pub(crate) allowed_connectors: Vec<String>,
+    #[serde(default)]
+    pub(crate) allowed_scopes: Vec<String>,
+    #[serde(default)]
+    pub(crate) second_factor: SecondFactor,
     /// Unix seconds.
     pub(crate) created_at: u64,
 }
@@ -48,9 +56,9 @@ impl StoredClient {
             redirect_uris: self.redirect_uris,
             name: self.name,
             trusted_peers: self.trusted_peers,
-            allowed_connectors: Vec::new(),
-            allowed_scopes: Vec::new(),
-            second_factor: SecondFactor::Optional,
+            allowed_connectors: self.allowed_connectors,
+            allowed_scopes: self.allowed_scopes,
+            second_factor: self.second_factor,
             pkce: match self.secret_sha256 {
                 Some(_) => config.pkce,
                 None => Pkce::Required,
@@ -61,7 +69,7 @@ impl StoredClient {
             },
             sso_shared_with: None,
             post_logout_redirect_uris: self.post_logout_redirect_uris,
-            backchannel_logout_uri: None,
+            backchannel_logout_uri: self.backchannel_logout_uri,
             exchanges: Vec::new(),
             credentials_groups: Vec::new(),
             signing: Algorithm::Rs256,

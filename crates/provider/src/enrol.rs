@@ -75,7 +75,7 @@ impl Inner {
                 None => failed(),
             }
         };
-        if let Err(TooMany(seconds)) = self.second_limits.take(&who.subject(), source, self.now()) {
+        if let Err(TooMany(seconds)) = self.attempt(Guessed::SecondFactor, &who.subject(), source) {
             let text = Text::new(|w| &w.too_many).with("seconds", seconds);
             return retry_after(again(StatusCode::TOO_MANY_REQUESTS, text), seconds);
         }

@@ -1,16 +1,20 @@
-//! What was guessed at an account, across a restart.
+//! What was guessed at an account, across a restart and across replicas.
 //!
 //! The limits are in memory, as whoever comes along must not make the disk work. Kept is only how much is left for an
 //! account that exists and at which more than half of the attempts are used up, at most once in ten seconds, for as long
 //! as something is missing: a flood at addresses that nobody has writes nothing, and one at accounts a record of each
 //! in ten seconds, of so many at most.
+//!
+//! Where replicas share their storage every wrong attempt at an account that exists is counted there, so that all of them
+//! together let no more through than one would. The hash of the password before it is far slower than that.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::limit::{Drained, LoginLimits};
+use crate::limit::{Drained, LoginLimits, Rate, TooMany};
 use crate::provider::Inner;
 use crate::seal::Sealer;
 use crate::storage::{Kind, Record, Storage, StorageError};
@@ -37,6 +41,28 @@ struct Left {
     left: f64,
     at: u64,
     expires_at: u64,
+}
+
+impl Left {
+    /// After one more wrong attempt.
+    fn one_less(
+        before: Option<&Self>,
+        guessed: Guessed,
+        account: &str,
+        rate: Rate,
+        now: u64,
+    ) -> Self {
+        let full = f64::from(rate.burst);
+        let left = before.map_or(full, |before| rate.refilled(before.left, before.at, now));
+        let left = (left - 1.0).max(0.0);
+        Self {
+            guessed,
+            account: account.to_owned(),
+            left,
+            at: now,
+            expires_at: now.saturating_add(rate.full_in(left)),
+        }
+    }
 }
 
 impl Record for Left {
@@ -97,36 +123,73 @@ pub(crate) fn restore(
                 Guessed::Password => passwords,
                 Guessed::SecondFactor => second_factors,
             };
-            limits.restore(&left.account, left.left, left.at.min(now));
+            limits.lower(&left.account, left.left, left.at, now);
         }
     }
     Ok(())
 }
 
 impl Inner {
+    fn limits_of(&self, guessed: Guessed) -> &LoginLimits {
+        match guessed {
+            Guessed::Password => &self.limits,
+            Guessed::SecondFactor => &self.second_limits,
+        }
+    }
+
+    /// Takes one attempt at an account (canonical) from `source`, of what this and all other replicas leave.
+    pub(crate) fn attempt(
+        &self,
+        guessed: Guessed,
+        account: &str,
+        source: Option<IpAddr>,
+    ) -> Result<(), TooMany> {
+        let now = self.now();
+        let limits = self.limits_of(guessed);
+        if self.storage().is_replicated() {
+            let key = key(&self.sealer, guessed, account);
+            if let Some(left) = self.read(|storage| storage.get::<Left>(&key)).flatten() {
+                limits.lower(account, left.left, left.at, now);
+            }
+        }
+        limits.take(account, source, now)
+    }
+
     /// An attempt at an account that exists was wrong. Nobody waits for what is written of it: the time of the
     /// answer would say that the account exists.
     pub(crate) fn guessed(&self, guessed: Guessed, account: &str) {
         let now = self.now();
-        let limits = match guessed {
-            Guessed::Password => &self.limits,
-            Guessed::SecondFactor => &self.second_limits,
-        };
-        let Some(Drained { left, at, full_in }) = limits.drained(account, now) else {
-            return;
-        };
-        if !self.guesses.is_due(guessed, account, now) {
+        let limits = self.limits_of(guessed);
+        let key = key(&self.sealer, guessed, account);
+        let storage = self.storage().clone();
+        let account = account.to_owned();
+        if storage.is_replicated() {
+            let rate = limits.account_rate();
+            tokio::spawn(async move {
+                let written = storage.write(move |batch| {
+                    let before = batch.get::<Left>(&key)?;
+                    let after = Left::one_less(before.as_ref(), guessed, &account, rate, now);
+                    batch.insert(&key, &after, now)
+                });
+                if let Err(error) = written.await {
+                    tracing::error!(%error, "guesses at an account could not be kept");
+                }
+            });
             return;
         }
-        let key = key(&self.sealer, guessed, account);
+        let Some(Drained { left, at, full_in }) = limits.drained(&account, now) else {
+            return;
+        };
+        if !self.guesses.is_due(guessed, &account, now) {
+            return;
+        }
         let record = Left {
             guessed,
-            account: account.to_owned(),
+            account,
             left,
             at,
             expires_at: now.saturating_add(full_in),
         };
-        let storage = self.storage().clone();
         tokio::spawn(async move {
             let written = storage.write(move |batch| batch.insert(&key, &record, now));
             if let Err(error) = written.await {
@@ -146,6 +209,38 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn wrong_attempts_of_all_replicas_add_up() {
+        let rate = LoginLimits::new().account_rate();
+        let mut left: Option<Left> = None;
+        for _ in 0..rate.burst {
+            left = Some(Left::one_less(
+                left.as_ref(),
+                Guessed::Password,
+                "a",
+                rate,
+                100,
+            ));
+        }
+        let left = left.unwrap();
+        assert!(left.left < 1.0);
+        assert_eq!(
+            left.expires_at,
+            100 + u64::from(rate.burst * rate.seconds_per_token)
+        );
+        let here = LoginLimits::new();
+        here.lower("a", left.left, left.at, 101);
+        assert!(here.take("a", None, 101).is_err(), "another replica");
+        assert!(here.take("b", None, 101).is_ok(), "another account");
+        assert!(here.take("a", None, 110).is_ok(), "some time later");
+        let much = LoginLimits::new();
+        much.lower("a", f64::NAN, 1, 1);
+        assert!(
+            much.take("a", None, 1).is_err(),
+            "what is damaged leaves nothing"
+        );
+    }
 
     #[test]
     fn an_account_is_written_once_in_a_while_and_not_too_many_are() {

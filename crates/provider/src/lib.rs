@@ -79,6 +79,6 @@ pub use hash::{PasswordHash, PasswordRefused};
 pub use keys::Algorithm;
 pub use machines::{Subject, SubjectTokens};
 pub use provider::{OpenError, Options, Provider, SignOuts, Source};
-pub use storage::{Storage, StorageError};
+pub use storage::{Outage, Storage, StorageError};
 pub use theme::{Theme, ThemeError};
 pub use user::User;

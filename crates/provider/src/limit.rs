@@ -14,6 +14,29 @@ pub(crate) struct Rate {
     pub(crate) seconds_per_token: u32,
 }
 
+impl Rate {
+    /// What a bucket holds at `now` that had `left` at `at`. What was kept may be damaged: never more than a
+    /// full one, nor less than nothing.
+    pub(crate) fn refilled(self, left: f64, at: u64, now: u64) -> f64 {
+        let burst = f64::from(self.burst);
+        let left = if left.is_finite() { left } else { 0.0 };
+        let gained = now.saturating_sub(at) as f64 / f64::from(self.seconds_per_token.max(1));
+        (left.clamp(0.0, burst) + gained).min(burst)
+    }
+
+    /// Seconds until a bucket that holds `left` is full.
+    pub(crate) fn full_in(self, left: f64) -> u64 {
+        let missing = (f64::from(self.burst) - left).max(0.0);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between nothing and the seconds of a whole bucket"
+        )]
+        let seconds = (missing * f64::from(self.seconds_per_token)).ceil() as u64;
+        seconds
+    }
+}
+
 /// Buckets by key.
 struct Buckets<K> {
     rate: Rate,
@@ -42,11 +65,7 @@ impl<K: std::hash::Hash + Eq> Buckets<K> {
     /// The bucket of `key`, filled up to `now`.
     fn bucket(&mut self, key: K, now: u64) -> &mut Bucket {
         let rate = self.rate;
-        let refill = |bucket: &Bucket| {
-            let elapsed = now.saturating_sub(bucket.at) as f64;
-            let gained = elapsed / f64::from(rate.seconds_per_token.max(1));
-            (bucket.tokens + gained).min(f64::from(rate.burst))
-        };
+        let refill = |bucket: &Bucket| rate.refilled(bucket.tokens, bucket.at, now);
         if self.buckets.len() >= MAX_KEYS && !self.buckets.contains_key(&key) {
             // A full bucket says the same as none.
             self.buckets
@@ -167,27 +186,23 @@ impl LoginLimits {
         (missing * 2.0 >= f64::from(rate.burst)).then(|| Drained {
             left: bucket.tokens,
             at: bucket.at,
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "at most the seconds of a whole bucket"
-            )]
-            full_in: (missing * f64::from(rate.seconds_per_token)).ceil() as u64,
+            full_in: rate.full_in(bucket.tokens),
         })
     }
 
-    /// Goes on from where an account was before a restart.
-    pub(crate) fn restore(&self, account: &str, left: f64, at: u64) {
+    /// What buckets of accounts hold and how fast they fill.
+    pub(crate) fn account_rate(&self) -> Rate {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.accounts.rate
+    }
+
+    /// An account had so little left elsewhere, or before a restart: no more is left here at `now`.
+    pub(crate) fn lower(&self, account: &str, left: f64, at: u64, now: u64) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let account = std::hash::BuildHasher::hash_one(&state.hasher, account);
-        let burst = f64::from(state.accounts.rate.burst);
-        let bucket = state.accounts.bucket(account, at);
-        // What is on the disk may be damaged: never more than a full one, nor less than nothing.
-        bucket.tokens = if left.is_finite() {
-            left.clamp(0.0, burst)
-        } else {
-            0.0
-        };
+        let left = state.accounts.rate.refilled(left, at.min(now), now);
+        let bucket = state.accounts.bucket(account, now);
+        bucket.tokens = bucket.tokens.min(left);
     }
 
     /// Fills the buckets of an account again, as its owner has been let in by other means.
@@ -295,13 +310,13 @@ mod tests {
         let drained = limits.drained("a", 100).unwrap();
         assert_eq!((drained.at, drained.full_in), (100, 80));
         let after = LoginLimits::new();
-        after.restore("a", drained.left, drained.at);
+        after.lower("a", drained.left, drained.at, 101);
         assert_eq!(after.take("a", ip("10.0.1.1"), 101), Err(TooMany(1)));
         after.take("a", ip("10.0.1.1"), 102).unwrap();
         after.take("b", ip("10.0.1.1"), 102).unwrap();
-        after.restore("c", f64::NAN, 102);
+        after.lower("c", f64::NAN, 102, 102);
         assert_eq!(after.take("c", None, 102), Err(TooMany(2)));
-        after.restore("d", 1e9, 102);
+        after.lower("d", 1e9, 102, 102);
         assert_eq!(after.drained("d", 102), None);
     }
 

@@ -228,7 +228,7 @@ impl Inner {
             return self.form(StatusCode::UNAUTHORIZED, &pending, "", Some(wrong()));
         }
         let account = login.to_lowercase();
-        if let Err(TooMany(seconds)) = self.limits.take(&account, source, self.now()) {
+        if let Err(TooMany(seconds)) = self.attempt(Guessed::Password, &account, source) {
             let text = Text::new(|w| &w.too_many).with("seconds", seconds);
             let reply = self.form(StatusCode::TOO_MANY_REQUESTS, &pending, login, Some(text));
             return retry_after(reply, seconds);

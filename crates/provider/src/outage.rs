@@ -3,8 +3,6 @@
 //! What only reads goes on with the state in memory for a while: it may not know of tokens that
 //! were revoked elsewhere meanwhile. Whatever writes is refused, and says so.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::header::{HeaderValue, RETRY_AFTER};
 use http::{Request, StatusCode};
@@ -12,10 +10,7 @@ use http::{Request, StatusCode};
 use crate::pages::problem;
 use crate::provider::{Inner, is_for_programs};
 use crate::reply::{Reply, oauth_error};
-
-/// How long the state in memory is believed without Redis: a token that another replica revoked
-/// counts here at most so long.
-const BELIEVED: Duration = Duration::from_secs(300);
+use crate::storage::Outage;
 
 /// Seconds after which to try again: a restart of Redis takes about as long.
 const RETRY: HeaderValue = HeaderValue::from_static("5");
@@ -36,8 +31,8 @@ impl Inner {
         let before = self.storage().outages();
         let old = match self.storage().catch_up().await {
             Ok(()) => false,
-            Err(age) if age > BELIEVED || !reads_only(path) => return away(path),
-            Err(_) => true,
+            Err(Outage::Recent) if reads_only(path) => true,
+            Err(_) => return away(path),
         };
         let reply = answer.await;
         let failed = reply.status() == StatusCode::INTERNAL_SERVER_ERROR;

@@ -83,7 +83,7 @@ impl Inner {
             Err(reply) => return reply,
         };
         let who = user.reference();
-        if let Err(TooMany(seconds)) = self.second_limits.take(&who.subject(), source, self.now()) {
+        if let Err(TooMany(seconds)) = self.attempt(Guessed::SecondFactor, &who.subject(), source) {
             let text = Text::new(|w| &w.too_many).with("seconds", seconds);
             let status = StatusCode::TOO_MANY_REQUESTS;
             let reply = self.second_page(request, status, &pending, &user, Some(text));

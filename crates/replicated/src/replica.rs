@@ -81,8 +81,10 @@ pub enum Decision {
 pub enum Freshness {
     /// It has everything that was done before the question.
     Current,
-    /// Redis does not answer; it is as old as this.
-    Since(Duration),
+    /// Redis does not answer, but not for so long that the state is not believed any more.
+    Recent,
+    /// It is too old to be believed.
+    Outdated,
 }
 
 /// A copy of the state that follows the others. Dropping it ends its thread after what was asked.
@@ -103,6 +105,7 @@ struct Shared {
     /// Milliseconds after `opened` at which the state was current.
     current: AtomicU64,
     outages: AtomicU64,
+    believed: Duration,
 }
 
 impl Shared {
@@ -111,9 +114,14 @@ impl Shared {
         self.current.store(now, Ordering::Relaxed);
     }
 
-    fn age(&self) -> Duration {
+    /// How new the state is while Redis does not answer.
+    fn without(&self) -> Freshness {
         let current = Duration::from_millis(self.current.load(Ordering::Relaxed));
-        self.opened.elapsed().saturating_sub(current)
+        if self.opened.elapsed().saturating_sub(current) > self.believed {
+            Freshness::Outdated
+        } else {
+            Freshness::Recent
+        }
     }
 }
 
@@ -135,6 +143,7 @@ impl<M: Mirror> Replica<M> {
             away: AtomicBool::new(false),
             current: AtomicU64::new(0),
             outages: AtomicU64::new(0),
+            believed: settings.believed(),
         });
         let mut keeper = Keeper {
             mirror,
@@ -189,15 +198,15 @@ impl<M: Mirror> Replica<M> {
     /// Waits until the state in memory has everything that was done before, at any replica. One
     /// question to Redis serves all that wait. Without Redis it answers at once.
     pub async fn catch_up(&self) -> Freshness {
-        let since = || Freshness::Since(self.shared.age());
+        let without = || self.shared.without();
         let Some(queue) = self.queue.as_ref().filter(|_| !self.is_away()) else {
-            return since();
+            return without();
         };
         let (reply, answer) = oneshot::channel();
         if queue.try_send(Work::CatchUp(reply)).is_err() {
-            return since();
+            return without();
         }
-        answer.await.unwrap_or_else(|_| since())
+        answer.await.unwrap_or_else(|_| without())
     }
 
     /// Whether Redis does not answer now.
@@ -206,10 +215,10 @@ impl<M: Mirror> Replica<M> {
         self.shared.away.load(Ordering::Relaxed)
     }
 
-    /// How long ago the state in memory was known to be current.
+    /// Whether Redis has been away for so long that the state in memory is not believed any more.
     #[must_use]
-    pub fn age(&self) -> Duration {
-        self.shared.age()
+    pub fn is_outdated(&self) -> bool {
+        self.is_away() && self.shared.without() == Freshness::Outdated
     }
 
     /// How often something could not be done because Redis did not answer.
@@ -277,7 +286,7 @@ impl<M: Mirror> Keeper<M> {
             }
             let freshness = match done {
                 Ok(()) => Freshness::Current,
-                Err(_) => Freshness::Since(self.shared.age()),
+                Err(_) => self.shared.without(),
             };
             for reply in waiting {
                 // Whoever asked may have gone.

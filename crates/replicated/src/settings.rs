@@ -8,6 +8,8 @@ use secret::Secret;
 
 /// How long a connection may take, TLS and login included.
 const CONNECTING: Duration = Duration::from_secs(1);
+/// How long the state in memory is believed without Redis, where nothing else is said.
+const BELIEVED: Duration = Duration::from_secs(300);
 /// How long an answer may take.
 const ANSWERING: Duration = Duration::from_secs(1);
 
@@ -16,6 +18,7 @@ const ANSWERING: Duration = Duration::from_secs(1);
 pub struct Settings {
     client: Client,
     prefix: String,
+    believed: Duration,
 }
 
 /// Settings that lead to no Redis.
@@ -92,7 +95,19 @@ impl Settings {
         Ok(Self {
             client,
             prefix: prefix.to_owned(),
+            believed: BELIEVED,
         })
+    }
+
+    /// The same with another time for which the state in memory is believed without Redis: what another
+    /// replica took back counts here at most so long. Five minutes without.
+    #[must_use]
+    pub fn believed_for(self, believed: Duration) -> Self {
+        Self { believed, ..self }
+    }
+
+    pub(crate) fn believed(&self) -> Duration {
+        self.believed
     }
 
     pub(crate) fn prefix(&self) -> &str {

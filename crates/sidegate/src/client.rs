@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use provider::SecondFactor;
 
 use crate::cli::Output;
 use crate::control::{self, Client, ClientOrder, Done, Order};
@@ -13,6 +14,7 @@ pub(crate) const EXAMPLES: &str = "\
 Examples:
   sidegate client add grafana --redirect-uri https://grafana.example.com/login/generic_oauth
   sidegate client add cli --public --redirect-uri http://127.0.0.1/callback
+  sidegate client add grades --redirect-uri https://grades.example.com/cb --allowed-scope email --second-factor
   sidegate client list
   sidegate client remove grafana
 
@@ -56,6 +58,18 @@ pub(crate) struct AddArgs {
     /// Where a logout may lead (repeatable)
     #[arg(long = "post-logout-redirect-uri", value_name = "URI")]
     post_logout_redirect_uris: Vec<String>,
+    /// Where it is told that a session has ended
+    #[arg(long = "backchannel-logout-uri", value_name = "URI")]
+    backchannel_logout_uri: Option<String>,
+    /// A connector that people may log in with, `local` for users here (repeatable) [default: all]
+    #[arg(long = "allowed-connector", value_name = "ID")]
+    allowed_connectors: Vec<String>,
+    /// A scope that it may ask for beside `openid` (repeatable) [default: all]
+    #[arg(long = "allowed-scope", value_name = "SCOPE")]
+    allowed_scopes: Vec<String>,
+    /// Users here log in to it with a second factor
+    #[arg(long)]
+    second_factor: bool,
     #[command(flatten)]
     place: Place,
 }
@@ -95,6 +109,13 @@ pub(crate) fn run(args: ClientArgs) -> anyhow::Result<ExitCode> {
                 public: args.public,
                 trusted_peers: args.trusted_peers,
                 post_logout_redirect_uris: args.post_logout_redirect_uris,
+                backchannel_logout_uri: args.backchannel_logout_uri,
+                allowed_connectors: args.allowed_connectors,
+                allowed_scopes: args.allowed_scopes,
+                second_factor: match args.second_factor {
+                    true => SecondFactor::Required,
+                    false => SecondFactor::Optional,
+                },
             };
             (args.place, Order::AddClient(order))
         }

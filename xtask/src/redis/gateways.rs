@@ -59,6 +59,31 @@ pub(super) fn check() -> Result<()> {
             );
         }
     }
+    drop(gateways);
+    let brief = redis.replace("url:", "staleFor: 2s, url:");
+    std::fs::write(&cluster, seed.replace(kubernetes, &brief))?;
+    cut_off(&mut server, &start.start()?, &folder.path().join("brief"))
+}
+
+/// A session counts for as long without Redis as the settings say, and again with it.
+fn cut_off(server: &mut Server, gateway: &Sidegate, jar: &Path) -> Result<()> {
+    let page = log_in(gateway, gateway, jar)?;
+    ensure!(page.body.contains("user@example.com"), "a login: {page:?}");
+    server.kill();
+    ensure!(home(gateway, jar)?.status == 200, "a moment without Redis");
+    for (until, what) in [
+        (false, "a session counts without end"),
+        (true, "Redis is back"),
+    ] {
+        let began = Instant::now();
+        while (home(gateway, jar)?.status == 200) != until {
+            ensure!(began.elapsed() < BACK, "{what}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        if !until {
+            server.restart()?;
+        }
+    }
     Ok(())
 }
 

@@ -3,6 +3,8 @@
 //! nothing.
 
 mod gateways;
+mod guesses;
+mod outages;
 mod rotation;
 mod server;
 
@@ -27,8 +29,6 @@ use crate::visitor::{
 
 /// How often something is raced.
 const ROUNDS: usize = 60;
-/// How soon an answer has to come while Redis is away.
-const AT_ONCE: Duration = Duration::from_secs(3);
 /// How soon replicas go on once Redis is back.
 const BACK: Duration = Duration::from_secs(5);
 
@@ -38,7 +38,12 @@ pub(crate) fn suite() -> Vec<Check> {
         ("replicas on Redis: TLS and a socket", Box::new(ways)),
         ("replicas on Redis: races", Box::new(races)),
         ("replicas on Redis: signing keys", Box::new(rotation::check)),
-        ("replicas on Redis: outages", Box::new(outages)),
+        ("replicas on Redis: outages", Box::new(outages::check)),
+        (
+            "replicas on Redis: a long outage",
+            Box::new(outages::cut_off),
+        ),
+        ("replicas on Redis: guesses", Box::new(guesses::check)),
         ("replicas on Redis: gateways", Box::new(gateways::check)),
         (
             "replicas on Redis: kills",
@@ -382,104 +387,6 @@ fn races() -> Result<()> {
         won[1] += 1;
     }
     ensure!(won == [ROUNDS, ROUNDS], "{won:?}");
-    Ok(())
-}
-
-/// While Redis is killed or hangs, nobody logs in, and what can be checked goes on; afterwards all
-/// goes on.
-fn outages() -> Result<()> {
-    let mut server = Server::start("always")?;
-    let pair = Pair::start(&server)?;
-    let mut browser = Browser::default();
-    let code = log_in(&mut browser, &pair.a)?;
-    let mut held = tokens(&redeem(&pair.b, &code)?)?;
-    ensure!(userinfo(&pair.a, &held)? == 200, "userinfo");
-    for killed in [true, false, true] {
-        if killed {
-            server.kill();
-        } else {
-            server.freeze(true)?;
-        }
-        for address in [&pair.a, &pair.b] {
-            without(address, &held)?;
-        }
-        if killed {
-            server.restart()?;
-        } else {
-            server.freeze(false)?;
-        }
-        let began = Instant::now();
-        for address in [&pair.a, &pair.b] {
-            held = loop {
-                let answer = refresh(address, &held.refresh)?;
-                if answer.status == 200 {
-                    break tokens(&answer)?;
-                }
-                ensure!(
-                    answer.status == 503 && began.elapsed() < BACK,
-                    "Redis is back: {answer:?}"
-                );
-                std::thread::sleep(Duration::from_millis(50));
-            };
-            let answer = browser.get(address, &authorization())?;
-            ensure!(
-                param(&answer, "code").is_some(),
-                "a session after the outage: {answer:?}"
-            );
-        }
-    }
-    Ok(())
-}
-
-/// What a replica answers without Redis.
-fn without(address: &str, held: &Tokens) -> Result<()> {
-    let timely = |what: &str, answer: Result<Answer>| -> Result<Answer> {
-        let began = Instant::now();
-        let answer = answer.with_context(|| what.to_owned())?;
-        ensure!(began.elapsed() < AT_ONCE, "{what} took too long");
-        Ok(answer)
-    };
-    let page = timely("a login", ask(address, "GET", &authorization(), &[], ""))?;
-    ensure!(
-        page.status == 503
-            && page.header("retry-after").is_some()
-            && page.text().contains("Nobody can log in just now"),
-        "a login without Redis: {page:?}"
-    );
-    let answer = timely("a refresh", refresh(address, &held.refresh))?;
-    let error = answer.json();
-    ensure!(
-        answer.status == 503
-            && error.get("error").and_then(Value::as_str) == Some("temporarily_unavailable")
-            && answer.header("retry-after").is_some(),
-        "a refresh without Redis: {answer:?}"
-    );
-    let status = userinfo(address, held)?;
-    ensure!(status == 200, "userinfo without Redis: {status}");
-    // A token that is not known may be new.
-    let unknown = Tokens {
-        id: String::new(),
-        access: "unknown".to_owned(),
-        refresh: String::new(),
-    };
-    let status = userinfo(address, &unknown)?;
-    ensure!(status == 503, "an unknown token without Redis: {status}");
-    for (token, active) in [(held, Some(&Value::Bool(true))), (&unknown, None)] {
-        let fields = [("token", token.access.as_str())];
-        let about = as_application(address, "/dex/token/introspect", &fields)?;
-        ensure!(
-            about.json().get("active") == active,
-            "introspection without Redis: {about:?}"
-        );
-    }
-    for path in [
-        "/dex/keys",
-        "/dex/.well-known/openid-configuration",
-        "/dex/healthz",
-    ] {
-        let answer = timely(path, ask(address, "GET", path, &[], ""))?;
-        ensure!(answer.status == 200, "{path} without Redis: {answer:?}");
-    }
     Ok(())
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,10 +13,6 @@ use super::store::{CACHE_BYTES, StoreError, Tables, begin, decode, encode};
 
 /// The schema of the records in Redis.
 const SCHEMA: u64 = 1;
-
-/// How long sessions are believed without Redis: one that another replica ended counts here at most
-/// so long.
-const BELIEVED: Duration = Duration::from_secs(300);
 
 type Work = dyn FnMut(&mut Tables<'_>) -> Result<(), StoreError> + Send;
 
@@ -84,7 +79,7 @@ impl Replicated {
 
     /// Whether Redis has been away for so long that no session is believed.
     pub(super) fn is_out_of_date(&self) -> bool {
-        self.0.is_away() && self.0.age() > BELIEVED
+        self.0.is_outdated()
     }
 }
 

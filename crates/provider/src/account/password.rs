@@ -73,7 +73,7 @@ impl Inner {
             return bad(in_words(weak));
         }
         let account = canonical(&visitor.user.email);
-        if let Err(TooMany(seconds)) = self.limits.take(&account, source, self.now()) {
+        if let Err(TooMany(seconds)) = self.attempt(Guessed::Password, &account, source) {
             let text = Text::new(|w| &w.too_many).with("seconds", seconds);
             return self.password_page(
                 request,

@@ -194,6 +194,7 @@ fn is_repetition(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::SecondFactor;
 
     #[test]
     fn passwords_that_are_tried_first_are_refused() {
@@ -277,6 +278,10 @@ mod tests {
             redirect_uris: Vec::new(),
             trusted_peers: Vec::new(),
             post_logout_redirect_uris: Vec::new(),
+            backchannel_logout_uri: None,
+            allowed_connectors: Vec::new(),
+            allowed_scopes: Vec::new(),
+            second_factor: SecondFactor::Optional,
             created_at: 0,
         };
         let names = names_of(Some(&config), &[stored]);

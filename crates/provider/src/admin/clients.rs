@@ -5,9 +5,11 @@ use secret::Secret;
 use super::{Admin, AdminError, is_name};
 use crate::clients::{StoredClient, digest_of};
 use crate::clock::unix_seconds;
-use crate::config::is_redirect_target;
+use crate::config::{SecondFactor, is_logout_target, is_redirect_target};
 use crate::seal::random_token;
 use crate::storage::StorageError;
+use crate::token::is_scope;
+use crate::user::LOCAL;
 
 /// A client to be.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +26,14 @@ pub struct NewClient {
     pub trusted_peers: Vec<String>,
     /// Where a logout may lead.
     pub post_logout_redirect_uris: Vec<String>,
+    /// Where it is told of logouts.
+    pub backchannel_logout_uri: Option<String>,
+    /// Ids of connectors that people may log in with; all where none is listed.
+    pub allowed_connectors: Vec<String>,
+    /// Scopes that it may ask for beside `openid`; all where none is listed.
+    pub allowed_scopes: Vec<String>,
+    /// Whether users here need a second factor for it.
+    pub second_factor: SecondFactor,
 }
 
 /// What is told of a client.
@@ -118,6 +128,23 @@ impl Admin {
         if let Some(bad) = uris.find(|uri| !is_redirect_target(uri)) {
             return Err(AdminError::RedirectUri(bad.clone()));
         }
+        if let Some(bad) = &new.backchannel_logout_uri
+            && !is_logout_target(bad)
+        {
+            return Err(AdminError::LogoutUri(bad.clone()));
+        }
+        if let Some(bad) = new.allowed_scopes.iter().find(|scope| !is_scope(scope)) {
+            return Err(AdminError::Scope(bad.clone()));
+        }
+        let connectors = self.config().map(|config| &config.connectors);
+        if let Some(connectors) = connectors
+            && let Some(bad) = new
+                .allowed_connectors
+                .iter()
+                .find(|id| *id != LOCAL && connectors.iter().all(|known| known.id != **id))
+        {
+            return Err(AdminError::Connector(bad.clone()));
+        }
         let secret = match new.public {
             true => None,
             false => Some(random_token::<32>().ok_or(StorageError::Random)?),
@@ -129,6 +156,10 @@ impl Admin {
             redirect_uris: new.redirect_uris,
             trusted_peers: new.trusted_peers,
             post_logout_redirect_uris: new.post_logout_redirect_uris,
+            backchannel_logout_uri: new.backchannel_logout_uri,
+            allowed_connectors: new.allowed_connectors,
+            allowed_scopes: new.allowed_scopes,
+            second_factor: new.second_factor,
             created_at: unix_seconds(&self.clock),
         };
         let written = client.clone();

@@ -77,6 +77,15 @@ pub enum AdminError {
          `/oauth2/callback`, without fragment"
     )]
     RedirectUri(String),
+    /// Somewhere that no logout token can be sent to.
+    #[error("`{0}` cannot be told of logouts: expected an http or https URL without fragment")]
+    LogoutUri(String),
+    /// A scope that is not offered.
+    #[error("`{0}` is no scope that is offered: expected one such as `email`")]
+    Scope(String),
+    /// A connector that the configuration does not have.
+    #[error("there is no connector `{0}`: expected the id of one, or `local` for users here")]
+    Connector(String),
     /// A client with a secret and no place to send codes to.
     #[error("a client with a secret needs a redirect URI")]
     NoRedirectUri,

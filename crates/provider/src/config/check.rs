@@ -312,7 +312,11 @@ fn check_sessions(raw: RawSessions) -> Result<SessionRules, ConfigError> {
     })
 }
 
-fn lifetime(field: &str, text: Option<String>, default: Duration) -> Result<Duration, ConfigError> {
+pub(super) fn lifetime(
+    field: &str,
+    text: Option<String>,
+    default: Duration,
+) -> Result<Duration, ConfigError> {
     let Some(text) = text else {
         return Ok(default);
     };
@@ -422,9 +426,7 @@ fn check_client(
         });
     }
     if let Some(uri) = &raw.backchannel_logout_uri
-        && !url::Url::parse(uri).is_ok_and(|url| {
-            matches!(url.scheme(), "http" | "https") && url.has_host() && url.fragment().is_none()
-        })
+        && !is_logout_target(uri)
     {
         return Err(ConfigError::Invalid {
             field: format!("{at}.backchannelLogoutURI"),
@@ -518,6 +520,13 @@ fn unique(list: &str, name: &str, values: impl Iterator<Item = String>) -> Resul
         }
     }
     Ok(())
+}
+
+/// Where logout tokens can be sent (OpenID Connect Back-Channel Logout 1.0, section 2.2).
+pub(crate) fn is_logout_target(uri: &str) -> bool {
+    url::Url::parse(uri).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https") && url.has_host() && url.fragment().is_none()
+    })
 }
 
 /// A path of this host, or an absolute URI whose scheme does not run in the browser.

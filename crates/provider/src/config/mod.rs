@@ -23,7 +23,7 @@ use crate::cors::Cors;
 use crate::keys::Algorithm;
 use crate::user::User;
 
-pub(crate) use check::is_redirect_target;
+pub(crate) use check::{is_logout_target, is_redirect_target};
 pub use client_ip::ClientIp;
 pub use compatibility::{compatibility, examined};
 pub use connectors::{Connector, ConnectorKind, LdapConnector, OidcConnector};
@@ -190,7 +190,7 @@ pub enum Pkce {
 
 /// Whether users here have to show a second factor after the password. Those who have none make one
 /// when they log in. People of connectors prove themselves where they are known.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SecondFactor {
     /// Those who have one are asked for it.

@@ -1,10 +1,12 @@
 //! `storage`: where state is kept. Dex's own types mean the data folder here.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::ConfigError;
-use super::check::Env;
+use super::check::{Env, lifetime};
 use super::connectors::{config_of, expand};
 use secret::Secret;
 
@@ -17,6 +19,9 @@ pub enum StorageConfig {
     /// `type: redis`: in Redis, shared by replicas.
     Redis(RedisConfig),
 }
+
+/// `staleFor`, where it is not set.
+const STALE_FOR: Duration = Duration::from_secs(300);
 
 /// `config` of a storage of type `redis`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +37,8 @@ pub struct RedisConfig {
     pub root_ca: Option<std::path::PathBuf>,
     /// `prefix` (`sidegate`) of all keys.
     pub prefix: String,
+    /// `staleFor` (`5m`): how long what is in memory is believed while Redis does not answer.
+    pub stale_for: Duration,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -51,6 +58,8 @@ struct RawRedis {
     #[serde(rename = "rootCA")]
     root_ca: Option<std::path::PathBuf>,
     prefix: Option<String>,
+    #[serde(rename = "staleFor")]
+    stale_for: Option<String>,
 }
 
 pub(super) fn check(raw: Option<RawStorage>, env: Env<'_>) -> Result<StorageConfig, ConfigError> {
@@ -70,6 +79,7 @@ pub(super) fn check(raw: Option<RawStorage>, env: Env<'_>) -> Result<StorageConf
         password: raw.password,
         root_ca: raw.root_ca,
         prefix: raw.prefix.unwrap_or_else(|| "sidegate".to_owned()),
+        stale_for: lifetime("storage.config.staleFor", raw.stale_for, STALE_FOR)?,
     };
     config.check()?;
     Ok(StorageConfig::Redis(config))
@@ -124,5 +134,6 @@ impl RedisConfig {
             authority,
             &self.prefix,
         )
+        .map(|settings| settings.believed_for(self.stale_for))
     }
 }

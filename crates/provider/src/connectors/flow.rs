@@ -16,6 +16,7 @@ use super::{Directory, Noted, Oidc, Open, Trouble, Way};
 use crate::authorize::AuthRequest;
 use crate::factors::Method;
 use crate::forms::bad_form;
+use crate::guesses::Guessed;
 use crate::limit::TooMany;
 use crate::login::{MAX_PASSWORD, Pending, retry_after};
 use crate::pages::{Choice, Login, Page, failed, page, problem};
@@ -299,7 +300,7 @@ impl Inner {
             return again(StatusCode::UNAUTHORIZED, "", wrong());
         };
         let account = format!("{connector} {}", login.to_lowercase());
-        if let Err(TooMany(seconds)) = self.limits.take(&account, source, self.now()) {
+        if let Err(TooMany(seconds)) = self.attempt(Guessed::Password, &account, source) {
             let text = Text::new(|w| &w.too_many).with("seconds", seconds);
             let reply = again(StatusCode::TOO_MANY_REQUESTS, login, text);
             return retry_after(reply, seconds);

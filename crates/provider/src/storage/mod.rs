@@ -23,7 +23,6 @@ mod tests;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use redb::{
     Database, ReadableDatabase, ReadableTable, ReadableTableMetadata as _, TableDefinition,
@@ -55,6 +54,17 @@ struct Shared {
     // Before the database: its end waits for the thread, which has the last work to commit.
     keeper: Keeper,
     database: Arc<Database>,
+}
+
+/// Redis does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Outage {
+    /// What is in memory can be believed.
+    #[error("redis does not answer")]
+    Recent,
+    /// What is in memory is too old to be believed: another replica may have taken back much of it.
+    #[error("redis has not answered for too long")]
+    Long,
 }
 
 /// Who makes transactions count.
@@ -245,6 +255,15 @@ impl Storage {
         })
     }
 
+    /// Whether other replicas have it, too.
+    pub(crate) fn is_replicated(&self) -> bool {
+        match self.shared.keeper {
+            Keeper::File(_) => false,
+            #[cfg(feature = "redis")]
+            Keeper::Redis(_) => true,
+        }
+    }
+
     /// Takes over what is in the file of a data folder, where Redis holds nothing yet; the file has
     /// another name then. True when it did. Waits: not for a thread that answers requests.
     ///
@@ -273,8 +292,8 @@ impl Storage {
     /// not answer: how old what they see is.
     ///
     /// # Errors
-    /// The age of what is in memory, while Redis does not answer.
-    pub async fn catch_up(&self) -> Result<(), Duration> {
+    /// While Redis does not answer.
+    pub async fn catch_up(&self) -> Result<(), Outage> {
         match &self.shared.keeper {
             Keeper::File(_) => Ok(()),
             #[cfg(feature = "redis")]

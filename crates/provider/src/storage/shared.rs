@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase as _, TableDefinition};
@@ -10,7 +9,7 @@ use replicated::{Change, Decision, Error, Freshness, Mirror, Replica, Settings};
 
 use super::job::BoxedJob;
 use super::schema::{self, SCHEMA};
-use super::{Batch, CACHE_BYTES, EXPIRY, KEYS, Kind, NEVER, SIGNING, StorageError};
+use super::{Batch, CACHE_BYTES, EXPIRY, KEYS, Kind, NEVER, Outage, SIGNING, StorageError};
 use crate::clock::{system_clock, unix_seconds};
 
 /// How many expired records go for each that another replica wrote.
@@ -42,10 +41,11 @@ impl Replicated {
         Ok(self.replica.submit(job)?)
     }
 
-    pub(super) async fn catch_up(&self) -> Result<(), Duration> {
+    pub(super) async fn catch_up(&self) -> Result<(), Outage> {
         match self.replica.catch_up().await {
             Freshness::Current => Ok(()),
-            Freshness::Since(age) => Err(age),
+            Freshness::Recent => Err(Outage::Recent),
+            Freshness::Outdated => Err(Outage::Long),
         }
     }
 

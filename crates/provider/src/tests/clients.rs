@@ -10,7 +10,7 @@ use super::bed::{
     Bed, Browser, PASSWORD, SKIP_APPROVAL, VERIFIER, config, form, json, location, param, request,
     request_but, text,
 };
-use crate::{AdminError, ClientState, NewClient};
+use crate::{AdminError, ClientState, NewClient, SecondFactor};
 
 const CALLBACK: &str = "https://app.example/callback";
 
@@ -89,6 +89,44 @@ async fn a_client_of_the_database_is_as_one_of_the_configuration() {
     let bed = bed.restart(&config(SKIP_APPROVAL));
     let (status, _) = redeem(&bed, "app", &secret, &code(&bed, "app").await).await;
     assert_eq!(status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_client_of_the_database_is_held_to_what_it_was_added_with() {
+    let bed = Bed::new();
+    let client = NewClient {
+        allowed_scopes: vec!["email".to_owned()],
+        second_factor: SecondFactor::Required,
+        ..new("app")
+    };
+    bed.provider.admin().add_client(client).await.unwrap();
+    let nobody = NewClient {
+        allowed_connectors: vec!["local".to_owned()],
+        ..new("local-only")
+    };
+    bed.provider.admin().add_client(nobody).await.unwrap();
+    let bed = bed.restart(&config(SKIP_APPROVAL));
+    let error = |reply| param(&location(&reply), "error");
+    let mut browser = Browser::default();
+    let reply = browser.ask(&bed, &asked("app")).await;
+    assert_eq!(error(reply).as_deref(), Some("invalid_scope"));
+    let mut less = asked("app");
+    less.retain(|(name, _)| *name != "scope");
+    less.push(("scope", "openid email"));
+    let page = browser.start(&bed, &less).await;
+    let reply = browser
+        .log_in(&bed, &page, "user@example.com", PASSWORD)
+        .await;
+    let next = location(&reply);
+    assert!(
+        param(&next, "code").is_none() && !next.starts_with(CALLBACK),
+        "a second factor first: {next}"
+    );
+    let granted = code(&bed, "local-only").await;
+    assert!(
+        !granted.is_empty(),
+        "users here are of the connector that it lets in"
+    );
 }
 
 #[tokio::test]
@@ -190,6 +228,27 @@ async fn what_cannot_be_a_client_is_refused() {
                 ..new("app")
             },
             "`nowhere` cannot be a redirect URI",
+        ),
+        (
+            NewClient {
+                backchannel_logout_uri: Some("/logout".to_owned()),
+                ..new("app")
+            },
+            "`/logout` cannot be told of logouts",
+        ),
+        (
+            NewClient {
+                allowed_scopes: vec!["email".to_owned(), "emial".to_owned()],
+                ..new("app")
+            },
+            "`emial` is no scope that is offered",
+        ),
+        (
+            NewClient {
+                allowed_connectors: vec!["local".to_owned(), "okta".to_owned()],
+                ..new("app")
+            },
+            "there is no connector `okta`",
         ),
         (
             NewClient {

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use identity::ApiKeys;
 use provider::{
-    Admin, AdminError, ClientInfo, NewClient, NewUser, Secret, SetupLink, Storage, UserInfo,
+    Admin, AdminError, ClientInfo, NewClient, NewUser, SecondFactor, Secret, SetupLink, Storage,
+    UserInfo,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -63,6 +64,10 @@ pub(crate) struct ClientOrder {
     pub(crate) public: bool,
     pub(crate) trusted_peers: Vec<String>,
     pub(crate) post_logout_redirect_uris: Vec<String>,
+    pub(crate) backchannel_logout_uri: Option<String>,
+    pub(crate) allowed_connectors: Vec<String>,
+    pub(crate) allowed_scopes: Vec<String>,
+    pub(crate) second_factor: SecondFactor,
 }
 
 /// What came of it.
@@ -229,12 +234,10 @@ pub(crate) async fn carry_out(order: Order, at: Counter<'_>) -> Result<Done, Ref
         order,
         Order::Backup(_) | Order::AddKey(_) | Order::ListKeys | Order::RevokeKey(_)
     );
-    if let (Err(age), false) = (storage.catch_up().await, own) {
+    if let (Err(_), false) = (storage.catch_up().await, own) {
         return Err(Refusal {
-            message: format!(
-                "Redis does not answer: what is known here is {} s old and cannot be changed",
-                age.as_secs()
-            ),
+            message: "Redis does not answer: what is known here may be old and cannot be changed"
+                .to_owned(),
             bad_input: false,
         });
     }
@@ -292,6 +295,10 @@ pub(crate) async fn carry_out(order: Order, at: Counter<'_>) -> Result<Done, Ref
                 public: order.public,
                 trusted_peers: order.trusted_peers,
                 post_logout_redirect_uris: order.post_logout_redirect_uris,
+                backchannel_logout_uri: order.backchannel_logout_uri,
+                allowed_connectors: order.allowed_connectors,
+                allowed_scopes: order.allowed_scopes,
+                second_factor: order.second_factor,
             };
             let (client, secret) = admin.add_client(new).await?;
             Done::Client {

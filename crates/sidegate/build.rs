@@ -1,0 +1,33 @@
+//! How the program is linked: what is not in its file is not in memory either.
+
+use std::env;
+use std::process::Command;
+
+/// The first glibc whose loader reads relocations in their short form.
+const RELR: [u32; 2] = [2, 36];
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    let var = |name| env::var(name).unwrap_or_default();
+    // On this target rustc links with its own lld, which has both.
+    if var("TARGET") != "x86_64-unknown-linux-gnu" || var("PROFILE") != "release" {
+        return;
+    }
+    // Functions with the same code are one: nothing compares their addresses.
+    println!("cargo:rustc-link-arg-bins=-Wl,--icf=all");
+    if var("HOST") == var("TARGET") && glibc().is_some_and(|found| found >= RELR) {
+        println!("cargo:rustc-link-arg-bins=-Wl,--pack-dyn-relocs=relr");
+    }
+}
+
+/// Of this machine.
+fn glibc() -> Option<[u32; 2]> {
+    let output = Command::new("getconf")
+        .arg("GNU_LIBC_VERSION")
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let (major, minor) = text.trim().strip_prefix("glibc ")?.split_once('.')?;
+    let minor = minor.split('.').next()?;
+    Some([major.parse().ok()?, minor.parse().ok()?])
+}
