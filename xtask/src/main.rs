@@ -60,9 +60,10 @@ Commands:
   oracle --cases FILE | --random | --dir DIR --request LINE | --fixtures DIR | --seed |
          --suite
                Compare with Istio's control plane and Envoy (docs/conformance.md)
-  authz [NAME]
+  authz [NAME | --demo]
                Ask the authorizer from Envoy as Istio configures it, in all forms or
-               those with that in their name (as `test` does; builds nothing)
+               those with that in their name (as `test` does; builds nothing); or show
+               what it changes for the original cluster
   relying [NAME]
                Let relying parties of others log in at the provider, all or those
                with that in their name (as `test` does; builds nothing)

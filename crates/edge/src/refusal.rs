@@ -7,7 +7,7 @@ use policy::{Denial, Entrance, Refusal, Reply, RequestHead};
 use wire::framing::percent;
 
 /// Answers a denial. `login` sends a browser to the login; it is asked only
-/// about navigations on the external listener.
+/// about pages and forms on the external listener.
 pub fn denial(
     denial: &Denial,
     head: &RequestHead,
@@ -19,12 +19,16 @@ pub fn denial(
     }
     match &denial.refusal {
         Refusal::Login => {
-            if head.entrance == Entrance::External && head.is_navigation() {
-                let mut reply = login();
-                set(&mut reply, header::CACHE_CONTROL, "no-store");
-                return reply;
-            }
-            challenge("authentication required", None)
+            let outside = head.entrance == Entrance::External;
+            let mut reply = if outside && head.is_navigation() {
+                login()
+            } else if outside && head.is_form() {
+                not_taken(login())
+            } else {
+                return challenge("authentication required", None);
+            };
+            set(&mut reply, header::CACHE_CONTROL, "no-store");
+            reply
         }
         Refusal::Token { invalid: None } => challenge("authentication required", None),
         Refusal::Token { invalid: Some(why) } => challenge("invalid token", Some(why)),
@@ -131,6 +135,42 @@ fn challenge(error: &str, invalid: Option<&str>) -> Reply {
     reply
 }
 
+/// A page with a link to where a redirect to the login leads: after that one
+/// nobody would see that the form they sent was not taken.
+fn not_taken(login: Reply) -> Reply {
+    let to = login
+        .headers
+        .iter()
+        .find(|(name, _)| *name == header::LOCATION)
+        .and_then(|(_, to)| to.to_str().ok());
+    let Some(to) = to else { return login };
+    let to = to
+        .replace('&', "&amp;")
+        .replace('"', "&quot;")
+        .replace('<', "&lt;");
+    let body = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Not logged in</title>\
+        <p>You are not logged in any more, and what you sent was not taken.\
+        <p><a href=\"{to}\">Log in</a>, then send it again.\n"
+    );
+    let mut reply = status_only(StatusCode::UNAUTHORIZED);
+    // The login that the link begins is this browser's.
+    let own = login.headers.into_iter();
+    reply.headers = own
+        .filter(|(name, _)| *name == header::SET_COOKIE)
+        .collect();
+    reply.body = body.into();
+    for (name, value) in [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::WWW_AUTHENTICATE, "Bearer"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        set(&mut reply, name, value);
+    }
+    reply
+}
+
 /// A challenge of RFC 6750 §3.
 fn bearer_error(error: &str, description: &str) -> String {
     let quoted: String = description
@@ -212,6 +252,33 @@ mod tests {
             assert_eq!(message, expected, "{text}");
         }
         assert_eq!(grpc_message(&"é".repeat(4000)).unwrap().len(), 6 * 512);
+    }
+
+    #[test]
+    fn a_form_that_was_not_taken_is_told_so_and_the_link_is_no_markup() {
+        let login = Reply {
+            status: StatusCode::FOUND,
+            headers: vec![
+                (
+                    header::LOCATION,
+                    HeaderValue::from_static("/a?b=c&d=\"><script>"),
+                ),
+                (header::SET_COOKIE, HeaderValue::from_static("begun=1")),
+                (header::ETAG, HeaderValue::from_static("x")),
+            ],
+            body: Bytes::new(),
+        };
+        let page = not_taken(login);
+        assert_eq!(page.status, StatusCode::UNAUTHORIZED);
+        let has = |name: HeaderName| page.headers.iter().any(|(known, _)| *known == name);
+        assert!(has(header::SET_COOKIE) && !has(header::LOCATION) && !has(header::ETAG));
+        let body = std::str::from_utf8(&page.body).unwrap();
+        assert!(
+            body.contains("href=\"/a?b=c&amp;d=&quot;>&lt;script>\""),
+            "{body}"
+        );
+        let elsewhere = status_only(StatusCode::FORBIDDEN);
+        assert_eq!(not_taken(elsewhere).status, StatusCode::FORBIDDEN);
     }
 
     #[test]

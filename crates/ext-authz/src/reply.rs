@@ -67,7 +67,11 @@ impl CheckReply {
     }
 
     /// The client gets this answer, and the request goes nowhere.
-    pub fn deny(reply: Reply) -> Self {
+    pub fn deny(mut reply: Reply) -> Self {
+        if reply.status.is_informational() {
+            // It would end no exchange.
+            reply.status = StatusCode::FORBIDDEN;
+        }
         Self(Kind::Deny(reply))
     }
 
@@ -141,7 +145,8 @@ impl CheckReply {
                 *response.status_mut() = match reply.status {
                     // Would be read as leave; browsers show a page with 203 alike.
                     StatusCode::OK => StatusCode::NON_AUTHORITATIVE_INFORMATION,
-                    status if status.is_informational() => StatusCode::FORBIDDEN,
+                    // Would be read as an authorizer in trouble, which `failOpen` makes leave.
+                    status if status.as_u16() >= 500 => StatusCode::FORBIDDEN,
                     status => status,
                 };
                 *response.body_mut() = reply.body;

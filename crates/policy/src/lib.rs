@@ -27,6 +27,7 @@ mod chain;
 mod chainmerge;
 mod channel;
 mod claims;
+mod client;
 mod conditions;
 mod connection;
 mod cors;

@@ -152,21 +152,6 @@ impl RequestHead {
         }
     }
 
-    /// A person's browser opening a page: the only client a login redirect helps.
-    pub fn is_navigation(&self) -> bool {
-        if !(self.method == Method::GET || self.method == Method::HEAD) || self.is_upgrade() {
-            return false;
-        }
-        if let Some(mode) = self.header("sec-fetch-mode") {
-            return mode == "navigate";
-        }
-        if self.header("x-requested-with").is_some() {
-            return false;
-        }
-        self.header("accept")
-            .is_some_and(|accept| accept.contains("text/html"))
-    }
-
     /// Asks for a protocol upgrade (WebSocket).
     pub fn is_upgrade(&self) -> bool {
         self.headers.contains_key(http::header::UPGRADE)

@@ -4,6 +4,7 @@
 //! Everything here has a deadline and returns what went wrong with the
 //! program's own output in it, so that a test may just unwrap.
 
+pub mod clients;
 mod curl;
 mod error;
 mod explosion;

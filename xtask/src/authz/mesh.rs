@@ -1,4 +1,4 @@
-//! The seed's cluster with what `sidegate authz manifests` prints, translated by Istio and served by Envoy.
+//! A cluster with what asks about requests in it, translated by Istio and served by Envoy.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -8,22 +8,14 @@ use anyhow::{Context, Result, anyhow, bail};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use identity::{ClusterIssuer, ClusterIssuerConfig};
 
 use super::peers::Peers;
 use super::program::{Authz, sidegate};
 use crate::clients::free_port;
+use crate::http;
 use crate::oracle::{Envoy, Istio, World, address, layers, programs, world};
-use crate::relying::{Provider, hash};
-use crate::shell;
-
-/// Which gateway pods there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Topology {
-    /// Both Gateways select the same pods.
-    Shared,
-    /// The cluster-local one has pods of its own, on the same port.
-    Separate,
-}
+use crate::relying::Provider;
 
 /// How gateways ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,11 +26,36 @@ pub(super) enum Form {
     Fast,
 }
 
-/// Seconds that a pass counts, beside those that clocks may be apart.
-pub(super) const PASS: u64 = 3;
+/// A cluster, and who is asked about its requests.
+pub(super) struct Plan {
+    /// Manifests by the names of files. `DEX_KEYS` and `CLUSTER_KEYS` in them are keys of issuers.
+    pub(super) files: Vec<(&'static str, String)>,
+    /// Labels `istio` of gateway deployments; the first is that of the outside.
+    pub(super) deployments: &'static [&'static str],
+    /// Where workloads ask: the place of a deployment, and its port.
+    pub(super) local: (usize, u16),
+    /// The Service that leads there.
+    pub(super) back: &'static str,
+    pub(super) asked: Asked,
+}
 
-const SECRET: &str = "pUBnBOY80SnXgjibTYM9ZWNzY2xreNGQok";
-const HASH: &str = "$2y$12$4K/VkmDd1q1Orb3xAt82zu8gk7Ad6ReFR4LCP9UeYE90NLiN9Df72";
+/// Who is asked.
+pub(super) enum Asked {
+    /// `sidegate authz`, by what its manifests say.
+    Sidegate {
+        form: Form,
+        /// More arguments.
+        more: &'static [&'static str],
+    },
+    /// The same in another program's place, with its configuration.
+    Place {
+        whose: &'static str,
+        /// The Service that the cluster asks.
+        service: &'static str,
+        config: String,
+        environment: &'static [(&'static str, &'static str)],
+    },
+}
 
 /// Everything runs until this is dropped.
 pub(super) struct Mesh {
@@ -47,35 +64,62 @@ pub(super) struct Mesh {
     pub(super) local: SocketAddr,
     pub(super) folder: tempfile::TempDir,
     authz: Option<Authz>,
-    form: Form,
+    asked: Asked,
     port: u16,
     provider_at: String,
     _provider: Provider,
     _envoy: Envoy,
 }
 
+/// Dex in the cluster.
+const DEX: &str = "dex.auth.svc.cluster.local:5556";
+
 impl Mesh {
-    pub(super) fn start(topology: Topology, form: Form) -> Result<Self> {
+    pub(super) fn start(plan: Plan) -> Result<Self> {
         let folder = tempfile::tempdir().context("making a folder")?;
         let files = folder.path().join("files");
         std::fs::create_dir_all(&files)?;
-        for (name, text) in cluster(topology)? {
-            std::fs::write(files.join(name), text)?;
-        }
-        let asks = folder.path().join("manifests.yaml");
+        let write = |keys: &dyn Fn(&str) -> String| -> Result<()> {
+            for (name, text) in &plan.files {
+                std::fs::write(files.join(name), keys(text))?;
+            }
+            Ok(())
+        };
+        write(&str::to_owned)?;
+        let provider_at = format!("127.0.0.1:{}", free_port()?);
+        let (config, environment) = dex_config(&files)?;
+        let environment: Vec<(&str, &str)> = environment
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_str()))
+            .collect();
+        let issuer = format!("http://{DEX}/dex");
+        let provider = Provider::serve(&config, &environment, &provider_at, issuer)?;
+        let keys = http::ask(&provider_at, "GET", "/dex/keys", &[], "")?.text();
+        let data = folder.path().join("data");
+        std::fs::create_dir_all(&data)?;
+        let cluster = ClusterIssuer::open(&data, ClusterIssuerConfig::default())?;
+        let quoted = |json: &str| format!("'{}'", json.trim());
+        write(&|text| {
+            text.replace("DEX_KEYS", &quoted(&keys))
+                .replace("CLUSTER_KEYS", &quoted(cluster.jwks()))
+        })?;
+        let mut given = vec![files.clone()];
         let key = folder.path().join("pass.pem");
         std::fs::write(&key, pass_key()?)?;
-        std::fs::write(&asks, manifests(&files, form, &key)?)?;
-        let all = layers(&[files.clone(), asks])?;
-        let shared = world(&all)?;
-        let mut worlds = vec![shared.clone()];
-        if topology == Topology::Separate {
-            let labels = [("istio".to_owned(), "cluster-local-gateway".to_owned())];
-            worlds.push(World {
-                labels: labels.into(),
-                ..shared
-            });
+        if let Asked::Sidegate { form, .. } = &plan.asked {
+            let asks = folder.path().join("manifests.yaml");
+            std::fs::write(&asks, manifests(&files, *form, &key)?)?;
+            given.push(asks);
         }
+        let all = layers(&given)?;
+        let shared = world(&all)?;
+        let others = plan.deployments.iter().skip(1).map(|name| World {
+            labels: [("istio", name), ("app", name)]
+                .map(|(label, name)| (label.to_owned(), (*name).to_owned()))
+                .into(),
+            ..shared.clone()
+        });
+        let worlds: Vec<World> = std::iter::once(shared.clone()).chain(others).collect();
         let peers = Peers::start()?;
         let programs = programs()?;
         let mut istio = Istio::new(programs.istio, folder.path().join("istio.log"));
@@ -92,27 +136,20 @@ impl Mesh {
         peers.name(translated.upstreams);
         let envoy = Envoy::start(&programs.envoy, folder.path())?;
         let at = |address: Ipv4Addr, port| SocketAddr::from((address, port));
-        let (external, local) = match topology {
-            Topology::Shared => (at(address(0), 8080), at(address(0), 8081)),
-            Topology::Separate => (at(address(0), 8080), at(address(1), 8080)),
-        };
-        peers.lead(
-            "knative-local-gateway.istio-system.svc.cluster.local:80",
-            local,
-        );
-        let provider_at = format!("127.0.0.1:{}", free_port()?);
-        let dex = "dex.auth.svc.cluster.local:5556";
-        let provider = Provider::serve(
-            &dex_config(&files)?,
-            &[],
-            &provider_at,
-            format!("http://{dex}/dex"),
-        )?;
-        peers.lead(dex, provider_at.parse()?);
+        let (deployment, port) = plan.local;
+        let (external, local) = (at(address(0), 8080), at(address(deployment), port));
+        peers.lead(plan.back, local);
+        peers.lead(DEX, provider_at.parse()?);
         let port = free_port()?;
-        for suffix in ["", "-external", "-local"] {
-            let service = format!("sidegate-authz{suffix}.sidegate.svc.cluster.local:9000");
-            peers.lead(service, SocketAddr::from(([127, 0, 0, 1], port)));
+        let asked_at = SocketAddr::from(([127, 0, 0, 1], port));
+        match &plan.asked {
+            Asked::Place { service, .. } => peers.lead(*service, asked_at),
+            Asked::Sidegate { .. } => {
+                for suffix in ["", "-external", "-local"] {
+                    let service = format!("sidegate-authz{suffix}.sidegate.svc.cluster.local:9000");
+                    peers.lead(service, asked_at);
+                }
+            }
         }
         let mut mesh = Self {
             peers,
@@ -120,7 +157,7 @@ impl Mesh {
             local,
             folder,
             authz: None,
-            form,
+            asked: plan.asked,
             port,
             provider_at,
             _provider: provider,
@@ -132,13 +169,30 @@ impl Mesh {
 
     /// Starts the authorizer, where gateways look for it.
     pub(super) fn authorize(&mut self) -> Result<()> {
-        let key = self.folder.path().join("pass.pem");
-        let (key, seconds) = (key.to_string_lossy(), PASS.to_string());
-        let mut more = vec!["--provider", &*self.provider_at];
-        if self.form == Form::Fast {
-            more.extend(["--pass-key", &*key, "--pass-seconds", &*seconds]);
+        let mut command = Command::new(sidegate());
+        command.arg("authz");
+        match &self.asked {
+            Asked::Sidegate { form, more } => {
+                command.arg("-f").arg(self.files()).args(*more);
+                if *form == Form::Fast {
+                    let key = self.folder.path().join("pass.pem");
+                    command.arg("--pass-key").arg(key);
+                }
+            }
+            Asked::Place {
+                whose,
+                config,
+                environment,
+                ..
+            } => {
+                let file = self.folder.path().join("in-place");
+                std::fs::write(&file, config)?;
+                command.args(["--compat", *whose, "--config"]).arg(file);
+                command.envs(environment.iter().copied());
+            }
         }
-        self.authz = Some(Authz::start(&self.files(), &self.data(), self.port, &more)?);
+        command.args(["--provider", &self.provider_at]);
+        self.authz = Some(Authz::start(command, &self.data(), self.port)?);
         Ok(())
     }
 
@@ -151,6 +205,26 @@ impl Mesh {
         self.authz.as_ref().context("no authorizer runs")
     }
 
+    /// Whether gateways ask over HTTP.
+    pub(super) fn asks_over_http(&self) -> bool {
+        match &self.asked {
+            Asked::Sidegate { form, .. } => *form == Form::Http,
+            Asked::Place { .. } => true,
+        }
+    }
+
+    /// Where gateways look for the authorizer.
+    pub(super) fn authorizer(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// The configuration as the program compiles it.
+    pub(super) fn snapshot(&self, settings: &policy::Settings) -> Result<policy::Snapshot> {
+        let read = layers(&[self.files()])?;
+        let cluster = resources::parse_layers(&read).map_err(|errors| anyhow!("{errors}"))?;
+        policy::Snapshot::compile(&cluster, settings).map_err(|problems| anyhow!("{problems:?}"))
+    }
+
     pub(super) fn files(&self) -> PathBuf {
         self.folder.path().join("files")
     }
@@ -161,8 +235,15 @@ impl Mesh {
 
     /// A token of a ServiceAccount.
     pub(super) fn token(&self, namespace: &str) -> Result<String> {
+        self.token_with(namespace, &[])
+    }
+
+    /// The same, made with more arguments.
+    pub(super) fn token_with(&self, namespace: &str, more: &[&str]) -> Result<String> {
         let output = Command::new(sidegate())
-            .args(["token", "create", "default", "-n", namespace, "--data"])
+            .args(["token", "create", "default", "-n", namespace])
+            .args(more)
+            .arg("--data")
             .arg(self.data())
             .output()?;
         if !output.status.success() {
@@ -177,101 +258,8 @@ impl Mesh {
     }
 }
 
-/// The seed's files, with secrets that nobody publishes, a model that not everybody may call, and a route of another
-/// team that sends on to a model.
-fn cluster(topology: Topology) -> Result<Vec<(&'static str, String)>> {
-    let seed = shell::root().join("examples/seed");
-    let read = |name: &str| {
-        let text = std::fs::read_to_string(seed.join(name));
-        text.with_context(|| format!("reading {name}"))
-    };
-    let mut cluster = read("cluster.yaml")?
-        .replace(SECRET, "of-this-installation")
-        .replace(HASH, &hash()?);
-    // The login that the cluster had.
-    let filter = cluster
-        .split("\n---\n")
-        .find(|object| object.contains("name: authn-filter"))
-        .context("the seed has no `authn-filter`")?
-        .to_owned();
-    cluster = cluster.replace(&format!("\n---\n{filter}"), "");
-    if topology == Topology::Separate {
-        cluster = cluster
-            .replace(
-                "  - {name: http2, port: 80, targetPort: 8081}",
-                "  - {name: http2, port: 80, targetPort: 8080}",
-            )
-            .replace("      number: 8081", "      number: 80")
-            .replace(
-                "    experimental.istio.io/disable-gateway-port-translation: \"true\"\nspec:\n  selector: {app: istio-ingressgateway, istio: ingressgateway}",
-                "    team: knative\nspec:\n  selector: {istio: cluster-local-gateway}",
-            )
-            .replace(
-                "  name: knative-local-gateway\n  namespace: knative-serving\nspec:\n  selector:\n    istio: ingressgateway",
-                "  name: knative-local-gateway\n  namespace: knative-serving\nspec:\n  selector:\n    istio: cluster-local-gateway",
-            );
-        cluster.push_str(LOCAL_PODS);
-    }
-    cluster.push_str(MORE);
-    Ok(vec![
-        ("cluster.yaml", cluster),
-        ("sidegate.yaml", read("sidegate.yaml")?),
-    ])
-}
-
-const LOCAL_PODS: &str = "
----
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: cluster-local-gateway
-  namespace: istio-system
-spec:
-  selector:
-    matchLabels: {istio: cluster-local-gateway}
-  template:
-    metadata:
-      labels: {istio: cluster-local-gateway}
-    spec:
-      serviceAccountName: cluster-local-gateway
-      containers:
-      - name: istio-proxy
-        image: docker.io/istio/proxyv2:1.16.0
-";
-
-const MORE: &str = "
----
-apiVersion: serving.kserve.io/v1beta1
-kind: InferenceService
-metadata:
-  name: limited
-  namespace: kserve-test
-  annotations:
-    sidegate.dev/allow-namespaces: kserve-test
-spec:
-  predictor:
-    sklearn:
-      storageUri: gs://kfserving-examples/models/sklearn/1.0/model
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata:
-  name: shortcut
-  namespace: shop
-spec:
-  gateways: [kubeflow/kubeflow-gateway]
-  hosts: [shortcut.example.com]
-  http:
-  - rewrite:
-      authority: sklearn-iris.kserve-test.svc.cluster.local
-    route:
-    - destination:
-        host: knative-local-gateway.istio-system.svc.cluster.local
-        port: {number: 80}
-";
-
 /// What `sidegate authz manifests` prints for the cluster.
-fn manifests(files: &Path, form: Form, key: &Path) -> Result<String> {
+pub(super) fn manifests(files: &Path, form: Form, key: &Path) -> Result<String> {
     let mut command = Command::new(sidegate());
     command.args(["authz", "manifests", "-f"]).arg(files);
     match form {
@@ -300,13 +288,18 @@ fn pass_key() -> Result<String> {
     ))
 }
 
-/// Dex's configuration in the cluster.
-fn dex_config(files: &Path) -> Result<String> {
+/// Dex's configuration in the cluster, and the variables that it names.
+fn dex_config(files: &Path) -> Result<(String, Vec<(String, String)>)> {
     let read = layers(&[files.to_owned()])?;
     let cluster = resources::parse_layers(&read).map_err(|errors| anyhow!("{errors}"))?;
     let map = cluster
         .config_map("auth", "dex")
         .context("no ConfigMap dex")?;
     let text = map.spec.data.get("config.yaml").context("no config.yaml")?;
-    Ok(text.clone())
+    let secrets = cluster.secrets.iter();
+    let secrets = secrets.filter(|secret| secret.meta.namespace == "auth");
+    let variables = secrets
+        .flat_map(|secret| &secret.spec.data)
+        .filter_map(|(name, value)| Some((name.clone(), String::from_utf8(value.clone()).ok()?)));
+    Ok((text.clone(), variables.collect()))
 }

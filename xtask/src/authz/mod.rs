@@ -1,47 +1,85 @@
 //! `sidegate authz` behind Envoy as Istio configures it, on the seed's cluster.
 
+mod browser;
+mod bypasses;
+mod clients;
+mod demo;
 mod fast;
+mod kubeflow;
 mod mesh;
+mod odd;
 mod peers;
 mod program;
 mod rows;
+mod seed;
+mod wire;
 
 use anyhow::{Context, Result, bail};
 
-use self::mesh::{Form, Topology};
+use self::kubeflow::Version::{Current, V1_3, V1_8, V1_10};
+use self::mesh::Form;
+use self::seed::Topology;
 use crate::oracle::Check;
 
 /// A check for each form and topology.
 pub(crate) fn suite() -> Vec<Check> {
-    let run = |topology, form| -> Box<dyn FnOnce() -> Result<()>> {
+    let seed = |topology, form| -> Box<dyn FnOnce() -> Result<()>> {
         Box::new(move || rows::run(topology, form))
+    };
+    let ours = |version, form| -> Box<dyn FnOnce() -> Result<()>> {
+        Box::new(move || kubeflow::ours(version, form))
+    };
+    let in_place = |version| -> Box<dyn FnOnce() -> Result<()>> {
+        Box::new(move || kubeflow::in_place(version))
     };
     vec![
         (
             "authz over gRPC, gateways on the same pods",
-            run(Topology::Shared, Form::Grpc),
+            seed(Topology::Shared, Form::Grpc),
         ),
         (
             "authz over gRPC, a local gateway of its own",
-            run(Topology::Separate, Form::Grpc),
+            seed(Topology::Separate, Form::Grpc),
         ),
         (
             "authz over HTTP, gateways on the same pods",
-            run(Topology::Shared, Form::Http),
+            seed(Topology::Shared, Form::Http),
         ),
         (
             "authz over HTTP, a local gateway of its own",
-            run(Topology::Separate, Form::Http),
+            seed(Topology::Separate, Form::Http),
         ),
         (
             "authz with the fast path, gateways on the same pods",
-            run(Topology::Shared, Form::Fast),
+            seed(Topology::Shared, Form::Fast),
+        ),
+        ("authz with people in Chromium", Box::new(browser::run)),
+        ("authz in Kubeflow 1.3", ours(V1_3, Form::Grpc)),
+        ("authz in Kubeflow 1.8", ours(V1_8, Form::Http)),
+        ("authz in Kubeflow 1.10", ours(V1_10, Form::Http)),
+        ("authz in Kubeflow of today", ours(Current, Form::Grpc)),
+        ("authz in the place of Kubeflow 1.3's login", in_place(V1_3)),
+        ("authz in the place of Kubeflow 1.8's login", in_place(V1_8)),
+        (
+            "authz in the place of Kubeflow 1.10's login",
+            in_place(V1_10),
+        ),
+        (
+            "authz in the place of the login of Kubeflow of today",
+            in_place(Current),
+        ),
+        (
+            "authz says which login has to go first",
+            Box::new(kubeflow::named_first),
         ),
     ]
 }
 
-/// One of them by its name, or all: `cargo xtask authz [NAME]`.
+/// One of them by its name, or all: `cargo xtask authz [NAME]`; or what they are about, shown.
 pub(crate) fn run(wanted: Option<&str>) -> Result<()> {
+    if wanted == Some("--demo") {
+        return demo::run();
+    }
     let mut ran = 0;
     for (name, check) in suite() {
         if wanted.is_none_or(|wanted| name.contains(wanted)) {

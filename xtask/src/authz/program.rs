@@ -27,16 +27,13 @@ impl Drop for Authz {
 }
 
 impl Authz {
-    /// Starts it on a folder of manifests, or fails with what it says.
-    pub(super) fn start(files: &Path, data: &Path, checks: u16, more: &[&str]) -> Result<Self> {
-        let mut child = Command::new(sidegate())
-            .args(["authz", "-f"])
-            .arg(files)
+    /// Starts it, or fails with what it says.
+    pub(super) fn start(mut command: Command, data: &Path, checks: u16) -> Result<Self> {
+        let mut child = command
             .arg("--data")
             .arg(data)
             .arg(format!("--listen=127.0.0.1:{checks}"))
             .arg("--health=127.0.0.1:0")
-            .args(more)
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stderr(Stdio::piped())

@@ -3,26 +3,30 @@
 use anyhow::{Context as _, Result, bail};
 use testkit::{Answer, curl};
 
-use super::mesh::{Form, Mesh, Topology};
+use super::mesh::{Form, Mesh, Plan};
 use super::peers::Arrived;
+use super::seed::{self, Topology};
 
 pub(super) const MODEL: &str = "sklearn-iris.kserve-test.svc.cluster.local";
 pub(super) const OUTSIDE: &str = "sklearn-iris.kserve-test.example.com";
 pub(super) const DASHBOARD: &str = "dashboard.example.com";
-const BROWSER: [&str; 4] = ["-H", "accept: text/html", "-H", "sec-fetch-mode: navigate"];
+pub(super) const BROWSER: [&str; 4] = ["-H", "accept: text/html", "-H", "sec-fetch-mode: navigate"];
 
+/// The seed's cluster.
 pub(super) fn run(topology: Topology, form: Form) -> Result<()> {
-    let mesh = Mesh::start(topology, form)?;
-    let mut rows = Rows {
-        mesh,
-        done: 0,
-        wrong: Vec::new(),
-    };
-    let outcome = rows.all().and_then(|()| match form {
-        Form::Grpc | Form::Http => Ok(()),
-        Form::Fast => rows.fast_path(),
-    });
-    if let Err(error) = outcome {
+    judge(seed::plan(topology, form)?, |rows| {
+        rows.all()?;
+        match form {
+            Form::Grpc | Form::Http => Ok(()),
+            Form::Fast => rows.fast_path(),
+        }
+    })
+}
+
+/// Starts a cluster and looks at it.
+pub(super) fn judge(plan: Plan, look: impl FnOnce(&mut Rows) -> Result<()>) -> Result<()> {
+    let mut rows = Rows::of(Mesh::start(plan)?);
+    if let Err(error) = look(&mut rows) {
         rows.wrong.push(format!("{error:#}"));
     }
     println!("{} rows, {} wrong", rows.done, rows.wrong.len());
@@ -61,7 +65,17 @@ pub(super) enum Gate {
 }
 
 impl Rows {
+    pub(super) fn of(mesh: Mesh) -> Self {
+        Self {
+            mesh,
+            done: 0,
+            wrong: Vec::new(),
+        }
+    }
+
     fn all(&mut self) -> Result<()> {
+        self.clients()?;
+        self.bypasses()?;
         self.models()?;
         self.outside()?;
         self.platform()?;
@@ -70,6 +84,7 @@ impl Rows {
         self.limits()?;
         self.bad_input()?;
         self.gone_and_back()?;
+        self.odd_answers()?;
         self.secrets()
     }
 
@@ -105,16 +120,22 @@ impl Rows {
         })
     }
 
+    /// One more row, and what is wrong with it.
+    pub(super) fn count(&mut self, wrong: Option<String>) {
+        self.done += 1;
+        self.wrong.extend(wrong);
+    }
+
     /// Whether something is as expected, counted.
     pub(super) fn expect(&mut self, what: &str, holds: bool, seen: &Seen) {
-        self.done += 1;
-        if !holds {
+        let wrong = || {
             let arrived = seen.arrived.as_ref();
-            self.wrong.push(format!(
+            format!(
                 "{what}: {} {:?} {:.300}; arrived: {arrived:?}",
                 seen.answer.status, seen.answer.headers, seen.answer.body
-            ));
-        }
+            )
+        };
+        self.count((!holds).then(wrong));
     }
 
     /// A request that has to reach an upstream.

@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: a rule that matters is checked, or it is not a rule.
 
 mod architecture;
+mod bypasses;
 mod image;
 mod manifests;
 mod promises;
@@ -67,6 +68,7 @@ fn check(files: &[File]) -> Vec<Finding> {
     manifests::check(files, &mut findings);
     image::check(files, &mut findings);
     promises::check(files, &mut findings);
+    bypasses::check(files, &mut findings);
     findings
 }
 

@@ -310,6 +310,40 @@ fn what_has_another_reading_is_refused() {
     }
 }
 
+/// Envoy asks about CONNECT without a path (CVE-2026-73547).
+#[test]
+fn a_check_that_lacks_a_part_is_denied() {
+    for (method, host, path) in [
+        ("CONNECT", "dash.example.com:443", ""),
+        ("CONNECT", "", ""),
+        ("GET", "dash.example.com", ""),
+        ("GET", "", "/dex/auth"),
+        ("", "dash.example.com", "/dex/auth"),
+        ("GET", "dash.example.com", "*"),
+    ] {
+        let mut check = asked(8080, "GET a/", &[]);
+        (check.method, check.authority, check.target) = (method.into(), host.into(), path.into());
+        let reply = run(authorizer("").check(check));
+        let status = reply.denial().map(|reply| reply.status.as_u16());
+        assert!(
+            matches!(status, Some(400 | 401)),
+            "{method} {host} {path}: {status:?}"
+        );
+    }
+}
+
+/// Path and query are one field of a check (CVE-2026-32811).
+#[test]
+fn a_query_is_no_part_of_the_path() {
+    check(8080, "GET dash.example.com/dex/auth?a=b", &[], 200);
+    check(8080, "GET dash.example.com/dex/other?/dex/auth", &[], 401);
+    check(8080, "GET dash.example.com/dex/auth%3Fa=b", &[], 401);
+    let limited = authorizer(LIMITED);
+    let line = "POST limited.kserve-test.svc.cluster.local/v1/models/limited:predict?a=b";
+    let reply = run(limited.check(asked(8081, line, &[])));
+    assert_eq!(reply.denial().unwrap().status, 403);
+}
+
 const LIMITED: &str = "
 apiVersion: serving.kserve.io/v1beta1
 kind: InferenceService

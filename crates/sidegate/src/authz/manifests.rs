@@ -310,19 +310,23 @@ fn prefix(side: Entrance) -> &'static str {
 }
 
 /// Headers of a request that a check over HTTP has to see.
-const SEEN: [&str; 15] = [
+const SEEN: [&str; 19] = [
     "accept",
     "access-control-request-method",
     "authorization",
     "content-type",
     "cookie",
     "origin",
+    "purpose",
     "sec-fetch-dest",
     "sec-fetch-mode",
     "sec-fetch-site",
+    "sec-purpose",
     "referer",
     "upgrade",
     "x-forwarded-proto",
+    "x-moz",
+    "x-purpose",
     "x-requested-with",
     "x-sidegate-*",
     "x_sidegate_*",

@@ -159,6 +159,33 @@ fn a_configuration_that_does_not_enforce_is_no_authorizer() {
     assert!(stderr(&output).contains("-f FILE"), "{}", stderr(&output));
 }
 
+/// Keys that are not there open nothing (CVE-2026-54762).
+#[test]
+fn keys_that_cannot_be_read_start_no_authorizer() {
+    let folder = folder_with_examples();
+    std::fs::write(folder.path().join("none"), "no key").unwrap();
+    for option in ["--mark-keys", "--pass-key"] {
+        for file in ["missing", "none"] {
+            let output = Command::new(SIDEGATE)
+                .args([
+                    "authz",
+                    "--listen=127.0.0.1:0",
+                    "--health=127.0.0.1:0",
+                    "-f",
+                ])
+                .args([SEED[0], SEED[1], option, file, "--data"])
+                .arg(folder.path().join("data"))
+                .current_dir(folder.path())
+                .stdin(Stdio::null())
+                .output()
+                .unwrap();
+            assert!(!output.status.success(), "{option} {file}");
+            let told = stderr(&output);
+            assert!(told.contains(file), "{option} {file}: {told}");
+        }
+    }
+}
+
 #[test]
 fn a_bad_change_leaves_the_configuration_before_in_force() {
     let folder = tempfile::tempdir().unwrap();

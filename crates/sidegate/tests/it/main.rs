@@ -12,6 +12,7 @@ mod as_written;
 mod authz;
 mod bad_input;
 mod bodies;
+mod clients;
 mod commands;
 mod crash;
 mod deploy;
