@@ -91,7 +91,7 @@ impl Rows {
     }
 
     /// Logs somebody in; the cookie of the session.
-    fn session(&self) -> Result<String> {
+    pub(super) fn session(&self) -> Result<String> {
         let jar = self.mesh.folder.path().join("jar-of-bypasses");
         self.log_in(&jar.to_string_lossy())?;
         let kept = std::fs::read_to_string(&jar)?;

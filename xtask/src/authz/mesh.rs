@@ -65,6 +65,8 @@ pub(super) struct Mesh {
     pub(super) folder: tempfile::TempDir,
     authz: Option<Authz>,
     asked: Asked,
+    /// Arguments of the program that its Deployment has.
+    deployed: Vec<&'static str>,
     port: u16,
     provider_at: String,
     _provider: Provider,
@@ -104,11 +106,15 @@ impl Mesh {
                 .replace("CLUSTER_KEYS", &quoted(cluster.jwks()))
         })?;
         let mut given = vec![files.clone()];
+        let mut deployed = Vec::new();
         let key = folder.path().join("pass.pem");
         std::fs::write(&key, pass_key()?)?;
         if let Asked::Sidegate { form, .. } = &plan.asked {
             let asks = folder.path().join("manifests.yaml");
-            std::fs::write(&asks, manifests(&files, *form, &key)?)?;
+            let printed = manifests(&files, *form, &key)?;
+            let known = ["--identity-headers=authorization"];
+            deployed.extend(known.into_iter().filter(|known| printed.contains(known)));
+            std::fs::write(&asks, printed)?;
             given.push(asks);
         }
         let all = layers(&given)?;
@@ -158,6 +164,7 @@ impl Mesh {
             folder,
             authz: None,
             asked: plan.asked,
+            deployed,
             port,
             provider_at,
             _provider: provider,
@@ -173,7 +180,8 @@ impl Mesh {
         command.arg("authz");
         match &self.asked {
             Asked::Sidegate { form, more } => {
-                command.arg("-f").arg(self.files()).args(*more);
+                command.arg("-f").arg(self.files());
+                command.args(*more).args(&self.deployed);
                 if *form == Form::Fast {
                     let key = self.folder.path().join("pass.pem");
                     command.arg("--pass-key").arg(key);

@@ -12,6 +12,7 @@ mod peers;
 mod program;
 mod rows;
 mod seed;
+mod streams;
 mod wire;
 
 use anyhow::{Context, Result, bail};

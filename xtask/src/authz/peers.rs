@@ -1,15 +1,21 @@
 //! Everything behind the gateways: the authorizer, the provider and the gateways themselves are relayed to, any other
-//! upstream answers with what arrived.
+//! upstream answers with what arrived, sends events, or says back what is said on a WebSocket.
 
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::oracle::{header, read_head};
+
+/// Where every upstream sends events, the second when it is told to.
+pub(super) const EVENTS: &str = "/stream/events";
+/// Where it says back what is said.
+pub(super) const ECHO: &str = "/stream/echo";
 
 /// What arrived at an upstream.
 #[derive(Clone, Debug)]
@@ -33,6 +39,7 @@ impl Arrived {
 pub(super) struct Peers {
     pub(super) port: u16,
     state: Arc<Mutex<State>>,
+    changed: Arc<Condvar>,
 }
 
 #[derive(Default)]
@@ -42,6 +49,8 @@ struct State {
     /// Services that are elsewhere, by `host:port`.
     elsewhere: HashMap<String, SocketAddr>,
     arrived: Vec<Arrived>,
+    /// How many second events may be sent.
+    events: usize,
 }
 
 impl Peers {
@@ -51,6 +60,7 @@ impl Peers {
         let peers = Self {
             port: listener.local_addr()?.port(),
             state: Arc::default(),
+            changed: Arc::default(),
         };
         let server = peers.clone();
         std::thread::spawn(move || {
@@ -73,6 +83,28 @@ impl Peers {
     /// What arrived since this was last asked.
     pub(super) fn arrived(&self) -> Vec<Arrived> {
         std::mem::take(&mut self.lock().arrived)
+    }
+
+    /// Lets a second event be sent.
+    pub(super) fn next_event(&self) {
+        self.lock().events += 1;
+        self.changed.notify_all();
+    }
+
+    fn events(&self, stream: &mut TcpStream) -> std::io::Result<()> {
+        const PATIENCE: Duration = Duration::from_secs(20);
+        let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+        stream.write_all(format!("{head}{}", chunk("data: 1\n\n")).as_bytes())?;
+        let waiting = self
+            .changed
+            .wait_timeout_while(self.lock(), PATIENCE, |state| {
+                let waits = state.events == 0;
+                state.events = state.events.saturating_sub(1);
+                waits
+            });
+        drop(waiting);
+        stream.write_all(format!("{}0\r\n\r\n", chunk("data: 2\n\n")).as_bytes())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -110,6 +142,18 @@ impl Peers {
             let chunked = headers.iter().any(|(name, _)| name == "transfer-encoding");
             if !skip(&mut stream, &mut rest, length.unwrap_or(0), chunked) {
                 return;
+            }
+            match &*target {
+                EVENTS if self.events(&mut stream).is_ok() => continue,
+                EVENTS => return,
+                ECHO => {
+                    let agreed = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+                    let begun = stream.write_all(agreed.as_bytes()).is_ok();
+                    let said = stream.try_clone().ok().filter(|_| begun);
+                    drop(said.map(|mut said| std::io::copy(&mut stream, &mut said)));
+                    return;
+                }
+                _ => {}
             }
             let described: Value = headers.iter().map(|(n, v)| json!([n, v])).collect();
             let body = json!({"at": at, "target": target, "headers": described}).to_string();

@@ -76,6 +76,7 @@ impl Rows {
     fn all(&mut self) -> Result<()> {
         self.clients()?;
         self.bypasses()?;
+        self.streams()?;
         self.models()?;
         self.outside()?;
         self.platform()?;

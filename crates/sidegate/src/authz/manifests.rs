@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
-use policy::{Entrance, IDENTITY_HEADERS, Snapshot};
+use policy::{Entrance, IDENTITY_HEADERS, Snapshot, is_identity_header};
 use resources::Cluster;
 use serde_json::{Value, json};
 
@@ -172,7 +172,8 @@ fn print(args: &ManifestsArgs, cluster: &Cluster, snapshot: &Snapshot) -> anyhow
     };
     let mut out = String::new();
     out.push_str("# What gateways take to ask `sidegate authz`, by `sidegate authz manifests`.\n");
-    for line in before(snapshot) {
+    let writers = writers(snapshot);
+    for line in before(snapshot).iter().chain(&writers) {
         writeln!(out, "# {line}")?;
     }
     let service = |suffix: &str| format!("{NAME}{suffix}.{}.svc.cluster.local", args.namespace);
@@ -208,7 +209,7 @@ fn print(args: &ManifestsArgs, cluster: &Cluster, snapshot: &Snapshot) -> anyhow
                 {"name": if args.http { "http-check" } else { "grpc-check" },
                  "port": PORT, "targetPort": PORT}]}}));
     }
-    objects.extend(workload(args));
+    objects.extend(workload(args, !writers.is_empty()));
     objects.extend(asking.iter().map(|ask| policy(ask, fast_path.is_some())));
     for deployment in filters {
         for (port, side) in &deployment.ports {
@@ -243,6 +244,23 @@ fn before(snapshot: &Snapshot) -> BTreeSet<String> {
         )
     };
     others.map(line).collect()
+}
+
+/// Rules that take identity headers from requests behind the authorizer, and write them from tokens: it gives them the
+/// person's.
+fn writers(snapshot: &Snapshot) -> BTreeSet<String> {
+    let outside = snapshot
+        .listeners()
+        .filter(|listener| listener.side() == Entrance::External);
+    let rules = outside.flat_map(|listener| listener.token_rules());
+    let writers = rules.filter(|rule| rule.outputs().any(is_identity_header));
+    let line = |rule: policy::TokenRuleView<'_>| {
+        let (object, _) = rule.object();
+        format!(
+            "{object} writes identity headers from tokens: the Deployment has `--identity-headers=authorization`."
+        )
+    };
+    writers.map(line).collect()
 }
 
 /// The mesh's ConfigMap with these providers among its own.
@@ -446,7 +464,7 @@ fn filter(deployment: &Deployment, port: u16, filters: Vec<Value>) -> Value {
 }
 
 /// The program itself. It talks to nobody's API server.
-fn workload(args: &ManifestsArgs) -> Vec<Value> {
+fn workload(args: &ManifestsArgs, tokens: bool) -> Vec<Value> {
     let labels = json!({"app": NAME});
     let mut arguments = vec![
         "authz".to_owned(),
@@ -464,6 +482,9 @@ fn workload(args: &ManifestsArgs) -> Vec<Value> {
         json!({"name": "config", "configMap": {"name": "sidegate-config"}}),
         json!({"name": "data", "persistentVolumeClaim": {"claimName": "sidegate-data"}}),
     ];
+    if tokens {
+        arguments.push("--identity-headers=authorization".to_owned());
+    }
     if args.pass_key.is_some() {
         arguments.push("--pass-key=/pass/pass.pem".to_owned());
         mounts.push(json!({"name": "pass", "mountPath": "/pass", "readOnly": true}));

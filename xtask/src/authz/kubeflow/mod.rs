@@ -117,11 +117,7 @@ impl Version {
 
 /// `sidegate authz` for the login.
 pub(super) fn ours(version: Version, form: Form) -> Result<()> {
-    let more: &[&str] = match version.verifies_tokens() {
-        // Envoy writes the identity headers anew, from the token.
-        true => &["--identity-headers", "authorization"],
-        false => &[],
-    };
+    let more = &[];
     let plan = version.plan(false, Asked::Sidegate { form, more })?;
     judge(plan, |rows| {
         rows.models_of(version)?;
@@ -200,7 +196,9 @@ pub(super) fn named_first() -> Result<()> {
             std::fs::write(folder.path().join(name), text)?;
         }
         let printed = mesh::manifests(folder.path(), Form::Grpc, folder.path())?;
-        if !printed.contains(&format!("# Remove {named} first")) {
+        let writes = "dex-jwt writes identity headers from tokens";
+        let told = printed.contains(writes) == version.verifies_tokens();
+        if !printed.contains(&format!("# Remove {named} first")) || !told {
             let comments: Vec<&str> = printed.lines().filter(|l| l.starts_with('#')).collect();
             bail!("{version:?}: nothing is said of {named}: {comments:?}");
         }
