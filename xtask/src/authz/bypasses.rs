@@ -93,6 +93,8 @@ impl Rows {
     /// Logs somebody in; the cookie of the session.
     pub(super) fn session(&self) -> Result<String> {
         let jar = self.mesh.folder.path().join("jar-of-bypasses");
+        // A browser of before would be logged in already.
+        drop(std::fs::remove_file(&jar));
         self.log_in(&jar.to_string_lossy())?;
         let kept = std::fs::read_to_string(&jar)?;
         let session = kept
