@@ -146,7 +146,7 @@ impl CheckReply {
                     // Would be read as leave; browsers show a page with 203 alike.
                     StatusCode::OK => StatusCode::NON_AUTHORITATIVE_INFORMATION,
                     // Would be read as an authorizer in trouble, which `failOpen` makes leave.
-                    status if status.as_u16() >= 500 => StatusCode::FORBIDDEN,
+                    status if status.is_server_error() => StatusCode::FORBIDDEN,
                     status => status,
                 };
                 *response.body_mut() = reply.body;

@@ -148,7 +148,7 @@ impl Rows {
             let right = match status {
                 200 => told == Some(if http { 203 } else { 200 }),
                 100..=199 => told == Some(403),
-                500..=999 if http => told == Some(403),
+                500..=599 if http => told == Some(403),
                 status => told == Some(status),
             };
             let odd = answer
