@@ -198,7 +198,7 @@ pub fn host_name(authority: &str) -> Cow<'_, str> {
 
 /// Headers that tell an upstream who the user is. Where Sidegate enforces,
 /// clients cannot send them, in any case or with `_` for `-`.
-pub const IDENTITY_HEADERS: [&str; 17] = [
+pub const IDENTITY_HEADERS: [&str; 22] = [
     "kubeflow-userid",
     "kubeflow-groups",
     "x-auth-request-user",
@@ -215,6 +215,11 @@ pub const IDENTITY_HEADERS: [&str; 17] = [
     "x-goog-authenticated-user-email",
     "x-goog-authenticated-user-id",
     "remote-user",
+    "remote-groups",
+    "remote-name",
+    "remote-email",
+    "x-remote-user",
+    "x-remote-group",
     "auth-method",
 ];
 
