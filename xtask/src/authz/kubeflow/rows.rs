@@ -164,6 +164,18 @@ impl Rows {
         self.inside(version)?;
         let jar = self.jar();
         let host = self.mesh.external.to_string();
+        let forged = [
+            "-b",
+            &jar,
+            "-H",
+            "kubeflow_userid: victim@example.com",
+            "-H",
+            "Kubeflow-Groups: victim",
+            "-H",
+            "x-auth-request-email: victim@example.com",
+        ];
+        let seen = self.through("forged otherwise", Gate::External, &host, "/", &forged)?;
+        self.unforged("people forge nothing", &seen);
         // Dashboards of today go there, dashboards of before post.
         let out = [
             "-b",
