@@ -96,7 +96,7 @@ impl Rows {
                 .build()?;
             runtime.block_on(async {
                 let server = Server::bind(&[at])?;
-                drop(bound.send(()));
+                let _ = bound.send(());
                 let keys = KeyRing::parse(KEY).map_err(|error| anyhow!("{error}"))?;
                 let host = Arc::new(Odd(Arc::new(snapshot)));
                 let authorizer = Arc::new(Authorizer::new(host, Settings::default(), keys));
