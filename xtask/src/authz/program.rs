@@ -54,9 +54,11 @@ impl Authz {
         let (Some(checks), Some(health)) = (at, healthy) else {
             bail!("it does not say where it listens: {told}");
         };
-        let log = data.join("authz.log");
+        let path = data.join("authz.log");
         std::thread::spawn(move || {
-            let mut file = std::fs::File::create(log).ok();
+            // Behind what one of before wrote.
+            let mut log = std::fs::File::options();
+            let mut file = log.create(true).append(true).open(&path).ok();
             for line in lines.map_while(Result::ok) {
                 use std::io::Write as _;
                 let _ = file.as_mut().map(|file| writeln!(file, "{line}"));

@@ -34,7 +34,7 @@ pub(super) fn plan(topology: Topology, form: Form) -> Result<Plan> {
         Form::Grpc | Form::Http => &[],
     };
     Ok(Plan {
-        files: cluster(topology)?,
+        files: cluster(topology, form)?,
         deployments,
         local,
         back: BACK,
@@ -83,7 +83,7 @@ USERID_CLAIM=email
 
 /// The seed's files, with secrets that nobody publishes, what clients of the table ask for, a route of another team
 /// that sends on to a model, and a part of the platform that is open to everybody.
-fn cluster(topology: Topology) -> Result<Vec<(&'static str, String)>> {
+fn cluster(topology: Topology, form: Form) -> Result<Vec<(&'static str, String)>> {
     let seed = shell::root().join("examples/seed");
     let read = |name: &str| {
         let text = std::fs::read_to_string(seed.join(name));
@@ -117,6 +117,10 @@ fn cluster(topology: Topology) -> Result<Vec<(&'static str, String)>> {
         cluster.push_str(LOCAL_PODS);
     }
     cluster.push_str(MORE);
+    if form != Form::Fast {
+        // A host of the fast path is one for people with a session.
+        cluster.push_str(ASSETS);
+    }
     cluster.push_str("\n---\n");
     cluster.push_str(testkit::clients::CLUSTER);
     Ok(vec![
@@ -162,6 +166,9 @@ spec:
     - destination:
         host: knative-local-gateway.istio-system.svc.cluster.local
         port: {number: 80}
+";
+
+const ASSETS: &str = "
 ---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
