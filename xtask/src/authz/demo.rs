@@ -2,7 +2,7 @@
 
 use std::io::BufRead as _;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::mesh::{Form, Mesh};
 use super::rows::{BROWSER, DASHBOARD, Gate, MODEL, OUTSIDE, Rows, Seen};
@@ -22,12 +22,48 @@ const GRPC: [&str; 7] = [
 ];
 
 /// A request, and what is to be seen of its answer.
-struct Shown {
+struct Shown<'a> {
     what: &'static str,
     gate: Gate,
-    host: &'static str,
+    host: &'a str,
     target: &'static str,
     more: Vec<String>,
+}
+
+/// What is shown of the cluster as it is.
+const SHOWN: [&str; 11] = [
+    "200 of sklearn-iris-predictor-00001",
+    "200 of sklearn-iris-predictor-00001",
+    "200 of sklearn-iris-predictor-00001",
+    "401",
+    "200 of sklearn-iris-predictor-00001",
+    "302 to the login",
+    "302 to the login",
+    "401",
+    "200 of centraldashboard, as user@example.com",
+    "200 of centraldashboard, as user@example.com",
+    "200 of storefront",
+];
+
+/// Whether what is shown is as described.
+pub(super) fn check() -> Result<()> {
+    let before = told(&Rows::of(Mesh::start(seed::before()?)?))?;
+    if let Some((what, was)) = before
+        .iter()
+        .take(8)
+        .find(|(_, was)| was.starts_with("200"))
+    {
+        bail!("as it was, {what}: {was}");
+    }
+    let after = told(&Rows::of(Mesh::start(seed::plan(
+        Topology::Shared,
+        Form::Grpc,
+    )?)?))?;
+    let is: Vec<&str> = after.iter().map(|(_, is)| is.as_str()).collect();
+    if is != SHOWN {
+        bail!("{after:?}");
+    }
+    Ok(())
 }
 
 /// Shows the cluster as it was and as it is with the authorizer, which runs until a line is read.
@@ -63,7 +99,9 @@ fn told(rows: &Rows) -> Result<Vec<(&'static str, String)>> {
     let jar = jar.to_string_lossy();
     rows.log_in(&jar)?;
     let mut told = Vec::new();
-    for shown in requests(&token, &jar) {
+    // Cookies are of the host that the login was at.
+    let here = rows.mesh.external.to_string();
+    for shown in requests(&token, &jar, &here) {
         let more: Vec<&str> = shown.more.iter().map(String::as_str).collect();
         let seen = rows.ask(shown.gate, shown.host, shown.target, &more)?;
         told.push((shown.what, words(&seen)));
@@ -71,7 +109,7 @@ fn told(rows: &Rows) -> Result<Vec<(&'static str, String)>> {
     Ok(told)
 }
 
-fn requests(token: &str, jar: &str) -> Vec<Shown> {
+fn requests<'a>(token: &str, jar: &str, here: &'a str) -> Vec<Shown<'a>> {
     let asked = |what, gate, host, target, more: &[&str]| Shown {
         what,
         gate,
@@ -134,11 +172,11 @@ fn requests(token: &str, jar: &str) -> Vec<Shown> {
             "/api",
             &["-H", "accept: */*", "-H", "sec-fetch-mode: cors"],
         ),
-        asked("somebody logged in", outside, DASHBOARD, "/", &["-b", jar]),
+        asked("somebody logged in", outside, here, "/", &["-b", jar]),
         asked(
             "the same, and forges a name",
             outside,
-            DASHBOARD,
+            here,
             "/",
             &["-b", jar, "-H", FORGED, "-H", "kubeflow_userid: victim"],
         ),

@@ -55,6 +55,7 @@ pub(crate) fn suite() -> Vec<Check> {
             seed(Topology::Shared, Form::Fast),
         ),
         ("authz with people in Chromium", Box::new(browser::run)),
+        ("authz as the demonstration shows it", Box::new(demo::check)),
         ("authz in Kubeflow 1.3", ours(V1_3, Form::Grpc)),
         ("authz in Kubeflow 1.8", ours(V1_8, Form::Http)),
         ("authz in Kubeflow 1.10", ours(V1_10, Form::Http)),
