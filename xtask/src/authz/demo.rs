@@ -72,11 +72,10 @@ pub(super) fn run() -> Result<()> {
     let before = told(&Rows::of(Mesh::start(seed::before()?)?))?;
     let rows = Rows::of(Mesh::start(seed::plan(Topology::Shared, Form::Grpc)?)?);
     let after = told(&rows)?;
-    println!(
-        "{:<46}  {:<34}  {}",
-        "", "authservice, as it was", "sidegate authz"
-    );
-    for ((what, was), (_, is)) in before.iter().zip(&after) {
+    let names = ("", "authservice, as it was", "sidegate authz");
+    let told = before.iter().zip(&after);
+    let told = told.map(|((what, was), (_, is))| (*what, was.as_str(), is.as_str()));
+    for (what, was, is) in std::iter::once(names).chain(told) {
         println!("{what:<46}  {was:<34}  {is}");
     }
     let (external, local) = (rows.mesh.external, rows.mesh.local);
