@@ -99,6 +99,10 @@ Commands:
   bench provider [--quick]
                Time the identity provider's keys, refreshes, logins and token checks,
                its starts and memory, and write docs/benchmarks.md
+  bench authz [--quick | --soak MINUTES]
+               Time checks of the authorizer, alone and behind one worker of Envoy, with
+               few and with many sessions, keys and issuers, beside oauth2-proxy, and write
+               docs/benchmarks.md; or watch its memory for so long
   bench solvers
                Put questions about small clusters to z3 and cvc5 too, compare the
                answers, and write docs/benchmarks.md (--quick: a few, as `test`
@@ -149,6 +153,12 @@ fn main() -> ExitCode {
         ["bench", "models", "--quick"] => bench::models::run(bench::Length::Quick),
         ["bench", "provider"] => bench::provider::run(bench::Length::Full),
         ["bench", "provider", "--quick"] => bench::provider::run(bench::Length::Quick),
+        ["bench", "authz"] => bench::authz::run(bench::Length::Full),
+        ["bench", "authz", "--quick"] => bench::authz::run(bench::Length::Quick),
+        ["bench", "authz", "--soak", minutes] => match minutes.parse() {
+            Ok(minutes) => bench::authz::soak(minutes),
+            Err(_) => Err(anyhow::anyhow!("`--soak {minutes}`: expected minutes")),
+        },
         ["bench", "solvers"] => bench::solvers::run(bench::Length::Full),
         ["bench", "solvers", "--quick"] => bench::solvers::run(bench::Length::Quick),
         ["help" | "-h" | "--help"] => {

@@ -290,7 +290,7 @@ fn manifests(files: &Path, form: Form, key: &Path) -> Result<String> {
 }
 
 /// A key for passes, in PEM.
-fn pass_key() -> Result<String> {
+pub(crate) fn pass_key() -> Result<String> {
     let made = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING);
     let der = made.and_then(|pair| pair.to_pkcs8v1());
     let der = der.map_err(|_| anyhow!("no key for passes"))?;
@@ -301,7 +301,7 @@ fn pass_key() -> Result<String> {
 }
 
 /// Dex's configuration in the cluster.
-fn dex_config(files: &Path) -> Result<String> {
+pub(crate) fn dex_config(files: &Path) -> Result<String> {
     let read = layers(&[files.to_owned()])?;
     let cluster = resources::parse_layers(&read).map_err(|errors| anyhow!("{errors}"))?;
     let map = cluster

@@ -9,6 +9,7 @@ mod rows;
 use anyhow::{Context, Result, bail};
 
 use self::mesh::{Form, Topology};
+pub(crate) use self::mesh::{dex_config, pass_key};
 use crate::oracle::Check;
 
 /// A check for each form and topology.

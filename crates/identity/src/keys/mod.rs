@@ -181,35 +181,45 @@ impl ApiKeys {
     /// When the key cannot be as asked for, there are too many, or the disk
     /// cannot be written.
     pub async fn create(&self, new: NewKey) -> Result<(KeyInfo, Secret), KeyError> {
-        rules::check(&new)?;
+        let made = self.create_all(vec![new]).await?;
+        let made = made.into_iter().next();
+        made.ok_or(KeyError::Store(StoreError::Stopped))
+    }
+
+    /// Makes keys in one transaction, which come back in the same order.
+    ///
+    /// # Errors
+    /// As for one; there is none of them then.
+    pub async fn create_all(&self, new: Vec<NewKey>) -> Result<Vec<(KeyInfo, Secret)>, KeyError> {
+        new.iter().try_for_each(rules::check)?;
         let _turn = self.shared.changing.lock().await;
         let now = now(&self.shared.clock);
         self.forget_expired(now).await?;
-        let all = self.list();
-        if all.len() >= MAX_KEYS {
-            return Err(KeyError::Full(MAX_KEYS));
+        let mut owners: Vec<KeyOwner> = self.list().into_iter().map(|key| key.owner).collect();
+        let mut made = Vec::new();
+        let mut records = Vec::new();
+        for new in new {
+            if owners.len() >= MAX_KEYS {
+                return Err(KeyError::Full(MAX_KEYS));
+            }
+            let theirs = owners.iter().filter(|owner| owner.is_same(&new.owner));
+            if theirs.count() >= MAX_KEYS_OF_ONE {
+                return Err(KeyError::Many(MAX_KEYS_OF_ONE));
+            }
+            owners.push(new.owner.clone());
+            let (digest, info, secret) = fresh(new, now)?;
+            records.push((digest, Some(Record::of(&info))));
+            made.push((digest, info, secret));
         }
-        let theirs = all.iter().filter(|key| key.owner.is_same(&new.owner));
-        if theirs.count() >= MAX_KEYS_OF_ONE {
-            return Err(KeyError::Many(MAX_KEYS_OF_ONE));
-        }
-        let mut id = String::new();
-        secret::base32(&random::<10>().map_err(StoreError::from)?, &mut id);
-        let secret = secret::new().map_err(StoreError::from)?;
-        let digest = secret::digest(secret.expose()).ok_or(StoreError::Stopped)?;
-        let info = KeyInfo {
-            id: id.into(),
-            owner: new.owner,
-            label: new.label.into(),
-            scope: Arc::new(new.scope),
-            created: now,
-            expires: now.saturating_add(new.life.as_secs()),
-            used: None,
-        };
-        self.write(vec![(digest, Some(Record::of(&info)))]).await?;
-        let held = Arc::new(Held::new(info.clone()));
-        self.held_mut().insert(digest, held);
-        Ok((info, secret))
+        self.write(records).await?;
+        let mut held = self.held_mut();
+        Ok(made
+            .into_iter()
+            .map(|(digest, info, secret)| {
+                held.insert(digest, Arc::new(Held::new(info.clone())));
+                (info, secret)
+            })
+            .collect())
     }
 
     /// Whose key this is.
@@ -383,6 +393,24 @@ impl ApiKeys {
         let shared = Arc::clone(&self.shared);
         crate::session::blocking(move || shared.store.write(&records)).await
     }
+}
+
+/// A key that is nowhere yet.
+fn fresh(new: NewKey, now: u64) -> Result<(Digest, KeyInfo, Secret), StoreError> {
+    let mut id = String::new();
+    secret::base32(&random::<10>()?, &mut id);
+    let secret = secret::new()?;
+    let digest = secret::digest(secret.expose()).ok_or(StoreError::Stopped)?;
+    let info = KeyInfo {
+        id: id.into(),
+        owner: new.owner,
+        label: new.label.into(),
+        scope: Arc::new(new.scope),
+        created: now,
+        expires: now.saturating_add(new.life.as_secs()),
+        used: None,
+    };
+    Ok((digest, info, secret))
 }
 
 #[cfg(test)]

@@ -233,14 +233,13 @@ impl Store {
     /// and are returned.
     pub(super) fn insert(
         &self,
-        hash: &Hash,
-        record: &Record,
+        new: Vec<(Hash, Record)>,
         max: u64,
     ) -> Result<Vec<Hash>, StoreError> {
-        let (hash, record) = (*hash, record.clone());
+        let more = u64::try_from(new.len()).unwrap_or(u64::MAX);
         self.change(move |tables| {
             let count = tables.sessions.len()?;
-            let excess = count.saturating_add(1).saturating_sub(max);
+            let excess = count.saturating_add(more).saturating_sub(max);
             let excess = usize::try_from(excess).unwrap_or(usize::MAX);
             let first: Vec<[u8; 40]> = tables
                 .deadlines
@@ -256,7 +255,9 @@ impl Store {
                     gone.push(*hash);
                 }
             }
-            tables.put(&hash, &record)?;
+            for (hash, record) in &new {
+                tables.put(hash, record)?;
+            }
             Ok(gone)
         })
     }
