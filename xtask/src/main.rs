@@ -24,6 +24,7 @@ mod http;
 mod miri;
 mod models;
 mod oracle;
+mod person;
 mod protos;
 mod redis;
 mod relying;

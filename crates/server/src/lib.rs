@@ -71,7 +71,28 @@ pub struct BindError {
 pub struct Server {
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<watch::Receiver<Arc<ServerConfig>>>,
+}
+
+/// What clients shake hands with.
+#[derive(Debug)]
+pub struct Tls(watch::Sender<Arc<ServerConfig>>);
+
+impl Tls {
+    /// With that configuration, for both protocols.
+    pub fn new(config: ServerConfig) -> Self {
+        Self(watch::Sender::new(for_both(config)))
+    }
+
+    /// Another one counts for handshakes from now on.
+    pub fn replace(&self, config: ServerConfig) {
+        self.0.send_replace(for_both(config));
+    }
+}
+
+fn for_both(mut config: ServerConfig) -> Arc<ServerConfig> {
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Arc::new(config)
 }
 
 impl Server {
@@ -101,9 +122,8 @@ impl Server {
 
     /// Has every client shake hands first.
     #[must_use]
-    pub fn over_tls(mut self, mut config: ServerConfig) -> Self {
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        self.tls = Some(Arc::new(config));
+    pub fn over_tls(mut self, tls: &Tls) -> Self {
+        self.tls = Some(tls.0.subscribe());
         self
     }
 
@@ -130,7 +150,7 @@ impl Server {
                 slots: Arc::clone(&slots),
                 leaving: leaving.clone(),
                 open: open.clone(),
-                tls: self.tls.clone().map(TlsAcceptor::from),
+                tls: self.tls.clone(),
             };
             tokio::spawn(accepting.run(listener));
         }
@@ -160,7 +180,7 @@ struct Accepting<S> {
     slots: Arc<tokio::sync::Semaphore>,
     leaving: watch::Receiver<bool>,
     open: mpsc::Sender<()>,
-    tls: Option<TlsAcceptor>,
+    tls: Option<watch::Receiver<Arc<ServerConfig>>>,
 }
 
 impl<S: Service> Accepting<S> {
@@ -181,7 +201,8 @@ impl<S: Service> Accepting<S> {
                 (Ok(slot), Ok((stream, peer))) => {
                     let service = Arc::clone(&self.service);
                     let (keep_alive, leaving) = (self.keep_alive, self.leaving.clone());
-                    let (open, tls) = (self.open.clone(), self.tls.clone());
+                    let tls = self.tls.as_ref().map(|tls| Arc::clone(&tls.borrow()));
+                    let (open, tls) = (self.open.clone(), tls.map(TlsAcceptor::from));
                     tokio::spawn(async move {
                         let _ = stream.set_nodelay(true);
                         match tls {

@@ -173,7 +173,7 @@ impl Mesh {
 
     /// What the authorizer wrote into its log.
     pub(super) fn log(&self) -> String {
-        std::fs::read_to_string(self.data().join("authz.log")).unwrap_or_default()
+        std::fs::read_to_string(self.data().with_extension("log")).unwrap_or_default()
     }
 }
 
@@ -185,9 +185,7 @@ fn cluster(topology: Topology) -> Result<Vec<(&'static str, String)>> {
         let text = std::fs::read_to_string(seed.join(name));
         text.with_context(|| format!("reading {name}"))
     };
-    let mut cluster = read("cluster.yaml")?
-        .replace(SECRET, "of-this-installation")
-        .replace(HASH, &hash()?);
+    let mut cluster = own_secrets(&read("cluster.yaml")?, &hash()?);
     // The login that the cluster had.
     let filter = cluster
         .split("\n---\n")
@@ -217,6 +215,13 @@ fn cluster(topology: Topology) -> Result<Vec<(&'static str, String)>> {
         ("cluster.yaml", cluster),
         ("sidegate.yaml", read("sidegate.yaml")?),
     ])
+}
+
+/// The seed's cluster with a client secret that nobody publishes, and a hash of another password.
+pub(crate) fn own_secrets(cluster: &str, hash: &str) -> String {
+    cluster
+        .replace(SECRET, "of-this-installation")
+        .replace(HASH, hash)
 }
 
 const LOCAL_PODS: &str = "

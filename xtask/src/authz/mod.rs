@@ -9,7 +9,8 @@ mod rows;
 use anyhow::{Context, Result, bail};
 
 use self::mesh::{Form, Topology};
-pub(crate) use self::mesh::{dex_config, pass_key};
+pub(crate) use self::mesh::{dex_config, own_secrets, pass_key};
+pub(crate) use self::program::Authz;
 use crate::oracle::Check;
 
 /// A check for each form and topology.

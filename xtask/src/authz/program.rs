@@ -13,10 +13,10 @@ pub(super) fn sidegate() -> std::path::PathBuf {
 }
 
 /// A running authorizer. Dropping it kills it.
-pub(super) struct Authz {
+pub(crate) struct Authz {
     child: Child,
-    pub(super) checks: SocketAddr,
-    pub(super) health: SocketAddr,
+    pub(crate) checks: SocketAddr,
+    pub(crate) health: SocketAddr,
 }
 
 impl Drop for Authz {
@@ -28,7 +28,7 @@ impl Drop for Authz {
 
 impl Authz {
     /// Starts it on a folder of manifests, or fails with what it says.
-    pub(super) fn start(files: &Path, data: &Path, checks: u16, more: &[&str]) -> Result<Self> {
+    pub(crate) fn start(files: &Path, data: &Path, checks: u16, more: &[&str]) -> Result<Self> {
         let mut child = Command::new(sidegate())
             .args(["authz", "-f"])
             .arg(files)
@@ -57,7 +57,7 @@ impl Authz {
         let (Some(checks), Some(health)) = (at, healthy) else {
             bail!("it does not say where it listens: {told}");
         };
-        let log = data.join("authz.log");
+        let log = data.with_extension("log");
         std::thread::spawn(move || {
             let mut file = std::fs::File::create(log).ok();
             for line in lines.map_while(Result::ok) {

@@ -2,6 +2,7 @@
 //! cache): what one answered the other knows, nothing is taken by both, and an outage of Redis ends
 //! nothing.
 
+mod authorizers;
 mod gateways;
 mod rotation;
 mod server;
@@ -40,6 +41,10 @@ pub(crate) fn suite() -> Vec<Check> {
         ("replicas on Redis: signing keys", Box::new(rotation::check)),
         ("replicas on Redis: outages", Box::new(outages)),
         ("replicas on Redis: gateways", Box::new(gateways::check)),
+        (
+            "replicas on Redis: authorizers",
+            Box::new(authorizers::check),
+        ),
         (
             "replicas on Redis: kills",
             Box::new(|| kills(&shell::target().join("debug/sidegate"), 60).map(|_| ())),

@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 
 use super::program::{Program, first_line};
 use super::world::{Full, World};
-use super::{Bench, DASHBOARD, Load, Measured};
+use super::{Bench, Load, Measured};
 use crate::authz::pass_key;
 use crate::bench;
 use crate::http::ask_host;
+use crate::person::DASHBOARD;
 use crate::relying::envoy::{Chain, Envoy, filter, inside};
 
 /// Requests in a second at which latencies are compared.

@@ -17,10 +17,9 @@ use self::program::Program;
 pub(crate) use self::soak::run as soak;
 use self::world::{Full, Tokens, World};
 use super::{Length, Scratch};
+use crate::person::DASHBOARD;
 use crate::shell;
 
-/// The host and the path that people ask for.
-const DASHBOARD: &str = "kubeflow.example.com";
 /// What programs ask for.
 const MODEL: &str = "sklearn-iris.kserve-test.example.com";
 const PREDICT: &str = "/v1/models/sklearn-iris:predict";

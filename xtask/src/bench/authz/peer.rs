@@ -4,7 +4,8 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::program::Program;
 use super::{Bench, Load, Measured};
-use crate::bench::{self, provider};
+use crate::bench;
+use crate::person::{HASH, PASSWORD, USER};
 use crate::relying::{Provider, kubeflow};
 use crate::visitor::{Browser, form};
 
@@ -20,7 +21,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Figures> {
     let environment = [
         ("OIDC_CLIENT_ID", kubeflow::CLIENT),
         ("OIDC_CLIENT_SECRET", kubeflow::SECRET),
-        ("DEX_USER_PASSWORD", provider::HASH),
+        ("DEX_USER_PASSWORD", HASH),
     ];
     let ours = bench::program();
     let config = kubeflow::dex()?;
@@ -60,10 +61,7 @@ fn log_in(proxy: &str, provider: &str) -> Result<String> {
         next.clone_into(&mut at);
         answer = at_provider.get(provider, &at)?;
     }
-    let fields = form(&[
-        ("login", "user@example.com"),
-        ("password", provider::PASSWORD),
-    ]);
+    let fields = form(&[("login", USER), ("password", PASSWORD)]);
     let answer = at_provider.send(provider, "POST", &at, &fields)?;
     let back = answer
         .header("location")

@@ -9,11 +9,11 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::program::Program;
 use super::world::{Full, Tokens, World};
-use super::{Bench, DASHBOARD, Load, PREDICT};
-use crate::authz::dex_config;
-use crate::bench::{self, Scratch, provider, report};
+use super::{Bench, Load, PREDICT};
+use crate::authz::{dex_config, own_secrets};
+use crate::bench::{self, Scratch, report};
+use crate::person::{HASH, Person};
 use crate::relying::Provider;
-use crate::visitor::{Browser, form};
 
 /// How often what changes is changed.
 const EVERY: Duration = Duration::from_secs(2);
@@ -42,14 +42,7 @@ pub(crate) fn run(minutes: u64) -> Result<()> {
     let world = World::make(&bench, &Full::no())?;
     let seed = world.files.join("cluster.yaml");
     let text = std::fs::read_to_string(&seed)?;
-    let hash = text
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("hash: "))
-        .context("the seed has a user")?;
-    let text = text
-        .replace(hash, provider::HASH)
-        .replace("pUBnBOY80SnXgjibTYM9ZWNzY2xreNGQok", "of-this-installation");
-    std::fs::write(&seed, text)?;
+    std::fs::write(&seed, own_secrets(&text, HASH))?;
     let address = format!("127.0.0.1:{}", crate::clients::free_port()?);
     let issuer = "http://dex.auth.svc.cluster.local:5556/dex".to_owned();
     let config = dex_config(&world.files)?;
@@ -128,7 +121,9 @@ impl Changes {
 
     fn log_in_and_out(&self, authz: &str, at: &str) -> Result<()> {
         while !self.is_over() {
-            log_in_and_out(authz, at)?;
+            let mut person = Person::default();
+            person.log_in(authz, authz, at)?;
+            person.log_out(authz)?;
             self.logins.fetch_add(1, Ordering::Relaxed);
             std::thread::sleep(EVERY / 4);
         }
@@ -153,45 +148,4 @@ impl Changes {
         }
         Ok(())
     }
-}
-
-/// A person logs in, sees the dashboard and logs out.
-fn log_in_and_out(authz: &str, at: &str) -> Result<()> {
-    let (mut here, mut there) = (Browser::default(), Browser::default());
-    let html = [("accept", "text/html"), ("sec-fetch-site", "same-origin")];
-    let mut ask = |method: &str, target: &str| {
-        here.send_to(
-            authz,
-            DASHBOARD,
-            method,
-            &format!("/external{target}"),
-            &html,
-            "",
-        )
-    };
-    let begun = ask("GET", "/")?;
-    let mut target = begun
-        .header("location")
-        .with_context(|| format!("no login: {begun:?}"))?
-        .to_owned();
-    let mut answer = there.get(at, &target)?;
-    while let (302 | 303, Some(next)) = (answer.status, answer.header("location")) {
-        next.clone_into(&mut target);
-        answer = there.get(at, &target)?;
-    }
-    let fields = form(&[
-        ("login", "user@example.com"),
-        ("password", provider::PASSWORD),
-    ]);
-    let answer = there.send(at, "POST", &target, &fields)?;
-    let back = answer
-        .header("location")
-        .with_context(|| format!("no way back: {answer:?}"))?;
-    let ended = ask("GET", back)?;
-    ensure!(ended.status == 302, "the login ends with {ended:?}");
-    let inside = ask("GET", "/")?;
-    ensure!(inside.status == 200, "inside is {inside:?}");
-    let out = ask("POST", "/authservice/logout")?;
-    ensure!(out.status == 201, "a logout is {out:?}");
-    Ok(())
 }
