@@ -17,6 +17,7 @@ mod crash;
 mod deny;
 mod dex;
 mod directory;
+mod faults;
 mod flood;
 mod fuzz;
 mod graphs;
@@ -64,6 +65,9 @@ Commands:
   authz [NAME]
                Ask the authorizer from Envoy as Istio configures it, in all forms or
                those with that in their name (as `test` does; builds nothing)
+  faults [NAME]
+               Have whoever the authorizer asks be away, busy or silent, and kill it behind
+               Envoy, all or those with that in their name (as `test` does; builds nothing)
   relying [NAME]
                Let relying parties of others log in at the provider, all or those
                with that in their name (as `test` does; builds nothing)
@@ -143,6 +147,8 @@ fn main() -> ExitCode {
         ["crash", rest @ ..] => crash::command(rest),
         ["authz"] => authz::run(None),
         ["authz", name] => authz::run(Some(name)),
+        ["faults"] => faults::run(None),
+        ["faults", name] => faults::run(Some(name)),
         ["relying"] => relying::run(None),
         ["relying", name] => relying::run(Some(name)),
         ["flood", rest @ ..] => flood::command(rest),

@@ -84,23 +84,15 @@ fn kept_in_redis(
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
 
-    let (settings, clock) = (settings(config)?, identity::system_clock());
-    let address = settings.address();
+    let (shared, clock) = (settings(config)?, identity::system_clock());
+    let address = shared.address();
     let open = || -> anyhow::Result<Kept> {
-        let names = ["login", "sessions", "marks"];
-        let [login, sessions, marks] = identity::shared_keys(settings.clone(), names)?;
-        write_key(&folder.join("login.key"), &login)?;
-        write_key(&folder.join("sessions.key"), &sessions)?;
+        let [marks] = identity::shared_keys(shared.clone(), ["marks"])?;
         let marks = format!("{}\n", STANDARD.encode(marks));
         write_key(&folder.join(MARK_KEYS), marks.as_bytes())?;
-        // Each replica has all of them in memory.
-        let rules = SessionConfig {
-            max_sessions: rules.max_sessions.min(IN_MEMORY),
-            ..rules
-        };
         Ok(Kept {
-            sessions: Sessions::open_redis(settings.clone(), folder, rules, clock.clone())?,
-            api_keys: ApiKeys::open_redis(settings.clone(), clock)?,
+            sessions: sessions_in_redis(folder, config, rules)?,
+            api_keys: ApiKeys::open_redis(shared.clone(), clock)?,
         })
     };
     let kept = open().with_context(|| format!("what replicas share in Redis at {address}"))?;
@@ -123,30 +115,37 @@ fn write_key(file: &Path, key: &[u8]) -> anyhow::Result<()> {
 
 /// Opens the sessions of a gateway in the same place. What browsers hold during a login, and refresh
 /// tokens of sessions, are sealed with keys that all gateways on one state have.
-pub(crate) fn open_sessions(
-    folder: &Path,
-    config: &StorageConfig,
-    storage: &Storage,
-) -> anyhow::Result<Sessions> {
+pub(crate) fn open_sessions(folder: &Path, config: &StorageConfig) -> anyhow::Result<Sessions> {
     let (rules, clock) = (SessionConfig::default(), identity::system_clock());
-    #[cfg(feature = "redis")]
-    if let StorageConfig::Redis(redis) = config {
-        for (name, key) in [
-            ("login.key", "gateway-login"),
-            ("sessions.key", "gateway-sessions"),
-        ] {
-            write_key(&folder.join(name), &storage.shared_key(key)?)?;
-        }
-        return Ok(Sessions::open_redis(
-            settings(redis)?,
-            folder,
-            rules,
-            clock,
-        )?);
+    match config {
+        StorageConfig::Folder => Ok(Sessions::open(folder, rules, clock)?),
+        StorageConfig::Redis(redis) => sessions_in_redis(folder, redis, rules),
     }
-    #[cfg(not(feature = "redis"))]
-    let _ = (config, storage);
-    Ok(Sessions::open(folder, rules, clock)?)
+}
+
+#[cfg(feature = "redis")]
+fn sessions_in_redis(
+    folder: &Path,
+    config: &RedisConfig,
+    rules: SessionConfig,
+) -> anyhow::Result<Sessions> {
+    let settings = settings(config)?;
+    let names = ["login", "sessions"];
+    let [login, sessions] = identity::shared_keys(settings.clone(), names)?;
+    write_key(&folder.join("login.key"), &login)?;
+    write_key(&folder.join("sessions.key"), &sessions)?;
+    // Each replica has all of them in memory.
+    let rules = SessionConfig {
+        max_sessions: rules.max_sessions.min(IN_MEMORY),
+        ..rules
+    };
+    let clock = identity::system_clock();
+    Ok(Sessions::open_redis(settings, folder, rules, clock)?)
+}
+
+#[cfg(not(feature = "redis"))]
+fn sessions_in_redis(_: &Path, _: &RedisConfig, _: SessionConfig) -> anyhow::Result<Sessions> {
+    bail!("this program was built without the feature `redis`")
 }
 
 /// Opens the state of a folder for a command, while no program runs on it.

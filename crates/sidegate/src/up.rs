@@ -276,7 +276,7 @@ fn keeping(
     let provider = state::open(data, &place)?;
     Ok(Keeping {
         data: data.to_owned(),
-        sessions: state::open_sessions(data, &place, &provider)?,
+        sessions: state::open_sessions(data, &place)?,
         api_keys: ApiKeys::open(data, identity::system_clock())?,
         provider,
         cluster_issuer: Arc::new(ClusterIssuer::open(data, ClusterIssuerConfig::default())?),

@@ -72,6 +72,10 @@ impl Authz {
         })
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks it to end, and waits until it has.
     pub(super) fn end(mut self) -> Result<()> {
         let asked = Command::new("kill")

@@ -31,7 +31,7 @@ const SHIPPED: [&str; 2] = [
 /// The script of Kubeflow's users logs in and is inside: with oauth2-proxy, with ours in its place and in that of
 /// oidc-authservice, and the same gateway.
 pub(super) fn login() -> Result<()> {
-    let settings = std::fs::read_to_string(folder().join("kubeflow/oauth2_proxy.cfg"))?;
+    let settings = settings()?;
     as_shipped(&settings)?;
     let address = format!("127.0.0.1:{}", free_port()?);
     let base = format!("http://{address}");
@@ -185,10 +185,15 @@ pub(crate) fn dex() -> Result<String> {
     std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))
 }
 
+/// Kubeflow's settings of oauth2-proxy.
+pub(crate) fn settings() -> Result<String> {
+    let file = folder().join("kubeflow/oauth2_proxy.cfg");
+    std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))
+}
+
 /// oauth2-proxy with Kubeflow's settings, whose provider is reached at `base`, and its address.
 pub(crate) fn peer(work: &Path, base: &str) -> Result<(Running, String)> {
-    let settings = std::fs::read_to_string(folder().join("kubeflow/oauth2_proxy.cfg"))?;
-    oauth2_proxy(work, &settings, base)
+    oauth2_proxy(work, &settings()?, base)
 }
 
 /// The program as the manifests start it, with the address of the provider for its name in the cluster.

@@ -60,7 +60,7 @@ impl Default for SessionConfig {
         Self {
             idle: Duration::from_secs(12 * 3600),
             absolute: Duration::from_secs(24 * 3600),
-            max_sessions: 100_000,
+            max_sessions: 1_000_000,
             cached: 10_000,
         }
     }
