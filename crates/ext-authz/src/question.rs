@@ -8,6 +8,9 @@ use wire::{Decode, Malformed, Value};
 /// More headers than this are refused: Envoy takes 100 by default.
 const MAX_HEADERS: usize = 512;
 
+/// Room for these is made at once.
+const USUAL_HEADERS: usize = 20;
+
 /// A check.
 #[derive(Debug, Default)]
 pub(crate) struct CheckRequest(pub(crate) Attributes);
@@ -149,6 +152,9 @@ impl HttpRequest {
         }
         if self.headers.len() >= MAX_HEADERS {
             return Err(Malformed);
+        }
+        if self.headers.is_empty() {
+            self.headers.reserve(USUAL_HEADERS);
         }
         let name = HeaderName::from_bytes(name).map_err(|_| Malformed)?;
         let value = HeaderValue::from_maybe_shared(content).map_err(|_| Malformed)?;

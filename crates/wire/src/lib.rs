@@ -181,6 +181,11 @@ impl Value {
 pub struct Encoder(Vec<u8>);
 
 impl Encoder {
+    /// One with room for so many bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
     /// The message.
     pub fn finish(self) -> Vec<u8> {
         self.0
@@ -205,6 +210,26 @@ impl Encoder {
         self.varint(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         self.0.extend_from_slice(bytes);
         self
+    }
+
+    /// A message inside, which is there even if it is empty. `write` adds its fields, in the same buffer.
+    #[must_use]
+    pub fn message(mut self, number: u32, write: impl FnOnce(Self) -> Self) -> Self {
+        self.key(number, 2);
+        let at = self.0.len();
+        // Most are short, and have their length in one byte.
+        self.0.push(0);
+        let Self(mut all) = write(self);
+        let length = all.len() - at - 1;
+        match (u8::try_from(length), all.get_mut(at)) {
+            (Ok(length @ 0..0x80), Some(place)) => *place = length,
+            _ => {
+                let mut prefix = Self::default();
+                prefix.varint(u64::try_from(length).unwrap_or(u64::MAX));
+                all.splice(at..=at, prefix.0);
+            }
+        }
+        Self(all)
     }
 
     /// Text, or bytes.
@@ -308,6 +333,25 @@ mod tests {
         for length in 0..message.len() {
             let cut = Bytes::copy_from_slice(&message[..length]);
             drop(Sample::decode(cut));
+        }
+    }
+
+    #[test]
+    fn a_message_inside_is_the_same_in_one_buffer() {
+        for length in [0, 1, 126, 127, 128, 129, 16_383, 16_384, 70_000] {
+            let text = "x".repeat(length);
+            let inner = |encoder: Encoder| encoder.number(7, 300).bytes(2, text.as_bytes());
+            let inside = inner(Encoder::default()).finish();
+            let twice = Encoder::default().always(3, &inside).finish();
+            let expected = Encoder::default()
+                .number(1, 9)
+                .always(4, &twice)
+                .number(5, 1);
+            let found = Encoder::with_capacity(8)
+                .number(1, 9)
+                .message(4, |outer| outer.message(3, inner))
+                .number(5, 1);
+            assert_eq!(found.finish(), expected.finish(), "{length}");
         }
     }
 

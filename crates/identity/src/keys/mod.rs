@@ -214,15 +214,14 @@ impl ApiKeys {
     /// Makes sure that a key which another replica has made is known here. Where it is, or there
     /// are no replicas, this does nothing.
     pub async fn meet(&self, token: &str) {
-        match &self.shared.keeper {
-            Keeper::File { .. } => drop(token),
-            #[cfg(feature = "redis")]
-            Keeper::Redis(keeper) => {
-                if secret::digest(token).is_some_and(|digest| !self.held().contains_key(&digest)) {
-                    keeper.catch_up().await;
-                }
-            }
+        #[cfg(feature = "redis")]
+        if let Keeper::Redis(keeper) = &self.shared.keeper
+            && secret::digest(token).is_some_and(|digest| !self.held().contains_key(&digest))
+        {
+            keeper.catch_up().await;
         }
+        #[cfg(not(feature = "redis"))]
+        let _ = token;
     }
 
     /// Whose key this is.

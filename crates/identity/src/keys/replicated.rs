@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use replicated::{Change, Decision, Error, Freshness, Mirror, Replica, Settings};
+use replicated::{Change, Decision, Error, Mirror, Replica, Settings};
 
 use super::KeyError;
 use super::held::{All, Held, Work, replace};
@@ -68,8 +68,8 @@ impl Replicated {
     }
 
     /// Waits until all that other replicas have done is known here, if Redis answers.
-    pub(super) async fn catch_up(&self) -> bool {
-        self.0.catch_up().await == Freshness::Current
+    pub(super) async fn catch_up(&self) {
+        self.0.catch_up().await;
     }
 
     /// Whether Redis has been away for so long that no key is believed.

@@ -207,6 +207,11 @@ impl Store {
         })
     }
 
+    /// Whether others begin and end sessions, too.
+    pub(super) fn has_replicas(&self) -> bool {
+        !matches!(self.keeper, Keeper::File)
+    }
+
     /// Waits until what other replicas have done is known; false where nothing new can be.
     pub(super) async fn catch_up(&self) -> bool {
         match &self.keeper {

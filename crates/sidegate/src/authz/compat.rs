@@ -181,7 +181,7 @@ async fn serve(
     let answers = Answers::of(login, &around).await?;
     let mut signals = Signals::new()?;
     let taken = "choose another address with `--listen` or `--health`";
-    let mut checks = Server::bind(&[listen]).context(taken)?;
+    let mut checks = Server::bind(&[listen]).context(taken)?.answering_in_place();
     let health = Server::bind(&[args.health]).context(taken)?;
     let tls = match TlsFiles::of(args) {
         Some(files) => Some((Tls::new(files.read()?), files)),

@@ -168,7 +168,9 @@ async fn serve(args: &AuthzArgs, inputs: &Inputs, cluster: Cluster) -> anyhow::R
     )?);
     let mut signals = Signals::new()?;
     let taken = "choose another address with `--listen` or `--health`";
-    let mut checks = Server::bind(&[args.listen.unwrap_or(LISTEN)]).context(taken)?;
+    let mut checks = Server::bind(&[args.listen.unwrap_or(LISTEN)])
+        .context(taken)?
+        .answering_in_place();
     let health = Server::bind(&[args.health]).context(taken)?;
     let tls = match TlsFiles::of(args) {
         Some(files) => Some((Tls::new(files.read()?), files)),
