@@ -223,7 +223,9 @@ async fn serve(
     let until = async {
         let (told, mut changes) = tokio::sync::mpsc::channel(1);
         // A full channel says already that something changed.
-        let watching = watch::until_cancelled(&files.0, || drop(told.try_send(())));
+        let watching = watch::until_cancelled(&files.0, || {
+            let _ = told.try_send(());
+        });
         let certificate = async {
             match &tls {
                 Some((tls, files)) => files.follow(tls).await,
