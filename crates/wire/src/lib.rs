@@ -36,27 +36,15 @@ pub trait Decode: Default {
     ///
     /// # Errors
     /// It ends early, or a field is not of its type.
-    fn decode(mut message: Bytes) -> Result<Self, Malformed> {
+    fn decode(message: Bytes) -> Result<Self, Malformed> {
         let mut decoded = Self::default();
-        while message.has_remaining() {
-            let key = varint(&mut message)?;
-            let number = u32::try_from(key >> 3).map_err(|_| Malformed)?;
-            if number == 0 {
-                return Err(Malformed);
-            }
-            let value = match key & 7 {
-                0 => Value::Varint(varint(&mut message)?),
-                1 => Value::Fixed64(message.try_get_u64_le().map_err(|_| Malformed)?),
-                2 => {
-                    let length = usize::try_from(varint(&mut message)?).map_err(|_| Malformed)?;
-                    if length > message.len() {
-                        return Err(Malformed);
-                    }
-                    Value::Bytes(message.split_to(length))
-                }
-                5 => Value::Fixed32(message.try_get_u32_le().map_err(|_| Malformed)?),
-                // Groups are gone since proto3.
-                _ => return Err(Malformed),
+        for field in Fields::of(&message) {
+            let (number, field) = field?;
+            let value = match field {
+                Field::Varint(value) => Value::Varint(value),
+                Field::Fixed64(bits) => Value::Fixed64(bits),
+                Field::Fixed32(bits) => Value::Fixed32(bits),
+                Field::Bytes(bytes) => Value::Bytes(message.slice_ref(bytes)),
             };
             decoded.field(number, value)?;
         }
@@ -64,7 +52,102 @@ pub trait Decode: Default {
     }
 }
 
-fn varint(bytes: &mut Bytes) -> Result<u64, Malformed> {
+/// A field's value where it lies.
+#[derive(Debug, Clone, Copy)]
+pub enum Field<'a> {
+    /// Whole numbers and truth values.
+    Varint(u64),
+    /// Eight bytes.
+    Fixed64(u64),
+    /// Four bytes.
+    Fixed32(u32),
+    /// Text, bytes, messages and packed numbers.
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Field<'a> {
+    /// Bytes as they are, a message for example.
+    ///
+    /// # Errors
+    /// The field is a number.
+    pub fn bytes(self) -> Result<&'a [u8], Malformed> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes),
+            _ => Err(Malformed),
+        }
+    }
+
+    /// Text.
+    ///
+    /// # Errors
+    /// The field is a number, or the bytes are not UTF-8.
+    pub fn text(self) -> Result<&'a str, Malformed> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| Malformed)
+    }
+
+    /// A whole number of 64 bits; negative ones in two's complement.
+    ///
+    /// # Errors
+    /// The field is something else.
+    pub fn number(self) -> Result<u64, Malformed> {
+        match self {
+            Self::Varint(value) => Ok(value),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+/// The fields of a message with their numbers, in the order in which they were sent. Ends with an
+/// error where it is none.
+#[derive(Debug, Clone)]
+pub struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    /// Those of that message.
+    pub fn of(message: &'a [u8]) -> Self {
+        Self(message)
+    }
+
+    fn next_field(&mut self) -> Result<(u32, Field<'a>), Malformed> {
+        let rest = &mut self.0;
+        let key = varint(rest)?;
+        let number = u32::try_from(key >> 3).map_err(|_| Malformed)?;
+        if number == 0 {
+            return Err(Malformed);
+        }
+        let field = match key & 7 {
+            0 => Field::Varint(varint(rest)?),
+            1 => Field::Fixed64(rest.try_get_u64_le().map_err(|_| Malformed)?),
+            2 => {
+                let length = usize::try_from(varint(rest)?).map_err(|_| Malformed)?;
+                let (bytes, after) = rest.split_at_checked(length).ok_or(Malformed)?;
+                *rest = after;
+                Field::Bytes(bytes)
+            }
+            5 => Field::Fixed32(rest.try_get_u32_le().map_err(|_| Malformed)?),
+            // Groups are gone since proto3.
+            _ => return Err(Malformed),
+        };
+        Ok((number, field))
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<(u32, Field<'a>), Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let field = self.next_field();
+        if field.is_err() {
+            self.0 = &[];
+        }
+        Some(field)
+    }
+}
+
+fn varint(bytes: &mut impl Buf) -> Result<u64, Malformed> {
     let mut value = 0_u64;
     for shift in (0..64).step_by(7) {
         let byte = bytes.try_get_u8().map_err(|_| Malformed)?;
