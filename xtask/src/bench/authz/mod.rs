@@ -267,7 +267,7 @@ impl Bench<'_> {
         let at = program.checks.clone();
         let one = |load: Load<'_>| self.ask(&load, &at, &program, None);
         let over_http = format!("/external{PREDICT}");
-        let bearer = |protocol, secrets| {
+        let bearer = |protocol: &'static str, secrets: &Path| {
             let path = if protocol == "grpc" {
                 PREDICT
             } else {
