@@ -78,7 +78,7 @@ impl Person {
             .filter_map(|part| part.split('"').next())
             .find(|action| action.starts_with("/dex/logout?"));
         let action = action.with_context(|| format!("no question: {page}"))?;
-        let action = action.replace("&amp;", "&");
+        let action = action.replace("&amp;", "&").replace("&#38;", "&");
         let answer = self.there.send(provider, "POST", &action, "logout=yes")?;
         ensure!(answer.status < 400, "a logout there: {answer:?}");
         Ok(())

@@ -168,7 +168,7 @@ impl Browser {
         body: &str,
     ) -> Result<Answer> {
         let cookies = self.cookies();
-        let headers = [&[("cookie", cookies.as_str())], headers].concat();
+        let headers = [&[("cookie", cookies.as_str())][..], headers].concat();
         let answer = ask_host(address, host, method, target, &headers, body)?;
         for set in answer.headers("set-cookie") {
             let Some((name, value)) = set.split(';').next().and_then(|pair| pair.split_once('='))

@@ -50,7 +50,7 @@ impl World {
     /// The authorizer, always at the same address and on the same folder.
     pub(super) fn authz(&self, more: &[&str]) -> Result<Authz> {
         let provider = self.relay.address.to_string();
-        let more = [&["--provider", &*provider], more].concat();
+        let more = [&["--provider", &*provider][..], more].concat();
         let (files, data) = (self.folder.path().join("files"), self.data());
         Authz::start(&files, &data, self.port, &more)
     }

@@ -54,8 +54,9 @@ pub(crate) fn run(minutes: u64) -> Result<()> {
     let changes = Changes::default();
     let (answers, seen) = std::thread::scope(|scope| {
         let (world, program, changes) = (&world, &program, &changes);
-        let logins = scope.spawn(|| changes.log_in_and_out(&program.checks, &address));
-        let files = scope.spawn(|| changes.change(world, &ring));
+        let (address, ring) = (&address, &ring);
+        let logins = scope.spawn(move || changes.log_in_and_out(&program.checks, address));
+        let files = scope.spawn(move || changes.change(world, ring));
         let asked = ask(&bench, world, program, minutes);
         changes.over.store(true, Ordering::Relaxed);
         for thread in [logins, files] {
