@@ -39,6 +39,7 @@ use crate::live;
 use crate::login::Elsewhere;
 use crate::outgoing::told_of_logout;
 use crate::output::{self, BadInput, Style};
+use crate::pages;
 use crate::signals::Signals;
 use crate::state;
 use crate::watch;
@@ -135,6 +136,8 @@ pub(crate) fn run(args: &AuthzArgs) -> anyhow::Result<ExitCode> {
     if let Some(AuthzCommand::Manifests(args)) = &args.command {
         return manifests::run(args);
     }
+    // Before anything is open.
+    pages::small();
     if let Some(whose) = args.compat.compat {
         return compat::run(args, whose);
     }
