@@ -9,7 +9,7 @@ use identity::{ApiKeys, KeyOwner, NewKey, NewSession, Secret, SessionConfig, Ses
 use policy::{KeyScope, Person};
 
 /// Sessions of one transaction.
-const BATCH: usize = 20_000;
+const BATCH: usize = 250_000;
 
 /// Keys of one owner.
 const OF_ONE: usize = 100;
