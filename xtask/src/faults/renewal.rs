@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use identity::{NewSession, Renewable, Secret, SessionConfig, Sessions};
 use policy::Person;
 use serde_json::Value;
@@ -13,7 +13,7 @@ use super::at_once;
 use super::relay::Relay;
 use crate::child::Running;
 use crate::clients::free_port;
-use crate::http::{ask, decoded, encoded};
+use crate::http::{Answer, ask, decoded, encoded};
 use crate::person::{HASH, PASSWORD, USER};
 use crate::relying::{Provider, kubeflow};
 use crate::shell;
@@ -33,7 +33,7 @@ pub(super) fn check() -> Result<()> {
     ];
     let _provider = Provider::serve(&kubeflow::dex()?, &environment, &address, ISSUER.to_owned())?;
     let data = folder.path().join("data");
-    let session = old_session(&data, &refresh_token(&address)?)?;
+    let session = old_session(&data, &Login::at(&address)?)?;
     let relay = Relay::start(&address, "POST /dex/token")?;
     let config = folder.path().join("oauth2_proxy.cfg");
     std::fs::write(&config, settings()?)?;
@@ -80,8 +80,32 @@ fn settings() -> Result<String> {
     Ok(text.replace(before, more))
 }
 
-/// The refresh token of a login.
-fn refresh_token(provider: &str) -> Result<String> {
+/// What a session keeps of a login.
+struct Login {
+    refresh: String,
+    subject: String,
+}
+
+impl Login {
+    fn at(provider: &str) -> Result<Self> {
+        let answer = tokens(provider)?;
+        let json = answer.json();
+        let text = |name: &str| {
+            let found = json.get(name).and_then(Value::as_str);
+            found.with_context(|| format!("no {name}: {answer:?}"))
+        };
+        let claims = text("id_token")?.split('.').nth(1).context("a token")?;
+        let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims)?)?;
+        let subject = claims.get("sub").and_then(Value::as_str);
+        Ok(Self {
+            refresh: text("refresh_token")?.to_owned(),
+            subject: subject.context("no sub")?.to_owned(),
+        })
+    }
+}
+
+/// The tokens of a login.
+fn tokens(provider: &str) -> Result<Answer> {
     let mut browser = Browser::default();
     let mut target = format!(
         "/dex/auth?client_id={}&redirect_uri={}&response_type=code&scope=openid+email+offline_access",
@@ -108,26 +132,21 @@ fn refresh_token(provider: &str) -> Result<String> {
     let login = STANDARD.encode(format!("{}:{}", kubeflow::CLIENT, kubeflow::SECRET));
     let basic = format!("Basic {login}");
     let headers = [("authorization", &*basic)];
-    let answer = ask(provider, "POST", "/dex/token", &headers, &fields)?;
-    let json = answer.json();
-    let token = json.get("refresh_token").and_then(Value::as_str);
-    Ok(token
-        .with_context(|| format!("no token: {answer:?}"))?
-        .to_owned())
+    ask(provider, "POST", "/dex/token", &headers, &fields)
 }
 
 /// A session whose tokens ended long ago, as it would be in the folder.
-fn old_session(data: &std::path::Path, refresh: &str) -> Result<String> {
+fn old_session(data: &std::path::Path, login: &Login) -> Result<String> {
     let sessions = Sessions::open(data, SessionConfig::default(), identity::system_clock())?;
     let person = Person {
         email: USER.into(),
-        subject: "of before".into(),
+        subject: login.subject.as_str().into(),
         groups: [].into(),
     };
     let new = NewSession {
         issuer: Some(ISSUER.into()),
         renewable: Some(Renewable {
-            refresh_token: Secret::new(refresh),
+            refresh_token: Secret::new(login.refresh.as_str()),
             until: 1,
         }),
         ..NewSession::of(person)
