@@ -492,7 +492,7 @@ fn workload(args: &ManifestsArgs, shared: bool) -> Vec<Value> {
             "spec": {"minAvailable": 1, "selector": {"matchLabels": labels}}}),
         false => json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
             "metadata": {"name": "sidegate-data", "namespace": args.namespace},
-            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}),
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "4Gi"}}}}),
     };
     let container = json!({
         "name": "authz", "image": args.image,
