@@ -23,7 +23,7 @@ use super::world::{World, calls, nothing_piled_up, open_files};
 use super::{at_once, until};
 use crate::directory::peers;
 
-const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+const ISSUER: &str = "https://oidc.distribution.example/id/ABC";
 const AUDIENCE: &str = "istio-ingressgateway.istio-system.svc.cluster.local";
 
 /// Tokens that are asked about at the same time.
