@@ -64,6 +64,19 @@ pub(crate) fn ask(
     )
 }
 
+/// As [`ask`], for a host that is not the address.
+pub(crate) fn ask_host(
+    address: &str,
+    host: &str,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Result<Answer> {
+    let stream = TcpStream::connect(address)?;
+    exchange(stream, host, method, target, headers, body)
+}
+
 /// As [`ask`], from an address of this machine: one of the sixteen million of loopback is somebody else.
 pub(crate) fn ask_from(
     source: IpAddr,
@@ -84,7 +97,7 @@ pub(crate) fn ask_from(
 
 fn exchange(
     mut stream: TcpStream,
-    address: &str,
+    host: &str,
     method: &str,
     target: &str,
     headers: &[(&str, &str)],
@@ -92,8 +105,7 @@ fn exchange(
 ) -> Result<Answer> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
-    let mut head =
-        format!("{method} {target} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+    let mut head = format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
     for (name, value) in headers {
         let _ = write!(head, "{name}: {value}\r\n");
     }

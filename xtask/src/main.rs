@@ -17,6 +17,7 @@ mod crash;
 mod deny;
 mod dex;
 mod directory;
+mod faults;
 mod flood;
 mod fuzz;
 mod graphs;
@@ -24,6 +25,7 @@ mod http;
 mod miri;
 mod models;
 mod oracle;
+mod person;
 mod protos;
 mod redis;
 mod relying;
@@ -64,6 +66,9 @@ Commands:
                Ask the authorizer from Envoy as Istio configures it, in all forms or
                those with that in their name (as `test` does; builds nothing); or show
                what it changes for the original cluster
+  faults [NAME]
+               Have whoever the authorizer asks be away, busy or silent, and kill it behind
+               Envoy, all or those with that in their name (as `test` does; builds nothing)
   relying [NAME]
                Let relying parties of others log in at the provider, all or those
                with that in their name (as `test` does; builds nothing)
@@ -100,6 +105,10 @@ Commands:
   bench provider [--quick]
                Time the identity provider's keys, refreshes, logins and token checks,
                its starts and memory, and write docs/benchmarks.md
+  bench authz [--quick | --soak MINUTES]
+               Time checks of the authorizer, alone and behind one worker of Envoy, with
+               few and with many sessions, keys and issuers, beside oauth2-proxy, and write
+               docs/benchmarks.md; or watch its memory for so long
   bench solvers
                Put questions about small clusters to z3 and cvc5 too, compare the
                answers, and write docs/benchmarks.md (--quick: a few, as `test`
@@ -139,6 +148,8 @@ fn main() -> ExitCode {
         ["crash", rest @ ..] => crash::command(rest),
         ["authz"] => authz::run(None),
         ["authz", name] => authz::run(Some(name)),
+        ["faults"] => faults::run(None),
+        ["faults", name] => faults::run(Some(name)),
         ["relying"] => relying::run(None),
         ["relying", name] => relying::run(Some(name)),
         ["flood", rest @ ..] => flood::command(rest),
@@ -150,6 +161,12 @@ fn main() -> ExitCode {
         ["bench", "models", "--quick"] => bench::models::run(bench::Length::Quick),
         ["bench", "provider"] => bench::provider::run(bench::Length::Full),
         ["bench", "provider", "--quick"] => bench::provider::run(bench::Length::Quick),
+        ["bench", "authz"] => bench::authz::run(bench::Length::Full),
+        ["bench", "authz", "--quick"] => bench::authz::run(bench::Length::Quick),
+        ["bench", "authz", "--soak", minutes] => match minutes.parse() {
+            Ok(minutes) => bench::authz::soak(minutes),
+            Err(_) => Err(anyhow::anyhow!("`--soak {minutes}`: expected minutes")),
+        },
         ["bench", "solvers"] => bench::solvers::run(bench::Length::Full),
         ["bench", "solvers", "--quick"] => bench::solvers::run(bench::Length::Quick),
         ["help" | "-h" | "--help"] => {

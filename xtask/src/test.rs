@@ -8,8 +8,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    authz, bench, browser, clients, crash, dex, directory, flood, graphs, oracle, redis, relying,
-    shell,
+    authz, bench, browser, clients, crash, dex, directory, faults, flood, graphs, oracle, redis,
+    relying, shell,
 };
 
 /// Tests over all binaries.
@@ -94,6 +94,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
             .chain(flood::suite())
             .chain(graphs::suite())
             .chain(authz::suite())
+            .chain(faults::suite())
             .chain(relying::suite())
             .chain(directory::suite())
             .chain(redis::suite())

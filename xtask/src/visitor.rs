@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
 
-use crate::http::{Answer, ask, decoded, encoded};
+use crate::http::{Answer, ask, ask_host, decoded, encoded};
 
 /// One user, one application.
 pub(crate) const CONFIG: &str = include_str!("../peers/crash.yaml");
@@ -140,6 +140,15 @@ impl Browser {
         Ok((at, answer))
     }
 
+    /// What it sends along.
+    pub(crate) fn cookies(&self) -> String {
+        let pairs = self.0.iter();
+        let cookies: Vec<String> = pairs
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        cookies.join("; ")
+    }
+
     pub(crate) fn get(&mut self, address: &str, target: &str) -> Result<Answer> {
         self.send(address, "GET", target, "")
     }
@@ -163,14 +172,22 @@ impl Browser {
         more: &[(&str, &str)],
         body: &str,
     ) -> Result<Answer> {
-        let cookies: Vec<String> = self
-            .0
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        let cookies = cookies.join("; ");
-        let headers = [more, &[("cookie", cookies.as_str())]].concat();
-        let answer = ask(address, method, target, &headers, body)?;
+        self.send_to(address, address, method, target, more, body)
+    }
+
+    /// As [`Self::send_with`], to a host that is not the address.
+    pub(crate) fn send_to(
+        &mut self,
+        address: &str,
+        host: &str,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Result<Answer> {
+        let cookies = self.cookies();
+        let headers = [&[("cookie", cookies.as_str())][..], headers].concat();
+        let answer = ask_host(address, host, method, target, &headers, body)?;
         for set in answer.headers("set-cookie") {
             let Some((name, value)) = set.split(';').next().and_then(|pair| pair.split_once('='))
             else {

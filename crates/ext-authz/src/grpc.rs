@@ -10,7 +10,6 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Version, header};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
-use wire::Decode as _;
 use wire::framing::{PREFIX, frame, unframe};
 
 use crate::asked::Asked;
@@ -58,7 +57,7 @@ impl<H: Host> Authorizer<H> {
         peer: SocketAddr,
     ) -> Response<Body> {
         let reply = match message(body).await {
-            Ok(message) => match CheckRequest::decode(message) {
+            Ok(message) => match CheckRequest::read(&message) {
                 Ok(check) => {
                     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
                     self.check(Asked::over_grpc(check, authority, peer)).await

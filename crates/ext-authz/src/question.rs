@@ -3,10 +3,13 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use wire::{Decode, Malformed, Value};
+use wire::{Fields, Malformed};
 
 /// More headers than this are refused: Envoy takes 100 by default.
 const MAX_HEADERS: usize = 512;
+
+/// Room for these is made at once.
+const USUAL_HEADERS: usize = 20;
 
 /// A check.
 #[derive(Debug, Default)]
@@ -37,152 +40,121 @@ pub(crate) struct HttpRequest {
     pub(crate) scheme: String,
 }
 
-impl Decode for CheckRequest {
-    fn field(&mut self, number: u32, value: Value) -> Result<(), Malformed> {
-        if number == 1 {
-            self.0 = value.message()?;
-        }
-        Ok(())
-    }
-}
-
-impl Decode for Attributes {
-    fn field(&mut self, number: u32, value: Value) -> Result<(), Malformed> {
-        match number {
-            1 => self.source = value.message()?,
-            2 => self.destination = value.message()?,
-            4 => self.http = value.message::<Request>()?.0,
-            12 => self.sni = value.message::<TlsSession>()?.0,
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-#[derive(Default)]
-struct Request(HttpRequest);
-
-impl Decode for Request {
-    fn field(&mut self, number: u32, value: Value) -> Result<(), Malformed> {
-        if number == 2 {
-            self.0 = value.message()?;
-        }
-        Ok(())
-    }
-}
-
-#[derive(Default)]
-struct TlsSession(Option<String>);
-
-impl Decode for TlsSession {
-    fn field(&mut self, number: u32, value: Value) -> Result<(), Malformed> {
-        if number == 1 {
-            self.0 = Some(value.text()?).filter(|name| !name.is_empty());
-        }
-        Ok(())
-    }
-}
-
-impl Decode for Peer {
-    fn field(&mut self, number: u32, value: Value) -> Result<(), Malformed> {
-        if number == 1 {
-            let Address(SocketAddress(address, port)) = value.message()?;
-            (self.address, self.port) = (address, port);
-        }
-        Ok(())
-    }
-}
-
-#[derive(Default)]
-struct Address(SocketAddress);
-
-impl Decode for Address {
-    fn field(&mut self, number: u32, value: Value) -> Result<(), Malformed> {
-        if number == 1 {
-            self.0 = value.message()?;
-        }
-        Ok(())
-    }
-}
-
-#[derive(Default)]
-struct SocketAddress(String, u16);
-
-impl Decode for SocketAddress {
-    fn field(&mut self, number: u32, value: Value) -> Result<(), Malformed> {
-        match number {
-            2 => self.0 = value.text()?,
-            3 => self.1 = u16::try_from(value.number()?).map_err(|_| Malformed)?,
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-impl Decode for HttpRequest {
-    fn field(&mut self, number: u32, value: Value) -> Result<(), Malformed> {
-        match number {
-            2 => self.method = value.text()?,
-            3 => {
-                let Header(name, content) = value.message()?;
-                self.add(&name, content)?;
+impl CheckRequest {
+    /// Reads a message. Values of headers are parts of it; nothing else is kept of it.
+    pub(crate) fn read(message: &Bytes) -> Result<Self, Malformed> {
+        let mut check = Self::default();
+        for field in Fields::of(message) {
+            if let (1, attributes) = field? {
+                check.0 = Attributes::read(attributes.bytes()?, message)?;
             }
-            4 => self.path = value.text()?,
-            5 => self.host = value.text()?,
-            6 => self.scheme = value.text()?,
-            13 => {
-                for (name, content) in value.message::<HeaderList>()?.0 {
-                    self.add(&name, content)?;
+        }
+        Ok(check)
+    }
+}
+
+impl Attributes {
+    fn read(attributes: &[u8], whole: &Bytes) -> Result<Self, Malformed> {
+        let mut read = Self::default();
+        for field in Fields::of(attributes) {
+            match field? {
+                (1, source) => read.source = Peer::read(source.bytes()?)?,
+                (2, destination) => read.destination = Peer::read(destination.bytes()?)?,
+                (4, request) => {
+                    read.http = HttpRequest::default();
+                    for field in Fields::of(request.bytes()?) {
+                        if let (2, http) = field? {
+                            read.http = HttpRequest::read(http.bytes()?, whole)?;
+                        }
+                    }
+                }
+                (12, session) => {
+                    read.sni = None;
+                    for field in Fields::of(session.bytes()?) {
+                        if let (1, name) = field? {
+                            let name = name.text()?;
+                            read.sni = (!name.is_empty()).then(|| name.to_owned());
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(read)
+    }
+}
+
+impl Peer {
+    /// Its address, which is a `SocketAddress` in an `Address`.
+    fn read(peer: &[u8]) -> Result<Self, Malformed> {
+        let mut read = Self::default();
+        for field in Fields::of(peer) {
+            let (1, address) = field? else { continue };
+            for field in Fields::of(address.bytes()?) {
+                let (1, socket) = field? else { continue };
+                read = Self::default();
+                for field in Fields::of(socket.bytes()?) {
+                    match field? {
+                        (2, address) => address.text()?.clone_into(&mut read.address),
+                        (3, port) => {
+                            read.port = u16::try_from(port.number()?).map_err(|_| Malformed)?;
+                        }
+                        _ => {}
+                    }
                 }
             }
-            _ => {}
         }
-        Ok(())
+        Ok(read)
     }
 }
 
 impl HttpRequest {
-    /// Pseudo-headers say what the other fields say.
-    fn add(&mut self, name: &[u8], content: Bytes) -> Result<(), Malformed> {
+    fn read(http: &[u8], whole: &Bytes) -> Result<Self, Malformed> {
+        let mut read = Self::default();
+        for field in Fields::of(http) {
+            match field? {
+                (2, method) => method.text()?.clone_into(&mut read.method),
+                (3, entry) => read.add(entry.bytes()?, whole)?,
+                (4, path) => path.text()?.clone_into(&mut read.path),
+                (5, host) => host.text()?.clone_into(&mut read.host),
+                (6, scheme) => scheme.text()?.clone_into(&mut read.scheme),
+                // `HeaderMap`, which Envoy sends in place of `headers` with `encode_raw_headers`.
+                (13, list) => {
+                    for field in Fields::of(list.bytes()?) {
+                        if let (1, entry) = field? {
+                            read.add(entry.bytes()?, whole)?;
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(read)
+    }
+
+    /// An entry of a map of headers, or a `HeaderValue`: both have name and value in the same fields,
+    /// the latter a `raw_value` besides. Pseudo-headers say what the other fields say.
+    fn add(&mut self, entry: &[u8], whole: &Bytes) -> Result<(), Malformed> {
+        let (mut name, mut content): (&[u8], &[u8]) = (&[], &[]);
+        for field in Fields::of(entry) {
+            match field? {
+                (1, bytes) => name = bytes.bytes()?,
+                (2 | 3, bytes) => content = bytes.bytes()?,
+                _ => {}
+            }
+        }
         if name.first() == Some(&b':') {
             return Ok(());
         }
         if self.headers.len() >= MAX_HEADERS {
             return Err(Malformed);
         }
+        if self.headers.is_empty() {
+            self.headers.reserve(USUAL_HEADERS);
+        }
         let name = HeaderName::from_bytes(name).map_err(|_| Malformed)?;
-        let value = HeaderValue::from_maybe_shared(content).map_err(|_| Malformed)?;
-        self.headers.append(name, value);
-        Ok(())
-    }
-}
-
-/// An entry of a map of headers, or a `HeaderValue`: both have name and value
-/// in the same fields, the latter a `raw_value` besides.
-#[derive(Default)]
-struct Header(Bytes, Bytes);
-
-impl Decode for Header {
-    fn field(&mut self, number: u32, value: Value) -> Result<(), Malformed> {
-        match number {
-            1 => self.0 = value.bytes()?,
-            2 | 3 => self.1 = value.bytes()?,
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-/// `HeaderMap`, which Envoy sends in place of `headers` with `encode_raw_headers`.
-#[derive(Default)]
-struct HeaderList(Vec<(Bytes, Bytes)>);
-
-impl Decode for HeaderList {
-    fn field(&mut self, number: u32, value: Value) -> Result<(), Malformed> {
-        if number == 1 {
-            let Header(name, content) = value.message()?;
-            self.0.push((name, content));
-        }
+        let value = HeaderValue::from_maybe_shared(whole.slice_ref(content));
+        self.headers.append(name, value.map_err(|_| Malformed)?);
         Ok(())
     }
 }

@@ -90,36 +90,36 @@ impl CheckReply {
 
     /// `envoy.service.auth.v3.CheckResponse`.
     pub(crate) fn to_message(&self) -> Vec<u8> {
-        match &self.0 {
+        // Most replies fit, so that they are written into one piece.
+        let message = Encoder::with_capacity(512);
+        let message = match &self.0 {
             Kind::Allow(changes) => {
-                let mut ok = Encoder::default();
-                for (name, value) in &changes.set {
-                    ok = option(ok, 2, name, value);
-                }
-                for name in &changes.remove {
-                    ok = ok.always(5, name.as_str().as_bytes());
-                }
-                for (name, value) in &changes.response {
-                    ok = option(ok, 6, name, value);
-                }
                 // `google.rpc.Status` with the default code, which is OK.
-                let reply = Encoder::default().always(1, &[]);
-                reply.always(3, &ok.finish()).finish()
+                message.always(1, &[]).message(3, |mut ok| {
+                    for (name, value) in &changes.set {
+                        ok = option(ok, 2, name, value);
+                    }
+                    for name in &changes.remove {
+                        ok = ok.always(5, name.as_str().as_bytes());
+                    }
+                    for (name, value) in &changes.response {
+                        ok = option(ok, 6, name, value);
+                    }
+                    ok
+                })
             }
-            Kind::Deny(reply) => {
-                let status = Encoder::default().number(1, reply.status.as_u16().into());
-                let mut denied = Encoder::default().always(1, &status.finish());
-                for (name, value) in passed(reply) {
-                    denied = option(denied, 2, name, value);
-                }
-                let denied = denied.bytes(3, &reply.body).finish();
-                let code = Encoder::default().number(1, code(reply.status)).finish();
-                Encoder::default()
-                    .always(1, &code)
-                    .always(2, &denied)
-                    .finish()
-            }
-        }
+            Kind::Deny(reply) => message
+                .message(1, |status| status.number(1, code(reply.status)))
+                .message(2, |denied| {
+                    let status = u64::from(reply.status.as_u16());
+                    let mut denied = denied.message(1, |code| code.number(1, status));
+                    for (name, value) in passed(reply) {
+                        denied = option(denied, 2, name, value);
+                    }
+                    denied.bytes(3, &reply.body)
+                }),
+        };
+        message.finish()
     }
 
     /// The answer to an HTTP check.
@@ -179,10 +179,11 @@ fn option(message: Encoder, number: u32, name: &HeaderName, value: &HeaderValue)
     let Ok(text) = std::str::from_utf8(value.as_bytes()) else {
         return message;
     };
-    let header = Encoder::default()
-        .always(1, name.as_str().as_bytes())
-        .bytes(2, text.as_bytes())
-        .finish();
-    let option = Encoder::default().always(1, &header).always(2, &[]);
-    message.always(number, &option.finish())
+    message.message(number, |option| {
+        let header = |header: Encoder| {
+            let header = header.always(1, name.as_str().as_bytes());
+            header.bytes(2, text.as_bytes())
+        };
+        option.message(1, header).always(2, &[])
+    })
 }

@@ -111,7 +111,7 @@ impl Identity {
             return Caller::Session(session.person.clone());
         }
         match authorization {
-            Authorization::Bearer(token) if token.starts_with(PREFIX) => self.key(token),
+            Authorization::Bearer(token) if token.starts_with(PREFIX) => self.key(token).await,
             Authorization::Bearer(token) => match self.bearer(token).await {
                 Ok(holder) => Caller::Token(holder),
                 Err(error) => Caller::BadToken(error),
@@ -127,9 +127,12 @@ impl Identity {
     }
 
     /// Keys are looked up for each request: one that is revoked is none at once.
-    fn key(&self, token: &str) -> Caller {
+    async fn key(&self, token: &str) -> Caller {
         let found = match &self.parts.api_keys {
-            Some(keys) => keys.find(token),
+            Some(keys) => {
+                keys.meet(token).await;
+                keys.find(token)
+            }
             None => Err(TokenError("API keys are not accepted here".to_owned())),
         };
         found.map_or_else(Caller::BadToken, Caller::Key)

@@ -128,7 +128,11 @@ impl<T> Kept<T> {
             return Err(Hurried.into());
         }
         self.last_attempt.store(now, Ordering::Relaxed);
-        let value = fetch().await?;
+        let fetched = fetch().await;
+        // Who waited meanwhile does not wait for another one that ends as this one did.
+        let ended = crate::clock::now(&self.clock);
+        self.last_attempt.store(ended, Ordering::Relaxed);
+        let value = fetched?;
         let known = Arc::new(Fetched { value, at: now });
         self.known.store(Some(Arc::clone(&known)));
         Ok(known)
@@ -153,5 +157,47 @@ pub(crate) async fn document(
         }
         StatusCode::OK => Ok(response.into_body()),
         status => Err(format!("`{address}` answered {status}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("away")]
+    struct Away;
+
+    impl From<Hurried> for Away {
+        fn from(_: Hurried) -> Self {
+            Self
+        }
+    }
+
+    /// Each would have waited as long as all before it together.
+    #[tokio::test]
+    async fn who_waits_for_a_fetch_in_vain_does_not_wait_for_another() {
+        let time = Arc::new(AtomicU64::new(1_800_000_000));
+        let clock: Clock = {
+            let time = Arc::clone(&time);
+            Arc::new(move || UNIX_EPOCH + Duration::from_secs(time.load(Ordering::SeqCst)))
+        };
+        let kept: Kept<()> = Kept::new(clock);
+        let fetches = AtomicU64::new(0);
+        let fetch = || async {
+            fetches.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            time.fetch_add(BETWEEN_FETCHES, Ordering::SeqCst);
+            Err(Away)
+        };
+        let waiting = (0..10).map(|_| kept.get(fetch));
+        let all = futures_util::future::join_all(waiting).await;
+        assert!(all.iter().all(Result::is_err));
+        assert_eq!(fetches.load(Ordering::SeqCst), 1);
+        time.fetch_add(BETWEEN_FETCHES, Ordering::SeqCst);
+        assert!(kept.get(fetch).await.is_err());
+        assert_eq!(fetches.load(Ordering::SeqCst), 2);
     }
 }

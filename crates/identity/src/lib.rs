@@ -34,6 +34,8 @@ mod rp;
 mod seal;
 mod seen;
 mod session;
+#[cfg(feature = "redis")]
+mod shared_keys;
 mod workload;
 
 pub use ::secret::Secret;
@@ -62,6 +64,8 @@ pub use session::{
     NewSession, Renewable, SESSION_COOKIE, Session, SessionConfig, SessionId, Sessions, StoreError,
     Whose,
 };
+#[cfg(feature = "redis")]
+pub use shared_keys::shared_keys;
 pub use workload::{
     BadWorkload, ProxyLogin, WORKLOAD_PASSWORD_LIFE, WorkloadCredentials, WorkloadError,
 };

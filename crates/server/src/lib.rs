@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
 use std::convert::Infallible;
@@ -12,6 +12,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -71,7 +72,38 @@ pub struct BindError {
 pub struct Server {
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<watch::Receiver<Arc<ServerConfig>>>,
+    answering: Answering,
+}
+
+/// Where the requests of a connection with many at a time are answered.
+#[derive(Debug, Clone, Copy)]
+enum Answering {
+    /// Each in a task of its own.
+    Apart,
+    /// Where they are read, if they need not wait.
+    InPlace,
+}
+
+/// What clients shake hands with.
+#[derive(Debug)]
+pub struct Tls(watch::Sender<Arc<ServerConfig>>);
+
+impl Tls {
+    /// With that configuration, for both protocols.
+    pub fn new(config: ServerConfig) -> Self {
+        Self(watch::Sender::new(for_both(config)))
+    }
+
+    /// Another one counts for handshakes from now on.
+    pub fn replace(&self, config: ServerConfig) {
+        self.0.send_replace(for_both(config));
+    }
+}
+
+fn for_both(mut config: ServerConfig) -> Arc<ServerConfig> {
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Arc::new(config)
 }
 
 impl Server {
@@ -96,14 +128,23 @@ impl Server {
             listeners,
             addresses: bound,
             tls: None,
+            answering: Answering::Apart,
         })
     }
 
     /// Has every client shake hands first.
     #[must_use]
-    pub fn over_tls(mut self, mut config: ServerConfig) -> Self {
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        self.tls = Some(Arc::new(config));
+    pub fn over_tls(mut self, tls: &Tls) -> Self {
+        self.tls = Some(tls.0.subscribe());
+        self
+    }
+
+    /// Answers requests where they are read, as long as they need not wait for anybody: for services
+    /// whose answers take microseconds, less than a task of their own would. One that takes long holds
+    /// up the others of its connection.
+    #[must_use]
+    pub fn answering_in_place(mut self) -> Self {
+        self.answering = Answering::InPlace;
         self
     }
 
@@ -130,7 +171,8 @@ impl Server {
                 slots: Arc::clone(&slots),
                 leaving: leaving.clone(),
                 open: open.clone(),
-                tls: self.tls.clone().map(TlsAcceptor::from),
+                tls: self.tls.clone(),
+                answering: self.answering,
             };
             tokio::spawn(accepting.run(listener));
         }
@@ -160,7 +202,8 @@ struct Accepting<S> {
     slots: Arc<tokio::sync::Semaphore>,
     leaving: watch::Receiver<bool>,
     open: mpsc::Sender<()>,
-    tls: Option<TlsAcceptor>,
+    tls: Option<watch::Receiver<Arc<ServerConfig>>>,
+    answering: Answering,
 }
 
 impl<S: Service> Accepting<S> {
@@ -181,14 +224,16 @@ impl<S: Service> Accepting<S> {
                 (Ok(slot), Ok((stream, peer))) => {
                     let service = Arc::clone(&self.service);
                     let (keep_alive, leaving) = (self.keep_alive, self.leaving.clone());
-                    let (open, tls) = (self.open.clone(), self.tls.clone());
+                    let how = self.answering;
+                    let tls = self.tls.as_ref().map(|tls| Arc::clone(&tls.borrow()));
+                    let (open, tls) = (self.open.clone(), tls.map(TlsAcceptor::from));
                     tokio::spawn(async move {
                         let _ = stream.set_nodelay(true);
                         match tls {
-                            None => serve(service, stream, peer, keep_alive, leaving).await,
+                            None => serve(service, stream, peer, how, keep_alive, leaving).await,
                             Some(tls) => match timeout(HANDSHAKE, tls.accept(stream)).await {
                                 Ok(Ok(stream)) => {
-                                    serve(service, stream, peer, keep_alive, leaving).await;
+                                    serve(service, stream, peer, how, keep_alive, leaving).await;
                                 }
                                 Ok(Err(error)) => tracing::info!(%peer, %error, "no handshake"),
                                 Err(_) => tracing::debug!(%peer, "no handshake in time"),
@@ -211,11 +256,12 @@ async fn serve<S: Service>(
     service: Arc<S>,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
+    answering: Answering,
     keep_alive: Duration,
     mut leaving: watch::Receiver<bool>,
 ) {
     let asked = Arc::new(AtomicBool::new(false));
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = auto::Builder::new(answering);
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -228,7 +274,7 @@ async fn serve<S: Service>(
         .max_header_list_size(64 << 10)
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20);
-    let answering = {
+    let answer = {
         let asked = Arc::clone(&asked);
         service_fn(move |request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
@@ -236,7 +282,7 @@ async fn serve<S: Service>(
             async move { Ok::<_, Infallible>(service.answer(request, peer).await) }
         })
     };
-    let connection = builder.serve_connection(TokioIo::new(stream), answering);
+    let connection = builder.serve_connection(TokioIo::new(stream), answer);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -249,6 +295,25 @@ async fn serve<S: Service>(
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
+    }
+}
+
+impl<F> hyper::rt::Executor<F> for Answering
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        match self {
+            Self::Apart => drop(tokio::spawn(future)),
+            Self::InPlace => {
+                let mut future = Box::pin(future);
+                let mut context = Context::from_waker(Waker::noop());
+                // What has to wait is polled again as a task, which is then what is woken.
+                if future.as_mut().poll(&mut context).is_pending() {
+                    tokio::spawn(future);
+                }
+            }
+        }
     }
 }
 

@@ -96,6 +96,34 @@ fn root_of(error: &reqwest::Error) -> String {
 /// no name of the network (RFC 6761 §6.4).
 pub(crate) const OWN_LOGOUT_URI: &str = "http://login.invalid/oauth2/backchannel-logout";
 
+/// Hands a logout token over to that login.
+pub(crate) async fn told_of_logout(
+    login: &RelyingParty,
+    request: Request<Bytes>,
+) -> Response<Bytes> {
+    let (parts, body) = request.into_parts();
+    let head = RequestHead {
+        entrance: Entrance::Local,
+        method: parts.method,
+        scheme: Scheme::Http,
+        authority: parts
+            .uri
+            .authority()
+            .map_or_else(String::new, ToString::to_string),
+        path: BACKCHANNEL_LOGOUT_PATH.to_owned(),
+        query: None,
+        headers: parts.headers,
+        peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        connection: Connection::default(),
+        workload: None,
+    };
+    let reply = login.backchannel_logout(&head, &body).await;
+    let mut response = Response::new(reply.body);
+    *response.status_mut() = reply.status;
+    response.headers_mut().extend(reply.headers);
+    response
+}
+
 /// Hands logout tokens for the login of this process over in memory, and asks
 /// everybody else over the network.
 #[derive(Default)]
@@ -123,32 +151,13 @@ impl Outgoing for Calls {
         }
         let login = self.login.get().and_then(Weak::upgrade);
         Box::pin(async move {
-            let mut response = Response::new(Bytes::new());
             // Another configuration has replaced it; its sessions are the same.
             let Some(login) = login else {
+                let mut response = Response::new(Bytes::new());
                 *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
                 return Ok(response);
             };
-            let (parts, body) = request.into_parts();
-            let head = RequestHead {
-                entrance: Entrance::Local,
-                method: parts.method,
-                scheme: Scheme::Http,
-                authority: parts
-                    .uri
-                    .authority()
-                    .map_or_else(String::new, ToString::to_string),
-                path: BACKCHANNEL_LOGOUT_PATH.to_owned(),
-                query: None,
-                headers: parts.headers,
-                peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-                connection: Connection::default(),
-                workload: None,
-            };
-            let reply = login.backchannel_logout(&head, &body).await;
-            *response.status_mut() = reply.status;
-            *response.body_mut() = reply.body;
-            Ok(response)
+            Ok(told_of_logout(&login, request).await)
         })
     }
 }

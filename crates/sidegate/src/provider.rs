@@ -222,12 +222,8 @@ struct Serving {
 }
 
 impl Desk for Serving {
-    fn admin(&self) -> anyhow::Result<Admin> {
-        Ok(self.provider.load().admin())
-    }
-
-    fn storage(&self) -> Storage {
-        self.storage.clone()
+    fn provider(&self) -> anyhow::Result<Option<(Admin, Storage)>> {
+        Ok(Some((self.provider.load().admin(), self.storage.clone())))
     }
 
     fn keys(&self) -> Option<identity::ApiKeys> {

@@ -10,7 +10,7 @@ use identity::{ClusterIssuer, ClusterIssuerConfig, TokenRequest};
 use policy::ServiceAccount;
 
 use crate::cli::{self, Output};
-use crate::control::{self, ApiKey, Done, KeyOrder, Order};
+use crate::control::{self, ApiKey, Done, KeyOrder, KeysOrder, Order};
 use crate::output::Style;
 use crate::user::Place;
 use crate::{folder, output};
@@ -128,8 +128,8 @@ pub(crate) fn run(args: TokenArgs) -> anyhow::Result<ExitCode> {
             Some(account) => return service_account(&account, *args),
             None => key_order(*args),
         },
-        TokenCommand::List(args) => (args.place, Order::ListKeys),
-        TokenCommand::Revoke(args) => (args.place, Order::RevokeKey(args.id)),
+        TokenCommand::List(args) => (args.place, Order::Keys(KeysOrder::List)),
+        TokenCommand::Revoke(args) => (args.place, Order::Keys(KeysOrder::Revoke(args.id))),
     };
     let done = control::ask(place.data, order, None)?;
     match form {
@@ -149,7 +149,7 @@ fn key_order(args: CreateArgs) -> (Place, Order) {
         models: args.models,
         seconds: args.duration.unwrap_or(KEY_LIFE).as_secs(),
     };
-    (args.place, Order::AddKey(order))
+    (args.place, Order::Keys(KeysOrder::Add(order)))
 }
 
 fn service_account(account: &str, args: CreateArgs) -> anyhow::Result<ExitCode> {

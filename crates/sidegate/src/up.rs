@@ -192,15 +192,13 @@ struct Commands {
 }
 
 impl Desk for Commands {
-    fn admin(&self) -> anyhow::Result<Admin> {
-        match &self.world.live().login.provider {
-            Some(provider) => Ok(provider.admin()),
-            None => Ok(Admin::open(self.storage(), provider::system_clock())?),
-        }
-    }
-
-    fn storage(&self) -> provider::Storage {
-        self.world.provider_storage().clone()
+    fn provider(&self) -> anyhow::Result<Option<(Admin, provider::Storage)>> {
+        let storage = self.world.provider_storage().clone();
+        let admin = match &self.world.live().login.provider {
+            Some(provider) => provider.admin(),
+            None => Admin::open(storage.clone(), provider::system_clock())?,
+        };
+        Ok(Some((admin, storage)))
     }
 
     fn keys(&self) -> Option<ApiKeys> {
@@ -278,7 +276,7 @@ fn keeping(
     let provider = state::open(data, &place)?;
     Ok(Keeping {
         data: data.to_owned(),
-        sessions: state::open_sessions(data, &place, &provider)?,
+        sessions: state::open_sessions(data, &place)?,
         api_keys: ApiKeys::open(data, identity::system_clock())?,
         provider,
         cluster_issuer: Arc::new(ClusterIssuer::open(data, ClusterIssuerConfig::default())?),

@@ -36,27 +36,15 @@ pub trait Decode: Default {
     ///
     /// # Errors
     /// It ends early, or a field is not of its type.
-    fn decode(mut message: Bytes) -> Result<Self, Malformed> {
+    fn decode(message: Bytes) -> Result<Self, Malformed> {
         let mut decoded = Self::default();
-        while message.has_remaining() {
-            let key = varint(&mut message)?;
-            let number = u32::try_from(key >> 3).map_err(|_| Malformed)?;
-            if number == 0 {
-                return Err(Malformed);
-            }
-            let value = match key & 7 {
-                0 => Value::Varint(varint(&mut message)?),
-                1 => Value::Fixed64(message.try_get_u64_le().map_err(|_| Malformed)?),
-                2 => {
-                    let length = usize::try_from(varint(&mut message)?).map_err(|_| Malformed)?;
-                    if length > message.len() {
-                        return Err(Malformed);
-                    }
-                    Value::Bytes(message.split_to(length))
-                }
-                5 => Value::Fixed32(message.try_get_u32_le().map_err(|_| Malformed)?),
-                // Groups are gone since proto3.
-                _ => return Err(Malformed),
+        for field in Fields::of(&message) {
+            let (number, field) = field?;
+            let value = match field {
+                Field::Varint(value) => Value::Varint(value),
+                Field::Fixed64(bits) => Value::Fixed64(bits),
+                Field::Fixed32(bits) => Value::Fixed32(bits),
+                Field::Bytes(bytes) => Value::Bytes(message.slice_ref(bytes)),
             };
             decoded.field(number, value)?;
         }
@@ -64,7 +52,102 @@ pub trait Decode: Default {
     }
 }
 
-fn varint(bytes: &mut Bytes) -> Result<u64, Malformed> {
+/// A field's value where it lies.
+#[derive(Debug, Clone, Copy)]
+pub enum Field<'a> {
+    /// Whole numbers and truth values.
+    Varint(u64),
+    /// Eight bytes.
+    Fixed64(u64),
+    /// Four bytes.
+    Fixed32(u32),
+    /// Text, bytes, messages and packed numbers.
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Field<'a> {
+    /// Bytes as they are, a message for example.
+    ///
+    /// # Errors
+    /// The field is a number.
+    pub fn bytes(self) -> Result<&'a [u8], Malformed> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes),
+            _ => Err(Malformed),
+        }
+    }
+
+    /// Text.
+    ///
+    /// # Errors
+    /// The field is a number, or the bytes are not UTF-8.
+    pub fn text(self) -> Result<&'a str, Malformed> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| Malformed)
+    }
+
+    /// A whole number of 64 bits; negative ones in two's complement.
+    ///
+    /// # Errors
+    /// The field is something else.
+    pub fn number(self) -> Result<u64, Malformed> {
+        match self {
+            Self::Varint(value) => Ok(value),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+/// The fields of a message with their numbers, in the order in which they were sent. Ends with an
+/// error where it is none.
+#[derive(Debug, Clone)]
+pub struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    /// Those of that message.
+    pub fn of(message: &'a [u8]) -> Self {
+        Self(message)
+    }
+
+    fn next_field(&mut self) -> Result<(u32, Field<'a>), Malformed> {
+        let rest = &mut self.0;
+        let key = varint(rest)?;
+        let number = u32::try_from(key >> 3).map_err(|_| Malformed)?;
+        if number == 0 {
+            return Err(Malformed);
+        }
+        let field = match key & 7 {
+            0 => Field::Varint(varint(rest)?),
+            1 => Field::Fixed64(rest.try_get_u64_le().map_err(|_| Malformed)?),
+            2 => {
+                let length = usize::try_from(varint(rest)?).map_err(|_| Malformed)?;
+                let (bytes, after) = rest.split_at_checked(length).ok_or(Malformed)?;
+                *rest = after;
+                Field::Bytes(bytes)
+            }
+            5 => Field::Fixed32(rest.try_get_u32_le().map_err(|_| Malformed)?),
+            // Groups are gone since proto3.
+            _ => return Err(Malformed),
+        };
+        Ok((number, field))
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<(u32, Field<'a>), Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let field = self.next_field();
+        if field.is_err() {
+            self.0 = &[];
+        }
+        Some(field)
+    }
+}
+
+fn varint(bytes: &mut impl Buf) -> Result<u64, Malformed> {
     let mut value = 0_u64;
     for shift in (0..64).step_by(7) {
         let byte = bytes.try_get_u8().map_err(|_| Malformed)?;
@@ -181,6 +264,11 @@ impl Value {
 pub struct Encoder(Vec<u8>);
 
 impl Encoder {
+    /// One with room for so many bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
     /// The message.
     pub fn finish(self) -> Vec<u8> {
         self.0
@@ -205,6 +293,26 @@ impl Encoder {
         self.varint(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         self.0.extend_from_slice(bytes);
         self
+    }
+
+    /// A message inside, which is there even if it is empty. `write` adds its fields, in the same buffer.
+    #[must_use]
+    pub fn message(mut self, number: u32, write: impl FnOnce(Self) -> Self) -> Self {
+        self.key(number, 2);
+        let at = self.0.len();
+        // Most are short, and have their length in one byte.
+        self.0.push(0);
+        let Self(mut all) = write(self);
+        let length = all.len() - at - 1;
+        match (u8::try_from(length), all.get_mut(at)) {
+            (Ok(length @ 0..0x80), Some(place)) => *place = length,
+            _ => {
+                let mut prefix = Self::default();
+                prefix.varint(u64::try_from(length).unwrap_or(u64::MAX));
+                all.splice(at..=at, prefix.0);
+            }
+        }
+        Self(all)
     }
 
     /// Text, or bytes.
@@ -308,6 +416,25 @@ mod tests {
         for length in 0..message.len() {
             let cut = Bytes::copy_from_slice(&message[..length]);
             drop(Sample::decode(cut));
+        }
+    }
+
+    #[test]
+    fn a_message_inside_is_the_same_in_one_buffer() {
+        for length in [0, 1, 126, 127, 128, 129, 16_383, 16_384, 70_000] {
+            let text = "x".repeat(length);
+            let inner = |encoder: Encoder| encoder.number(7, 300).bytes(2, text.as_bytes());
+            let inside = inner(Encoder::default()).finish();
+            let twice = Encoder::default().always(3, &inside).finish();
+            let expected = Encoder::default()
+                .number(1, 9)
+                .always(4, &twice)
+                .number(5, 1);
+            let found = Encoder::with_capacity(8)
+                .number(1, 9)
+                .message(4, |outer| outer.message(3, inner))
+                .number(5, 1);
+            assert_eq!(found.finish(), expected.finish(), "{length}");
         }
     }
 

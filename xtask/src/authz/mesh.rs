@@ -262,7 +262,7 @@ impl Mesh {
 
     /// What the authorizer wrote into its log.
     pub(super) fn log(&self) -> String {
-        std::fs::read_to_string(self.data().join("authz.log")).unwrap_or_default()
+        std::fs::read_to_string(self.data().with_extension("log")).unwrap_or_default()
     }
 }
 
@@ -286,7 +286,7 @@ pub(super) fn manifests(files: &Path, form: Form, key: &Path) -> Result<String> 
 }
 
 /// A key for passes, in PEM.
-fn pass_key() -> Result<String> {
+pub(crate) fn pass_key() -> Result<String> {
     let made = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING);
     let der = made.and_then(|pair| pair.to_pkcs8v1());
     let der = der.map_err(|_| anyhow!("no key for passes"))?;
@@ -297,7 +297,7 @@ fn pass_key() -> Result<String> {
 }
 
 /// Dex's configuration in the cluster, and the variables that it names.
-fn dex_config(files: &Path) -> Result<(String, Vec<(String, String)>)> {
+pub(crate) fn dex_config(files: &Path) -> Result<(String, Vec<(String, String)>)> {
     let read = layers(&[files.to_owned()])?;
     let cluster = resources::parse_layers(&read).map_err(|errors| anyhow!("{errors}"))?;
     let map = cluster

@@ -19,7 +19,10 @@ use anyhow::{Context, Result, bail};
 
 use self::kubeflow::Version::{Current, V1_3, V1_8, V1_10};
 use self::mesh::Form;
+pub(crate) use self::mesh::{dex_config, pass_key};
+pub(crate) use self::program::Authz;
 use self::seed::Topology;
+pub(crate) use self::seed::own_secrets;
 use crate::oracle::Check;
 
 /// A check for each form and topology.

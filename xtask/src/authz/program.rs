@@ -13,10 +13,10 @@ pub(super) fn sidegate() -> std::path::PathBuf {
 }
 
 /// A running authorizer. Dropping it kills it.
-pub(super) struct Authz {
+pub(crate) struct Authz {
     child: Child,
-    pub(super) checks: SocketAddr,
-    pub(super) health: SocketAddr,
+    pub(crate) checks: SocketAddr,
+    pub(crate) health: SocketAddr,
 }
 
 impl Drop for Authz {
@@ -27,8 +27,15 @@ impl Drop for Authz {
 }
 
 impl Authz {
+    /// Starts it on a folder of manifests, or fails with what it says.
+    pub(crate) fn on(files: &Path, data: &Path, checks: u16, more: &[&str]) -> Result<Self> {
+        let mut command = Command::new(sidegate());
+        command.args(["authz", "-f"]).arg(files).args(more);
+        Self::start(command, data, checks)
+    }
+
     /// Starts it, or fails with what it says.
-    pub(super) fn start(mut command: Command, data: &Path, checks: u16) -> Result<Self> {
+    pub(crate) fn start(mut command: Command, data: &Path, checks: u16) -> Result<Self> {
         let mut child = command
             .arg("--data")
             .arg(data)
@@ -54,7 +61,7 @@ impl Authz {
         let (Some(checks), Some(health)) = (at, healthy) else {
             bail!("it does not say where it listens: {told}");
         };
-        let path = data.join("authz.log");
+        let path = data.with_extension("log");
         std::thread::spawn(move || {
             // Behind what one of before wrote.
             let mut log = std::fs::File::options();
@@ -69,6 +76,10 @@ impl Authz {
             checks,
             health,
         })
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Asks it to end, and waits until it has.

@@ -42,12 +42,17 @@ pub(super) fn plan(topology: Topology, form: Form) -> Result<Plan> {
     })
 }
 
+/// The seed's cluster with a client secret that nobody publishes, and a hash of another password.
+pub(crate) fn own_secrets(cluster: &str, hash: &str) -> String {
+    cluster
+        .replace(SECRET, "of-this-installation")
+        .replace(HASH, hash)
+}
+
 /// The cluster as it was: authservice in front of everything, which `sidegate authz` stands for.
 pub(super) fn before() -> Result<Plan> {
     let text = std::fs::read_to_string(shell::root().join("examples/seed/cluster.yaml"))?;
-    let text = text
-        .replace(SECRET, "of-this-installation")
-        .replace(HASH, &hash()?)
+    let text = own_secrets(&text, &hash()?)
         // What Istio has called it since 1.19.
         .replace(
             "envoy.http_connection_manager",
@@ -89,9 +94,7 @@ fn cluster(topology: Topology, form: Form) -> Result<Vec<(&'static str, String)>
         let text = std::fs::read_to_string(seed.join(name));
         text.with_context(|| format!("reading {name}"))
     };
-    let mut cluster = read("cluster.yaml")?
-        .replace(SECRET, "of-this-installation")
-        .replace(HASH, &hash()?);
+    let mut cluster = own_secrets(&read("cluster.yaml")?, &hash()?);
     // The login that the cluster had.
     let filter = cluster
         .split("\n---\n")

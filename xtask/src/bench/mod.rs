@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: one question, put to us and to KServe's Python server
 //! on the same machine in one run.
 
+pub(crate) mod authz;
 mod change;
 mod growth;
 pub(crate) mod load;

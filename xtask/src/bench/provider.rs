@@ -16,13 +16,11 @@ use super::load::{self, Connection, Load, Request};
 use super::server::Server;
 use super::{CONNECTIONS, Length, Scratch, program, report};
 use crate::http::{Answer, ask, ask_from, decoded, encoded};
+use crate::person::{HASH, PASSWORD};
 use crate::shell;
 
 const CONFIG: &str = include_str!("../../peers/bench-provider.yaml");
-const PASSWORD: &str = "correct horse";
 const CALLBACK: &str = "https://app.example/cb";
-/// bcrypt of cost 10.
-const HASH: &str = "$2y$10$HrHuUMn6Ksdd7m/UfAyJU.ctYa5C/L9XuStdyiUqMTYuXoIEp/Ksq";
 /// People who log in at the same moment, each from an address of their own, as limits on guesses count by it.
 const PEOPLE: u8 = 200;
 /// How a login ends that has waited too long for its hash.

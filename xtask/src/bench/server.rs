@@ -61,18 +61,17 @@ impl Server {
 
     /// Resident memory now, in KiB.
     pub(super) fn resident_kib(&self) -> Result<u64> {
-        let path = format!("/proc/{}/status", self.running.id());
-        let status = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
-        status
-            .lines()
-            .find_map(|line| {
-                line.strip_prefix("VmRSS:")?
-                    .trim()
-                    .strip_suffix("kB")?
-                    .trim()
-                    .parse()
-                    .ok()
-            })
-            .with_context(|| format!("{path} has no VmRSS"))
+        resident_kib(self.running.id())
     }
+}
+
+/// Resident memory of a process now, in KiB.
+pub(super) fn resident_kib(id: u32) -> Result<u64> {
+    let path = format!("/proc/{id}/status");
+    let status = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+    let resident = status.lines().find_map(|line| {
+        let size = line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?;
+        size.trim().parse().ok()
+    });
+    resident.with_context(|| format!("{path} has no VmRSS"))
 }

@@ -2,6 +2,7 @@
 //! cache): what one answered the other knows, nothing is taken by both, and an outage of Redis ends
 //! nothing.
 
+mod authorizers;
 mod gateways;
 mod guesses;
 mod outages;
@@ -45,6 +46,10 @@ pub(crate) fn suite() -> Vec<Check> {
         ),
         ("replicas on Redis: guesses", Box::new(guesses::check)),
         ("replicas on Redis: gateways", Box::new(gateways::check)),
+        (
+            "replicas on Redis: authorizers",
+            Box::new(authorizers::check),
+        ),
         (
             "replicas on Redis: kills",
             Box::new(|| kills(&shell::target().join("debug/sidegate"), 60).map(|_| ())),

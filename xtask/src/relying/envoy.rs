@@ -14,28 +14,31 @@ use crate::oracle::envoy_program;
 const START: Duration = Duration::from_secs(60);
 
 /// A running Envoy with one listener.
-pub(super) struct Envoy {
-    _running: Running,
+pub(crate) struct Envoy {
+    pub(crate) running: Running,
     log: PathBuf,
     /// `http://127.0.0.1:PORT`.
     pub(super) url: String,
 }
 
 /// What requests meet: filters before the router, and routes.
-pub(super) struct Chain {
-    pub(super) filters: Vec<Value>,
-    pub(super) routes: Vec<Value>,
+#[derive(Default)]
+pub(crate) struct Chain {
+    pub(crate) filters: Vec<Value>,
+    pub(crate) routes: Vec<Value>,
     /// Clusters by their names, with an address each.
-    pub(super) clusters: Vec<(&'static str, String)>,
+    pub(crate) clusters: Vec<(&'static str, String)>,
+    /// And those that speak HTTP/2.
+    pub(crate) grpc: Vec<(&'static str, String)>,
     /// Secrets by their names.
-    pub(super) secrets: Vec<(&'static str, &'static str)>,
+    pub(crate) secrets: Vec<(&'static str, &'static str)>,
 }
 
 impl Envoy {
-    /// Starts it on that port and waits until it listens.
-    pub(super) fn start(chain: Chain, folder: &Path, port: u16) -> Result<Self> {
+    /// Starts it at that address and waits until it listens.
+    pub(crate) fn start(chain: Chain, folder: &Path, at: SocketAddr) -> Result<Self> {
         let (config, log) = (folder.join("envoy.json"), folder.join("envoy.log"));
-        std::fs::write(&config, bootstrap(chain, port).to_string())?;
+        std::fs::write(&config, bootstrap(chain, at).to_string())?;
         let program = envoy_program()?;
         let mut command = Command::new(&program);
         command
@@ -47,14 +50,13 @@ impl Envoy {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let mut running = Running::start(&mut command)?;
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
         running
-            .until(START, || TcpStream::connect(address).is_ok())
+            .until(START, || TcpStream::connect(at).is_ok())
             .with_context(|| format!("Envoy: {}", last_words(&log, 5)))?;
         Ok(Self {
-            _running: running,
+            running,
             log,
-            url: format!("http://127.0.0.1:{port}"),
+            url: format!("http://{at}"),
         })
     }
 
@@ -64,21 +66,31 @@ impl Envoy {
     }
 }
 
-fn bootstrap(chain: Chain, port: u16) -> Value {
-    let address =
-        |port: u16| json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
-    let clusters: Vec<Value> = chain
-        .clusters
-        .iter()
-        .map(|(name, at)| {
+fn bootstrap(chain: Chain, at: SocketAddr) -> Value {
+    let address = |at: SocketAddr| json!({"socket_address": {"address": at.ip().to_string(), "port_value": at.port()}});
+    let plain = chain.clusters.iter().map(|cluster| (cluster, false));
+    let grpc = chain.grpc.iter().map(|cluster| (cluster, true));
+    let clusters: Vec<Value> = plain
+        .chain(grpc)
+        .map(|((name, at), grpc)| {
             let port = at.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-            json!({
+            let at = SocketAddr::from(([127, 0, 0, 1], port.unwrap_or(0)));
+            let mut cluster = json!({
                 "name": name,
                 "type": "STATIC",
                 "connect_timeout": "5s",
                 "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints":
-                    [{"endpoint": {"address": address(port.unwrap_or(0))}}]}]},
-            })
+                    [{"endpoint": {"address": address(at)}}]}]},
+            });
+            if let (true, Some(members)) = (grpc, cluster.as_object_mut()) {
+                let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+                let http2 = json!({options: {
+                    "@type": format!("type.googleapis.com/{options}"),
+                    "explicit_http_config": {"http2_protocol_options": {}},
+                }});
+                members.insert("typed_extension_protocol_options".to_owned(), http2);
+            }
+            cluster
         })
         .collect();
     let secret = |(name, text): &(&str, &str)| json!({"name": name, "generic_secret": {"secret": {"inline_string": text}}});
@@ -92,7 +104,7 @@ fn bootstrap(chain: Chain, port: u16) -> Value {
         "http_filters": filters,
     });
     json!({"static_resources": {
-        "listeners": [{"name": "in", "address": address(port), "filter_chains": [{"filters": [
+        "listeners": [{"name": "in", "address": address(at), "filter_chains": [{"filters": [
             {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager},
         ]}]}],
         "clusters": clusters,
@@ -101,7 +113,7 @@ fn bootstrap(chain: Chain, port: u16) -> Value {
 }
 
 /// An HTTP filter: its short name, and its type below `envoy.extensions.filters.http`.
-pub(super) fn filter(name: &str, kind: &str, mut config: Value) -> Value {
+pub(crate) fn filter(name: &str, kind: &str, mut config: Value) -> Value {
     if let Some(members) = config.as_object_mut() {
         let url = format!("type.googleapis.com/envoy.extensions.filters.http.{kind}");
         members.insert("@type".to_owned(), url.into());
@@ -135,7 +147,7 @@ pub(super) fn jwt_authn(issuer: &str, base: &str, kept: &str, open: &[&str]) -> 
 }
 
 /// What stands for the platform: it says whose request arrived.
-pub(super) fn inside() -> Value {
+pub(crate) fn inside() -> Value {
     json!({
         "match": {"prefix": "/"},
         "direct_response": {"status": 200, "body": {"inline_string": "inside"}},

@@ -41,12 +41,13 @@ pub(super) fn oauth2() -> Result<()> {
         filters: vec![login, jwt_authn(&issuer, &base, "60s", &[])],
         routes: vec![inside()],
         clusters: vec![("provider", base)],
+        grpc: Vec::new(),
         secrets: vec![
             ("token", "secret-of-gateway"),
             ("hmac", "of this gateway alone"),
         ],
     };
-    let envoy = Envoy::start(chain, work.path(), port)?;
+    let envoy = Envoy::start(chain, work.path(), ([127, 0, 0, 1], port).into())?;
     let done = run("gateway.mjs", &[&envoy.url, &issuer]);
     done.map(|_| ()).with_context(|| envoy.last_words())
 }
@@ -60,9 +61,10 @@ pub(super) fn rotations() -> Result<()> {
         filters: vec![jwt_authn(&issuer, &provider.base, "2s", &[])],
         routes: vec![inside()],
         clusters: vec![("provider", provider.base.clone())],
+        grpc: Vec::new(),
         secrets: Vec::new(),
     };
-    let envoy = Envoy::start(chain, work.path(), free_port()?)?;
+    let envoy = Envoy::start(chain, work.path(), ([127, 0, 0, 1], free_port()?).into())?;
     let done = run("rotations.mjs", &[&envoy.url, &issuer, &provider.clock()]);
     let done = done.with_context(|| envoy.last_words())?;
     eprintln!("{done}");

@@ -19,8 +19,8 @@ use crate::clients::free_port;
 const START: Duration = Duration::from_secs(10);
 const ISSUER: &str = "http://dex.auth.svc.cluster.local:5556/dex";
 const CLUSTER: &str = "http://dex.auth.svc.cluster.local:5556";
-const CLIENT: &str = "kubeflow-oidc-authservice";
-const SECRET: &str = "of-this-installation";
+pub(crate) const CLIENT: &str = "kubeflow-oidc-authservice";
+pub(crate) const SECRET: &str = "of-this-installation";
 const VERSION: &str = "v7.15.6";
 /// Where the settings are in Kubeflow's repositories, as `SIDEGATE_FIXTURES` has them.
 const SHIPPED: [&str; 2] = [
@@ -31,11 +31,11 @@ const SHIPPED: [&str; 2] = [
 /// The script of Kubeflow's users logs in and is inside: with oauth2-proxy, with ours in its place and in that of
 /// oidc-authservice, and the same gateway.
 pub(super) fn login() -> Result<()> {
-    let settings = std::fs::read_to_string(folder().join("kubeflow/oauth2_proxy.cfg"))?;
+    let settings = settings()?;
     as_shipped(&settings)?;
     let address = format!("127.0.0.1:{}", free_port()?);
     let base = format!("http://{address}");
-    let dex = std::fs::read_to_string(folder().join("kubeflow/dex.yaml"))?;
+    let dex = dex()?;
     let environment = [
         ("OIDC_CLIENT_ID", CLIENT),
         ("OIDC_CLIENT_SECRET", SECRET),
@@ -63,7 +63,7 @@ pub(super) fn login() -> Result<()> {
 }
 
 fn logged_in(chain: Chain, work: &Path, stranger: u16) -> Result<()> {
-    let envoy = Envoy::start(chain, work, free_port()?)?;
+    let envoy = Envoy::start(chain, work, ([127, 0, 0, 1], free_port()?).into())?;
     let python = python()?;
     let run = |password: &str| {
         let mut command = Command::new(&python);
@@ -177,6 +177,23 @@ fn as_shipped(settings: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Kubeflow's configuration of Dex.
+pub(crate) fn dex() -> Result<String> {
+    let file = folder().join("kubeflow/dex.yaml");
+    std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))
+}
+
+/// Kubeflow's settings of oauth2-proxy.
+pub(crate) fn settings() -> Result<String> {
+    let file = folder().join("kubeflow/oauth2_proxy.cfg");
+    std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))
+}
+
+/// oauth2-proxy with Kubeflow's settings, whose provider is reached at `base`, and its address.
+pub(crate) fn peer(work: &Path, base: &str) -> Result<(Running, String)> {
+    oauth2_proxy(work, &settings()?, base)
 }
 
 /// The program as the manifests start it, with the address of the provider for its name in the cluster.
@@ -306,6 +323,7 @@ fn old_gateway(base: &str, checker: &str) -> Chain {
             ("provider", base.to_owned()),
             ("authservice", checker.to_owned()),
         ],
+        grpc: Vec::new(),
         secrets: Vec::new(),
     }
 }
@@ -353,6 +371,7 @@ fn gateway(base: &str, proxy: &str) -> Chain {
             ("provider", base.to_owned()),
             ("oauth2-proxy", proxy.to_owned()),
         ],
+        grpc: Vec::new(),
         secrets: Vec::new(),
     }
 }

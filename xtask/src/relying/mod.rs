@@ -1,9 +1,9 @@
 //! Relying parties that nobody changed, against the provider: each logs in, refreshes, logs out as its users do.
 
 mod clocked;
-mod envoy;
+pub(crate) mod envoy;
 mod gateway;
-mod kubeflow;
+pub(crate) mod kubeflow;
 mod node;
 mod served;
 

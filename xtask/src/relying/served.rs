@@ -46,10 +46,21 @@ impl Provider {
         address: &str,
         issuer: String,
     ) -> Result<Self> {
+        let program = Command::new(sidegate());
+        Self::serve_by(program, config, environment, address, issuer)
+    }
+
+    /// The same with another program.
+    pub(crate) fn serve_by(
+        mut command: Command,
+        config: &str,
+        environment: &[(&str, &str)],
+        address: &str,
+        issuer: String,
+    ) -> Result<Self> {
         let data = tempfile::tempdir().context("making a folder")?;
         let file = data.path().join("dex.yaml");
         std::fs::write(&file, config)?;
-        let mut command = Command::new(sidegate());
         command
             .args(["provider", "--listen", address, "--config"])
             .arg(&file)

@@ -166,7 +166,7 @@ fn a_check_is_read_as_envoy_writes_it() {
         ("empty", ""),
     ];
     let bytes = message(8080, "/a?b", "h.example.com", &headers);
-    let CheckRequest(check) = CheckRequest::decode(bytes.into()).unwrap();
+    let CheckRequest(check) = CheckRequest::read(&bytes.into()).unwrap();
     assert_eq!(check.destination.port, 8080);
     assert_eq!(check.http.path, "/a?b");
     assert_eq!(check.http.host, "h.example.com");
@@ -174,7 +174,7 @@ fn a_check_is_read_as_envoy_writes_it() {
     assert_eq!(check.http.headers.get("empty").unwrap(), "");
     let asked = |authority| {
         let bytes = message(8080, "/", "h", &[]);
-        let check = CheckRequest::decode(bytes.into()).unwrap();
+        let check = CheckRequest::read(&bytes.into()).unwrap();
         match Asked::over_grpc(check, Some(authority), peer()).place {
             Place::Port { side, .. } => side,
             Place::Side { .. } => None,
@@ -222,7 +222,7 @@ proptest! {
     /// Bytes that are no check are denied and nothing worse.
     #[test]
     fn any_bytes_are_a_check_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        if let Ok(check) = CheckRequest::decode(bytes.into()) {
+        if let Ok(check) = CheckRequest::read(&bytes.into()) {
             let asked = Asked::over_grpc(check, None, peer());
             let snapshot = Snapshot::default();
             drop(asked.admit(&snapshot));
@@ -234,7 +234,7 @@ proptest! {
     fn a_cut_check_is_survived(path in "/[ -~]{0,20}", at in 0_usize..200) {
         let bytes = message(8080, &path, "h", &[("a", "b")]);
         let cut = bytes.get(..at.min(bytes.len())).unwrap().to_vec();
-        drop(CheckRequest::decode(cut.into()));
+        drop(CheckRequest::read(&cut.into()));
     }
 
     /// No path of a client reaches another listener or looks like a call.

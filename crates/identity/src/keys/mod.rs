@@ -5,27 +5,30 @@
 //! bits. All of them are in memory, so that a request costs one look-up and a
 //! revoked key is none for the next request.
 
+mod held;
+#[cfg(feature = "redis")]
+mod replicated;
 mod rules;
 mod secret;
 mod store;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use ::secret::Secret;
-use policy::{Key, KeyScope, Person, Service, TokenError, TokenHolder};
+use policy::{Key, KeyScope, Person, TokenError};
 
 use crate::clock::{Clock, now};
 use crate::random::random;
 use crate::session::StoreError;
+use held::{All, Held, Work};
 pub use rules::KeyError;
 use secret::Digest;
 pub(crate) use secret::PREFIX;
-use store::{Record, Store};
+use store::Store;
 
 /// No key lives longer.
 pub const LONGEST_KEY_LIFE: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -91,47 +94,6 @@ pub struct KeyInfo {
     pub used: Option<u64>,
 }
 
-/// A key as it is held in memory.
-struct Held {
-    info: KeyInfo,
-    /// What a request with it is.
-    key: Key,
-    used: AtomicU64,
-    /// What the file says of it.
-    written: AtomicU64,
-}
-
-impl Held {
-    fn new(info: KeyInfo) -> Self {
-        let holder = match &info.owner {
-            KeyOwner::Person(person) => TokenHolder::Person(person.clone()),
-            KeyOwner::Service(name) => TokenHolder::Service(Service {
-                name: Arc::clone(name),
-                groups: [].into(),
-            }),
-        };
-        let used = info.used.unwrap_or_default();
-        Self {
-            key: Key {
-                id: Arc::clone(&info.id),
-                holder,
-                scope: Arc::clone(&info.scope),
-            },
-            info,
-            used: used.into(),
-            written: used.into(),
-        }
-    }
-
-    fn info(&self) -> KeyInfo {
-        let used = self.used.load(Ordering::Relaxed);
-        KeyInfo {
-            used: (used > 0).then_some(used),
-            ..self.info.clone()
-        }
-    }
-}
-
 /// All API keys. Cheap to clone.
 #[derive(Clone)]
 pub struct ApiKeys {
@@ -139,11 +101,21 @@ pub struct ApiKeys {
 }
 
 struct Shared {
-    store: Store,
-    held: RwLock<HashMap<Digest, Arc<Held>>>,
-    /// One change at a time, on disk and then in memory.
-    changing: tokio::sync::Mutex<()>,
+    // Before what it keeps: its thread uses that to the end.
+    keeper: Keeper,
+    held: Arc<RwLock<All>>,
     clock: Clock,
+}
+
+/// Who makes changes last.
+enum Keeper {
+    File {
+        store: Arc<Store>,
+        /// One change at a time, on disk and then in memory.
+        changing: tokio::sync::Mutex<()>,
+    },
+    #[cfg(feature = "redis")]
+    Redis(replicated::Replicated),
 }
 
 impl fmt::Debug for ApiKeys {
@@ -164,52 +136,92 @@ impl ApiKeys {
             .into_iter()
             .map(|(digest, record)| (digest, Arc::new(Held::new(record.info()))))
             .collect();
-        Ok(Self {
-            shared: Arc::new(Shared {
-                store,
-                held: RwLock::new(held),
-                changing: tokio::sync::Mutex::new(()),
-                clock,
-            }),
-        })
+        let keeper = Keeper::File {
+            store: Arc::new(store),
+            changing: tokio::sync::Mutex::new(()),
+        };
+        Ok(Self::of(keeper, Arc::new(RwLock::new(held)), clock))
     }
 
-    /// Makes a key; it is on disk when this returns. The secret is told here
+    /// Shares keys with other replicas through Redis. One that is revoked at another counts here for
+    /// half a second at most; while Redis does not answer, for five minutes, after which no key
+    /// counts. Waits up to ten seconds for Redis: not for a thread that answers requests.
+    ///
+    /// # Errors
+    /// When Redis does not answer, or holds what this version cannot read.
+    #[cfg(feature = "redis")]
+    pub fn open_redis(settings: ::replicated::Settings, clock: Clock) -> Result<Self, StoreError> {
+        let held = Arc::new(RwLock::new(All::new()));
+        let keeper = Keeper::Redis(replicated::open(settings, &held)?);
+        Ok(Self::of(keeper, held, clock))
+    }
+
+    fn of(keeper: Keeper, held: Arc<RwLock<All>>, clock: Clock) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                keeper,
+                held,
+                clock,
+            }),
+        }
+    }
+
+    /// Makes a key; it is kept for good when this returns. The secret is told here
     /// and never again.
     ///
     /// # Errors
     /// When the key cannot be as asked for, there are too many, or the disk
     /// cannot be written.
     pub async fn create(&self, new: NewKey) -> Result<(KeyInfo, Secret), KeyError> {
-        rules::check(&new)?;
-        let _turn = self.shared.changing.lock().await;
+        let made = self.create_all(vec![new]).await?;
+        let made = made.into_iter().next();
+        made.ok_or(KeyError::Store(StoreError::Stopped))
+    }
+
+    /// Makes keys in one transaction, which come back in the same order.
+    ///
+    /// # Errors
+    /// As for one; there is none of them then.
+    pub async fn create_all(&self, new: Vec<NewKey>) -> Result<Vec<(KeyInfo, Secret)>, KeyError> {
+        new.iter().try_for_each(rules::check)?;
         let now = now(&self.shared.clock);
-        self.forget_expired(now).await?;
-        let all = self.list();
-        if all.len() >= MAX_KEYS {
-            return Err(KeyError::Full(MAX_KEYS));
+        let (mut added, mut made) = (Vec::new(), Vec::new());
+        for new in new {
+            let (digest, info, secret) = fresh(new, now)?;
+            added.push((digest, info.clone()));
+            made.push((info, secret));
         }
-        let theirs = all.iter().filter(|key| key.owner.is_same(&new.owner));
-        if theirs.count() >= MAX_KEYS_OF_ONE {
-            return Err(KeyError::Many(MAX_KEYS_OF_ONE));
+        self.transact(move |work| {
+            work.change(|held| now >= held.info.expires, |_| None);
+            let mut owners: Vec<KeyOwner> = work.owners();
+            for (digest, info) in &added {
+                if owners.len() >= MAX_KEYS {
+                    return Err(KeyError::Full(MAX_KEYS));
+                }
+                let theirs = owners.iter().filter(|owner| owner.is_same(&info.owner));
+                if theirs.count() >= MAX_KEYS_OF_ONE {
+                    return Err(KeyError::Many(MAX_KEYS_OF_ONE));
+                }
+                owners.push(info.owner.clone());
+                work.put(*digest, info.clone());
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(made)
+    }
+
+    /// Makes sure that a key which another replica has made is known here. Where it is, or there
+    /// are no replicas, this does nothing.
+    pub async fn meet(&self, token: &str) {
+        #[cfg(feature = "redis")]
+        if let Keeper::Redis(keeper) = &self.shared.keeper
+            && secret::digest(token).is_some_and(|digest| !self.held().contains_key(&digest))
+        {
+            keeper.catch_up().await;
         }
-        let mut id = String::new();
-        secret::base32(&random::<10>().map_err(StoreError::from)?, &mut id);
-        let secret = secret::new().map_err(StoreError::from)?;
-        let digest = secret::digest(secret.expose()).ok_or(StoreError::Stopped)?;
-        let info = KeyInfo {
-            id: id.into(),
-            owner: new.owner,
-            label: new.label.into(),
-            scope: Arc::new(new.scope),
-            created: now,
-            expires: now.saturating_add(new.life.as_secs()),
-            used: None,
-        };
-        self.write(vec![(digest, Some(Record::of(&info)))]).await?;
-        let held = Arc::new(Held::new(info.clone()));
-        self.held_mut().insert(digest, held);
-        Ok((info, secret))
+        #[cfg(not(feature = "redis"))]
+        let _ = token;
     }
 
     /// Whose key this is.
@@ -220,11 +232,16 @@ impl ApiKeys {
         let unknown = || TokenError("the API key is unknown or was revoked".to_owned());
         let digest = secret::digest(token)
             .ok_or_else(|| TokenError("the API key is mistyped or cut off".to_owned()))?;
-        let held = {
-            let all = self.shared.held.read();
-            let all = all.unwrap_or_else(PoisonError::into_inner);
-            all.get(&digest).map(Arc::clone).ok_or_else(unknown)?
-        };
+        #[cfg(feature = "redis")]
+        if let Keeper::Redis(keeper) = &self.shared.keeper
+            && keeper.is_out_of_date()
+        {
+            return Err(TokenError(
+                "whether the API key was revoked cannot be known now".to_owned(),
+            ));
+        }
+        let held = self.held().get(&digest).map(Arc::clone);
+        let held = held.ok_or_else(unknown)?;
         let now = now(&self.shared.clock);
         if now >= held.info.expires {
             return Err(TokenError("the API key has expired".to_owned()));
@@ -237,9 +254,7 @@ impl ApiKeys {
 
     /// All keys, oldest first.
     pub fn list(&self) -> Vec<KeyInfo> {
-        let all = self.shared.held.read();
-        let all = all.unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<KeyInfo> = all.values().map(|held| held.info()).collect();
+        let mut all: Vec<KeyInfo> = self.held().values().map(|held| held.info()).collect();
         all.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
         all
     }
@@ -257,10 +272,11 @@ impl ApiKeys {
     /// # Errors
     /// When there is none, or the disk cannot be written; the key then lives on.
     pub async fn revoke(&self, id: &str, of: Option<&str>) -> Result<KeyInfo, KeyError> {
-        let wanted = |key: &KeyInfo| {
-            let theirs = match (&key.owner, of) {
+        let (id, of) = (id.to_owned(), of.map(str::to_owned));
+        let wanted = move |key: &KeyInfo| {
+            let theirs = match (&key.owner, &of) {
                 (_, None) => true,
-                (KeyOwner::Person(person), Some(email)) => *person.email == *email,
+                (KeyOwner::Person(person), Some(email)) => *person.email == **email,
                 (KeyOwner::Service(_), Some(_)) => false,
             };
             *key.id == *id && theirs
@@ -274,8 +290,10 @@ impl ApiKeys {
     /// # Errors
     /// When the disk cannot be written.
     pub async fn revoke_all_of(&self, email: &str) -> Result<usize, StoreError> {
-        let theirs = |key: &KeyInfo| matches!(&key.owner, KeyOwner::Person(person) if *person.email == *email);
-        self.remove(theirs).await.map(|ended| ended.len())
+        let email = email.to_owned();
+        let theirs = move |key: &KeyInfo| matches!(&key.owner, KeyOwner::Person(person) if *person.email == *email);
+        let ended = self.remove(theirs).await;
+        ended.map(|ended| ended.len()).map_err(KeyError::of_store)
     }
 
     /// Somebody logged in: their keys have the groups of this login from now on.
@@ -283,18 +301,21 @@ impl ApiKeys {
     /// # Errors
     /// When the disk cannot be written.
     pub async fn logged_in(&self, person: &Person) -> Result<(), StoreError> {
-        let stale = |held: &Held| match &held.info.owner {
-            KeyOwner::Person(owner) => owner.email == person.email && owner != person,
-            KeyOwner::Service(_) => false,
-        };
-        self.change(stale, |info| {
-            Some(KeyInfo {
-                owner: KeyOwner::Person(person.clone()),
-                ..info
-            })
-        })
-        .await
-        .map(drop)
+        let person = person.clone();
+        let changed = self.transact(move |work| {
+            let stale = |held: &Held| match &held.info.owner {
+                KeyOwner::Person(owner) => owner.email == person.email && *owner != person,
+                KeyOwner::Service(_) => false,
+            };
+            work.change(stale, |info| {
+                Some(KeyInfo {
+                    owner: KeyOwner::Person(person.clone()),
+                    ..info
+                })
+            });
+            Ok(())
+        });
+        changed.await.map_err(KeyError::of_store)
     }
 
     /// Writes down when keys were used and forgets expired ones. Call it every
@@ -303,86 +324,78 @@ impl ApiKeys {
     /// # Errors
     /// When the disk cannot be written.
     pub async fn maintain(&self) -> Result<(), StoreError> {
-        {
-            let _turn = self.shared.changing.lock().await;
-            self.forget_expired(now(&self.shared.clock)).await?;
-        }
-        let used =
-            |held: &Held| held.used.load(Ordering::Relaxed) > held.written.load(Ordering::Relaxed);
-        self.change(used, Some).await.map(drop)
+        let now = now(&self.shared.clock);
+        let changed = self.transact(move |work| {
+            work.change(|held| now >= held.info.expires, |_| None);
+            work.change(Held::is_used_anew, Some);
+            Ok(())
+        });
+        changed.await.map_err(KeyError::of_store)
     }
 
-    async fn remove(&self, which: impl Fn(&KeyInfo) -> bool) -> Result<Vec<KeyInfo>, StoreError> {
-        self.change(|held| which(&held.info), |_| None).await
-    }
-
-    /// Gives those keys that `which` names what `to` makes of them; returns
-    /// what they were.
-    async fn change(
+    async fn remove(
         &self,
-        which: impl Fn(&Held) -> bool,
-        to: impl Fn(KeyInfo) -> Option<KeyInfo>,
-    ) -> Result<Vec<KeyInfo>, StoreError> {
-        let _turn = self.shared.changing.lock().await;
-        self.change_in_turn(which, to).await
-    }
-
-    async fn forget_expired(&self, now: u64) -> Result<(), StoreError> {
-        self.change_in_turn(|held| now >= held.info.expires, |_| None)
+        which: impl Fn(&KeyInfo) -> bool + Send + 'static,
+    ) -> Result<Vec<KeyInfo>, KeyError> {
+        self.transact(move |work| Ok(work.change(|held| which(&held.info), |_| None)))
             .await
-            .map(drop)
     }
 
-    async fn change_in_turn(
+    fn held(&self) -> std::sync::RwLockReadGuard<'_, All> {
+        let held = self.shared.held.read();
+        held.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes keys, all that `work` does or nothing: what it did before an error does not count. It
+    /// may run again.
+    async fn transact<T: Send + 'static>(
         &self,
-        which: impl Fn(&Held) -> bool,
-        to: impl Fn(KeyInfo) -> Option<KeyInfo>,
-    ) -> Result<Vec<KeyInfo>, StoreError> {
-        let mut before = Vec::new();
-        let mut after: Vec<(Digest, Option<KeyInfo>)> = Vec::new();
-        {
-            let all = self.shared.held.read();
-            let all = all.unwrap_or_else(PoisonError::into_inner);
-            for (digest, held) in all.iter().filter(|(_, held)| which(held)) {
-                let info = held.info();
-                before.push(info.clone());
-                after.push((*digest, to(info)));
+        work: impl Fn(&mut Work) -> Result<T, KeyError> + Send + 'static,
+    ) -> Result<T, KeyError> {
+        match &self.shared.keeper {
+            Keeper::File { store, changing } => {
+                let _turn = changing.lock().await;
+                let mut working = Work::on(&self.held());
+                let done = work(&mut working)?;
+                let (all, changes) = working.finish();
+                if !changes.is_empty() {
+                    let store = Arc::clone(store);
+                    crate::session::blocking(move || store.write(&changes)).await?;
+                    held::replace(&self.shared.held, all);
+                }
+                Ok(done)
+            }
+            #[cfg(feature = "redis")]
+            Keeper::Redis(_) => {
+                let shared = Arc::clone(&self.shared);
+                let changed = tokio::task::spawn_blocking(move || match &shared.keeper {
+                    Keeper::Redis(keeper) => keeper.change(work),
+                    Keeper::File { .. } => Err(StoreError::Stopped.into()),
+                });
+                changed
+                    .await
+                    .unwrap_or_else(|_| Err(StoreError::Stopped.into()))
             }
         }
-        if before.is_empty() {
-            return Ok(before);
-        }
-        let records = after
-            .iter()
-            .map(|(digest, info)| (*digest, info.as_ref().map(Record::of)))
-            .collect();
-        self.write(records).await?;
-        let mut all = self.held_mut();
-        for (digest, info) in after {
-            let Some(info) = info else {
-                all.remove(&digest);
-                continue;
-            };
-            let new = Held::new(info);
-            // Used meanwhile: that is written next time.
-            if let Some(old) = all.get(&digest) {
-                new.used
-                    .fetch_max(old.used.load(Ordering::Relaxed), Ordering::Relaxed);
-            }
-            all.insert(digest, Arc::new(new));
-        }
-        Ok(before)
     }
+}
 
-    fn held_mut(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<Digest, Arc<Held>>> {
-        let all = self.shared.held.write();
-        all.unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn write(&self, records: Vec<(Digest, Option<Record>)>) -> Result<(), StoreError> {
-        let shared = Arc::clone(&self.shared);
-        crate::session::blocking(move || shared.store.write(&records)).await
-    }
+/// A key that is nowhere yet.
+fn fresh(new: NewKey, now: u64) -> Result<(Digest, KeyInfo, Secret), StoreError> {
+    let mut id = String::new();
+    secret::base32(&random::<10>()?, &mut id);
+    let secret = secret::new()?;
+    let digest = secret::digest(secret.expose()).ok_or(StoreError::Stopped)?;
+    let info = KeyInfo {
+        id: id.into(),
+        owner: new.owner,
+        label: new.label.into(),
+        scope: Arc::new(new.scope),
+        created: now,
+        expires: now.saturating_add(new.life.as_secs()),
+        used: None,
+    };
+    Ok((digest, info, secret))
 }
 
 #[cfg(test)]

@@ -39,6 +39,16 @@ pub enum KeyError {
     Store(#[from] StoreError),
 }
 
+impl KeyError {
+    /// That of the store, where nothing else can fail.
+    pub(super) fn of_store(self) -> StoreError {
+        match self {
+            Self::Store(error) => error,
+            _ => StoreError::Stopped,
+        }
+    }
+}
+
 pub(super) fn check(new: &NewKey) -> Result<(), KeyError> {
     let wrong = |field, expected, found: &str| {
         Err(KeyError::Wrong {

@@ -65,6 +65,23 @@ impl Record {
         }
     }
 
+    /// When it ends, seconds since 1970.
+    #[cfg(feature = "redis")]
+    pub(super) fn expires(&self) -> u64 {
+        self.expires
+    }
+
+    pub(super) fn json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// A record that cannot be read is no key.
+    pub(super) fn read(json: &[u8]) -> Option<Self> {
+        let read = serde_json::from_slice(json);
+        read.map_err(|error| tracing::error!(%error, "an API key cannot be read"))
+            .ok()
+    }
+
     pub(super) fn info(self) -> KeyInfo {
         let texts = |list: Vec<String>| list.into_iter().map(Arc::from);
         KeyInfo {
@@ -109,16 +126,13 @@ impl Store {
         Ok(Self { database })
     }
 
-    /// A record that cannot be read is no key, and stays where it is.
+    /// One that cannot be read stays where it is.
     pub(super) fn all(&self) -> Result<Vec<(Digest, Record)>, StoreError> {
         let table = self.database.begin_read()?.open_table(KEYS)?;
         let mut all = Vec::new();
         for entry in table.iter()? {
             let (digest, value) = entry?;
-            match serde_json::from_slice(value.value()) {
-                Ok(record) => all.push((*digest.value(), record)),
-                Err(error) => tracing::error!(%error, "an API key cannot be read"),
-            }
+            all.extend(Record::read(value.value()).map(|record| (*digest.value(), record)));
         }
         Ok(all)
     }
@@ -131,8 +145,7 @@ impl Store {
             for (digest, record) in records {
                 match record {
                     Some(record) => {
-                        let json = serde_json::to_vec(record).unwrap_or_default();
-                        table.insert(digest, json.as_slice())?;
+                        table.insert(digest, record.json().as_slice())?;
                     }
                     None => drop(table.remove(digest)?),
                 }

@@ -1,6 +1,9 @@
 use std::sync::atomic::AtomicU64;
 use std::time::UNIX_EPOCH;
 
+use policy::TokenHolder;
+
+use super::store::Record;
 use super::*;
 
 const START: u64 = 1_800_000_000;

@@ -60,7 +60,7 @@ impl Default for SessionConfig {
         Self {
             idle: Duration::from_secs(12 * 3600),
             absolute: Duration::from_secs(24 * 3600),
-            max_sessions: 100_000,
+            max_sessions: 1_000_000,
             cached: 10_000,
         }
     }
@@ -284,7 +284,7 @@ impl Sessions {
     /// Makes sure that a session which another replica has begun is known here. Where it is, or
     /// there are no replicas, this does nothing.
     pub async fn meet(&self, value: &str) {
-        if value.len() == 43 && self.find(value).is_none() {
+        if self.shared.store.has_replicas() && value.len() == 43 && self.find(value).is_none() {
             self.shared.store.catch_up().await;
         }
     }
@@ -299,22 +299,34 @@ impl Sessions {
     /// # Errors
     /// When it cannot be written.
     pub async fn create(&self, new: NewSession) -> Result<SessionId, StoreError> {
-        let id = SessionId(URL_SAFE_NO_PAD.encode(random::<32>()?));
-        let hash = SessionId::hash(id.expose()).ok_or(NoRandomness)?;
+        let ids = self.create_all(vec![new]).await?;
+        ids.into_iter().next().ok_or(StoreError::Stopped)
+    }
+
+    /// Starts sessions in one transaction, whose ids come back in the same order.
+    ///
+    /// # Errors
+    /// When they cannot be written; none has begun then.
+    pub async fn create_all(&self, new: Vec<NewSession>) -> Result<Vec<SessionId>, StoreError> {
         let shared = Arc::clone(&self.shared);
         blocking(move || {
             let now = now(&shared.clock);
             let expires = now.saturating_add(shared.config.absolute.as_secs());
-            let tokens = shared.seal(&hash, new.renewable.as_ref())?;
-            let record = Record::new(&new, tokens, expires, now, shared.idle());
-            let pushed_out = shared
-                .store
-                .insert(&hash, &record, shared.config.max_sessions)?;
+            let (mut ids, mut records) = (Vec::new(), Vec::new());
+            for new in &new {
+                let id = SessionId(URL_SAFE_NO_PAD.encode(random::<32>()?));
+                let hash = SessionId::hash(id.expose()).ok_or(NoRandomness)?;
+                let tokens = shared.seal(&hash, new.renewable.as_ref())?;
+                let record = Record::new(new, tokens, expires, now, shared.idle());
+                records.push((hash, record));
+                ids.push(id);
+            }
+            let max = shared.config.max_sessions;
+            let pushed_out = shared.store.insert(records, max)?;
             shared.forget(&pushed_out);
-            Ok(())
+            Ok(ids)
         })
-        .await?;
-        Ok(id)
+        .await
     }
 
     /// The live session of a cookie's value. Reads the disk only for sessions

@@ -137,7 +137,7 @@ impl Mirror for Sessions {
     ) -> Result<(), Error> {
         let write = self.database.begin_write().map_err(failed)?;
         let changes: Vec<Change> = {
-            let mut tables = begin(&write).map_err(failed)?;
+            let mut tables = begin(&write).map_err(failed)?.for_replicas();
             for job in jobs {
                 (job.run)(&mut tables).map_err(failed)?;
             }

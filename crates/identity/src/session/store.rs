@@ -207,6 +207,11 @@ impl Store {
         })
     }
 
+    /// Whether others begin and end sessions, too.
+    pub(super) fn has_replicas(&self) -> bool {
+        !matches!(self.keeper, Keeper::File)
+    }
+
     /// Waits until what other replicas have done is known; false where nothing new can be.
     pub(super) async fn catch_up(&self) -> bool {
         match &self.keeper {
@@ -233,14 +238,15 @@ impl Store {
     /// and are returned.
     pub(super) fn insert(
         &self,
-        hash: &Hash,
-        record: &Record,
+        mut new: Vec<(Hash, Record)>,
         max: u64,
     ) -> Result<Vec<Hash>, StoreError> {
-        let (hash, record) = (*hash, record.clone());
+        // In the order of the table: many at once are one walk through it.
+        new.sort_unstable_by_key(|(hash, _)| *hash);
+        let more = u64::try_from(new.len()).unwrap_or(u64::MAX);
         self.change(move |tables| {
             let count = tables.sessions.len()?;
-            let excess = count.saturating_add(1).saturating_sub(max);
+            let excess = count.saturating_add(more).saturating_sub(max);
             let excess = usize::try_from(excess).unwrap_or(usize::MAX);
             let first: Vec<[u8; 40]> = tables
                 .deadlines
@@ -256,7 +262,7 @@ impl Store {
                     gone.push(*hash);
                 }
             }
-            tables.put(&hash, &record)?;
+            tables.put_all(&new)?;
             Ok(gone)
         })
     }
@@ -403,7 +409,7 @@ pub(super) fn begin(write: &WriteTransaction) -> Result<Tables<'_>, StoreError> 
         sessions: write.open_table(SESSIONS)?,
         deadlines: write.open_table(DEADLINES)?,
         owners: write.open_table(OWNERS)?,
-        written: Vec::new(),
+        written: None,
     })
 }
 
@@ -412,8 +418,9 @@ pub(super) struct Tables<'t> {
     sessions: Table<'t, &'static [u8; 32], &'static [u8]>,
     deadlines: Table<'t, &'static [u8; 40], ()>,
     owners: Table<'t, &'static [u8; 64], ()>,
-    /// What other replicas have to know: sessions as they are now, or that they ended.
-    written: Vec<(Hash, Option<Record>)>,
+    /// What other replicas have to know, where there are any: sessions as they are now, or that they
+    /// ended.
+    written: Option<Vec<(Hash, Option<Record>)>>,
 }
 
 impl Tables<'_> {
@@ -424,10 +431,25 @@ impl Tables<'_> {
             .and_then(|value| decode(value.value())))
     }
 
+    /// Keeps what is written for other replicas.
+    #[cfg(feature = "redis")]
+    pub(super) fn for_replicas(self) -> Self {
+        Self {
+            written: Some(Vec::new()),
+            ..self
+        }
+    }
+
     /// What was written.
     #[cfg(feature = "redis")]
     pub(super) fn into_written(self) -> Vec<(Hash, Option<Record>)> {
-        self.written
+        self.written.unwrap_or_default()
+    }
+
+    fn tell(&mut self, hash: &Hash, record: Option<&Record>) {
+        if let Some(written) = &mut self.written {
+            written.push((*hash, record.cloned()));
+        }
     }
 
     /// Takes away everything.
@@ -440,13 +462,33 @@ impl Tables<'_> {
     }
 
     pub(super) fn put(&mut self, hash: &Hash, record: &Record) -> Result<(), StoreError> {
-        self.written.push((*hash, Some(record.clone())));
-        self.sessions.insert(hash, encode(record).as_slice())?;
-        self.deadlines
-            .insert(&deadline_key(record.deadline, hash), ())?;
+        self.put_named(hash, record)?;
         for owner in owner::keys(record) {
             self.owners.insert(&owner_key(&owner, hash), ())?;
         }
+        Ok(())
+    }
+
+    fn put_all(&mut self, all: &[(Hash, Record)]) -> Result<(), StoreError> {
+        let mut owners = Vec::new();
+        for (hash, record) in all {
+            self.put_named(hash, record)?;
+            let keys = owner::keys(record).into_iter();
+            owners.extend(keys.map(|owner| owner_key(&owner, hash)));
+        }
+        owners.sort_unstable();
+        for owner in &owners {
+            self.owners.insert(owner, ())?;
+        }
+        Ok(())
+    }
+
+    /// What is found by its name, without the names that it has in common with others.
+    fn put_named(&mut self, hash: &Hash, record: &Record) -> Result<(), StoreError> {
+        self.tell(hash, Some(record));
+        self.sessions.insert(hash, encode(record).as_slice())?;
+        self.deadlines
+            .insert(&deadline_key(record.deadline, hash), ())?;
         Ok(())
     }
 
@@ -459,7 +501,7 @@ impl Tables<'_> {
         else {
             return Ok(false);
         };
-        self.written.push((*hash, None));
+        self.tell(hash, None);
         if let Some(record) = record {
             self.deadlines
                 .remove(&deadline_key(record.deadline, hash))?;

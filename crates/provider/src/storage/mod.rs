@@ -274,20 +274,6 @@ impl Storage {
         import::take_over(folder, self)
     }
 
-    /// A key of 32 bytes that all replicas have, made when there is none yet. Waits: not for a thread
-    /// that answers requests.
-    ///
-    /// # Errors
-    /// When Redis does not answer, or the system gives no random bytes.
-    #[cfg(feature = "redis")]
-    pub fn shared_key(&self, name: &'static str) -> Result<Vec<u8>, StorageError> {
-        self.key_or_insert(name, || {
-            let mut key = [0; 32];
-            aws_lc_rs::rand::fill(&mut key).map_err(|_| StorageError::Random)?;
-            Ok(key.to_vec())
-        })
-    }
-
     /// Waits until reads see everything that was answered before, by any replica. Where Redis does
     /// not answer: how old what they see is.
     ///

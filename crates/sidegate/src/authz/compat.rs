@@ -2,11 +2,12 @@
 //! and headers. What a gateway asks is answered as they do, whatever its policies are.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use compat::{Around, Headers, Imported, Login, Redirect};
@@ -20,16 +21,20 @@ use identity::{
 };
 use policy::{Check, CheckId, CheckResponse};
 use resources::mesh::ExtAuthzHttp;
-use server::{ConnectionLimits, Server, Service};
+use server::{ConnectionLimits, Server, Service, Tls};
 
 use super::elsewhere::Provider;
 use super::health::Health;
+use super::tls::TlsFiles;
 use super::{AuthzArgs, GRACE};
 use crate::cli::Output;
 use crate::folder::Folder;
+use crate::outgoing::told_of_logout;
 use crate::output::{self, BadInput, Style};
 use crate::signals::Signals;
 use crate::standing;
+use crate::state;
+use crate::watch;
 
 /// Whose place is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -72,12 +77,19 @@ pub(crate) struct CompatArgs {
     output: Output,
 }
 
+impl CompatArgs {
+    /// What the configuration is called.
+    fn from(&self) -> String {
+        match &self.config {
+            Some(file) => file.display().to_string(),
+            None => "the environment".to_owned(),
+        }
+    }
+}
+
 pub(super) fn run(args: &AuthzArgs, whose: Compat) -> anyhow::Result<ExitCode> {
     let compat = &args.compat;
-    let from = match &compat.config {
-        Some(file) => file.display().to_string(),
-        None => "the environment".to_owned(),
-    };
+    let from = compat.from();
     let imported = read(compat, whose, &from)?;
     if compat.check {
         standing::print(&from, &imported.report, compat.output)?;
@@ -86,12 +98,14 @@ pub(super) fn run(args: &AuthzArgs, whose: Compat) -> anyhow::Result<ExitCode> {
     standing::refuse(&from, &imported.report)?;
     standing::tell(&from, &imported.report);
     let login = imported.login.context("a configuration without errors")?;
+    let files = [compat.config.clone(), compat.alpha_config.clone()];
+    let files = Files(files.into_iter().flatten().collect());
     output::start_log_with("warn,sidegate=info,identity=info");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("authz")
         .enable_all()
         .build()?;
-    let outcome = runtime.block_on(serve(args, whose, login));
+    let outcome = runtime.block_on(serve(args, whose, login, &files));
     runtime.shutdown_background();
     outcome
 }
@@ -140,7 +154,12 @@ fn read(args: &CompatArgs, whose: Compat, from: &str) -> anyhow::Result<Imported
     })
 }
 
-async fn serve(args: &AuthzArgs, whose: Compat, login: Login) -> anyhow::Result<ExitCode> {
+async fn serve(
+    args: &AuthzArgs,
+    whose: Compat,
+    login: Login,
+    files: &Files,
+) -> anyhow::Result<ExitCode> {
     let folder = Folder::take(args.data.clone())?;
     let http: Arc<dyn HttpClient> = Arc::new(Provider::new(args.provider.clone()));
     let issuer = login.issuer.clone();
@@ -150,17 +169,26 @@ async fn serve(args: &AuthzArgs, whose: Compat, login: Login) -> anyhow::Result<
         idle: login.cookie.lifetime.min(SessionConfig::default().idle),
         ..SessionConfig::default()
     };
-    let sessions = Sessions::open(folder.path(), sessions, identity::system_clock())?;
-    let health_paths = login.health_paths.clone();
-    let cluster_api = args.kubernetes.open()?;
-    let identity = identity(login, http, &sessions, folder.path(), cluster_api).await?;
+    let place = args.redis.storage(None)?;
+    let sessions = state::open_kept(folder.path(), &place, sessions)?.sessions;
+    let fixed = Fixed::of(&login);
+    let around = Surroundings {
+        http,
+        sessions: sessions.clone(),
+        data: folder.path().to_owned(),
+        cluster_api: args.kubernetes.open()?,
+    };
+    let answers = Answers::of(login, &around).await?;
     let mut signals = Signals::new()?;
     let taken = "choose another address with `--listen` or `--health`";
-    let mut checks = Server::bind(&[listen]).context(taken)?;
+    let mut checks = Server::bind(&[listen]).context(taken)?.answering_in_place();
     let health = Server::bind(&[args.health]).context(taken)?;
-    if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
-        let client_ca = args.client_ca.as_deref();
-        checks = checks.over_tls(super::tls::config(certificate, key, client_ca)?);
+    let tls = match TlsFiles::of(args) {
+        Some(files) => Some((Tls::new(files.read()?), files)),
+        None => None,
+    };
+    if let Some((tls, _)) = &tls {
+        checks = checks.over_tls(tls);
     }
     output::note(
         &Style::Plain,
@@ -171,7 +199,19 @@ async fn serve(args: &AuthzArgs, whose: Compat, login: Login) -> anyhow::Result<
             output::note(&Style::Plain, &format!("{what} on {address}"));
         }
     }
-    let ready = Arc::new(Health::default());
+    let stand_in = Arc::new(StandIn {
+        answers: ArcSwap::from_pointee(answers),
+        whose,
+        settings: Arc::default(),
+    });
+    let of_logouts = Arc::clone(&stand_in);
+    let ready = Arc::new(Health::new(Box::new(move |request| {
+        let answers = of_logouts.answers.load_full();
+        Box::pin(async move {
+            let login = answers.identity.relying_party()?;
+            Some(told_of_logout(login, request).await)
+        })
+    })));
     let (done, ended) = tokio::sync::oneshot::channel::<()>();
     let healthy = tokio::spawn(health.run(
         Arc::clone(&ready),
@@ -181,18 +221,44 @@ async fn serve(args: &AuthzArgs, whose: Compat, login: Login) -> anyhow::Result<
     ));
     tokio::spawn(maintain(sessions.clone()));
     let until = async {
-        signals.received().await;
+        let (told, mut changes) = tokio::sync::mpsc::channel(1);
+        // A full channel says already that something changed.
+        let watching = watch::until_cancelled(&files.0, || {
+            let _ = told.try_send(());
+        });
+        let certificate = async {
+            match &tls {
+                Some((tls, files)) => files.follow(tls).await,
+                None => std::future::pending().await,
+            }
+        };
+        let taking = async {
+            while changes.recv().await.is_some() {
+                reload(args, &fixed, &around, &stand_in).await;
+            }
+            anyhow::Ok(())
+        };
+        let reloads = async { tokio::try_join!(watching, certificate, taking) };
+        tokio::select! {
+            () = signals.received() => {}
+            ended = reloads => {
+                if let Err(error) = ended {
+                    let line = format!("changes of the files are not seen: {error:#}");
+                    output::note(&Style::Warning, &line);
+                }
+                signals.received().await;
+            }
+        }
         ready.leave();
         output::note(&Style::Plain, "ending: checks under way complete first");
     };
-    let stand_in = Arc::new(StandIn {
-        identity,
-        whose,
-        health_paths,
-        settings: Arc::default(),
-    });
     if !checks
-        .run(stand_in, ConnectionLimits::default(), until, GRACE)
+        .run(
+            Arc::clone(&stand_in),
+            ConnectionLimits::default(),
+            until,
+            GRACE,
+        )
         .await
     {
         let line = format!("connections were cut after {} s", GRACE.as_secs());
@@ -204,14 +270,84 @@ async fn serve(args: &AuthzArgs, whose: Compat, login: Login) -> anyhow::Result<
     Ok(ExitCode::SUCCESS)
 }
 
-/// Who is calling, as that configuration has it.
-async fn identity(
-    login: Login,
+/// Takes a changed configuration, or leaves the one of before in force.
+async fn reload(args: &AuthzArgs, fixed: &Fixed, around: &Surroundings, stand_in: &StandIn) {
+    let taken = async {
+        let from = args.compat.from();
+        let imported = read(&args.compat, stand_in.whose, &from)?;
+        standing::refuse(&from, &imported.report)?;
+        let login = imported.login.context("a configuration without errors")?;
+        let now = Fixed::of(&login);
+        stand_in
+            .answers
+            .store(Arc::new(Answers::of(login, around).await?));
+        standing::tell(&from, &imported.report);
+        if now != *fixed {
+            let line =
+                "the address or how long cookies live changed: takes effect at the next start";
+            output::note(&Style::Warning, line);
+        }
+        anyhow::Ok(())
+    };
+    match taken.await {
+        Ok(()) => output::note(&Style::Plain, "the changed configuration is in force"),
+        Err(error) => {
+            output::error(&error);
+            output::note(&Style::Warning, "the configuration before stays in force");
+        }
+    }
+}
+
+/// Files of the configuration.
+struct Files(Vec<PathBuf>);
+
+/// What stays as it was at the start.
+#[derive(PartialEq, Eq)]
+struct Fixed {
+    listen: Option<SocketAddr>,
+    lifetime: std::time::Duration,
+}
+
+impl Fixed {
+    fn of(login: &Login) -> Self {
+        Self {
+            listen: login.listen,
+            lifetime: login.cookie.lifetime,
+        }
+    }
+}
+
+/// What outlives a configuration.
+struct Surroundings {
     http: Arc<dyn HttpClient>,
-    sessions: &Sessions,
-    data: &Path,
+    sessions: Sessions,
+    data: PathBuf,
     cluster_api: Option<Arc<ClusterApi>>,
-) -> anyhow::Result<Identity> {
+}
+
+/// What one configuration answers by.
+struct Answers {
+    identity: Identity,
+    health_paths: Vec<String>,
+}
+
+impl Answers {
+    async fn of(login: Login, around: &Surroundings) -> anyhow::Result<Self> {
+        Ok(Self {
+            health_paths: login.health_paths.clone(),
+            identity: identity(login, around).await?,
+        })
+    }
+}
+
+/// Who is calling, as that configuration has it.
+async fn identity(login: Login, around: &Surroundings) -> anyhow::Result<Identity> {
+    let Surroundings {
+        http,
+        sessions,
+        data,
+        cluster_api,
+    } = around;
     let clock = identity::system_clock();
     let issuers = login.issuers.into_iter().map(|other| IssuerConfig {
         issuer: other.issuer,
@@ -226,7 +362,7 @@ async fn identity(
     let issuers = Issuers::new(issuers.collect(), &clock, None)?;
     let auth_url = match login.auth_url {
         Some(url) => url,
-        None => identity::authorization_endpoint(&login.issuer, Arc::clone(&http), clock.clone())
+        None => identity::authorization_endpoint(&login.issuer, Arc::clone(http), clock.clone())
             .await
             .with_context(|| format!("asking {} where people log in", login.issuer))?,
     };
@@ -292,12 +428,13 @@ async fn identity(
     };
     // `--provider` is about the login provider alone.
     let way: Arc<dyn HttpClient> = Arc::new(Provider::new(None));
+    let (http, sessions) = (Arc::clone(http), sessions.clone());
     let relying_party = RelyingParty::new(settings, http, sessions.clone(), data, clock.clone())?;
     Ok(Identity::new(Parts {
-        sessions: sessions.clone(),
+        sessions,
         relying_party: Some(Arc::new(relying_party)),
         cluster_issuer: None,
-        cluster_api,
+        cluster_api: cluster_api.clone(),
         issuers: Some((issuers, way)),
         api_keys: None,
         authservice,
@@ -319,9 +456,8 @@ async fn maintain(sessions: Sessions) {
 
 /// Answers in the other's place.
 struct StandIn {
-    identity: Identity,
+    answers: ArcSwap<Answers>,
     whose: Compat,
-    health_paths: Vec<String>,
     settings: Arc<ExtAuthzHttp>,
 }
 
@@ -335,7 +471,8 @@ impl Service for StandIn {
     ) -> Response<Full<Bytes>> {
         let (parts, _) = request.into_parts();
         let path = parts.uri.path();
-        if self.health_paths.iter().any(|known| known == path) {
+        let answers = self.answers.load_full();
+        if answers.health_paths.iter().any(|known| known == path) {
             // Probes take it, and no gateway takes it for leave.
             return answered(StatusCode::NO_CONTENT, "");
         }
@@ -364,8 +501,8 @@ impl Service for StandIn {
             headers: parts.headers,
         };
         let reply = match self.whose {
-            Compat::Oauth2Proxy => self.identity.oauth2_proxy_check(&check).await,
-            Compat::Authservice => self.identity.authservice_check(&check).await,
+            Compat::Oauth2Proxy => answers.identity.oauth2_proxy_check(&check).await,
+            Compat::Authservice => answers.identity.authservice_check(&check).await,
         };
         response(reply)
     }

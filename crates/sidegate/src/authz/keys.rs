@@ -11,6 +11,7 @@ use rustls::pki_types::pem::PemObject as _;
 
 use crate::folder;
 use crate::output::BadInput;
+use crate::state::MARK_KEYS;
 
 /// A ring has no more text.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -24,7 +25,7 @@ impl MarkKeys {
         if let Some(file) = file {
             return Ok(Self(file));
         }
-        let path = data.join("mark.keys");
+        let path = data.join(MARK_KEYS);
         if !path.exists() {
             let mut key = [0; 32];
             aws_lc_rs::rand::fill(&mut key)

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::authz::fast_path::FastPath;
 use crate::authz::keys;
+use crate::authz::redis::RedisArgs;
 use crate::cli::ClusterArgs;
 use crate::inputs::Inputs;
 use crate::live;
@@ -37,6 +38,8 @@ pub(crate) struct ManifestsArgs {
     /// Key that the authorizer signs passes with; its public half is printed
     #[arg(long, value_name = "FILE", requires = "fast_path")]
     pass_key: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    redis: RedisArgs,
     /// Namespace of the authorizer
     #[arg(long, default_value = "sidegate", value_name = "NAME")]
     namespace: String,
@@ -53,6 +56,8 @@ pub(crate) struct ManifestsArgs {
 const PORT: u16 = 9000;
 const HEALTH: u16 = 9001;
 const NAME: &str = "sidegate-authz";
+/// Where Redis' password and authority are in a pod.
+pub(super) const REDIS_FOLDER: &str = "/redis";
 
 pub(crate) fn run(args: &ManifestsArgs) -> anyhow::Result<ExitCode> {
     let inputs = Inputs::new(args.paths.clone(), &args.cluster)?;
@@ -207,9 +212,11 @@ fn print(args: &ManifestsArgs, cluster: &Cluster, snapshot: &Snapshot) -> anyhow
             "metadata": {"name": format!("{NAME}{suffix}"), "namespace": args.namespace},
             "spec": {"selector": {"app": NAME}, "ports": [
                 {"name": if args.http { "http-check" } else { "grpc-check" },
-                 "port": PORT, "targetPort": PORT}]}}));
+                 "port": PORT, "targetPort": PORT},
+                {"name": "http-logout", "port": HEALTH, "targetPort": HEALTH}]}}));
     }
-    objects.extend(workload(args, !writers.is_empty()));
+    let shared = args.redis.storage_in_a_pod(cluster)?;
+    objects.extend(workload(args, !writers.is_empty(), shared));
     objects.extend(asking.iter().map(|ask| policy(ask, fast_path.is_some())));
     for deployment in filters {
         for (port, side) in &deployment.ports {
@@ -463,8 +470,8 @@ fn filter(deployment: &Deployment, port: u16, filters: Vec<Value>) -> Value {
         "spec": {"workloadSelector": {"labels": deployment.labels}, "configPatches": patches}})
 }
 
-/// The program itself. It talks to nobody's API server.
-fn workload(args: &ManifestsArgs, tokens: bool) -> Vec<Value> {
+/// The program itself, several times where replicas share what they keep. It talks to nobody's API server.
+fn workload(args: &ManifestsArgs, tokens: bool, shared: bool) -> Vec<Value> {
     let labels = json!({"app": NAME});
     let mut arguments = vec![
         "authz".to_owned(),
@@ -478,22 +485,40 @@ fn workload(args: &ManifestsArgs, tokens: bool) -> Vec<Value> {
         json!({"name": "config", "mountPath": "/config", "readOnly": true}),
         json!({"name": "data", "mountPath": "/data"}),
     ];
+    let data = match shared {
+        true => json!({"name": "data", "emptyDir": {}}),
+        false => json!({"name": "data", "persistentVolumeClaim": {"claimName": "sidegate-data"}}),
+    };
     let mut volumes = vec![
         json!({"name": "config", "configMap": {"name": "sidegate-config"}}),
-        json!({"name": "data", "persistentVolumeClaim": {"claimName": "sidegate-data"}}),
+        data,
     ];
     if tokens {
         arguments.push("--identity-headers=authorization".to_owned());
     }
+    let of_redis = args.redis.in_a_pod();
+    if of_redis
+        .iter()
+        .any(|argument| argument.contains(REDIS_FOLDER))
+    {
+        mounts.push(json!({"name": "redis", "mountPath": REDIS_FOLDER, "readOnly": true}));
+        volumes.push(json!({"name": "redis", "secret": {"secretName": "sidegate-redis"}}));
+    }
+    arguments.extend(of_redis);
     if args.pass_key.is_some() {
         arguments.push("--pass-key=/pass/pass.pem".to_owned());
         mounts.push(json!({"name": "pass", "mountPath": "/pass", "readOnly": true}));
         volumes.push(json!({"name": "pass", "secret": {"secretName": "sidegate-pass"}}));
     }
     let probe = |path: &str| json!({"httpGet": {"path": path, "port": HEALTH}, "periodSeconds": 2});
-    let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "sidegate-data", "namespace": args.namespace},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+    let beside = match shared {
+        true => json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+            "metadata": {"name": NAME, "namespace": args.namespace},
+            "spec": {"minAvailable": 1, "selector": {"matchLabels": labels}}}),
+        false => json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "sidegate-data", "namespace": args.namespace},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "4Gi"}}}}),
+    };
     let container = json!({
         "name": "authz", "image": args.image,
         "args": arguments,
@@ -509,20 +534,34 @@ fn workload(args: &ManifestsArgs, tokens: bool) -> Vec<Value> {
             "seccompProfile": {"type": "RuntimeDefault"}},
         "volumeMounts": mounts,
     });
+    let mut pod = json!({
+        "automountServiceAccountToken": false,
+        "securityContext": {"runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532},
+        "containers": [container],
+        "volumes": volumes,
+    });
+    let (replicas, strategy) = match shared {
+        true => (
+            2,
+            json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0}}),
+        ),
+        // Sessions are in one file, which one program holds.
+        false => (1, json!({"type": "Recreate"})),
+    };
+    if let (true, Some(pod)) = (shared, pod.as_object_mut()) {
+        let apart = json!({"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+            {"weight": 100, "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname",
+                "labelSelector": {"matchLabels": labels}}}]}});
+        pod.insert("affinity".to_owned(), apart);
+    }
     let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment",
     "metadata": {"name": NAME, "namespace": args.namespace, "labels": labels},
     "spec": {
-        // Sessions are in one file, which one program holds.
-        "replicas": 1, "strategy": {"type": "Recreate"},
+        "replicas": replicas, "strategy": strategy,
         "selector": {"matchLabels": labels},
-        "template": {"metadata": {"labels": labels}, "spec": {
-            "automountServiceAccountToken": false,
-            "securityContext": {"runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532},
-            "containers": [container],
-            "volumes": volumes,
-        }},
+        "template": {"metadata": {"labels": labels}, "spec": pod},
     }});
-    vec![claim, deployment]
+    vec![beside, deployment]
 }
 
 fn yaml(value: &Value) -> anyhow::Result<String> {

@@ -6,6 +6,7 @@ mod fast_path;
 mod health;
 mod keys;
 mod manifests;
+mod redis;
 mod tls;
 mod world;
 
@@ -18,23 +19,29 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use ext_authz::{Authorizer, Settings};
-use identity::{ApiKeys, ClusterIssuer, ClusterIssuerConfig, SessionConfig, Sessions};
+use identity::{ApiKeys, ClusterIssuer, ClusterIssuerConfig, SessionConfig};
 use resources::Cluster;
-use server::{ConnectionLimits, Server};
+use server::{ConnectionLimits, Server, Tls};
 
 use crate::authz::compat::CompatArgs;
 use crate::authz::elsewhere::Provider;
 use crate::authz::health::Health;
 use crate::authz::keys::MarkKeys;
+use crate::authz::redis::RedisArgs;
+use crate::authz::tls::TlsFiles;
 use crate::authz::world::World;
 use crate::cli::ClusterArgs;
 use crate::cluster_api::KubernetesArgs;
+use crate::control::{Control, Desk};
 use crate::folder::{Folder, Running};
 use crate::inputs::Inputs;
 use crate::live;
 use crate::login::Elsewhere;
+use crate::outgoing::told_of_logout;
 use crate::output::{self, BadInput, Style};
+use crate::pages;
 use crate::signals::Signals;
+use crate::state;
 use crate::watch;
 
 pub(crate) const EXAMPLES: &str = "\
@@ -83,7 +90,7 @@ pub(crate) struct AuthzArgs {
     /// Where the provider answers, when the host of its issuer is not known here
     #[arg(long, value_name = "HOST:PORT")]
     provider: Option<String>,
-    /// Keys of marks that replicas share, one in base64 a line; the first signs [default: made in the data folder]
+    /// Keys of marks that replicas share, one in base64 a line; the first signs [default: that of Redis, or made in the data folder]
     #[arg(long, value_name = "FILE")]
     mark_keys: Option<PathBuf>,
     /// Certificate chain for checks over TLS, PEM
@@ -104,6 +111,8 @@ pub(crate) struct AuthzArgs {
     /// What the platform's upstreams see of a person beside kubeflow-userid and kubeflow-groups (repeatable)
     #[arg(long = "identity-headers", value_enum, value_name = "NAMES")]
     identity_headers: Vec<IdentityHeaders>,
+    #[command(flatten)]
+    redis: RedisArgs,
     #[command(flatten)]
     compat: CompatArgs,
 }
@@ -127,6 +136,8 @@ pub(crate) fn run(args: &AuthzArgs) -> anyhow::Result<ExitCode> {
     if let Some(AuthzCommand::Manifests(args)) = &args.command {
         return manifests::run(args);
     }
+    // Before anything is open.
+    pages::small();
     if let Some(whose) = args.compat.compat {
         return compat::run(args, whose);
     }
@@ -150,21 +161,30 @@ pub(crate) fn run(args: &AuthzArgs) -> anyhow::Result<ExitCode> {
 
 async fn serve(args: &AuthzArgs, inputs: &Inputs, cluster: Cluster) -> anyhow::Result<ExitCode> {
     let folder = Folder::take(args.data.clone())?;
+    let elsewhere = elsewhere(args, &folder, &cluster)?;
     let keys = MarkKeys::open(args.mark_keys.clone(), folder.path())?;
     let world = Arc::new(World::new(
-        elsewhere(args, &folder)?,
+        elsewhere,
         args.identity_headers.clone(),
         args.cluster.istio_version.clone(),
         cluster,
     )?);
     let mut signals = Signals::new()?;
     let taken = "choose another address with `--listen` or `--health`";
-    let mut checks = Server::bind(&[args.listen.unwrap_or(LISTEN)]).context(taken)?;
+    let mut checks = Server::bind(&[args.listen.unwrap_or(LISTEN)])
+        .context(taken)?
+        .answering_in_place();
     let health = Server::bind(&[args.health]).context(taken)?;
-    if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
-        checks = checks.over_tls(tls::config(certificate, key, args.client_ca.as_deref())?);
+    let tls = match TlsFiles::of(args) {
+        Some(files) => Some((Tls::new(files.read()?), files)),
+        None => None,
+    };
+    if let Some((tls, _)) = &tls {
+        checks = checks.over_tls(tls);
     }
     announce(&folder, &world)?;
+    let control = Control::open(&folder)?;
+    let control = tokio::spawn(control.serve(Arc::new(Keys(world.api_keys().clone()))));
     for (what, server) in [("checks", &checks), ("health", &health)] {
         for address in server.addresses() {
             output::note(&Style::Plain, &format!("{what} on {address}"));
@@ -182,7 +202,14 @@ async fn serve(args: &AuthzArgs, inputs: &Inputs, cluster: Cluster) -> anyhow::R
         },
     };
     let authorizer = Arc::new(Authorizer::new(Arc::clone(&world), settings, keys.read()?));
-    let ready = Arc::new(Health::default());
+    let of_logouts = Arc::clone(&world);
+    let ready = Arc::new(Health::new(Box::new(move |request| {
+        let live = of_logouts.live();
+        Box::pin(async move {
+            let login = live.relying_party()?;
+            Some(told_of_logout(login, request).await)
+        })
+    })));
     let (done, ended) = tokio::sync::oneshot::channel::<()>();
     let healthy = tokio::spawn(health.run(
         Arc::clone(&ready),
@@ -207,7 +234,13 @@ async fn serve(args: &AuthzArgs, inputs: &Inputs, cluster: Cluster) -> anyhow::R
                 output::note(&Style::Warning, "the keys of before stay in use");
             }
         });
-        let reloads = async { tokio::try_join!(files, ring) };
+        let certificate = async {
+            match &tls {
+                Some((tls, files)) => files.follow(tls).await,
+                None => std::future::pending().await,
+            }
+        };
+        let reloads = async { tokio::try_join!(files, ring, certificate) };
         tokio::select! {
             () = signals.received() => {}
             ended = reloads => {
@@ -231,21 +264,42 @@ async fn serve(args: &AuthzArgs, inputs: &Inputs, cluster: Cluster) -> anyhow::R
     }
     drop(done);
     drop(healthy.await);
+    control.abort();
+    drop(control.await);
     world.sessions().maintain().await?;
     world.api_keys().maintain().await?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn elsewhere(args: &AuthzArgs, folder: &Folder) -> anyhow::Result<Elsewhere> {
+fn elsewhere(args: &AuthzArgs, folder: &Folder, cluster: &Cluster) -> anyhow::Result<Elsewhere> {
     let data = folder.path();
+    let place = args.redis.storage(Some(cluster))?;
+    let kept = state::open_kept(data, &place, SessionConfig::default())?;
     Ok(Elsewhere {
         data: data.to_owned(),
-        sessions: Sessions::open(data, SessionConfig::default(), identity::system_clock())?,
-        api_keys: ApiKeys::open(data, identity::system_clock())?,
+        sessions: kept.sessions,
+        api_keys: kept.api_keys,
         cluster_issuer: Arc::new(ClusterIssuer::open(data, ClusterIssuerConfig::default())?),
         cluster_api: args.kubernetes.open()?,
         http: Arc::new(Provider::new(args.provider.clone())),
     })
+}
+
+/// What `sidegate token` asks for.
+struct Keys(ApiKeys);
+
+impl Desk for Keys {
+    fn provider(&self) -> anyhow::Result<Option<(provider::Admin, provider::Storage)>> {
+        Ok(None)
+    }
+
+    fn keys(&self) -> Option<ApiKeys> {
+        Some(self.0.clone())
+    }
+
+    fn base(&self) -> String {
+        String::new()
+    }
 }
 
 /// For `sidegate token`, which makes tokens with the key of this folder.

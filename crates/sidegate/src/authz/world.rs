@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use ext_authz::Host;
 use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use identity::{AuthserviceConfig, Identity, Issuers, Oauth2ProxyConfig, Parts};
+use identity::{AuthserviceConfig, Identity, Issuers, Oauth2ProxyConfig, Parts, RelyingParty};
 use policy::{Caller, Reply, RequestHead, Snapshot, Tokens};
 use resources::{Cluster, Places};
 
@@ -33,6 +33,12 @@ pub(crate) struct World {
     elsewhere: Elsewhere,
     identity_headers: Vec<IdentityHeaders>,
     istio_version: Option<String>,
+}
+
+impl Live {
+    pub(crate) fn relying_party(&self) -> Option<&RelyingParty> {
+        self.login.relying_party.as_deref()
+    }
 }
 
 impl World {

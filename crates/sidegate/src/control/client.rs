@@ -51,8 +51,7 @@ async fn alone(folder: &Folder, order: Order, base: Option<&str>) -> anyhow::Res
     let base = base.or(last.as_deref().map(str::trim)).unwrap_or("");
     let keys = ApiKeys::open(folder.path(), identity::system_clock())?;
     let at = Counter {
-        admin: &admin,
-        storage: &storage,
+        provider: Some((&admin, &storage)),
         keys: Some(&keys),
         base,
     };

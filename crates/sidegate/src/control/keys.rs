@@ -8,6 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use super::order::{Done, Refusal};
 
+/// What is asked for.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum KeysOrder {
+    Add(KeyOrder),
+    List,
+    /// By its id.
+    Revoke(String),
+}
+
 /// A key to be.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct KeyOrder {
@@ -91,7 +101,15 @@ impl From<KeyError> for Refusal {
     }
 }
 
-pub(super) async fn add(keys: &ApiKeys, order: KeyOrder) -> Result<Done, Refusal> {
+pub(super) async fn carry_out(keys: &ApiKeys, order: KeysOrder) -> Result<Done, Refusal> {
+    Ok(match order {
+        KeysOrder::Add(order) => add(keys, order).await?,
+        KeysOrder::List => Done::Keys(keys.list().into_iter().map(ApiKey::from).collect()),
+        KeysOrder::Revoke(id) => Done::KeyRevoked(keys.revoke(&id, None).await?.into()),
+    })
+}
+
+async fn add(keys: &ApiKeys, order: KeyOrder) -> Result<Done, Refusal> {
     let texts = |list: Vec<String>| list.into_iter().map(std::sync::Arc::from);
     let owner = match (order.user, order.service) {
         (None, Some(name)) => KeyOwner::Service(name.into()),

@@ -15,7 +15,7 @@ use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 
 pub(crate) use client::ask;
-pub(crate) use keys::{ApiKey, KeyOrder};
+pub(crate) use keys::{ApiKey, KeyOrder, KeysOrder};
 pub(crate) use order::{Client, ClientOrder, Done, Order, User, document};
 pub(crate) use server::{Control, Desk};
 

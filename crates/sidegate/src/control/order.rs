@@ -10,7 +10,7 @@ use provider::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::keys::{self, ApiKey, KeyOrder};
+use super::keys::{self, ApiKey, KeysOrder};
 use crate::output::BadInput;
 
 /// What is asked for.
@@ -39,10 +39,8 @@ pub(crate) enum Order {
     AddClient(ClientOrder),
     ListClients,
     RemoveClient(String),
-    AddKey(KeyOrder),
-    ListKeys,
-    /// By its id.
-    RevokeKey(String),
+    /// About API keys.
+    Keys(KeysOrder),
     /// To an absolute path.
     Backup(PathBuf),
 }
@@ -206,8 +204,8 @@ impl From<Refusal> for anyhow::Error {
 
 /// What orders are about.
 pub(crate) struct Counter<'a> {
-    pub(crate) admin: &'a Admin,
-    pub(crate) storage: &'a Storage,
+    /// None where the gateway runs alone.
+    pub(crate) provider: Option<(&'a Admin, &'a Storage)>,
     /// None where the provider runs alone.
     pub(crate) keys: Option<&'a ApiKeys>,
     /// Links are made for people who reach the provider here.
@@ -217,8 +215,7 @@ pub(crate) struct Counter<'a> {
 /// Carries an order out.
 pub(crate) async fn carry_out(order: Order, at: Counter<'_>) -> Result<Done, Refusal> {
     let Counter {
-        admin,
-        storage,
+        provider,
         keys,
         base,
     } = at;
@@ -229,11 +226,18 @@ pub(crate) async fn carry_out(order: Order, at: Counter<'_>) -> Result<Done, Ref
             bad_input: true,
         })
     };
+    let Some((admin, storage)) = provider else {
+        return match order {
+            Order::Keys(order) => keys::carry_out(gateways_keys()?, order).await,
+            _ => Err(Refusal {
+                message: "users and clients are the provider's, and `sidegate authz` runs on this data folder"
+                    .to_owned(),
+                bad_input: true,
+            }),
+        };
+    };
     // A copy may be what is needed most while the others cannot be had, and keys are not there.
-    let own = matches!(
-        order,
-        Order::Backup(_) | Order::AddKey(_) | Order::ListKeys | Order::RevokeKey(_)
-    );
+    let own = matches!(order, Order::Backup(_) | Order::Keys(_));
     if let (Err(_), false) = (storage.catch_up().await, own) {
         return Err(Refusal {
             message: "Redis does not answer: what is known here may be old and cannot be changed"
@@ -313,12 +317,7 @@ pub(crate) async fn carry_out(order: Order, at: Counter<'_>) -> Result<Done, Ref
             admin.remove_client(&id).await?;
             Done::Removed(id)
         }
-        Order::AddKey(order) => keys::add(gateways_keys()?, order).await?,
-        Order::ListKeys => {
-            let all = gateways_keys()?.list();
-            Done::Keys(all.into_iter().map(ApiKey::from).collect())
-        }
-        Order::RevokeKey(id) => Done::KeyRevoked(gateways_keys()?.revoke(&id, None).await?.into()),
+        Order::Keys(order) => keys::carry_out(gateways_keys()?, order).await?,
         Order::Backup(to) => {
             let (storage, path) = (storage.clone(), to.clone());
             let copied = tokio::task::spawn_blocking(move || storage.backup(&path)).await;

@@ -24,10 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What orders are about, in the running program: it may change with the configuration.
 pub(crate) trait Desk: Send + Sync + 'static {
-    /// Users and clients as they are now.
-    fn admin(&self) -> anyhow::Result<Admin>;
-    /// Their database.
-    fn storage(&self) -> Storage;
+    /// Users and clients as they are now, and their database, where the provider runs.
+    fn provider(&self) -> anyhow::Result<Option<(Admin, Storage)>>;
     /// API keys, where the gateway runs.
     fn keys(&self) -> Option<ApiKeys>;
     /// Where people reach the provider.
@@ -71,8 +69,10 @@ impl Control {
 
     /// Carries out what is asked for, until it is dropped.
     pub(crate) async fn serve(self, desk: Arc<dyn Desk>) {
-        let last = self.path.with_file_name(BASE);
-        if let Err(error) = folder::write_atomically(&last, desk.base().as_bytes()) {
+        let (last, base) = (self.path.with_file_name(BASE), desk.base());
+        if !base.is_empty()
+            && let Err(error) = folder::write_atomically(&last, base.as_bytes())
+        {
             tracing::warn!("{error:#}");
         }
         let turns = Arc::new(Semaphore::new(AT_ONCE));
@@ -125,13 +125,12 @@ async fn answer(stream: UnixStream, desk: &dyn Desk) -> anyhow::Result<()> {
         message,
         bad_input: false,
     };
-    let answer = match (serde_json::from_str(&line), desk.admin()) {
-        (Ok(Asked { order, base }), Ok(admin)) => {
+    let answer = match (serde_json::from_str(&line), desk.provider()) {
+        (Ok(Asked { order, base }), Ok(provider)) => {
             let base = base.unwrap_or_else(|| desk.base());
             let keys = desk.keys();
             let at = Counter {
-                admin: &admin,
-                storage: &desk.storage(),
+                provider: provider.as_ref().map(|(admin, storage)| (admin, storage)),
                 keys: keys.as_ref(),
                 base: &base,
             };

@@ -12,15 +12,15 @@ use super::docs::{commands, folder_with_examples};
 use super::{LOCAL_HOST, OUTSIDE_HOST, PREDICT, SIDEGATE, sidegate, stderr, stdout};
 
 const PAGE: &str = include_str!("../../../../docs/ext-authz.md");
-const SEED: [&str; 2] = ["examples/seed/cluster.yaml", "examples/seed/sidegate.yaml"];
+pub(super) const SEED: [&str; 2] = ["examples/seed/cluster.yaml", "examples/seed/sidegate.yaml"];
 
 /// A running authorizer. Dropping it kills it.
-struct Authz {
+pub(super) struct Authz {
     child: Child,
-    checks: String,
+    pub(super) checks: String,
     health: String,
     told: Arc<Mutex<String>>,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 impl Drop for Authz {
@@ -31,7 +31,7 @@ impl Drop for Authz {
 }
 
 impl Authz {
-    fn start(folder: &Path, args: &[&str]) -> Self {
+    pub(super) fn start(folder: &Path, args: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let mut child = Command::new(SIDEGATE)
             .args(["authz", "--listen=127.0.0.1:0", "--health=127.0.0.1:0"])
@@ -69,7 +69,7 @@ impl Authz {
             checks,
             health,
             told,
-            _data: data,
+            data,
         }
     }
 
@@ -78,14 +78,14 @@ impl Authz {
         Self::start(folder.path(), &["-f", SEED[0], SEED[1]])
     }
 
-    fn ask(&self, path: &str, host: &str, more: &[&str]) -> Answer {
+    pub(super) fn ask(&self, path: &str, host: &str, more: &[&str]) -> Answer {
         let url = format!("http://{}{path}", self.checks);
         let host = format!("host: {host}");
         curl([&["--path-as-is", "-H", &host, &url], more].concat()).unwrap()
     }
 
     /// Waits until it said that.
-    fn says(&self, text: &str) {
+    pub(super) fn says(&self, text: &str) {
         let began = Instant::now();
         while !self.told.lock().unwrap().contains(text) {
             let told = self.told.lock().unwrap().clone();
@@ -362,6 +362,85 @@ fn the_manifests_are_objects_that_are_read_again() {
             401
         );
     }
+}
+
+/// With Redis there are replicas, and no volume.
+#[test]
+fn manifests_of_replicas() {
+    let folder = folder_with_examples();
+    let print = |redis: &[&str]| {
+        let output = Command::new(SIDEGATE)
+            .args(["authz", "manifests", "-f", SEED[0], SEED[1]])
+            .args(redis)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        (output.status.code(), stdout(&output) + &stderr(&output))
+    };
+    let (code, one) = print(&[]);
+    assert_eq!(code, Some(0));
+    assert!(one.contains("replicas: 1\n") && one.contains("kind: PersistentVolumeClaim"));
+    let at = [
+        "--redis",
+        "rediss://redis.sidegate:6379",
+        "--redis-password",
+        "file",
+    ];
+    let (code, several) = print(&at);
+    assert_eq!(code, Some(0), "{several}");
+    for part in [
+        "replicas: 2\n",
+        "kind: PodDisruptionBudget",
+        "--redis=rediss://redis.sidegate:6379",
+        "--redis-password=/redis/password",
+        "secretName: sidegate-redis",
+        "emptyDir: {}",
+    ] {
+        assert!(several.contains(part), "{part}\n{several}");
+    }
+    assert!(!several.contains("PersistentVolumeClaim"));
+    let (code, said) = print(&["--redis", "redis://:secret@redis:6379"]);
+    assert!(
+        code == Some(3) && said.contains("without a password"),
+        "{said}"
+    );
+}
+
+#[test]
+fn api_keys_are_made_and_taken_back_while_it_runs() {
+    let authz = Authz::seed();
+    let token = |args: &[&str]| {
+        Command::new(SIDEGATE)
+            .arg("token")
+            .args(args)
+            .env("SIDEGATE_DATA", authz.data.path())
+            .output()
+            .unwrap()
+    };
+    let made = token(&["create", "--service", "nightly-job", "-o", "json"]);
+    assert!(made.status.success(), "{}", stderr(&made));
+    let made: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
+    let (key, id) = (made["secret"].as_str(), made["key"]["id"].as_str());
+    let bearer = format!("authorization: Bearer {}", key.unwrap());
+    let ask = || {
+        let path = format!("/external{PREDICT}");
+        authz.ask(&path, OUTSIDE_HOST, &["-H", &bearer]).status
+    };
+    assert_eq!(ask(), 200);
+    let ended = token(&["revoke", id.unwrap()]);
+    assert!(ended.status.success(), "{}", stderr(&ended));
+    assert_eq!(ask(), 401);
+    let users = Command::new(SIDEGATE)
+        .args(["user", "list"])
+        .env("SIDEGATE_DATA", authz.data.path())
+        .output()
+        .unwrap();
+    assert_eq!(users.status.code(), Some(3));
+    assert!(
+        stderr(&users).contains("are the provider's"),
+        "{}",
+        stderr(&users)
+    );
 }
 
 /// Keys of an authority that only these tests know, valid for a hundred years.

@@ -10,6 +10,7 @@
 mod api_keys;
 mod as_written;
 mod authz;
+mod authz_changes;
 mod bad_input;
 mod bodies;
 mod clients;
