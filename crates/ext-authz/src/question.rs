@@ -5,6 +5,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use wire::{Decode, Malformed, Value};
 
+use crate::place::Place;
+
 /// More headers than this are refused: Envoy takes 100 by default.
 const MAX_HEADERS: usize = 512;
 
@@ -18,7 +20,17 @@ pub(crate) struct Attributes {
     pub(crate) destination: Peer,
     pub(crate) http: HttpRequest,
     pub(crate) sni: Option<String>,
+    pub(crate) place: Option<Named>,
 }
+
+/// The place that the gateway's configuration names, for gateways whose ports
+/// are not those of the objects: the context extension [`PLACE`], which no
+/// client can write.
+#[derive(Debug)]
+pub(crate) struct Named(pub(crate) Place);
+
+/// The context extension that names the place.
+const PLACE: &[u8] = b"sidegate-place";
 
 /// One end of the connection.
 #[derive(Debug, Default)]
@@ -52,6 +64,13 @@ impl Decode for Attributes {
             1 => self.source = value.message()?,
             2 => self.destination = value.message()?,
             4 => self.http = value.message::<Request>()?.0,
+            10 => {
+                let Header(name, place) = value.message()?;
+                if name == PLACE {
+                    let place = std::str::from_utf8(&place).ok().and_then(Place::parse);
+                    self.place = Some(Named(place.ok_or(Malformed)?));
+                }
+            }
             12 => self.sni = value.message::<TlsSession>()?.0,
             _ => {}
         }
@@ -180,6 +199,9 @@ struct HeaderList(Vec<(Bytes, Bytes)>);
 impl Decode for HeaderList {
     fn field(&mut self, number: u32, value: Value) -> Result<(), Malformed> {
         if number == 1 {
+            if self.0.len() >= MAX_HEADERS {
+                return Err(Malformed);
+            }
             let Header(name, content) = value.message()?;
             self.0.push((name, content));
         }
