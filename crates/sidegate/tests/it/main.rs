@@ -10,6 +10,7 @@
 mod api_keys;
 mod as_written;
 mod authz;
+mod authz_bad_input;
 mod bad_input;
 mod bodies;
 mod commands;
@@ -25,6 +26,7 @@ mod machines;
 mod migrate;
 mod migrate_login;
 mod model;
+mod other_gateways;
 mod prove;
 mod provider;
 mod provider_admin;
