@@ -9,8 +9,10 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::others::{Around, Other, Started};
 use super::peers::Peers;
 use super::program::{Authz, sidegate};
+use super::rows::Gate;
 use crate::clients::free_port;
 use crate::oracle::{Envoy, Istio, World, address, layers, programs, world};
 use crate::relying::{Provider, hash};
@@ -32,6 +34,8 @@ pub(super) enum Form {
     Http,
     /// Over gRPC, but for people with a pass.
     Fast,
+    /// Without Istio, by another gateway's configuration.
+    Other(Other),
 }
 
 /// Seconds that a pass counts, beside those that clocks may be apart.
@@ -51,11 +55,22 @@ pub(super) struct Mesh {
     port: u16,
     provider_at: String,
     _provider: Provider,
-    _envoy: Envoy,
+    gateway: Gateway,
+}
+
+/// The gateway that runs.
+enum Gateway {
+    /// With what Istio made.
+    Istio { _envoy: Envoy },
+    /// Another one; where it takes HTTP/2 in the clear, if that is elsewhere.
+    Other(Started),
 }
 
 impl Mesh {
     pub(super) fn start(topology: Topology, form: Form) -> Result<Self> {
+        if let Form::Other(other) = form {
+            return Self::behind(other);
+        }
         let folder = tempfile::tempdir().context("making a folder")?;
         let files = folder.path().join("files");
         std::fs::create_dir_all(&files)?;
@@ -124,10 +139,67 @@ impl Mesh {
             port,
             provider_at,
             _provider: provider,
-            _envoy: envoy,
+            gateway: Gateway::Istio { _envoy: envoy },
         };
         mesh.authorize()?;
         Ok(mesh)
+    }
+
+    /// One gateway with the configuration that is printed for it. Whatever passes it has arrived.
+    fn behind(other: Other) -> Result<Self> {
+        let folder = tempfile::tempdir().context("making a folder")?;
+        let files = folder.path().join("files");
+        std::fs::create_dir_all(&files)?;
+        for (name, text) in cluster(Topology::Shared)? {
+            std::fs::write(files.join(name), text)?;
+        }
+        let peers = Peers::start()?;
+        let provider_at = format!("127.0.0.1:{}", free_port()?);
+        let issuer = "http://dex.auth.svc.cluster.local:5556/dex".to_owned();
+        let provider = Provider::serve(&dex_config(&files)?, &[], &provider_at, issuer)?;
+        let port = free_port()?;
+        let world = Around {
+            folder: folder.path(),
+            files: &files,
+            authorizer: SocketAddr::from(([127, 0, 0, 1], port)),
+            provider: provider_at.parse()?,
+            upstream: SocketAddr::from(([127, 0, 0, 1], peers.port)),
+        };
+        let started = other.start(&world)?;
+        let mut mesh = Self {
+            peers,
+            external: started.external,
+            local: started.local,
+            folder,
+            authz: None,
+            form: Form::Other(other),
+            port,
+            provider_at,
+            _provider: provider,
+            gateway: Gateway::Other(started),
+        };
+        mesh.authorize()?;
+        Ok(mesh)
+    }
+
+    /// The gateway that is no mesh's, if it is one.
+    pub(super) fn other(&self) -> Option<Other> {
+        match self.form {
+            Form::Other(other) => Some(other),
+            Form::Grpc | Form::Http | Form::Fast => None,
+        }
+    }
+
+    /// Where HTTP/2 is taken in the clear.
+    pub(super) fn http2(&self, side: Gate) -> SocketAddr {
+        let (external, local) = match &self.gateway {
+            Gateway::Other(started) => started.http2,
+            Gateway::Istio { .. } => (self.external, self.local),
+        };
+        match side {
+            Gate::External => external,
+            Gate::Local => local,
+        }
     }
 
     /// Starts the authorizer, where gateways look for it.
@@ -275,7 +347,7 @@ fn manifests(files: &Path, form: Form, key: &Path) -> Result<String> {
     let mut command = Command::new(sidegate());
     command.args(["authz", "manifests", "-f"]).arg(files);
     match form {
-        Form::Grpc => {}
+        Form::Grpc | Form::Other(_) => {}
         Form::Http => drop(command.arg("--http")),
         Form::Fast => {
             command.arg("--fast-path").arg(address(0).to_string());

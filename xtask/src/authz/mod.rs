@@ -1,7 +1,8 @@
-//! `sidegate authz` behind Envoy as Istio configures it, on the seed's cluster.
+//! `sidegate authz` on the seed's cluster, behind Envoy as Istio configures it and behind other gateways.
 
 mod fast;
 mod mesh;
+mod others;
 mod peers;
 mod program;
 mod rows;
@@ -9,6 +10,8 @@ mod rows;
 use anyhow::{Context, Result, bail};
 
 use self::mesh::{Form, Topology};
+use self::others::Other;
+pub(crate) use self::program::Authz;
 use crate::oracle::Check;
 
 /// A check for each form and topology.
@@ -36,6 +39,22 @@ pub(crate) fn suite() -> Vec<Check> {
         (
             "authz with the fast path, gateways on the same pods",
             run(Topology::Shared, Form::Fast),
+        ),
+        (
+            "authz behind nginx",
+            run(Topology::Shared, Form::Other(Other::Nginx)),
+        ),
+        (
+            "authz behind Envoy alone, over gRPC",
+            run(Topology::Shared, Form::Other(Other::Envoy { http: false })),
+        ),
+        (
+            "authz behind Envoy alone, over HTTP",
+            run(Topology::Shared, Form::Other(Other::Envoy { http: true })),
+        ),
+        (
+            "authz behind Caddy",
+            run(Topology::Shared, Form::Other(Other::Caddy)),
         ),
     ]
 }

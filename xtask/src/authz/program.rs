@@ -13,9 +13,9 @@ pub(super) fn sidegate() -> std::path::PathBuf {
 }
 
 /// A running authorizer. Dropping it kills it.
-pub(super) struct Authz {
+pub(crate) struct Authz {
     child: Child,
-    pub(super) checks: SocketAddr,
+    pub(crate) checks: SocketAddr,
     pub(super) health: SocketAddr,
 }
 
@@ -29,7 +29,18 @@ impl Drop for Authz {
 impl Authz {
     /// Starts it on a folder of manifests, or fails with what it says.
     pub(super) fn start(files: &Path, data: &Path, checks: u16, more: &[&str]) -> Result<Self> {
-        let mut child = Command::new(sidegate())
+        Self::start_as(&sidegate(), files, data, checks, more)
+    }
+
+    /// The same of another build.
+    pub(crate) fn start_as(
+        program: &Path,
+        files: &Path,
+        data: &Path,
+        checks: u16,
+        more: &[&str],
+    ) -> Result<Self> {
+        let mut child = Command::new(program)
             .args(["authz", "-f"])
             .arg(files)
             .arg("--data")
@@ -72,8 +83,12 @@ impl Authz {
         })
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks it to end, and waits until it has.
-    pub(super) fn end(mut self) -> Result<()> {
+    pub(crate) fn end(mut self) -> Result<()> {
         let asked = Command::new("kill")
             .arg(self.child.id().to_string())
             .status()?;

@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use testkit::{Answer, curl};
 
 use super::mesh::{Form, Mesh, Topology};
+use super::others::Other;
 use super::peers::Arrived;
 
 pub(super) const MODEL: &str = "sklearn-iris.kserve-test.svc.cluster.local";
@@ -21,6 +22,7 @@ pub(super) fn run(topology: Topology, form: Form) -> Result<()> {
     let outcome = rows.all().and_then(|()| match form {
         Form::Grpc | Form::Http => Ok(()),
         Form::Fast => rows.fast_path(),
+        Form::Other(other) => rows.otherwise(other),
     });
     if let Err(error) = outcome {
         rows.wrong.push(format!("{error:#}"));
@@ -89,6 +91,7 @@ impl Rows {
 
     pub(super) fn ask(&self, gate: Gate, host: &str, target: &str, more: &[&str]) -> Result<Seen> {
         let gateway = match gate {
+            _ if more.contains(&"--http2-prior-knowledge") => self.mesh.http2(gate),
             Gate::External => self.mesh.external,
             Gate::Local => self.mesh.local,
         };
@@ -129,8 +132,10 @@ impl Rows {
         let seen = self.ask(gate, host, target, more)?;
         let through = seen.answer.status == 200 && seen.arrived.is_some();
         self.expect(what, through, &seen);
-        let mark = seen.header("x-sidegate-mark");
-        self.expect(&format!("{what}: no mark leaves"), mark.is_none(), &seen);
+        if self.mesh.other().is_none() {
+            let mark = seen.header("x-sidegate-mark");
+            self.expect(&format!("{what}: no mark leaves"), mark.is_none(), &seen);
+        }
         Ok(seen)
     }
 
@@ -160,8 +165,10 @@ impl Rows {
             let what = format!("in-cluster predict {version}");
             let seen = self.through(&what, Gate::Local, MODEL, target, &post)?;
             let at = seen.arrived.as_ref().map(|arrived| arrived.at.clone());
-            let predictor = at.is_some_and(|at| at.contains("sklearn-iris"));
-            self.expect("it is the predictor's", predictor, &seen);
+            if self.mesh.other().is_none() {
+                let predictor = at.is_some_and(|at| at.contains("sklearn-iris"));
+                self.expect("it is the predictor's", predictor, &seen);
+            }
         }
         let grpc = [
             "--http2-prior-knowledge",
@@ -199,7 +206,8 @@ impl Rows {
         ];
         let call = "/inference.GRPCInferenceService/ModelInfer";
         let seen = self.ask(Gate::External, OUTSIDE, call, &grpc)?;
-        let trailers = seen.answer.status == 200
+        let refused = self.mesh.other().map_or(200, Other::refuses_grpc_with);
+        let trailers = seen.answer.status == refused
             && seen.arrived.is_none()
             && seen.answer.header("grpc-status") == Some("16");
         self.expect("outside over gRPC", trailers, &seen);
@@ -231,6 +239,17 @@ impl Rows {
             "-H",
             "access-control-request-method: POST",
         ];
+        if self.mesh.other().is_some_and(Other::takes_2xx_for_leave) {
+            self.stopped(
+                "preflight",
+                403,
+                Gate::External,
+                OUTSIDE,
+                target,
+                &preflight,
+            )?;
+            return Ok(());
+        }
         let seen = self.stopped(
             "preflight",
             204,
@@ -248,6 +267,13 @@ impl Rows {
     fn platform(&mut self) -> Result<()> {
         let program = ["-H", "accept: application/json"];
         for target in ["/", "/v1anything", "/v1/..%2fpipeline", "/pipeline?a=/v1/x"] {
+            if self.mesh.other().is_some_and(Other::routes_by_itself) && target.contains('%') {
+                // Refused where it could be routed otherwise than it is written.
+                let seen = self.ask(Gate::External, DASHBOARD, target, &BROWSER)?;
+                let refused = matches!(seen.answer.status, 302 | 400) && seen.arrived.is_none();
+                self.expect(target, refused, &seen);
+                continue;
+            }
             let seen = self.stopped(target, 302, Gate::External, DASHBOARD, target, &BROWSER)?;
             let location = seen.answer.header("location").unwrap_or_default();
             let to_login = location.starts_with("/dex/auth?");
@@ -283,19 +309,26 @@ impl Rows {
         let inside = seen.answer.status == 200
             && seen.header("kubeflow-userid").as_deref() == Some("user@example.com");
         self.expect("the login ends at the dashboard", inside, &seen);
-        let forged = [
+        let mut forged = vec![
             "-b",
-            &jar,
+            &*jar,
             "-H",
             "kubeflow-userid: victim@example.com",
-            "-H",
-            "kubeflow_userid: victim@example.com",
             "-H",
             "Kubeflow-Groups: admins",
             "-H",
             "x-auth-request-email: victim@example.com",
+            "-H",
+            "Remote-User: victim@example.com",
         ];
         let host = self.mesh.external.to_string();
+        let folded = ["-H", "kubeflow_userid: victim@example.com"];
+        if self.mesh.other().is_some_and(Other::passes_folded_names) {
+            let with = [&forged[..], &folded].concat();
+            self.stopped("a folded name", 400, Gate::External, &host, "/", &with)?;
+        } else {
+            forged.extend(folded);
+        }
         let seen = self.through(
             "forged while logged in",
             Gate::External,
@@ -408,7 +441,11 @@ impl Rows {
             let header = format!("x-sidegate-mark: {mark}");
             let with = ["-d", "{}", "-H", &header];
             self.stopped("a forged mark", 401, Gate::External, OUTSIDE, target, &with)?;
-            self.through("inside with one", Gate::Local, MODEL, target, &with)?;
+            let seen = self.through("inside with one", Gate::Local, MODEL, target, &with)?;
+            let theirs = seen
+                .header("x-sidegate-mark")
+                .is_some_and(|sent| sent == mark);
+            self.expect("it goes no further", !theirs, &seen);
         }
         Ok(())
     }
@@ -461,9 +498,13 @@ impl Rows {
             bail!("it is not ready: {}", ready.status);
         }
         self.mesh.stop()?;
+        let away = self
+            .mesh
+            .other()
+            .map_or(403, Other::says_without_an_authorizer);
         self.stopped(
             "while it is away",
-            403,
+            away,
             Gate::Local,
             MODEL,
             target,
@@ -471,7 +512,7 @@ impl Rows {
         )?;
         self.stopped(
             "the dashboard too",
-            403,
+            away,
             Gate::External,
             DASHBOARD,
             "/",
