@@ -212,6 +212,19 @@ pub(crate) fn debian(package: &str) -> Result<PathBuf> {
     Ok(root)
 }
 
+/// Where unpacked packages have their libraries, as `LD_LIBRARY_PATH` takes it.
+pub(crate) fn libraries(root: &Path) -> String {
+    let folders = ["usr/lib", "lib"].map(|folder| root.join(folder));
+    let inside = folders
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten());
+    let libraries: Vec<String> = inside
+        .map(|entry| entry.path().display().to_string())
+        .filter(|path| path.ends_with("-linux-gnu"))
+        .collect();
+    libraries.join(":")
+}
+
 /// The program that `build` makes from sources of that text.
 pub(crate) fn built(
     name: &str,

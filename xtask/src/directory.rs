@@ -83,15 +83,7 @@ fn serve(root: &Path, config: &Path, plain: u16, tls: u16) -> Result<Running> {
 
 fn command(root: &Path, program: &str) -> Command {
     let mut command = Command::new(root.join("usr/sbin/slapd"));
-    let libraries: Vec<String> = ["usr/lib", "lib"]
-        .iter()
-        .map(|folder| root.join(folder))
-        .flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten())
-        .map(|entry| entry.path())
-        .filter(|path| path.to_string_lossy().ends_with("-linux-gnu"))
-        .map(|path| path.display().to_string())
-        .collect();
-    command.env("LD_LIBRARY_PATH", libraries.join(":"));
+    command.env("LD_LIBRARY_PATH", cache::libraries(root));
     // It is several programs, by the name that it is called.
     std::os::unix::process::CommandExt::arg0(&mut command, program);
     command

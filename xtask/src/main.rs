@@ -63,9 +63,10 @@ Commands:
          --suite
                Compare with Istio's control plane and Envoy (docs/conformance.md)
   authz [NAME | --demo]
-               Ask the authorizer from Envoy as Istio configures it, in all forms or
-               those with that in their name (as `test` does; builds nothing); or show
-               what it changes for the original cluster
+               Ask the authorizer from Envoy as Istio configures it, from Envoy alone,
+               nginx and Caddy, in all forms or those with that in their name (as
+               `test` does; builds nothing); or show what it changes for the original
+               cluster
   faults [NAME]
                Have whoever the authorizer asks be away, busy or silent, and kill it behind
                Envoy, all or those with that in their name (as `test` does; builds nothing)
@@ -86,14 +87,16 @@ Commands:
                Kill the identity provider again and again while people log in and
                applications refresh: nothing answered is lost, nothing used is taken
                again; by default 10,000 logins and the release build
-  flood [--requests N] [--program FILE]
-               Ask the identity provider as strangers, a million times: nothing is
-               written for them, and memory does not grow
+  flood [authz] [--requests N] [--program FILE]
+               Ask the identity provider, or the authorizer, as strangers, a million
+               times: nothing is written for them, and memory does not grow
   fuzz TARGET  Throw made-up input at `configuration` (YAML to Snapshot), `decide`,
                `matchers`, `models` (files of every format, `models/onnx` of one) or
                `requests` (V1, V2, gRPC; `requests/v2` one of them) or `provider`
                (its endpoints; `provider/authorization`, `/token`, `/forms` of them,
-               and `/configuration`) (--minutes N, --seed S, --only NUMBER)
+               and `/configuration`), `check` (what gateways ask), `cookie`, `jwt`,
+               `compat` (configurations of other login services)
+               (--minutes N, --seed S, --only NUMBER)
   bench        Measure beside KServe's Python server, and write
                docs/benchmarks.md (--quick: shorter, writes nothing)
   bench verify Time parsing, compiling, deciding and all questions, from 100 to

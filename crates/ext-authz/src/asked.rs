@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 
 use edge::{Ambiguous, authority, names, target};
 use http::{HeaderMap, HeaderName, Method, header};
-use policy::{At, Connection, Entrance, RequestHead, Scheme, Snapshot, is_identity_header};
+use policy::{Connection, Entrance, RequestHead, Scheme, Snapshot, is_identity_header};
 
-use crate::question::CheckRequest;
+use crate::place::{Place, side_of};
+use crate::question::{CheckRequest, Named};
 
 /// A check, from either protocol.
 #[derive(Debug)]
@@ -19,36 +20,6 @@ pub(crate) struct Asked {
     pub(crate) scheme: Scheme,
     pub(crate) headers: HeaderMap,
     pub(crate) peer: SocketAddr,
-}
-
-/// Where the request arrived, as the gateway says it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    Port {
-        port: u16,
-        side: Option<Entrance>,
-        sni: Option<String>,
-    },
-    Side {
-        side: Entrance,
-        port: Option<u16>,
-    },
-}
-
-impl Place {
-    pub(crate) fn at(&self) -> At<'_> {
-        match self {
-            Self::Port { port, side, sni } => At::Port {
-                port: *port,
-                side: *side,
-                sni: sni.as_deref(),
-            },
-            Self::Side { side, port } => At::Side {
-                side: *side,
-                port: *port,
-            },
-        }
-    }
 }
 
 /// A request in its one form, and the headers of it that a client may not send.
@@ -69,12 +40,13 @@ impl Asked {
     ) -> Self {
         let source = check.source.address.parse();
         let https = check.http.scheme.eq_ignore_ascii_case("https");
+        let named = check.place.map(|Named(place)| place);
         Self {
-            place: Place::Port {
+            place: named.unwrap_or(Place::Port {
                 port: check.destination.port,
                 side: authority.and_then(side_of),
                 sni: check.sni,
-            },
+            }),
             method: check.http.method,
             authority: check.http.host,
             target: check.http.path,
@@ -121,39 +93,4 @@ impl Asked {
             marks,
         })
     }
-}
-
-/// The side that a Service's name says, by its ending: `sidegate-authz-local.…`
-/// may be asked by one deployment of gateways, `sidegate-authz-external.…` by
-/// another. Envoy writes the name of its cluster where nothing else is set,
-/// `outbound|9000||sidegate-authz-local.…`.
-fn side_of(authority: &str) -> Option<Entrance> {
-    let host = authority.rsplit('|').next()?;
-    let name = host.split(['.', ':']).next()?;
-    match name.rsplit_once('-')?.1 {
-        "local" => Some(Entrance::Local),
-        "external" => Some(Entrance::External),
-        _ => None,
-    }
-}
-
-/// The place that the first segment of a path names, and the path behind it:
-/// `/external`, `/local`, or with a port, `/external-8443`. The provider's
-/// `pathPrefix` puts it there, before whatever the client asked for.
-pub(crate) fn place_of(path: &str) -> Option<(Place, &str)> {
-    let rest = path.strip_prefix('/')?;
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (segment, target) = rest.split_at_checked(end)?;
-    let (side, port) = match segment.split_once('-') {
-        Some((side, port)) => (side, Some(port.parse().ok()?)),
-        None => (segment, None),
-    };
-    let side = match side {
-        "external" => Entrance::External,
-        "local" => Entrance::Local,
-        _ => return None,
-    };
-    target
-        .starts_with('/')
-        .then_some((Place::Side { side, port }, target))
 }

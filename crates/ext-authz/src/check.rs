@@ -15,7 +15,9 @@ use crate::cookies::Cookies;
 use crate::host::Host;
 use crate::mark::MARK;
 use crate::pass;
-use crate::reply::{CheckReply, Mutations};
+use crate::place::{Form, Place};
+use crate::readings::readings;
+use crate::reply::{CheckReply, Mutations, is_handed};
 use crate::service::Authorizer;
 
 /// A crossing asks who is calling once at most.
@@ -23,16 +25,21 @@ const MAX_QUESTIONS: usize = 4;
 
 impl<H: Host> Authorizer<H> {
     /// Decides, and says so in the log.
-    pub(crate) async fn check(&self, asked: Asked) -> CheckReply {
+    pub(crate) async fn check(&self, asked: Asked, form: Form) -> CheckReply {
         let logged = tracing::enabled!(target: "ext_authz::access", tracing::Level::INFO);
         let (peer, place) = (asked.peer, asked.place.clone());
         let line = logged.then(|| {
             let path = asked.target.split('?').next().unwrap_or_default();
-            format!("{} {}{path}", asked.method, asked.authority)
+            let asked = [&*asked.method, " ", &*asked.authority, path];
+            shown(asked.iter().flat_map(|part| part.chars()))
         });
         let snapshot = self.host.snapshot();
         let (reply, why) = match asked.admit(&snapshot) {
-            Ok(admitted) => self.decided(&snapshot, &place, admitted).await,
+            Ok(admitted) if form.hands_over() && !admitted.claimed.iter().all(is_handed) => {
+                let why = "it has a header that says who is calling, and that the gateway does not remove";
+                (unfit(why), why.into())
+            }
+            Ok(admitted) => self.decided(&snapshot, &place, admitted, form).await,
             Err(Ambiguous(why)) => (unfit(why), why.into()),
         };
         if let Some(line) = line {
@@ -52,8 +59,9 @@ impl<H: Host> Authorizer<H> {
     async fn decided(
         &self,
         snapshot: &Arc<Snapshot>,
-        place: &crate::asked::Place,
+        place: &Place,
         admitted: Admitted,
+        form: Form,
     ) -> (CheckReply, Arc<str>) {
         let Admitted {
             mut head,
@@ -62,9 +70,14 @@ impl<H: Host> Authorizer<H> {
         } = admitted;
         let crossing = match snapshot.crossing(place.at(), &head) {
             Ok(crossing) => crossing,
-            Err(denial) => return self.denied(*denial, &head),
+            Err(denial) => return self.denied(*denial, &head, form),
         };
         head.entrance = crossing.side();
+        if form != Form::Exact
+            && let Err(why) = self.reads_alike(snapshot, place, &crossing, &head)
+        {
+            return (unfit(why), why.into());
+        }
         let mut answers = Answers::new();
         let earlier = self.earlier(&crossing, &marks);
         let crossed = earlier.is_some();
@@ -82,6 +95,11 @@ impl<H: Host> Authorizer<H> {
                     let reply = self.allowed(&crossing, permit, &head, claimed, &answers);
                     return (reply, why);
                 }
+                Passage::Login if form == Form::Verdict => {
+                    // The login acts when it is asked for the answer, once.
+                    let reply = refusal::json(StatusCode::UNAUTHORIZED, "the login's own", None);
+                    return (CheckReply::deny(reply), "the login's own".into());
+                }
                 Passage::Login => {
                     let page = self.host.login_page(&head).await;
                     let nothing = || {
@@ -96,7 +114,7 @@ impl<H: Host> Authorizer<H> {
                     return (CheckReply::deny(reply), "the login's own".into());
                 }
                 Passage::Reply(reply) => return (CheckReply::deny(reply), "preflight".into()),
-                Passage::Denial(denial) => return self.denied(*denial, &head),
+                Passage::Denial(denial) => return self.denied(*denial, &head, form),
                 Passage::Ask(Question::Caller(tokens)) => {
                     let caller = self.host.caller(&head, tokens).await;
                     answers.caller_is(caller);
@@ -108,7 +126,42 @@ impl<H: Host> Authorizer<H> {
             refusal: Refusal::Forbidden("the decision could not be completed".into()),
             reason: "a question was not answered".into(),
         };
-        self.denied(denial, &head)
+        self.denied(denial, &head, form)
+    }
+
+    /// Whether a gateway that has a reading of its own would route the request
+    /// to where it is decided for.
+    fn reads_alike(
+        &self,
+        snapshot: &Snapshot,
+        place: &Place,
+        crossing: &Crossing<'_>,
+        head: &RequestHead,
+    ) -> Result<(), &'static str> {
+        const PATH: &str = "gateways of this kind may route its path otherwise";
+        if policy::host_name(&head.authority).ends_with('.') {
+            return Err("gateways of this kind may route its host otherwise");
+        }
+        let others = readings(&head.path);
+        if others.is_empty() {
+            return Ok(());
+        }
+        let need = |crossing: &Crossing<'_>, head: &RequestHead| {
+            let passage = crossing.decide(head, false, &Answers::new());
+            std::mem::discriminant(&passage)
+        };
+        let ours = need(crossing, head);
+        for path in others {
+            let other = RequestHead {
+                path,
+                ..head.clone()
+            };
+            let found = snapshot.crossing(place.at(), &other).map_err(|_| PATH)?;
+            if found.route() != crossing.route() || need(&found, &other) != ours {
+                return Err(PATH);
+            }
+        }
+        Ok(())
     }
 
     /// What an earlier check wrote down. Several marks are none: one of them is
@@ -181,11 +234,11 @@ impl<H: Host> Authorizer<H> {
         CheckReply::allow(permit, more)
     }
 
-    fn denied(&self, denial: Denial, head: &RequestHead) -> (CheckReply, Arc<str>) {
+    fn denied(&self, denial: Denial, head: &RequestHead, form: Form) -> (CheckReply, Arc<str>) {
         let mut reply = refusal::denial(&denial, head, true, || self.host.login(head));
-        if head.is_grpc() {
-            // Envoy makes trailers of it; a status of success would be one for
-            // whoever does not.
+        if head.is_grpc() && form != Form::Answer {
+            // Envoy makes trailers of it; a status of success would be leave
+            // for whoever does not.
             reply.status = denial.refusal.status();
         }
         if matches!(reply.status.as_u16(), 404 | 503) {
@@ -194,6 +247,24 @@ impl<H: Host> Authorizer<H> {
         }
         (CheckReply::deny(reply), denial.reason.into())
     }
+}
+
+/// As much of a request's line as a log takes, on one line whatever is in it.
+pub(crate) fn shown(text: impl Iterator<Item = char>) -> String {
+    const MAX: usize = 1_000;
+    let plain = |c: char| c.is_ascii_graphic() || c == ' ';
+    let mut shown = String::new();
+    for (count, c) in text.enumerate() {
+        if count == MAX {
+            shown.push_str("...");
+            break;
+        }
+        match plain(c) {
+            true => shown.push(c),
+            false => shown.extend(c.escape_unicode()),
+        }
+    }
+    shown
 }
 
 /// A request that has no single reading, or a check that is none.

@@ -16,6 +16,7 @@ use crate::asked::Asked;
 use crate::body::Body;
 use crate::check::unfit;
 use crate::host::Host;
+use crate::place::Form;
 use crate::question::CheckRequest;
 use crate::reply::CheckReply;
 use crate::service::Authorizer;
@@ -56,17 +57,29 @@ impl<H: Host> Authorizer<H> {
         body: Incoming,
         peer: SocketAddr,
     ) -> Response<Body> {
+        let authority = parts.uri.authority().map(http::uri::Authority::as_str);
         let reply = match message(body).await {
-            Ok(message) => match CheckRequest::read(&message) {
-                Ok(check) => {
-                    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
-                    self.check(Asked::over_grpc(check, authority, peer)).await
-                }
-                Err(wire::Malformed) => unread("it is no CheckRequest", peer),
-            },
+            Ok(message) => self.check_message(message, authority, peer).await,
             Err(why) => unread(why, peer),
         };
         answered(frame(&reply.to_message()))
+    }
+
+    /// The reply to a `CheckRequest`, which need not be one. `authority` is that
+    /// of the call.
+    pub async fn check_message(
+        &self,
+        message: Bytes,
+        authority: Option<&str>,
+        peer: SocketAddr,
+    ) -> CheckReply {
+        match CheckRequest::read(&message) {
+            Ok(check) => {
+                let asked = Asked::over_grpc(check, authority, peer);
+                self.check(asked, Form::Exact).await
+            }
+            Err(wire::Malformed) => unread("it is no CheckRequest", peer),
+        }
     }
 }
 

@@ -9,7 +9,8 @@
 //!   was (gRPC), or from the path prefix of the provider (HTTP); never from a
 //!   header of the client.
 //! - **Method, host and path** are those of the check itself, read by the one
-//!   parser that the gateway has. What has another reading is refused.
+//!   parser that the gateway has. What has another reading is refused. Headers
+//!   say them only under the prefix `/forwarded`, for gateways that write them.
 //! - **A reply** allows by consuming a [`policy::Permit`], or denies; no value
 //!   does both ([`CheckReply`]).
 //! - **A request that comes back** to a listener of ours carries a keyed [mark]
@@ -24,14 +25,16 @@ mod host;
 mod http_check;
 mod mark;
 mod pass;
+mod place;
 mod question;
+mod readings;
 mod reply;
 mod service;
 
 pub use host::{Host, Settings};
 pub use mark::{BadKeys, KeyRing, MARK};
 pub use pass::{BadPassKey, PASS_COOKIE, PASS_ISSUER, PASS_SCOPE, Passes};
-pub use reply::{CheckReply, Mutations};
+pub use reply::{CheckReply, Mutations, handed};
 pub use service::Authorizer;
 
 #[cfg(test)]

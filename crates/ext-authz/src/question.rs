@@ -5,6 +5,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use wire::{Fields, Malformed};
 
+use crate::place::Place;
+
 /// More headers than this are refused: Envoy takes 100 by default.
 const MAX_HEADERS: usize = 512;
 
@@ -21,7 +23,17 @@ pub(crate) struct Attributes {
     pub(crate) destination: Peer,
     pub(crate) http: HttpRequest,
     pub(crate) sni: Option<String>,
+    pub(crate) place: Option<Named>,
 }
+
+/// The place that the gateway's configuration names, for gateways whose ports
+/// are not those of the objects: the context extension [`PLACE`], which no
+/// client can write.
+#[derive(Debug)]
+pub(crate) struct Named(pub(crate) Place);
+
+/// The context extension that names the place.
+const PLACE: &[u8] = b"sidegate-place";
 
 /// One end of the connection.
 #[derive(Debug, Default)]
@@ -66,6 +78,13 @@ impl Attributes {
                         if let (2, http) = field? {
                             read.http = HttpRequest::read(http.bytes()?, whole)?;
                         }
+                    }
+                }
+                (10, entry) => {
+                    let (name, place) = entry_of(entry.bytes()?)?;
+                    if name == PLACE {
+                        let place = std::str::from_utf8(place).ok().and_then(Place::parse);
+                        read.place = Some(Named(place.ok_or(Malformed)?));
                     }
                 }
                 (12, session) => {
@@ -132,17 +151,9 @@ impl HttpRequest {
         Ok(read)
     }
 
-    /// An entry of a map of headers, or a `HeaderValue`: both have name and value in the same fields,
-    /// the latter a `raw_value` besides. Pseudo-headers say what the other fields say.
+    /// An entry of the headers. Pseudo-headers say what the other fields say.
     fn add(&mut self, entry: &[u8], whole: &Bytes) -> Result<(), Malformed> {
-        let (mut name, mut content): (&[u8], &[u8]) = (&[], &[]);
-        for field in Fields::of(entry) {
-            match field? {
-                (1, bytes) => name = bytes.bytes()?,
-                (2 | 3, bytes) => content = bytes.bytes()?,
-                _ => {}
-            }
-        }
+        let (name, content) = entry_of(entry)?;
         if name.first() == Some(&b':') {
             return Ok(());
         }
@@ -157,4 +168,18 @@ impl HttpRequest {
         self.headers.append(name, value.map_err(|_| Malformed)?);
         Ok(())
     }
+}
+
+/// Name and value of an entry of a map, or of a `HeaderValue`, whose fields have the same numbers, with a `raw_value`
+/// besides.
+fn entry_of(entry: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+    let (mut name, mut content): (&[u8], &[u8]) = (&[], &[]);
+    for field in Fields::of(entry) {
+        match field? {
+            (1, bytes) => name = bytes.bytes()?,
+            (2 | 3, bytes) => content = bytes.bytes()?,
+            _ => {}
+        }
+    }
+    Ok((name, content))
 }

@@ -1,13 +1,17 @@
 //! Replies to checks: a type that allows or denies and cannot do both.
 //!
 //! Envoy looks at `CheckResponse.status.code` alone over gRPC: a
-//! `denied_response` with status `OK` is an allow. Over HTTP exactly 200 is one.
+//! `denied_response` with status `OK` is an allow. Over HTTP exactly 200 is one;
+//! for other gateways every status from 200 to 299.
 
 use bytes::Bytes;
 use edge::names;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
-use policy::{HeaderChange, Permit, Reply};
+use policy::{HeaderChange, IDENTITY_HEADERS, Permit, Reply};
 use wire::Encoder;
+
+use crate::mark::MARK;
+use crate::place::Form;
 
 /// Lists headers for Envoy to remove from the request, in an HTTP allow.
 const REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
@@ -89,7 +93,7 @@ impl CheckReply {
     }
 
     /// `envoy.service.auth.v3.CheckResponse`.
-    pub(crate) fn to_message(&self) -> Vec<u8> {
+    pub fn to_message(&self) -> Vec<u8> {
         // Most replies fit, so that they are written into one piece.
         let message = Encoder::with_capacity(512);
         let message = match &self.0 {
@@ -122,10 +126,30 @@ impl CheckReply {
         message.finish()
     }
 
-    /// The answer to an HTTP check.
-    pub(crate) fn into_response(self) -> Response<Bytes> {
+    /// The answer to an HTTP check in that form. `own` is what the request had
+    /// of the [headers that are handed over](handed) and do not claim an identity.
+    pub(crate) fn into_response(
+        self,
+        form: Form,
+        own: Vec<(HeaderName, HeaderValue)>,
+    ) -> Response<Bytes> {
         let mut response = Response::new(Bytes::new());
         match self.0 {
+            Kind::Allow(changes) if form.hands_over() => {
+                let kept = own
+                    .into_iter()
+                    .filter(|(name, _)| !changes.remove.contains(name));
+                let headers = response.headers_mut();
+                for (name, value) in kept.chain(changes.set).chain(changes.response) {
+                    headers.insert(name, value);
+                }
+            }
+            Kind::Allow(_) if form == Form::Answer => {
+                // It may go on, by the gateway alone.
+                let why = Some("it may pass now: ask again");
+                let reply = edge::refusal::json(StatusCode::FORBIDDEN, "forbidden", why);
+                return Self::deny(reply).into_response(form, own);
+            }
             Kind::Allow(changes) => {
                 let headers = response.headers_mut();
                 let names: Vec<&str> = changes.remove.iter().map(HeaderName::as_str).collect();
@@ -138,11 +162,19 @@ impl CheckReply {
                     headers.insert(name, value);
                 }
             }
+            Kind::Deny(_) if form == Form::Verdict => {
+                *response.status_mut() = StatusCode::UNAUTHORIZED;
+            }
             Kind::Deny(reply) => {
                 for (name, value) in passed(&reply) {
                     response.headers_mut().append(name.clone(), value.clone());
                 }
                 *response.status_mut() = match reply.status {
+                    status if status.is_informational() => StatusCode::FORBIDDEN,
+                    status if form == Form::Answer => status,
+                    status if form == Form::Forwarded && status.is_success() => {
+                        StatusCode::FORBIDDEN
+                    }
                     // Would be read as leave; browsers show a page with 203 alike.
                     StatusCode::OK => StatusCode::NON_AUTHORITATIVE_INFORMATION,
                     // Would be read as an authorizer in trouble, which `failOpen` makes leave.
@@ -154,6 +186,19 @@ impl CheckReply {
         }
         response
     }
+}
+
+/// Headers that a gateway takes from an allow, each in place of the client's,
+/// where it cannot be told which to remove. One that is not in the allow is gone.
+pub fn handed() -> impl Iterator<Item = &'static str> {
+    ["authorization", "cookie", MARK]
+        .into_iter()
+        .chain(IDENTITY_HEADERS)
+}
+
+/// Whether it is one of those.
+pub(crate) fn is_handed(name: &HeaderName) -> bool {
+    handed().any(|known| known == name.as_str())
 }
 
 /// Headers of a denial that go to the client; its framing is Envoy's.

@@ -48,7 +48,7 @@ impl<H: Host> server::Service for Authorizer<H> {
         let (parts, body) = request.into_parts();
         match grpc::is_meant(&parts) {
             true => self.over_grpc(parts, body, peer).await,
-            false => self.over_http(parts, peer).await,
+            false => self.check_head(parts, peer).await.map(Body::full),
         }
     }
 }

@@ -6,7 +6,9 @@ use http::HeaderValue;
 
 use crate::access::{AccessLevel, Limits, Owner, RouteAccess, RouteTarget};
 use crate::answers::{Answers, Question, Tokens};
-use crate::caller::{Caller, Key, Person, Service, ServiceAccount, TokenHolder, Workload};
+use crate::caller::{
+    Caller, Key, Person, Service, ServiceAccount, TokenError, TokenHolder, Workload,
+};
 use crate::denial::{Denial, Refusal};
 use crate::permit::HeaderChange;
 use crate::request::{Entrance, RequestHead};
@@ -91,7 +93,7 @@ fn cluster(access: &RouteAccess, head: &RequestHead, answers: &Answers) -> Acces
         None => Access::Ask(Question::Caller(Tokens::BearerOnly)),
         Some(Caller::Token(holder)) => limited(access, holder.clone()),
         Some(Caller::Key(key)) => keyed(access, key),
-        Some(Caller::BadToken(error)) => deny(Refusal::Token { invalid: Some(error.0.clone()) }, "the token is not valid"),
+        Some(Caller::BadToken(error)) => bad_token(error),
         Some(Caller::Anonymous | Caller::Session(_)) => deny(
             Refusal::Forbidden(
                 "only some workloads may call this model, and the request does not say which one it is from".into(),
@@ -109,12 +111,7 @@ fn token(access: &RouteAccess, head: &RequestHead, answers: &Answers) -> Access 
         None => Access::Ask(Question::Caller(Tokens::BearerOnly)),
         Some(Caller::Token(holder)) => limited(access, holder.clone()),
         Some(Caller::Key(key)) => keyed(access, key),
-        Some(Caller::BadToken(error)) => deny(
-            Refusal::Token {
-                invalid: Some(error.0.clone()),
-            },
-            "the token is not valid",
-        ),
+        Some(Caller::BadToken(error)) => bad_token(error),
         Some(Caller::Anonymous | Caller::Session(_)) => {
             deny(Refusal::Token { invalid: None }, "no token")
         }
@@ -147,12 +144,7 @@ fn login(access: &RouteAccess, answers: &Answers) -> Access {
             Refusal::Scope("a login is needed here, API keys are for models".into()),
             &format!("the API key {} opens no platform", key.id),
         ),
-        Some(Caller::BadToken(error)) => deny(
-            Refusal::Token {
-                invalid: Some(error.0.clone()),
-            },
-            "the token is not valid",
-        ),
+        Some(Caller::BadToken(error)) => bad_token(error),
         Some(Caller::Anonymous) => deny(Refusal::Login, "no session and no token"),
     }
 }
@@ -260,6 +252,14 @@ fn forbidden(who: &str) -> Access {
         Refusal::Forbidden(format!("{who} may not do this")),
         "known, but not among those the route is limited to",
     )
+}
+
+/// The log says what is wrong with it too; the token itself is in neither.
+fn bad_token(TokenError(why): &TokenError) -> Access {
+    let refusal = Refusal::Token {
+        invalid: Some(why.clone()),
+    };
+    deny(refusal, &format!("the token is not valid: {why}"))
 }
 
 fn deny(refusal: Refusal, reason: &str) -> Access {

@@ -10,8 +10,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use identity::{ClusterIssuer, ClusterIssuerConfig};
 
+use super::others::{Around, Other, Started};
 use super::peers::Peers;
 use super::program::{Authz, sidegate};
+use super::rows::Gate;
 use crate::clients::free_port;
 use crate::http;
 use crate::oracle::{Envoy, Istio, World, address, layers, programs, world};
@@ -24,6 +26,8 @@ pub(super) enum Form {
     Http,
     /// Over gRPC, but for people with a pass.
     Fast,
+    /// Without Istio, by another gateway's configuration.
+    Other(Other),
 }
 
 /// A cluster, and who is asked about its requests.
@@ -70,7 +74,15 @@ pub(super) struct Mesh {
     port: u16,
     provider_at: String,
     _provider: Provider,
-    _envoy: Envoy,
+    gateway: Gateway,
+}
+
+/// The gateway that runs.
+enum Gateway {
+    /// With what Istio made.
+    Istio { _envoy: Envoy },
+    /// Another one; where it takes HTTP/2 in the clear, if that is elsewhere.
+    Other(Started),
 }
 
 /// Dex in the cluster.
@@ -168,10 +180,76 @@ impl Mesh {
             port,
             provider_at,
             _provider: provider,
-            _envoy: envoy,
+            gateway: Gateway::Istio { _envoy: envoy },
         };
         mesh.authorize()?;
         Ok(mesh)
+    }
+
+    /// One gateway with the configuration that is printed for it. Whatever passes it has arrived.
+    pub(super) fn behind(other: Other, files: &[(&'static str, String)]) -> Result<Self> {
+        let folder = tempfile::tempdir().context("making a folder")?;
+        let written = folder.path().join("files");
+        std::fs::create_dir_all(&written)?;
+        for (name, text) in files {
+            std::fs::write(written.join(name), text)?;
+        }
+        let peers = Peers::start()?;
+        let provider_at = format!("127.0.0.1:{}", free_port()?);
+        let issuer = format!("http://{DEX}/dex");
+        let (config, _) = dex_config(&written)?;
+        let provider = Provider::serve(&config, &[], &provider_at, issuer)?;
+        std::fs::create_dir_all(folder.path().join("data"))?;
+        let port = free_port()?;
+        let around = Around {
+            folder: folder.path(),
+            files: &written,
+            authorizer: SocketAddr::from(([127, 0, 0, 1], port)),
+            provider: provider_at.parse()?,
+            upstream: SocketAddr::from(([127, 0, 0, 1], peers.port)),
+        };
+        let started = other.start(&around)?;
+        let mut mesh = Self {
+            peers,
+            external: started.external,
+            local: started.local,
+            folder,
+            authz: None,
+            asked: Asked::Sidegate {
+                form: Form::Other(other),
+                more: &[],
+            },
+            deployed: Vec::new(),
+            port,
+            provider_at,
+            _provider: provider,
+            gateway: Gateway::Other(started),
+        };
+        mesh.authorize()?;
+        Ok(mesh)
+    }
+
+    /// The gateway that is no mesh's, if it is one.
+    pub(super) fn other(&self) -> Option<Other> {
+        match &self.asked {
+            Asked::Sidegate {
+                form: Form::Other(other),
+                ..
+            } => Some(*other),
+            Asked::Sidegate { .. } | Asked::Place { .. } => None,
+        }
+    }
+
+    /// Where HTTP/2 is taken in the clear.
+    pub(super) fn http2(&self, side: Gate) -> SocketAddr {
+        let (external, local) = match &self.gateway {
+            Gateway::Other(started) => started.http2,
+            Gateway::Istio { .. } => (self.external, self.local),
+        };
+        match side {
+            Gate::External => external,
+            Gate::Local => local,
+        }
     }
 
     /// Starts the authorizer, where gateways look for it.
@@ -271,7 +349,7 @@ pub(super) fn manifests(files: &Path, form: Form, key: &Path) -> Result<String> 
     let mut command = Command::new(sidegate());
     command.args(["authz", "manifests", "-f"]).arg(files);
     match form {
-        Form::Grpc => {}
+        Form::Grpc | Form::Other(_) => {}
         Form::Http => drop(command.arg("--http")),
         Form::Fast => {
             command.arg("--fast-path").arg(address(0).to_string());

@@ -1,4 +1,4 @@
-//! `sidegate authz` behind Envoy as Istio configures it, on the seed's cluster.
+//! `sidegate authz` on the seed's cluster, behind Envoy as Istio configures it and behind other gateways.
 
 mod browser;
 mod bypasses;
@@ -8,6 +8,7 @@ mod fast;
 mod kubeflow;
 mod mesh;
 mod odd;
+mod others;
 mod peers;
 mod program;
 mod rows;
@@ -20,6 +21,7 @@ use anyhow::{Context, Result, bail};
 use self::kubeflow::Version::{Current, V1_3, V1_8, V1_10};
 use self::mesh::Form;
 pub(crate) use self::mesh::{dex_config, pass_key};
+use self::others::Other;
 pub(crate) use self::program::Authz;
 use self::seed::Topology;
 pub(crate) use self::seed::own_secrets;
@@ -36,6 +38,8 @@ pub(crate) fn suite() -> Vec<Check> {
     let in_place = |version| -> Box<dyn FnOnce() -> Result<()>> {
         Box::new(move || kubeflow::in_place(version))
     };
+    let behind =
+        |other| -> Box<dyn FnOnce() -> Result<()>> { Box::new(move || rows::behind(other)) };
     vec![
         (
             "authz over gRPC, gateways on the same pods",
@@ -77,6 +81,16 @@ pub(crate) fn suite() -> Vec<Check> {
             "authz says which login has to go first",
             Box::new(kubeflow::named_first),
         ),
+        ("authz behind nginx", behind(Other::Nginx)),
+        (
+            "authz behind Envoy alone, over gRPC",
+            behind(Other::Envoy { http: false }),
+        ),
+        (
+            "authz behind Envoy alone, over HTTP",
+            behind(Other::Envoy { http: true }),
+        ),
+        ("authz behind Caddy", behind(Other::Caddy)),
     ]
 }
 

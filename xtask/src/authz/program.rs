@@ -29,7 +29,18 @@ impl Drop for Authz {
 impl Authz {
     /// Starts it on a folder of manifests, or fails with what it says.
     pub(crate) fn on(files: &Path, data: &Path, checks: u16, more: &[&str]) -> Result<Self> {
-        let mut command = Command::new(sidegate());
+        Self::of(&sidegate(), files, data, checks, more)
+    }
+
+    /// The same of another build.
+    pub(crate) fn of(
+        program: &Path,
+        files: &Path,
+        data: &Path,
+        checks: u16,
+        more: &[&str],
+    ) -> Result<Self> {
+        let mut command = Command::new(program);
         command.args(["authz", "-f"]).arg(files).args(more);
         Self::start(command, data, checks)
     }
@@ -83,7 +94,7 @@ impl Authz {
     }
 
     /// Asks it to end, and waits until it has.
-    pub(super) fn end(mut self) -> Result<()> {
+    pub(crate) fn end(mut self) -> Result<()> {
         let asked = Command::new("kill")
             .arg(self.child.id().to_string())
             .status()?;

@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use testkit::{Answer, curl};
 
 use super::mesh::{Form, Mesh, Plan};
+use super::others::Other;
 use super::peers::Arrived;
 use super::seed::{self, Topology};
 
@@ -17,15 +18,28 @@ pub(super) fn run(topology: Topology, form: Form) -> Result<()> {
     judge(seed::plan(topology, form)?, |rows| {
         rows.all()?;
         match form {
-            Form::Grpc | Form::Http => Ok(()),
+            Form::Grpc | Form::Http | Form::Other(_) => Ok(()),
             Form::Fast => rows.fast_path(),
         }
     })
 }
 
+/// The same behind a gateway that no mesh configures.
+pub(super) fn behind(other: Other) -> Result<()> {
+    let files = seed::plan(Topology::Shared, Form::Grpc)?.files;
+    judged(Mesh::behind(other, &files)?, |rows| {
+        rows.all()?;
+        rows.otherwise(other)
+    })
+}
+
 /// Starts a cluster and looks at it.
 pub(super) fn judge(plan: Plan, look: impl FnOnce(&mut Rows) -> Result<()>) -> Result<()> {
-    let mut rows = Rows::of(Mesh::start(plan)?);
+    judged(Mesh::start(plan)?, look)
+}
+
+fn judged(mesh: Mesh, look: impl FnOnce(&mut Rows) -> Result<()>) -> Result<()> {
+    let mut rows = Rows::of(mesh);
     if let Err(error) = look(&mut rows) {
         rows.wrong.push(format!("{error:#}"));
     }
@@ -74,9 +88,12 @@ impl Rows {
     }
 
     fn all(&mut self) -> Result<()> {
-        self.clients()?;
-        self.bypasses()?;
-        self.streams()?;
+        let in_mesh = self.mesh.other().is_none();
+        if in_mesh {
+            self.clients()?;
+            self.bypasses()?;
+            self.streams()?;
+        }
         self.models()?;
         self.outside()?;
         self.platform()?;
@@ -85,7 +102,9 @@ impl Rows {
         self.limits()?;
         self.bad_input()?;
         self.gone_and_back()?;
-        self.odd_answers()?;
+        if in_mesh {
+            self.odd_answers()?;
+        }
         self.secrets()
     }
 
@@ -105,6 +124,7 @@ impl Rows {
 
     pub(super) fn ask(&self, gate: Gate, host: &str, target: &str, more: &[&str]) -> Result<Seen> {
         let gateway = match gate {
+            _ if more.contains(&"--http2-prior-knowledge") => self.mesh.http2(gate),
             Gate::External => self.mesh.external,
             Gate::Local => self.mesh.local,
         };
@@ -151,8 +171,10 @@ impl Rows {
         let seen = self.ask(gate, host, target, more)?;
         let through = seen.answer.status == 200 && seen.arrived.is_some();
         self.expect(what, through, &seen);
-        let mark = seen.header("x-sidegate-mark");
-        self.expect(&format!("{what}: no mark leaves"), mark.is_none(), &seen);
+        if self.mesh.other().is_none() {
+            let mark = seen.header("x-sidegate-mark");
+            self.expect(&format!("{what}: no mark leaves"), mark.is_none(), &seen);
+        }
         Ok(seen)
     }
 
@@ -182,8 +204,10 @@ impl Rows {
             let what = format!("in-cluster predict {version}");
             let seen = self.through(&what, Gate::Local, MODEL, target, &post)?;
             let at = seen.arrived.as_ref().map(|arrived| arrived.at.clone());
-            let predictor = at.is_some_and(|at| at.contains("sklearn-iris"));
-            self.expect("it is the predictor's", predictor, &seen);
+            if self.mesh.other().is_none() {
+                let predictor = at.is_some_and(|at| at.contains("sklearn-iris"));
+                self.expect("it is the predictor's", predictor, &seen);
+            }
         }
         let grpc = [
             "--http2-prior-knowledge",
@@ -221,7 +245,8 @@ impl Rows {
         ];
         let call = "/inference.GRPCInferenceService/ModelInfer";
         let seen = self.ask(Gate::External, OUTSIDE, call, &grpc)?;
-        let trailers = seen.answer.status == 200
+        let refused = self.mesh.other().map_or(200, Other::refuses_grpc_with);
+        let trailers = seen.answer.status == refused
             && seen.arrived.is_none()
             && seen.answer.header("grpc-status") == Some("16");
         self.expect("outside over gRPC", trailers, &seen);
@@ -253,6 +278,17 @@ impl Rows {
             "-H",
             "access-control-request-method: POST",
         ];
+        if self.mesh.other().is_some_and(Other::takes_2xx_for_leave) {
+            self.stopped(
+                "preflight",
+                403,
+                Gate::External,
+                OUTSIDE,
+                target,
+                &preflight,
+            )?;
+            return Ok(());
+        }
         let seen = self.stopped(
             "preflight",
             204,
@@ -270,6 +306,13 @@ impl Rows {
     fn platform(&mut self) -> Result<()> {
         let program = ["-H", "accept: application/json"];
         for target in ["/", "/v1anything", "/v1/..%2fpipeline", "/pipeline?a=/v1/x"] {
+            if self.mesh.other().is_some_and(Other::routes_by_itself) && target.contains('%') {
+                // Refused where it could be routed otherwise than it is written.
+                let seen = self.ask(Gate::External, DASHBOARD, target, &BROWSER)?;
+                let refused = matches!(seen.answer.status, 302 | 400) && seen.arrived.is_none();
+                self.expect(target, refused, &seen);
+                continue;
+            }
             let seen = self.stopped(target, 302, Gate::External, DASHBOARD, target, &BROWSER)?;
             let location = seen.answer.header("location").unwrap_or_default();
             let to_login = location.starts_with("/dex/auth?");
@@ -305,19 +348,26 @@ impl Rows {
         let inside = seen.answer.status == 200
             && seen.header("kubeflow-userid").as_deref() == Some("user@example.com");
         self.expect("the login ends at the dashboard", inside, &seen);
-        let forged = [
+        let mut forged = vec![
             "-b",
-            &jar,
+            &*jar,
             "-H",
             "kubeflow-userid: victim@example.com",
-            "-H",
-            "kubeflow_userid: victim@example.com",
             "-H",
             "Kubeflow-Groups: admins",
             "-H",
             "x-auth-request-email: victim@example.com",
+            "-H",
+            "Remote-User: victim@example.com",
         ];
         let host = self.mesh.external.to_string();
+        let folded = ["-H", "kubeflow_userid: victim@example.com"];
+        if self.mesh.other().is_some_and(Other::passes_folded_names) {
+            let with = [&forged[..], &folded].concat();
+            self.stopped("a folded name", 400, Gate::External, &host, "/", &with)?;
+        } else {
+            forged.extend(folded);
+        }
         let seen = self.through(
             "forged while logged in",
             Gate::External,
@@ -430,7 +480,11 @@ impl Rows {
             let header = format!("x-sidegate-mark: {mark}");
             let with = ["-d", "{}", "-H", &header];
             self.stopped("a forged mark", 401, Gate::External, OUTSIDE, target, &with)?;
-            self.through("inside with one", Gate::Local, MODEL, target, &with)?;
+            let seen = self.through("inside with one", Gate::Local, MODEL, target, &with)?;
+            let theirs = seen
+                .header("x-sidegate-mark")
+                .is_some_and(|sent| sent == mark);
+            self.expect("it goes no further", !theirs, &seen);
         }
         Ok(())
     }
@@ -483,9 +537,13 @@ impl Rows {
             bail!("it is not ready: {}", ready.status);
         }
         self.mesh.stop()?;
+        let away = self
+            .mesh
+            .other()
+            .map_or(403, Other::says_without_an_authorizer);
         self.stopped(
             "while it is away",
-            403,
+            away,
             Gate::Local,
             MODEL,
             target,
@@ -493,7 +551,7 @@ impl Rows {
         )?;
         self.stopped(
             "the dashboard too",
-            403,
+            away,
             Gate::External,
             DASHBOARD,
             "/",

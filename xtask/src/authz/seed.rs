@@ -31,7 +31,7 @@ pub(super) fn plan(topology: Topology, form: Form) -> Result<Plan> {
     };
     let more: &[&str] = match form {
         Form::Fast => &["--pass-seconds", PASS],
-        Form::Grpc | Form::Http => &[],
+        Form::Grpc | Form::Http | Form::Other(_) => &[],
     };
     Ok(Plan {
         files: cluster(topology, form)?,

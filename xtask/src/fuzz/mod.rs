@@ -2,8 +2,12 @@
 //! finding is named by target, seed and number, and runs again alone.
 
 mod bytes;
+mod check;
+mod compat;
 mod configuration;
+mod cookie;
 mod decide;
+mod jwt;
 mod ldap;
 mod matchers;
 mod models;
@@ -31,8 +35,9 @@ pub(crate) trait Target {
     fn input(&self, random: &mut Random) -> String;
 }
 
-const TARGETS: &str = "`configuration`, `decide`, `ldap`, `matchers`, `models`, `provider` or `requests`; one reader of models, \
-     part of the provider or protocol alone as in `models/onnx`, `provider/token` or `requests/v2`";
+const TARGETS: &str = "`check`, `compat`, `configuration`, `cookie`, `decide`, `jwt`, `ldap`, `matchers`, `models`, `provider` \
+     or `requests`; one reader of models, part of the provider, configuration or protocol alone as in `models/onnx`, \
+     `provider/token`, `compat/alpha` or `requests/v2`";
 
 /// How long and with what.
 pub(crate) struct Options {
@@ -60,7 +65,14 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
             Some("configuration") => Box::new(provider::Configurations::new()?),
             part => Box::new(provider::Requests::new(part)?),
         },
+        "compat" => match known(part, &compat::PARTS)? {
+            Some("dex") => Box::new(provider::Configurations::new()?),
+            part => Box::new(compat::Configurations::new(part)?),
+        },
         _ if part.is_some() => bail!("target `{name}`: expected {TARGETS}"),
+        "check" => Box::new(check::Checks::new()?),
+        "cookie" => Box::new(cookie::CookieJars::new()?),
+        "jwt" => Box::new(jwt::Tokens::new()?),
         "configuration" => Box::new(configuration::Configuration::new(corpus)),
         "decide" => Box::new(decide::Decide::new(&corpus)?),
         "ldap" => Box::new(ldap::Directories::new()?),

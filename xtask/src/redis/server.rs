@@ -61,16 +61,11 @@ impl Server {
     pub(super) fn restart(&mut self) -> Result<()> {
         self.kill();
         let root = cache::debian("redis-tools")?;
-        let libraries: Vec<String> = std::fs::read_dir(root.join("usr/lib"))?
-            .flatten()
-            .map(|entry| entry.path().display().to_string())
-            .filter(|path| path.ends_with("-linux-gnu"))
-            .collect();
         let mut command = Command::new(root.join("usr/bin/redis-check-rdb"));
         command
             // It is several programs, by the name that it is called.
             .arg0("redis-server")
-            .env("LD_LIBRARY_PATH", libraries.join(":"))
+            .env("LD_LIBRARY_PATH", cache::libraries(&root))
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
             .args([
                 "--tls-port",

@@ -7,7 +7,8 @@ use wire::{Decode as _, Encoder, Malformed, Value};
 
 use super::peer;
 use crate::CheckReply;
-use crate::asked::{Asked, Place, place_of};
+use crate::asked::Asked;
+use crate::place::{Form, Place, place_of};
 use crate::question::CheckRequest;
 
 /// What a reply says, as Envoy reads the message.
@@ -102,21 +103,40 @@ pub(super) fn read(reply: &CheckReply) -> Read {
 
 #[test]
 fn a_prefix_names_the_listener() {
-    let side = |side, port| Place::Side { side, port };
+    use Form::{Answer, Exact, Forwarded, Verdict};
+    let at = |form, side, port, rest| Some((form, Place::Side { side, port }, rest));
+    let (external, local) = (Entrance::External, Entrance::Local);
     for (path, expected) in [
+        ("/external/a?b", at(Exact, external, None, "/a?b")),
+        ("/local/", at(Exact, local, None, "/")),
+        ("/external-8443/a", at(Exact, external, Some(8443), "/a")),
+        ("/external//a", at(Exact, external, None, "//a")),
+        ("/verdict/local/a?b", at(Verdict, local, None, "/a?b")),
         (
-            "/external/a?b",
-            Some((side(Entrance::External, None), "/a?b")),
+            "/answer/external-80//",
+            at(Answer, external, Some(80), "//"),
         ),
-        ("/local/", Some((side(Entrance::Local, None), "/"))),
+        ("/forwarded/external", at(Forwarded, external, None, "")),
         (
-            "/external-8443/a",
-            Some((side(Entrance::External, Some(8443)), "/a")),
+            "/forwarded/external?/local/a",
+            at(Forwarded, external, None, ""),
+        ),
+        // What a client asks for behind the prefix of a gateway is a path.
+        (
+            "/external/forwarded/local",
+            at(Exact, external, None, "/forwarded/local"),
         ),
         (
-            "/external//a",
-            Some((side(Entrance::External, None), "//a")),
+            "/verdict/external/answer/local/",
+            at(Verdict, external, None, "/answer/local/"),
         ),
+        ("/forwarded/external/", None),
+        ("/forwarded/external/local/", None),
+        ("/forwarded", None),
+        ("/forwarded/", None),
+        ("/verdict/external", None),
+        ("/verdict/verdict/external/", None),
+        ("/Forwarded/external", None),
         ("/external", None),
         ("/external?a", None),
         ("/externally/a", None),
@@ -194,6 +214,59 @@ fn a_check_is_read_as_envoy_writes_it() {
     );
 }
 
+/// The gateway's configuration says where a request arrived; headers that look like it do not.
+#[test]
+fn a_context_extension_names_the_place() {
+    let asked = |name: &str, place: &str| {
+        let entry = Encoder::default()
+            .bytes(1, name.as_bytes())
+            .bytes(2, place.as_bytes())
+            .finish();
+        let attributes = Encoder::default().always(10, &entry).finish();
+        let message = Encoder::default().always(1, &attributes).finish();
+        let check = CheckRequest::decode(message.into()).ok()?;
+        Some(Asked::over_grpc(check, None, peer()).place)
+    };
+    let side = |side, port| Some(Place::Side { side, port });
+    let name = "sidegate-place";
+    assert_eq!(asked(name, "external"), side(Entrance::External, None));
+    assert_eq!(asked(name, "local-80"), side(Entrance::Local, Some(80)));
+    assert_eq!(asked(name, "elsewhere"), None);
+    assert_eq!(asked(name, ""), None);
+    let unset = asked("other", "local");
+    assert!(
+        matches!(unset, Some(Place::Port { port: 0, .. })),
+        "{unset:?}"
+    );
+    let headers = [(name, "local"), ("x-forwarded-port", "8081")];
+    let check = CheckRequest::decode(message(8080, "/", "h", &headers).into()).unwrap();
+    let place = Asked::over_grpc(check, None, peer()).place;
+    assert!(matches!(place, Place::Port { port: 8080, .. }));
+}
+
+/// A message of one mebibyte holds half a million headers, which would be thirty.
+#[test]
+fn there_is_an_end_to_headers_in_either_form() {
+    let many = |number: u32, count: usize| {
+        let entry = Encoder::default().bytes(1, b"a").finish();
+        let mut http = Encoder::default();
+        if number == 13 {
+            let list = (0..count).fold(Encoder::default(), |list, _| list.always(1, &entry));
+            http = http.always(13, &list.finish());
+        } else {
+            http = (0..count).fold(http, |http, _| http.always(3, &entry));
+        }
+        let request = Encoder::default().always(2, &http.finish()).finish();
+        let attributes = Encoder::default().always(4, &request).finish();
+        let message = Encoder::default().always(1, &attributes).finish();
+        CheckRequest::decode(message.into()).is_ok()
+    };
+    for number in [3, 13] {
+        assert!(many(number, 512));
+        assert!(!many(number, 513));
+    }
+}
+
 proptest! {
     /// Whatever a denial says, Envoy does not read leave in it, in either protocol.
     #[test]
@@ -213,10 +286,19 @@ proptest! {
         let read = read(&reply);
         prop_assert!(read.code != 0 && read.denied && !read.ok);
         prop_assert!(!reply.allows());
-        let told = reply.into_response().status();
-        // 5xx is an authorizer in trouble, which `failOpen` makes leave.
-        prop_assert!(told != StatusCode::OK && !told.is_server_error(), "{told}");
-        prop_assert!(!told.is_informational());
+        for form in [Form::Exact, Form::Verdict, Form::Answer, Form::Forwarded] {
+            let reply = CheckReply::deny(reply.denial().unwrap().clone());
+            let status = reply.into_response(form, Vec::new()).status();
+            prop_assert!(!status.is_informational());
+            match form {
+                // 5xx is an authorizer in trouble, which `failOpen` makes leave.
+                Form::Exact => prop_assert!(status != StatusCode::OK && !status.is_server_error()),
+                Form::Verdict => prop_assert_eq!(status, StatusCode::UNAUTHORIZED),
+                Form::Forwarded => prop_assert!(!status.is_success()),
+                // It lets nothing through, whatever it says.
+                Form::Answer => {}
+            }
+        }
     }
 
     /// Bytes that are no check are denied and nothing worse.
@@ -241,7 +323,8 @@ proptest! {
     #[test]
     fn a_path_behind_a_prefix_stays_there(path in "/[!-~]{0,30}") {
         let with = format!("/external{path}");
-        let (place, rest) = place_of(&with).unwrap();
+        let (form, place, rest) = place_of(&with).unwrap();
+        prop_assert_eq!(form, Form::Exact);
         prop_assert_eq!(place, Place::Side { side: Entrance::External, port: None });
         prop_assert_eq!(rest, path);
     }

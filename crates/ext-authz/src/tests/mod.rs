@@ -1,5 +1,6 @@
 //! Checks on the seed's cluster, in both protocols, without sockets.
 
+mod forms;
 mod messages;
 
 use std::net::SocketAddr;
@@ -14,9 +15,10 @@ use policy::{
 };
 
 use self::messages::{Read, read};
-use crate::asked::{Asked, Place};
+use crate::asked::Asked;
 use crate::cookies::Cookies;
-use crate::{Authorizer, Host, KeyRing, MARK, Mutations, Settings};
+use crate::place::{Form, Place};
+use crate::{Authorizer, CheckReply, Host, KeyRing, MARK, Mutations, Settings};
 
 const CLUSTER: &str = include_str!("../../../../examples/seed/cluster.yaml");
 const SIDEGATE: &str = include_str!("../../../../examples/seed/sidegate.yaml");
@@ -117,6 +119,13 @@ fn authorizer(more: &str) -> Authorizer<World> {
     Authorizer::new(host, settings, KeyRing::parse(KEY).unwrap())
 }
 
+impl Authorizer<World> {
+    /// As Envoy asks.
+    fn ask(&self, asked: Asked) -> impl Future<Output = CheckReply> {
+        self.check(asked, Form::Exact)
+    }
+}
+
 fn peer() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 1))
 }
@@ -160,7 +169,7 @@ fn run<T>(future: impl Future<Output = T>) -> T {
 
 /// The status that a client gets: 200 is that the request goes on.
 fn check(port: u16, line: &str, headers: &[(&str, &str)], expected: u16) -> Read {
-    let reply = run(authorizer("").check(asked(port, line, headers)));
+    let reply = run(authorizer("").ask(asked(port, line, headers)));
     let status = reply.denial().map_or(200, |reply| reply.status.as_u16());
     assert_eq!(status, expected, "{line} {headers:?}");
     assert_eq!(reply.allows(), expected == 200, "{line} {headers:?}");
@@ -374,12 +383,12 @@ fn second(
     second: &str,
     more: &[(&str, &str)],
 ) -> (u16, Read) {
-    let read = read(&run(authorizer.check(first)));
+    let read = read(&run(authorizer.ask(first)));
     assert!(read.ok, "{read:?}");
     let mark = read.sets(MARK).unwrap().to_owned();
     let mut headers = vec![(MARK, mark.as_str())];
     headers.extend(more);
-    let reply = run(authorizer.check(asked(8081, second, &headers)));
+    let reply = run(authorizer.ask(asked(8081, second, &headers)));
     let status = reply.denial().map_or(200, |reply| reply.status.as_u16());
     (status, self::read(&reply))
 }
@@ -396,7 +405,7 @@ fn limits_hold_over_both_crossings() {
         )
     };
     let then = "POST limited-predictor.kserve-test.svc.cluster.local/v1/models/limited:predict";
-    let denied = run(authorizer.check(first(&[])));
+    let denied = run(authorizer.ask(first(&[])));
     assert_eq!(denied.denial().unwrap().status, 403);
     // The token is only seen by the first.
     let token = [("authorization", "Bearer pod")];
@@ -415,7 +424,7 @@ fn limits_hold_over_both_crossings() {
         "a mark of another route is none, and this model is open"
     );
     // Without the mark the second crossing knows nobody.
-    let bare = run(authorizer.check(asked(8081, then, &[])));
+    let bare = run(authorizer.ask(asked(8081, then, &[])));
     assert_eq!(bare.denial().unwrap().status, 403);
     // Two are none.
     let twice = [(MARK, "x")];
@@ -466,31 +475,30 @@ spec:
 #[test]
 fn a_route_that_claims_can_exchange_for_another_is_no_way_in() {
     let authorizer = authorizer(BY_CLAIM);
-    let reply = run(authorizer.check(asked(8080, "GET mixed.example.com/", &[])));
+    let reply = run(authorizer.ask(asked(8080, "GET mixed.example.com/", &[])));
     assert_eq!(reply.denial().unwrap().status, 403);
-    let other = run(authorizer.check(asked(8080, "GET shop.example.com/", &[])));
+    let other = run(authorizer.ask(asked(8080, "GET shop.example.com/", &[])));
     assert!(other.allows());
 }
 
 #[test]
 fn the_login_answers_its_own_paths() {
-    let reply =
-        run(authorizer("").check(asked(8080, "GET dash.example.com/login/oidc?code=x", &[])));
+    let reply = run(authorizer("").ask(asked(8080, "GET dash.example.com/login/oidc?code=x", &[])));
     assert!(!reply.allows());
     let read = read(&reply);
     assert_eq!((read.code, read.status), (7, 200));
     // Over HTTP a status of 200 would be leave.
-    assert_eq!(reply.into_response().status(), 203);
+    assert_eq!(reply.into_response(Form::Exact, Vec::new()).status(), 203);
 }
 
 #[test]
 fn what_is_set_is_not_removed() {
     let authorizer = authorizer("");
     let headers = [("cookie", "session=ada"), ("kubeflow-userid", "x")];
-    let reply = run(authorizer.check(asked(8080, "GET dash.example.com/", &headers)));
+    let reply = run(authorizer.ask(asked(8080, "GET dash.example.com/", &headers)));
     let message = read(&reply);
     assert!(!message.remove.contains(&"kubeflow-userid".to_owned()));
-    let response = reply.into_response();
+    let response = reply.into_response(Form::Exact, Vec::new());
     assert_eq!(response.status(), 200);
     assert_eq!(
         response.headers().get("kubeflow-userid").unwrap(),

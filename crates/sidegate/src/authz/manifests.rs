@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum as _};
 use policy::{Entrance, IDENTITY_HEADERS, Snapshot, is_identity_header};
 use resources::Cluster;
 use serde_json::{Value, json};
 
 use crate::authz::fast_path::FastPath;
+use crate::authz::gateways::{Asking as Asked, Gateway};
 use crate::authz::keys;
 use crate::authz::redis::RedisArgs;
 use crate::cli::ClusterArgs;
@@ -24,7 +25,10 @@ pub(crate) struct ManifestsArgs {
     paths: Vec<std::path::PathBuf>,
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// Ask over HTTP in place of gRPC
+    /// Gateways that ask
+    #[arg(long = "for", value_enum, default_value_t, value_name = "GATEWAY")]
+    gateway: Gateway,
+    /// Ask over HTTP in place of gRPC (Istio and Envoy, which can do both)
     #[arg(long)]
     http: bool,
     /// Host of the platform where people with a pass are let through unasked (repeatable)
@@ -53,9 +57,9 @@ pub(crate) struct ManifestsArgs {
 }
 
 /// Port for checks, of the Service and of the pods.
-const PORT: u16 = 9000;
+pub(super) const PORT: u16 = 9000;
 const HEALTH: u16 = 9001;
-const NAME: &str = "sidegate-authz";
+pub(super) const NAME: &str = "sidegate-authz";
 /// Where Redis' password and authority are in a pod.
 pub(super) const REDIS_FOLDER: &str = "/redis";
 
@@ -64,7 +68,11 @@ pub(crate) fn run(args: &ManifestsArgs) -> anyhow::Result<ExitCode> {
     let cluster = inputs.read_some()?;
     let settings = live::settings(&cluster, args.cluster.istio_version.as_deref())?;
     let snapshot = live::compile(&cluster, &settings)?;
-    output::data(print(args, &cluster, &snapshot)?.trim_end())?;
+    let text = match args.gateway {
+        Gateway::Istio => print(args, &cluster, &snapshot)?,
+        gateway => print_for(args, gateway, &snapshot)?,
+    };
+    output::data(text.trim_end())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -220,7 +228,9 @@ fn print(args: &ManifestsArgs, cluster: &Cluster, snapshot: &Snapshot) -> anyhow
     objects.extend(asking.iter().map(|ask| policy(ask, fast_path.is_some())));
     for deployment in filters {
         for (port, side) in &deployment.ports {
-            let asks = http_filter(*side, &service(""));
+            let host = service("");
+            let cluster = format!("outbound|{PORT}||{host}");
+            let asks = filter_over_http(*side, &host, &cluster);
             objects.push(filter(deployment, *port, vec![asks]));
         }
     }
@@ -231,6 +241,47 @@ fn print(args: &ManifestsArgs, cluster: &Cluster, snapshot: &Snapshot) -> anyhow
             objects.push(filter(ask.deployment, port, filters));
         }
     }
+    for object in objects {
+        out.push_str("---\n");
+        out.push_str(&yaml(&object)?);
+    }
+    Ok(out)
+}
+
+/// What other gateways take.
+fn print_for(
+    args: &ManifestsArgs,
+    gateway: Gateway,
+    snapshot: &Snapshot,
+) -> anyhow::Result<String> {
+    let either = matches!(gateway, Gateway::Envoy);
+    if args.http && !either || args.pass_key.is_some() {
+        let option = if args.http { "--http" } else { "--fast-path" };
+        let name = gateway.to_possible_value();
+        let name = name.as_ref().map_or("", |name| name.get_name());
+        return Err(BadInput(vec![format!("`{option}`: not with `--for {name}`")]).into());
+    }
+    let asking = Asked {
+        snapshot,
+        namespace: &args.namespace,
+        http: args.http,
+    };
+    let mut out = String::new();
+    out.push_str(
+        "# What a gateway takes to ask `sidegate authz`, by `sidegate authz manifests --for`.\n",
+    );
+    for line in gateway.notes(&asking) {
+        writeln!(out, "# {line}")?;
+    }
+    let mut objects = vec![
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": args.namespace}}),
+        json!({"apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": NAME, "namespace": args.namespace},
+            "spec": {"selector": {"app": NAME},
+                "ports": [{"name": "check", "port": PORT, "targetPort": PORT}]}}),
+    ];
+    objects.extend(workload(args));
+    objects.extend(gateway.objects(&asking));
     for object in objects {
         out.push_str("---\n");
         out.push_str(&yaml(&object)?);
@@ -327,7 +378,7 @@ fn policy(ask: &Asking<'_>, fast_path: bool) -> Value {
             "provider": {"name": format!("sidegate{}", ask.suffix())}, "rules": [rule]}})
 }
 
-fn prefix(side: Entrance) -> &'static str {
+pub(super) fn prefix(side: Entrance) -> &'static str {
     match side {
         Entrance::External => "/external",
         Entrance::Local => "/local",
@@ -358,7 +409,7 @@ const SEEN: [&str; 19] = [
 ];
 
 /// And those that claim an identity, in every spelling of their first part.
-fn seen() -> Vec<String> {
+pub(super) fn seen() -> Vec<String> {
     let mut all: BTreeSet<String> = SEEN.map(str::to_owned).into();
     for name in IDENTITY_HEADERS.iter().chain(&["x-auth-request-"]) {
         let parts: Vec<&str> = name.split('-').collect();
@@ -418,7 +469,7 @@ fn http_provider(host: &str, side: Entrance) -> Value {
 }
 
 /// Asks over HTTP, for one side.
-fn http_filter(side: Entrance, host: &str) -> Value {
+pub(super) fn filter_over_http(side: Entrance, host: &str, cluster: &str) -> Value {
     let patterns = |names: &[String]| {
         let all = names.iter().map(|name| match name.strip_suffix('*') {
             Some(start) => json!({"prefix": start, "ignore_case": true}),
@@ -440,7 +491,7 @@ fn http_filter(side: Entrance, host: &str) -> Value {
         "allowed_headers": patterns(&seen()),
         "http_service": {
             "server_uri": {"uri": format!("http://{host}:{PORT}"),
-                "cluster": format!("outbound|{PORT}||{host}"), "timeout": "2s"},
+                "cluster": cluster, "timeout": "2s"},
             "path_prefix": prefix(side),
             "authorization_response": {
                 "allowed_upstream_headers": patterns(&texts(&WRITTEN)),
@@ -564,7 +615,7 @@ fn workload(args: &ManifestsArgs, tokens: bool, shared: bool) -> Vec<Value> {
     vec![beside, deployment]
 }
 
-fn yaml(value: &Value) -> anyhow::Result<String> {
+pub(super) fn yaml(value: &Value) -> anyhow::Result<String> {
     let mut text = serde_saphyr::to_string(value)?;
     if !text.ends_with('\n') {
         text.push('\n');

@@ -3,6 +3,7 @@
 mod compat;
 mod elsewhere;
 mod fast_path;
+mod gateways;
 mod health;
 mod keys;
 mod manifests;
@@ -49,6 +50,7 @@ Examples:
   sidegate authz -f ./manifests                        gRPC and HTTP checks on 127.0.0.1:9000
   sidegate authz -f ./manifests --listen 0.0.0.0:9000 --health 0.0.0.0:9001
   sidegate authz manifests -f ./manifests              what the mesh takes to ask it
+  sidegate authz manifests --for nginx -f ./manifests  what nginx takes, or another gateway
   sidegate authz -f ./manifests --tls-cert tls.crt --tls-key tls.key --client-ca ca.crt
   sidegate authz --compat oauth2-proxy --config oauth2_proxy.cfg --check    what becomes of each setting
   sidegate authz --compat oauth2-proxy --config oauth2_proxy.cfg            in oauth2-proxy's place

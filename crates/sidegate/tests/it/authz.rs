@@ -32,6 +32,11 @@ impl Drop for Authz {
 
 impl Authz {
     pub(super) fn start(folder: &Path, args: &[&str]) -> Self {
+        Self::start_with(folder, args, "")
+    }
+
+    /// With that much in its log; nothing is as always.
+    pub(super) fn start_with(folder: &Path, args: &[&str], log: &str) -> Self {
         let data = tempfile::tempdir().unwrap();
         let mut child = Command::new(SIDEGATE)
             .args(["authz", "--listen=127.0.0.1:0", "--health=127.0.0.1:0"])
@@ -40,6 +45,7 @@ impl Authz {
             .args(args)
             .current_dir(folder)
             .env_remove("RUST_LOG")
+            .envs((!log.is_empty()).then_some(("RUST_LOG", log)))
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -73,7 +79,7 @@ impl Authz {
         }
     }
 
-    fn seed() -> Self {
+    pub(super) fn seed() -> Self {
         let folder = folder_with_examples();
         Self::start(folder.path(), &["-f", SEED[0], SEED[1]])
     }
@@ -82,6 +88,54 @@ impl Authz {
         let url = format!("http://{}{path}", self.checks);
         let host = format!("host: {host}");
         curl([&["--path-as-is", "-H", &host, &url], more].concat()).unwrap()
+    }
+
+    /// The reply to a call with that message, in its frame.
+    pub(super) fn call(&self, message: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+        self.call_framed(&[&[0], &length[..], message].concat())
+    }
+
+    /// The reply to a call with that body.
+    fn call_framed(&self, body: &[u8]) -> Vec<u8> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), body).unwrap();
+        let sent = format!("@{}", file.path().display());
+        let url = format!(
+            "http://{}/envoy.service.auth.v3.Authorization/Check",
+            self.checks
+        );
+        let output = Command::new("curl")
+            .args([
+                "--disable",
+                "-s",
+                "--noproxy",
+                "*",
+                "--http2-prior-knowledge",
+            ])
+            .args(["-H", "content-type: application/grpc", "-H", "te: trailers"])
+            .args(["--data-binary", &sent, &url])
+            .output()
+            .unwrap();
+        output.stdout
+    }
+
+    pub(super) fn told(&self) -> String {
+        self.told.lock().unwrap().clone()
+    }
+
+    /// The first line with that text, once it is there.
+    pub(super) fn line(&self, text: &str) -> String {
+        self.says(text);
+        let told = self.told();
+        told.lines()
+            .find(|line| line.contains(text))
+            .unwrap()
+            .to_owned()
+    }
+
+    pub(super) fn alive(&self) -> bool {
+        curl([format!("http://{}/readyz", self.health)]).is_ok()
     }
 
     /// Waits until it said that.
@@ -255,8 +309,6 @@ fn no_client_chooses_the_listener_or_the_path() {
 #[test]
 fn a_malformed_check_is_denied_and_no_error_of_the_call() {
     let authz = Authz::seed();
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("message");
     let large = vec![0x0a; 2 << 20];
     let bodies: [&[u8]; 7] = [
         b"",
@@ -268,25 +320,7 @@ fn a_malformed_check_is_denied_and_no_error_of_the_call() {
         &large,
     ];
     for body in bodies {
-        std::fs::write(&file, body).unwrap();
-        let sent = format!("@{}", file.display());
-        let url = format!(
-            "http://{}/envoy.service.auth.v3.Authorization/Check",
-            authz.checks
-        );
-        let output = Command::new("curl")
-            .args([
-                "--disable",
-                "-s",
-                "--noproxy",
-                "*",
-                "--http2-prior-knowledge",
-            ])
-            .args(["-H", "content-type: application/grpc", "-H", "te: trailers"])
-            .args(["--data-binary", &sent, &url])
-            .output()
-            .unwrap();
-        let reply = output.stdout;
+        let reply = authz.call_framed(body);
         let shown = body.iter().take(12).collect::<Vec<_>>();
         // A frame, a status with a code that is not OK, and what is told.
         assert!(reply.len() > 9, "{shown:?}: {reply:?}");

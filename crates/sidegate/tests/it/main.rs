@@ -10,6 +10,7 @@
 mod api_keys;
 mod as_written;
 mod authz;
+mod authz_bad_input;
 mod authz_changes;
 mod bad_input;
 mod bodies;
@@ -27,6 +28,7 @@ mod machines;
 mod migrate;
 mod migrate_login;
 mod model;
+mod other_gateways;
 mod prove;
 mod provider;
 mod provider_admin;

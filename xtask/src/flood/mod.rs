@@ -1,5 +1,7 @@
-//! `cargo xtask flood`: strangers ask the identity provider for everything, very often. Nothing is written for them, and memory
-//! does not grow.
+//! `cargo xtask flood`: strangers ask the identity provider for everything, and the authorizer, very often. Nothing is written
+//! for them, and memory does not grow.
+
+mod authorizer;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -25,13 +27,21 @@ pub(crate) fn suite() -> Vec<Check> {
         "the identity provider, asked by strangers",
         Box::new(|| run(&shell::target().join("debug/sidegate"), 20_000).map(|_| ())),
     );
-    vec![short]
+    let checks: Check = (
+        "the authorizer, asked by strangers",
+        Box::new(|| authorizer::run(&shell::target().join("debug/sidegate"), 20_000).map(|_| ())),
+    );
+    vec![short, checks]
 }
 
-/// The arguments of the command: `[--requests N] [--program FILE]`.
+/// The arguments of the command: `[authz] [--requests N] [--program FILE]`.
 pub(crate) fn command(args: &[&str]) -> Result<()> {
     let mut requests = 1_000_000;
     let mut program = shell::target().join("release/sidegate");
+    let (checks, args) = match args {
+        ["authz", rest @ ..] => (true, rest),
+        rest => (false, rest),
+    };
     let mut rest = args.iter();
     while let Some(option) = rest.next() {
         let value = rest
@@ -44,6 +54,14 @@ pub(crate) fn command(args: &[&str]) -> Result<()> {
         }
     }
     let began = Instant::now();
+    if checks {
+        let (before, after) = authorizer::run(&program, requests)?;
+        println!(
+            "{requests} checks of strangers in {} s: {before} KiB resident after a tenth, {after} KiB after all",
+            began.elapsed().as_secs()
+        );
+        return Ok(());
+    }
     let (before, after) = run(&program, requests)?;
     println!(
         "{requests} requests of strangers in {} s: {before} KiB resident after a tenth, {after} KiB after all, nothing written",
@@ -64,9 +82,13 @@ fn run(program: &Path, requests: u64) -> Result<(u64, u64)> {
     let wires = wires(&address)?;
     let file = data.join("provider.redb");
     let written = std::fs::read(&file)?;
-    flood(port, &wires, requests / 10)?;
+    let wire = |number: u64| {
+        let at = usize::try_from(number)? % wires.len();
+        wires.get(at).cloned().context("there are some")
+    };
+    flood(port, requests / 10, wire)?;
     let before = resident_kib(provider.id())?;
-    flood(port, &wires, requests - requests / 10)?;
+    flood(port, requests - requests / 10, wire)?;
     let after = resident_kib(provider.id())?;
     ensure!(
         std::fs::read(&file)? == written,
@@ -124,16 +146,17 @@ fn wires(address: &str) -> Result<Vec<Vec<u8>>> {
     ])
 }
 
-fn flood(port: u16, wires: &[Vec<u8>], requests: u64) -> Result<()> {
+/// Sends what `wire` makes of each number below `requests`, over several connections.
+fn flood(port: u16, requests: u64, wire: impl Fn(u64) -> Result<Vec<u8>> + Sync) -> Result<()> {
+    let wire = &wire;
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..WORKERS)
-            .map(|_| {
+            .map(|worker| {
                 scope.spawn(move || -> Result<()> {
                     let mut connection = Connection::open(port)?;
-                    let all = wires.iter().cycle();
-                    for wire in all.take(usize::try_from(requests / WORKERS)?) {
+                    for number in 0..requests / WORKERS {
                         // A refusal may close the connection.
-                        if connection.ask(wire).is_err() {
+                        if connection.ask(&wire(number * WORKERS + worker)?).is_err() {
                             connection = Connection::open(port)?;
                         }
                     }
