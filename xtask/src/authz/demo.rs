@@ -76,7 +76,7 @@ pub(super) fn run() -> Result<()> {
     let told = before.iter().zip(&after);
     let told = told.map(|((what, was), (_, is))| (*what, was.as_str(), is.as_str()));
     for (what, was, is) in std::iter::once(names).chain(told) {
-        println!("{what:<46}  {was:<34}  {is}");
+        println!("{what:<46}  {was:<44}  {is}");
     }
     let (external, local) = (rows.mesh.external, rows.mesh.local);
     println!(

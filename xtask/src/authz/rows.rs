@@ -402,6 +402,11 @@ impl Rows {
 
     /// Follows the redirects from the dashboard to the form, and back with a password.
     pub(super) fn log_in(&self, jar: &str) -> Result<Seen> {
+        self.log_in_as(jar, "user@example.com")
+    }
+
+    /// The same as somebody else.
+    pub(super) fn log_in_as(&self, jar: &str, user: &str) -> Result<Seen> {
         let cookies = ["-L", "-b", jar, "-c", jar, "-H", "accept: text/html"];
         let base = format!("http://{}", self.mesh.external);
         let mut args: Vec<&str> = cookies.to_vec();
@@ -412,7 +417,8 @@ impl Rows {
             bail!("the login's form is at {at}: {}", form.status);
         }
         let mut args: Vec<&str> = cookies.to_vec();
-        args.extend(["-d", "login=user@example.com&password=12341234", &at]);
+        let fields = format!("login={user}&password=12341234");
+        args.extend(["-d", &fields, &at]);
         self.mesh.peers.arrived();
         let answer = curl(args)?;
         let arrived = self.mesh.peers.arrived().pop();

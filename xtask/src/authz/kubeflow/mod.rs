@@ -73,7 +73,8 @@ impl Version {
         let edit = |text: &str| -> Result<String> {
             let text = text
                 .replace("HASH", &hash()?)
-                .replace("CALLBACK", self.callback());
+                .replace("CALLBACK", self.callback())
+                .replace("GROUPS", &groups());
             Ok(match self {
                 // What of June 2026 is called otherwise, and what it adds.
                 Self::Current => text
@@ -115,6 +116,14 @@ impl Version {
     }
 }
 
+/// Twelve kilobytes of groups, as people in large directories have them.
+fn groups() -> String {
+    let all: Vec<String> = (0..330)
+        .map(|number| format!("team-{number:03}-of-a-long-name-abcdefghij"))
+        .collect();
+    format!("[{}]", all.join(", "))
+}
+
 /// `sidegate authz` for the login.
 pub(super) fn ours(version: Version, form: Form) -> Result<()> {
     let more = &[];
@@ -122,6 +131,7 @@ pub(super) fn ours(version: Version, form: Form) -> Result<()> {
     judge(plan, |rows| {
         rows.models_of(version)?;
         rows.people_of(version)?;
+        rows.groups_of(version)?;
         rows.others_of(version)?;
         rows.probes_of(version)
     })

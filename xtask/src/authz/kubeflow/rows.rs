@@ -253,6 +253,22 @@ impl Rows {
         Ok(())
     }
 
+    /// Groups without end are no cookies without end.
+    pub(super) fn groups_of(&mut self, version: Version) -> Result<()> {
+        let jar = self.mesh.folder.path().join("jar-of-many-groups");
+        let jar = jar.to_string_lossy().into_owned();
+        let seen = self.log_in_as(&jar, "many@example.com")?;
+        let named = seen.header("kubeflow-userid").as_deref() == Some("many@example.com");
+        let groups = seen.header("kubeflow-groups").unwrap_or_default();
+        // Envoy writes a list of a token in a form of its own.
+        let all =
+            groups.len() > 11_000 && (version.verifies_tokens() || groups.contains("team-329"));
+        self.expect("twelve kilobytes of groups", named && all, &seen);
+        let held = self.session_of(&jar)?;
+        self.expect("the cookie is a name", held.len() < 200, &seen);
+        Ok(())
+    }
+
     /// Another team's application gets what was sent.
     pub(super) fn others_of(&mut self, version: Version) -> Result<()> {
         let target = "/cart?a=%20b&c=%2F";
