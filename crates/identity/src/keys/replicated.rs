@@ -2,7 +2,6 @@
 
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,10 +15,6 @@ use crate::session::StoreError;
 
 /// The schema of the records in Redis.
 const SCHEMA: u64 = 1;
-
-/// How long keys are believed without Redis: one that another replica revoked counts here at most so
-/// long.
-const BELIEVED: Duration = Duration::from_secs(300);
 
 /// A part of a transaction, and who waits for it.
 pub(super) struct Job {
@@ -74,7 +69,7 @@ impl Replicated {
 
     /// Whether Redis has been away for so long that no key is believed.
     pub(super) fn is_out_of_date(&self) -> bool {
-        self.0.is_away() && self.0.age() > BELIEVED
+        self.0.is_outdated()
     }
 }
 
