@@ -224,7 +224,7 @@ fn a_context_extension_names_the_place() {
             .finish();
         let attributes = Encoder::default().always(10, &entry).finish();
         let message = Encoder::default().always(1, &attributes).finish();
-        let check = CheckRequest::decode(message.into()).ok()?;
+        let check = CheckRequest::read(&message.into()).ok()?;
         Some(Asked::over_grpc(check, None, peer()).place)
     };
     let side = |side, port| Some(Place::Side { side, port });
@@ -239,7 +239,7 @@ fn a_context_extension_names_the_place() {
         "{unset:?}"
     );
     let headers = [(name, "local"), ("x-forwarded-port", "8081")];
-    let check = CheckRequest::decode(message(8080, "/", "h", &headers).into()).unwrap();
+    let check = CheckRequest::read(&message(8080, "/", "h", &headers).into()).unwrap();
     let place = Asked::over_grpc(check, None, peer()).place;
     assert!(matches!(place, Place::Port { port: 8080, .. }));
 }
@@ -259,7 +259,7 @@ fn there_is_an_end_to_headers_in_either_form() {
         let request = Encoder::default().always(2, &http.finish()).finish();
         let attributes = Encoder::default().always(4, &request).finish();
         let message = Encoder::default().always(1, &attributes).finish();
-        CheckRequest::decode(message.into()).is_ok()
+        CheckRequest::read(&message.into()).is_ok()
     };
     for number in [3, 13] {
         assert!(many(number, 512));

@@ -20,9 +20,6 @@ pub enum StorageConfig {
     Redis(RedisConfig),
 }
 
-/// `staleFor`, where it is not set.
-const STALE_FOR: Duration = Duration::from_secs(300);
-
 /// `config` of a storage of type `redis`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisConfig {
@@ -79,13 +76,20 @@ pub(super) fn check(raw: Option<RawStorage>, env: Env<'_>) -> Result<StorageConf
         password: raw.password,
         root_ca: raw.root_ca,
         prefix: raw.prefix.unwrap_or_else(|| "sidegate".to_owned()),
-        stale_for: lifetime("storage.config.staleFor", raw.stale_for, STALE_FOR)?,
+        stale_for: lifetime(
+            "storage.config.staleFor",
+            raw.stale_for,
+            RedisConfig::STALE_FOR,
+        )?,
     };
     config.check()?;
     Ok(StorageConfig::Redis(config))
 }
 
 impl RedisConfig {
+    /// `stale_for`, where it is not set.
+    pub const STALE_FOR: Duration = Duration::from_secs(300);
+
     #[cfg(not(feature = "redis"))]
     fn check(&self) -> Result<(), ConfigError> {
         Err(ConfigError::Invalid {

@@ -70,7 +70,7 @@ pub(crate) fn run(args: &ManifestsArgs) -> anyhow::Result<ExitCode> {
     let snapshot = live::compile(&cluster, &settings)?;
     let text = match args.gateway {
         Gateway::Istio => print(args, &cluster, &snapshot)?,
-        gateway => print_for(args, gateway, &snapshot)?,
+        gateway => print_for(args, gateway, &cluster, &snapshot)?,
     };
     output::data(text.trim_end())?;
     Ok(ExitCode::SUCCESS)
@@ -252,6 +252,7 @@ fn print(args: &ManifestsArgs, cluster: &Cluster, snapshot: &Snapshot) -> anyhow
 fn print_for(
     args: &ManifestsArgs,
     gateway: Gateway,
+    cluster: &Cluster,
     snapshot: &Snapshot,
 ) -> anyhow::Result<String> {
     let either = matches!(gateway, Gateway::Envoy);
@@ -280,7 +281,8 @@ fn print_for(
             "spec": {"selector": {"app": NAME},
                 "ports": [{"name": "check", "port": PORT, "targetPort": PORT}]}}),
     ];
-    objects.extend(workload(args));
+    let shared = args.redis.storage_in_a_pod(cluster)?;
+    objects.extend(workload(args, false, shared));
     objects.extend(gateway.objects(&asking));
     for object in objects {
         out.push_str("---\n");

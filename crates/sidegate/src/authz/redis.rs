@@ -60,6 +60,7 @@ impl RedisArgs {
             password: self.redis_password.as_ref().map(read).transpose()?,
             root_ca: self.redis_ca.clone(),
             prefix: self.redis_prefix.clone(),
+            stale_for: RedisConfig::STALE_FOR,
         }))
     }
 
