@@ -159,7 +159,12 @@ impl<H: Host> Authorizer<H> {
             _ => {}
         }
         let routes = crossing.leads_on_to(head);
-        if !routes.is_empty() {
+        if routes.is_empty() {
+            // The last crossing says it to the upstream itself.
+            let told = permit.audience();
+            let told = told.and_then(|to| self.host.signed_identity(to, permit.caller()));
+            more.set.extend(told);
+        } else {
             let earlier = Earlier {
                 entrance: head.entrance,
                 caller: answers.caller().cloned(),

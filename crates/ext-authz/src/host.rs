@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::pass::Passes;
 use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue};
-use policy::{Caller, Reply, RequestHead, Snapshot, Tokens};
+use policy::{Audience, Caller, Reply, RequestHead, Snapshot, Tokens};
 
 /// What an authorizer needs to know and cannot know by itself. No method may block.
 pub trait Host: Send + Sync + 'static {
@@ -28,6 +28,14 @@ pub trait Host: Send + Sync + 'static {
         head: &RequestHead,
         caller: &Caller,
     ) -> Vec<(HeaderName, HeaderValue)>;
+
+    /// What says to an upstream who is calling, signed; `None` where that is not
+    /// wanted, or nobody in particular is.
+    fn signed_identity(
+        &self,
+        audience: &Audience,
+        caller: &Caller,
+    ) -> Option<(HeaderName, HeaderValue)>;
 
     /// Seconds since 1970.
     fn now(&self) -> u64;

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response};
 use policy::{
-    Caller, CheckAnswer, Destination, Entrance, Question, Reply, RequestHead, Scheme, Snapshot,
-    TokenAnswer, Workload,
+    Audience, Caller, CheckAnswer, Destination, Entrance, Question, Reply, RequestHead, Scheme,
+    Snapshot, TokenAnswer, Workload,
 };
 
 use crate::body::Body;
@@ -32,6 +32,14 @@ pub trait Host: Send + Sync + 'static {
     /// # Errors
     /// [`UnknownWorkload`] for credentials that nobody was given; the client gets 407.
     fn workload(&self, proxy_authorization: &HeaderValue) -> Result<Workload, UnknownWorkload>;
+
+    /// What says to an upstream who is calling, signed; `None` where that is not
+    /// wanted, or nobody in particular is.
+    fn signed_identity(
+        &self,
+        audience: &Audience,
+        caller: &Caller,
+    ) -> Option<(HeaderName, HeaderValue)>;
 
     /// Sends a browser to the login provider: 302 with the cookie of the login
     /// transaction.

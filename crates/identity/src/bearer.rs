@@ -96,8 +96,10 @@ impl Verified {
         }
     }
 
-    pub(crate) fn key(&self, token: &str) -> [u8; 32] {
+    pub(crate) fn key(&self, login: &str, token: &str) -> [u8; 32] {
         let mut digest = Sha256::new_with_prefix(self.context);
+        digest.update(login);
+        digest.update([0]);
         digest.update(token);
         digest.finalize().into()
     }

@@ -28,12 +28,14 @@ mod keys;
 mod mesh;
 mod names;
 mod oauth2_proxy;
+mod pem;
 mod person;
 mod random;
 mod rp;
 mod seal;
 mod seen;
 mod session;
+mod signed;
 mod workload;
 
 pub use ::secret::Secret;
@@ -55,13 +57,14 @@ pub use oauth2_proxy::{Admitted, Oauth2ProxyConfig};
 pub use person::IdentityClaims;
 pub use random::NoRandomness;
 pub use rp::{
-    BACKCHANNEL_LOGOUT_PATH, LOGIN_COOKIES, RedirectUri, RelyingParty, RpConfig, RpError,
+    BACKCHANNEL_LOGOUT_PATH, Hosts, LOGIN_COOKIES, Logins, RedirectUri, RelyingParty, RpConfig, RpError,
     authorization_endpoint,
 };
 pub use session::{
     NewSession, Renewable, SESSION_COOKIE, Session, SessionConfig, SessionId, Sessions, StoreError,
     Whose,
 };
+pub use signed::{IDENTITY_HEADER, IdentitySigner, Terms};
 pub use workload::{
     BadWorkload, ProxyLogin, WORKLOAD_PASSWORD_LIFE, WorkloadCredentials, WorkloadError,
 };

@@ -241,6 +241,7 @@ impl<'s> Crossing<'s> {
             permit.request_headers.extend(&identity);
         }
         permit.caller = caller;
+        permit.audience = route.audience();
         permit
     }
 

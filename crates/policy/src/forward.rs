@@ -146,6 +146,7 @@ impl Changes {
             timeout: route.timeout,
             cors: None,
             route: Arc::clone(&route.label),
+            audience: route.audience(),
         }
     }
 }

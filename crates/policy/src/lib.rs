@@ -128,7 +128,7 @@ pub use owners::is_login_service;
 pub use path::{BadPath, normalise};
 pub use pattern::Pattern;
 pub use peer::trust_domains;
-pub use permit::{Cors, Destination, HeaderChange, HeaderChanges, Permit, Reply};
+pub use permit::{Audience, Cors, Destination, HeaderChange, HeaderChanges, Permit, Reply};
 pub use request::{Entrance, IDENTITY_HEADERS, RequestHead, Scheme, host_name, is_identity_header};
 pub use settings::{IstioVersion, Problem, Settings};
 pub use snapshot::Snapshot;

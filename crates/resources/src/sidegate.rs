@@ -40,6 +40,27 @@ pub struct Sidegate {
     /// Tokens that open models beside those of the login provider, of
     /// ServiceAccounts, and API keys.
     pub tokens: TokenSettings,
+    /// Upstreams are told who is calling in a header that they can verify.
+    pub signed_identity: Option<SignedIdentity>,
+}
+
+/// The header that says to upstreams who is calling, signed.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct SignedIdentity {
+    /// `iss`.
+    pub issuer: String,
+    /// How long one counts.
+    pub seconds: u64,
+}
+
+impl Default for SignedIdentity {
+    fn default() -> Self {
+        Self {
+            issuer: "sidegate.dev/identity".to_owned(),
+            seconds: 60,
+        }
+    }
 }
 
 /// Whether who calls a model has to be allowed to `get` its InferenceService.

@@ -247,6 +247,11 @@ pub(crate) struct UpArgs {
     pub(crate) graphs: GraphArgs,
     #[command(flatten)]
     pub(crate) kubernetes: crate::cluster_api::KubernetesArgs,
+    /// Address for /healthz, /readyz and /.well-known/jwks.json (port 0: any) [default: none]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) health: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) identity_keys: crate::signed_identity::IdentityKeysArgs,
     /// Summary as text or JSON
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Output,

@@ -6,16 +6,17 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use gateway::{Answer, Endpoint, UnknownWorkload};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use identity::{
-    AuthserviceConfig, HttpClient, Identity, Issuers, MeshKeys, Oauth2ProxyConfig, Parts,
-    WorkloadCredentials,
+    AuthserviceConfig, HttpClient, Identity, IdentitySigner, Issuers, MeshKeys, Oauth2ProxyConfig,
+    Parts, WorkloadCredentials,
 };
 use policy::{
-    Check, CheckAnswer, Destination, IstioVersion, Problem, Question, Reply, RequestHead,
-    ServiceAccount, Settings, Snapshot, Workload,
+    Audience, Caller, Check, CheckAnswer, Destination, IstioVersion, Problem, Question, Reply,
+    RequestHead, ServiceAccount, Settings, Snapshot, Workload,
 };
 use resources::mesh::ExtAuthzHttp;
+use resources::sidegate::SignedIdentity;
 use resources::{Cluster, Places, ServiceName};
 use serving::{DesiredModel, Models};
 
@@ -24,6 +25,7 @@ use crate::documents::Documents;
 use crate::issuers;
 use crate::login::{self, Keeping, Login};
 use crate::output::BadInput;
+use crate::signed_identity;
 
 /// One configuration, compiled and wired.
 pub(crate) struct Live {
@@ -34,6 +36,7 @@ pub(crate) struct Live {
     identity: Identity,
     /// Other issuers whose tokens count.
     issuers: Issuers,
+    signed_identity: Option<SignedIdentity>,
     backends: Arc<Backends>,
     /// Keys of the issuers that RequestAuthentications name.
     keys: MeshKeys,
@@ -47,6 +50,7 @@ pub(crate) struct World {
     pub(crate) rejected: ArcSwap<Vec<String>>,
     lasting: Lasting,
     credentials: WorkloadCredentials,
+    signer: Arc<IdentitySigner>,
     keeping: Keeping,
     overrides: Vec<Override>,
     istio_version: Option<String>,
@@ -56,6 +60,7 @@ pub(crate) struct World {
 pub(crate) struct Setup {
     pub(crate) lasting: Lasting,
     pub(crate) credentials: WorkloadCredentials,
+    pub(crate) signer: Arc<IdentitySigner>,
     pub(crate) keeping: Keeping,
     pub(crate) overrides: Vec<Override>,
     pub(crate) istio_version: Option<String>,
@@ -116,6 +121,7 @@ impl World {
         let Setup {
             lasting,
             credentials,
+            signer,
             keeping,
             overrides,
             istio_version,
@@ -135,6 +141,7 @@ impl World {
             rejected: ArcSwap::default(),
             lasting,
             credentials,
+            signer,
             keeping,
             overrides,
             istio_version,
@@ -214,6 +221,7 @@ fn wire(
     cluster.places = Places::default();
     let login = Login::open(&cluster, keeping, before.map(|live| &live.login))?;
     let issuers = issuers::of(&cluster, before.map(|live| &live.issuers))?;
+    let signed_identity = signed_identity::of(&cluster)?.filter(|_| snapshot.enforces());
     let inside = Inside {
         lasting: lasting.clone(),
         login: Arc::clone(&login),
@@ -245,6 +253,7 @@ fn wire(
         login,
         identity,
         issuers,
+        signed_identity,
         backends,
         keys,
         loaded_at: SystemTime::now(),
@@ -290,6 +299,16 @@ impl gateway::Host for World {
                 tracing::info!(%error, "workload credentials refused");
                 UnknownWorkload
             })
+    }
+
+    fn signed_identity(
+        &self,
+        audience: &Audience,
+        caller: &Caller,
+    ) -> Option<(HeaderName, HeaderValue)> {
+        let live = self.live.load();
+        let wanted = live.signed_identity.as_ref();
+        signed_identity::header(wanted, &self.signer, audience, caller)
     }
 
     fn login(&self, head: &RequestHead) -> Reply {

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::peers::Peers;
 use super::program::{Authz, sidegate};
+use super::told;
 use crate::clients::free_port;
 use crate::oracle::{Envoy, Istio, World, address, layers, programs, world};
 use crate::relying::{Provider, hash};
@@ -45,6 +46,7 @@ pub(super) struct Mesh {
     pub(super) peers: Peers,
     pub(super) external: SocketAddr,
     pub(super) local: SocketAddr,
+    pub(super) verifier: SocketAddr,
     pub(super) folder: tempfile::TempDir,
     authz: Option<Authz>,
     form: Form,
@@ -64,18 +66,29 @@ impl Mesh {
         }
         let asks = folder.path().join("manifests.yaml");
         let key = folder.path().join("pass.pem");
-        std::fs::write(&key, pass_key()?)?;
+        std::fs::write(&key, new_key()?)?;
+        let keys = folder.path().join("identity.pem");
+        std::fs::write(&keys, new_key()?)?;
+        let verifier = folder.path().join("verifier.yaml");
+        std::fs::write(&verifier, told::verifier(&keys)?)?;
         std::fs::write(&asks, manifests(&files, form, &key)?)?;
-        let all = layers(&[files.clone(), asks])?;
+        let all = layers(&[files.clone(), asks, verifier])?;
         let shared = world(&all)?;
         let mut worlds = vec![shared.clone()];
         if topology == Topology::Separate {
             let labels = [("istio".to_owned(), "cluster-local-gateway".to_owned())];
             worlds.push(World {
                 labels: labels.into(),
-                ..shared
+                ..shared.clone()
             });
         }
+        let (label, name) = told::POD;
+        worlds.push(World {
+            labels: [(label.to_owned(), name.to_owned())].into(),
+            namespace: "kserve-test".to_owned(),
+            ..shared
+        });
+        let verifier = worlds.len() - 1;
         let peers = Peers::start()?;
         let programs = programs()?;
         let mut istio = Istio::new(programs.istio, folder.path().join("istio.log"));
@@ -118,6 +131,7 @@ impl Mesh {
             peers,
             external,
             local,
+            verifier: at(address(verifier), 8080),
             folder,
             authz: None,
             form,
@@ -134,7 +148,9 @@ impl Mesh {
     pub(super) fn authorize(&mut self) -> Result<()> {
         let key = self.folder.path().join("pass.pem");
         let (key, seconds) = (key.to_string_lossy(), PASS.to_string());
-        let mut more = vec!["--provider", &*self.provider_at];
+        let keys = self.folder.path().join("identity.pem");
+        let keys = keys.to_string_lossy();
+        let mut more = vec!["--provider", &*self.provider_at, "--identity-keys", &*keys];
         if self.form == Form::Fast {
             more.extend(["--pass-key", &*key, "--pass-seconds", &*seconds]);
         }
@@ -215,7 +231,11 @@ fn cluster(topology: Topology) -> Result<Vec<(&'static str, String)>> {
     cluster.push_str(MORE);
     Ok(vec![
         ("cluster.yaml", cluster),
-        ("sidegate.yaml", read("sidegate.yaml")?),
+        (
+            "sidegate.yaml",
+            read("sidegate.yaml")?
+                .replace("  mode: enforce", "  mode: enforce\n  signedIdentity: {}"),
+        ),
     ])
 }
 
@@ -289,8 +309,8 @@ fn manifests(files: &Path, form: Form, key: &Path) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// A key for passes, in PEM.
-fn pass_key() -> Result<String> {
+/// A key for passes or identities, in PEM.
+fn new_key() -> Result<String> {
     let made = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING);
     let der = made.and_then(|pair| pair.to_pkcs8v1());
     let der = der.map_err(|_| anyhow!("no key for passes"))?;

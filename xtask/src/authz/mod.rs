@@ -5,6 +5,7 @@ mod mesh;
 mod peers;
 mod program;
 mod rows;
+mod told;
 
 use anyhow::{Context, Result, bail};
 

@@ -58,6 +58,8 @@ impl Seen {
 pub(super) enum Gate {
     External,
     Local,
+    /// In front of the model, where its sidecar would be.
+    Verifier,
 }
 
 impl Rows {
@@ -68,6 +70,7 @@ impl Rows {
         self.others()?;
         self.forged()?;
         self.limits()?;
+        self.told()?;
         self.bad_input()?;
         self.gone_and_back()?;
         self.secrets()
@@ -91,6 +94,7 @@ impl Rows {
         let gateway = match gate {
             Gate::External => self.mesh.external,
             Gate::Local => self.mesh.local,
+            Gate::Verifier => self.mesh.verifier,
         };
         self.mesh.peers.arrived();
         let url = format!("http://{gateway}{target}");

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use policy::{
-    Caller, Person, Reply, RequestHead, Scheme, ServiceAccount, Settings as Compiled, Snapshot,
-    TokenHolder, Tokens,
+    Audience, Caller, Person, Reply, RequestHead, Scheme, ServiceAccount, Settings as Compiled,
+    Snapshot, TokenHolder, Tokens,
 };
 
 use self::messages::{Read, read};
@@ -101,6 +101,20 @@ impl Host for World {
 
     fn identity_headers(&self, _: &RequestHead, _: &Caller) -> Vec<(HeaderName, HeaderValue)> {
         Vec::new()
+    }
+
+    fn signed_identity(
+        &self,
+        audience: &Audience,
+        caller: &Caller,
+    ) -> Option<(HeaderName, HeaderValue)> {
+        let who = match caller {
+            Caller::Session(person) => person.email.to_string(),
+            Caller::Token(holder) => holder.user_name(),
+            _ => return None,
+        };
+        let value = format!("{who} for {audience}").parse().unwrap();
+        Some((HeaderName::from_static("x-sidegate-identity"), value))
     }
 
     fn now(&self) -> u64 {
@@ -238,6 +252,10 @@ fn upstreams_see_who_it_is_and_not_who_somebody_says() {
         "x_forwarded_user",
     ];
     assert_eq!(removed, expected);
+    assert_eq!(
+        read.sets("x-sidegate-identity"),
+        Some("ada@example.com for kubeflow/centraldashboard")
+    );
     // On other teams' routes too, and nothing else is touched there.
     let read = check(8080, "GET shop.example.com/cart", &sent, 200);
     assert_eq!(read.set, []);
@@ -399,6 +417,33 @@ fn where_a_request_first_arrived_counts_on_the_way() {
     let token = [("authorization", "Bearer pod")];
     let (status, _) = second(&authorizer, asked(8080, line, &token), &then, &token);
     assert_eq!(status, 200);
+}
+
+#[test]
+fn the_model_and_nobody_before_it_is_told_who_is_calling() {
+    let authorizer = authorizer("");
+    let line = format!("POST {OUTSIDE}/v1/models/sklearn-iris:predict");
+    let sent = [
+        ("authorization", "Bearer pod"),
+        ("x-sidegate-identity", "root"),
+        ("x_sidegate_identity", "root"),
+    ];
+    let on_the_way = read(&run(authorizer.check(asked(8080, &line, &sent))));
+    let mark = on_the_way.sets(MARK).unwrap();
+    assert_eq!(on_the_way.sets("x-sidegate-identity"), None);
+    for spelling in ["x-sidegate-identity", "x_sidegate_identity"] {
+        assert!(on_the_way.remove.contains(&spelling.to_owned()));
+    }
+    let then =
+        "POST sklearn-iris-predictor.kserve-test.svc.cluster.local/v1/models/sklearn-iris:predict";
+    let marked = [(MARK, mark), ("x-sidegate-identity", "root")];
+    let last = read(&run(authorizer.check(asked(8081, then, &marked))));
+    let told = "system:serviceaccount:kserve-test:default for kserve-test/sklearn-iris";
+    assert_eq!(last.sets("x-sidegate-identity"), Some(told));
+    // Nobody in particular.
+    let last = read(&run(authorizer.check(asked(8081, then, &sent[1..]))));
+    assert_eq!(last.sets("x-sidegate-identity"), None);
+    assert_eq!(last.remove.len(), 2, "{:?}", last.remove);
 }
 
 const BY_CLAIM: &str = "

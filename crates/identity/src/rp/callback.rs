@@ -81,14 +81,17 @@ impl RelyingParty {
         seen: &Seen<'_>,
         proofs: &Proofs,
     ) -> Result<Option<HeaderValue>, Failure> {
-        if let Ok(Some(error)) = seen.parameter("error") {
-            return Err(Failure::Refused(error_code(&error)));
-        }
         // RFC 9207: an answer of another provider is refused before the code is used.
         match seen.parameter("iss") {
+            Ok(None) if self.provider.known().await?.names_itself => {
+                return Err(Failure::Request("it does not say whose it is (`iss`)"));
+            }
             Ok(None) => {}
             Ok(Some(issuer)) if issuer == self.config.issuer => {}
             _ => return Err(Failure::Request("`iss` is of another provider")),
+        }
+        if let Ok(Some(error)) = seen.parameter("error") {
+            return Err(Failure::Refused(error_code(&error)));
         }
         let code = one(seen, "code", MAX_CODE)?;
         let session = self.redeem(seen, &code, proofs).await?;
@@ -145,6 +148,7 @@ impl RelyingParty {
                 .person(&claims)
                 .map_err(ProviderError::from)?,
             issuer: Some(self.config.issuer.as_str().into()),
+            client: Some(self.config.client_id.as_str().into()),
             sid: claims.text("sid").map(Arc::from),
             id_token: Some(Secret::new(id_token)),
             renewable: tokens.renewable(expires, now(&self.clock)),
@@ -165,7 +169,9 @@ impl RelyingParty {
             .uri(endpoint)
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(header::ACCEPT, "application/json");
-        if post_secret {
+        if config.client_secret.expose().is_empty() {
+            form.append_pair("client_id", &config.client_id);
+        } else if post_secret {
             form.append_pair("client_id", &config.client_id)
                 .append_pair("client_secret", config.client_secret.expose());
         } else {

@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use identity::{
     AuthserviceConfig, HttpClient, HttpError, Identity, IdentityClaims, Oauth2ProxyConfig, Parts,
-    RedirectUri, RelyingParty, RpConfig, Secret, SecureCookies, SessionConfig, Sessions,
+    Logins, RedirectUri, RelyingParty, RpConfig, Secret, SecureCookies, SessionConfig, Sessions,
     system_clock,
 };
 use policy::{Caller, Entrance, RequestHead, Scheme, TokenHolder, Tokens};
@@ -120,7 +120,7 @@ async fn a_person_logs_in_through_the_embedded_provider() {
     let login = RelyingParty::new(
         RpConfig {
             issuer: "http://dex.auth.svc.cluster.local:5556/dex".to_owned(),
-            auth_url: "/dex/auth".to_owned(),
+            auth_url: Some("/dex/auth".to_owned()),
             client_id: "kubeflow-oidc-authservice".to_owned(),
             client_secret: Secret::new("pUBnBOY80SnXgjibTYM9ZWNzY2xreNGQok"),
             redirect_uri: RedirectUri::Exactly("/login/oidc".to_owned()),
@@ -128,6 +128,8 @@ async fn a_person_logs_in_through_the_embedded_provider() {
             claims: IdentityClaims::default(),
             bearer_audiences: vec![],
             after_logout_url: "/".to_owned(),
+        logout_at_provider: false,
+        takes_unnamed_sessions: true,
             logout_paths: vec!["/authservice/logout".to_owned()],
             secure_cookies: SecureCookies::WhenHttps,
             session_cookie: identity::SESSION_COOKIE.to_owned(),
@@ -140,7 +142,7 @@ async fn a_person_logs_in_through_the_embedded_provider() {
     .unwrap();
     let identity = Identity::new(Parts {
         sessions: sessions.clone(),
-        relying_party: Some(Arc::new(login)),
+        logins: Logins::one(Some(Arc::new(login))),
         cluster_issuer: None,
         cluster_api: None,
         issuers: None,

@@ -23,10 +23,10 @@ use resources::mesh::ExtAuthzHttp;
 use server::{ConnectionLimits, Server, Service};
 
 use super::elsewhere::Provider;
-use super::health::Health;
 use super::{AuthzArgs, GRACE};
 use crate::cli::Output;
 use crate::folder::Folder;
+use crate::health::Health;
 use crate::output::{self, BadInput, Style};
 use crate::signals::Signals;
 use crate::standing;

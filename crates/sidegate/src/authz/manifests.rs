@@ -53,6 +53,7 @@ pub(crate) struct ManifestsArgs {
 const PORT: u16 = 9000;
 const HEALTH: u16 = 9001;
 const NAME: &str = "sidegate-authz";
+const KEYS: &str = "sidegate-keys";
 
 pub(crate) fn run(args: &ManifestsArgs) -> anyhow::Result<ExitCode> {
     let inputs = Inputs::new(args.paths.clone(), &args.cluster)?;
@@ -202,11 +203,19 @@ fn print(args: &ManifestsArgs, cluster: &Cluster, snapshot: &Snapshot) -> anyhow
         suffixes.insert("");
     }
     for suffix in suffixes {
-        objects.push(json!({"apiVersion": "v1", "kind": "Service",
-            "metadata": {"name": format!("{NAME}{suffix}"), "namespace": args.namespace},
-            "spec": {"selector": {"app": NAME}, "ports": [
-                {"name": if args.http { "http-check" } else { "grpc-check" },
-                 "port": PORT, "targetPort": PORT}]}}));
+        let protocol = if args.http {
+            "http-check"
+        } else {
+            "grpc-check"
+        };
+        let ports = json!([{"name": protocol, "port": PORT, "targetPort": PORT}]);
+        objects.push(kube_service(&format!("{NAME}{suffix}"), args, &ports));
+    }
+    let sidegate = cluster.sidegate.as_ref();
+    if sidegate.is_some_and(|object| object.spec.signed_identity.is_some()) {
+        // Whoever verifies asks there for keys.
+        let ports = json!([{"name": "http-keys", "port": 80, "targetPort": HEALTH}]);
+        objects.push(kube_service(KEYS, args, &ports));
     }
     objects.extend(workload(args));
     objects.extend(asking.iter().map(|ask| policy(ask, fast_path.is_some())));
@@ -228,6 +237,12 @@ fn print(args: &ManifestsArgs, cluster: &Cluster, snapshot: &Snapshot) -> anyhow
         out.push_str(&yaml(&object)?);
     }
     Ok(out)
+}
+
+fn kube_service(name: &str, args: &ManifestsArgs, ports: &Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": name, "namespace": args.namespace},
+        "spec": {"selector": {"app": NAME}, "ports": ports}})
 }
 
 /// What has to go first: on one workload there may be one provider.

@@ -3,7 +3,6 @@
 mod compat;
 mod elsewhere;
 mod fast_path;
-mod health;
 mod keys;
 mod manifests;
 mod tls;
@@ -24,18 +23,19 @@ use server::{ConnectionLimits, Server};
 
 use crate::authz::compat::CompatArgs;
 use crate::authz::elsewhere::Provider;
-use crate::authz::health::Health;
 use crate::authz::keys::MarkKeys;
 use crate::authz::world::World;
 use crate::cli::ClusterArgs;
 use crate::cluster_api::KubernetesArgs;
 use crate::folder::{Folder, Running};
+use crate::health::Health;
 use crate::inputs::Inputs;
 use crate::live;
 use crate::login::Elsewhere;
 use crate::output::{self, BadInput, Style};
 use crate::signals::Signals;
-use crate::watch;
+use crate::signed_identity::IdentityKeysArgs;
+use crate::{signed_identity, watch};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -74,7 +74,7 @@ pub(crate) struct AuthzArgs {
     /// Address for checks, gRPC and HTTP (port 0: any) [default: 127.0.0.1:9000; with --compat that of its configuration]
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
-    /// Address for /healthz and /readyz
+    /// Address for /healthz, /readyz and /.well-known/jwks.json
     #[arg(long, default_value = "127.0.0.1:9001", value_name = "ADDR:PORT")]
     health: SocketAddr,
     /// Folder for keys and sessions [default: ~/.local/share/sidegate]
@@ -104,6 +104,8 @@ pub(crate) struct AuthzArgs {
     /// What the platform's upstreams see of a person beside kubeflow-userid and kubeflow-groups (repeatable)
     #[arg(long = "identity-headers", value_enum, value_name = "NAMES")]
     identity_headers: Vec<IdentityHeaders>,
+    #[command(flatten)]
+    identity_keys: IdentityKeysArgs,
     #[command(flatten)]
     compat: CompatArgs,
 }
@@ -151,8 +153,10 @@ pub(crate) fn run(args: &AuthzArgs) -> anyhow::Result<ExitCode> {
 async fn serve(args: &AuthzArgs, inputs: &Inputs, cluster: Cluster) -> anyhow::Result<ExitCode> {
     let folder = Folder::take(args.data.clone())?;
     let keys = MarkKeys::open(args.mark_keys.clone(), folder.path())?;
+    let signer = args.identity_keys.open(folder.path())?;
     let world = Arc::new(World::new(
         elsewhere(args, &folder)?,
+        Arc::clone(&signer),
         args.identity_headers.clone(),
         args.cluster.istio_version.clone(),
         cluster,
@@ -182,7 +186,7 @@ async fn serve(args: &AuthzArgs, inputs: &Inputs, cluster: Cluster) -> anyhow::R
         },
     };
     let authorizer = Arc::new(Authorizer::new(Arc::clone(&world), settings, keys.read()?));
-    let ready = Arc::new(Health::default());
+    let ready = Arc::new(Health::with_keys(Arc::clone(&signer)));
     let (done, ended) = tokio::sync::oneshot::channel::<()>();
     let healthy = tokio::spawn(health.run(
         Arc::clone(&ready),
@@ -207,7 +211,9 @@ async fn serve(args: &AuthzArgs, inputs: &Inputs, cluster: Cluster) -> anyhow::R
                 output::note(&Style::Warning, "the keys of before stay in use");
             }
         });
-        let reloads = async { tokio::try_join!(files, ring) };
+        let signing = [signer.path().to_owned()];
+        let signing = watch::until_cancelled(&signing, || signed_identity::read_again(&signer));
+        let reloads = async { tokio::try_join!(files, ring, signing) };
         tokio::select! {
             () = signals.received() => {}
             ended = reloads => {

@@ -6,8 +6,9 @@ use arc_swap::ArcSwap;
 use ext_authz::Host;
 use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use identity::{AuthserviceConfig, Identity, Issuers, Oauth2ProxyConfig, Parts};
-use policy::{Caller, Reply, RequestHead, Snapshot, Tokens};
+use identity::{AuthserviceConfig, Identity, IdentitySigner, Issuers, Oauth2ProxyConfig, Parts};
+use policy::{Audience, Caller, Reply, RequestHead, Snapshot, Tokens};
+use resources::sidegate::SignedIdentity;
 use resources::{Cluster, Places};
 
 use super::IdentityHeaders;
@@ -17,6 +18,7 @@ use crate::issuers;
 use crate::live;
 use crate::login::{Elsewhere, Login};
 use crate::output::{self, BadInput, Style};
+use crate::signed_identity;
 
 /// One configuration, compiled.
 pub(crate) struct Live {
@@ -25,12 +27,14 @@ pub(crate) struct Live {
     login: Arc<Login>,
     identity: Identity,
     issuers: Issuers,
+    signed_identity: Option<SignedIdentity>,
 }
 
 /// Everything that checks ask; one value for the life of the program.
 pub(crate) struct World {
     live: ArcSwap<Live>,
     elsewhere: Elsewhere,
+    signer: Arc<IdentitySigner>,
     identity_headers: Vec<IdentityHeaders>,
     istio_version: Option<String>,
 }
@@ -38,6 +42,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(
         elsewhere: Elsewhere,
+        signer: Arc<IdentitySigner>,
         identity_headers: Vec<IdentityHeaders>,
         istio_version: Option<String>,
         cluster: Cluster,
@@ -46,6 +51,7 @@ impl World {
         Ok(Self {
             live: ArcSwap::from_pointee(live),
             elsewhere,
+            signer,
             identity_headers,
             istio_version,
         })
@@ -101,6 +107,7 @@ fn wire(
         }
     }
     let issuers = issuers::of(&cluster, before.map(|live| &live.issuers))?;
+    let signed_identity = signed_identity::of(&cluster)?;
     let networks = cluster.sidegate.as_ref().map(|s| &*s.spec.keys.networks);
     let backends = Arc::new(Backends::default());
     let documents = Documents::new(backends, networks.unwrap_or_default());
@@ -121,6 +128,7 @@ fn wire(
         login,
         identity,
         issuers,
+        signed_identity,
     })
 }
 
@@ -188,6 +196,16 @@ impl Host for World {
             write(header::AUTHORIZATION, &format!("Bearer {}", token.expose()));
         }
         written
+    }
+
+    fn signed_identity(
+        &self,
+        audience: &Audience,
+        caller: &Caller,
+    ) -> Option<(HeaderName, HeaderValue)> {
+        let live = self.live.load();
+        let wanted = live.signed_identity.as_ref();
+        signed_identity::header(wanted, &self.signer, audience, caller)
     }
 
     fn now(&self) -> u64 {

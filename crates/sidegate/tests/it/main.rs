@@ -36,6 +36,7 @@ mod runtime;
 mod runtime_edges;
 mod runtime_frameworks;
 mod sign_out;
+mod signed_identity;
 
 use std::process::{Command, Output};
 
