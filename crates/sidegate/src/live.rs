@@ -238,7 +238,7 @@ fn wire(
     .with_issuer(issuer.issuer(), issuer.jwks());
     let identity = Identity::new(Parts {
         sessions: keeping.sessions.clone(),
-        relying_party: login.relying_party.clone(),
+        logins: login.logins.clone(),
         cluster_issuer: Some(Arc::clone(issuer)),
         cluster_api: keeping.cluster_api.clone(),
         issuers: Some((issuers.clone(), documents)),
@@ -312,7 +312,7 @@ impl gateway::Host for World {
     }
 
     fn login(&self, head: &RequestHead) -> Reply {
-        match &self.live.load().login.relying_party {
+        match self.live.load().login.logins.of(&head.authority) {
             Some(relying_party) => relying_party.begin_login(head),
             None => Reply {
                 status: StatusCode::SERVICE_UNAVAILABLE,

@@ -36,6 +36,7 @@ mod pages;
 mod paint;
 mod proof;
 mod provider;
+mod providers;
 mod replay;
 mod report;
 mod runtime;

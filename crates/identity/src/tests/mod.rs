@@ -96,6 +96,11 @@ impl World {
         self.provider.now.fetch_add(seconds, Ordering::SeqCst);
     }
 
+    async fn bearer(&self, token: &str) -> Result<policy::TokenHolder, policy::TokenError> {
+        let login = self.identity.parts.logins.rest();
+        self.identity.bearer(token, login).await
+    }
+
     fn login(&self) -> &RelyingParty {
         self.identity.relying_party().unwrap()
     }

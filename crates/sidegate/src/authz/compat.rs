@@ -15,7 +15,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use identity::{
     Admitted, AuthserviceConfig, ClusterApi, HolderClaims, HttpClient, Identity, IdentityClaims,
-    IssuerConfig, IssuerKeys, Issuers, Oauth2ProxyConfig, Parts, RedirectUri, RelyingParty,
+    IssuerConfig, IssuerKeys, Issuers, Logins, Oauth2ProxyConfig, Parts, RedirectUri, RelyingParty,
     RpConfig, SecureCookies, SessionConfig, Sessions,
 };
 use policy::{Check, CheckId, CheckResponse};
@@ -269,7 +269,7 @@ async fn identity(
     }
     let settings = RpConfig {
         issuer: login.issuer,
-        auth_url,
+        auth_url: Some(auth_url),
         client_id: login.client_id,
         client_secret: login.client_secret,
         redirect_uri: match login.redirect {
@@ -283,6 +283,8 @@ async fn identity(
         },
         bearer_audiences: login.audiences,
         after_logout_url: login.after_logout,
+        logout_at_provider: false,
+        takes_unnamed_sessions: true,
         logout_paths: login.logout_paths,
         secure_cookies: match login.cookie.secure {
             true => SecureCookies::Always,
@@ -295,7 +297,7 @@ async fn identity(
     let relying_party = RelyingParty::new(settings, http, sessions.clone(), data, clock.clone())?;
     Ok(Identity::new(Parts {
         sessions: sessions.clone(),
-        relying_party: Some(Arc::new(relying_party)),
+        logins: Logins::one(Some(Arc::new(relying_party))),
         cluster_issuer: None,
         cluster_api,
         issuers: Some((issuers, way)),

@@ -1,7 +1,7 @@
 //! `sidegate authz`: the external authorizer of gateways of a cluster.
 
 mod compat;
-mod elsewhere;
+pub(crate) mod elsewhere;
 mod fast_path;
 mod keys;
 mod manifests;

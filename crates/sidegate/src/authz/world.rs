@@ -113,7 +113,7 @@ fn wire(
     let documents = Documents::new(backends, networks.unwrap_or_default());
     let identity = Identity::new(Parts {
         sessions: elsewhere.sessions.clone(),
-        relying_party: login.relying_party.clone(),
+        logins: login.logins.clone(),
         cluster_issuer: Some(Arc::clone(&elsewhere.cluster_issuer)),
         cluster_api: elsewhere.cluster_api.clone(),
         issuers: Some((issuers.clone(), Arc::new(documents))),
@@ -143,7 +143,7 @@ impl Host for World {
     }
 
     fn login(&self, head: &RequestHead) -> Reply {
-        match &self.live.load().login.relying_party {
+        match self.live.load().login.logins.of(&head.authority) {
             Some(relying_party) => relying_party.begin_login(head),
             None => Reply {
                 status: StatusCode::FORBIDDEN,
@@ -157,7 +157,10 @@ impl Host for World {
 
     fn login_page<'a>(&'a self, head: &'a RequestHead) -> BoxFuture<'a, Option<Reply>> {
         let live = self.live();
-        Box::pin(async move { live.login.relying_party.as_ref()?.handle(head).await })
+        Box::pin(async move {
+            let login = live.login.logins.of(&head.authority)?;
+            login.handle(head).await
+        })
     }
 
     fn identity_headers(

@@ -15,7 +15,7 @@ const PAGE: &str = include_str!("../../../../docs/ext-authz.md");
 const SEED: [&str; 2] = ["examples/seed/cluster.yaml", "examples/seed/sidegate.yaml"];
 
 /// A running authorizer. Dropping it kills it.
-struct Authz {
+pub(crate) struct Authz {
     child: Child,
     checks: String,
     health: String,
@@ -31,7 +31,7 @@ impl Drop for Authz {
 }
 
 impl Authz {
-    fn start(folder: &Path, args: &[&str]) -> Self {
+    pub(crate) fn start(folder: &Path, args: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let mut child = Command::new(SIDEGATE)
             .args(["authz", "--listen=127.0.0.1:0", "--health=127.0.0.1:0"])
@@ -78,7 +78,7 @@ impl Authz {
         Self::start(folder.path(), &["-f", SEED[0], SEED[1]])
     }
 
-    fn ask(&self, path: &str, host: &str, more: &[&str]) -> Answer {
+    pub(crate) fn ask(&self, path: &str, host: &str, more: &[&str]) -> Answer {
         let url = format!("http://{}{path}", self.checks);
         let host = format!("host: {host}");
         curl([&["--path-as-is", "-H", &host, &url], more].concat()).unwrap()

@@ -21,6 +21,7 @@ mod enforced;
 mod explain;
 mod hygiene;
 mod login;
+mod login_providers;
 mod machines;
 mod migrate;
 mod migrate_login;
