@@ -26,13 +26,15 @@ impl<H: Host> Authorizer<H> {
     pub(crate) async fn check(&self, asked: Asked) -> CheckReply {
         let logged = tracing::enabled!(target: "ext_authz::access", tracing::Level::INFO);
         let (peer, place) = (asked.peer, asked.place.clone());
+        let principal = asked.principal.clone();
         let line = logged.then(|| {
             let path = asked.target.split('?').next().unwrap_or_default();
             format!("{} {}{path}", asked.method, asked.authority)
         });
         let snapshot = self.host.snapshot();
         let (reply, why) = match asked.admit(&snapshot) {
-            Ok(admitted) => self.decided(&snapshot, &place, admitted).await,
+            Ok(admitted) => self.decided(&snapshot, &place, principal.as_deref(), admitted)
+                    .await,
             Err(Ambiguous(why)) => (unfit(why), why.into()),
         };
         if let Some(line) = line {
@@ -53,6 +55,7 @@ impl<H: Host> Authorizer<H> {
         &self,
         snapshot: &Arc<Snapshot>,
         place: &crate::asked::Place,
+        principal: Option<&str>,
         admitted: Admitted,
     ) -> (CheckReply, Arc<str>) {
         let Admitted {
@@ -65,6 +68,7 @@ impl<H: Host> Authorizer<H> {
             Err(denial) => return self.denied(*denial, &head),
         };
         head.entrance = crossing.side();
+        head.workload = principal.and_then(|id| crossing.workload(id));
         let mut answers = Answers::new();
         let earlier = self.earlier(&crossing, &marks);
         let crossed = earlier.is_some();

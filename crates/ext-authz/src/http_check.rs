@@ -62,5 +62,7 @@ fn asked(parts: http::request::Parts, peer: SocketAddr) -> Result<Asked, &'stati
         scheme: if https { Scheme::Https } else { Scheme::Http },
         headers,
         peer,
+        // A check over HTTP does not say it.
+        principal: None,
     })
 }

@@ -25,6 +25,8 @@ pub(crate) struct Attributes {
 pub(crate) struct Peer {
     pub(crate) address: String,
     pub(crate) port: u16,
+    /// Who its certificate says it is, of a connection with TLS.
+    pub(crate) principal: Option<String>,
 }
 
 /// `AttributeContext.HttpRequest`.
@@ -85,9 +87,13 @@ impl Decode for TlsSession {
 
 impl Decode for Peer {
     fn field(&mut self, number: u32, value: Value) -> Result<(), Malformed> {
-        if number == 1 {
-            let Address(SocketAddress(address, port)) = value.message()?;
-            (self.address, self.port) = (address, port);
+        match number {
+            1 => {
+                let Address(SocketAddress(address, port)) = value.message()?;
+                (self.address, self.port) = (address, port);
+            }
+            4 => self.principal = Some(value.text()?).filter(|name| !name.is_empty()),
+            _ => {}
         }
         Ok(())
     }

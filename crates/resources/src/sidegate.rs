@@ -44,6 +44,17 @@ pub struct Sidegate {
     pub signed_identity: Option<SignedIdentity>,
     /// Where people log in, beside the login of Dex's configuration.
     pub login: LoginSettings,
+    /// How workloads are known.
+    pub workloads: WorkloadSettings,
+}
+
+/// How workloads are known, beside their tokens.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct WorkloadSettings {
+    /// Gateways, `ns/name`, whose clients show certificates of the mesh: who a
+    /// certificate says they are is who they are.
+    pub principals: Vec<String>,
 }
 
 /// Where people log in.

@@ -92,8 +92,9 @@ impl Mesh {
         let peers = Peers::start()?;
         let programs = programs()?;
         let mut istio = Istio::new(programs.istio, folder.path().join("istio.log"));
+        let identities = IDENTITIES.map(str::to_owned);
         let borrowed: Vec<&World> = worlds.iter().collect();
-        let translated = istio.translate(&borrowed, &[], folder.path(), peers.port)?;
+        let translated = istio.translate(&borrowed, &identities, folder.path(), peers.port)?;
         for (cluster, rejected) in translated.clusters.iter().zip(&translated.rejected) {
             if let Err(error) = cluster {
                 bail!("Istio does not translate the cluster: {error}");
@@ -233,8 +234,7 @@ fn cluster(topology: Topology) -> Result<Vec<(&'static str, String)>> {
         ("cluster.yaml", cluster),
         (
             "sidegate.yaml",
-            read("sidegate.yaml")?
-                .replace("  mode: enforce", "  mode: enforce\n  signedIdentity: {}"),
+            read("sidegate.yaml")?.replace("  mode: enforce", "  mode: enforce\n  signedIdentity: {}\n  workloads: {principals: [istio-system/mutual]}"),
         ),
     ])
 }
@@ -259,7 +259,39 @@ spec:
         image: docker.io/istio/proxyv2:1.16.0
 ";
 
+/// Who has a certificate of the mesh.
+const IDENTITIES: [&str; 2] = [
+    "spiffe://cluster.local/ns/kserve-test/sa/default",
+    "spiffe://cluster.local/ns/shop/sa/default",
+];
+
 const MORE: &str = "
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: mutual, namespace: istio-system}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - port: {number: 443, name: https-mutual, protocol: HTTPS}
+    hosts: [limited.kserve-test.svc.cluster.local]
+    tls: {mode: ISTIO_MUTUAL}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata:
+  name: over-mutual
+  namespace: kserve-test
+  labels: {serving.kserve.io/inferenceservice: limited}
+  annotations: {sidegate.dev/access: token, sidegate.dev/allow-namespaces: kserve-test}
+spec:
+  gateways: [istio-system/mutual]
+  hosts: [limited.kserve-test.svc.cluster.local]
+  http:
+  - route:
+    - destination:
+        host: limited-predictor.kserve-test.svc.cluster.local
+        port: {number: 80}
 ---
 apiVersion: serving.kserve.io/v1beta1
 kind: InferenceService

@@ -18,7 +18,7 @@ pub(super) fn run(topology: Topology, form: Form) -> Result<()> {
         done: 0,
         wrong: Vec::new(),
     };
-    let outcome = rows.all().and_then(|()| match form {
+    let outcome = rows.all(form).and_then(|()| match form {
         Form::Grpc | Form::Http => Ok(()),
         Form::Fast => rows.fast_path(),
     });
@@ -63,7 +63,7 @@ pub(super) enum Gate {
 }
 
 impl Rows {
-    fn all(&mut self) -> Result<()> {
+    fn all(&mut self, form: Form) -> Result<()> {
         self.models()?;
         self.outside()?;
         self.platform()?;
@@ -71,6 +71,9 @@ impl Rows {
         self.forged()?;
         self.limits()?;
         self.told()?;
+        if form == Form::Grpc {
+            self.certificates()?;
+        }
         self.bad_input()?;
         self.gone_and_back()?;
         self.secrets()
@@ -428,6 +431,52 @@ impl Rows {
         let theirs = format!("authorization: Bearer {}", self.mesh.token("shop")?);
         let with = ["-d", "{}", "-H", &theirs];
         self.stopped("of another", 403, Gate::Local, host, target, &with)?;
+        Ok(())
+    }
+
+    /// Workloads that show a certificate of the mesh.
+    fn certificates(&mut self) -> Result<()> {
+        let target = "/v1/models/limited:predict";
+        let host = "limited.kserve-test.svc.cluster.local";
+        let port = 8443;
+        let at = self.mesh.external.ip();
+        let url = format!("https://{host}:{port}{target}");
+        let resolve = format!("{host}:{port}:{at}");
+        for (who, status) in [(Some(0), 200), (Some(1), 403), (None, 0)] {
+            self.mesh.peers.arrived();
+            let file = |name: &str| {
+                let number = who.unwrap_or_default();
+                let path = self.mesh.folder.path().join(format!("client-{number}.{name}"));
+                path.to_string_lossy().into_owned()
+            };
+            let (certificate, key) = (file("pem"), file("key"));
+            let mut args = vec!["-k", "--resolve", &*resolve, "-d", "{}"];
+            if who.is_some() {
+                args.extend(["--cert", &*certificate, "--key", &*key]);
+            }
+            // One that it could take for a certificate.
+            let forged = "x-forwarded-client-cert: URI=spiffe://cluster.local/ns/kserve-test/sa/default";
+            args.extend(["-H", forged, &*url]);
+            let answer = curl(args);
+            if who.is_none() {
+                // No connection without one.
+                self.done += 1;
+                if answer.is_ok_and(|answer| answer.status != 0) {
+                    self.wrong.push("a client without a certificate is answered".into());
+                }
+                continue;
+            }
+            let seen = Seen {
+                answer: answer?,
+                arrived: self.mesh.peers.arrived().pop(),
+            };
+            let right = seen.answer.status == status && seen.arrived.is_some() == (status == 200);
+            self.expect(&format!("a certificate ({who:?})"), right, &seen);
+            if status == 200 {
+                let told = seen.header("x-sidegate-identity").is_some();
+                self.expect("the model is told whose it is", told, &seen);
+            }
+        }
         Ok(())
     }
 

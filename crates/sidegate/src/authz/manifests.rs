@@ -218,6 +218,7 @@ fn print(args: &ManifestsArgs, cluster: &Cluster, snapshot: &Snapshot) -> anyhow
         objects.push(kube_service(KEYS, args, &ports));
     }
     objects.extend(workload(args));
+    objects.push(only_gateways(args, &all));
     objects.extend(asking.iter().map(|ask| policy(ask, fast_path.is_some())));
     for deployment in filters {
         for (port, side) in &deployment.ports {
@@ -237,6 +238,21 @@ fn print(args: &ManifestsArgs, cluster: &Cluster, snapshot: &Snapshot) -> anyhow
         out.push_str(&yaml(&object)?);
     }
     Ok(out)
+}
+
+/// Nobody else may ask: whoever asks says where a request arrived and who is at the
+/// other end, and gets what upstreams and the next check go by.
+fn only_gateways(args: &ManifestsArgs, all: &[Deployment]) -> Value {
+    let of = |deployment: &Deployment| {
+        json!({"namespaceSelector":
+            {"matchLabels": {"kubernetes.io/metadata.name": deployment.namespace}},
+            "podSelector": {"matchLabels": deployment.labels}})
+    };
+    let from: Vec<Value> = all.iter().map(of).collect();
+    json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": NAME, "namespace": args.namespace},
+        "spec": {"podSelector": {"matchLabels": {"app": NAME}}, "policyTypes": ["Ingress"],
+            "ingress": [{"from": from, "ports": [{"port": PORT}]}, {"ports": [{"port": HEALTH}]}]}})
 }
 
 fn kube_service(name: &str, args: &ManifestsArgs, ports: &Value) -> Value {
