@@ -18,7 +18,7 @@ use crate::pass;
 use crate::reply::{CheckReply, Mutations};
 use crate::service::Authorizer;
 
-/// A crossing asks who is calling once at most.
+/// A crossing asks who is calling, and whether they may, once at most.
 const MAX_QUESTIONS: usize = 4;
 
 impl<H: Host> Authorizer<H> {
@@ -33,8 +33,10 @@ impl<H: Host> Authorizer<H> {
         });
         let snapshot = self.host.snapshot();
         let (reply, why) = match asked.admit(&snapshot) {
-            Ok(admitted) => self.decided(&snapshot, &place, principal.as_deref(), admitted)
-                    .await,
+            Ok(admitted) => {
+                self.decided(&snapshot, &place, principal.as_deref(), admitted)
+                    .await
+            }
             Err(Ambiguous(why)) => (unfit(why), why.into()),
         };
         if let Some(line) = line {
@@ -104,6 +106,10 @@ impl<H: Host> Authorizer<H> {
                 Passage::Ask(Question::Caller(tokens)) => {
                     let caller = self.host.caller(&head, tokens).await;
                     answers.caller_is(caller);
+                }
+                Passage::Ask(Question::Access(check)) => {
+                    let answer = self.host.access(&check).await;
+                    answers.access_is(*check, answer);
                 }
                 Passage::Ask(_) => break,
             }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue, Request, Response};
 use policy::{
-    Audience, Caller, CheckAnswer, Destination, Entrance, Question, Reply, RequestHead, Scheme,
-    Snapshot, TokenAnswer, Workload,
+    AccessAnswer, Audience, Caller, CheckAnswer, Destination, Entrance, Question, Reply,
+    RequestHead, Scheme, Snapshot, TokenAnswer, Workload,
 };
 
 use crate::body::Body;
@@ -55,6 +55,8 @@ pub struct UnknownWorkload;
 pub enum Answer {
     /// To [`Question::Caller`].
     Caller(Caller),
+    /// To [`Question::Access`].
+    Access(AccessAnswer),
     /// To [`Question::Tokens`]: one for each check, in their order.
     Tokens(Vec<TokenAnswer>),
     /// To [`Question::Check`].

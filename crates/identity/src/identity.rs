@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use policy::{Caller, RequestHead, TokenError, TokenHolder, Tokens};
+use policy::{AccessAnswer, AccessCheck, Caller, RequestHead, TokenError, TokenHolder, Tokens};
 
 use crate::authservice::AuthserviceConfig;
 use crate::bearer::{Authorization, Verified, authorization};
@@ -163,6 +163,14 @@ impl Identity {
         let (holder, expires) = self.verify(token, login, now).await.map_err(TokenError)?;
         self.verified.remember(key, &holder, expires, now);
         Ok(holder)
+    }
+
+    /// Whether the cluster lets somebody call a model, by its API server.
+    pub async fn access(&self, check: &AccessCheck) -> AccessAnswer {
+        match &self.parts.cluster_api {
+            Some(cluster) => cluster.access(check).await,
+            None => AccessAnswer::NoServer,
+        }
     }
 
     async fn verify(

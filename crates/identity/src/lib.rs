@@ -57,8 +57,8 @@ pub use oauth2_proxy::{Admitted, Oauth2ProxyConfig};
 pub use person::IdentityClaims;
 pub use random::NoRandomness;
 pub use rp::{
-    BACKCHANNEL_LOGOUT_PATH, Hosts, LOGIN_COOKIES, Logins, RedirectUri, RelyingParty, RpConfig, RpError,
-    authorization_endpoint,
+    BACKCHANNEL_LOGOUT_PATH, Hosts, LOGIN_COOKIES, Logins, RedirectUri, RelyingParty, RpConfig,
+    RpError, authorization_endpoint,
 };
 pub use session::{
     NewSession, Renewable, SESSION_COOKIE, Session, SessionConfig, SessionId, Sessions, StoreError,

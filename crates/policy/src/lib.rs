@@ -102,8 +102,8 @@ mod workloads;
 
 pub use access::{AccessLevel, Bindings, Bound, Limits, Owner, RouteAccess, RouteTarget, Whom};
 pub use answers::{
-    Answers, Check, CheckAnswer, CheckId, CheckResponse, Question, TokenAnswer, TokenCheck,
-    TokenContent, Tokens,
+    AccessAnswer, AccessCheck, Answers, Check, CheckAnswer, CheckId, CheckResponse, Question,
+    TokenAnswer, TokenCheck, TokenContent, Tokens,
 };
 pub use caller::{
     Caller, Key, KeyScope, Person, Service, ServiceAccount, TokenError, TokenHolder, Workload,

@@ -326,6 +326,13 @@ impl Snapshot {
             .sum()
     }
 
+    /// Whether the cluster's API server is to say who may call some model.
+    pub fn is_reviewed(&self) -> bool {
+        let gateways = self.listeners.iter().take(self.gateway_listeners);
+        let mut routes = gateways.flat_map(|l| l.hosts.all().flat_map(|vh| &vh.routes));
+        routes.any(|route| route.access.bindings.as_ref().is_some_and(|b| b.reviewed))
+    }
+
     /// What the routes of an InferenceService need.
     pub fn model_access(&self, namespace: &str, name: &str) -> Option<Arc<RouteAccess>> {
         let hosts = self

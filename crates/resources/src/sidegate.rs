@@ -150,6 +150,8 @@ pub enum Rbac {
     Off,
     /// Yes, by the Roles and bindings of the YAML.
     Enforce,
+    /// Yes, by what the cluster's API server says.
+    Review,
 }
 
 /// Whose tokens open models.

@@ -12,8 +12,8 @@ use identity::{
     Parts, WorkloadCredentials,
 };
 use policy::{
-    Audience, Caller, Check, CheckAnswer, Destination, IstioVersion, Problem, Question, Reply,
-    RequestHead, ServiceAccount, Settings, Snapshot, Workload,
+    AccessAnswer, AccessCheck, Audience, Caller, Check, CheckAnswer, Destination, IstioVersion,
+    Problem, Question, Reply, RequestHead, ServiceAccount, Settings, Snapshot, Workload,
 };
 use resources::mesh::ExtAuthzHttp;
 use resources::sidegate::SignedIdentity;
@@ -24,7 +24,7 @@ use crate::backends::{Backends, Inside, Lasting, Override};
 use crate::documents::Documents;
 use crate::issuers;
 use crate::login::{self, Keeping, Login};
-use crate::output::BadInput;
+use crate::output::{self, BadInput, Style};
 use crate::signed_identity;
 
 /// One configuration, compiled and wired.
@@ -218,6 +218,10 @@ fn wire(
 ) -> anyhow::Result<Live> {
     let settings = settings(&cluster, istio_version)?;
     let snapshot = compile(&cluster, &settings)?;
+    if snapshot.is_reviewed() && keeping.cluster_api.is_none() {
+        let line = "`rbac: review`: no API server is known (`--kubernetes-api`), the roles of the YAML count";
+        output::note(&Style::Warning, line);
+    }
     cluster.places = Places::default();
     let login = Login::open(&cluster, keeping, before.map(|live| &live.login))?;
     let issuers = issuers::of(&cluster, before.map(|live| &live.issuers))?;
@@ -287,6 +291,7 @@ impl gateway::Host for World {
                     }
                     Answer::Tokens(all)
                 }
+                Question::Access(check) => Answer::Access(live.access(check).await),
                 Question::Check(check) => live.check(check).await,
             }
         })
@@ -329,6 +334,11 @@ impl gateway::Host for World {
 }
 
 impl Live {
+    /// Whether the cluster lets somebody call a model.
+    pub(crate) async fn access(&self, check: &AccessCheck) -> AccessAnswer {
+        self.identity.access(check).await
+    }
+
     /// The embedded login answers in the place of the login services; any
     /// other authorizer is asked where it is.
     async fn check(&self, check: &Check) -> Answer {

@@ -446,7 +446,11 @@ impl Rows {
             self.mesh.peers.arrived();
             let file = |name: &str| {
                 let number = who.unwrap_or_default();
-                let path = self.mesh.folder.path().join(format!("client-{number}.{name}"));
+                let path = self
+                    .mesh
+                    .folder
+                    .path()
+                    .join(format!("client-{number}.{name}"));
                 path.to_string_lossy().into_owned()
             };
             let (certificate, key) = (file("pem"), file("key"));
@@ -455,14 +459,16 @@ impl Rows {
                 args.extend(["--cert", &*certificate, "--key", &*key]);
             }
             // One that it could take for a certificate.
-            let forged = "x-forwarded-client-cert: URI=spiffe://cluster.local/ns/kserve-test/sa/default";
+            let forged =
+                "x-forwarded-client-cert: URI=spiffe://cluster.local/ns/kserve-test/sa/default";
             args.extend(["-H", forged, &*url]);
             let answer = curl(args);
             if who.is_none() {
                 // No connection without one.
                 self.done += 1;
                 if answer.is_ok_and(|answer| answer.status != 0) {
-                    self.wrong.push("a client without a certificate is answered".into());
+                    self.wrong
+                        .push("a client without a certificate is answered".into());
                 }
                 continue;
             }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use policy::{
-    Audience, Caller, Person, Reply, RequestHead, Scheme, ServiceAccount, Settings as Compiled,
-    Snapshot, TokenHolder, Tokens,
+    AccessAnswer, AccessCheck, Audience, Caller, Person, Reply, RequestHead, Scheme,
+    ServiceAccount, Settings as Compiled, Snapshot, TokenHolder, Tokens,
 };
 
 use self::messages::{Read, read};
@@ -83,6 +83,14 @@ impl Host for World {
             None => Caller::Anonymous,
         };
         Box::pin(async { caller })
+    }
+
+    fn access<'a>(&'a self, check: &'a AccessCheck) -> BoxFuture<'a, AccessAnswer> {
+        let answer = match check.holder.user_name().as_str() {
+            "ada@example.com" => AccessAnswer::Allowed,
+            _ => AccessAnswer::Unknown("it is away".into()),
+        };
+        Box::pin(async { answer })
     }
 
     fn login(&self, _: &RequestHead) -> Reply {
@@ -497,7 +505,10 @@ fn a_principal_is_a_workload_where_that_is_trusted() {
         };
         let reply = run(authorizer.check(asked));
         let told = read(&reply).sets("x-sidegate-identity").map(str::to_owned);
-        (reply.denial().map_or(200, |reply| reply.status.as_u16()), told)
+        (
+            reply.denial().map_or(200, |reply| reply.status.as_u16()),
+            told,
+        )
     };
     let (code, told) = status(&trusted, "ISTIO_MUTUAL", Some(ours), &[]);
     assert_eq!(code, 200);

@@ -13,8 +13,8 @@ use gateway::{
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use policy::{
-    Audience, Caller, Destination, Entrance, Person, Question, Reply, RequestHead, ServiceAccount,
-    Settings, Snapshot, TokenAnswer, TokenError, TokenHolder, Tokens, Workload,
+    AccessAnswer, Audience, Caller, Destination, Entrance, Person, Question, Reply, RequestHead,
+    ServiceAccount, Settings, Snapshot, TokenAnswer, TokenError, TokenHolder, Tokens, Workload,
 };
 
 use crate::client::{Answer as Reply2, Client};
@@ -151,6 +151,7 @@ impl Host for TestHost {
     ) -> BoxFuture<'a, Answer> {
         let answer = match question {
             Question::Caller(tokens) => Answer::Caller(caller(*tokens, head)),
+            Question::Access(_) => Answer::Access(AccessAnswer::NoServer),
             Question::Tokens { checks, .. } => Answer::Tokens(
                 checks
                     .iter()

@@ -69,7 +69,9 @@ pub(super) struct Proofs {
 impl RelyingParty {
     pub(crate) fn begin(&self, seen: &Seen<'_>, return_to: &str) -> Reply {
         let known = self.provider.known_already();
-        let found = known.as_ref().and_then(|k| k.authorization_endpoint.as_deref());
+        let found = known
+            .as_ref()
+            .and_then(|k| k.authorization_endpoint.as_deref());
         let Some(endpoint) = self.config.auth_url.as_deref().or(found) else {
             // Begun there, where the provider can be asked first.
             let query = url::form_urlencoded::Serializer::new(String::new())
@@ -159,11 +161,7 @@ impl RelyingParty {
             .append_pair("scope", &scopes.join(" "))
             .append_pair("state", state)
             .finish();
-        let joint = if endpoint.contains('?') {
-            '&'
-        } else {
-            '?'
-        };
+        let joint = if endpoint.contains('?') { '&' } else { '?' };
         format!("{endpoint}{joint}{query}")
     }
 

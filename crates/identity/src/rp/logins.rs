@@ -106,7 +106,13 @@ mod tests {
     fn hosts_are_meant_by_name_or_from_a_star_on() {
         assert_eq!(how(&["a.example"], "a.example"), Some(usize::MAX));
         assert_eq!(how(&["A.example"], "a.example"), Some(usize::MAX));
-        for other in ["b.a.example", "xa.example", "a.example.evil", "", "a.examplf"] {
+        for other in [
+            "b.a.example",
+            "xa.example",
+            "a.example.evil",
+            "",
+            "a.examplf",
+        ] {
             assert_eq!(how(&["a.example"], other), None, "{other}");
         }
         assert_eq!(how(&["*.a.example"], "b.a.example"), Some(10));

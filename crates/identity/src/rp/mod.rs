@@ -257,7 +257,9 @@ impl RelyingParty {
             }
             (issuer, _) => {
                 self.config.takes_unnamed_sessions
-                    && issuer.as_deref().is_none_or(|issuer| issuer == self.config.issuer)
+                    && issuer
+                        .as_deref()
+                        .is_none_or(|issuer| issuer == self.config.issuer)
             }
         }
     }

@@ -73,7 +73,9 @@ impl Browser {
         let shown = self.ask_provider(provider, Method::GET, &form, "").await;
         assert_eq!(shown.status(), StatusCode::OK);
         let fields = "login=user%40example.com&password=12341234";
-        let done = self.ask_provider(provider, Method::POST, &form, fields).await;
+        let done = self
+            .ask_provider(provider, Method::POST, &form, fields)
+            .await;
         assert_eq!(done.status(), StatusCode::SEE_OTHER, "{done:?}");
         location(done.headers()).to_owned()
     }

@@ -50,8 +50,8 @@ async fn a_person_logs_in_through_the_embedded_provider() {
             claims: IdentityClaims::default(),
             bearer_audiences: vec![],
             after_logout_url: "/".to_owned(),
-        logout_at_provider: false,
-        takes_unnamed_sessions: true,
+            logout_at_provider: false,
+            takes_unnamed_sessions: true,
             logout_paths: vec!["/authservice/logout".to_owned()],
             secure_cookies: SecureCookies::WhenHttps,
             session_cookie: identity::SESSION_COOKIE.to_owned(),
@@ -99,7 +99,8 @@ async fn a_person_logs_in_through_the_embedded_provider() {
     let id_token = session.id_token.as_ref().unwrap();
     let mut head = Browser::default().head(HOST, "/");
     let bearer = format!("Bearer {}", id_token.expose());
-    head.headers.insert("authorization", bearer.parse().unwrap());
+    head.headers
+        .insert("authorization", bearer.parse().unwrap());
     let caller = identity.caller(&head, Tokens::BearerOnly).await;
     assert_eq!(caller, Caller::Token(TokenHolder::Person(person)));
 }

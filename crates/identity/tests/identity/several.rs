@@ -79,7 +79,13 @@ staticClients:
         }
     }
 
-    fn login(&self, issuer: &str, client: &str, sessions: &Sessions, data: &TempDir) -> RelyingParty {
+    fn login(
+        &self,
+        issuer: &str,
+        client: &str,
+        sessions: &Sessions,
+        data: &TempDir,
+    ) -> RelyingParty {
         let settings = RpConfig {
             issuer: issuer.to_owned(),
             auth_url: None,
@@ -186,7 +192,10 @@ impl World {
         let to = self.begin(browser, host, "/wanted").await;
         let at = if host == A { &self.a } else { &self.b };
         let back = at_provider.log_in_at(&at.provider, path_of(&to)).await;
-        let back = back.strip_prefix(&format!("http://{host}")).unwrap().to_owned();
+        let back = back
+            .strip_prefix(&format!("http://{host}"))
+            .unwrap()
+            .to_owned();
         let reply = self.handle(browser, host, &back).await;
         assert_eq!(location(&headers(&reply)), "/wanted");
         at_provider
@@ -228,9 +237,15 @@ async fn a_session_counts_at_the_hosts_of_its_login_alone() {
     let session = browser.0[identity::SESSION_COOKIE].clone();
     let session = world.sessions.find(&session).unwrap();
     let bearer = format!("Bearer {}", session.id_token.as_ref().unwrap().expose());
-    for (host, counts) in [(A, true), (B, false), (A, true), ("strict.a.example", false)] {
+    for (host, counts) in [
+        (A, true),
+        (B, false),
+        (A, true),
+        ("strict.a.example", false),
+    ] {
         let mut head = Browser::default().head(host, "/");
-        head.headers.insert("authorization", bearer.parse().unwrap());
+        head.headers
+            .insert("authorization", bearer.parse().unwrap());
         let caller = world.identity.caller(&head, Tokens::BearerOnly).await;
         let known = matches!(&caller, Caller::Token(TokenHolder::Person(_)));
         assert_eq!(known, counts, "{host}: {caller:?}");
@@ -245,7 +260,9 @@ async fn what_was_begun_at_one_provider_ends_at_no_other() {
     let mut browser = Browser::default();
     let to = world.begin(&mut browser, A, "/").await;
     assert!(to.starts_with("https://login.a.example/dex/auth?"), "{to}");
-    let back = Browser::default().log_in_at(&world.a.provider, path_of(&to)).await;
+    let back = Browser::default()
+        .log_in_at(&world.a.provider, path_of(&to))
+        .await;
     let (_, query) = back.split_once('?').unwrap();
     let callback = format!("/oauth2/callback?{query}");
     // The answer of A at B's host, with the cookies of the browser that began it.
@@ -255,9 +272,13 @@ async fn what_was_begun_at_one_provider_ends_at_no_other() {
     let a = "iss=https%3A%2F%2Flogin.a.example%2Fdex";
     assert!(callback.contains(a), "{callback}");
     for other in ["iss=https%3A%2F%2Flogin.b.example%2Fdex", "is=x", "iss="] {
-        let reply = world.handle(&mut browser.clone(), A, &callback.replace(a, other)).await;
+        let reply = world
+            .handle(&mut browser.clone(), A, &callback.replace(a, other))
+            .await;
         assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{other}");
-        let errors = callback.replace(a, other).replace("code=", "error=access_denied&x=");
+        let errors = callback
+            .replace(a, other)
+            .replace("code=", "error=access_denied&x=");
         let reply = world.handle(&mut browser.clone(), A, &errors).await;
         assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{other}");
     }
@@ -274,7 +295,10 @@ async fn a_logout_at_one_provider_ends_sessions_of_its_login_alone() {
     let [mut of_a, mut of_b] = [Browser::default(), Browser::default()];
     let mut at_provider = world.log_in(&mut of_a, A).await;
     world.log_in(&mut of_b, B).await;
-    let session = world.sessions.find(&of_a.0[identity::SESSION_COOKIE]).unwrap();
+    let session = world
+        .sessions
+        .find(&of_a.0[identity::SESSION_COOKIE])
+        .unwrap();
     let hint = session.id_token.as_ref().unwrap().expose();
     let ended = at_provider
         .ask_provider(
@@ -293,7 +317,10 @@ async fn a_logout_at_one_provider_ends_sessions_of_its_login_alone() {
             None => tokio::task::yield_now().await,
         }
     };
-    let mut head = Browser::default().head("sidegate-keys.sidegate.svc", identity::BACKCHANNEL_LOGOUT_PATH);
+    let mut head = Browser::default().head(
+        "sidegate-keys.sidegate.svc",
+        identity::BACKCHANNEL_LOGOUT_PATH,
+    );
     head.method = Method::POST;
     head.headers = post.headers().clone();
     // Sessions of the other provider have the same subject: a token of A for B does nothing.
@@ -302,11 +329,18 @@ async fn a_logout_at_one_provider_ends_sessions_of_its_login_alone() {
     let b = world.logins.of(B).unwrap();
     let refused = b.backchannel_logout(&head, post.body()).await;
     assert_eq!(refused.status, StatusCode::BAD_REQUEST);
-    let reply = world.logins.backchannel_logout(&head, post.body()).await.unwrap();
+    let reply = world
+        .logins
+        .backchannel_logout(&head, post.body())
+        .await
+        .unwrap();
     assert_eq!(reply.status, StatusCode::OK);
     assert!(!is_known(&world.who(&of_a, A).await));
     assert!(is_known(&world.who(&of_b, B).await));
-    let reply = world.logins.backchannel_logout(&head, b"logout_token=x").await;
+    let reply = world
+        .logins
+        .backchannel_logout(&head, b"logout_token=x")
+        .await;
     assert!(reply.is_none(), "nobody logs in at such a host");
 }
 
@@ -316,10 +350,14 @@ async fn a_logout_goes_on_at_the_provider_of_the_host() {
     let mut browser = Browser::default();
     let mut at_provider = world.log_in(&mut browser, B).await;
     let mut head = browser.head(B, "/oauth2/sign_out");
-    head.headers.insert("sec-fetch-site", "same-origin".parse().unwrap());
+    head.headers
+        .insert("sec-fetch-site", "same-origin".parse().unwrap());
     let reply = world.logins.of(B).unwrap().handle(&head).await.unwrap();
     let to = location(&headers(&reply)).to_owned();
-    assert!(to.starts_with("https://login.b.example/dex/logout?client_id=gate&id_token_hint="), "{to}");
+    assert!(
+        to.starts_with("https://login.b.example/dex/logout?client_id=gate&id_token_hint="),
+        "{to}"
+    );
     assert!(!is_known(&world.who(&browser, B).await));
     let back = at_provider
         .ask_provider(&world.b.provider, Method::GET, path_of(&to), "")
@@ -330,5 +368,8 @@ async fn a_logout_goes_on_at_the_provider_of_the_host() {
     let asked = at_provider
         .ask_provider(&world.b.provider, Method::GET, path_of(&to), "")
         .await;
-    assert!(location(asked.headers()).contains("/auth/local"), "{asked:?}");
+    assert!(
+        location(asked.headers()).contains("/auth/local"),
+        "{asked:?}"
+    );
 }

@@ -217,7 +217,10 @@ fn print(args: &ManifestsArgs, cluster: &Cluster, snapshot: &Snapshot) -> anyhow
         let ports = json!([{"name": "http-keys", "port": 80, "targetPort": HEALTH}]);
         objects.push(kube_service(KEYS, args, &ports));
     }
-    objects.extend(workload(args));
+    objects.extend(workload(args, snapshot.is_reviewed()));
+    if snapshot.is_reviewed() {
+        objects.extend(may_ask(args));
+    }
     objects.push(only_gateways(args, &all));
     objects.extend(asking.iter().map(|ask| policy(ask, fast_path.is_some())));
     for deployment in filters {
@@ -472,8 +475,23 @@ fn filter(deployment: &Deployment, port: u16, filters: Vec<Value>) -> Value {
         "spec": {"workloadSelector": {"labels": deployment.labels}, "configPatches": patches}})
 }
 
-/// The program itself. It talks to nobody's API server.
-fn workload(args: &ManifestsArgs) -> Vec<Value> {
+/// Leave to ask the API server whose tokens are and who may call models, by a role
+/// that each cluster has.
+fn may_ask(args: &ManifestsArgs) -> [Value; 2] {
+    let account = json!({"name": NAME, "namespace": args.namespace});
+    let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
+        "name": "system:auth-delegator"});
+    [
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account}),
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": {"name": NAME}, "roleRef": role,
+            "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": args.namespace}]}),
+    ]
+}
+
+/// The program itself. It talks to the API server only where that is to say who may
+/// call models.
+fn workload(args: &ManifestsArgs, asks: bool) -> Vec<Value> {
     let labels = json!({"app": NAME});
     let mut arguments = vec![
         "authz".to_owned(),
@@ -522,7 +540,8 @@ fn workload(args: &ManifestsArgs) -> Vec<Value> {
         "replicas": 1, "strategy": {"type": "Recreate"},
         "selector": {"matchLabels": labels},
         "template": {"metadata": {"labels": labels}, "spec": {
-            "automountServiceAccountToken": false,
+            "automountServiceAccountToken": asks,
+            "serviceAccountName": if asks { NAME } else { "default" },
             "securityContext": {"runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532},
             "containers": [container],
             "volumes": volumes,

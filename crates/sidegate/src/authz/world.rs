@@ -7,7 +7,7 @@ use ext_authz::Host;
 use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use identity::{AuthserviceConfig, Identity, IdentitySigner, Issuers, Oauth2ProxyConfig, Parts};
-use policy::{Audience, Caller, Reply, RequestHead, Snapshot, Tokens};
+use policy::{AccessAnswer, AccessCheck, Audience, Caller, Reply, RequestHead, Snapshot, Tokens};
 use resources::sidegate::SignedIdentity;
 use resources::{Cluster, Places};
 
@@ -99,6 +99,13 @@ fn wire(
         ])
         .into());
     }
+    if snapshot.is_reviewed() && elsewhere.cluster_api.is_none() {
+        return Err(BadInput(vec![
+            "`rbac: review` asks an API server, and none is known: expected `--kubernetes-api`, or a pod with a token"
+                .into(),
+        ])
+        .into());
+    }
     cluster.places = Places::default();
     let login = Login::elsewhere(&cluster, elsewhere, before.map(|live| &live.login))?;
     if before.is_none_or(|before| !Arc::ptr_eq(&before.login, &login)) {
@@ -140,6 +147,11 @@ impl Host for World {
     fn caller<'a>(&'a self, head: &'a RequestHead, tokens: Tokens) -> BoxFuture<'a, Caller> {
         let live = self.live();
         Box::pin(async move { live.identity.caller(head, tokens).await })
+    }
+
+    fn access<'a>(&'a self, check: &'a AccessCheck) -> BoxFuture<'a, AccessAnswer> {
+        let live = self.live();
+        Box::pin(async move { live.identity.access(check).await })
     }
 
     fn login(&self, head: &RequestHead) -> Reply {

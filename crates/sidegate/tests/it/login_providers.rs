@@ -107,7 +107,10 @@ stringData: {secret: of-this-installation}
 }
 
 fn cookies(answer: &Answer) -> Vec<String> {
-    let set = answer.headers.iter().filter(|(name, _)| name == "set-cookie");
+    let set = answer
+        .headers
+        .iter()
+        .filter(|(name, _)| name == "set-cookie");
     set.map(|(_, value)| value.split(';').next().unwrap().to_owned())
         .collect()
 }
@@ -134,10 +137,7 @@ fn each_host_has_its_provider_behind_envoy() {
     a.start("http://a.test", "ada@a.test");
     b.start("http://x.b.test", "bob@b.test");
     let mut sessions = Vec::new();
-    for (host, provider, email) in [
-        ("a.test", &a, "ada@a.test"),
-        ("x.b.test", &b, "bob@b.test"),
-    ] {
+    for (host, provider, email) in [("a.test", &a, "ada@a.test"), ("x.b.test", &b, "bob@b.test")] {
         // At most one question in five seconds, whoever sends what.
         let began = std::time::Instant::now();
         let begun = loop {
@@ -170,7 +170,11 @@ fn each_host_has_its_provider_behind_envoy() {
     ] {
         let other = ask(host, "/", session, &[]);
         assert_eq!(other.status, 302, "{host}: {other:?}");
-        assert!(!cookies(&other).iter().any(|c| c.starts_with("authservice_session=")));
+        assert!(
+            !cookies(&other)
+                .iter()
+                .any(|c| c.starts_with("authservice_session="))
+        );
     }
     // Dex's has the rest.
     let rest = ask("kubeflow.example.com", "/", "", &[]);
@@ -198,7 +202,16 @@ fn each_host_has_its_provider_on_one_machine() {
     let browser = ["--resolve", &*resolve, "-b", &*jar, "-c", &*jar];
     let ask = |more: &[&str]| curl([&browser[..], &BROWSER, more].concat()).unwrap();
     let home = format!("{origin}/");
-    let to = ask(&["-L", "-o", "/dev/null", "-w", "%{redirect_url}", "--max-redirs", "1", &home]);
+    let to = ask(&[
+        "-L",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{redirect_url}",
+        "--max-redirs",
+        "1",
+        &home,
+    ]);
     let begun = match to.status {
         302 => to,
         _ => ask(&[&format!("{origin}/oauth2/start?rd=/")]),
@@ -209,7 +222,13 @@ fn each_host_has_its_provider_on_one_machine() {
     assert_eq!(done.status, 200, "{done:?}");
     assert!(done.body.contains("ada@a.test"), "{}", done.body);
     // The embedded provider's login has the other hosts.
-    let rest = curl([&BROWSER[..], &["-b", &*jar, &format!("{}/", program.external())]].concat());
+    let rest = curl(
+        [
+            &BROWSER[..],
+            &["-b", &*jar, &format!("{}/", program.external())],
+        ]
+        .concat(),
+    );
     let rest = rest.unwrap();
     assert!(rest.header("location").unwrap().starts_with("/dex/auth?"));
 }
@@ -222,13 +241,37 @@ fn what_is_wrong_with_a_provider_is_named() {
     let file = folder.path().join("cluster.yaml");
     let text = std::fs::read_to_string(&file).unwrap();
     for (from, to, expected) in [
-        ("key: secret", "key: other", "providers[1].clientSecretRef: no text `other` in a Secret istio-system/of-b"),
-        ("hosts: ['*.b.test']", "hosts: [a.test]", "providers[1].hosts: `a.test` is another provider's"),
-        ("hosts: ['*.b.test']", "hosts: ['b.*']", "providers[1].hosts: `b.*`, expected a name of a host"),
-        ("clientId: gate\n", "clientId: ''\n", "providers[0].clientId: is missing"),
-        ("clientId: gate\n", "clientId: gate\n      redirectPath: /\n", "providers[0].redirectPath: `/`, expected"),
+        (
+            "key: secret",
+            "key: other",
+            "providers[1].clientSecretRef: no text `other` in a Secret istio-system/of-b",
+        ),
+        (
+            "hosts: ['*.b.test']",
+            "hosts: [a.test]",
+            "providers[1].hosts: `a.test` is another provider's",
+        ),
+        (
+            "hosts: ['*.b.test']",
+            "hosts: ['b.*']",
+            "providers[1].hosts: `b.*`, expected a name of a host",
+        ),
+        (
+            "clientId: gate\n",
+            "clientId: ''\n",
+            "providers[0].clientId: is missing",
+        ),
+        (
+            "clientId: gate\n",
+            "clientId: gate\n      redirectPath: /\n",
+            "providers[0].redirectPath: `/`, expected",
+        ),
         ("/secret", "/missing", "providers[0].clientSecretFile: "),
-        ("issuer: http:", "issuer: ftp:", "providers[0].issuer: `ftp:"),
+        (
+            "issuer: http:",
+            "issuer: ftp:",
+            "providers[0].issuer: `ftp:",
+        ),
     ] {
         assert!(text.contains(from), "{from}");
         std::fs::write(&file, text.replacen(from, to, 1)).unwrap();
