@@ -168,6 +168,14 @@ impl<H: Host> Authorizer<H> {
             },
             _ => {}
         }
+        if permit.audience().is_some() {
+            // A key that has done its work could be used again by whoever gets it.
+            let keys = head
+                .headers
+                .iter()
+                .filter(|(n, v)| policy::is_api_key(n, v));
+            more.remove.extend(keys.map(|(name, _)| name.clone()));
+        }
         let routes = crossing.leads_on_to(head);
         if routes.is_empty() {
             // The last crossing says it to the upstream itself.

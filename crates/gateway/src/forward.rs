@@ -230,6 +230,14 @@ fn request(
             headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         }
     }
+    if permit.audience().is_some() {
+        // A key that has done its work could be used again by whoever gets it.
+        let keys = headers.iter().filter(|(n, v)| policy::is_api_key(n, v));
+        let keys: Vec<HeaderName> = keys.map(|(name, _)| name.clone()).collect();
+        for name in keys {
+            headers.remove(name);
+        }
+    }
     // No route changes it.
     if let Some((name, value)) = told {
         headers.insert(name, value);

@@ -1,8 +1,8 @@
 //! Bearer tokens: reading the header (RFC 6750 §2.1), remembering what was
 //! verified.
 
-use http::{HeaderMap, header};
-use policy::{TokenError, TokenHolder};
+use http::{HeaderMap, HeaderValue, header};
+use policy::{KEY_HEADER, TokenError, TokenHolder, is_api_key};
 use sha2::{Digest as _, Sha256};
 
 use crate::jose::MAX_BEARER_BYTES;
@@ -70,6 +70,22 @@ pub(crate) fn authorization(headers: &HeaderMap) -> Authorization<'_> {
         ));
     }
     Authorization::Bearer(token)
+}
+
+/// The API key in a header of its own. A header of this name without one is for
+/// upstreams.
+pub(crate) fn own_key(headers: &HeaderMap) -> Result<Option<&str>, TokenError> {
+    let mut values = headers.get_all(KEY_HEADER).iter();
+    let has_key = |value: &HeaderValue| is_api_key(&KEY_HEADER, value);
+    if !values.clone().any(has_key) {
+        return Ok(None);
+    }
+    let (first, second) = (values.next(), values.next());
+    match (first.and_then(|value| value.to_str().ok()), second) {
+        (Some(key), None) => Ok(Some(key)),
+        (None, _) => Err(wrong("the x-api-key header is not ASCII")),
+        (_, Some(_)) => Err(wrong("more than one x-api-key header, expected one")),
+    }
 }
 
 /// RFC 6750 §2.1, `b64token`.

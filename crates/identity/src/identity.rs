@@ -6,7 +6,7 @@ use std::sync::Arc;
 use policy::{AccessAnswer, AccessCheck, Caller, RequestHead, TokenError, TokenHolder, Tokens};
 
 use crate::authservice::AuthserviceConfig;
-use crate::bearer::{Authorization, Verified, authorization};
+use crate::bearer::{Authorization, Verified, authorization, own_key};
 use crate::clock::{Clock, now};
 use crate::cluster::ClusterIssuer;
 use crate::cluster_api::ClusterApi;
@@ -110,10 +110,23 @@ impl Identity {
         if let Authorization::Wrong(error) = authorization {
             return Caller::BadToken(error);
         }
+        let own_key = match own_key(&head.headers) {
+            Ok(Some(_)) if matches!(authorization, Authorization::Bearer(_)) => {
+                return Caller::BadToken(TokenError(
+                    "both an authorization and an x-api-key header, expected one of them"
+                        .to_owned(),
+                ));
+            }
+            Ok(key) => key,
+            Err(error) => return Caller::BadToken(error),
+        };
         if tokens == Tokens::SessionOrBearer
             && let Some(session) = self.session(&seen).await
         {
             return Caller::Session(session.person.clone());
+        }
+        if let Some(key) = own_key {
+            return self.key(key);
         }
         match authorization {
             Authorization::Bearer(token) if token.starts_with(PREFIX) => self.key(token),

@@ -106,7 +106,8 @@ pub use answers::{
     TokenAnswer, TokenCheck, TokenContent, Tokens,
 };
 pub use caller::{
-    Caller, Key, KeyScope, Person, Service, ServiceAccount, TokenError, TokenHolder, Workload,
+    Caller, KEY_HEADER, KEY_PREFIX, Key, KeyScope, Person, Service, ServiceAccount, TokenError,
+    TokenHolder, Workload, is_api_key,
 };
 pub use carriers::Carrier;
 pub use channel::{Channel, Channels};

@@ -341,6 +341,30 @@ fn what_has_another_reading_is_refused() {
     }
 }
 
+#[test]
+fn an_api_key_goes_no_further() {
+    let key = format!("sgk_{}", "a".repeat(60));
+    let both = format!("x,{key}");
+    let line = format!("POST {MODEL}/v1/models/sklearn-iris:predict");
+    for (name, sent, removed) in [
+        ("x-api-key", &*key, true),
+        ("x_api_key", &*key, true),
+        ("x-api_key", &*both, true),
+        ("x-api-key", "of-the-model", false),
+        ("x-other", &*key, false),
+    ] {
+        let read = check(8081, &line, &[(name, sent)], 200);
+        assert_eq!(read.remove.contains(&name.to_owned()), removed, "{name}");
+    }
+    let read = check(
+        8080,
+        "GET shop.example.com/cart",
+        &[("x-api-key", &key)],
+        200,
+    );
+    assert_eq!(read.remove, Vec::<String>::new());
+}
+
 const LIMITED: &str = "
 apiVersion: serving.kserve.io/v1beta1
 kind: InferenceService

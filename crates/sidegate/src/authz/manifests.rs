@@ -344,7 +344,7 @@ fn prefix(side: Entrance) -> &'static str {
 }
 
 /// Headers of a request that a check over HTTP has to see.
-const SEEN: [&str; 15] = [
+const SEEN: [&str; 17] = [
     "accept",
     "access-control-request-method",
     "authorization",
@@ -356,6 +356,8 @@ const SEEN: [&str; 15] = [
     "sec-fetch-site",
     "referer",
     "upgrade",
+    "x-api-key",
+    "x_api_key",
     "x-forwarded-proto",
     "x-requested-with",
     "x-sidegate-*",
