@@ -135,9 +135,9 @@ pub const KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
 /// Whether a header holds an API key, in any spelling that an upstream could take
 /// for [`KEY_HEADER`].
 pub fn is_api_key(name: &HeaderName, value: &HeaderValue) -> bool {
-    let is_named = || name.as_str().replace('_', "-") == KEY_HEADER.as_str();
-    let text = String::from_utf8_lossy(value.as_bytes());
-    text.contains(KEY_PREFIX) && is_named()
+    let (name, ours) = (name.as_str(), KEY_HEADER.as_str());
+    let is_named = name.len() == ours.len() && name.replace('_', "-") == ours;
+    is_named && String::from_utf8_lossy(value.as_bytes()).contains(KEY_PREFIX)
 }
 
 /// What a key is for; with two empty lists, for every model that its holder
