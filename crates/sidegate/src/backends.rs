@@ -262,6 +262,7 @@ fn embedded(
     }
     match service.meta.annotations.get(EMBEDDED).map(String::as_str) {
         Some("echo") => return Some(Target::Embedded(Arc::new(Echo))),
+        Some("login") => return Some(Target::Embedded(login_service(&inside.login))),
         Some("console") => return Some(Target::Embedded(inside.lasting.console.clone())),
         _ => {}
     }

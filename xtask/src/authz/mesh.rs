@@ -71,7 +71,13 @@ impl Mesh {
         std::fs::write(&keys, new_key()?)?;
         let verifier = folder.path().join("verifier.yaml");
         std::fs::write(&verifier, told::verifier(&keys)?)?;
-        std::fs::write(&asks, manifests(&files, form, &key)?)?;
+        let printed = manifests(&files, form, &key)?;
+        let logout = printed
+            .split("---\n")
+            .find(|o| o.contains("name: sidegate-logout"));
+        let logout = logout.context("the manifests have no route for logout tokens")?;
+        std::fs::write(files.join("logout.yaml"), logout)?;
+        std::fs::write(&asks, &printed)?;
         let all = layers(&[files.clone(), asks, verifier])?;
         let shared = world(&all)?;
         let mut worlds = vec![shared.clone()];
@@ -117,7 +123,7 @@ impl Mesh {
         let provider_at = format!("127.0.0.1:{}", free_port()?);
         let dex = "dex.auth.svc.cluster.local:5556";
         let provider = Provider::serve(
-            &dex_config(&files)?,
+            &dex_config(&files, external)?,
             &[],
             &provider_at,
             format!("http://{dex}/dex"),
@@ -155,7 +161,10 @@ impl Mesh {
         if self.form == Form::Fast {
             more.extend(["--pass-key", &*key, "--pass-seconds", &*seconds]);
         }
-        self.authz = Some(Authz::start(&self.files(), &self.data(), self.port, &more)?);
+        let authz = Authz::start(&self.files(), &self.data(), self.port, &more)?;
+        let keys = "sidegate-keys.sidegate.svc.cluster.local:80";
+        self.peers.lead(keys, authz.health);
+        self.authz = Some(authz);
         Ok(())
     }
 
@@ -353,12 +362,19 @@ fn new_key() -> Result<String> {
 }
 
 /// Dex's configuration in the cluster.
-fn dex_config(files: &Path) -> Result<String> {
+fn dex_config(files: &Path, gateway: SocketAddr) -> Result<String> {
     let read = layers(&[files.to_owned()])?;
     let cluster = resources::parse_layers(&read).map_err(|errors| anyhow!("{errors}"))?;
     let map = cluster
         .config_map("auth", "dex")
         .context("no ConfigMap dex")?;
     let text = map.spec.data.get("config.yaml").context("no config.yaml")?;
-    Ok(text.clone())
+    // Sessions at the provider, and where it says that one ended.
+    let told = format!("http://{gateway}/oauth2/backchannel-logout");
+    let client = "- id: kubeflow-oidc-authservice\n";
+    let with = format!("{client}  backchannelLogoutURI: {told}\n");
+    if !text.contains(client) {
+        bail!("the configuration has another client");
+    }
+    Ok(text.replace(client, &with) + "\nsessions: {absoluteLifetime: 8h}\n")
 }

@@ -71,6 +71,7 @@ impl Rows {
         self.forged()?;
         self.limits()?;
         self.told()?;
+        self.logged_out_there()?;
         if form == Form::Grpc {
             self.certificates()?;
         }

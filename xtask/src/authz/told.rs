@@ -120,6 +120,60 @@ impl Rows {
         self.by_python(&token, &person, &other)
     }
 
+    /// Somebody logs out at the provider, which posts a logout token to the gateway.
+    pub(super) fn logged_out_there(&mut self) -> Result<()> {
+        let jar = self.mesh.folder.path().join("jar-of-the-logout");
+        let jar = jar.to_string_lossy().into_owned();
+        self.log_in(&jar)?;
+        let host = self.mesh.external.to_string();
+        let kept = std::fs::read_to_string(&jar)?;
+        let session = kept
+            .lines()
+            .find_map(|line| line.split_once("authservice_session\t"));
+        let session = session.context("no session was given")?.1;
+        let with = format!("cookie: authservice_session={session}");
+        let with = ["-H", with.as_str()];
+        self.through("before the logout", Gate::External, &host, "/", &with)?;
+        let forged = ["-d", "logout_token=x"];
+        let path = "/oauth2/backchannel-logout";
+        let seen = self.ask(Gate::External, &host, path, &forged)?;
+        let refused = seen.answer.status == 400 && seen.answer.body.contains("invalid_request");
+        self.expect("a token of nobody", refused, &seen);
+        let base = format!("http://{host}");
+        let url = format!("{base}/dex/logout");
+        let page = curl(["-b", &jar, "-c", &jar, &url])?;
+        let action = page.body.split_once("<form method=\"post\" action=\"");
+        let action = action.and_then(|(_, rest)| rest.split('"').next());
+        let action = action.with_context(|| format!("no form: {page:?}"))?;
+        let action = format!("{base}{}", action.replace("&amp;", "&"));
+        let origin = format!("origin: {base}");
+        let post = [
+            "-b",
+            &jar,
+            "-c",
+            &jar,
+            "-H",
+            &origin,
+            "-d",
+            "logout=yes",
+            &action,
+        ];
+        let done = curl(post)?;
+        if done.status != 200 {
+            bail!("the provider's logout: {done:?}");
+        }
+        let began = std::time::Instant::now();
+        loop {
+            let seen = self.ask(Gate::External, &host, "/", &with)?;
+            let ended = seen.answer.status == 401 && seen.arrived.is_none();
+            if ended || began.elapsed().as_secs() > 20 {
+                self.expect("the session ends behind Envoy", ended, &seen);
+                return Ok(());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }
+
     fn by_envoy(&mut self, token: &str, person: &str, other: &str) -> Result<()> {
         let reversed = reversed(token);
         for (what, token, status) in [

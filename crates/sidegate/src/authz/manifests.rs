@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
-use policy::{Entrance, IDENTITY_HEADERS, Snapshot};
+use policy::{Entrance, IDENTITY_HEADERS, Owner, Snapshot};
 use resources::Cluster;
 use serde_json::{Value, json};
 
@@ -208,15 +208,12 @@ fn print(args: &ManifestsArgs, cluster: &Cluster, snapshot: &Snapshot) -> anyhow
         } else {
             "grpc-check"
         };
-        let ports = json!([{"name": protocol, "port": PORT, "targetPort": PORT}]);
-        objects.push(kube_service(&format!("{NAME}{suffix}"), args, &ports));
+        objects.push(json!({"apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": format!("{NAME}{suffix}"), "namespace": args.namespace},
+            "spec": {"selector": {"app": NAME}, "ports": [
+                {"name": protocol, "port": PORT, "targetPort": PORT}]}}));
     }
-    let sidegate = cluster.sidegate.as_ref();
-    if sidegate.is_some_and(|object| object.spec.signed_identity.is_some()) {
-        // Whoever verifies asks there for keys.
-        let ports = json!([{"name": "http-keys", "port": 80, "targetPort": HEALTH}]);
-        objects.push(kube_service(KEYS, args, &ports));
-    }
+    objects.extend(beside(args, snapshot));
     objects.extend(workload(args, snapshot.is_reviewed()));
     if snapshot.is_reviewed() {
         objects.extend(may_ask(args));
@@ -258,10 +255,38 @@ fn only_gateways(args: &ManifestsArgs, all: &[Deployment]) -> Value {
             "ingress": [{"from": from, "ports": [{"port": PORT}]}, {"ports": [{"port": HEALTH}]}]}})
 }
 
-fn kube_service(name: &str, args: &ManifestsArgs, ports: &Value) -> Value {
-    json!({"apiVersion": "v1", "kind": "Service",
-        "metadata": {"name": name, "namespace": args.namespace},
-        "spec": {"selector": {"app": NAME}, "ports": ports}})
+/// The way to keys for whoever verifies, and the one of logout tokens, whose body
+/// no check sees, from hosts of the platform.
+fn beside(args: &ManifestsArgs, snapshot: &Snapshot) -> Vec<Value> {
+    let service = json!({"apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": KEYS, "namespace": args.namespace,
+            // On one machine the login itself takes the tokens.
+            "annotations": {"sidegate.dev/embedded": "login"}},
+        "spec": {"selector": {"app": NAME}, "ports": [
+            {"name": "http", "port": 80, "targetPort": HEALTH}]}});
+    let (mut gateways, mut hosts) = (BTreeSet::new(), BTreeSet::new());
+    let listeners = snapshot.listeners();
+    for listener in listeners.filter(|l| l.side() == Entrance::External && !l.is_opaque()) {
+        for host in listener.hosts() {
+            let owners = |owner| host.routes().any(|route| route.access().owner == owner);
+            if owners(Owner::Platform) || owners(Owner::LoginMachinery) {
+                hosts.insert(host.name().to_owned());
+                let of = listener.gateways().iter();
+                gateways.extend(of.map(|(g, _)| format!("{}/{}", g.namespace, g.name)));
+            }
+        }
+    }
+    if hosts.is_empty() {
+        return vec![service];
+    }
+    let destination = json!({"host": format!("{KEYS}.{}.svc.cluster.local", args.namespace),
+        "port": {"number": 80}});
+    let route = json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+        "metadata": {"name": "sidegate-logout", "namespace": args.namespace},
+        "spec": {"gateways": gateways, "hosts": hosts, "http": [{
+            "match": [{"uri": {"exact": identity::BACKCHANNEL_LOGOUT_PATH}}],
+            "route": [{"destination": destination}]}]}});
+    vec![service, route]
 }
 
 /// What has to go first: on one workload there may be one provider.

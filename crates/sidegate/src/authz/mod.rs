@@ -28,7 +28,7 @@ use crate::authz::world::World;
 use crate::cli::ClusterArgs;
 use crate::cluster_api::KubernetesArgs;
 use crate::folder::{Folder, Running};
-use crate::health::Health;
+use crate::health::{Health, Logouts};
 use crate::inputs::Inputs;
 use crate::live;
 use crate::login::Elsewhere;
@@ -74,7 +74,7 @@ pub(crate) struct AuthzArgs {
     /// Address for checks, gRPC and HTTP (port 0: any) [default: 127.0.0.1:9000; with --compat that of its configuration]
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
-    /// Address for /healthz, /readyz and /.well-known/jwks.json
+    /// Address for /healthz, /readyz, /.well-known/jwks.json and logout tokens at /oauth2/backchannel-logout
     #[arg(long, default_value = "127.0.0.1:9001", value_name = "ADDR:PORT")]
     health: SocketAddr,
     /// Folder for keys and sessions [default: ~/.local/share/sidegate]
@@ -186,7 +186,9 @@ async fn serve(args: &AuthzArgs, inputs: &Inputs, cluster: Cluster) -> anyhow::R
         },
     };
     let authorizer = Arc::new(Authorizer::new(Arc::clone(&world), settings, keys.read()?));
-    let ready = Arc::new(Health::with_keys(Arc::clone(&signer)));
+    let ready = Arc::new(
+        Health::with_keys(Arc::clone(&signer)).with_logouts(Arc::clone(&world) as Arc<dyn Logouts>),
+    );
     let (done, ended) = tokio::sync::oneshot::channel::<()>();
     let healthy = tokio::spawn(health.run(
         Arc::clone(&ready),

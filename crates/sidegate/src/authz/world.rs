@@ -14,6 +14,7 @@ use resources::{Cluster, Places};
 use super::IdentityHeaders;
 use crate::backends::Backends;
 use crate::documents::Documents;
+use crate::health::Logouts;
 use crate::issuers;
 use crate::live;
 use crate::login::{Elsewhere, Login};
@@ -137,6 +138,17 @@ fn wire(
         issuers,
         signed_identity,
     })
+}
+
+impl Logouts for World {
+    fn logged_out<'a>(
+        &'a self,
+        head: &'a RequestHead,
+        body: &'a [u8],
+    ) -> BoxFuture<'a, Option<Reply>> {
+        let live = self.live();
+        Box::pin(async move { live.login.logins.backchannel_logout(head, body).await })
+    }
 }
 
 impl Host for World {

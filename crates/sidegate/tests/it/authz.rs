@@ -18,7 +18,7 @@ const SEED: [&str; 2] = ["examples/seed/cluster.yaml", "examples/seed/sidegate.y
 pub(crate) struct Authz {
     child: Child,
     checks: String,
-    health: String,
+    pub(crate) health: String,
     told: Arc<Mutex<String>>,
     data: tempfile::TempDir,
 }

@@ -19,6 +19,8 @@ struct At {
     issuer: String,
     folder: TempDir,
     running: Option<Running>,
+    /// More of its client.
+    told: String,
 }
 
 impl At {
@@ -30,6 +32,7 @@ impl At {
             issuer: format!("http://127.0.0.1:{port}/dex"),
             folder: tempfile::tempdir().unwrap(),
             running: None,
+            told: String::new(),
         }
     }
 
@@ -50,11 +53,12 @@ staticClients:
 - id: gate
   redirectURIs: ['{origin}/oauth2/callback']
   postLogoutRedirectURIs: ['{origin}/']
-  name: Gate
+{}  name: Gate
   secretEnv: OIDC_CLIENT_SECRET
 ",
             self.issuer,
             at.trim_end_matches("/dex"),
+            self.told,
         );
         std::fs::write(self.folder.path().join("dex.yaml"), config).unwrap();
         self.running = Some(Running::start(self.folder.path()));
@@ -186,6 +190,66 @@ fn each_host_has_its_provider_behind_envoy() {
     assert!(out.body.contains(&goes_on), "{}", out.body);
     assert_eq!(ask("a.test", "/", &sessions[0], &[]).status, 302);
     assert_eq!(ask("x.b.test", "/", &sessions[1], &[]).status, 200);
+}
+
+/// Its provider posts to the port of the health, as the route of the manifests leads there.
+#[test]
+fn a_logout_at_the_provider_ends_the_session_behind_envoy() {
+    let folder = tempfile::tempdir().unwrap();
+    let [mut a, b] = [At::new(), At::new()];
+    configured(folder.path(), &a, &b);
+    let authz = Authz::start(folder.path(), &["-f", "cluster.yaml"]);
+    let path = "/oauth2/backchannel-logout";
+    let told = format!("http://{}{path}", authz.health);
+    a.told = format!("  backchannelLogoutURI: {told}\n");
+    a.start("http://a.test", "ada@a.test");
+    let ask = |path: &str, cookie: &str| {
+        let cookie = format!("cookie: {cookie}");
+        let headers = [&BROWSER[..], &["-H", &cookie]].concat();
+        authz.ask(&format!("/external{path}"), "a.test", &headers)
+    };
+    let begun = ask("/oauth2/start?rd=%2F", "");
+    let binding = cookies(&begun).join("; ");
+    let back = a.log_in(begun.header("location").unwrap(), "ada@a.test");
+    let done = ask(back.strip_prefix("http://a.test").unwrap(), &binding);
+    let session = cookies(&done)
+        .into_iter()
+        .find(|c| c.starts_with("authservice_session="))
+        .unwrap();
+    assert_eq!(ask("/", &session).status, 200);
+    for (more, status) in [
+        (&["-d", "logout_token=x"][..], 400),
+        (&["-d", "x=y"], 400),
+        (&[], 405),
+    ] {
+        let host = ["-H", "host: a.test", &*told];
+        let answer = curl([more, &host].concat()).unwrap();
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+    let long = format!("logout_token={}", "x".repeat(20_000));
+    assert_eq!(curl(["-d", &*long, &*told]).unwrap().status, 400);
+    let jar = a.folder.path().join("jar").display().to_string();
+    let browser = ["-b", &*jar, "-c", &*jar];
+    let page = curl([&browser[..], &[&format!("{}/logout", a.issuer)]].concat()).unwrap();
+    let (_, action) = page
+        .body
+        .split_once("<form method=\"post\" action=\"")
+        .unwrap();
+    let action = action.split('"').next().unwrap().replace("&amp;", "&");
+    let origin = a.issuer.trim_end_matches("/dex");
+    let post = [
+        "-H",
+        &format!("origin: {origin}"),
+        "-d",
+        "logout=yes",
+        &format!("{origin}{action}"),
+    ];
+    assert_eq!(curl([&browser[..], &post].concat()).unwrap().status, 200);
+    let began = std::time::Instant::now();
+    while ask("/", &session).status != 302 {
+        assert!(began.elapsed().as_secs() < 20);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
 }
 
 #[test]
