@@ -1,7 +1,7 @@
 //! Bearer tokens: reading the header (RFC 6750 §2.1), remembering what was
 //! verified.
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, header};
 use policy::{KEY_HEADER, TokenError, TokenHolder, is_api_key};
 use sha2::{Digest as _, Sha256};
 
@@ -75,11 +75,11 @@ pub(crate) fn authorization(headers: &HeaderMap) -> Authorization<'_> {
 /// The API key in a header of its own. A header of this name without one is for
 /// upstreams.
 pub(crate) fn own_key(headers: &HeaderMap) -> Result<Option<&str>, TokenError> {
-    let mut values = headers.get_all(KEY_HEADER).iter();
-    let has_key = |value: &HeaderValue| is_api_key(&KEY_HEADER, value);
-    if !values.clone().any(has_key) {
+    let values = headers.get_all(&KEY_HEADER);
+    if !values.iter().any(|value| is_api_key(&KEY_HEADER, value)) {
         return Ok(None);
     }
+    let mut values = values.iter();
     let (first, second) = (values.next(), values.next());
     match (first.and_then(|value| value.to_str().ok()), second) {
         (Some(key), None) => Ok(Some(key)),

@@ -110,7 +110,7 @@ impl IdentitySigner {
         let token = jose::compact(Algorithm::Es256, &keys.kid, &claims, sign).ok()?;
         if token.len() > MAX_BYTES {
             tracing::warn!(
-                "somebody is in too many groups for `{IDENTITY_HEADER}`: the upstream is not told who is calling"
+                "somebody is in too many groups for `x-sidegate-identity`: the upstream is not told who is calling"
             );
             return None;
         }

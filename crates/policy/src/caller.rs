@@ -130,7 +130,7 @@ pub const KEY_PREFIX: &str = "sgk_";
 
 /// The header that API keys may be sent in, where `authorization` is for others.
 /// Without the prefix it is somebody else's, for upstreams.
-pub const KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
+pub static KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Whether a header holds an API key, in any spelling that an upstream could take
 /// for [`KEY_HEADER`].

@@ -31,7 +31,7 @@ Exit codes: 0 done or holds, 1 it failed or does not hold, 2 not decided,
 pub(crate) enum Command {
     /// Bring up the cluster of some YAML on this machine
     #[command(after_help = UP_EXAMPLES)]
-    Up(UpArgs),
+    Up(Box<UpArgs>),
     /// Run a command as a pod of the running cluster
     #[command(after_help = EXEC_EXAMPLES)]
     Exec(ExecArgs),

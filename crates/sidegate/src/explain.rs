@@ -71,7 +71,7 @@ fn walk(
             Verdict::Ask(Question::Caller(_)) => answers.caller_is(caller(head, who)),
             // Nobody is asked: the roles of the YAML are what can be explained.
             Verdict::Ask(Question::Access(check)) => {
-                answers.access_is(*check, AccessAnswer::NoServer);
+                answers.access_is(*check, policy::AccessAnswer::NoServer);
             }
             Verdict::Ask(Question::Tokens { hop, checks }) => {
                 for check in &checks {

@@ -75,7 +75,7 @@ fn main() -> ExitCode {
     };
     let form = cli.command.output();
     let outcome = match cli.command {
-        cli::Command::Up(args) => up::run(args),
+        cli::Command::Up(args) => up::run(*args),
         cli::Command::Exec(args) => exec::run(args),
         cli::Command::Token(args) => token::run(args),
         cli::Command::Explain(args) => explain::run(args),

@@ -183,7 +183,7 @@ async fn serve(
         tokio::try_join!(files, signing)
     };
     tokio::select! {
-        ended = running_until => drop(ended?),
+        ended = running_until => { ended?; }
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }

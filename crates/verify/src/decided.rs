@@ -115,7 +115,7 @@ pub(crate) fn decided<T: Trace>(
             }
             // By the roles of the YAML, as claims are.
             Verdict::Ask(Question::Access(check)) => {
-                answers.access_is(*check, AccessAnswer::NoServer);
+                answers.access_is(*check, policy::AccessAnswer::NoServer);
                 continue;
             }
             Verdict::Ask(Question::Tokens { hop, checks }) => {

@@ -291,7 +291,7 @@ kind: VirtualService
 metadata:
   name: over-mutual
   namespace: kserve-test
-  labels: {serving.kserve.io/inferenceservice: limited}
+  labels: {serving.knative.dev/route: limited-predictor}
   annotations: {sidegate.dev/access: token, sidegate.dev/allow-namespaces: kserve-test}
 spec:
   gateways: [istio-system/mutual]

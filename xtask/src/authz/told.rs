@@ -19,6 +19,13 @@ const KEYS: &str = "http://sidegate-keys.sidegate.svc.cluster.local/.well-known/
 
 /// A gateway in the place of the model's sidecar, with the page's objects.
 const VERIFIER: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: verifier, namespace: kserve-test}
+spec:
+  selector: {serving.kserve.io/inferenceservice: sklearn-iris}
+  ports: [{name: http, port: 8080, targetPort: 8080}]
+---
 apiVersion: networking.istio.io/v1
 kind: Gateway
 metadata: {name: verifier, namespace: kserve-test}

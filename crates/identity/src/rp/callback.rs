@@ -82,18 +82,23 @@ impl RelyingParty {
         proofs: &Proofs,
     ) -> Result<Option<HeaderValue>, Failure> {
         // RFC 9207: an answer of another provider is refused before the code is used.
-        match seen.parameter("iss") {
-            Ok(None) if self.provider.known().await?.names_itself => {
-                return Err(Failure::Request("it does not say whose it is (`iss`)"));
-            }
-            Ok(None) => {}
-            Ok(Some(issuer)) if issuer == self.config.issuer => {}
+        let named = match seen.parameter("iss") {
+            Ok(None) => false,
+            Ok(Some(issuer)) if issuer == self.config.issuer => true,
             _ => return Err(Failure::Request("`iss` is of another provider")),
+        };
+        let unnamed = || Failure::Request("it does not say whose it is (`iss`)");
+        let known = self.provider.known_already();
+        if !named && known.is_some_and(|known| known.names_itself) {
+            return Err(unnamed());
         }
         if let Ok(Some(error)) = seen.parameter("error") {
             return Err(Failure::Refused(error_code(&error)));
         }
         let code = one(seen, "code", MAX_CODE)?;
+        if !named && self.provider.known().await?.names_itself {
+            return Err(unnamed());
+        }
         let session = self.redeem(seen, &code, proofs).await?;
         // A session id from before the login is worth nothing after it.
         for old in

@@ -268,10 +268,6 @@ impl RelyingParty {
         seen.https || self.config.secure_cookies == SecureCookies::Always
     }
 
-    pub(crate) fn session_cookie_name(&self) -> &str {
-        &self.config.session_cookie
-    }
-
     fn session_cookie(&self, seen: &Seen<'_>) -> Attributes<'_> {
         Attributes {
             name: &self.config.session_cookie,

@@ -137,7 +137,7 @@ async fn known_tokens_pass_while_the_provider_is_down_and_unknown_ones_do_not() 
 
     let fresh = World::new();
     fresh.provider.state.lock().unwrap().down = true;
-    let error = person(fresh.identity.bearer(&token).await).unwrap_err();
+    let error = person(fresh.bearer(&token).await).unwrap_err();
     assert!(error.contains("cannot be reached"), "{error}");
 }
 

@@ -209,7 +209,7 @@ fn headers(reply: &Reply) -> HeaderMap {
 /// What the provider sees of an address of its own.
 fn path_of(address: &str) -> &str {
     let (_, rest) = address.split_once("://").unwrap();
-    rest.find('/').map(|at| &rest[at..]).unwrap()
+    rest.split_at(rest.find('/').unwrap()).1
 }
 
 fn is_known(caller: &Caller) -> bool {
