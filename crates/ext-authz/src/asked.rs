@@ -20,6 +20,9 @@ pub(crate) struct Asked {
     pub(crate) scheme: Scheme,
     pub(crate) headers: HeaderMap,
     pub(crate) peer: SocketAddr,
+    /// Who the client is by its certificate, as the gateway says it; never what a
+    /// header says.
+    pub(crate) principal: Option<String>,
 }
 
 /// A request in its one form, and the headers of it that a client may not send.
@@ -53,6 +56,7 @@ impl Asked {
             scheme: if https { Scheme::Https } else { Scheme::Http },
             headers: check.http.headers,
             peer: source.map_or(peer, |ip| SocketAddr::new(ip, check.source.port)),
+            principal: check.source.principal,
         }
     }
 

@@ -20,7 +20,7 @@ use crate::readings::readings;
 use crate::reply::{CheckReply, Mutations, is_handed};
 use crate::service::Authorizer;
 
-/// A crossing asks who is calling once at most.
+/// A crossing asks who is calling, and whether they may, once at most.
 const MAX_QUESTIONS: usize = 4;
 
 impl<H: Host> Authorizer<H> {
@@ -28,6 +28,7 @@ impl<H: Host> Authorizer<H> {
     pub(crate) async fn check(&self, asked: Asked, form: Form) -> CheckReply {
         let logged = tracing::enabled!(target: "ext_authz::access", tracing::Level::INFO);
         let (peer, place) = (asked.peer, asked.place.clone());
+        let principal = asked.principal.clone();
         let line = logged.then(|| {
             let path = asked.target.split('?').next().unwrap_or_default();
             let asked = [&*asked.method, " ", &*asked.authority, path];
@@ -39,7 +40,10 @@ impl<H: Host> Authorizer<H> {
                 let why = "it has a header that says who is calling, and that the gateway does not remove";
                 (unfit(why), why.into())
             }
-            Ok(admitted) => self.decided(&snapshot, &place, admitted, form).await,
+            Ok(admitted) => {
+                let principal = principal.as_deref();
+                self.decided(&snapshot, &place, principal, admitted, form).await
+            }
             Err(Ambiguous(why)) => (unfit(why), why.into()),
         };
         if let Some(line) = line {
@@ -60,6 +64,7 @@ impl<H: Host> Authorizer<H> {
         &self,
         snapshot: &Arc<Snapshot>,
         place: &Place,
+        principal: Option<&str>,
         admitted: Admitted,
         form: Form,
     ) -> (CheckReply, Arc<str>) {
@@ -78,6 +83,7 @@ impl<H: Host> Authorizer<H> {
         {
             return (unfit(why), why.into());
         }
+        head.workload = principal.and_then(|id| crossing.workload(id));
         let mut answers = Answers::new();
         let earlier = self.earlier(&crossing, &marks);
         let crossed = earlier.is_some();
@@ -118,6 +124,10 @@ impl<H: Host> Authorizer<H> {
                 Passage::Ask(Question::Caller(tokens)) => {
                     let caller = self.host.caller(&head, tokens).await;
                     answers.caller_is(caller);
+                }
+                Passage::Ask(Question::Access(check)) => {
+                    let answer = self.host.access(&check).await;
+                    answers.access_is(*check, answer);
                 }
                 Passage::Ask(_) => break,
             }
@@ -211,8 +221,21 @@ impl<H: Host> Authorizer<H> {
             },
             _ => {}
         }
+        if permit.audience().is_some() {
+            // A key that has done its work could be used again by whoever gets it.
+            let keys = head
+                .headers
+                .iter()
+                .filter(|(n, v)| policy::is_api_key(n, v));
+            more.remove.extend(keys.map(|(name, _)| name.clone()));
+        }
         let routes = crossing.leads_on_to(head);
-        if !routes.is_empty() {
+        if routes.is_empty() {
+            // The last crossing says it to the upstream itself.
+            let told = permit.audience();
+            let told = told.and_then(|to| self.host.signed_identity(to, permit.caller()));
+            more.set.extend(told);
+        } else {
             let earlier = Earlier {
                 entrance: head.entrance,
                 caller: answers.caller().cloned(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::pass::Passes;
 use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue};
-use policy::{Caller, Reply, RequestHead, Snapshot, Tokens};
+use policy::{AccessAnswer, AccessCheck, Audience, Caller, Reply, RequestHead, Snapshot, Tokens};
 
 /// What an authorizer needs to know and cannot know by itself. No method may block.
 pub trait Host: Send + Sync + 'static {
@@ -14,6 +14,9 @@ pub trait Host: Send + Sync + 'static {
 
     /// Who is calling, by the credentials that count.
     fn caller<'a>(&'a self, head: &'a RequestHead, tokens: Tokens) -> BoxFuture<'a, Caller>;
+
+    /// Whether the cluster lets somebody call a model.
+    fn access<'a>(&'a self, check: &'a AccessCheck) -> BoxFuture<'a, AccessAnswer>;
 
     /// Sends a browser to the login provider.
     fn login(&self, head: &RequestHead) -> Reply;
@@ -28,6 +31,14 @@ pub trait Host: Send + Sync + 'static {
         head: &RequestHead,
         caller: &Caller,
     ) -> Vec<(HeaderName, HeaderValue)>;
+
+    /// What says to an upstream who is calling, signed; `None` where that is not
+    /// wanted, or nobody in particular is.
+    fn signed_identity(
+        &self,
+        audience: &Audience,
+        caller: &Caller,
+    ) -> Option<(HeaderName, HeaderValue)>;
 
     /// Seconds since 1970.
     fn now(&self) -> u64;

@@ -88,6 +88,8 @@ fn asked(
         scheme: if https { Scheme::Https } else { Scheme::Http },
         headers,
         peer,
+        // A check over HTTP does not say it.
+        principal: None,
     };
     Ok((form, asked))
 }

@@ -40,6 +40,8 @@ const PLACE: &[u8] = b"sidegate-place";
 pub(crate) struct Peer {
     pub(crate) address: String,
     pub(crate) port: u16,
+    /// Who its certificate says it is, of a connection with TLS.
+    pub(crate) principal: Option<String>,
 }
 
 /// `AttributeContext.HttpRequest`.
@@ -104,23 +106,16 @@ impl Attributes {
 }
 
 impl Peer {
-    /// Its address, which is a `SocketAddress` in an `Address`.
     fn read(peer: &[u8]) -> Result<Self, Malformed> {
         let mut read = Self::default();
         for field in Fields::of(peer) {
-            let (1, address) = field? else { continue };
-            for field in Fields::of(address.bytes()?) {
-                let (1, socket) = field? else { continue };
-                read = Self::default();
-                for field in Fields::of(socket.bytes()?) {
-                    match field? {
-                        (2, address) => address.text()?.clone_into(&mut read.address),
-                        (3, port) => {
-                            read.port = u16::try_from(port.number()?).map_err(|_| Malformed)?;
-                        }
-                        _ => {}
-                    }
+            match field? {
+                (1, address) => (read.address, read.port) = address_of(address.bytes()?)?,
+                (4, name) => {
+                    let name = name.text()?;
+                    read.principal = (!name.is_empty()).then(|| name.to_owned());
                 }
+                _ => {}
             }
         }
         Ok(read)
@@ -182,4 +177,21 @@ fn entry_of(entry: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
         }
     }
     Ok((name, content))
+}
+
+/// Host and port of the `SocketAddress` in an `Address`.
+fn address_of(address: &[u8]) -> Result<(String, u16), Malformed> {
+    let (mut host, mut port) = (String::new(), 0);
+    for field in Fields::of(address) {
+        let (1, socket) = field? else { continue };
+        (host, port) = (String::new(), 0);
+        for field in Fields::of(socket.bytes()?) {
+            match field? {
+                (2, address) => address.text()?.clone_into(&mut host),
+                (3, number) => port = u16::try_from(number.number()?).map_err(|_| Malformed)?,
+                _ => {}
+            }
+        }
+    }
+    Ok((host, port))
 }

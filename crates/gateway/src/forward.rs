@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::body::{Body, Progress, ResponseBody};
 use crate::connection::Connection;
-use crate::host::{CallContext, Endpoint};
+use crate::host::{CallContext, Endpoint, Host};
 use crate::hygiene::Admitted;
 use crate::pool::{self, ConnectError, Reuse};
 use crate::respond::{self, Fault};
@@ -83,7 +83,8 @@ impl Outbound<'_> {
             peer: self.admitted.head.peer,
             workload: self.admitted.head.workload.clone(),
         };
-        let (mut request, authority) = request(self.permit, self.admitted, self.body)?;
+        let host = &*self.connection.shared.host;
+        let (mut request, authority) = request(host, self.permit, self.admitted, self.body)?;
         request.headers_mut().remove(header::UPGRADE);
         request.headers_mut().insert(header::HOST, authority);
         Ok((request, context))
@@ -106,7 +107,8 @@ impl Outbound<'_> {
         let head_only = admitted.head.method == Method::HEAD;
         let trailers = admitted.trailers;
         let tunnel = on_upgrade.filter(|_| admitted.websocket);
-        let (mut request, authority) = request(permit, admitted, body)?;
+        let host = &*connection.shared.host;
+        let (mut request, authority) = request(host, permit, admitted, body)?;
         request.headers_mut().insert(header::HOST, authority);
         let Some(on_upgrade) = tunnel else {
             request.headers_mut().remove(header::UPGRADE);
@@ -148,7 +150,8 @@ impl Outbound<'_> {
         let trailers = self.admitted.trailers;
         let head_only = self.admitted.head.method == Method::HEAD;
         let trailers_back = trailers || self.admitted.head.is_grpc();
-        let (mut request, authority) = request(self.permit, self.admitted, self.body)?;
+        let host = &*self.connection.shared.host;
+        let (mut request, authority) = request(host, self.permit, self.admitted, self.body)?;
         let headers = request.headers_mut();
         headers.remove(header::UPGRADE);
         if trailers {
@@ -195,11 +198,14 @@ impl Finish {
 /// The request as it goes out, in origin form, and its authority. Uses up the
 /// permit: there is no other way to make one.
 fn request(
+    host: &dyn Host,
     permit: Permit,
     admitted: Admitted,
     body: Body,
 ) -> Result<(Request<Body>, HeaderValue), Fault> {
     let head = admitted.head;
+    let told = permit.audience();
+    let told = told.and_then(|to| host.signed_identity(to, permit.caller()));
     let unsendable = || Fault::Broken("the rewritten request cannot be forwarded");
     let target = match permit.path_and_query() {
         Some(rewritten) => rewritten.to_owned(),
@@ -223,6 +229,18 @@ fn request(
         if upgrade {
             headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         }
+    }
+    if permit.audience().is_some() {
+        // A key that has done its work could be used again by whoever gets it.
+        let keys = headers.iter().filter(|(n, v)| policy::is_api_key(n, v));
+        let keys: Vec<HeaderName> = keys.map(|(name, _)| name.clone()).collect();
+        for name in keys {
+            headers.remove(name);
+        }
+    }
+    // No route changes it.
+    if let Some((name, value)) = told {
+        headers.insert(name, value);
     }
     Ok((request, authority))
 }

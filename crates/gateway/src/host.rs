@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response};
 use policy::{
-    Caller, CheckAnswer, Destination, Entrance, Question, Reply, RequestHead, Scheme, Snapshot,
-    TokenAnswer, Workload,
+    AccessAnswer, Audience, Caller, CheckAnswer, Destination, Entrance, Question, Reply,
+    RequestHead, Scheme, Snapshot, TokenAnswer, Workload,
 };
 
 use crate::body::Body;
@@ -33,6 +33,14 @@ pub trait Host: Send + Sync + 'static {
     /// [`UnknownWorkload`] for credentials that nobody was given; the client gets 407.
     fn workload(&self, proxy_authorization: &HeaderValue) -> Result<Workload, UnknownWorkload>;
 
+    /// What says to an upstream who is calling, signed; `None` where that is not
+    /// wanted, or nobody in particular is.
+    fn signed_identity(
+        &self,
+        audience: &Audience,
+        caller: &Caller,
+    ) -> Option<(HeaderName, HeaderValue)>;
+
     /// Sends a browser to the login provider: 302 with the cookie of the login
     /// transaction.
     fn login(&self, head: &RequestHead) -> Reply;
@@ -47,6 +55,8 @@ pub struct UnknownWorkload;
 pub enum Answer {
     /// To [`Question::Caller`].
     Caller(Caller),
+    /// To [`Question::Access`].
+    Access(AccessAnswer),
     /// To [`Question::Tokens`]: one for each check, in their order.
     Tokens(Vec<TokenAnswer>),
     /// To [`Question::Check`].

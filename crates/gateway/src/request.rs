@@ -196,6 +196,9 @@ async fn decide(
                 let answer = connection.shared.host.answer(&question, head).await;
                 match (&question, answer) {
                     (Question::Caller(_), Answer::Caller(caller)) => answers.caller_is(caller),
+                    (Question::Access(check), Answer::Access(answer)) => {
+                        answers.access_is((**check).clone(), answer);
+                    }
                     (Question::Check(check), Answer::Check(answer)) => {
                         answers.check_is(check.id, answer)
                     }

@@ -53,7 +53,7 @@ impl Identity {
     pub async fn authservice_check(&self, check: &Check) -> CheckResponse {
         let seen = Seen::from(check);
         let config = &self.parts.authservice;
-        let Some(login) = &self.parts.relying_party else {
+        let Some(login) = self.login_of(&seen) else {
             return text(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "OIDC Setup is not complete yet.",
@@ -97,8 +97,11 @@ impl Identity {
         }
         for id in header_sessions(seen) {
             self.parts.sessions.meet(id).await;
-            if let Some(session) = self.parts.sessions.find(id)
-                && let Some(session) = self.renewed(session).await
+            let Some(login) = self.login_of(seen) else {
+                break;
+            };
+            if let Some(session) = login.find(id)
+                && let Some(session) = login.renewed(session).await
             {
                 return Some(User::person(&session.person, "header"));
             }
@@ -106,7 +109,7 @@ impl Identity {
         let Authorization::Bearer(token) = authorization(seen.headers) else {
             return None;
         };
-        match self.bearer(token).await.ok()? {
+        match self.bearer(token, self.login_of(seen)).await.ok()? {
             TokenHolder::Person(person) => Some(User::person(&person, "header")),
             TokenHolder::Service(service) => Some(User {
                 id: service.user_name(),

@@ -2,7 +2,7 @@
 //! verified.
 
 use http::{HeaderMap, header};
-use policy::{TokenError, TokenHolder};
+use policy::{KEY_HEADER, TokenError, TokenHolder, is_api_key};
 use sha2::{Digest as _, Sha256};
 
 use crate::jose::MAX_BEARER_BYTES;
@@ -72,6 +72,22 @@ pub(crate) fn authorization(headers: &HeaderMap) -> Authorization<'_> {
     Authorization::Bearer(token)
 }
 
+/// The API key in a header of its own. A header of this name without one is for
+/// upstreams.
+pub(crate) fn own_key(headers: &HeaderMap) -> Result<Option<&str>, TokenError> {
+    let values = headers.get_all(&KEY_HEADER);
+    if !values.iter().any(|value| is_api_key(&KEY_HEADER, value)) {
+        return Ok(None);
+    }
+    let mut values = values.iter();
+    let (first, second) = (values.next(), values.next());
+    match (first.and_then(|value| value.to_str().ok()), second) {
+        (Some(key), None) => Ok(Some(key)),
+        (None, _) => Err(wrong("the x-api-key header is not ASCII")),
+        (_, Some(_)) => Err(wrong("more than one x-api-key header, expected one")),
+    }
+}
+
 /// RFC 6750 §2.1, `b64token`.
 fn is_b64token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte)
@@ -96,8 +112,10 @@ impl Verified {
         }
     }
 
-    pub(crate) fn key(&self, token: &str) -> [u8; 32] {
+    pub(crate) fn key(&self, login: &str, token: &str) -> [u8; 32] {
         let mut digest = Sha256::new_with_prefix(self.context);
+        digest.update(login);
+        digest.update([0]);
         digest.update(token);
         digest.finalize().into()
     }

@@ -21,6 +21,7 @@ use crate::clock::unix;
 use crate::jose::{self, Algorithm, Claims, JwtError, KeySet, Unverified};
 use crate::keyfile::{self, KeyFileError};
 use crate::names;
+use crate::pem;
 use crate::random::{NoRandomness, random};
 use secret::Secret;
 
@@ -124,7 +125,7 @@ impl ClusterIssuer {
         let path = folder.join("service-account-issuer.pem");
         let pem = keyfile::read_or_create(&path, || new_key(config.key))?;
         let unusable = || KeyFileError::content(&path, "expected a PKCS#8 RSA or P-256 key in PEM");
-        let der = from_pem(&pem).ok_or_else(unusable)?;
+        let der = pem::one(&pem).ok_or_else(unusable)?;
         let key = SigningKey::from_pkcs8(&der).ok_or_else(unusable)?;
         let (kid, jwk) = key.public().ok_or_else(unusable)?;
         let jwks = json!({ "keys": [jwk] }).to_string();
@@ -328,39 +329,9 @@ fn new_key(kind: ClusterKey) -> Result<Vec<u8>, NoRandomness> {
             .map_err(|_| NoRandomness)?
             .as_ref()
             .to_vec(),
-        ClusterKey::Es256 => {
-            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
-                .map_err(|_| NoRandomness)?
-                .as_ref()
-                .to_vec()
-        }
+        ClusterKey::Es256 => return pem::new_p256(),
     };
-    Ok(to_pem(&der).into_bytes())
-}
-
-const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
-const PEM_END: &str = "-----END PRIVATE KEY-----";
-
-fn to_pem(der: &[u8]) -> String {
-    let text = base64::engine::general_purpose::STANDARD.encode(der);
-    let mut pem = String::from(PEM_BEGIN);
-    for (at, character) in text.chars().enumerate() {
-        if at % 64 == 0 {
-            pem.push('\n');
-        }
-        pem.push(character);
-    }
-    pem.push('\n');
-    pem.push_str(PEM_END);
-    pem.push('\n');
-    pem
-}
-
-fn from_pem(pem: &[u8]) -> Option<Vec<u8>> {
-    let text = std::str::from_utf8(pem).ok()?.trim();
-    let body = text.strip_prefix(PEM_BEGIN)?.strip_suffix(PEM_END)?;
-    let body: String = body.split_ascii_whitespace().collect();
-    base64::engine::general_purpose::STANDARD.decode(body).ok()
+    Ok(pem::write(&der).into_bytes())
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use policy::{Caller, RequestHead, TokenError, TokenHolder, Tokens};
+use policy::{AccessAnswer, AccessCheck, Caller, RequestHead, TokenError, TokenHolder, Tokens};
 
 use crate::authservice::AuthserviceConfig;
-use crate::bearer::{Authorization, Verified, authorization};
+use crate::bearer::{Authorization, Verified, authorization, own_key};
 use crate::clock::{Clock, now};
 use crate::cluster::ClusterIssuer;
 use crate::cluster_api::ClusterApi;
@@ -15,10 +15,9 @@ use crate::issuers::{Issuers, Outside};
 use crate::jose::{MAX_BEARER_BYTES, Unverified};
 use crate::keys::{ApiKeys, PREFIX};
 use crate::oauth2_proxy::Oauth2ProxyConfig;
-use crate::rp::RelyingParty;
-use crate::rp::{find_session, meet_sessions};
+use crate::rp::{Logins, RelyingParty};
 use crate::seen::Seen;
-use crate::session::{SESSION_COOKIE, Session, Sessions};
+use crate::session::{Session, Sessions};
 use secret::Secret;
 
 /// What an [`Identity`] is made of.
@@ -26,8 +25,8 @@ use secret::Secret;
 pub struct Parts {
     /// Sessions of people.
     pub sessions: Sessions,
-    /// The login, if there is a provider.
-    pub relying_party: Option<Arc<RelyingParty>>,
+    /// The logins, for each provider that there is.
+    pub logins: Logins,
     /// The cluster's token issuer, if there is one.
     pub cluster_issuer: Option<Arc<ClusterIssuer>>,
     /// The API server of a real cluster, if there is one.
@@ -54,7 +53,7 @@ impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity")
             .field("sessions", &self.parts.sessions)
-            .field("relying_party", &self.parts.relying_party)
+            .field("logins", &self.parts.logins)
             .field("cluster_issuer", &self.parts.cluster_issuer)
             .finish_non_exhaustive()
     }
@@ -67,7 +66,7 @@ impl Identity {
         if let Some(cluster) = &parts.cluster_issuer {
             context.push_str(&cluster.fingerprint());
         }
-        if let Some(login) = &parts.relying_party {
+        for login in parts.logins.iter() {
             context.push_str(&login.fingerprint());
         }
         if let Some(cluster) = &parts.cluster_api {
@@ -87,9 +86,14 @@ impl Identity {
         &self.parts.sessions
     }
 
-    /// The login, if there is one.
+    /// The login of all hosts that no other is for, if there is one.
     pub fn relying_party(&self) -> Option<&RelyingParty> {
-        self.parts.relying_party.as_deref()
+        self.parts.logins.rest().map(|login| &**login)
+    }
+
+    /// The login of a host.
+    pub(crate) fn login_of(&self, seen: &Seen<'_>) -> Option<&Arc<RelyingParty>> {
+        self.parts.logins.of(seen.authority)
     }
 
     /// The cluster's token issuer, if there is one.
@@ -101,18 +105,32 @@ impl Identity {
     /// before a bearer token: pages behind the login send tokens of their own
     /// to what they talk to. Two authorization headers are never guessed about.
     pub async fn caller(&self, head: &RequestHead, tokens: Tokens) -> Caller {
+        let seen = Seen::from(head);
         let authorization = authorization(&head.headers);
         if let Authorization::Wrong(error) = authorization {
             return Caller::BadToken(error);
         }
+        let own_key = match own_key(&head.headers) {
+            Ok(Some(_)) if matches!(authorization, Authorization::Bearer(_)) => {
+                return Caller::BadToken(TokenError(
+                    "both an authorization and an x-api-key header, expected one of them"
+                        .to_owned(),
+                ));
+            }
+            Ok(key) => key,
+            Err(error) => return Caller::BadToken(error),
+        };
         if tokens == Tokens::SessionOrBearer
-            && let Some(session) = self.session(&Seen::from(head)).await
+            && let Some(session) = self.session(&seen).await
         {
             return Caller::Session(session.person.clone());
         }
+        if let Some(key) = own_key {
+            return self.key(key);
+        }
         match authorization {
             Authorization::Bearer(token) if token.starts_with(PREFIX) => self.key(token).await,
-            Authorization::Bearer(token) => match self.bearer(token).await {
+            Authorization::Bearer(token) => match self.bearer(token, self.login_of(&seen)).await {
                 Ok(holder) => Caller::Token(holder),
                 Err(error) => Caller::BadToken(error),
             },
@@ -138,26 +156,45 @@ impl Identity {
         found.map_or_else(Caller::BadToken, Caller::Key)
     }
 
-    /// Whose token this is. A verified token is remembered for 60 seconds at
-    /// most, never past its expiry.
+    /// Whose token this is, where `login` is the one that counts. A verified
+    /// token is remembered for 60 seconds at most, never past its expiry.
     ///
     /// # Errors
     /// Says what is wrong with the token, without repeating it.
-    pub async fn bearer(&self, token: &str) -> Result<TokenHolder, TokenError> {
+    pub(crate) async fn bearer(
+        &self,
+        token: &str,
+        login: Option<&Arc<RelyingParty>>,
+    ) -> Result<TokenHolder, TokenError> {
         if token.len() > MAX_BEARER_BYTES {
             return Err(TokenError("the token is longer than 8192 bytes".to_owned()));
         }
-        let key = self.verified.key(token);
+        // At a host of another login it may be nobody's.
+        let of = login.map_or_else(String::new, |login| login.fingerprint());
+        let key = self.verified.key(&of, token);
         let now = now(&self.parts.clock);
         if let Some(holder) = self.verified.get(&key, now) {
             return Ok(holder);
         }
-        let (holder, expires) = self.verify(token, now).await.map_err(TokenError)?;
+        let (holder, expires) = self.verify(token, login, now).await.map_err(TokenError)?;
         self.verified.remember(key, &holder, expires, now);
         Ok(holder)
     }
 
-    async fn verify(&self, text: &str, now: u64) -> Result<(TokenHolder, u64), String> {
+    /// Whether the cluster lets somebody call a model, by its API server.
+    pub async fn access(&self, check: &AccessCheck) -> AccessAnswer {
+        match &self.parts.cluster_api {
+            Some(cluster) => cluster.access(check).await,
+            None => AccessAnswer::NoServer,
+        }
+    }
+
+    async fn verify(
+        &self,
+        text: &str,
+        login: Option<&Arc<RelyingParty>>,
+        now: u64,
+    ) -> Result<(TokenHolder, u64), String> {
         let token = Unverified::parse(text, MAX_BEARER_BYTES).map_err(|error| error.to_string())?;
         let issuer = token
             .claimed_issuer()
@@ -170,7 +207,7 @@ impl Identity {
                 .map(|(account, expires)| (TokenHolder::ServiceAccount(account), expires))
                 .map_err(|error| error.to_string());
         }
-        if let Some(login) = &self.parts.relying_party
+        if let Some(login) = login
             && login.issuer() == issuer
         {
             return login
@@ -207,23 +244,11 @@ impl Identity {
 
     /// The session of a request, its tokens renewed if it is time.
     pub(crate) async fn session(&self, seen: &Seen<'_>) -> Option<Arc<Session>> {
-        meet_sessions(&self.parts.sessions, self.session_cookie(), seen).await;
-        self.renewed(self.live_session(seen)?).await
+        let login = self.login_of(seen)?;
+        login.renewed(login.session_of(seen).await?).await
     }
 
     fn live_session(&self, seen: &Seen<'_>) -> Option<Arc<Session>> {
-        find_session(&self.parts.sessions, self.session_cookie(), seen)
-    }
-
-    fn session_cookie(&self) -> &str {
-        let login = self.parts.relying_party.as_deref();
-        login.map_or(SESSION_COOKIE, RelyingParty::session_cookie_name)
-    }
-
-    pub(crate) async fn renewed(&self, session: Arc<Session>) -> Option<Arc<Session>> {
-        match &self.parts.relying_party {
-            Some(login) => login.renewed(session).await,
-            None => Some(session),
-        }
+        self.login_of(seen)?.find_session(seen)
     }
 }

@@ -70,6 +70,13 @@ impl<T> Kept<T> {
         self
     }
 
+    /// What is known now, if it may still be used.
+    pub(crate) fn already(&self) -> Option<Arc<Fetched<T>>> {
+        let now = now(&self.clock);
+        let known = self.known.load_full();
+        known.filter(|known| now < known.at.saturating_add(USABLE))
+    }
+
     /// Fresh enough, or not older than a day when it cannot be had.
     pub(crate) async fn get<E, F>(
         &self,

@@ -90,7 +90,8 @@ pub(crate) fn symmetric(path: &Path) -> Result<[u8; 32], KeyFileError> {
         .map_err(|_| KeyFileError::content(path, "expected exactly 32 bytes"))
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+/// The file's content.
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     let mode = file.metadata()?.permissions().mode();
     if mode & 0o077 != 0 {

@@ -28,6 +28,7 @@ mod keys;
 mod mesh;
 mod names;
 mod oauth2_proxy;
+mod pem;
 mod person;
 mod random;
 mod rp;
@@ -36,6 +37,7 @@ mod seen;
 mod session;
 #[cfg(feature = "redis")]
 mod shared_keys;
+mod signed;
 mod workload;
 
 pub use ::secret::Secret;
@@ -57,8 +59,8 @@ pub use oauth2_proxy::{Admitted, Oauth2ProxyConfig};
 pub use person::IdentityClaims;
 pub use random::NoRandomness;
 pub use rp::{
-    BACKCHANNEL_LOGOUT_PATH, LOGIN_COOKIES, RedirectUri, RelyingParty, RpConfig, RpError,
-    authorization_endpoint,
+    BACKCHANNEL_LOGOUT_PATH, Hosts, LOGIN_COOKIES, Logins, RedirectUri, RelyingParty, RpConfig,
+    RpError, authorization_endpoint,
 };
 pub use session::{
     NewSession, Renewable, SESSION_COOKIE, Session, SessionConfig, SessionId, Sessions, StoreError,
@@ -66,6 +68,7 @@ pub use session::{
 };
 #[cfg(feature = "redis")]
 pub use shared_keys::shared_keys;
+pub use signed::{IDENTITY_HEADER, IdentitySigner, Terms};
 pub use workload::{
     BadWorkload, ProxyLogin, WORKLOAD_PASSWORD_LIFE, WorkloadCredentials, WorkloadError,
 };

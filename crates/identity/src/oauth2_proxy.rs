@@ -100,7 +100,7 @@ impl Identity {
     pub async fn oauth2_proxy_check(&self, check: &Check) -> CheckResponse {
         let seen = Seen::from(check);
         let config = &self.parts.oauth2_proxy;
-        let Some(login) = &self.parts.relying_party else {
+        let Some(login) = self.login_of(&seen) else {
             return text(StatusCode::SERVICE_UNAVAILABLE, "no login provider");
         };
         if let Some(reply) = login.serve(&seen).await {
@@ -122,7 +122,7 @@ impl Identity {
         if let Authorization::Bearer(token) = authorization(seen.headers)
             && config.bearer
         {
-            match self.bearer(token).await {
+            match self.bearer(token, Some(login)).await {
                 Ok(TokenHolder::Person(person)) => {
                     return config.allow(&person, Some(&Secret::new(token)));
                 }

@@ -107,6 +107,8 @@ pub struct RouteTarget {
 pub struct Bindings {
     /// Those of all bindings; without any, nobody gets through.
     pub bound: Vec<Bound>,
+    /// The cluster's API server knows better, where there is one.
+    pub reviewed: bool,
 }
 
 /// Somebody who has such a role.

@@ -3,7 +3,8 @@
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use resources::mesh::ExtAuthzHttp;
 
-use crate::caller::Caller;
+use crate::access::RouteTarget;
+use crate::caller::{Caller, TokenHolder};
 use crate::claims::Claims;
 use crate::tokenrules::TokenKeys;
 use crate::tokens::TokenAnswers;
@@ -22,6 +23,30 @@ pub enum Question {
         /// Each token with each rule that looks at it.
         checks: Vec<TokenCheck>,
     },
+    /// Whether the cluster lets somebody `get` an InferenceService.
+    Access(Box<AccessCheck>),
+}
+
+/// Somebody, and the model that they call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessCheck {
+    /// Who.
+    pub holder: TokenHolder,
+    /// What.
+    pub target: RouteTarget,
+}
+
+/// What the cluster's API server says to an [`AccessCheck`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessAnswer {
+    /// They may.
+    Allowed,
+    /// They may not.
+    Denied,
+    /// It could not be asked, for this reason.
+    Unknown(String),
+    /// There is none: roles of the YAML count.
+    NoServer,
 }
 
 /// A token that a rule of a RequestAuthentication found.
@@ -131,6 +156,7 @@ pub struct Answers {
     caller: Option<Caller>,
     draw: u32,
     checks: Vec<(CheckId, CheckAnswer)>,
+    accesses: Vec<(AccessCheck, AccessAnswer)>,
     tokens: TokenAnswers,
 }
 
@@ -162,6 +188,19 @@ impl Answers {
     /// Records what an authorizer said.
     pub fn check_is(&mut self, id: CheckId, answer: CheckAnswer) {
         self.checks.push((id, answer));
+    }
+
+    /// Records what the cluster says about somebody and a model.
+    pub fn access_is(&mut self, check: AccessCheck, answer: AccessAnswer) {
+        self.accesses.push((check, answer));
+    }
+
+    /// What the cluster says about somebody and a model, if known.
+    pub(crate) fn access(&self, check: &AccessCheck) -> Option<&AccessAnswer> {
+        let mut known = self.accesses.iter();
+        known
+            .find(|(known, _)| known == check)
+            .map(|(_, answer)| answer)
     }
 
     /// Records what was found out about a token.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::{HeaderName, HeaderValue};
+
 use crate::access::RouteTarget;
 
 /// A Kubernetes ServiceAccount.
@@ -121,6 +123,21 @@ pub struct Key {
     pub holder: TokenHolder,
     /// What it is for.
     pub scope: Arc<KeyScope>,
+}
+
+/// What an API key begins with.
+pub const KEY_PREFIX: &str = "sgk_";
+
+/// The header that API keys may be sent in, where `authorization` is for others.
+/// Without the prefix it is somebody else's, for upstreams.
+pub static KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
+
+/// Whether a header holds an API key, in any spelling that an upstream could take
+/// for [`KEY_HEADER`].
+pub fn is_api_key(name: &HeaderName, value: &HeaderValue) -> bool {
+    let (name, ours) = (name.as_str(), KEY_HEADER.as_str());
+    let is_named = name.len() == ours.len() && name.replace('_', "-") == ours;
+    is_named && String::from_utf8_lossy(value.as_bytes()).contains(KEY_PREFIX)
 }
 
 /// What a key is for; with two empty lists, for every model that its holder

@@ -175,6 +175,12 @@ impl<'s> Crossing<'s> {
         self.listener.side
     }
 
+    /// The workload that a client is by its verified certificate, where the
+    /// configuration trusts what that says.
+    pub fn workload(&self, principal: &str) -> Option<Workload> {
+        Workload::of_principal(principal, &self.listener.principals)
+    }
+
     /// Who the route belongs to; `None` without one.
     pub fn owner(&self) -> Option<Owner> {
         self.route.map(|route| route.access.owner)
@@ -241,6 +247,7 @@ impl<'s> Crossing<'s> {
             permit.request_headers.extend(&identity);
         }
         permit.caller = caller;
+        permit.audience = route.audience();
         permit
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use crate::access::{AccessLevel, Limits, Owner, RouteAccess, RouteTarget};
-use crate::answers::{Answers, Question, Tokens};
+use crate::answers::{AccessAnswer, AccessCheck, Answers, Question, Tokens};
 use crate::caller::{
     Caller, Key, Person, Service, ServiceAccount, TokenError, TokenHolder, Workload,
 };
@@ -87,12 +87,12 @@ fn cluster(access: &RouteAccess, head: &RequestHead, answers: &Answers) -> Acces
         return Access::Granted(workload_caller(head));
     }
     if let Some(workload) = &head.workload {
-        return limited(access, workload_token(workload));
+        return limited(access, workload_token(workload), answers);
     }
     match answers.caller() {
         None => Access::Ask(Question::Caller(Tokens::BearerOnly)),
-        Some(Caller::Token(holder)) => limited(access, holder.clone()),
-        Some(Caller::Key(key)) => keyed(access, key),
+        Some(Caller::Token(holder)) => limited(access, holder.clone(), answers),
+        Some(Caller::Key(key)) => keyed(access, key, answers),
         Some(Caller::BadToken(error)) => bad_token(error),
         Some(Caller::Anonymous | Caller::Session(_)) => deny(
             Refusal::Forbidden(
@@ -105,12 +105,12 @@ fn cluster(access: &RouteAccess, head: &RequestHead, answers: &Answers) -> Acces
 
 fn token(access: &RouteAccess, head: &RequestHead, answers: &Answers) -> Access {
     if let Some(workload) = &head.workload {
-        return limited(access, workload_token(workload));
+        return limited(access, workload_token(workload), answers);
     }
     match answers.caller() {
         None => Access::Ask(Question::Caller(Tokens::BearerOnly)),
-        Some(Caller::Token(holder)) => limited(access, holder.clone()),
-        Some(Caller::Key(key)) => keyed(access, key),
+        Some(Caller::Token(holder)) => limited(access, holder.clone(), answers),
+        Some(Caller::Key(key)) => keyed(access, key, answers),
         Some(Caller::BadToken(error)) => bad_token(error),
         Some(Caller::Anonymous | Caller::Session(_)) => {
             deny(Refusal::Token { invalid: None }, "no token")
@@ -122,13 +122,13 @@ fn login(access: &RouteAccess, answers: &Answers) -> Access {
     match answers.caller() {
         None => Access::Ask(Question::Caller(Tokens::SessionOrBearer)),
         Some(Caller::Session(person)) => {
-            match limited(access, TokenHolder::Person(person.clone())) {
+            match limited(access, TokenHolder::Person(person.clone()), answers) {
                 Access::Granted(_) => Access::Granted(Caller::Session(person.clone())),
                 other => other,
             }
         }
         Some(Caller::Token(TokenHolder::Person(person))) => {
-            limited(access, TokenHolder::Person(person.clone()))
+            limited(access, TokenHolder::Person(person.clone()), answers)
         }
         Some(Caller::Token(TokenHolder::ServiceAccount(account))) => deny(
             Refusal::Forbidden(
@@ -150,7 +150,7 @@ fn login(access: &RouteAccess, answers: &Answers) -> Access {
 }
 
 /// A key does what it is for, as far as its holder may.
-fn keyed(access: &RouteAccess, key: &Key) -> Access {
+fn keyed(access: &RouteAccess, key: &Key, answers: &Answers) -> Access {
     if !key.scope.covers(&access.target) {
         return deny(
             Refusal::Scope("the API key is for other namespaces or models".into()),
@@ -160,13 +160,13 @@ fn keyed(access: &RouteAccess, key: &Key) -> Access {
             ),
         );
     }
-    match limited(access, key.holder.clone()) {
+    match limited(access, key.holder.clone(), answers) {
         Access::Granted(_) => Access::Granted(Caller::Key(key.clone())),
         other => other,
     }
 }
 
-fn limited(access: &RouteAccess, holder: TokenHolder) -> Access {
+fn limited(access: &RouteAccess, holder: TokenHolder, answers: &Answers) -> Access {
     let limits = &access.limits;
     let within = match &holder {
         TokenHolder::Person(person) => within_person(limits, person),
@@ -176,20 +176,46 @@ fn limited(access: &RouteAccess, holder: TokenHolder) -> Access {
     if !within {
         return forbidden(&holder.user_name());
     }
-    match &access.bindings {
-        Some(bindings) if bindings.allows(&holder).is_none() => {
-            let who = holder.user_name();
-            let RouteTarget { namespace, model } = &access.target;
-            let model = model.as_deref().unwrap_or("unknown");
-            deny(
-                Refusal::Forbidden(format!(
-                    "{who} may not `get` inferenceservices/{model} in namespace {namespace}"
-                )),
-                "no RoleBinding or ClusterRoleBinding lets the caller `get` the InferenceService",
-            )
+    let Some(bindings) = &access.bindings else {
+        return Access::Granted(Caller::Token(holder));
+    };
+    let by_yaml = || bindings.allows(&holder).is_some();
+    let allowed = match bindings.reviewed {
+        false => by_yaml(),
+        true => {
+            let check = AccessCheck {
+                holder: holder.clone(),
+                target: access.target.clone(),
+            };
+            match answers.access(&check) {
+                None => return Access::Ask(Question::Access(Box::new(check))),
+                Some(AccessAnswer::Allowed) => true,
+                Some(AccessAnswer::Denied) => false,
+                Some(AccessAnswer::NoServer) => by_yaml(),
+                Some(AccessAnswer::Unknown(why)) => {
+                    let who = holder.user_name();
+                    return deny(
+                        Refusal::Forbidden(format!(
+                            "whether {who} may call this model cannot be found out just now"
+                        )),
+                        &format!("the API server was not asked: {why}"),
+                    );
+                }
+            }
         }
-        _ => Access::Granted(Caller::Token(holder)),
+    };
+    if allowed {
+        return Access::Granted(Caller::Token(holder));
     }
+    let who = holder.user_name();
+    let RouteTarget { namespace, model } = &access.target;
+    let model = model.as_deref().unwrap_or("unknown");
+    deny(
+        Refusal::Forbidden(format!(
+            "{who} may not `get` inferenceservices/{model} in namespace {namespace}"
+        )),
+        "no RoleBinding or ClusterRoleBinding lets the caller `get` the InferenceService",
+    )
 }
 
 /// The binding that a caller got through by, for the trace.

@@ -146,6 +146,7 @@ impl Changes {
             timeout: route.timeout,
             cors: None,
             route: Arc::clone(&route.label),
+            audience: route.audience(),
         }
     }
 }
@@ -191,7 +192,7 @@ pub(crate) fn preflight(head: &RequestHead) -> Reply {
         headers.push(set(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"));
         headers.push(set(
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            "authorization, content-type",
+            "authorization, content-type, x-api-key",
         ));
         headers.push(set(header::ACCESS_CONTROL_MAX_AGE, "600"));
     }

@@ -103,11 +103,12 @@ mod workloads;
 
 pub use access::{AccessLevel, Bindings, Bound, Limits, Owner, RouteAccess, RouteTarget, Whom};
 pub use answers::{
-    Answers, Check, CheckAnswer, CheckId, CheckResponse, Question, TokenAnswer, TokenCheck,
-    TokenContent, Tokens,
+    AccessAnswer, AccessCheck, Answers, Check, CheckAnswer, CheckId, CheckResponse, Question,
+    TokenAnswer, TokenCheck, TokenContent, Tokens,
 };
 pub use caller::{
-    Caller, Key, KeyScope, Person, Service, ServiceAccount, TokenError, TokenHolder, Workload,
+    Caller, KEY_HEADER, KEY_PREFIX, Key, KeyScope, Person, Service, ServiceAccount, TokenError,
+    TokenHolder, Workload, is_api_key,
 };
 pub use carriers::Carrier;
 pub use channel::{Channel, Channels};
@@ -129,7 +130,7 @@ pub use owners::is_login_service;
 pub use path::{BadPath, normalise};
 pub use pattern::Pattern;
 pub use peer::trust_domains;
-pub use permit::{Cors, Destination, HeaderChange, HeaderChanges, Permit, Reply};
+pub use permit::{Audience, Cors, Destination, HeaderChange, HeaderChanges, Permit, Reply};
 pub use request::{Entrance, IDENTITY_HEADERS, RequestHead, Scheme, host_name, is_identity_header};
 pub use settings::{IstioVersion, Problem, Settings};
 pub use snapshot::Snapshot;

@@ -13,6 +13,7 @@ use crate::rbac::Rbac;
 use crate::settings::Problem;
 use crate::traffic::Bound;
 use crate::ways::Ways;
+use resources::sidegate::Rbac as Mode;
 
 /// What belongs to whom, read once per configuration.
 pub(crate) struct Owners<'c> {
@@ -24,7 +25,7 @@ pub(crate) struct Owners<'c> {
     ways: Ways<'c>,
     rbac: Rbac<'c>,
     /// Unless annotations say otherwise.
-    rbac_enforced: bool,
+    rbac_unless_annotated: Mode,
 }
 
 /// The gateway of Kubeflow's manifests, and the namespaces they put routes of
@@ -84,10 +85,10 @@ impl<'c> Owners<'c> {
         Self {
             ways: Ways::new(cluster, &platform_namespaces),
             rbac: Rbac::of(cluster),
-            rbac_enforced: cluster
+            rbac_unless_annotated: cluster
                 .sidegate
                 .as_ref()
-                .is_some_and(|s| s.spec.rbac == resources::sidegate::Rbac::Enforce),
+                .map_or(Mode::Off, |sidegate| sidegate.spec.rbac),
             platform_gateways,
             platform_namespaces,
             login_services,
@@ -155,22 +156,24 @@ impl<'c> Owners<'c> {
             }
         }
         let said = nearest_first.iter().find_map(|a| a.get(RBAC));
-        let enforced = match said.map(String::as_str) {
-            None => self.rbac_enforced,
-            Some("enforce") => true,
-            Some("off") => false,
+        let mode = match said.map(String::as_str) {
+            None => self.rbac_unless_annotated,
+            Some("enforce") => Mode::Enforce,
+            Some("review") => Mode::Review,
+            Some("off") => Mode::Off,
             Some(other) => {
                 problems.push(writer.problem(format!(
-                    "annotation {RBAC}: expected `enforce` or `off`, found `{other}`"
+                    "annotation {RBAC}: expected `enforce`, `review` or `off`, found `{other}`"
                 )));
-                true
+                Mode::Enforce
             }
         };
-        if let (Owner::Model, true) = (owner, enforced) {
+        if owner == Owner::Model && mode != Mode::Off {
+            let reviewed = mode == Mode::Review;
             let target = &access.target;
             // A model that cannot be told is nobody's to see.
             access.bindings = Some(match &target.model {
-                Some(model) => self.rbac.bindings(&target.namespace, model),
+                Some(model) => self.rbac.bindings(&target.namespace, model, reviewed),
                 None => Arc::default(),
             });
         }

@@ -6,8 +6,9 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use resources::istio::SourceMatch;
+use resources::istio::{Gateway, Server, SourceMatch};
 use resources::mesh::MeshConfig;
+use resources::{Cluster, Object};
 
 use crate::connection::Certificate;
 use crate::matcher::Matcher;
@@ -126,6 +127,26 @@ fn forwarded(head: &RequestHead, before: usize) -> Option<IpAddr> {
 /// The trust domain of a mesh and its aliases.
 pub fn trust_domains(mesh: &MeshConfig) -> Vec<String> {
     TrustDomains::of(mesh).0
+}
+
+/// Trust domains whose certificates say which workload a client of these servers
+/// is: where the Sidegate object names their Gateways, and the mesh's authority has
+/// signed whatever they take.
+pub(crate) fn trusted(cluster: &Cluster, servers: &[(&Object<Gateway>, &Server)]) -> Vec<String> {
+    let sidegate = cluster.sidegate.iter();
+    let named = sidegate.flat_map(|s| &s.spec.workloads.principals);
+    let named: Vec<&str> = named.map(String::as_str).collect();
+    let is_trusted = |(gateway, server): &(&Object<Gateway>, &Server)| {
+        let tls = server.tls.as_ref();
+        let tls = tls.filter(|tls| tls.insecure_skip_verify != Some(true));
+        let mode = tls.and_then(|tls| tls.mode.as_deref());
+        let name = format!("{}/{}", gateway.meta.namespace, gateway.meta.name);
+        mode == Some("ISTIO_MUTUAL") && named.contains(&name.as_str())
+    };
+    match !servers.is_empty() && servers.iter().all(is_trusted) {
+        true => trust_domains(&cluster.mesh),
+        false => Vec::new(),
+    }
 }
 
 /// The trust domain of the mesh and its aliases.

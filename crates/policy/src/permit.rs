@@ -24,6 +24,23 @@ pub struct Permit {
     pub(crate) timeout: Option<std::time::Duration>,
     pub(crate) cors: Option<Cors>,
     pub(crate) route: Arc<str>,
+    pub(crate) audience: Option<Audience>,
+}
+
+/// Whom something that is said about the caller is for: a model by its
+/// InferenceService, anything else of the platform by its Service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Audience {
+    /// Namespace.
+    pub namespace: Arc<str>,
+    /// Name.
+    pub name: Arc<str>,
+}
+
+impl fmt::Display for Audience {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
 }
 
 /// Where a permitted request goes.
@@ -177,6 +194,7 @@ impl Permit {
             timeout: None,
             cors: None,
             route,
+            audience: None,
         }
     }
 
@@ -218,6 +236,12 @@ impl Permit {
     /// CORS header for the response.
     pub fn cors(&self) -> Option<&Cors> {
         self.cors.as_ref()
+    }
+
+    /// Who the upstream is, for what is said to it about the caller; `None` where
+    /// nothing is: on routes of others.
+    pub fn audience(&self) -> Option<&Audience> {
+        self.audience.as_ref()
     }
 
     /// The deciding route, `namespace/name` of its object, for logs.

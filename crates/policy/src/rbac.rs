@@ -18,7 +18,7 @@ const ACCOUNT: &str = "system:serviceaccount:";
 /// Who may see which models; each is asked about once.
 pub(crate) struct Rbac<'c> {
     grants: ModelGrants<'c>,
-    asked: std::cell::RefCell<HashMap<(String, String), Arc<Bindings>>>,
+    asked: std::cell::RefCell<HashMap<(String, String, bool), Arc<Bindings>>>,
 }
 
 impl<'c> Rbac<'c> {
@@ -29,9 +29,9 @@ impl<'c> Rbac<'c> {
         }
     }
 
-    /// Who may see a model.
-    pub(crate) fn bindings(&self, namespace: &str, name: &str) -> Arc<Bindings> {
-        let key = (namespace.to_owned(), name.to_owned());
+    /// Who may see a model; `reviewed` says that the API server is asked about it.
+    pub(crate) fn bindings(&self, namespace: &str, name: &str, reviewed: bool) -> Arc<Bindings> {
+        let key = (namespace.to_owned(), name.to_owned(), reviewed);
         if let Some(found) = self.asked.borrow().get(&key) {
             return Arc::clone(found);
         }
@@ -48,7 +48,7 @@ impl<'c> Rbac<'c> {
                 }
             }
         }
-        let bindings = Arc::new(Bindings { bound });
+        let bindings = Arc::new(Bindings { bound, reviewed });
         self.asked.borrow_mut().insert(key, Arc::clone(&bindings));
         bindings
     }

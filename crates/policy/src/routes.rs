@@ -8,12 +8,12 @@ use http::StatusCode;
 use resources::istio::{DirectResponse, Fault, HttpMatch, HttpRoute};
 use resources::{ObjectRef, Source};
 
-use crate::access::RouteAccess;
+use crate::access::{Owner, RouteAccess};
 use crate::chain::Overrides;
 use crate::cors::RouteCors;
 use crate::duration::duration;
 use crate::headerops::Operations;
-use crate::permit::{Destination, HeaderChange};
+use crate::permit::{Audience, Destination, HeaderChange};
 use crate::redirect::Redirect;
 pub(crate) use crate::rewrite::PathRewrite;
 pub(crate) use crate::routematch::RouteCondition;
@@ -74,6 +74,30 @@ impl Route {
             return false;
         };
         all.iter().all(|weighted| weighted.missing.is_some())
+    }
+
+    /// Whom what is said about callers is for: the model, or the first Service
+    /// of a route of the platform, so that it is the same for all its weights.
+    pub(crate) fn audience(&self) -> Option<Audience> {
+        let access = &self.access;
+        let first = || {
+            let RouteAction::Forward(ways) = &self.action else {
+                return None;
+            };
+            let (service, _) = ways.first()?.destination.service_port()?;
+            Some(Audience {
+                namespace: service.namespace,
+                name: service.name,
+            })
+        };
+        match (access.owner, &access.target.model) {
+            (Owner::Model, Some(model)) => Some(Audience {
+                namespace: Arc::clone(&access.target.namespace),
+                name: Arc::clone(model),
+            }),
+            (Owner::Model | Owner::Platform, _) => first(),
+            (Owner::LoginMachinery | Owner::Foreign, _) => None,
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use resources::{Object, ObjectRef, Places, Source};
+use resources::sidegate::Mode;
+use resources::{Cluster, Object, ObjectRef, Places, Source};
 
 pub use crate::versions::IstioVersion;
 
@@ -74,5 +75,41 @@ impl fmt::Display for Problem {
             write!(f, "{object}: ")?;
         }
         f.write_str(&self.message)
+    }
+}
+
+pub(crate) fn check_platform(cluster: &Cluster, errors: &mut Vec<Problem>) {
+    let Some(sidegate) = &cluster.sidegate else {
+        return;
+    };
+    let named = sidegate
+        .spec
+        .platform
+        .gateways
+        .iter()
+        .map(|g| ("platform.gateways", g));
+    let entrances = &sidegate.spec.entrances;
+    let with_principals = &sidegate.spec.workloads.principals;
+    let named = named
+        .chain(entrances.external.iter().map(|g| ("entrances.external", g)))
+        .chain(entrances.local.iter().map(|g| ("entrances.local", g)))
+        .chain(with_principals.iter().map(|g| ("workloads.principals", g)));
+    for (field, name) in named {
+        if !cluster
+            .gateways
+            .iter()
+            .any(|g| format!("{}/{}", g.meta.namespace, g.meta.name) == *name)
+        {
+            errors.push(Problem::of(
+                sidegate,
+                format!("spec.{field}: no Gateway `{name}`, expected `namespace/name` of one"),
+            ));
+        }
+    }
+    if sidegate.spec.mode == Mode::Enforce && sidegate.spec.platform.namespaces.is_empty() {
+        errors.push(Problem::of(
+            sidegate,
+            "spec.platform.namespaces: expected at least one namespace with mode `enforce`, or the platform would be nobody's and open",
+        ));
     }
 }

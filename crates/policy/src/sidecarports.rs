@@ -375,6 +375,7 @@ impl Compiler<'_, '_> {
             indexes: Arc::new(Indexes::new(&authorization.policies, &authorization.custom)),
             authorization: Arc::clone(authorization),
             token_rules: Arc::clone(&policies.tokens),
+            principals: Vec::new(),
             account: Account::of(self.cluster, pods),
             sidecar: Some(Sidecar {
                 uncertain: match &backing.injected {

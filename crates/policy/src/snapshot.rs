@@ -17,12 +17,12 @@ use crate::index::Indexes;
 use crate::intake::Intake;
 use crate::merge::planned;
 use crate::opaque::NotUnderstood;
-use crate::peer::Peer;
+use crate::peer::{self, Peer};
 use crate::places::{Https, Place};
 use crate::request::{Entrance, RequestHead};
 use crate::routepatch;
 use crate::rules::Action;
-use crate::settings::{IstioVersion, Problem, Settings};
+use crate::settings::{IstioVersion, Problem, Settings, check_platform};
 use crate::sidecars::{Account, Sender, Sidecar, SidecarWay};
 use crate::tables::Builder;
 use crate::tls::TlsServer;
@@ -77,6 +77,8 @@ pub(crate) struct Listener {
     pub(crate) indexes: Arc<Indexes>,
     /// Rules of RequestAuthentications, in the order in which they are tried.
     pub(crate) token_rules: Arc<[TokenRule]>,
+    /// Trust domains whose certificates say which workload a client is.
+    pub(crate) principals: Vec<String>,
     /// Whom sidecars take these pods for.
     pub(crate) account: Account,
     /// Set where it is a sidecar's.
@@ -248,6 +250,7 @@ impl Snapshot {
                 opaque,
                 indexes: Arc::clone(if opaque { &of_connections } else { &indexes }),
                 token_rules: Arc::clone(&token_rules),
+                principals: peer::trusted(cluster, &servers),
                 account: account.clone(),
                 sidecar: None,
             });
@@ -321,6 +324,13 @@ impl Snapshot {
             .flat_map(|l| l.hosts.all())
             .map(|vh| vh.routes.len())
             .sum()
+    }
+
+    /// Whether the cluster's API server is to say who may call some model.
+    pub fn is_reviewed(&self) -> bool {
+        let gateways = self.listeners.iter().take(self.gateway_listeners);
+        let mut routes = gateways.flat_map(|l| l.hosts.all().flat_map(|vh| &vh.routes));
+        routes.any(|route| route.access.bindings.as_ref().is_some_and(|b| b.reviewed))
     }
 
     /// What the routes of an InferenceService need.
@@ -467,40 +477,6 @@ fn istio_version(
         )));
         IstioVersion::NEWEST
     })
-}
-
-fn check_platform(cluster: &Cluster, errors: &mut Vec<Problem>) {
-    let Some(sidegate) = &cluster.sidegate else {
-        return;
-    };
-    let named = sidegate
-        .spec
-        .platform
-        .gateways
-        .iter()
-        .map(|g| ("platform.gateways", g));
-    let entrances = &sidegate.spec.entrances;
-    let named = named
-        .chain(entrances.external.iter().map(|g| ("entrances.external", g)))
-        .chain(entrances.local.iter().map(|g| ("entrances.local", g)));
-    for (field, name) in named {
-        if !cluster
-            .gateways
-            .iter()
-            .any(|g| format!("{}/{}", g.meta.namespace, g.meta.name) == *name)
-        {
-            errors.push(Problem::of(
-                sidegate,
-                format!("spec.{field}: no Gateway `{name}`, expected `namespace/name` of one"),
-            ));
-        }
-    }
-    if sidegate.spec.mode == Mode::Enforce && sidegate.spec.platform.namespaces.is_empty() {
-        errors.push(Problem::of(
-            sidegate,
-            "spec.platform.namespaces: expected at least one namespace with mode `enforce`, or the platform would be nobody's and open",
-        ));
-    }
 }
 
 impl Listener {

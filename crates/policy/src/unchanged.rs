@@ -69,6 +69,7 @@ impl Listener {
             authorization,
             indexes: _,
             token_rules,
+            principals,
             account,
             sidecar,
         } = self;
@@ -82,6 +83,7 @@ impl Listener {
             && *chain == other.chain
             && *not_understood == other.not_understood
             && *token_rules == other.token_rules
+            && *principals == other.principals
             && *account == other.account
             && *sidecar == other.sidecar
             && authorization.is_framed_like(&other.authorization)

@@ -40,6 +40,105 @@ pub struct Sidegate {
     /// Tokens that open models beside those of the login provider, of
     /// ServiceAccounts, and API keys.
     pub tokens: TokenSettings,
+    /// Upstreams are told who is calling in a header that they can verify.
+    pub signed_identity: Option<SignedIdentity>,
+    /// Where people log in, beside the login of Dex's configuration.
+    pub login: LoginSettings,
+    /// How workloads are known.
+    pub workloads: WorkloadSettings,
+}
+
+/// How workloads are known, beside their tokens.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct WorkloadSettings {
+    /// Gateways, `ns/name`, whose clients show certificates of the mesh: who a
+    /// certificate says they are is who they are.
+    pub principals: Vec<String>,
+}
+
+/// Where people log in.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct LoginSettings {
+    /// Providers, each for its hosts.
+    pub providers: Vec<LoginProvider>,
+}
+
+/// An OpenID provider where people of some hosts log in.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct LoginProvider {
+    /// `iss`; what else is to know is in its discovery document.
+    pub issuer: String,
+    /// Hosts, `*.` before those below a name; all that no other provider has if
+    /// empty.
+    pub hosts: Vec<String>,
+    /// Client id.
+    pub client_id: String,
+    /// Secret with the client's secret, in the namespace of the object.
+    pub client_secret_ref: Option<SecretKey>,
+    /// File with the client's secret. Without either the client is a public one.
+    pub client_secret_file: Option<String>,
+    /// Path that the provider sends browsers back to, on the host they were at.
+    pub redirect_path: String,
+    /// Scopes.
+    pub scopes: Vec<String>,
+    /// Which claims say who a person is.
+    pub user: UserClaims,
+    /// Audiences of bearer tokens that count beside the client id.
+    pub audiences: Vec<String>,
+    /// Certificates of authorities that the provider's has to come from, PEM;
+    /// those of the system if absent.
+    pub certificate_authority: Option<String>,
+}
+
+impl Default for LoginProvider {
+    fn default() -> Self {
+        Self {
+            issuer: String::new(),
+            hosts: Vec::new(),
+            client_id: String::new(),
+            client_secret_ref: None,
+            client_secret_file: None,
+            redirect_path: "/oauth2/callback".to_owned(),
+            scopes: ["openid", "profile", "email", "groups"]
+                .map(str::to_owned)
+                .to_vec(),
+            user: UserClaims::default(),
+            audiences: Vec::new(),
+            certificate_authority: None,
+        }
+    }
+}
+
+/// A value of a Secret.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct SecretKey {
+    /// The Secret.
+    pub name: String,
+    /// Its key.
+    pub key: String,
+}
+
+/// The header that says to upstreams who is calling, signed.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct SignedIdentity {
+    /// `iss`.
+    pub issuer: String,
+    /// How long one counts.
+    pub seconds: u64,
+}
+
+impl Default for SignedIdentity {
+    fn default() -> Self {
+        Self {
+            issuer: "sidegate.dev/identity".to_owned(),
+            seconds: 60,
+        }
+    }
 }
 
 /// Whether who calls a model has to be allowed to `get` its InferenceService.
@@ -51,6 +150,8 @@ pub enum Rbac {
     Off,
     /// Yes, by the Roles and bindings of the YAML.
     Enforce,
+    /// Yes, by what the cluster's API server says.
+    Review,
 }
 
 /// Whose tokens open models.

@@ -101,11 +101,7 @@ impl Backends {
     /// named on the command line comes first.
     pub(crate) fn new(cluster: &Cluster, inside: &Inside, overrides: &[Override]) -> Self {
         let mut backends = Self {
-            login: inside
-                .login
-                .relying_party
-                .is_some()
-                .then(|| login_service(&inside.login)),
+            login: (!inside.login.logins.is_empty()).then(|| login_service(&inside.login)),
             ..Self::default()
         };
         for entry in &cluster.endpoints {
@@ -266,6 +262,7 @@ fn embedded(
     }
     match service.meta.annotations.get(EMBEDDED).map(String::as_str) {
         Some("echo") => return Some(Target::Embedded(Arc::new(Echo))),
+        Some("login") => return Some(Target::Embedded(login_service(&inside.login))),
         Some("console") => return Some(Target::Embedded(inside.lasting.console.clone())),
         _ => {}
     }

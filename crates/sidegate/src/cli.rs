@@ -31,7 +31,7 @@ Exit codes: 0 done or holds, 1 it failed or does not hold, 2 not decided,
 pub(crate) enum Command {
     /// Bring up the cluster of some YAML on this machine
     #[command(after_help = UP_EXAMPLES)]
-    Up(UpArgs),
+    Up(Box<UpArgs>),
     /// Run a command as a pod of the running cluster
     #[command(after_help = EXEC_EXAMPLES)]
     Exec(ExecArgs),
@@ -247,6 +247,11 @@ pub(crate) struct UpArgs {
     pub(crate) graphs: GraphArgs,
     #[command(flatten)]
     pub(crate) kubernetes: crate::cluster_api::KubernetesArgs,
+    /// Address for /healthz, /readyz and /.well-known/jwks.json (port 0: any) [default: none]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) health: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) identity_keys: crate::signed_identity::IdentityKeysArgs,
     /// Summary as text or JSON
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Output,

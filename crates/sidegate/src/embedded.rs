@@ -90,12 +90,12 @@ impl Embedded for LoginService {
         let login = Arc::clone(&self.0);
         Box::pin(async move {
             let head = head_of(&request, &context);
-            let reply = match &login.relying_party {
-                Some(relying_party) if head.path == BACKCHANNEL_LOGOUT_PATH => {
+            let reply = match login.logins.of(&head.authority) {
+                Some(_) if head.path == BACKCHANNEL_LOGOUT_PATH => {
                     let Some(body) = small(request.into_body()).await else {
                         return unreadable();
                     };
-                    Some(relying_party.backchannel_logout(&head, &body).await)
+                    login.logins.backchannel_logout(&head, &body).await
                 }
                 Some(relying_party) => relying_party.handle(&head).await,
                 None => None,

@@ -6,16 +6,17 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use gateway::{Answer, Endpoint, UnknownWorkload};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use identity::{
-    AuthserviceConfig, HttpClient, Identity, Issuers, MeshKeys, Oauth2ProxyConfig, Parts,
-    WorkloadCredentials,
+    AuthserviceConfig, HttpClient, Identity, IdentitySigner, Issuers, MeshKeys, Oauth2ProxyConfig,
+    Parts, WorkloadCredentials,
 };
 use policy::{
-    Check, CheckAnswer, Destination, IstioVersion, Problem, Question, Reply, RequestHead,
-    ServiceAccount, Settings, Snapshot, Workload,
+    AccessAnswer, AccessCheck, Audience, Caller, Check, CheckAnswer, Destination, IstioVersion,
+    Problem, Question, Reply, RequestHead, ServiceAccount, Settings, Snapshot, Workload,
 };
 use resources::mesh::ExtAuthzHttp;
+use resources::sidegate::SignedIdentity;
 use resources::{Cluster, Places, ServiceName};
 use serving::{DesiredModel, Models};
 
@@ -23,7 +24,8 @@ use crate::backends::{Backends, Inside, Lasting, Override};
 use crate::documents::Documents;
 use crate::issuers;
 use crate::login::{self, Keeping, Login};
-use crate::output::BadInput;
+use crate::output::{self, BadInput, Style};
+use crate::signed_identity;
 
 /// One configuration, compiled and wired.
 pub(crate) struct Live {
@@ -34,6 +36,7 @@ pub(crate) struct Live {
     identity: Identity,
     /// Other issuers whose tokens count.
     issuers: Issuers,
+    signed_identity: Option<SignedIdentity>,
     backends: Arc<Backends>,
     /// Keys of the issuers that RequestAuthentications name.
     keys: MeshKeys,
@@ -47,6 +50,7 @@ pub(crate) struct World {
     pub(crate) rejected: ArcSwap<Vec<String>>,
     lasting: Lasting,
     credentials: WorkloadCredentials,
+    signer: Arc<IdentitySigner>,
     keeping: Keeping,
     overrides: Vec<Override>,
     istio_version: Option<String>,
@@ -56,6 +60,7 @@ pub(crate) struct World {
 pub(crate) struct Setup {
     pub(crate) lasting: Lasting,
     pub(crate) credentials: WorkloadCredentials,
+    pub(crate) signer: Arc<IdentitySigner>,
     pub(crate) keeping: Keeping,
     pub(crate) overrides: Vec<Override>,
     pub(crate) istio_version: Option<String>,
@@ -116,6 +121,7 @@ impl World {
         let Setup {
             lasting,
             credentials,
+            signer,
             keeping,
             overrides,
             istio_version,
@@ -135,6 +141,7 @@ impl World {
             rejected: ArcSwap::default(),
             lasting,
             credentials,
+            signer,
             keeping,
             overrides,
             istio_version,
@@ -211,9 +218,14 @@ fn wire(
 ) -> anyhow::Result<Live> {
     let settings = settings(&cluster, istio_version)?;
     let snapshot = compile(&cluster, &settings)?;
+    if snapshot.is_reviewed() && keeping.cluster_api.is_none() {
+        let line = "`rbac: review`: no API server is known (`--kubernetes-api`), the roles of the YAML count";
+        output::note(&Style::Warning, line);
+    }
     cluster.places = Places::default();
     let login = Login::open(&cluster, keeping, before.map(|live| &live.login))?;
     let issuers = issuers::of(&cluster, before.map(|live| &live.issuers))?;
+    let signed_identity = signed_identity::of(&cluster)?.filter(|_| snapshot.enforces());
     let inside = Inside {
         lasting: lasting.clone(),
         login: Arc::clone(&login),
@@ -230,7 +242,7 @@ fn wire(
     .with_issuer(issuer.issuer(), issuer.jwks());
     let identity = Identity::new(Parts {
         sessions: keeping.sessions.clone(),
-        relying_party: login.relying_party.clone(),
+        logins: login.logins.clone(),
         cluster_issuer: Some(Arc::clone(issuer)),
         cluster_api: keeping.cluster_api.clone(),
         issuers: Some((issuers.clone(), documents)),
@@ -245,6 +257,7 @@ fn wire(
         login,
         identity,
         issuers,
+        signed_identity,
         backends,
         keys,
         loaded_at: SystemTime::now(),
@@ -278,6 +291,7 @@ impl gateway::Host for World {
                     }
                     Answer::Tokens(all)
                 }
+                Question::Access(check) => Answer::Access(live.access(check).await),
                 Question::Check(check) => live.check(check).await,
             }
         })
@@ -292,8 +306,18 @@ impl gateway::Host for World {
             })
     }
 
+    fn signed_identity(
+        &self,
+        audience: &Audience,
+        caller: &Caller,
+    ) -> Option<(HeaderName, HeaderValue)> {
+        let live = self.live.load();
+        let wanted = live.signed_identity.as_ref();
+        signed_identity::header(wanted, &self.signer, audience, caller)
+    }
+
     fn login(&self, head: &RequestHead) -> Reply {
-        match &self.live.load().login.relying_party {
+        match self.live.load().login.logins.of(&head.authority) {
             Some(relying_party) => relying_party.begin_login(head),
             None => Reply {
                 status: StatusCode::SERVICE_UNAVAILABLE,
@@ -310,6 +334,11 @@ impl gateway::Host for World {
 }
 
 impl Live {
+    /// Whether the cluster lets somebody call a model.
+    pub(crate) async fn access(&self, check: &AccessCheck) -> AccessAnswer {
+        self.identity.access(check).await
+    }
+
     /// The embedded login answers in the place of the login services; any
     /// other authorizer is asked where it is.
     async fn check(&self, check: &Check) -> Answer {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use identity::{
     ApiKeys, BACKCHANNEL_LOGOUT_PATH, ClusterApi, ClusterIssuer, HttpClient, HttpError,
-    IdentityClaims, RedirectUri, RelyingParty, RpConfig, SecureCookies, Sessions,
+    IdentityClaims, Logins, RedirectUri, RelyingParty, RpConfig, SecureCookies, Sessions,
 };
 use provider::{DexConfig, Provider, StorageConfig, Theme};
 use resources::core::ConfigMap;
@@ -16,9 +16,10 @@ use resources::{Cluster, Object, ServiceName};
 
 use crate::outgoing::{AccountTokens, Calls, GatewaySessions, OWN_LOGOUT_URI};
 use crate::output::{self, BadInput};
+use crate::providers::{self, Named};
 
 /// Where logout is asked for, in the dialects that Kubeflow's dashboards speak.
-const LOGOUT_PATHS: [&str; 3] = ["/authservice/logout", "/logout", LOGOUT_PATH];
+pub(crate) const LOGOUT_PATHS: [&str; 3] = ["/authservice/logout", "/logout", LOGOUT_PATH];
 
 /// The one that a link can lead to.
 pub(crate) const LOGOUT_PATH: &str = "/oauth2/sign_out";
@@ -42,13 +43,15 @@ pub(crate) struct Keeping {
 
 /// The login of one configuration.
 pub(crate) struct Login {
-    pub(crate) relying_party: Option<Arc<RelyingParty>>,
+    /// Of Dex's configuration, and of the Sidegate object.
+    pub(crate) logins: Logins,
     pub(crate) provider: Option<Provider>,
     /// The Service that the embedded provider stands for.
     pub(crate) provider_service: Option<ServiceName>,
     pub(crate) warnings: Vec<String>,
     /// What it was made from, to see whether a reload changes it.
     source: Option<(String, Vec<(String, String)>)>,
+    named: Named,
     theme: Theme,
 }
 
@@ -127,6 +130,7 @@ impl<'c> DexSource<'c> {
 pub(crate) fn paths(cluster: &Cluster) -> anyhow::Result<LoginPaths> {
     let mut login: Vec<String> = LOGOUT_PATHS.map(str::to_owned).to_vec();
     login.extend([START_PATH, BACKCHANNEL_LOGOUT_PATH].map(str::to_owned));
+    login.extend(providers::callback_paths(cluster));
     let mut provider = Vec::new();
     let mut issuer = None;
     if let Some(dex) = DexSource::find(cluster) {
@@ -225,20 +229,29 @@ impl Login {
         let dex = DexSource::find(cluster);
         let source = dex.as_ref().map(DexSource::fingerprint);
         let theme = theme(keeping.theme.as_deref())?;
-        let same = |before: &&Arc<Self>| before.source == source && before.theme == theme;
+        let named = Named::of(cluster)?;
+        let same = |before: &&Arc<Self>| {
+            before.source == source && before.named == named && before.theme == theme
+        };
         if let Some(before) = before.filter(same) {
             return Ok(Arc::clone(before));
         }
+        let parts = Parts {
+            sessions: &keeping.sessions,
+            api_keys: &keeping.api_keys,
+            data: &keeping.data,
+        };
         let mut login = Self {
-            relying_party: None,
+            logins: Logins::default(),
             provider: None,
             provider_service: None,
             warnings: theme.warnings().to_vec(),
             source,
+            named,
             theme: theme.clone(),
         };
         let Some(dex) = dex else {
-            login.warnings.push(NO_DEX.into());
+            login.complete(cluster, None, NO_DEX, &parts)?;
             return Ok(Arc::new(login));
         };
         let (mut config, warnings) = dex.parse()?;
@@ -258,14 +271,11 @@ impl Login {
         };
         let provider = Provider::open(config.clone(), keeping.provider.clone(), options)?;
         let http = Arc::new(InProcess(provider.clone()));
-        let (sessions, keys) = (&keeping.sessions, &keeping.api_keys);
-        match relying_party(&config, http, sessions, keys, &keeping.data)? {
-            Some(relying_party) => {
-                calls.set_login(&relying_party);
-                login.relying_party = Some(relying_party);
-            }
-            None => login.warnings.push(NO_CLIENT.into()),
+        let own = relying_party(&config, http, &parts)?;
+        if let Some(own) = &own {
+            calls.set_login(own);
         }
+        login.complete(cluster, own, NO_CLIENT, &parts)?;
         login.provider = Some(provider);
         Ok(Arc::new(login))
     }
@@ -279,31 +289,58 @@ impl Login {
     ) -> anyhow::Result<Arc<Self>> {
         let dex = DexSource::find(cluster);
         let source = dex.as_ref().map(DexSource::fingerprint);
-        if let Some(before) = before.filter(|before| before.source == source) {
+        let named = Named::of(cluster)?;
+        let same = |before: &&Arc<Self>| before.source == source && before.named == named;
+        if let Some(before) = before.filter(same) {
             return Ok(Arc::clone(before));
         }
+        let parts = Parts {
+            sessions: &elsewhere.sessions,
+            api_keys: &elsewhere.api_keys,
+            data: &elsewhere.data,
+        };
         let mut login = Self {
-            relying_party: None,
+            logins: Logins::default(),
             provider: None,
             provider_service: None,
             warnings: Vec::new(),
             source,
+            named,
             theme: Theme::default(),
         };
         let Some(dex) = dex else {
-            login.warnings.push(NO_DEX.into());
+            login.complete(cluster, None, NO_DEX, &parts)?;
             return Ok(Arc::new(login));
         };
         let (config, _) = dex.parse()?;
-        let http = Arc::clone(&elsewhere.http);
-        let (sessions, keys) = (&elsewhere.sessions, &elsewhere.api_keys);
-        login.relying_party = relying_party(&config, http, sessions, keys, &elsewhere.data)?;
-        if login.relying_party.is_none() {
-            login.warnings.push(NO_CLIENT.into());
-        }
+        let own = relying_party(&config, Arc::clone(&elsewhere.http), &parts)?;
+        login.complete(cluster, own, NO_CLIENT, &parts)?;
         login.provider_service = provider_service(&config);
         Ok(Arc::new(login))
     }
+
+    /// Puts the logins together; `why` there is none of Dex's configuration matters
+    /// where no other has its hosts.
+    fn complete(
+        &mut self,
+        cluster: &Cluster,
+        own: Option<Arc<RelyingParty>>,
+        why: &str,
+        parts: &Parts<'_>,
+    ) -> anyhow::Result<()> {
+        if own.is_none() && !self.named.have_the_rest() {
+            self.warnings.push(why.into());
+        }
+        self.logins = self.named.logins(cluster, own, parts)?;
+        Ok(())
+    }
+}
+
+/// What logins are made of.
+pub(crate) struct Parts<'k> {
+    pub(crate) sessions: &'k Sessions,
+    pub(crate) api_keys: &'k ApiKeys,
+    pub(crate) data: &'k Path,
 }
 
 const NO_DEX: &str = "no ConfigMap `dex` with a `config.yaml` in namespace `auth` or one of the platform: nobody can log in";
@@ -325,17 +362,19 @@ pub(crate) struct Elsewhere {
 fn relying_party(
     config: &DexConfig,
     http: Arc<dyn HttpClient>,
-    sessions: &Sessions,
-    api_keys: &ApiKeys,
-    data: &Path,
+    parts: &Parts<'_>,
 ) -> anyhow::Result<Option<Arc<RelyingParty>>> {
     let (Some(client), Some(callback)) = (client(config), callback_path(config)) else {
         return Ok(None);
     };
     let secret = client.secret.as_ref().and_then(|s| s.expose());
+    // One that browsers are not meant with is known to them by its path alone.
+    let public = config.issuer.url().starts_with("https://");
+    let after_logout = client.post_logout_redirect_uris.first();
+    let after_logout = after_logout.filter(|_| public);
     let settings = RpConfig {
         issuer: config.issuer.url().to_owned(),
-        auth_url: format!("{}/auth", config.issuer.path()),
+        auth_url: Some(format!("{}/auth", config.issuer.path())),
         client_id: client.id.clone(),
         client_secret: identity::Secret::new(secret.unwrap_or_default()),
         redirect_uri: RedirectUri::Exactly(callback),
@@ -344,14 +383,16 @@ fn relying_party(
             .to_vec(),
         claims: IdentityClaims::default(),
         bearer_audiences: config.clients.iter().map(|c| c.id.clone()).collect(),
-        after_logout_url: "/".into(),
+        after_logout_url: after_logout.map_or("/", String::as_str).to_owned(),
+        logout_at_provider: after_logout.is_some(),
+        takes_unnamed_sessions: true,
         logout_paths: LOGOUT_PATHS.map(str::to_owned).to_vec(),
         secure_cookies: SecureCookies::WhenHttps,
         session_cookie: identity::SESSION_COOKIE.to_owned(),
     };
     let clock = identity::system_clock();
-    let made = RelyingParty::new(settings, http, sessions.clone(), data, clock)?;
-    Ok(Some(Arc::new(made.with_api_keys(api_keys.clone()))))
+    let made = RelyingParty::new(settings, http, parts.sessions.clone(), parts.data, clock)?;
+    Ok(Some(Arc::new(made.with_api_keys(parts.api_keys.clone()))))
 }
 
 /// The theme of a folder, whole or not at all.

@@ -19,6 +19,7 @@ mod fix;
 mod folder;
 mod graphs;
 mod hash_password;
+mod health;
 mod hygiene;
 mod inputs;
 mod intents;
@@ -35,11 +36,13 @@ mod pages;
 mod paint;
 mod proof;
 mod provider;
+mod providers;
 mod replay;
 mod report;
 mod runtime;
 mod side;
 mod signals;
+mod signed_identity;
 mod standing;
 mod state;
 mod steps;
@@ -72,7 +75,7 @@ fn main() -> ExitCode {
     };
     let form = cli.command.output();
     let outcome = match cli.command {
-        cli::Command::Up(args) => up::run(args),
+        cli::Command::Up(args) => up::run(*args),
         cli::Command::Exec(args) => exec::run(args),
         cli::Command::Token(args) => token::run(args),
         cli::Command::Explain(args) => explain::run(args),

@@ -143,7 +143,7 @@ impl Embedded for PageService {
                     body,
                 } => {
                     let begun = Instant::now();
-                    let answer = attempt(&world, &context, user, &namespace, &name, &body);
+                    let answer = attempt(&world, &context, user, &namespace, &name, &body).await;
                     let (status, bytes) = (answer.status(), answer.into_body());
                     Console
                         .try_result(
@@ -254,7 +254,7 @@ fn urls(live: &Live, service: &Object<InferenceService>) -> ModelUrls {
 
 /// Sends a predict in the name of the user: decided like any other request
 /// with a token of that user.
-fn attempt(
+async fn attempt(
     world: &World,
     context: &CallContext,
     user: Option<Person>,
@@ -299,6 +299,10 @@ fn attempt(
     let verdict = loop {
         match policy::decide(&live.snapshot, &head, &answers, &mut NoTrace) {
             Verdict::Ask(Question::Caller(_)) => answers.caller_is(caller.clone()),
+            Verdict::Ask(Question::Access(check)) => {
+                let answer = live.access(&check).await;
+                answers.access_is(*check, answer);
+            }
             // The page sends none.
             Verdict::Ask(Question::Tokens { hop, checks }) => {
                 for check in &checks {

@@ -12,6 +12,7 @@ use policy::Entrance;
 use provider::Admin;
 use resources::Cluster;
 use runtime::Bodies;
+use server::{ConnectionLimits, Server};
 use serving::{Mirror, Models, ModelsSettings, Storage, StorageSettings, Target};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -19,6 +20,7 @@ use crate::backends::{Lasting, Override};
 use crate::cli::{Output, UpArgs};
 use crate::control::{Control, Desk};
 use crate::folder::{self, Folder, Running};
+use crate::health::Health;
 use crate::inputs::{self, Inputs};
 use crate::limits;
 use crate::live::{self, Setup, World};
@@ -27,7 +29,7 @@ use crate::output::{self, BadInput, Style};
 use crate::page::{Page, PageService};
 use crate::state;
 use crate::summary::{self, Summary};
-use crate::watch;
+use crate::{signed_identity, watch};
 
 /// Requests in flight get this long when the program is asked to end.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -101,6 +103,14 @@ async fn serve(
         tokio::runtime::Handle::current(),
     );
     let page = Page::new(external.clone(), local.clone())?;
+    let signer = args.identity_keys.open(folder.path())?;
+    let health = match args.health {
+        None => None,
+        Some(address) => {
+            let taken = "choose another address with `--health`";
+            Some(Server::bind(&[address]).context(taken)?)
+        }
+    };
     let world = World::new(
         Setup {
             lasting: Lasting {
@@ -109,6 +119,7 @@ async fn serve(
                 console: Arc::new(PageService(page.clone())),
             },
             credentials: WorkloadCredentials::open(folder.path(), identity::system_clock())?,
+            signer: Arc::clone(&signer),
             keeping: keeping(&args, inputs, &cluster, folder)?,
             overrides: args
                 .backends
@@ -125,6 +136,14 @@ async fn serve(
     let running = gateway
         .run(world.clone())
         .context("the gateway cannot start")?;
+    let ready = Arc::new(Health::with_keys(Arc::clone(&signer)));
+    if let Some(server) = health {
+        for address in server.addresses() {
+            output::note(&Style::Plain, &format!("health on {address}"));
+        }
+        let limits = ConnectionLimits::default();
+        tokio::spawn(server.run(Arc::clone(&ready), limits, std::future::pending(), DRAIN));
+    }
     folder.announce(&announcement(&world, &external, &local))?;
     let control = Control::open(folder)?;
     let desk = Commands {
@@ -135,7 +154,7 @@ async fn serve(
 
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let ready = async {
+    let running_until = async {
         // Models that take longer come up while everything else already answers.
         let settled = tokio::time::timeout(FIRST_MODELS, models.settled()).await;
         tracing::debug!(in_time = settled.is_ok(), "models settled");
@@ -152,20 +171,23 @@ async fn serve(
         }
         let mut watched = inputs.watched().to_vec();
         watched.extend(args.theme.clone());
-        watch::until_cancelled(&watched, || {
+        let files = watch::until_cancelled(&watched, || {
             reload(&world, inputs);
             folder
                 .announce(&announcement(&world, &external, &local))
                 .map_err(|e| tracing::error!("{e:#}"))
                 .ok();
-        })
-        .await
+        });
+        let signing = [signer.path().to_owned()];
+        let signing = watch::until_cancelled(&signing, || signed_identity::read_again(&signer));
+        tokio::try_join!(files, signing)
     };
     tokio::select! {
-        ended = ready => ended?,
+        ended = running_until => { ended?; }
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
+    ready.leave();
     output::note(
         &Style::Plain,
         "ending: requests in flight complete first; press Ctrl-C again to cut them",

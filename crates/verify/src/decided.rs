@@ -113,6 +113,11 @@ pub(crate) fn decided<T: Trace>(
                 });
                 continue;
             }
+            // By the roles of the YAML, as claims are.
+            Verdict::Ask(Question::Access(check)) => {
+                answers.access_is(*check, policy::AccessAnswer::NoServer);
+                continue;
+            }
             Verdict::Ask(Question::Tokens { hop, checks }) => {
                 for check in &checks {
                     answers.token_is(hop, check, standins::answer(&check.token));

@@ -14,6 +14,7 @@ use super::others::{Around, Other, Started};
 use super::peers::Peers;
 use super::program::{Authz, sidegate};
 use super::rows::Gate;
+use super::told;
 use crate::clients::free_port;
 use crate::http;
 use crate::oracle::{Envoy, Istio, World, address, layers, programs, world};
@@ -40,6 +41,8 @@ pub(super) struct Plan {
     pub(super) local: (usize, u16),
     /// The Service that leads there.
     pub(super) back: &'static str,
+    /// Whether a pod verifies what models are told, and workloads have certificates of the mesh.
+    pub(super) verified: bool,
     pub(super) asked: Asked,
 }
 
@@ -66,6 +69,8 @@ pub(super) struct Mesh {
     pub(super) peers: Peers,
     pub(super) external: SocketAddr,
     pub(super) local: SocketAddr,
+    /// The pod that verifies, where there is one.
+    pub(super) verifier: Option<SocketAddr>,
     pub(super) folder: tempfile::TempDir,
     authz: Option<Authz>,
     asked: Asked,
@@ -85,6 +90,12 @@ enum Gateway {
     Other(Started),
 }
 
+/// Who has a certificate of the mesh, where somebody has.
+const IDENTITIES: [&str; 2] = [
+    "spiffe://cluster.local/ns/kserve-test/sa/default",
+    "spiffe://cluster.local/ns/shop/sa/default",
+];
+
 /// Dex in the cluster.
 const DEX: &str = "dex.auth.svc.cluster.local:5556";
 
@@ -101,7 +112,11 @@ impl Mesh {
         };
         write(&str::to_owned)?;
         let provider_at = format!("127.0.0.1:{}", free_port()?);
-        let (config, environment) = dex_config(&files)?;
+        let (mut config, environment) = dex_config(&files)?;
+        let external = SocketAddr::from((address(0), 8080));
+        if plan.verified {
+            config = with_logouts(&config, external)?;
+        }
         let environment: Vec<(&str, &str)> = environment
             .iter()
             .map(|(n, v)| (n.as_str(), v.as_str()))
@@ -126,8 +141,21 @@ impl Mesh {
             let printed = manifests(&files, *form, &key)?;
             let known = ["--identity-headers=authorization"];
             deployed.extend(known.into_iter().filter(|known| printed.contains(known)));
+            let logout = printed
+                .split("---\n")
+                .find(|object| object.contains("name: sidegate-logout"));
+            if let Some(logout) = logout {
+                std::fs::write(files.join("logout.yaml"), logout)?;
+            }
             std::fs::write(&asks, printed)?;
             given.push(asks);
+        }
+        if plan.verified {
+            let keys = folder.path().join("identity.pem");
+            std::fs::write(&keys, pass_key()?)?;
+            let verifier = folder.path().join("verifier.yaml");
+            std::fs::write(&verifier, told::verifier(&keys)?)?;
+            given.push(verifier);
         }
         let all = layers(&given)?;
         let shared = world(&all)?;
@@ -137,12 +165,23 @@ impl Mesh {
                 .into(),
             ..shared.clone()
         });
-        let worlds: Vec<World> = std::iter::once(shared.clone()).chain(others).collect();
+        let mut worlds: Vec<World> = std::iter::once(shared.clone()).chain(others).collect();
+        let (mut verifier, mut identities) = (None, Vec::new());
+        if plan.verified {
+            verifier = Some(SocketAddr::from((address(worlds.len()), 8080)));
+            let (label, name) = told::POD;
+            worlds.push(World {
+                labels: [(label.to_owned(), name.to_owned())].into(),
+                namespace: "kserve-test".to_owned(),
+                ..shared
+            });
+            identities.extend(IDENTITIES.map(str::to_owned));
+        }
         let peers = Peers::start()?;
         let programs = programs()?;
         let mut istio = Istio::new(programs.istio, folder.path().join("istio.log"));
         let borrowed: Vec<&World> = worlds.iter().collect();
-        let translated = istio.translate(&borrowed, &[], folder.path(), peers.port)?;
+        let translated = istio.translate(&borrowed, &identities, folder.path(), peers.port)?;
         for (cluster, rejected) in translated.clusters.iter().zip(&translated.rejected) {
             if let Err(error) = cluster {
                 bail!("Istio does not translate the cluster: {error}");
@@ -155,7 +194,7 @@ impl Mesh {
         let envoy = Envoy::start(&programs.envoy, folder.path())?;
         let at = |address: Ipv4Addr, port| SocketAddr::from((address, port));
         let (deployment, port) = plan.local;
-        let (external, local) = (at(address(0), 8080), at(address(deployment), port));
+        let local = at(address(deployment), port);
         peers.lead(plan.back, local);
         peers.lead(DEX, provider_at.parse()?);
         let port = free_port()?;
@@ -173,6 +212,7 @@ impl Mesh {
             peers,
             external,
             local,
+            verifier,
             folder,
             authz: None,
             asked: plan.asked,
@@ -213,6 +253,7 @@ impl Mesh {
             peers,
             external: started.external,
             local: started.local,
+            verifier: None,
             folder,
             authz: None,
             asked: Asked::Sidegate {
@@ -247,8 +288,8 @@ impl Mesh {
             Gateway::Istio { .. } => (self.external, self.local),
         };
         match side {
-            Gate::External => external,
             Gate::Local => local,
+            Gate::External | Gate::Verifier => external,
         }
     }
 
@@ -260,6 +301,10 @@ impl Mesh {
             Asked::Sidegate { form, more } => {
                 command.arg("-f").arg(self.files());
                 command.args(*more).args(&self.deployed);
+                if self.verifier.is_some() {
+                    let keys = self.folder.path().join("identity.pem");
+                    command.arg("--identity-keys").arg(keys);
+                }
                 if *form == Form::Fast {
                     let key = self.folder.path().join("pass.pem");
                     command.arg("--pass-key").arg(key);
@@ -278,7 +323,10 @@ impl Mesh {
             }
         }
         command.args(["--provider", &self.provider_at]);
-        self.authz = Some(Authz::start(command, &self.data(), self.port)?);
+        let authz = Authz::start(command, &self.data(), self.port)?;
+        let keys = "sidegate-keys.sidegate.svc.cluster.local:80";
+        self.peers.lead(keys, authz.health);
+        self.authz = Some(authz);
         Ok(())
     }
 
@@ -363,7 +411,7 @@ pub(super) fn manifests(files: &Path, form: Form, key: &Path) -> Result<String> 
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// A key for passes, in PEM.
+/// A key for passes or identities, in PEM.
 pub(crate) fn pass_key() -> Result<String> {
     let made = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING);
     let der = made.and_then(|pair| pair.to_pkcs8v1());
@@ -372,6 +420,17 @@ pub(crate) fn pass_key() -> Result<String> {
     Ok(format!(
         "-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n"
     ))
+}
+
+/// The same with sessions at the provider, which says at the gateway that one ended.
+fn with_logouts(config: &str, gateway: SocketAddr) -> Result<String> {
+    let told = format!("http://{gateway}/oauth2/backchannel-logout");
+    let client = "- id: kubeflow-oidc-authservice\n";
+    let with = format!("{client}  backchannelLogoutURI: {told}\n");
+    if !config.contains(client) {
+        bail!("the configuration has another client");
+    }
+    Ok(config.replace(client, &with) + "\nsessions: {absoluteLifetime: 8h}\n")
 }
 
 /// Dex's configuration in the cluster, and the variables that it names.

@@ -14,6 +14,7 @@ mod program;
 mod rows;
 mod seed;
 mod streams;
+mod told;
 mod wire;
 
 use anyhow::{Context, Result, bail};

@@ -26,7 +26,7 @@ pub(super) fn run(topology: Topology, form: Form) -> Result<()> {
 
 /// The same behind a gateway that no mesh configures.
 pub(super) fn behind(other: Other) -> Result<()> {
-    let files = seed::plan(Topology::Shared, Form::Grpc)?.files;
+    let files = seed::cluster(Topology::Shared, Form::Grpc)?;
     judged(Mesh::behind(other, &files)?, |rows| {
         rows.all()?;
         rows.otherwise(other)
@@ -76,6 +76,8 @@ impl Seen {
 pub(super) enum Gate {
     External,
     Local,
+    /// In front of the model, where its sidecar would be.
+    Verifier,
 }
 
 impl Rows {
@@ -100,6 +102,13 @@ impl Rows {
         self.others()?;
         self.forged()?;
         self.limits()?;
+        if self.mesh.verifier.is_some() {
+            self.told()?;
+            self.logged_out_there()?;
+            if !self.mesh.asks_over_http() {
+                self.certificates()?;
+            }
+        }
         self.bad_input()?;
         self.gone_and_back()?;
         if in_mesh {
@@ -127,6 +136,7 @@ impl Rows {
             _ if more.contains(&"--http2-prior-knowledge") => self.mesh.http2(gate),
             Gate::External => self.mesh.external,
             Gate::Local => self.mesh.local,
+            Gate::Verifier => self.mesh.verifier.unwrap_or(self.mesh.external),
         };
         self.mesh.peers.arrived();
         let url = format!("http://{gateway}{target}");
@@ -506,6 +516,58 @@ impl Rows {
         let theirs = format!("authorization: Bearer {}", self.mesh.token("shop")?);
         let with = ["-d", "{}", "-H", &theirs];
         self.stopped("of another", 403, Gate::Local, host, target, &with)?;
+        Ok(())
+    }
+
+    /// Workloads that show a certificate of the mesh.
+    fn certificates(&mut self) -> Result<()> {
+        let target = "/v1/models/limited:predict";
+        let host = "limited.kserve-test.svc.cluster.local";
+        let port = 8443;
+        let at = self.mesh.external.ip();
+        let url = format!("https://{host}:{port}{target}");
+        let resolve = format!("{host}:{port}:{at}");
+        for (who, status) in [(Some(0), 200), (Some(1), 403), (None, 0)] {
+            self.mesh.peers.arrived();
+            let file = |name: &str| {
+                let number = who.unwrap_or_default();
+                let path = self
+                    .mesh
+                    .folder
+                    .path()
+                    .join(format!("client-{number}.{name}"));
+                path.to_string_lossy().into_owned()
+            };
+            let (certificate, key) = (file("pem"), file("key"));
+            let mut args = vec!["-k", "--resolve", &*resolve, "-d", "{}"];
+            if who.is_some() {
+                args.extend(["--cert", &*certificate, "--key", &*key]);
+            }
+            // One that it could take for a certificate.
+            let forged =
+                "x-forwarded-client-cert: URI=spiffe://cluster.local/ns/kserve-test/sa/default";
+            args.extend(["-H", forged, &*url]);
+            let answer = curl(args);
+            if who.is_none() {
+                // No connection without one.
+                self.done += 1;
+                if answer.is_ok_and(|answer| answer.status != 0) {
+                    self.wrong
+                        .push("a client without a certificate is answered".into());
+                }
+                continue;
+            }
+            let seen = Seen {
+                answer: answer?,
+                arrived: self.mesh.peers.arrived().pop(),
+            };
+            let right = seen.answer.status == status && seen.arrived.is_some() == (status == 200);
+            self.expect(&format!("a certificate ({who:?})"), right, &seen);
+            if status == 200 {
+                let told = seen.header("x-sidegate-identity").is_some();
+                self.expect("the model is told whose it is", told, &seen);
+            }
+        }
         Ok(())
     }
 

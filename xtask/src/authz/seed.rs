@@ -33,8 +33,17 @@ pub(super) fn plan(topology: Topology, form: Form) -> Result<Plan> {
         Form::Fast => &["--pass-seconds", PASS],
         Form::Grpc | Form::Http | Form::Other(_) => &[],
     };
+    let mut files = cluster(topology, form)?;
+    for (name, text) in &mut files {
+        if *name == "sidegate.yaml" {
+            *text = text.replace("  mode: enforce", TOLD);
+        } else {
+            text.push_str(MUTUAL);
+        }
+    }
     Ok(Plan {
-        files: cluster(topology, form)?,
+        verified: true,
+        files,
         deployments,
         local,
         back: BACK,
@@ -63,6 +72,7 @@ pub(super) fn before() -> Result<Plan> {
         deployments: &["ingressgateway"],
         local: (0, 8081),
         back: BACK,
+        verified: false,
         asked: Asked::Place {
             whose: "authservice",
             service: "authservice.istio-system.svc.cluster.local:8080",
@@ -88,7 +98,7 @@ USERID_CLAIM=email
 
 /// The seed's files, with secrets that nobody publishes, what clients of the table ask for, a route of another team
 /// that sends on to a model, and a part of the platform that is open to everybody.
-fn cluster(topology: Topology, form: Form) -> Result<Vec<(&'static str, String)>> {
+pub(super) fn cluster(topology: Topology, form: Form) -> Result<Vec<(&'static str, String)>> {
     let seed = shell::root().join("examples/seed");
     let read = |name: &str| {
         let text = std::fs::read_to_string(seed.join(name));
@@ -131,6 +141,39 @@ fn cluster(topology: Topology, form: Form) -> Result<Vec<(&'static str, String)>
         ("sidegate.yaml", read("sidegate.yaml")?),
     ])
 }
+
+/// Upstreams are told who is calling, and certificates count where only the mesh has them.
+const TOLD: &str =
+    "  mode: enforce\n  signedIdentity: {}\n  workloads: {principals: [istio-system/mutual]}";
+
+const MUTUAL: &str = "
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: mutual, namespace: istio-system}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - port: {number: 443, name: https-mutual, protocol: HTTPS}
+    hosts: [limited.kserve-test.svc.cluster.local]
+    tls: {mode: ISTIO_MUTUAL}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata:
+  name: over-mutual
+  namespace: kserve-test
+  labels: {serving.knative.dev/route: limited-predictor}
+  annotations: {sidegate.dev/access: token, sidegate.dev/allow-namespaces: kserve-test}
+spec:
+  gateways: [istio-system/mutual]
+  hosts: [limited.kserve-test.svc.cluster.local]
+  http:
+  - route:
+    - destination:
+        host: limited-predictor.kserve-test.svc.cluster.local
+        port: {number: 80}
+";
 
 const LOCAL_PODS: &str = "
 ---

@@ -83,6 +83,9 @@ pub(crate) fn decide(snapshot: &Snapshot, random: &mut Random) -> Result<&'stati
         match verdict {
             Verdict::Permit(_) => return Ok("permitted"),
             Verdict::Denial(_) => return Ok("denied"),
+            Verdict::Ask(Question::Access(check)) => {
+                answers.access_is(*check, policy::AccessAnswer::NoServer);
+            }
             Verdict::Ask(Question::Caller(_)) => answers.caller_is(Caller::Anonymous),
             Verdict::Ask(Question::Tokens { hop, checks }) => {
                 for check in &checks {

@@ -153,6 +153,9 @@ impl Decider {
         let mut answers = Answers::new();
         loop {
             match policy::decide(&self.snapshot, &head, &answers, &mut NoTrace) {
+                Verdict::Ask(Question::Access(check)) => {
+                    answers.access_is(*check, policy::AccessAnswer::NoServer);
+                }
                 Verdict::Ask(Question::Caller(_)) => answers.caller_is(Caller::Anonymous),
                 Verdict::Ask(Question::Check(check)) => {
                     let answer = self.answer(sent, &check, &mut observed);

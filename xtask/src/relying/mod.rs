@@ -1,5 +1,6 @@
 //! Relying parties that nobody changed, against the provider: each logs in, refreshes, logs out as its users do.
 
+mod certified;
 mod clocked;
 pub(crate) mod envoy;
 mod gateway;
@@ -43,6 +44,10 @@ pub(crate) fn suite() -> Vec<Check> {
         (
             "Envoy's jwt_authn through rotations of the signing keys",
             Box::new(gateway::rotations),
+        ),
+        (
+            "our relying party at the package oidc-provider",
+            Box::new(certified::ours),
         ),
     ]
 }

@@ -329,3 +329,23 @@ proptest! {
         prop_assert_eq!(rest, path);
     }
 }
+
+/// `AttributeContext.Peer.principal`, beside the address.
+#[test]
+fn a_principal_is_read_of_the_source_alone() {
+    let end = |name: &str| Encoder::default().always(4, name.as_bytes()).finish();
+    let of = |source: &str, destination: &str| {
+        let attributes = Encoder::default()
+            .always(1, &end(source))
+            .always(2, &end(destination))
+            .finish();
+        let message = Encoder::default().always(1, &attributes).finish();
+        let check = CheckRequest::decode(message.into()).unwrap();
+        Asked::over_grpc(check, None, peer()).principal
+    };
+    assert_eq!(
+        of("spiffe://a/ns/b/sa/c", "x").as_deref(),
+        Some("spiffe://a/ns/b/sa/c")
+    );
+    assert_eq!(of("", "spiffe://a/ns/b/sa/c"), None);
+}

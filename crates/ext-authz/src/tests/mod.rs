@@ -2,6 +2,7 @@
 
 mod forms;
 mod messages;
+mod principals;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,8 +11,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use policy::{
-    Caller, Person, Reply, RequestHead, Scheme, ServiceAccount, Settings as Compiled, Snapshot,
-    TokenHolder, Tokens,
+    AccessAnswer, AccessCheck, Audience, Caller, Person, Reply, RequestHead, Scheme,
+    ServiceAccount, Settings as Compiled, Snapshot, TokenHolder, Tokens,
 };
 
 use self::messages::{Read, read};
@@ -33,10 +34,14 @@ struct World {
 
 impl World {
     fn of(more: &str) -> Self {
+        Self::with(SIDEGATE, more)
+    }
+
+    fn with(sidegate: &str, more: &str) -> Self {
         let file = |name: &str, text: &str| (Arc::from(name), text.to_owned());
         let files = [
             file("cluster.yaml", CLUSTER),
-            file("sidegate.yaml", SIDEGATE),
+            file("sidegate.yaml", sidegate),
             file("more.yaml", more),
         ];
         let layers: Vec<Vec<_>> = files.into_iter().map(|file| vec![file]).collect();
@@ -83,6 +88,14 @@ impl Host for World {
         Box::pin(async { caller })
     }
 
+    fn access<'a>(&'a self, check: &'a AccessCheck) -> BoxFuture<'a, AccessAnswer> {
+        let answer = match check.holder.user_name().as_str() {
+            "ada@example.com" => AccessAnswer::Allowed,
+            _ => AccessAnswer::Unknown("it is away".into()),
+        };
+        Box::pin(async { answer })
+    }
+
     fn login(&self, _: &RequestHead) -> Reply {
         Reply {
             status: StatusCode::FOUND,
@@ -103,6 +116,20 @@ impl Host for World {
 
     fn identity_headers(&self, _: &RequestHead, _: &Caller) -> Vec<(HeaderName, HeaderValue)> {
         Vec::new()
+    }
+
+    fn signed_identity(
+        &self,
+        audience: &Audience,
+        caller: &Caller,
+    ) -> Option<(HeaderName, HeaderValue)> {
+        let who = match caller {
+            Caller::Session(person) => person.email.to_string(),
+            Caller::Token(holder) => holder.user_name(),
+            _ => return None,
+        };
+        let value = format!("{who} for {audience}").parse().unwrap();
+        Some((HeaderName::from_static("x-sidegate-identity"), value))
     }
 
     fn now(&self) -> u64 {
@@ -153,6 +180,7 @@ fn asked(port: u16, line: &str, headers: &[(&str, &str)]) -> Asked {
         scheme: Scheme::Http,
         headers: map,
         peer: peer(),
+        principal: None,
     }
 }
 
@@ -247,6 +275,10 @@ fn upstreams_see_who_it_is_and_not_who_somebody_says() {
         "x_forwarded_user",
     ];
     assert_eq!(removed, expected);
+    assert_eq!(
+        read.sets("x-sidegate-identity"),
+        Some("ada@example.com for kubeflow/centraldashboard")
+    );
     // On other teams' routes too, and nothing else is touched there.
     let read = check(8080, "GET shop.example.com/cart", &sent, 200);
     assert_eq!(read.set, []);
@@ -351,6 +383,28 @@ fn a_query_is_no_part_of_the_path() {
     let line = "POST limited.kserve-test.svc.cluster.local/v1/models/limited:predict?a=b";
     let reply = run(limited.check(asked(8081, line, &[]), Form::Exact));
     assert_eq!(reply.denial().unwrap().status, 403);
+#[test]
+fn an_api_key_goes_no_further() {
+    let key = format!("sgk_{}", "a".repeat(60));
+    let both = format!("x,{key}");
+    let line = format!("POST {MODEL}/v1/models/sklearn-iris:predict");
+    for (name, sent, removed) in [
+        ("x-api-key", &*key, true),
+        ("x_api_key", &*key, true),
+        ("x-api_key", &*both, true),
+        ("x-api-key", "of-the-model", false),
+        ("x-other", &*key, false),
+    ] {
+        let read = check(8081, &line, &[(name, sent)], 200);
+        assert_eq!(read.remove.contains(&name.to_owned()), removed, "{name}");
+    }
+    let read = check(
+        8080,
+        "GET shop.example.com/cart",
+        &[("x-api-key", &key)],
+        200,
+    );
+    assert_eq!(read.remove, Vec::<String>::new());
 }
 
 const LIMITED: &str = "
@@ -442,6 +496,33 @@ fn where_a_request_first_arrived_counts_on_the_way() {
     let token = [("authorization", "Bearer pod")];
     let (status, _) = second(&authorizer, asked(8080, line, &token), &then, &token);
     assert_eq!(status, 200);
+}
+
+#[test]
+fn the_model_and_nobody_before_it_is_told_who_is_calling() {
+    let authorizer = authorizer("");
+    let line = format!("POST {OUTSIDE}/v1/models/sklearn-iris:predict");
+    let sent = [
+        ("authorization", "Bearer pod"),
+        ("x-sidegate-identity", "root"),
+        ("x_sidegate_identity", "root"),
+    ];
+    let on_the_way = read(&run(authorizer.check(asked(8080, &line, &sent))));
+    let mark = on_the_way.sets(MARK).unwrap();
+    assert_eq!(on_the_way.sets("x-sidegate-identity"), None);
+    for spelling in ["x-sidegate-identity", "x_sidegate_identity"] {
+        assert!(on_the_way.remove.contains(&spelling.to_owned()));
+    }
+    let then =
+        "POST sklearn-iris-predictor.kserve-test.svc.cluster.local/v1/models/sklearn-iris:predict";
+    let marked = [(MARK, mark), ("x-sidegate-identity", "root")];
+    let last = read(&run(authorizer.check(asked(8081, then, &marked))));
+    let told = "system:serviceaccount:kserve-test:default for kserve-test/sklearn-iris";
+    assert_eq!(last.sets("x-sidegate-identity"), Some(told));
+    // Nobody in particular.
+    let last = read(&run(authorizer.check(asked(8081, then, &sent[1..]))));
+    assert_eq!(last.sets("x-sidegate-identity"), None);
+    assert_eq!(last.remove.len(), 2, "{:?}", last.remove);
 }
 
 const BY_CLAIM: &str = "

@@ -27,6 +27,14 @@ impl Host for Nobody {
         Err(UnknownWorkload)
     }
 
+    fn signed_identity(
+        &self,
+        _: &policy::Audience,
+        _: &policy::Caller,
+    ) -> Option<(http::HeaderName, HeaderValue)> {
+        None
+    }
+
     fn login(&self, _: &RequestHead) -> Reply {
         Reply {
             status: http::StatusCode::FOUND,

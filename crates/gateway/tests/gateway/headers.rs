@@ -55,6 +55,51 @@ async fn the_platform_sees_exactly_the_identity_that_was_decided_on() {
     assert!(!seen.head.contains("root"), "{}", seen.head);
 }
 
+#[tokio::test]
+async fn an_api_key_goes_no_further_than_here() {
+    let world = World::start().await;
+    let key = format!("sgk_{}", "a".repeat(60));
+    for (host, name, sent, arrives) in [
+        ("kubeflow.example", "x-api-key", &*key, false),
+        ("kubeflow.example", "X_API_Key", &*key, false),
+        ("kubeflow.example", "x-api-key", "another", true),
+        ("shop.example", "x-api-key", &*key, true),
+    ] {
+        let request = format!(
+            "GET / HTTP/1.1\r\nHost: {host}\r\nCookie: session=ada\r\n{name}: {sent}\r\n\r\n"
+        );
+        assert_eq!(world.external(request).await.status, 200);
+        let last = world.upstream.last();
+        assert_eq!(last.head.contains(sent), arrives, "{host} {name}");
+    }
+}
+
+#[tokio::test]
+async fn the_signed_identity_is_the_gateways_own_and_not_for_others() {
+    let world = World::start().await;
+    for spelling in [
+        "x-sidegate-identity",
+        "X_Sidegate_Identity",
+        "x-sidegate_identity",
+    ] {
+        for (host, seen) in [
+            (
+                "kubeflow.example",
+                &["ada@example.com for kubeflow/dashboard"][..],
+            ),
+            ("shop.example", &[]),
+        ] {
+            let request = format!(
+                "GET / HTTP/1.1\r\nHost: {host}\r\nCookie: session=ada\r\n{spelling}: root\r\n\r\n"
+            );
+            assert_eq!(world.external(request).await.status, 200);
+            let last = world.upstream.last();
+            assert_eq!(last.header("x-sidegate-identity"), seen, "{host}");
+            assert!(!last.head.contains("root"), "{}", last.head);
+        }
+    }
+}
+
 /// Sent header lines, then what the upstream sees of a name.
 struct Row {
     local: bool,

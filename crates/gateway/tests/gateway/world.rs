@@ -10,11 +10,11 @@ use gateway::{
     Answer, Body, CallContext, Config, Embedded, Endpoint, Gateway, Host, Limits, Listen, Running,
     UnknownWorkload,
 };
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use policy::{
-    Caller, Destination, Entrance, Person, Question, Reply, RequestHead, ServiceAccount, Settings,
-    Snapshot, TokenAnswer, TokenError, TokenHolder, Tokens, Workload,
+    AccessAnswer, Audience, Caller, Destination, Entrance, Person, Question, Reply, RequestHead,
+    ServiceAccount, Settings, Snapshot, TokenAnswer, TokenError, TokenHolder, Tokens, Workload,
 };
 
 use crate::client::{Answer as Reply2, Client};
@@ -151,6 +151,7 @@ impl Host for TestHost {
     ) -> BoxFuture<'a, Answer> {
         let answer = match question {
             Question::Caller(tokens) => Answer::Caller(caller(*tokens, head)),
+            Question::Access(_) => Answer::Access(AccessAnswer::NoServer),
             Question::Tokens { checks, .. } => Answer::Tokens(
                 checks
                     .iter()
@@ -176,6 +177,19 @@ impl Host for TestHost {
             }),
             _ => Err(UnknownWorkload),
         }
+    }
+
+    fn signed_identity(
+        &self,
+        audience: &Audience,
+        caller: &Caller,
+    ) -> Option<(HeaderName, HeaderValue)> {
+        let Caller::Session(person) = caller else {
+            return None;
+        };
+        let value = format!("{} for {audience}", person.email);
+        let value = HeaderValue::try_from(value).expect("a header");
+        Some((HeaderName::from_static("x-sidegate-identity"), value))
     }
 
     fn login(&self, head: &RequestHead) -> Reply {

@@ -1,5 +1,5 @@
 //! ServiceAccount tokens of a real cluster: verified with the keys of its API
-//! server, or by asking it.
+//! server, or by asking it. And who may call which model, as it says.
 //!
 //! Nothing of where to ask comes from a token or a discovery document: the
 //! server, its authority and our own token are given, the issuer is that of our
@@ -10,6 +10,8 @@
 //! expire; [`Review::Always`] asks the API server, which does, at most once a
 //! minute for a token.
 
+mod access;
+mod questions;
 mod review;
 
 use std::fmt;
@@ -28,6 +30,8 @@ use crate::cluster::service_account;
 use crate::http_client::HttpClient;
 use crate::jose::{JwtError, KeySet, MAX_BEARER_BYTES, Unverified};
 use crate::kept::{Hurried, Kept, document};
+use access::Accesses;
+use questions::Server;
 use review::Reviews;
 
 /// Our own token is read again after so many seconds: it is renewed in place.
@@ -87,6 +91,7 @@ pub struct ClusterApi {
     own: ArcSwapOption<Own>,
     keys: Kept<KeySet>,
     reviews: Reviews,
+    accesses: Accesses,
 }
 
 /// Our own token.
@@ -110,6 +115,7 @@ impl ClusterApi {
         Self {
             keys: Kept::new(Arc::clone(&clock)),
             reviews: Reviews::new(Arc::clone(&clock)),
+            accesses: Accesses::new(Arc::clone(&clock)),
             config,
             http,
             clock,
@@ -189,9 +195,11 @@ impl ClusterApi {
             return Ok((account, expires));
         }
         let ask = review::Ask {
-            http: &*self.http,
-            server: &self.config.server,
-            own: &own.token,
+            server: Server {
+                http: &*self.http,
+                server: &self.config.server,
+                own: &own.token,
+            },
             audiences: &self.config.audiences,
             token: text,
         };

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use http::{Response, StatusCode};
+use policy::AccessAnswer;
 use serde_json::{Value, json};
 
 use super::*;
@@ -24,6 +25,8 @@ struct ApiServer {
     keys: Mutex<u16>,
     /// Status of TokenReviews.
     reviews: Mutex<u16>,
+    /// What is asked of SubjectAccessReviews, and who may.
+    accesses: Mutex<(Vec<Value>, Vec<String>)>,
     /// What a review says of audiences.
     audiences: Mutex<Option<Value>>,
     /// Names that are gone.
@@ -37,6 +40,19 @@ impl ApiServer {
     fn asked(&self, what: &str) -> usize {
         let asked = self.asked.lock().unwrap();
         asked.iter().filter(|path| path.ends_with(what)).count()
+    }
+
+    fn access(&self, body: &[u8]) -> (u16, Value) {
+        let review: Value = serde_json::from_slice(body).unwrap();
+        assert_eq!(review["apiVersion"], "authorization.k8s.io/v1");
+        assert_eq!(review["kind"], "SubjectAccessReview");
+        let mut accesses = self.accesses.lock().unwrap();
+        accesses.0.push(review["spec"].clone());
+        let user = review["spec"]["user"].as_str().unwrap().to_owned();
+        let allowed = accesses.1.contains(&user);
+        let denied = accesses.1.contains(&format!("not {user}"));
+        let said = json!({"status": {"allowed": allowed, "denied": denied, "reason": ""}});
+        (*self.reviews.lock().unwrap(), said)
     }
 
     fn review(&self, body: &[u8]) -> (u16, Value) {
@@ -84,6 +100,7 @@ impl HttpClient for ApiServer {
                     (status, serde_json::from_str(self.issuer.jwks()).unwrap())
                 }
                 "/apis/authentication.k8s.io/v1/tokenreviews" => self.review(request.body()),
+                "/apis/authorization.k8s.io/v1/subjectaccessreviews" => self.access(request.body()),
                 other => panic!("`{other}` was asked"),
             };
             self.under_way.fetch_sub(1, Ordering::SeqCst);
@@ -129,6 +146,7 @@ impl World {
             own,
             keys: Mutex::new(200),
             reviews: Mutex::new(201),
+            accesses: Mutex::default(),
             audiences: Mutex::new(None),
             gone: Mutex::default(),
             asked: Mutex::default(),
@@ -296,9 +314,9 @@ async fn a_flood_of_tokens_asks_a_bounded_number_of_questions() {
     let all = join_all(tokens.iter().map(|token| world.verify(token))).await;
     let passed = all.iter().filter(|found| found.is_ok()).count();
     let asked = world.server.asked("reviews");
-    assert_eq!(asked, usize::try_from(review::BURST).unwrap());
+    assert_eq!(asked, usize::try_from(questions::BURST).unwrap());
     assert_eq!(passed, asked);
-    assert!(world.server.most.load(Ordering::SeqCst) <= review::AT_ONCE);
+    assert!(world.server.most.load(Ordering::SeqCst) <= questions::AT_ONCE);
     // Known ones go on, others after a while.
     let known = all.iter().position(Result::is_ok).unwrap();
     assert!(world.verify(&tokens[known]).await.is_ok());
@@ -360,4 +378,180 @@ async fn tokens_of_secrets_are_bound_to_nothing_and_refused() {
     let unbound = Secret::new(format!("{header}.{payload}.AA"));
     let error = world.verify(&unbound).await.unwrap_err();
     assert!(error.contains("`kubernetes.io`"), "{error}");
+}
+
+fn asks(holder: policy::TokenHolder, model: &str) -> policy::AccessCheck {
+    policy::AccessCheck {
+        holder,
+        target: policy::RouteTarget {
+            namespace: "team-a".into(),
+            model: Some(model.into()),
+        },
+    }
+}
+
+fn person(email: &str, groups: &[&str]) -> policy::TokenHolder {
+    policy::TokenHolder::Person(policy::Person {
+        email: email.into(),
+        subject: "1".into(),
+        groups: groups.iter().map(|group| Arc::from(*group)).collect(),
+    })
+}
+
+#[tokio::test]
+async fn the_api_server_says_who_may_call_a_model() {
+    let world = World::new(Review::WithoutKeys);
+    let account = policy::TokenHolder::ServiceAccount(ServiceAccount {
+        namespace: "shop".into(),
+        name: "backend".into(),
+    });
+    let service = policy::TokenHolder::Service(policy::Service {
+        name: "nightly".into(),
+        groups: ["jobs".into(), "system:masters".into()].into(),
+    });
+    let may = [
+        "ada@example.com",
+        "system:serviceaccount:shop:backend",
+        "eve@example.com",
+    ];
+    let mut all: Vec<String> = may.map(str::to_owned).to_vec();
+    all.push("not eve@example.com".to_owned());
+    world.server.accesses.lock().unwrap().1 = all;
+    for (holder, expected, groups) in [
+        (
+            person("ada@example.com", &["ml", "system:masters"]),
+            AccessAnswer::Allowed,
+            json!(["ml", "system:authenticated"]),
+        ),
+        (
+            account,
+            AccessAnswer::Allowed,
+            json!([
+                "system:serviceaccounts",
+                "system:serviceaccounts:shop",
+                "system:authenticated"
+            ]),
+        ),
+        (
+            service,
+            AccessAnswer::Denied,
+            json!(["jobs", "system:authenticated"]),
+        ),
+        (
+            person("bob@example.com", &[]),
+            AccessAnswer::Denied,
+            json!(["system:authenticated"]),
+        ),
+        (
+            person("eve@example.com", &[]),
+            AccessAnswer::Denied,
+            json!(["system:authenticated"]),
+        ),
+    ] {
+        let check = asks(holder, "iris");
+        for _ in 0..3 {
+            assert_eq!(world.api.access(&check).await, expected);
+        }
+        let asked = world.server.accesses.lock().unwrap().0.pop().unwrap();
+        let expected = json!({
+            "user": check.holder.user_name(), "groups": groups,
+            "resourceAttributes": {"namespace": "team-a", "verb": "get", "group": "serving.kserve.io",
+                "resource": "inferenceservices", "name": "iris"},
+        });
+        assert_eq!(asked, expected);
+    }
+    assert_eq!(world.server.asked("subjectaccessreviews"), 5);
+    // Another model is another question, and so are other groups.
+    world
+        .api
+        .access(&asks(person("ada@example.com", &["ml"]), "other"))
+        .await;
+    world
+        .api
+        .access(&asks(person("ada@example.com", &["ops"]), "other"))
+        .await;
+    assert_eq!(world.server.asked("subjectaccessreviews"), 7);
+    let nothing = policy::AccessCheck {
+        target: policy::RouteTarget {
+            namespace: "team-a".into(),
+            model: None,
+        },
+        ..asks(person("ada@example.com", &[]), "x")
+    };
+    assert_eq!(world.api.access(&nothing).await, AccessAnswer::Denied);
+}
+
+#[tokio::test]
+async fn what_was_said_counts_for_its_time() {
+    let world = World::new(Review::WithoutKeys);
+    let check = asks(person("ada@example.com", &[]), "iris");
+    let allow = |who: &[&str]| {
+        let who = who.iter().map(|who| (*who).to_owned()).collect();
+        world.server.accesses.lock().unwrap().1 = who;
+    };
+    assert_eq!(world.api.access(&check).await, AccessAnswer::Denied);
+    allow(&["ada@example.com"]);
+    world.time.fetch_add(access::DENIED, Ordering::SeqCst);
+    assert_eq!(world.api.access(&check).await, AccessAnswer::Allowed);
+    allow(&[]);
+    world.time.fetch_add(access::ALLOWED - 1, Ordering::SeqCst);
+    assert_eq!(world.api.access(&check).await, AccessAnswer::Allowed);
+    world.time.fetch_add(1, Ordering::SeqCst);
+    assert_eq!(world.api.access(&check).await, AccessAnswer::Denied);
+}
+
+#[tokio::test]
+async fn without_the_api_server_the_known_go_on_and_nobody_else() {
+    for status in [429, 500, 503] {
+        let world = World::new(Review::WithoutKeys);
+        world.server.accesses.lock().unwrap().1 = vec!["ada@example.com".to_owned()];
+        let ada = asks(person("ada@example.com", &[]), "iris");
+        let bob = asks(person("bob@example.com", &[]), "iris");
+        let new = asks(person("new@example.com", &[]), "iris");
+        assert_eq!(world.api.access(&ada).await, AccessAnswer::Allowed);
+        assert_eq!(world.api.access(&bob).await, AccessAnswer::Denied);
+        *world.server.reviews.lock().unwrap() = status;
+        world.time.fetch_add(access::ALLOWED, Ordering::SeqCst);
+        assert_eq!(
+            world.api.access(&ada).await,
+            AccessAnswer::Allowed,
+            "{status}"
+        );
+        assert_eq!(
+            world.api.access(&bob).await,
+            AccessAnswer::Denied,
+            "{status}"
+        );
+        let unknown = world.api.access(&new).await;
+        assert!(matches!(unknown, AccessAnswer::Unknown(_)), "{unknown:?}");
+        world.time.fetch_add(access::OLD, Ordering::SeqCst);
+        let gone = world.api.access(&ada).await;
+        assert!(
+            matches!(gone, AccessAnswer::Unknown(_)),
+            "{status}: {gone:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_strangers_asks_a_bounded_number_of_questions() {
+    let world = World::new(Review::WithoutKeys);
+    let all: Vec<_> = (0..1000)
+        .map(|n| asks(person(&format!("{n}@example.com"), &[]), "iris"))
+        .collect();
+    let said = join_all(all.iter().map(|check| world.api.access(check))).await;
+    let asked = world.server.asked("subjectaccessreviews");
+    assert_eq!(asked, usize::try_from(questions::BURST).unwrap());
+    let denied = said
+        .iter()
+        .filter(|said| **said == AccessAnswer::Denied)
+        .count();
+    assert_eq!(denied, asked);
+    assert!(world.server.most.load(Ordering::SeqCst) <= questions::AT_ONCE);
+    assert!(!said.contains(&AccessAnswer::Allowed));
+    let same = asks(person("ada@example.com", &[]), "iris");
+    world.time.fetch_add(10, Ordering::SeqCst);
+    let all = join_all((0..1000).map(|_| world.api.access(&same))).await;
+    assert!(all.iter().all(|said| *said == AccessAnswer::Denied));
+    assert_eq!(world.server.asked("subjectaccessreviews"), asked + 1);
 }

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use crate::random::{NoRandomness, random};
 
 /// What every key begins with.
-pub(crate) const PREFIX: &str = "sgk_";
+pub(crate) const PREFIX: &str = policy::KEY_PREFIX;
 
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 

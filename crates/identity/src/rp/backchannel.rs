@@ -1,15 +1,16 @@
 //! The provider ended a session: so do we (OpenID Connect Back-Channel Logout
 //! 1.0 §2.5-2.8).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode, header};
-use policy::Reply;
+use policy::{Reply, RequestHead};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::provider::ProviderError;
-use super::{RelyingParty, reply};
+use super::{Logins, RelyingParty, reply};
 use crate::clock::now;
 use crate::jose::{Claims, JwtError, MAX_BEARER_BYTES, Unverified};
 use crate::seen::Seen;
@@ -74,6 +75,34 @@ impl Used {
         let key: [u8; 32] = Sha256::digest(jti).into();
         self.0.invalidate(&key);
     }
+}
+
+impl Logins {
+    /// Takes a logout token (OpenID Connect Back-Channel Logout 1.0) that one of the
+    /// providers posts to [`BACKCHANNEL_LOGOUT_PATH`]: by what it says of itself, for
+    /// there may be one address for all. `body` is the form. `None` if nobody can
+    /// log in.
+    pub async fn backchannel_logout(&self, head: &RequestHead, body: &[u8]) -> Option<Reply> {
+        let seen = Seen::from(head);
+        let text = token_of(&seen, body);
+        let token = text.and_then(|text| claimed(&text));
+        let meant = token.and_then(|(issuer, clients)| {
+            let is = |login: &&Arc<RelyingParty>| {
+                login.config.issuer == issuer && clients.contains(&login.config.client_id)
+            };
+            self.iter().find(is)
+        });
+        let login = meant.or_else(|| self.of(seen.authority))?;
+        Some(login.told_of_logout(&seen, body).await)
+    }
+}
+
+/// Whose a logout token claims to be, and whom for: good for finding who verifies it.
+fn claimed(token: &str) -> Option<(String, Vec<String>)> {
+    let token = Unverified::parse_logout(token, MAX_BEARER_BYTES).ok()?;
+    let clients = token.claims_as_sent().texts("aud")?;
+    let clients = clients.into_iter().map(str::to_owned).collect();
+    Some((token.claimed_issuer()?.to_owned(), clients))
 }
 
 impl RelyingParty {

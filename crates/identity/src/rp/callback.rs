@@ -81,16 +81,24 @@ impl RelyingParty {
         seen: &Seen<'_>,
         proofs: &Proofs,
     ) -> Result<Option<HeaderValue>, Failure> {
+        // RFC 9207: an answer of another provider is refused before the code is used.
+        let named = match seen.parameter("iss") {
+            Ok(None) => false,
+            Ok(Some(issuer)) if issuer == self.config.issuer => true,
+            _ => return Err(Failure::Request("`iss` is of another provider")),
+        };
+        let unnamed = || Failure::Request("it does not say whose it is (`iss`)");
+        let known = self.provider.known_already();
+        if !named && known.is_some_and(|known| known.names_itself) {
+            return Err(unnamed());
+        }
         if let Ok(Some(error)) = seen.parameter("error") {
             return Err(Failure::Refused(error_code(&error)));
         }
-        // RFC 9207: an answer of another provider is refused before the code is used.
-        match seen.parameter("iss") {
-            Ok(None) => {}
-            Ok(Some(issuer)) if issuer == self.config.issuer => {}
-            _ => return Err(Failure::Request("`iss` is of another provider")),
-        }
         let code = one(seen, "code", MAX_CODE)?;
+        if !named && self.provider.known().await?.names_itself {
+            return Err(unnamed());
+        }
         let session = self.redeem(seen, &code, proofs).await?;
         // A session id from before the login is worth nothing after it.
         for old in
@@ -145,6 +153,7 @@ impl RelyingParty {
                 .person(&claims)
                 .map_err(ProviderError::from)?,
             issuer: Some(self.config.issuer.as_str().into()),
+            client: Some(self.config.client_id.as_str().into()),
             sid: claims.text("sid").map(Arc::from),
             id_token: Some(Secret::new(id_token)),
             renewable: tokens.renewable(expires, now(&self.clock)),
@@ -165,7 +174,9 @@ impl RelyingParty {
             .uri(endpoint)
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(header::ACCEPT, "application/json");
-        if post_secret {
+        if config.client_secret.expose().is_empty() {
+            form.append_pair("client_id", &config.client_id);
+        } else if post_secret {
             form.append_pair("client_id", &config.client_id)
                 .append_pair("client_secret", config.client_secret.expose());
         } else {

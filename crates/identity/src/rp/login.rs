@@ -27,6 +27,9 @@ pub const LOGIN_COOKIES: [&str; 4] = [
     "sidegate_login_3",
 ];
 
+/// Where a login begins by itself; oauth2-proxy's.
+pub(super) const START_PATH: &str = "/oauth2/start";
+
 /// A login takes no longer.
 const LOGIN_LIFE: u64 = 30 * 60;
 
@@ -65,13 +68,50 @@ pub(super) struct Proofs {
 
 impl RelyingParty {
     pub(crate) fn begin(&self, seen: &Seen<'_>, return_to: &str) -> Reply {
-        self.try_begin(seen, return_to).unwrap_or_else(|error| {
-            tracing::error!(%error, "login cannot begin");
-            reply::failed()
-        })
+        let known = self.provider.known_already();
+        let found = known
+            .as_ref()
+            .and_then(|k| k.authorization_endpoint.as_deref());
+        let Some(endpoint) = self.config.auth_url.as_deref().or(found) else {
+            // Begun there, where the provider can be asked first.
+            let query = url::form_urlencoded::Serializer::new(String::new())
+                .append_pair("rd", return_to)
+                .finish();
+            return reply::redirect(StatusCode::FOUND, &format!("{START_PATH}?{query}"), []);
+        };
+        self.try_begin(seen, return_to, endpoint)
+            .unwrap_or_else(|error| {
+                tracing::error!(%error, "login cannot begin");
+                reply::failed()
+            })
     }
 
-    fn try_begin(&self, seen: &Seen<'_>, return_to: &str) -> Result<Reply, NoRandomness> {
+    /// As [`Self::begin`], where the provider can be asked.
+    pub(super) async fn start(&self, seen: &Seen<'_>, return_to: &str) -> Reply {
+        if self.config.auth_url.is_none() {
+            let known = self.provider.known().await;
+            let endpoint = known.map(|known| known.authorization_endpoint.is_some());
+            if !matches!(endpoint, Ok(true)) {
+                let error = endpoint.err().map(|error| error.to_string());
+                let error = error.unwrap_or_else(|| "no `authorization_endpoint`".to_owned());
+                tracing::error!(error, "login cannot begin");
+                return reply::page(
+                    StatusCode::BAD_GATEWAY,
+                    "You cannot log in just now",
+                    "The login provider does not answer. Try again in a moment.",
+                    &reply::Action::Link("Try again", "/"),
+                );
+            }
+        }
+        self.begin(seen, return_to)
+    }
+
+    fn try_begin(
+        &self,
+        seen: &Seen<'_>,
+        return_to: &str,
+        endpoint: &str,
+    ) -> Result<Reply, NoRandomness> {
         let now = now(&self.clock);
         let binding = match self.binding_of(seen, None, REUSE) {
             Some(binding) => binding,
@@ -94,11 +134,17 @@ impl RelyingParty {
             true => self.keep(seen, &binding, now)?,
             false => None,
         };
-        let to = self.authorization_url(seen, &proofs, &state);
+        let to = self.authorization_url(seen, endpoint, &proofs, &state);
         Ok(reply::redirect(StatusCode::FOUND, &to, [cookie]))
     }
 
-    fn authorization_url(&self, seen: &Seen<'_>, proofs: &Proofs, state: &str) -> String {
+    fn authorization_url(
+        &self,
+        seen: &Seen<'_>,
+        endpoint: &str,
+        proofs: &Proofs,
+        state: &str,
+    ) -> String {
         let config = &self.config;
         let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&proofs.verifier));
         let mut scopes: Vec<&str> = config.scopes.iter().map(String::as_str).collect();
@@ -115,22 +161,21 @@ impl RelyingParty {
             .append_pair("scope", &scopes.join(" "))
             .append_pair("state", state)
             .finish();
-        let joint = if config.auth_url.contains('?') {
-            '&'
-        } else {
-            '?'
-        };
-        format!("{}{joint}{query}", config.auth_url)
+        let joint = if endpoint.contains('?') { '&' } else { '?' };
+        format!("{endpoint}{joint}{query}")
     }
 
     pub(super) fn redirect_uri(&self, seen: &Seen<'_>) -> String {
         match &self.config.redirect_uri {
             RedirectUri::Exactly(uri) => uri.clone(),
-            RedirectUri::OnRequestHost(path) => {
-                let scheme = if self.secure(seen) { "https" } else { "http" };
-                format!("{scheme}://{}{path}", seen.authority)
-            }
+            RedirectUri::OnRequestHost(path) => format!("{}{path}", self.origin(seen)),
         }
+    }
+
+    /// Where the browser is.
+    pub(super) fn origin(&self, seen: &Seen<'_>) -> String {
+        let scheme = if self.secure(seen) { "https" } else { "http" };
+        format!("{scheme}://{}", seen.authority)
     }
 
     /// The login that a `state` is of, wherever the browser got it; `None` if

@@ -7,13 +7,18 @@ use std::sync::Arc;
 
 use super::RelyingParty;
 use super::local_path::LocalPath;
+use super::login::START_PATH;
 use super::reply::{self, Action};
 use crate::cookie;
 use crate::seen::Seen;
 use crate::session::Session;
+use secret::Secret;
 
 /// Session cookies of one request that are looked at.
 pub(super) const MAX_VALUES: usize = 4;
+
+/// Longer ID tokens do not fit into an address.
+const MAX_HINT: usize = 4 * 1024;
 
 /// Who caused a request, as far as the browser says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,9 +50,9 @@ impl RelyingParty {
             return Some(reply);
         }
         match seen.path {
-            "/oauth2/start" | "/oauth2/sign_in" => {
+            START_PATH | "/oauth2/sign_in" => {
                 let target = seen.parameter("rd").ok().flatten();
-                Some(self.begin(seen, target.as_deref().unwrap_or("/")))
+                Some(self.start(seen, target.as_deref().unwrap_or("/")).await)
             }
             "/oauth2/auth" => Some(reply::empty(match self.session_of(seen).await {
                 Some(_) => StatusCode::ACCEPTED,
@@ -94,6 +99,7 @@ impl RelyingParty {
             }
             _ => {}
         }
+        let session = self.session_of(seen).await;
         let by_cookie = cookie::values(seen.headers, &self.config.session_cookie).take(MAX_VALUES);
         for value in by_cookie.chain(header_sessions(seen)) {
             if let Err(error) = self.sessions.end(value).await {
@@ -111,6 +117,12 @@ impl RelyingParty {
                 || self.config.after_logout_url.clone(),
                 |path| path.as_str().to_owned(),
             );
+        let to = match session {
+            Some(session) if self.config.logout_at_provider => {
+                self.end_of_provider(seen, &session).await.unwrap_or(to)
+            }
+            _ => to,
+        };
         if !post {
             return reply::redirect(StatusCode::FOUND, &to, cookies);
         }
@@ -124,40 +136,64 @@ impl RelyingParty {
         reply::with_cookies(answer, cookies)
     }
 
+    /// Where the provider ends its session (OpenID Connect RP-Initiated Logout 1.0 §2);
+    /// `None` if that cannot be known.
+    async fn end_of_provider(&self, seen: &Seen<'_>, session: &Session) -> Option<String> {
+        let known = match self.provider.known().await {
+            Ok(known) => known,
+            Err(error) => {
+                tracing::warn!(%error, "a logout does not go on at the login provider");
+                return None;
+            }
+        };
+        let endpoint = known.end_session_endpoint.as_deref()?;
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.append_pair("client_id", &self.config.client_id);
+        let token = session.id_token.as_ref().map(Secret::expose);
+        if let Some(token) = token.filter(|token| token.len() <= MAX_HINT) {
+            query.append_pair("id_token_hint", token);
+        }
+        let back = &self.config.after_logout_url;
+        let back = match back.starts_with('/') {
+            true => format!("{}{back}", self.origin(seen)),
+            false => back.clone(),
+        };
+        query.append_pair("post_logout_redirect_uri", &back);
+        let joint = if endpoint.contains('?') { '&' } else { '?' };
+        Some(format!("{endpoint}{joint}{}", query.finish()))
+    }
+
     /// The live session of the request's cookie.
     pub(crate) async fn session_of(&self, seen: &Seen<'_>) -> Option<Arc<Session>> {
-        let name = &self.config.session_cookie;
-        meet_sessions(&self.sessions, name, seen).await;
-        find_session(&self.sessions, name, seen)
+        self.meet_sessions(seen).await;
+        self.find_session(seen)
     }
-}
 
-/// Makes sure that sessions of the request's cookies which another replica has begun are known.
-pub(crate) async fn meet_sessions(
-    sessions: &crate::session::Sessions,
-    name: &str,
-    seen: &Seen<'_>,
-) {
-    for value in cookie::values(seen.headers, name).take(MAX_VALUES) {
-        sessions.meet(value).await;
+    /// Makes sure that sessions of the request's cookies which another replica has begun are known.
+    pub(crate) async fn meet_sessions(&self, seen: &Seen<'_>) {
+        for value in cookie::values(seen.headers, &self.config.session_cookie).take(MAX_VALUES) {
+            self.sessions.meet(value).await;
+        }
     }
-}
 
-/// The live session of the request's cookies. Cookies of different people
-/// are none: one of them was planted, from a sibling domain for example.
-pub(crate) fn find_session(
-    sessions: &crate::session::Sessions,
-    name: &str,
-    seen: &Seen<'_>,
-) -> Option<Arc<Session>> {
-    let mut live = cookie::values(seen.headers, name)
-        .take(MAX_VALUES)
-        .filter_map(|value| sessions.find(value));
-    let first = live.next()?;
-    let same = |other: Arc<Session>| {
-        other.person.email == first.person.email && other.person.subject == first.person.subject
-    };
-    live.all(same).then_some(first)
+    /// The live session of the request's cookies that was made here. Cookies of
+    /// different people are none: one of them was planted, from a sibling domain
+    /// for example.
+    pub(crate) fn find_session(&self, seen: &Seen<'_>) -> Option<Arc<Session>> {
+        let mut live = cookie::values(seen.headers, &self.config.session_cookie)
+            .take(MAX_VALUES)
+            .filter_map(|value| self.find(value));
+        let first = live.next()?;
+        let same = |other: Arc<Session>| {
+            other.person.email == first.person.email && other.person.subject == first.person.subject
+        };
+        live.all(same).then_some(first)
+    }
+
+    /// The live session of an id, if it was made here.
+    pub(crate) fn find(&self, id: &str) -> Option<Arc<Session>> {
+        self.sessions.find(id).filter(|session| self.made(session))
+    }
 }
 
 /// Session ids in `authorization` and `x-auth-token`, as oidc-authservice

@@ -5,6 +5,7 @@ mod backchannel;
 mod callback;
 mod local_path;
 mod login;
+mod logins;
 mod logout;
 mod provider;
 mod refresh;
@@ -25,11 +26,12 @@ use crate::keys::ApiKeys;
 use crate::person::IdentityClaims;
 use crate::seal::Sealer;
 use crate::seen::Seen;
-use crate::session::Sessions;
+use crate::session::{Session, Sessions};
 pub use backchannel::BACKCHANNEL_LOGOUT_PATH;
 use backchannel::Used;
 pub use login::LOGIN_COOKIES;
-pub(crate) use logout::{find_session, header_sessions, meet_sessions};
+pub use logins::{Hosts, Logins};
+pub(crate) use logout::header_sessions;
 pub use provider::authorization_endpoint;
 use provider::{Provider, ProviderError};
 use secret::Secret;
@@ -51,11 +53,12 @@ pub struct RpConfig {
     /// `iss`, and where discovery starts.
     pub issuer: String,
     /// Authorization endpoint as the *browser* reaches it; may be relative
-    /// (`/dex/auth`), since the issuer's host is often known inside only.
-    pub auth_url: String,
+    /// (`/dex/auth`), since the issuer's host is often known inside only. That
+    /// of the provider's discovery document if absent.
+    pub auth_url: Option<String>,
     /// Client id.
     pub client_id: String,
-    /// Client secret.
+    /// Client secret; empty for a public client.
     pub client_secret: Secret,
     /// Redirect URI.
     pub redirect_uri: RedirectUri,
@@ -67,6 +70,12 @@ pub struct RpConfig {
     pub bearer_audiences: Vec<String>,
     /// Where a browser goes after logout.
     pub after_logout_url: String,
+    /// A logout goes on at the provider, which ends its session too and sends the
+    /// browser there (OpenID Connect RP-Initiated Logout 1.0), if it can.
+    pub logout_at_provider: bool,
+    /// Sessions that do not say whose they are are this one's: those of a
+    /// program that knew one login only.
+    pub takes_unnamed_sessions: bool,
     /// Paths that end a session.
     pub logout_paths: Vec<String>,
     /// Whether cookies are `Secure`.
@@ -130,10 +139,9 @@ impl RelyingParty {
         clock: Clock,
     ) -> Result<Self, RpError> {
         let callback_path = callback_path(&config.redirect_uri)?;
-        for (field, value) in [
-            ("auth_url", &config.auth_url),
-            ("after_logout_url", &config.after_logout_url),
-        ] {
+        let auth_url = config.auth_url.iter().map(|url| ("auth_url", url));
+        let all = auth_url.chain([("after_logout_url", &config.after_logout_url)]);
+        for (field, value) in all {
             let absolute = value.starts_with("https://") || value.starts_with("http://");
             let usable = value.bytes().all(|byte| byte.is_ascii_graphic());
             if !usable || !(absolute || local_path::LocalPath::parse(value).is_some()) {
@@ -145,12 +153,14 @@ impl RelyingParty {
             }
         }
         let key = keyfile::symmetric(&folder.join("login.key"))?;
+        // What is sealed for one provider is worth nothing at another.
+        let purpose = format!("relying party {} at {}", config.client_id, config.issuer);
         Ok(Self {
             provider: Provider::new(config.issuer.clone(), http, Arc::clone(&clock)),
             callback_path,
             config,
             sessions,
-            sealer: Sealer::new(&key, "relying party")?,
+            sealer: Sealer::new(&key, &purpose)?,
             api_keys: None,
             logouts: Used::new(),
             clock,
@@ -239,12 +249,23 @@ impl RelyingParty {
         Ok((self.config.claims.person(&claims)?, expires))
     }
 
-    pub(crate) fn secure(&self, seen: &Seen<'_>) -> bool {
-        seen.https || self.config.secure_cookies == SecureCookies::Always
+    /// Whether a session is one of this login, and no other provider's or client's.
+    pub(crate) fn made(&self, session: &Session) -> bool {
+        match (&session.issuer, &session.client) {
+            (Some(issuer), Some(client)) => {
+                **issuer == self.config.issuer && **client == self.config.client_id
+            }
+            (issuer, _) => {
+                self.config.takes_unnamed_sessions
+                    && issuer
+                        .as_deref()
+                        .is_none_or(|issuer| issuer == self.config.issuer)
+            }
+        }
     }
 
-    pub(crate) fn session_cookie_name(&self) -> &str {
-        &self.config.session_cookie
+    pub(crate) fn secure(&self, seen: &Seen<'_>) -> bool {
+        seen.https || self.config.secure_cookies == SecureCookies::Always
     }
 
     fn session_cookie(&self, seen: &Seen<'_>) -> Attributes<'_> {

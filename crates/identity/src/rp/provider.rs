@@ -42,7 +42,11 @@ fn unavailable(why: impl fmt::Display) -> ProviderError {
 /// One fetched state of the provider.
 #[derive(Debug)]
 pub(super) struct Known {
+    pub(super) authorization_endpoint: Option<String>,
     pub(super) token_endpoint: String,
+    pub(super) end_session_endpoint: Option<String>,
+    /// Its answers say whose they are (RFC 9207 §2.4).
+    pub(super) names_itself: bool,
     /// The client's password goes into the form, not into a header.
     pub(super) post_secret: bool,
     keys: KeySet,
@@ -81,6 +85,10 @@ struct Metadata {
     token_endpoint: String,
     jwks_uri: String,
     #[serde(default)]
+    end_session_endpoint: Option<String>,
+    #[serde(default)]
+    authorization_response_iss_parameter_supported: bool,
+    #[serde(default)]
     token_endpoint_auth_methods_supported: Vec<String>,
 }
 
@@ -96,6 +104,11 @@ impl Provider {
     /// Endpoints and keys, fresh enough.
     pub(super) async fn known(&self) -> Result<Arc<Fetched<Known>>, ProviderError> {
         self.known.get(|| self.fetch()).await
+    }
+
+    /// Endpoints and keys as they are known without asking.
+    pub(super) fn known_already(&self) -> Option<Arc<Fetched<Known>>> {
+        self.known.already()
     }
 
     /// The claims of a token that the provider signed.
@@ -135,9 +148,17 @@ impl Provider {
             .ok_or_else(|| unavailable("its key document has no usable key"))?;
         let methods = &metadata.token_endpoint_auth_methods_supported;
         let has = |name: &str| methods.iter().any(|method| method == name);
+        let post_secret = has("client_secret_post") && !has("client_secret_basic");
+        // Browsers are sent there: to nothing that is no page.
+        let page = |address: Option<String>| {
+            address.filter(|a| a.starts_with("https://") || a.starts_with("http://"))
+        };
         Ok(Known {
+            authorization_endpoint: page(metadata.authorization_endpoint),
             token_endpoint: metadata.token_endpoint,
-            post_secret: has("client_secret_post") && !has("client_secret_basic"),
+            end_session_endpoint: page(metadata.end_session_endpoint),
+            names_itself: metadata.authorization_response_iss_parameter_supported,
+            post_secret,
             keys,
         })
     }

@@ -166,6 +166,7 @@ impl RelyingParty {
         let mut renewed = NewSession {
             person: session.person.clone(),
             issuer: session.issuer.clone(),
+            client: session.client.clone(),
             sid: session.sid.clone(),
             id_token: session.id_token.clone(),
             renewable: None,

@@ -98,6 +98,8 @@ pub struct NewSession {
     pub person: Person,
     /// `iss` of the login.
     pub issuer: Option<Arc<str>>,
+    /// As whom the login was made: the client id.
+    pub client: Option<Arc<str>>,
     /// The provider's name for its own session (OpenID Connect Back-Channel
     /// Logout 1.0 §2.1).
     pub sid: Option<Arc<str>>,
@@ -122,6 +124,7 @@ impl NewSession {
         Self {
             person,
             issuer: None,
+            client: None,
             sid: None,
             id_token: None,
             renewable: None,
@@ -162,6 +165,7 @@ pub struct Session {
     /// When it ends at the latest, seconds since 1970.
     pub expires: u64,
     pub(crate) issuer: Option<Arc<str>>,
+    pub(crate) client: Option<Arc<str>>,
     pub(crate) sid: Option<Arc<str>>,
     pub(crate) renewable: Option<Renewable>,
     /// Held by who renews its tokens; not before this time, seconds since 1970.
@@ -492,6 +496,7 @@ impl Shared {
             person: record.person(),
             expires: record.expires,
             issuer: record.issuer.as_deref().map(Arc::from),
+            client: record.client.as_deref().map(Arc::from),
             sid: record.sid.as_deref().map(Arc::from),
             renewable: self.open(hash, record.tokens.as_ref()),
             renewing: Arc::default(),

@@ -83,6 +83,8 @@ pub(super) struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) issuer: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) client: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) sid: Option<String>,
     pub(super) id_token: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -110,6 +112,7 @@ impl Record {
         let NewSession {
             person,
             issuer,
+            client,
             sid,
             id_token,
             renewable: _,
@@ -119,6 +122,7 @@ impl Record {
             subject: person.subject.to_string(),
             groups: person.groups.iter().map(ToString::to_string).collect(),
             issuer: issuer.as_deref().map(str::to_owned),
+            client: client.as_deref().map(str::to_owned),
             sid: sid.as_deref().map(str::to_owned),
             id_token: id_token.as_ref().map(|token| token.expose().to_owned()),
             tokens,

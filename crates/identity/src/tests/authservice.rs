@@ -238,7 +238,7 @@ async fn oauth2_proxy_answers_by_path_and_client() {
         .unwrap()
         .strip_prefix("Bearer ")
         .unwrap();
-    assert!(world.identity.bearer(id_token).await.is_ok());
+    assert!(world.bearer(id_token).await.is_ok());
 }
 
 #[tokio::test]

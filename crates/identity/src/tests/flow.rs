@@ -364,7 +364,7 @@ async fn one_client_can_serve_several_hosts() {
 fn settings_that_make_no_sense_are_named() {
     let wrong: [(fn(&mut RpConfig), &str); 4] = [
         (
-            |config| config.auth_url = "dex/auth".to_owned(),
+            |config| config.auth_url = Some("dex/auth".to_owned()),
             "`auth_url` is `dex/auth`",
         ),
         (

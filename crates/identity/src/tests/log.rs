@@ -47,7 +47,7 @@ async fn the_log_has_no_secrets() {
     secrets.push("code-2".to_owned());
     secrets.extend(failing.cookies.values().cloned());
     let token = provider::sign(0, &world.provider.claims());
-    drop(world.identity.bearer(&format!("{token}x")).await);
+    drop(world.bearer(&format!("{token}x")).await);
     secrets.push(token);
 
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();

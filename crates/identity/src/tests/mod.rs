@@ -39,7 +39,7 @@ struct World {
 fn rp_config() -> RpConfig {
     RpConfig {
         issuer: ISSUER.to_owned(),
-        auth_url: "/dex/auth".to_owned(),
+        auth_url: Some("/dex/auth".to_owned()),
         client_id: CLIENT.to_owned(),
         client_secret: Secret::new(SECRET),
         redirect_uri: RedirectUri::Exactly("/login/oidc".to_owned()),
@@ -47,6 +47,8 @@ fn rp_config() -> RpConfig {
         claims: IdentityClaims::default(),
         bearer_audiences: vec!["kserve".to_owned()],
         after_logout_url: "/".to_owned(),
+        logout_at_provider: false,
+        takes_unnamed_sessions: true,
         logout_paths: vec![
             "/authservice/logout".to_owned(),
             "/oauth2/sign_out".to_owned(),
@@ -94,6 +96,11 @@ impl World {
         self.provider.now.fetch_add(seconds, Ordering::SeqCst);
     }
 
+    async fn bearer(&self, token: &str) -> Result<policy::TokenHolder, policy::TokenError> {
+        let login = self.identity.parts.logins.rest();
+        self.identity.bearer(token, login).await
+    }
+
     fn login(&self) -> &RelyingParty {
         self.identity.relying_party().unwrap()
     }
@@ -129,7 +136,7 @@ fn open(folder: &TempDir, provider: &FakeProvider, config: RpConfig) -> Identity
     };
     Identity::new(Parts {
         sessions,
-        relying_party: Some(Arc::new(login)),
+        logins: Logins::one(Some(Arc::new(login))),
         cluster_issuer: Some(Arc::new(ClusterIssuer::open(folder, config).unwrap())),
         cluster_api: None,
         issuers: None,

@@ -18,7 +18,7 @@ async fn with(change: fn(&mut Value)) -> Result<String, String> {
     let mut claims = world.provider.claims();
     change(&mut claims);
     let token = provider::sign(0, &claims);
-    let found = person(world.identity.bearer(&token).await);
+    let found = person(world.bearer(&token).await);
     if let Err(text) = &found {
         assert!(!text.contains(token.get(..20).unwrap()), "{text}");
     }
@@ -82,7 +82,7 @@ async fn what_is_no_token_is_refused_with_a_reason() {
         (good.get(..good.len() - 2).unwrap(), "signature is wrong"),
         (megabyte.as_str(), "longer than 8192 bytes"),
     ] {
-        let error = person(world.identity.bearer(token).await).unwrap_err();
+        let error = person(world.bearer(token).await).unwrap_err();
         assert!(error.contains(expected), "{token:.20}: {error}");
     }
 }
@@ -91,7 +91,7 @@ async fn what_is_no_token_is_refused_with_a_reason() {
 async fn a_new_key_of_the_provider_is_found_and_strangers_cannot_hurry_it() {
     let world = World::new();
     let old = provider::sign(0, &world.provider.claims());
-    assert!(world.identity.bearer(&old).await.is_ok());
+    assert!(world.bearer(&old).await.is_ok());
     let fetches = || {
         let state = world.provider.state.lock().unwrap();
         state
@@ -103,12 +103,12 @@ async fn a_new_key_of_the_provider_is_found_and_strangers_cannot_hurry_it() {
     assert_eq!(fetches(), 1);
     let new = provider::sign(1, &world.provider.claims());
     for _ in 0..50 {
-        assert!(world.identity.bearer(&new).await.is_err());
+        assert!(world.bearer(&new).await.is_err());
     }
     assert_eq!(fetches(), 1, "asked a moment ago");
     world.provider.state.lock().unwrap().published = vec![0, 1];
     world.advance(5);
-    assert!(world.identity.bearer(&new).await.is_ok());
+    assert!(world.bearer(&new).await.is_ok());
     assert_eq!(fetches(), 2);
 }
 
@@ -116,10 +116,10 @@ async fn a_new_key_of_the_provider_is_found_and_strangers_cannot_hurry_it() {
 async fn a_withdrawn_key_is_honoured_for_a_quarter_of_an_hour_at_most() {
     let world = World::new();
     let token = provider::sign(0, &world.provider.claims());
-    assert!(world.identity.bearer(&token).await.is_ok());
+    assert!(world.bearer(&token).await.is_ok());
     world.provider.state.lock().unwrap().published = vec![1];
     world.advance(15 * 60);
-    let error = person(world.identity.bearer(&token).await).unwrap_err();
+    let error = person(world.bearer(&token).await).unwrap_err();
     assert!(error.contains("does not publish"), "{error}");
 }
 
@@ -127,17 +127,17 @@ async fn a_withdrawn_key_is_honoured_for_a_quarter_of_an_hour_at_most() {
 async fn known_tokens_pass_while_the_provider_is_down_and_unknown_ones_do_not() {
     let world = World::new();
     let token = provider::sign(0, &world.provider.claims());
-    assert!(world.identity.bearer(&token).await.is_ok());
+    assert!(world.bearer(&token).await.is_ok());
     world.provider.state.lock().unwrap().down = true;
     world.advance(3600);
-    assert!(world.identity.bearer(&token).await.is_ok());
+    assert!(world.bearer(&token).await.is_ok());
     world.advance(23 * 3600 - 1);
-    let error = person(world.identity.bearer(&token).await);
+    let error = person(world.bearer(&token).await);
     assert!(error.is_ok(), "{error:?}");
 
     let fresh = World::new();
     fresh.provider.state.lock().unwrap().down = true;
-    let error = person(fresh.identity.bearer(&token).await).unwrap_err();
+    let error = person(fresh.bearer(&token).await).unwrap_err();
     assert!(error.contains("cannot be reached"), "{error}");
 }
 
@@ -147,11 +147,11 @@ async fn a_remembered_token_expires_all_the_same() {
     let mut claims = world.provider.claims();
     claims["exp"] = json!(START + 20);
     let token = provider::sign(0, &claims);
-    assert!(world.identity.bearer(&token).await.is_ok());
+    assert!(world.bearer(&token).await.is_ok());
     world.advance(19);
-    assert!(world.identity.bearer(&token).await.is_ok());
+    assert!(world.bearer(&token).await.is_ok());
     world.advance(1);
-    let error = person(world.identity.bearer(&token).await).unwrap_err();
+    let error = person(world.bearer(&token).await).unwrap_err();
     assert!(error.contains("has expired"), "{error}");
 }
 
@@ -171,10 +171,10 @@ async fn tokens_of_service_accounts_are_told_from_people() {
     let issuer = world.identity.cluster_issuer().unwrap();
     let now = UNIX_EPOCH + Duration::from_secs(START);
     let token = issuer.issue(&request, now).unwrap();
-    let found = person(world.identity.bearer(token.expose()).await).unwrap();
+    let found = person(world.bearer(token.expose()).await).unwrap();
     assert_eq!(found, "system:serviceaccount:kserve-test:default");
     world.advance(600);
-    let error = person(world.identity.bearer(token.expose()).await).unwrap_err();
+    let error = person(world.bearer(token.expose()).await).unwrap_err();
     assert!(error.contains("has expired"), "{error}");
 
     // The provider's key does not sign for the cluster.
@@ -185,6 +185,6 @@ async fn tokens_of_service_accounts_are_told_from_people() {
             "aud": CLUSTER_ISSUER, "exp": START + 9000,
         }),
     );
-    let error = person(world.identity.bearer(&forged).await).unwrap_err();
+    let error = person(world.bearer(&forged).await).unwrap_err();
     assert!(error.contains("does not publish"), "{error}");
 }

@@ -118,6 +118,9 @@ fn status(snapshot: &Snapshot, request: &str) -> u16 {
     loop {
         match policy::decide(snapshot, &head, &answers, &mut policy::NoTrace) {
             Verdict::Ask(Question::Caller(_)) => answers.caller_is(caller.clone()),
+            Verdict::Ask(Question::Access(check)) => {
+                answers.access_is(*check, policy::AccessAnswer::NoServer);
+            }
             Verdict::Ask(Question::Tokens { hop, checks }) => {
                 for check in &checks {
                     answers.token_is(hop, check, TokenAnswer::Malformed("no token".into()));

@@ -203,7 +203,7 @@ fn annotations_say_it_for_one_model() {
     assert!(
         errors[0]
             .to_string()
-            .contains("expected `enforce` or `off`, found `maybe`"),
+            .contains("expected `enforce`, `review` or `off`, found `maybe`"),
         "{errors:?}"
     );
 }

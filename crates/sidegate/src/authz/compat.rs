@@ -11,25 +11,25 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use compat::{Around, Headers, Imported, Login, Redirect};
+use futures_util::future::BoxFuture;
 use http::{HeaderName, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use identity::{
     Admitted, AuthserviceConfig, ClusterApi, HolderClaims, HttpClient, Identity, IdentityClaims,
-    IssuerConfig, IssuerKeys, Issuers, Oauth2ProxyConfig, Parts, RedirectUri, RelyingParty,
+    IssuerConfig, IssuerKeys, Issuers, Logins, Oauth2ProxyConfig, Parts, RedirectUri, RelyingParty,
     RpConfig, SecureCookies, SessionConfig, Sessions,
 };
-use policy::{Check, CheckId, CheckResponse};
+use policy::{Check, CheckId, CheckResponse, Reply, RequestHead};
 use resources::mesh::ExtAuthzHttp;
 use server::{ConnectionLimits, Server, Service, Tls};
 
 use super::elsewhere::Provider;
-use super::health::Health;
 use super::tls::TlsFiles;
 use super::{AuthzArgs, GRACE};
 use crate::cli::Output;
 use crate::folder::Folder;
-use crate::outgoing::told_of_logout;
+use crate::health::{Health, Logouts};
 use crate::output::{self, BadInput, Style};
 use crate::signals::Signals;
 use crate::standing;
@@ -204,14 +204,8 @@ async fn serve(
         whose,
         settings: Arc::default(),
     });
-    let of_logouts = Arc::clone(&stand_in);
-    let ready = Arc::new(Health::new(Box::new(move |request| {
-        let answers = of_logouts.answers.load_full();
-        Box::pin(async move {
-            let login = answers.identity.relying_party()?;
-            Some(told_of_logout(login, request).await)
-        })
-    })));
+    let logouts = Arc::clone(&stand_in) as Arc<dyn Logouts>;
+    let ready = Arc::new(Health::default().with_logouts(logouts));
     let (done, ended) = tokio::sync::oneshot::channel::<()>();
     let healthy = tokio::spawn(health.run(
         Arc::clone(&ready),
@@ -405,7 +399,7 @@ async fn identity(login: Login, around: &Surroundings) -> anyhow::Result<Identit
     }
     let settings = RpConfig {
         issuer: login.issuer,
-        auth_url,
+        auth_url: Some(auth_url),
         client_id: login.client_id,
         client_secret: login.client_secret,
         redirect_uri: match login.redirect {
@@ -419,6 +413,8 @@ async fn identity(login: Login, around: &Surroundings) -> anyhow::Result<Identit
         },
         bearer_audiences: login.audiences,
         after_logout_url: login.after_logout,
+        logout_at_provider: false,
+        takes_unnamed_sessions: true,
         logout_paths: login.logout_paths,
         secure_cookies: match login.cookie.secure {
             true => SecureCookies::Always,
@@ -432,7 +428,7 @@ async fn identity(login: Login, around: &Surroundings) -> anyhow::Result<Identit
     let relying_party = RelyingParty::new(settings, http, sessions.clone(), data, clock.clone())?;
     Ok(Identity::new(Parts {
         sessions,
-        relying_party: Some(Arc::new(relying_party)),
+        logins: Logins::one(Some(Arc::new(relying_party))),
         cluster_issuer: None,
         cluster_api: cluster_api.clone(),
         issuers: Some((issuers, way)),
@@ -459,6 +455,20 @@ struct StandIn {
     answers: ArcSwap<Answers>,
     whose: Compat,
     settings: Arc<ExtAuthzHttp>,
+}
+
+impl Logouts for StandIn {
+    fn logged_out<'a>(
+        &'a self,
+        head: &'a RequestHead,
+        body: &'a [u8],
+    ) -> BoxFuture<'a, Option<Reply>> {
+        let answers = self.answers.load_full();
+        Box::pin(async move {
+            let login = answers.identity.relying_party()?;
+            Some(login.backchannel_logout(head, body).await)
+        })
+    }
 }
 
 impl Service for StandIn {

@@ -12,6 +12,7 @@ use crate::outgoing::Network;
 pub(crate) struct Provider {
     network: Network,
     at: Option<String>,
+    roots: Roots,
 }
 
 impl Provider {
@@ -19,7 +20,13 @@ impl Provider {
         Self {
             network: Network::default(),
             at,
+            roots: Roots::default(),
         }
+    }
+
+    /// Only certificates of these authorities count.
+    pub(crate) fn trusting(self, roots: Roots) -> Self {
+        Self { roots, ..self }
     }
 
     /// The request for the address, with the host that the issuer has.
@@ -47,7 +54,7 @@ impl HttpClient for Provider {
     fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, HttpError>> {
         Box::pin(async move {
             let request = self.aimed(request).map_err(HttpError)?;
-            let sent = self.network.send(request, Roots::default());
+            let sent = self.network.send(request, self.roots.clone());
             sent.await.map_err(HttpError)
         })
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum as _};
-use policy::{Entrance, IDENTITY_HEADERS, Snapshot, is_identity_header};
+use policy::{Entrance, IDENTITY_HEADERS, Owner, Snapshot, is_identity_header};
 use resources::Cluster;
 use serde_json::{Value, json};
 
@@ -13,6 +13,7 @@ use crate::authz::fast_path::FastPath;
 use crate::authz::gateways::{Asking as Asked, Gateway};
 use crate::authz::keys;
 use crate::authz::redis::RedisArgs;
+use crate::authz::workload::{Needs, workload};
 use crate::cli::ClusterArgs;
 use crate::inputs::Inputs;
 use crate::live;
@@ -41,25 +42,26 @@ pub(crate) struct ManifestsArgs {
     fast_path: Vec<String>,
     /// Key that the authorizer signs passes with; its public half is printed
     #[arg(long, value_name = "FILE", requires = "fast_path")]
-    pass_key: Option<std::path::PathBuf>,
+    pub(super) pass_key: Option<std::path::PathBuf>,
     #[command(flatten)]
-    redis: RedisArgs,
+    pub(super) redis: RedisArgs,
     /// Namespace of the authorizer
     #[arg(long, default_value = "sidegate", value_name = "NAME")]
-    namespace: String,
+    pub(super) namespace: String,
     /// Image of the program, under the name that your registry has for it
     #[arg(
         long,
         default_value = concat!("sidegate:", env!("CARGO_PKG_VERSION")),
         value_name = "IMAGE"
     )]
-    image: String,
+    pub(super) image: String,
 }
 
 /// Port for checks, of the Service and of the pods.
 pub(super) const PORT: u16 = 9000;
-const HEALTH: u16 = 9001;
+pub(super) const HEALTH: u16 = 9001;
 pub(super) const NAME: &str = "sidegate-authz";
+const KEYS: &str = "sidegate-keys";
 /// Where Redis' password and authority are in a pod.
 pub(super) const REDIS_FOLDER: &str = "/redis";
 
@@ -216,15 +218,22 @@ fn print(args: &ManifestsArgs, cluster: &Cluster, snapshot: &Snapshot) -> anyhow
         suffixes.insert("");
     }
     for suffix in suffixes {
+        let protocol = if args.http {
+            "http-check"
+        } else {
+            "grpc-check"
+        };
         objects.push(json!({"apiVersion": "v1", "kind": "Service",
             "metadata": {"name": format!("{NAME}{suffix}"), "namespace": args.namespace},
             "spec": {"selector": {"app": NAME}, "ports": [
-                {"name": if args.http { "http-check" } else { "grpc-check" },
-                 "port": PORT, "targetPort": PORT},
+                {"name": protocol, "port": PORT, "targetPort": PORT},
                 {"name": "http-logout", "port": HEALTH, "targetPort": HEALTH}]}}));
     }
-    let shared = args.redis.storage_in_a_pod(cluster)?;
-    objects.extend(workload(args, !writers.is_empty(), shared));
+    objects.extend(beside(args, snapshot));
+    let mut needs = Needs::of(args, cluster, snapshot)?;
+    needs.tokens = !writers.is_empty();
+    objects.extend(workload(args, needs));
+    objects.push(only_gateways(args, &all));
     objects.extend(asking.iter().map(|ask| policy(ask, fast_path.is_some())));
     for deployment in filters {
         for (port, side) in &deployment.ports {
@@ -281,14 +290,60 @@ fn print_for(
             "spec": {"selector": {"app": NAME},
                 "ports": [{"name": "check", "port": PORT, "targetPort": PORT}]}}),
     ];
-    let shared = args.redis.storage_in_a_pod(cluster)?;
-    objects.extend(workload(args, false, shared));
+    objects.extend(workload(args, Needs::of(args, cluster, snapshot)?));
     objects.extend(gateway.objects(&asking));
     for object in objects {
         out.push_str("---\n");
         out.push_str(&yaml(&object)?);
     }
     Ok(out)
+/// Nobody else may ask: whoever asks says where a request arrived and who is at the
+/// other end, and gets what upstreams and the next check go by.
+fn only_gateways(args: &ManifestsArgs, all: &[Deployment]) -> Value {
+    let of = |deployment: &Deployment| {
+        json!({"namespaceSelector":
+            {"matchLabels": {"kubernetes.io/metadata.name": deployment.namespace}},
+            "podSelector": {"matchLabels": deployment.labels}})
+    };
+    let from: Vec<Value> = all.iter().map(of).collect();
+    json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": NAME, "namespace": args.namespace},
+        "spec": {"podSelector": {"matchLabels": {"app": NAME}}, "policyTypes": ["Ingress"],
+            "ingress": [{"from": from, "ports": [{"port": PORT}]}, {"ports": [{"port": HEALTH}]}]}})
+}
+
+/// The way to keys for whoever verifies, and the one of logout tokens, whose body
+/// no check sees, from hosts of the platform.
+fn beside(args: &ManifestsArgs, snapshot: &Snapshot) -> Vec<Value> {
+    let service = json!({"apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": KEYS, "namespace": args.namespace,
+            // On one machine the login itself takes the tokens.
+            "annotations": {"sidegate.dev/embedded": "login"}},
+        "spec": {"selector": {"app": NAME}, "ports": [
+            {"name": "http", "port": 80, "targetPort": HEALTH}]}});
+    let (mut gateways, mut hosts) = (BTreeSet::new(), BTreeSet::new());
+    let listeners = snapshot.listeners();
+    for listener in listeners.filter(|l| l.side() == Entrance::External && !l.is_opaque()) {
+        for host in listener.hosts() {
+            let owners = |owner| host.routes().any(|route| route.access().owner == owner);
+            if owners(Owner::Platform) || owners(Owner::LoginMachinery) {
+                hosts.insert(host.name().to_owned());
+                let of = listener.gateways().iter();
+                gateways.extend(of.map(|(g, _)| format!("{}/{}", g.namespace, g.name)));
+            }
+        }
+    }
+    if hosts.is_empty() {
+        return vec![service];
+    }
+    let destination = json!({"host": format!("{KEYS}.{}.svc.cluster.local", args.namespace),
+        "port": {"number": 80}});
+    let route = json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+        "metadata": {"name": "sidegate-logout", "namespace": args.namespace},
+        "spec": {"gateways": gateways, "hosts": hosts, "http": [{
+            "match": [{"uri": {"exact": identity::BACKCHANNEL_LOGOUT_PATH}}],
+            "route": [{"destination": destination}]}]}});
+    vec![service, route]
 }
 
 /// What has to go first: on one workload there may be one provider.
@@ -388,7 +443,7 @@ pub(super) fn prefix(side: Entrance) -> &'static str {
 }
 
 /// Headers of a request that a check over HTTP has to see.
-const SEEN: [&str; 19] = [
+const SEEN: [&str; 21] = [
     "accept",
     "access-control-request-method",
     "authorization",
@@ -402,6 +457,8 @@ const SEEN: [&str; 19] = [
     "sec-purpose",
     "referer",
     "upgrade",
+    "x-api-key",
+    "x_api_key",
     "x-forwarded-proto",
     "x-moz",
     "x-purpose",
@@ -521,100 +578,6 @@ fn filter(deployment: &Deployment, port: u16, filters: Vec<Value>) -> Value {
     json!({"apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter",
         "metadata": {"name": format!("sidegate-{port}"), "namespace": deployment.namespace},
         "spec": {"workloadSelector": {"labels": deployment.labels}, "configPatches": patches}})
-}
-
-/// The program itself, several times where replicas share what they keep. It talks to nobody's API server.
-fn workload(args: &ManifestsArgs, tokens: bool, shared: bool) -> Vec<Value> {
-    let labels = json!({"app": NAME});
-    let mut arguments = vec![
-        "authz".to_owned(),
-        "-f".to_owned(),
-        "/config".to_owned(),
-        format!("--listen=0.0.0.0:{PORT}"),
-        format!("--health=0.0.0.0:{HEALTH}"),
-        "--data=/data/authz".to_owned(),
-    ];
-    let mut mounts = vec![
-        json!({"name": "config", "mountPath": "/config", "readOnly": true}),
-        json!({"name": "data", "mountPath": "/data"}),
-    ];
-    let data = match shared {
-        true => json!({"name": "data", "emptyDir": {}}),
-        false => json!({"name": "data", "persistentVolumeClaim": {"claimName": "sidegate-data"}}),
-    };
-    let mut volumes = vec![
-        json!({"name": "config", "configMap": {"name": "sidegate-config"}}),
-        data,
-    ];
-    if tokens {
-        arguments.push("--identity-headers=authorization".to_owned());
-    }
-    let of_redis = args.redis.in_a_pod();
-    if of_redis
-        .iter()
-        .any(|argument| argument.contains(REDIS_FOLDER))
-    {
-        mounts.push(json!({"name": "redis", "mountPath": REDIS_FOLDER, "readOnly": true}));
-        volumes.push(json!({"name": "redis", "secret": {"secretName": "sidegate-redis"}}));
-    }
-    arguments.extend(of_redis);
-    if args.pass_key.is_some() {
-        arguments.push("--pass-key=/pass/pass.pem".to_owned());
-        mounts.push(json!({"name": "pass", "mountPath": "/pass", "readOnly": true}));
-        volumes.push(json!({"name": "pass", "secret": {"secretName": "sidegate-pass"}}));
-    }
-    let probe = |path: &str| json!({"httpGet": {"path": path, "port": HEALTH}, "periodSeconds": 2});
-    let beside = match shared {
-        true => json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
-            "metadata": {"name": NAME, "namespace": args.namespace},
-            "spec": {"minAvailable": 1, "selector": {"matchLabels": labels}}}),
-        false => json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
-            "metadata": {"name": "sidegate-data", "namespace": args.namespace},
-            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "4Gi"}}}}),
-    };
-    let container = json!({
-        "name": "authz", "image": args.image,
-        "args": arguments,
-        "ports": [{"name": "check", "containerPort": PORT},
-            {"name": "health", "containerPort": HEALTH}],
-        "livenessProbe": probe("/healthz"),
-        "readinessProbe": probe("/readyz"),
-        // Gateways learn that the pod goes before it does.
-        "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
-        "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}},
-        "securityContext": {"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
-            "runAsNonRoot": true, "capabilities": {"drop": ["ALL"]},
-            "seccompProfile": {"type": "RuntimeDefault"}},
-        "volumeMounts": mounts,
-    });
-    let mut pod = json!({
-        "automountServiceAccountToken": false,
-        "securityContext": {"runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532},
-        "containers": [container],
-        "volumes": volumes,
-    });
-    let (replicas, strategy) = match shared {
-        true => (
-            2,
-            json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0}}),
-        ),
-        // Sessions are in one file, which one program holds.
-        false => (1, json!({"type": "Recreate"})),
-    };
-    if let (true, Some(pod)) = (shared, pod.as_object_mut()) {
-        let apart = json!({"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
-            {"weight": 100, "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname",
-                "labelSelector": {"matchLabels": labels}}}]}});
-        pod.insert("affinity".to_owned(), apart);
-    }
-    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment",
-    "metadata": {"name": NAME, "namespace": args.namespace, "labels": labels},
-    "spec": {
-        "replicas": replicas, "strategy": strategy,
-        "selector": {"matchLabels": labels},
-        "template": {"metadata": {"labels": labels}, "spec": pod},
-    }});
-    vec![beside, deployment]
 }
 
 pub(super) fn yaml(value: &Value) -> anyhow::Result<String> {

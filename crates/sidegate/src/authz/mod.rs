@@ -1,14 +1,14 @@
 //! `sidegate authz`: the external authorizer of gateways of a cluster.
 
 mod compat;
-mod elsewhere;
+pub(crate) mod elsewhere;
 mod fast_path;
 mod gateways;
-mod health;
 mod keys;
 mod manifests;
 mod redis;
 mod tls;
+mod workload;
 mod world;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -26,7 +26,6 @@ use server::{ConnectionLimits, Server, Tls};
 
 use crate::authz::compat::CompatArgs;
 use crate::authz::elsewhere::Provider;
-use crate::authz::health::Health;
 use crate::authz::keys::MarkKeys;
 use crate::authz::redis::RedisArgs;
 use crate::authz::tls::TlsFiles;
@@ -35,15 +34,15 @@ use crate::cli::ClusterArgs;
 use crate::cluster_api::KubernetesArgs;
 use crate::control::{Control, Desk};
 use crate::folder::{Folder, Running};
+use crate::health::{Health, Logouts};
 use crate::inputs::Inputs;
 use crate::live;
 use crate::login::Elsewhere;
-use crate::outgoing::told_of_logout;
 use crate::output::{self, BadInput, Style};
 use crate::pages;
 use crate::signals::Signals;
-use crate::state;
-use crate::watch;
+use crate::signed_identity::IdentityKeysArgs;
+use crate::{signed_identity, state, watch};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -83,7 +82,7 @@ pub(crate) struct AuthzArgs {
     /// Address for checks, gRPC and HTTP (port 0: any) [default: 127.0.0.1:9000; with --compat that of its configuration]
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
-    /// Address for /healthz and /readyz
+    /// Address for /healthz, /readyz, /.well-known/jwks.json and logout tokens at /oauth2/backchannel-logout
     #[arg(long, default_value = "127.0.0.1:9001", value_name = "ADDR:PORT")]
     health: SocketAddr,
     /// Folder for keys and sessions [default: ~/.local/share/sidegate]
@@ -115,6 +114,8 @@ pub(crate) struct AuthzArgs {
     identity_headers: Vec<IdentityHeaders>,
     #[command(flatten)]
     redis: RedisArgs,
+    #[command(flatten)]
+    identity_keys: IdentityKeysArgs,
     #[command(flatten)]
     compat: CompatArgs,
 }
@@ -165,8 +166,10 @@ async fn serve(args: &AuthzArgs, inputs: &Inputs, cluster: Cluster) -> anyhow::R
     let folder = Folder::take(args.data.clone())?;
     let elsewhere = elsewhere(args, &folder, &cluster)?;
     let keys = MarkKeys::open(args.mark_keys.clone(), folder.path())?;
+    let signer = args.identity_keys.open(folder.path())?;
     let world = Arc::new(World::new(
         elsewhere,
+        Arc::clone(&signer),
         args.identity_headers.clone(),
         args.cluster.istio_version.clone(),
         cluster,
@@ -204,14 +207,9 @@ async fn serve(args: &AuthzArgs, inputs: &Inputs, cluster: Cluster) -> anyhow::R
         },
     };
     let authorizer = Arc::new(Authorizer::new(Arc::clone(&world), settings, keys.read()?));
-    let of_logouts = Arc::clone(&world);
-    let ready = Arc::new(Health::new(Box::new(move |request| {
-        let live = of_logouts.live();
-        Box::pin(async move {
-            let login = live.relying_party()?;
-            Some(told_of_logout(login, request).await)
-        })
-    })));
+    let ready = Arc::new(
+        Health::with_keys(Arc::clone(&signer)).with_logouts(Arc::clone(&world) as Arc<dyn Logouts>),
+    );
     let (done, ended) = tokio::sync::oneshot::channel::<()>();
     let healthy = tokio::spawn(health.run(
         Arc::clone(&ready),
@@ -242,7 +240,9 @@ async fn serve(args: &AuthzArgs, inputs: &Inputs, cluster: Cluster) -> anyhow::R
                 None => std::future::pending().await,
             }
         };
-        let reloads = async { tokio::try_join!(files, ring, certificate) };
+        let signing = [signer.path().to_owned()];
+        let signing = watch::until_cancelled(&signing, || signed_identity::read_again(&signer));
+        let reloads = async { tokio::try_join!(files, ring, signing, certificate) };
         tokio::select! {
             () = signals.received() => {}
             ended = reloads => {

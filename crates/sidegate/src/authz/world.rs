@@ -6,17 +6,20 @@ use arc_swap::ArcSwap;
 use ext_authz::Host;
 use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use identity::{AuthserviceConfig, Identity, Issuers, Oauth2ProxyConfig, Parts, RelyingParty};
-use policy::{Caller, Reply, RequestHead, Snapshot, Tokens};
+use identity::{AuthserviceConfig, Identity, IdentitySigner, Issuers, Oauth2ProxyConfig, Parts};
+use policy::{AccessAnswer, AccessCheck, Audience, Caller, Reply, RequestHead, Snapshot, Tokens};
+use resources::sidegate::SignedIdentity;
 use resources::{Cluster, Places};
 
 use super::IdentityHeaders;
 use crate::backends::Backends;
 use crate::documents::Documents;
+use crate::health::Logouts;
 use crate::issuers;
 use crate::live;
 use crate::login::{Elsewhere, Login};
 use crate::output::{self, BadInput, Style};
+use crate::signed_identity;
 
 /// One configuration, compiled.
 pub(crate) struct Live {
@@ -25,25 +28,22 @@ pub(crate) struct Live {
     login: Arc<Login>,
     identity: Identity,
     issuers: Issuers,
+    signed_identity: Option<SignedIdentity>,
 }
 
 /// Everything that checks ask; one value for the life of the program.
 pub(crate) struct World {
     live: ArcSwap<Live>,
     elsewhere: Elsewhere,
+    signer: Arc<IdentitySigner>,
     identity_headers: Vec<IdentityHeaders>,
     istio_version: Option<String>,
-}
-
-impl Live {
-    pub(crate) fn relying_party(&self) -> Option<&RelyingParty> {
-        self.login.relying_party.as_deref()
-    }
 }
 
 impl World {
     pub(crate) fn new(
         elsewhere: Elsewhere,
+        signer: Arc<IdentitySigner>,
         identity_headers: Vec<IdentityHeaders>,
         istio_version: Option<String>,
         cluster: Cluster,
@@ -52,6 +52,7 @@ impl World {
         Ok(Self {
             live: ArcSwap::from_pointee(live),
             elsewhere,
+            signer,
             identity_headers,
             istio_version,
         })
@@ -99,6 +100,13 @@ fn wire(
         ])
         .into());
     }
+    if snapshot.is_reviewed() && elsewhere.cluster_api.is_none() {
+        return Err(BadInput(vec![
+            "`rbac: review` asks an API server, and none is known: expected `--kubernetes-api`, or a pod with a token"
+                .into(),
+        ])
+        .into());
+    }
     cluster.places = Places::default();
     let login = Login::elsewhere(&cluster, elsewhere, before.map(|live| &live.login))?;
     if before.is_none_or(|before| !Arc::ptr_eq(&before.login, &login)) {
@@ -107,12 +115,13 @@ fn wire(
         }
     }
     let issuers = issuers::of(&cluster, before.map(|live| &live.issuers))?;
+    let signed_identity = signed_identity::of(&cluster)?;
     let networks = cluster.sidegate.as_ref().map(|s| &*s.spec.keys.networks);
     let backends = Arc::new(Backends::default());
     let documents = Documents::new(backends, networks.unwrap_or_default());
     let identity = Identity::new(Parts {
         sessions: elsewhere.sessions.clone(),
-        relying_party: login.relying_party.clone(),
+        logins: login.logins.clone(),
         cluster_issuer: Some(Arc::clone(&elsewhere.cluster_issuer)),
         cluster_api: elsewhere.cluster_api.clone(),
         issuers: Some((issuers.clone(), Arc::new(documents))),
@@ -127,7 +136,19 @@ fn wire(
         login,
         identity,
         issuers,
+        signed_identity,
     })
+}
+
+impl Logouts for World {
+    fn logged_out<'a>(
+        &'a self,
+        head: &'a RequestHead,
+        body: &'a [u8],
+    ) -> BoxFuture<'a, Option<Reply>> {
+        let live = self.live();
+        Box::pin(async move { live.login.logins.backchannel_logout(head, body).await })
+    }
 }
 
 impl Host for World {
@@ -140,8 +161,13 @@ impl Host for World {
         Box::pin(async move { live.identity.caller(head, tokens).await })
     }
 
+    fn access<'a>(&'a self, check: &'a AccessCheck) -> BoxFuture<'a, AccessAnswer> {
+        let live = self.live();
+        Box::pin(async move { live.identity.access(check).await })
+    }
+
     fn login(&self, head: &RequestHead) -> Reply {
-        match &self.live.load().login.relying_party {
+        match self.live.load().login.logins.of(&head.authority) {
             Some(relying_party) => relying_party.begin_login(head),
             None => Reply {
                 status: StatusCode::FORBIDDEN,
@@ -155,7 +181,10 @@ impl Host for World {
 
     fn login_page<'a>(&'a self, head: &'a RequestHead) -> BoxFuture<'a, Option<Reply>> {
         let live = self.live();
-        Box::pin(async move { live.login.relying_party.as_ref()?.handle(head).await })
+        Box::pin(async move {
+            let login = live.login.logins.of(&head.authority)?;
+            login.handle(head).await
+        })
     }
 
     fn identity_headers(
@@ -194,6 +223,16 @@ impl Host for World {
             write(header::AUTHORIZATION, &format!("Bearer {}", token.expose()));
         }
         written
+    }
+
+    fn signed_identity(
+        &self,
+        audience: &Audience,
+        caller: &Caller,
+    ) -> Option<(HeaderName, HeaderValue)> {
+        let live = self.live.load();
+        let wanted = live.signed_identity.as_ref();
+        signed_identity::header(wanted, &self.signer, audience, caller)
     }
 
     fn now(&self) -> u64 {

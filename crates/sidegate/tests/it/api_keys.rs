@@ -48,6 +48,34 @@ fn a_key_opens_a_model_until_it_is_revoked() {
         "{answer:?}"
     );
 
+    let own = format!("x-api-key: {key}");
+    let ask = |more: &[&str]| {
+        outside(
+            &program,
+            OUTSIDE_HOST,
+            PREDICT,
+            &[&["-d", IRIS], more].concat(),
+        )
+    };
+    let answer = ask(&["-H", &own]);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let bearer = format!("authorization: Bearer {key}");
+    let twice = format!("x-api-key: {key},{key}");
+    for wrong in [
+        &["-H", &*own, "-H", &*own][..],
+        &["-H", &*own, "-H", &*bearer],
+        &["-H", &*own, "-H", "x-api-key: of-the-model"],
+        &["-H", &*twice],
+        &["-H", "x-api-key: of-the-model"],
+    ] {
+        let answer = ask(wrong);
+        assert_eq!(answer.status, 401, "{wrong:?} {answer:?}");
+        assert!(!answer.body.contains(&key));
+    }
+    // It opens no platform that way either.
+    let home = outside(&program, "kubeflow.example.com", "/", &["-H", &own]);
+    assert_eq!(home.status, 403, "{home:?}");
+
     let listed = json(&program, &["list"]);
     let [known] = listed["keys"].as_array().unwrap().as_slice() else {
         panic!("{listed}");

@@ -15,10 +15,10 @@ const PAGE: &str = include_str!("../../../../docs/ext-authz.md");
 pub(super) const SEED: [&str; 2] = ["examples/seed/cluster.yaml", "examples/seed/sidegate.yaml"];
 
 /// A running authorizer. Dropping it kills it.
-pub(super) struct Authz {
+pub(crate) struct Authz {
     child: Child,
     pub(super) checks: String,
-    health: String,
+    pub(crate) health: String,
     told: Arc<Mutex<String>>,
     data: tempfile::TempDir,
 }
@@ -361,6 +361,81 @@ fn a_log_holds_no_credentials() {
     authz.says(PREDICT);
     let told = authz.told.lock().unwrap().clone();
     assert!(!told.contains("visible"), "{told}");
+}
+
+/// What upstreams are told, and the keys for it as docs/signed-identity.md fetches them.
+#[test]
+fn upstreams_are_told_who_is_calling_and_have_the_keys() {
+    let folder = folder_with_examples();
+    let told = |more: &str| {
+        let text = std::fs::read_to_string(folder.path().join(SEED[1])).unwrap();
+        let enforce = "  mode: enforce";
+        assert!(text.contains(enforce));
+        let file = folder.path().join("told.yaml");
+        std::fs::write(file, text.replace(enforce, &format!("{enforce}\n{more}"))).unwrap();
+    };
+    told("  signedIdentity: {seconds: 601}");
+    let refused = Command::new(SIDEGATE)
+        .args(["authz", "-f", SEED[0], "told.yaml", "--data"])
+        .arg(folder.path().join("data"))
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(3));
+    let expected = "spec.signedIdentity.seconds: `601`, expected 1 to 600";
+    assert!(stderr(&refused).contains(expected), "{}", stderr(&refused));
+    told("  signedIdentity: {}");
+    let authz = Authz::start(folder.path(), &["-f", SEED[0], "told.yaml"]);
+    let page = include_str!("../../../../docs/signed-identity.md");
+    let [command] = &commands(page)[..] else {
+        panic!("the page has other commands")
+    };
+    let command = command.replace("127.0.0.1:9001", &authz.health);
+    let keys = Command::new("sh").args(["-c", &command]).output().unwrap();
+    let keys: serde_json::Value = serde_json::from_slice(&keys.stdout).unwrap();
+    assert_eq!(keys["keys"][0]["crv"], "P-256");
+    let kid = keys["keys"][0]["kid"].as_str().unwrap().to_owned();
+    let token = Command::new(SIDEGATE)
+        .args(["token", "create", "default", "-n", "shop", "--data"])
+        .arg(authz.data.path())
+        .output()
+        .unwrap();
+    let bearer = format!("authorization: Bearer {}", stdout(&token).trim());
+    let hosts = "sklearn-iris-predictor.kserve-test.svc.cluster.local";
+    let first = authz.ask(
+        &format!("/external{PREDICT}"),
+        OUTSIDE_HOST,
+        &["-H", &bearer],
+    );
+    assert_eq!(first.header("x-sidegate-identity"), None);
+    let mark = format!(
+        "x-sidegate-mark: {}",
+        first.header("x-sidegate-mark").unwrap()
+    );
+    let second = authz.ask(&format!("/local{PREDICT}"), hosts, &["-H", &mark]);
+    let told = second.header("x-sidegate-identity").unwrap();
+    let parts: Vec<serde_json::Value> = told.split('.').take(2).map(part).collect();
+    let [head, claims] = parts.as_slice() else {
+        panic!("{told}")
+    };
+    assert_eq!(head["kid"], *kid);
+    assert_eq!(claims["aud"], "kserve-test/sklearn-iris");
+    assert_eq!(claims["sub"], "system:serviceaccount:shop:default");
+    // It is no token here.
+    let replayed = format!("authorization: Bearer {told}");
+    let answer = authz.ask(
+        &format!("/external{PREDICT}"),
+        OUTSIDE_HOST,
+        &["-H", &replayed],
+    );
+    assert_eq!(answer.status, 401);
+}
+
+/// A part of a token.
+pub(crate) fn part(text: &str) -> serde_json::Value {
+    use base64::Engine as _;
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text);
+    serde_json::from_slice(&bytes.unwrap()).unwrap()
 }
 
 #[test]

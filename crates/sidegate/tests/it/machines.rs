@@ -126,15 +126,32 @@ fn answer(request: &Message, keys: Option<&str>) -> (u16, String) {
             });
             (201, json!({ "status": status }).to_string())
         }
+        ACCESSES => {
+            let review: Value = serde_json::from_str(&request.text()).unwrap();
+            let user = review["spec"]["user"].as_str().unwrap();
+            let allowed = user == "system:serviceaccount:team-a:default";
+            assert_eq!(review["spec"]["resourceAttributes"]["name"], "sklearn-iris");
+            (201, json!({ "status": {"allowed": allowed} }).to_string())
+        }
         other => panic!("`{other}` was asked"),
     }
 }
 
+const ACCESSES: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
 const REVIEWS: &str = "/apis/authentication.k8s.io/v1/tokenreviews";
 
 /// `up` with this API server; what is trusted is in `authority`.
 fn up(server: &ApiServer, own: &Path, authority: &str, more: &[&str]) -> Sidegate {
-    let mut start = example("seed");
+    start(example("seed"), server, own, authority, more)
+}
+
+fn start(
+    mut start: Start,
+    server: &ApiServer,
+    own: &Path,
+    authority: &str,
+    more: &[&str],
+) -> Sidegate {
     let (api, authority) = (format!("https://{}", server.address), tls(authority));
     for (option, value) in [
         ("--kubernetes-api", Path::new(&api)),
@@ -206,6 +223,62 @@ fn the_api_server_is_asked_about_tokens() {
         let other = token(&cluster, "other", INGRESS_AUDIENCE);
         assert_eq!(predict(&program, &other).status, 401);
     }
+}
+
+#[test]
+fn the_api_server_says_who_may_call_a_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = issuer(folder.path(), ISSUER);
+    let own = folder.path().join("own-token");
+    std::fs::write(&own, token(&cluster, "sidegate", "x")).unwrap();
+    let server = ApiServer::start(Some(cluster.jwks().to_owned()));
+    let ours = OURS.replacen("spec:\n", "spec:\n  rbac: review\n", 1);
+    let files = folder.path().join("files");
+    std::fs::create_dir(&files).unwrap();
+    std::fs::write(
+        files.join("cluster.yaml"),
+        format!("{CLUSTER}\n---\n{ours}"),
+    )
+    .unwrap();
+    let program = start(
+        Start::new(SIDEGATE).arg(&files),
+        &server,
+        &own,
+        "authority.pem",
+        &[],
+    );
+    let [good, other] = ["default", "other"].map(|name| token(&cluster, name, INGRESS_AUDIENCE));
+    for _ in 0..3 {
+        assert_eq!(
+            predict(&program, &good).status,
+            THROUGH,
+            "{}",
+            program.stderr()
+        );
+        let refused = predict(&program, &other);
+        assert_eq!(refused.status, 403, "{refused:?}");
+        assert!(
+            refused
+                .body
+                .contains("may not `get` inferenceservices/sklearn-iris")
+        );
+    }
+    assert_eq!(server.asked(ACCESSES), 2);
+    // Without an API server the roles of the YAML count here, of which there are none.
+    let program = Start::new(SIDEGATE).arg(&files).start().unwrap();
+    assert!(program.stderr().contains("no API server is known"));
+    let local = super::token(&program, "kserve-test");
+    assert_eq!(predict(&program, &local).status, 403);
+    // And nothing does behind Envoy.
+    let told = std::process::Command::new(SIDEGATE)
+        .args(["authz", "-f"])
+        .arg(&files)
+        .arg("--data")
+        .arg(folder.path().join("data"))
+        .output()
+        .unwrap();
+    assert_eq!(told.status.code(), Some(3));
+    assert!(super::stderr(&told).contains("`rbac: review` asks an API server"));
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod enforced;
 mod explain;
 mod hygiene;
 mod login;
+mod login_providers;
 mod machines;
 mod migrate;
 mod migrate_login;
@@ -40,6 +41,7 @@ mod runtime;
 mod runtime_edges;
 mod runtime_frameworks;
 mod sign_out;
+mod signed_identity;
 
 use std::process::{Command, Output};
 

@@ -111,6 +111,7 @@ impl Version {
             deployments: &["ingressgateway", "cluster-local-gateway"],
             local,
             back,
+            verified: false,
             asked,
         })
     }
