@@ -187,7 +187,7 @@ mod tests {
             ("text/html", true),
             ("text/html, text/plain, text/css, */*;q=0.01", true),
             ("text/html;q=0.9, text/plain", false),
-            ("text/*, */*;q=0.1", true),
+            ("text/*, */*;q=0.1", false),
             ("Text/HTML;level=1, */*;q=0.9", true),
             ("text/html, */*", false),
             ("text/html;q=0.4, application/json;q=0.5", false),
