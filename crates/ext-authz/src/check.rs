@@ -42,7 +42,8 @@ impl<H: Host> Authorizer<H> {
             }
             Ok(admitted) => {
                 let principal = principal.as_deref();
-                self.decided(&snapshot, &place, principal, admitted, form).await
+                self.decided(&snapshot, &place, principal, admitted, form)
+                    .await
             }
             Err(Ambiguous(why)) => (unfit(why), why.into()),
         };

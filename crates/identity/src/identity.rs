@@ -126,7 +126,7 @@ impl Identity {
             return Caller::Session(session.person.clone());
         }
         if let Some(key) = own_key {
-            return self.key(key);
+            return self.key(key).await;
         }
         match authorization {
             Authorization::Bearer(token) if token.starts_with(PREFIX) => self.key(token).await,
@@ -161,7 +161,7 @@ impl Identity {
     ///
     /// # Errors
     /// Says what is wrong with the token, without repeating it.
-    pub(crate) async fn bearer(
+    pub async fn bearer(
         &self,
         token: &str,
         login: Option<&Arc<RelyingParty>>,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ext_authz::{Authorizer, Host, KeyRing, Settings};
 use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue, StatusCode};
-use policy::{Caller, Reply, RequestHead, Snapshot, Tokens};
+use policy::{AccessAnswer, AccessCheck, Audience, Caller, Reply, RequestHead, Snapshot, Tokens};
 use server::{ConnectionLimits, Server};
 use testkit::Socket;
 
@@ -42,6 +42,14 @@ impl Host for Odd {
 
     fn identity_headers(&self, _: &RequestHead, _: &Caller) -> Vec<(HeaderName, HeaderValue)> {
         Vec::new()
+    }
+
+    fn access<'a>(&'a self, _: &'a AccessCheck) -> BoxFuture<'a, AccessAnswer> {
+        Box::pin(std::future::ready(AccessAnswer::NoServer))
+    }
+
+    fn signed_identity(&self, _: &Audience, _: &Caller) -> Option<(HeaderName, HeaderValue)> {
+        None
     }
 
     fn now(&self) -> u64 {

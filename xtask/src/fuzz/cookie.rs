@@ -16,7 +16,8 @@ use identity::{
     RelyingParty, RpConfig, SESSION_COOKIE, SecureCookies, SessionConfig, Sessions, read_token,
 };
 use policy::{
-    Caller, Connection, Entrance, Person, Reply, RequestHead, Scheme, Snapshot, TokenAnswer, Tokens,
+    AccessAnswer, AccessCheck, Audience, Caller, Connection, Entrance, Person, Reply, RequestHead,
+    Scheme, Snapshot, TokenAnswer, Tokens,
 };
 
 use super::Target;
@@ -112,6 +113,14 @@ impl Host for Giver {
         Vec::new()
     }
 
+    fn access<'a>(&'a self, _: &'a AccessCheck) -> BoxFuture<'a, AccessAnswer> {
+        Box::pin(std::future::ready(AccessAnswer::NoServer))
+    }
+
+    fn signed_identity(&self, _: &Audience, _: &Caller) -> Option<(HeaderName, HeaderValue)> {
+        None
+    }
+
     fn now(&self) -> u64 {
         NOW
     }
@@ -173,7 +182,7 @@ impl CookieJars {
         let provider = Arc::new(Asked::default());
         let config = RpConfig {
             issuer: ISSUER.to_owned(),
-            auth_url: "/dex/auth".to_owned(),
+            auth_url: Some("/dex/auth".to_owned()),
             client_id: "platform".to_owned(),
             client_secret: identity::Secret::new("of-this-installation".to_owned()),
             redirect_uri: RedirectUri::Exactly(CALLBACK.to_owned()),
@@ -181,6 +190,8 @@ impl CookieJars {
             claims: IdentityClaims::default(),
             bearer_audiences: Vec::new(),
             after_logout_url: "/".to_owned(),
+            logout_at_provider: false,
+            takes_unnamed_sessions: true,
             logout_paths: vec!["/logout".to_owned()],
             secure_cookies: SecureCookies::default(),
             session_cookie: SESSION_COOKIE.to_owned(),
@@ -191,7 +202,7 @@ impl CookieJars {
         let login = Arc::new(login);
         let identity = Identity::new(Parts {
             sessions: sessions.clone(),
-            relying_party: Some(Arc::clone(&login)),
+            logins: identity::Logins::one(Some(Arc::clone(&login))),
             cluster_issuer: None,
             cluster_api: None,
             issuers: None,

@@ -340,7 +340,7 @@ fn a_principal_is_read_of_the_source_alone() {
             .always(2, &end(destination))
             .finish();
         let message = Encoder::default().always(1, &attributes).finish();
-        let check = CheckRequest::decode(message.into()).unwrap();
+        let check = CheckRequest::read(&message.into()).unwrap();
         Asked::over_grpc(check, None, peer()).principal
     };
     assert_eq!(

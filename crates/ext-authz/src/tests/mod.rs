@@ -383,6 +383,8 @@ fn a_query_is_no_part_of_the_path() {
     let line = "POST limited.kserve-test.svc.cluster.local/v1/models/limited:predict?a=b";
     let reply = run(limited.check(asked(8081, line, &[]), Form::Exact));
     assert_eq!(reply.denial().unwrap().status, 403);
+}
+
 #[test]
 fn an_api_key_goes_no_further() {
     let key = format!("sgk_{}", "a".repeat(60));
@@ -507,7 +509,9 @@ fn the_model_and_nobody_before_it_is_told_who_is_calling() {
         ("x-sidegate-identity", "root"),
         ("x_sidegate_identity", "root"),
     ];
-    let on_the_way = read(&run(authorizer.check(asked(8080, &line, &sent))));
+    let on_the_way = read(&run(
+        authorizer.check(asked(8080, &line, &sent), Form::Exact)
+    ));
     let mark = on_the_way.sets(MARK).unwrap();
     assert_eq!(on_the_way.sets("x-sidegate-identity"), None);
     for spelling in ["x-sidegate-identity", "x_sidegate_identity"] {
@@ -516,11 +520,15 @@ fn the_model_and_nobody_before_it_is_told_who_is_calling() {
     let then =
         "POST sklearn-iris-predictor.kserve-test.svc.cluster.local/v1/models/sklearn-iris:predict";
     let marked = [(MARK, mark), ("x-sidegate-identity", "root")];
-    let last = read(&run(authorizer.check(asked(8081, then, &marked))));
+    let last = read(&run(
+        authorizer.check(asked(8081, then, &marked), Form::Exact)
+    ));
     let told = "system:serviceaccount:kserve-test:default for kserve-test/sklearn-iris";
     assert_eq!(last.sets("x-sidegate-identity"), Some(told));
     // Nobody in particular.
-    let last = read(&run(authorizer.check(asked(8081, then, &sent[1..]))));
+    let last = read(&run(
+        authorizer.check(asked(8081, then, &sent[1..]), Form::Exact)
+    ));
     assert_eq!(last.sets("x-sidegate-identity"), None);
     assert_eq!(last.remove.len(), 2, "{:?}", last.remove);
 }

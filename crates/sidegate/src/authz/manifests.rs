@@ -297,6 +297,8 @@ fn print_for(
         out.push_str(&yaml(&object)?);
     }
     Ok(out)
+}
+
 /// Nobody else may ask: whoever asks says where a request arrived and who is at the
 /// other end, and gets what upstreams and the next check go by.
 fn only_gateways(args: &ManifestsArgs, all: &[Deployment]) -> Value {

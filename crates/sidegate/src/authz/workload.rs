@@ -35,7 +35,11 @@ pub(super) struct Needs {
 }
 
 impl Needs {
-    pub(super) fn of(args: &ManifestsArgs, cluster: &Cluster, snapshot: &Snapshot) -> anyhow::Result<Self> {
+    pub(super) fn of(
+        args: &ManifestsArgs,
+        cluster: &Cluster,
+        snapshot: &Snapshot,
+    ) -> anyhow::Result<Self> {
         let shared = args.redis.storage_in_a_pod(cluster)?;
         let signs = shared && signed_identity::of(cluster)?.is_some();
         Ok(Self {

@@ -14,8 +14,9 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use policy::{
-    Answers, Caller, Connection, Entrance, NoTrace, Person, Question, Refusal, Reply, RequestHead,
-    Scheme, ServiceAccount, Snapshot, TokenError, TokenHolder, Tokens, Verdict, is_identity_header,
+    AccessAnswer, AccessCheck, Answers, Audience, Caller, Connection, Entrance, NoTrace, Person,
+    Question, Refusal, Reply, RequestHead, Scheme, ServiceAccount, Snapshot, TokenError,
+    TokenHolder, Tokens, Verdict, is_identity_header,
 };
 use wire::Decode as _;
 
@@ -116,6 +117,14 @@ impl Host for World {
 
     fn identity_headers(&self, _: &RequestHead, _: &Caller) -> Vec<(HeaderName, HeaderValue)> {
         Vec::new()
+    }
+
+    fn access<'a>(&'a self, _: &'a AccessCheck) -> BoxFuture<'a, AccessAnswer> {
+        Box::pin(std::future::ready(AccessAnswer::NoServer))
+    }
+
+    fn signed_identity(&self, _: &Audience, _: &Caller) -> Option<(HeaderName, HeaderValue)> {
+        None
     }
 
     fn now(&self) -> u64 {
@@ -352,7 +361,11 @@ impl Checks {
             match policy::decide(&self.snapshot, head, &answers, &mut NoTrace) {
                 Verdict::Permit(_) => return None,
                 // Of policies as written, which the gateway applies by itself, and of what is behind it.
-                Verdict::Ask(Question::Check(_) | Question::Tokens { .. }) => return None,
+                Verdict::Ask(
+                    Question::Check(_) | Question::Tokens { .. } | Question::Access(_),
+                ) => {
+                    return None;
+                }
                 Verdict::Ask(Question::Caller(tokens)) => {
                     let found = known
                         .clone()

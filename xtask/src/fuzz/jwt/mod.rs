@@ -92,7 +92,7 @@ impl Tokens {
         let sessions = Sessions::open(folder.path(), SessionConfig::default(), clock.clone())?;
         let identity = Identity::new(Parts {
             sessions,
-            relying_party: None,
+            logins: identity::Logins::one(None),
             cluster_issuer: None,
             cluster_api: None,
             issuers: Some((Issuers::new(configs, &clock, None)?, Arc::new(Nowhere))),
@@ -150,7 +150,10 @@ impl Tokens {
 
     /// Who a token is of, by the verifier that is looked at.
     fn accepts(&self, text: &str) -> Option<String> {
-        let holder = self.runtime.block_on(self.identity.bearer(text)).ok()?;
+        let holder = self
+            .runtime
+            .block_on(self.identity.bearer(text, None))
+            .ok()?;
         Some(match holder {
             TokenHolder::Person(person) => person.email.to_string(),
             TokenHolder::Service(service) => service.name.to_string(),
