@@ -191,7 +191,7 @@ impl CheckReply {
 /// Headers that a gateway takes from an allow, each in place of the client's,
 /// where it cannot be told which to remove. One that is not in the allow is gone.
 pub fn handed() -> impl Iterator<Item = &'static str> {
-    ["authorization", "cookie", MARK]
+    ["authorization", "cookie", "x-sidegate-identity", MARK]
         .into_iter()
         .chain(IDENTITY_HEADERS)
 }

@@ -1,7 +1,9 @@
 //! `sidegate authz` on the seed's cluster, behind Envoy as Istio configures it and behind other gateways.
 
+mod away;
 mod browser;
 mod bypasses;
+mod certificates;
 mod clients;
 mod demo;
 mod fast;

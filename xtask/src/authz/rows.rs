@@ -117,20 +117,6 @@ impl Rows {
         self.secrets()
     }
 
-    /// Starts the authorizer that was ended, and waits until the model answers again.
-    pub(super) fn authorized_again(&mut self, target: &str) -> Result<()> {
-        self.mesh.authorize()?;
-        let began = std::time::Instant::now();
-        let asked = ["-d", "{}"];
-        while self.ask(Gate::Local, MODEL, target, &asked)?.answer.status != 200 {
-            if began.elapsed().as_secs() > 20 {
-                bail!("nothing passes although the authorizer is back");
-            }
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
-        Ok(())
-    }
-
     pub(super) fn ask(&self, gate: Gate, host: &str, target: &str, more: &[&str]) -> Result<Seen> {
         let gateway = match gate {
             _ if more.contains(&"--http2-prior-knowledge") => self.mesh.http2(gate),
@@ -519,54 +505,6 @@ impl Rows {
         Ok(())
     }
 
-    /// Workloads that show a certificate of the mesh.
-    fn certificates(&mut self) -> Result<()> {
-        let target = "/v1/models/limited:predict";
-        let host = "limited.kserve-test.svc.cluster.local";
-        let port = 8443;
-        let at = self.mesh.external.ip();
-        let url = format!("https://{host}:{port}{target}");
-        let resolve = format!("{host}:{port}:{at}");
-        for (who, status) in [(Some(0), 200), (Some(1), 403), (None, 0)] {
-            self.mesh.peers.arrived();
-            let file = |name: &str| {
-                let number = who.unwrap_or_default();
-                let path = self
-                    .mesh
-                    .folder
-                    .path()
-                    .join(format!("client-{number}.{name}"));
-                path.to_string_lossy().into_owned()
-            };
-            let (certificate, key) = (file("pem"), file("key"));
-            let mut args = vec!["-k", "--resolve", &*resolve, "-d", "{}"];
-            if who.is_some() {
-                args.extend(["--cert", &*certificate, "--key", &*key]);
-            }
-            // One that it could take for a certificate.
-            let forged =
-                "x-forwarded-client-cert: URI=spiffe://cluster.local/ns/kserve-test/sa/default";
-            args.extend(["-H", forged, &*url]);
-            let answer = curl(args);
-            if who.is_none() {
-                // No connection without one.
-                self.done += 1;
-                if answer.is_ok_and(|answer| answer.status != 0) {
-                    self.wrong
-                        .push("a client without a certificate is answered".into());
-                }
-                continue;
-            }
-            let seen = Seen {
-                answer: answer?,
-                arrived: self.mesh.peers.arrived().pop(),
-            };
-            let right = seen.answer.status == status && seen.arrived.is_some() == (status == 200);
-            self.expect(&format!("a certificate ({who:?})"), right, &seen);
-        }
-        Ok(())
-    }
-
     /// Requests that nobody should send.
     fn bad_input(&mut self) -> Result<()> {
         let cookies = format!("cookie: a={}", "x".repeat(40_000));
@@ -589,40 +527,6 @@ impl Rows {
             let refused = matches!(seen.answer.status, 302 | 400 | 401 | 403 | 307);
             self.expect(target, refused && seen.arrived.is_none(), &seen);
         }
-        Ok(())
-    }
-
-    /// Without the authorizer nothing passes, and afterwards everything does again.
-    fn gone_and_back(&mut self) -> Result<()> {
-        let target = "/v1/models/sklearn-iris:predict";
-        let health = format!("http://{}/readyz", self.mesh.authz()?.health);
-        let ready = curl([&health])?;
-        if ready.status != 200 {
-            bail!("it is not ready: {}", ready.status);
-        }
-        self.mesh.stop()?;
-        let away = self
-            .mesh
-            .other()
-            .map_or(403, Other::says_without_an_authorizer);
-        self.stopped(
-            "while it is away",
-            away,
-            Gate::Local,
-            MODEL,
-            target,
-            &["-d", "{}"],
-        )?;
-        self.stopped(
-            "the dashboard too",
-            away,
-            Gate::External,
-            DASHBOARD,
-            "/",
-            &BROWSER,
-        )?;
-        self.authorized_again(target)?;
-        self.through("when it is back", Gate::Local, MODEL, target, &["-d", "{}"])?;
         Ok(())
     }
 
