@@ -240,7 +240,12 @@ impl Rows {
     }
 }
 
+/// The token with another signature.
 fn reversed(token: &str) -> String {
     let (signed, signature) = token.rsplit_once('.').unwrap_or_default();
-    format!("{signed}.{}", signature.chars().rev().collect::<String>())
+    // The last letter has bits that have to be zero.
+    let mut letters = signature.chars().rev();
+    let last = letters.next();
+    let changed: String = letters.chain(last).collect();
+    format!("{signed}.{changed}")
 }
