@@ -16,6 +16,9 @@ pub(super) fn run() -> Result<()> {
             form: Form::Fast,
             more: &["--pass-seconds", "600"],
         },
+        // Who logs out is asked for the password again: no sessions at the provider.
+        verified: false,
+        files: seed::cluster(Topology::Shared, Form::Fast)?,
         ..seed::plan(Topology::Shared, Form::Fast)?
     };
     judge(plan, |rows| {

@@ -265,7 +265,10 @@ impl Rows {
             &wrong,
         )?;
         let twice = ["-d", "{}", "-H", &token, "-H", &token];
-        self.stopped("with two", 401, Gate::External, OUTSIDE, target, &twice)?;
+        // nginx takes no such request.
+        let nginx = self.mesh.other() == Some(Other::Nginx);
+        let refused = if nginx { 400 } else { 401 };
+        self.stopped("with two", refused, Gate::External, OUTSIDE, target, &twice)?;
         let preflight = [
             "-X",
             "OPTIONS",
@@ -451,14 +454,11 @@ impl Rows {
         // Its route into the cluster is no way around.
         let target = "/v1/models/sklearn-iris:predict";
         let host = "shortcut.example.com";
-        self.stopped(
-            "its shortcut",
-            401,
-            Gate::External,
-            host,
-            target,
-            &["-d", "{}"],
-        )?;
+        if self.mesh.other().is_none() {
+            // Elsewhere nothing comes back to the gateway.
+            let bare = ["-d", "{}"];
+            self.stopped("its shortcut", 401, Gate::External, host, target, &bare)?;
+        }
         let token = format!("authorization: Bearer {}", self.mesh.token("kserve-test")?);
         let with = ["-d", "{}", "-H", &token];
         self.through(
