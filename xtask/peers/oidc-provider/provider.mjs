@@ -31,6 +31,8 @@ const provider = new Provider(issuer, {
   issueRefreshToken: () => true,
   rotateRefreshToken: true,
   features: { backchannelLogout: { enabled: true } },
+  // The gateway is on this machine, where it posts to nobody by itself.
+  fetch: (url, { dispatcher, ...options }) => globalThis.fetch(url, options),
   ttl: { AccessToken: 60, IdToken: 3600, Session: 3600, Grant: 3600, Interaction: 600, RefreshToken: 3600 },
   async findAccount(_, id) {
     return { accountId: id, claims: () => ({ sub: id, email: id, email_verified: true, groups: ['ml', 'ops'] }) }

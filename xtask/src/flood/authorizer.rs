@@ -54,7 +54,7 @@ pub(super) fn run(program: &std::path::Path, checks: u64) -> Result<(u64, u64)> 
     let status = testkit::curl(["-H", &host, "-H", "authorization: Bearer a.b.c", &url])?.status;
     ensure!(status == 401, "a stranger is told {status}");
     authz.end()?;
-    let told = std::fs::read_to_string(data.join("authz.log")).context("its log")?;
+    let told = std::fs::read_to_string(data.with_extension("log")).context("its log")?;
     ensure!(
         told.contains("issuer is not accepted"),
         "the log gives no reason"
