@@ -161,6 +161,7 @@ impl World {
         let key = made.pointer("/secret").and_then(Value::as_str);
         let key = key.context("no key")?;
         ensure!(calls(&there, key)? == 200, "a key of the other");
+        ensure!(known.is_inside(&there)?, "a session of the other");
         server.kill();
         for authz in [&here, &there] {
             ensure!(known.is_inside(authz)?, "a session without Redis");

@@ -178,7 +178,9 @@ fn bad() -> (Issuer, Vec<Bad>) {
         ),
         sent(
             OUTSIDE_HOST,
-            vec![bearer(&format!("{}{}", &good[..good.len() - 4], "AAAA"))],
+            vec![bearer(
+                &(good.chars().take(good.len() - 4).collect::<String>() + "AAAA"),
+            )],
             "signature is wrong",
         ),
         sent(
@@ -215,8 +217,7 @@ fn secrets(bad: &[Bad]) -> Vec<String> {
     let values = bad.iter().flat_map(|bad| &bad.headers);
     let parts = values.flat_map(|(_, value)| value.split(['.', ' ', '=', ';']));
     let long = parts.filter(|part| part.len() >= 20);
-    long.map(|part| part[..part.len().min(60)].to_owned())
-        .collect()
+    long.map(|part| part.chars().take(60).collect()).collect()
 }
 
 /// `CheckRequest` of a request to that path.

@@ -58,6 +58,9 @@ impl HttpClient for Nowhere {
     }
 }
 
+/// Header and claims of a token, and the key that signed it.
+type Signed<'k> = (Map<String, Value>, Map<String, Value>, &'k Key);
+
 impl Tokens {
     pub(super) fn new() -> Result<Self> {
         let keys = Key::all()?;
@@ -210,11 +213,7 @@ impl Tokens {
     }
 
     /// Header and claims of a token that one of the published keys signed by its own algorithm.
-    fn signed(
-        &self,
-        text: &str,
-        base64: &impl base64::Engine,
-    ) -> Option<(Map<String, Value>, Map<String, Value>, &Key)> {
+    fn signed(&self, text: &str, base64: &impl base64::Engine) -> Option<Signed<'_>> {
         let parts: Vec<&str> = text.split('.').collect();
         let [header, claims, signature] = parts.as_slice() else {
             return None;

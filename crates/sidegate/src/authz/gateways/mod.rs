@@ -15,6 +15,10 @@ use super::manifests::{NAME, PORT, prefix};
 
 /// Whose configuration is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[expect(
+    clippy::enum_variant_names,
+    reason = "one of the products is called Envoy Gateway"
+)]
 pub(crate) enum Gateway {
     /// Istio's gateways
     #[default]
