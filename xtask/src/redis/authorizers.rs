@@ -166,7 +166,8 @@ impl World {
         for authz in [&here, &there] {
             ensure!(known.is_inside(authz)?, "a session without Redis");
             ensure!(calls(authz, key)? == 200, "a key without Redis");
-            let stranger = format!("{}a", key.get(..key.len() - 1).unwrap_or_default());
+            let other = if key.ends_with('a') { 'b' } else { 'a' };
+            let stranger = format!("{}{other}", key.get(..key.len() - 1).unwrap_or_default());
             ensure!(
                 calls(authz, &stranger)? == 401,
                 "an unknown key without Redis"
