@@ -144,7 +144,7 @@ impl ApiKeys {
     }
 
     /// Shares keys with other replicas through Redis. One that is revoked at another counts here for
-    /// half a second at most; while Redis does not answer, for five minutes, after which no key
+    /// half a second at most; while Redis does not answer, for as long as the settings say, after which no key
     /// counts. Waits up to ten seconds for Redis: not for a thread that answers requests.
     ///
     /// # Errors

@@ -246,7 +246,7 @@ impl Sessions {
     }
 
     /// Shares sessions with other replicas through Redis. What one of them ends, others let in for
-    /// half a second at most; while Redis does not answer, for five minutes, after which no session
+    /// half a second at most; while Redis does not answer, for as long as the settings say, after which no session
     /// counts. Waits up to ten seconds for Redis: not for a thread that answers requests.
     ///
     /// `folder` has the key that seals refresh tokens; replicas need the same.
