@@ -239,7 +239,8 @@ impl Identity {
     /// The ID token that the login of the request's session got, for upstreams
     /// that verify it themselves.
     pub fn id_token(&self, head: &RequestHead) -> Option<Secret> {
-        self.live_session(&Seen::from(head))?.id_token.clone()
+        let session = self.live_session(&Seen::from(head))?;
+        self.parts.sessions.id_token(&session)
     }
 
     /// The session of a request, its tokens renewed if it is time.

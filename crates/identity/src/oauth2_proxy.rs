@@ -113,10 +113,11 @@ impl Identity {
         {
             return text(StatusCode::OK, "OK");
         }
-        if let Some(session) = self.session(&seen).await
-            && self.is_current(session.id_token.as_ref())
-        {
-            return config.allow(&session.person, session.id_token.as_ref());
+        if let Some(session) = self.session(&seen).await {
+            let token = self.parts.sessions.id_token(&session);
+            if self.is_current(token.as_ref()) {
+                return config.allow(&session.person, token.as_ref());
+            }
         }
         // A valid token passes, ServiceAccounts' too.
         if let Authorization::Bearer(token) = authorization(seen.headers)

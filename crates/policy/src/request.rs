@@ -225,15 +225,11 @@ pub const IDENTITY_HEADERS: [&str; 22] = [
 
 /// Whether a client-sent header of this name claims an identity.
 pub fn is_identity_header(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    let folded = |candidate: &str| {
-        candidate.len() == name.len()
-            && candidate
-                .bytes()
-                .zip(name.bytes())
-                .all(|(a, b)| a == if b == b'_' { b'-' } else { b })
+    let name = name.as_str().as_bytes();
+    let begins = |with: &str| {
+        let folded = name.iter().map(|b| if *b == b'_' { b'-' } else { *b });
+        name.len() >= with.len() && with.bytes().zip(folded).all(|(a, b)| a == b)
     };
-    IDENTITY_HEADERS.iter().any(|candidate| folded(candidate))
-        || name.replace('_', "-").starts_with("x-auth-request-")
-        || name.replace('_', "-").starts_with("x-sidegate-")
+    let is = |candidate: &&str| candidate.len() == name.len() && begins(candidate);
+    IDENTITY_HEADERS.iter().any(is) || begins("x-auth-request-") || begins("x-sidegate-")
 }

@@ -27,6 +27,7 @@ mod issuers;
 mod keys_page;
 mod limits;
 mod live;
+mod log_lines;
 mod login;
 mod model;
 mod outgoing;

@@ -137,6 +137,7 @@ async fn serve(args: &ProviderArgs, config: DexConfig) -> anyhow::Result<ExitCod
     });
     login::invite_the_first(&serving.provider.load_full(), &serving.listener).await?;
     let control = tokio::spawn(control.serve(Arc::clone(&serving) as Arc<dyn Desk>));
+    pages::forget_the_start();
     let until = async {
         let watched: Vec<_> = std::iter::once(args.config.clone())
             .chain(args.theme.clone())

@@ -446,6 +446,7 @@ async fn answer(
         },
         ..Manner::default()
     };
+    pages::forget_the_start();
     if !runtime::serve(server, folder, manner, limits, until, GRACE).await {
         let line = format!("connections were cut after {} s", GRACE.as_secs());
         output::note(&Style::Warning, &line);

@@ -99,7 +99,13 @@ impl RelyingParty {
             }
             _ => {}
         }
-        let session = self.session_of(seen).await;
+        // Before it ends: then nothing is kept of it.
+        let hint = match self.session_of(seen).await {
+            Some(session) if self.config.logout_at_provider => {
+                Some(self.sessions.id_token(&session))
+            }
+            _ => None,
+        };
         let by_cookie = cookie::values(seen.headers, &self.config.session_cookie).take(MAX_VALUES);
         for value in by_cookie.chain(header_sessions(seen)) {
             if let Err(error) = self.sessions.end(value).await {
@@ -117,11 +123,9 @@ impl RelyingParty {
                 || self.config.after_logout_url.clone(),
                 |path| path.as_str().to_owned(),
             );
-        let to = match session {
-            Some(session) if self.config.logout_at_provider => {
-                self.end_of_provider(seen, &session).await.unwrap_or(to)
-            }
-            _ => to,
+        let to = match hint {
+            Some(hint) => self.end_of_provider(seen, hint).await.unwrap_or(to),
+            None => to,
         };
         if !post {
             return reply::redirect(StatusCode::FOUND, &to, cookies);
@@ -138,7 +142,7 @@ impl RelyingParty {
 
     /// Where the provider ends its session (OpenID Connect RP-Initiated Logout 1.0 §2);
     /// `None` if that cannot be known.
-    async fn end_of_provider(&self, seen: &Seen<'_>, session: &Session) -> Option<String> {
+    async fn end_of_provider(&self, seen: &Seen<'_>, hint: Option<Secret>) -> Option<String> {
         let known = match self.provider.known().await {
             Ok(known) => known,
             Err(error) => {
@@ -149,7 +153,7 @@ impl RelyingParty {
         let endpoint = known.end_session_endpoint.as_deref()?;
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query.append_pair("client_id", &self.config.client_id);
-        let token = session.id_token.as_ref().map(Secret::expose);
+        let token = hint.as_ref().map(Secret::expose);
         if let Some(token) = token.filter(|token| token.len() <= MAX_HINT) {
             query.append_pair("id_token_hint", token);
         }

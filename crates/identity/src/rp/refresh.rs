@@ -168,7 +168,7 @@ impl RelyingParty {
             issuer: session.issuer.clone(),
             client: session.client.clone(),
             sid: session.sid.clone(),
-            id_token: session.id_token.clone(),
+            id_token: self.sessions.id_token(session),
             renewable: None,
         };
         let mut expires = None;

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -160,8 +160,6 @@ pub enum Whose<'a> {
 pub struct Session {
     /// Whose it is.
     pub person: Person,
-    /// The ID token of the login, for upstreams that verify it themselves.
-    pub id_token: Option<Secret>,
     /// When it ends at the latest, seconds since 1970.
     pub expires: u64,
     pub(crate) issuer: Option<Arc<str>>,
@@ -171,6 +169,8 @@ pub struct Session {
     /// Held by who renews its tokens; not before this time, seconds since 1970.
     pub(crate) renewing: Arc<tokio::sync::Mutex<u64>>,
     hash: Hash,
+    /// Read when it is wanted.
+    id_token: OnceLock<Option<Secret>>,
     seen: AtomicU64,
     written: AtomicU64,
 }
@@ -378,6 +378,18 @@ impl Sessions {
         .await
     }
 
+    /// The ID token of a session's login, for upstreams that verify it themselves.
+    pub fn id_token(&self, session: &Session) -> Option<Secret> {
+        let read = || match self.shared.store.id_token(&session.hash) {
+            Ok(token) => token.map(Secret::new),
+            Err(error) => {
+                tracing::error!(%error, "session store cannot be read");
+                None
+            }
+        };
+        session.id_token.get_or_init(read).clone()
+    }
+
     /// The session as it is now, if it has not ended.
     pub(crate) fn again(&self, session: &Session) -> Option<Arc<Session>> {
         match self.shared.memory.cache.get(&session.hash) {
@@ -503,7 +515,7 @@ impl Shared {
             hash: *hash,
             seen: AtomicU64::new(seen),
             written: AtomicU64::new(record.seen),
-            id_token: record.id_token.map(Secret::new),
+            id_token: OnceLock::new(),
         });
         self.memory.cache.insert(*hash, Arc::clone(&session));
         Some(session)

@@ -27,6 +27,10 @@ use crate::random::NoRandomness;
 /// Hash of the id to the session as JSON.
 const SESSIONS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("sessions");
 
+/// Hash of the id to the ID token of the login: longer than all else of a session, and seldom wanted. Sessions of
+/// versions without this table have it within.
+const ID_TOKENS: TableDefinition<'_, &[u8; 32], &str> = TableDefinition::new("id_tokens");
+
 /// Deadline (big-endian seconds) and hash: sessions in the order they end.
 const DEADLINES: TableDefinition<'_, &[u8; 40], ()> = TableDefinition::new("deadlines");
 
@@ -86,6 +90,7 @@ pub(super) struct Record {
     pub(super) client: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) sid: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) id_token: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) tokens: Option<Tokens>,
@@ -234,8 +239,15 @@ impl Store {
         }
     }
 
+    /// A session, as a rule without its ID token.
     pub(super) fn get(&self, hash: &Hash) -> Result<Option<Record>, StoreError> {
-        look_up(&self.database, hash)
+        let table = self.database.begin_read()?.open_table(SESSIONS)?;
+        Ok(table.get(hash)?.and_then(|value| decode(value.value())))
+    }
+
+    /// The ID token of a session.
+    pub(super) fn id_token(&self, hash: &Hash) -> Result<Option<String>, StoreError> {
+        Ok(look_up(&self.database, hash)?.and_then(|record| record.id_token))
     }
 
     /// Inserts; if there are more than `max`, those that would end first go,
@@ -403,14 +415,31 @@ impl Store {
     }
 }
 
+/// A session with all that is kept of it.
 pub(super) fn look_up(database: &Database, hash: &Hash) -> Result<Option<Record>, StoreError> {
-    let table = database.begin_read()?.open_table(SESSIONS)?;
-    Ok(table.get(hash)?.and_then(|value| decode(value.value())))
+    let read = database.begin_read()?;
+    let (sessions, id_tokens) = (read.open_table(SESSIONS)?, read.open_table(ID_TOKENS)?);
+    whole(hash, &sessions, &id_tokens)
+}
+
+fn whole(
+    hash: &Hash,
+    sessions: &impl ReadableTable<&'static [u8; 32], &'static [u8]>,
+    id_tokens: &impl ReadableTable<&'static [u8; 32], &'static str>,
+) -> Result<Option<Record>, StoreError> {
+    let Some(mut record) = sessions.get(hash)?.and_then(|value| decode(value.value())) else {
+        return Ok(None);
+    };
+    if let Some(token) = id_tokens.get(hash)? {
+        record.id_token = Some(token.value().to_owned());
+    }
+    Ok(Some(record))
 }
 
 pub(super) fn begin(write: &WriteTransaction) -> Result<Tables<'_>, StoreError> {
     Ok(Tables {
         sessions: write.open_table(SESSIONS)?,
+        id_tokens: write.open_table(ID_TOKENS)?,
         deadlines: write.open_table(DEADLINES)?,
         owners: write.open_table(OWNERS)?,
         written: None,
@@ -420,6 +449,7 @@ pub(super) fn begin(write: &WriteTransaction) -> Result<Tables<'_>, StoreError> 
 /// The file within one transaction.
 pub(super) struct Tables<'t> {
     sessions: Table<'t, &'static [u8; 32], &'static [u8]>,
+    id_tokens: Table<'t, &'static [u8; 32], &'static str>,
     deadlines: Table<'t, &'static [u8; 40], ()>,
     owners: Table<'t, &'static [u8; 64], ()>,
     /// What other replicas have to know, where there are any: sessions as they are now, or that they
@@ -429,10 +459,7 @@ pub(super) struct Tables<'t> {
 
 impl Tables<'_> {
     fn get(&self, hash: &Hash) -> Result<Option<Record>, StoreError> {
-        Ok(self
-            .sessions
-            .get(hash)?
-            .and_then(|value| decode(value.value())))
+        whole(hash, &self.sessions, &self.id_tokens)
     }
 
     /// Keeps what is written for other replicas.
@@ -460,6 +487,7 @@ impl Tables<'_> {
     #[cfg(feature = "redis")]
     pub(super) fn clear(&mut self) -> Result<(), StoreError> {
         self.sessions.retain(|_, _| false)?;
+        self.id_tokens.retain(|_, _| false)?;
         self.deadlines.retain(|_, ()| false)?;
         self.owners.retain(|_, ()| false)?;
         Ok(())
@@ -490,7 +518,14 @@ impl Tables<'_> {
     /// What is found by its name, without the names that it has in common with others.
     fn put_named(&mut self, hash: &Hash, record: &Record) -> Result<(), StoreError> {
         self.tell(hash, Some(record));
-        self.sessions.insert(hash, encode(record).as_slice())?;
+        let brief = Record {
+            id_token: None,
+            ..record.clone()
+        };
+        self.sessions.insert(hash, encode(&brief).as_slice())?;
+        if let Some(token) = &record.id_token {
+            self.id_tokens.insert(hash, token.as_str())?;
+        }
         self.deadlines
             .insert(&deadline_key(record.deadline, hash), ())?;
         Ok(())
@@ -505,6 +540,7 @@ impl Tables<'_> {
         else {
             return Ok(false);
         };
+        self.id_tokens.remove(hash)?;
         self.tell(hash, None);
         if let Some(record) = record {
             self.deadlines

@@ -96,7 +96,7 @@ async fn use_is_remembered_across_a_restart() {
     let sessions = world.open();
     let session = sessions.find(&id).unwrap();
     assert_eq!(session.person, person("a@b.c"));
-    assert_eq!(session.id_token, Some(Secret::new("t")));
+    assert_eq!(sessions.id_token(&session), Some(Secret::new("t")));
 }
 
 #[tokio::test]
@@ -220,6 +220,52 @@ async fn sessions_of_an_older_file_are_found_by_their_person() {
     assert!(sessions.find(&id).is_some());
     assert_eq!(sessions.end_all_of("a@b.c").await.unwrap(), 1);
     assert!(sessions.find(&id).is_none());
+}
+
+/// Files of versions before had the ID token in the session.
+#[tokio::test]
+async fn the_id_token_of_an_older_file_is_found_and_goes_with_its_session() {
+    use redb::{
+        ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, TableDefinition,
+    };
+
+    const SESSIONS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("sessions");
+    const TOKENS: TableDefinition<'_, &[u8; 32], &str> = TableDefinition::new("id_tokens");
+
+    let world = World::new(short());
+    let sessions = world.open();
+    let id = start(&sessions, "a@b.c").await;
+    drop(sessions);
+    let path = world.folder.path().join("sessions.redb");
+    let file = redb::Database::open(&path).unwrap();
+    let write = file.begin_write().unwrap();
+    {
+        let hash = SessionId::hash(&id).unwrap();
+        let mut table = write.open_table(SESSIONS).unwrap();
+        let mut record = store::decode(table.get(&hash).unwrap().unwrap().value()).unwrap();
+        assert_eq!(record.id_token, None, "it is apart");
+        record.id_token = Some("t".to_owned());
+        table.insert(&hash, &*store::encode(&record)).unwrap();
+    }
+    assert!(write.delete_table(TOKENS).unwrap());
+    write.commit().unwrap();
+    drop(file);
+
+    let token = |sessions: &Sessions| sessions.id_token(&sessions.find(&id).unwrap());
+    assert_eq!(token(&world.open()), Some(Secret::new("t")));
+    // Written anew when its use is written down, and apart then.
+    let sessions = world.open();
+    world.advance(100);
+    assert!(sessions.find(&id).is_some());
+    sessions.maintain().await.unwrap();
+    drop(sessions);
+    let sessions = world.open();
+    assert_eq!(token(&sessions), Some(Secret::new("t")));
+    assert!(sessions.end(&id).await.unwrap());
+    drop(sessions);
+    let file = redb::Database::open(&path).unwrap();
+    let read = file.begin_read().unwrap();
+    assert_eq!(read.open_table(TOKENS).unwrap().len().unwrap(), 0);
 }
 
 #[tokio::test]

@@ -96,7 +96,7 @@ async fn a_person_logs_in_through_the_embedded_provider() {
     assert_eq!(&*person.email, "user@example.com");
     let session = browser.0.get(identity::SESSION_COOKIE).unwrap();
     let session = sessions.find(session).unwrap();
-    let id_token = session.id_token.as_ref().unwrap();
+    let id_token = sessions.id_token(&session).unwrap();
     let mut head = Browser::default().head(HOST, "/");
     let bearer = format!("Bearer {}", id_token.expose());
     head.headers

@@ -236,7 +236,8 @@ async fn a_session_counts_at_the_hosts_of_its_login_alone() {
     // Its ID token neither, wherever it is sent.
     let session = browser.0[identity::SESSION_COOKIE].clone();
     let session = world.sessions.find(&session).unwrap();
-    let bearer = format!("Bearer {}", session.id_token.as_ref().unwrap().expose());
+    let token = world.sessions.id_token(&session).unwrap();
+    let bearer = format!("Bearer {}", token.expose());
     for (host, counts) in [
         (A, true),
         (B, false),
@@ -299,7 +300,8 @@ async fn a_logout_at_one_provider_ends_sessions_of_its_login_alone() {
         .sessions
         .find(&of_a.0[identity::SESSION_COOKIE])
         .unwrap();
-    let hint = session.id_token.as_ref().unwrap().expose();
+    let hint = world.sessions.id_token(&session).unwrap();
+    let hint = hint.expose();
     let ended = at_provider
         .ask_provider(
             &world.a.provider,

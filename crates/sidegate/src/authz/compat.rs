@@ -31,6 +31,7 @@ use crate::cli::Output;
 use crate::folder::Folder;
 use crate::health::{Health, Logouts};
 use crate::output::{self, BadInput, Style};
+use crate::pages;
 use crate::signals::Signals;
 use crate::standing;
 use crate::state;
@@ -100,7 +101,7 @@ pub(super) fn run(args: &AuthzArgs, whose: Compat) -> anyhow::Result<ExitCode> {
     let login = imported.login.context("a configuration without errors")?;
     let files = [compat.config.clone(), compat.alpha_config.clone()];
     let files = Files(files.into_iter().flatten().collect());
-    output::start_log_with("warn,sidegate=info,identity=info");
+    let _log = output::start_busy_log("warn,sidegate=info,identity=info")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("authz")
         .enable_all()
@@ -246,6 +247,7 @@ async fn serve(
         ready.leave();
         output::note(&Style::Plain, "ending: checks under way complete first");
     };
+    pages::forget_the_start();
     if !checks
         .run(
             Arc::clone(&stand_in),

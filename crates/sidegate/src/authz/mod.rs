@@ -144,7 +144,7 @@ pub(crate) fn run(args: &AuthzArgs) -> anyhow::Result<ExitCode> {
     if let Some(whose) = args.compat.compat {
         return compat::run(args, whose);
     }
-    output::start_log_with("warn,sidegate=info,ext_authz=info");
+    let _log = output::start_busy_log("warn,sidegate=info,ext_authz=info")?;
     if args.paths.is_empty() && args.cluster.example.is_none() {
         return Err(BadInput(vec![
             "nothing to decide by; expected `-f FILE…` with the objects of the cluster".into(),
@@ -256,6 +256,7 @@ async fn serve(args: &AuthzArgs, inputs: &Inputs, cluster: Cluster) -> anyhow::R
         ready.leave();
         output::note(&Style::Plain, "ending: checks under way complete first");
     };
+    pages::forget_the_start();
     let limits = ConnectionLimits::default();
     if !checks
         .run(Arc::clone(&authorizer), limits, until, GRACE)

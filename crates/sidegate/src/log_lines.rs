@@ -1,0 +1,199 @@
+//! Lines of a log that are written together.
+//!
+//! A system call for each line costs as much as a check of the authorizer decides in, and threads wait for each other at
+//! standard error. Lines of a few milliseconds go out as one.
+
+use std::io::Write;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// How long a line waits for others.
+const TOGETHER: Duration = Duration::from_millis(5);
+
+/// Lines that nobody takes from standard error; more than this is lost, and said to be.
+const MAX_BYTES: usize = 4 << 20;
+
+/// Lines on their way.
+#[derive(Debug, Default)]
+struct Waiting {
+    bytes: Vec<u8>,
+    lost: u64,
+    ending: bool,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    some: Condvar,
+}
+
+impl Shared {
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes the lines.
+#[derive(Clone, Debug)]
+pub(crate) struct Lines(Arc<Shared>);
+
+/// Whoever drops it has waited for the last line.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Ending {
+    shared: Arc<Shared>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// Begins to write lines to `out`, with a thread of its own.
+///
+/// # Errors
+/// When there is no thread.
+pub(crate) fn collected(out: impl Write + Send + 'static) -> std::io::Result<(Lines, Ending)> {
+    let shared = Arc::new(Shared::default());
+    let writer = {
+        let shared = Arc::clone(&shared);
+        std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || write_on(&shared, out))?
+    };
+    let ending = Ending {
+        shared: Arc::clone(&shared),
+        writer: Some(writer),
+    };
+    Ok((Lines(shared), ending))
+}
+
+fn write_on(shared: &Shared, mut out: impl Write) {
+    let mut going = Vec::new();
+    loop {
+        let mut waiting = shared.waiting();
+        while waiting.bytes.is_empty() && !waiting.ending {
+            let woken = shared.some.wait(waiting);
+            waiting = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+        if !waiting.ending {
+            drop(waiting);
+            std::thread::sleep(TOGETHER);
+            waiting = shared.waiting();
+        }
+        std::mem::swap(&mut going, &mut waiting.bytes);
+        let lost = std::mem::take(&mut waiting.lost);
+        let ending = waiting.ending;
+        drop(waiting);
+        // Nobody is left to tell when it is gone.
+        let _ = out.write_all(&going);
+        if lost > 0 {
+            let _ = writeln!(
+                out,
+                "{lost} lines of the log were lost: they were not taken in time"
+            );
+        }
+        going.clear();
+        if ending {
+            let _ = out.flush();
+            return;
+        }
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        let mut waiting = self.0.waiting();
+        if waiting.bytes.len() + line.len() > MAX_BYTES {
+            waiting.lost += 1;
+            return Ok(line.len());
+        }
+        let is_first = waiting.bytes.is_empty();
+        waiting.bytes.extend_from_slice(line);
+        drop(waiting);
+        if is_first {
+            self.0.some.notify_one();
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'w> MakeWriter<'w> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&'w self) -> Self {
+        self.clone()
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.shared.waiting().ending = true;
+        self.shared.some.notify_one();
+        if let Some(writer) = self.writer.take() {
+            // It does not panic, and is not worth one.
+            drop(writer.join());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+    use super::*;
+
+    /// Takes what is written when it is asked for.
+    struct Slow(SyncSender<Vec<u8>>);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.send(bytes.to_vec()).map_err(std::io::Error::other)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn all(from: &Receiver<Vec<u8>>) -> String {
+        String::from_utf8(from.iter().flatten().collect()).unwrap()
+    }
+
+    #[test]
+    fn every_line_is_written_once_and_in_turn() {
+        let (to, from) = sync_channel(1_000);
+        let (mut lines, ending) = collected(Slow(to)).unwrap();
+        let mut expected = String::new();
+        for number in 0..1_000 {
+            let line = format!("{number}\n");
+            lines.write_all(line.as_bytes()).unwrap();
+            expected += &line;
+        }
+        drop(ending);
+        assert_eq!(all(&from), expected);
+    }
+
+    #[test]
+    fn what_nobody_takes_is_lost_and_said_to_be() {
+        let (to, from) = sync_channel(0);
+        let (mut lines, ending) = collected(Slow(to)).unwrap();
+        lines.write_all(b"first\n").unwrap();
+        // The writer waits with the first one, or soon will.
+        std::thread::sleep(TOGETHER * 20);
+        let line = [b'x'; 1 << 20];
+        for _ in 0..6 {
+            lines.write_all(&line).unwrap();
+        }
+        let reader = std::thread::spawn(move || all(&from));
+        drop(ending);
+        let found = reader.join().unwrap();
+        assert!(found.starts_with("first\nxx"), "{}", &found[..20]);
+        assert!(found.contains("\n2 lines of the log were lost") || found.contains("x2 lines"));
+        assert!(found.len() < MAX_BYTES + 200);
+    }
+}
