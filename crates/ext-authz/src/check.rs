@@ -50,13 +50,11 @@ impl<H: Host> Authorizer<H> {
         };
         if let Some(line) = line {
             let status = reply.denial().map_or(200, |reply| reply.status.as_u16());
+            // One text and no fields: those are formatted one by one, for each check.
             tracing::info!(
                 target: "ext_authz::access",
-                %peer,
-                at = %place.at(),
-                status,
-                why = &*why,
-                "{line}"
+                "{line} peer={peer} at={} status={status} why={why:?}",
+                place.at()
             );
         }
         reply

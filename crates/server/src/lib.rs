@@ -1,7 +1,9 @@
 //! Sockets, connections and their end: HTTP/1.1 and h2c told apart on each, bounded, with a drain.
 
+mod waits;
+
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -11,7 +13,6 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
 use thiserror::Error;
@@ -20,6 +21,8 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+
+use crate::waits::{Answered, Told, Waits};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -46,7 +49,7 @@ impl Default for ConnectionLimits {
 /// What answers the requests of all connections.
 pub trait Service: Send + Sync + 'static {
     /// Body of its answers.
-    type Body: http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static;
+    type Body: http_body::Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static;
 
     /// Answers one request of a client at `peer`.
     fn answer(
@@ -260,12 +263,10 @@ async fn serve<S: Service>(
     keep_alive: Duration,
     mut leaving: watch::Receiver<bool>,
 ) {
-    let asked = Arc::new(AtomicBool::new(false));
+    let waits = Arc::new(Waits::begin());
     let mut builder = auto::Builder::new(answering);
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(keep_alive);
+    // Its heads are waited for below, at less cost than a timer for each.
+    builder.http1().header_read_timeout(None);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -275,19 +276,29 @@ async fn serve<S: Service>(
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20);
     let answer = {
-        let asked = Arc::clone(&asked);
+        let waits = Arc::clone(&waits);
         service_fn(move |request: Request<Incoming>| {
-            asked.store(true, Ordering::Relaxed);
+            waits.end();
+            // Over HTTP/2 others may be under way, and pings find out whether anybody is there.
+            let one_at_a_time = request.version() < Version::HTTP_2;
+            let waits = one_at_a_time.then(|| Arc::clone(&waits));
             let service = Arc::clone(&service);
-            async move { Ok::<_, Infallible>(service.answer(request, peer).await) }
+            async move {
+                let response = service.answer(request, peer).await;
+                Ok::<_, Infallible>(response.map(|body| Answered { body, waits }))
+            }
         })
+    };
+    let stream = Told {
+        stream,
+        waits: Arc::clone(&waits),
     };
     let connection = builder.serve_connection(TokioIo::new(stream), answer);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         // Who says nothing, or never ends the first head, is not waited for.
-        () = silent(&asked, keep_alive) => return,
+        () = waits.longer_than(keep_alive) => return,
         () = left(&mut leaving) => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -321,10 +332,5 @@ async fn left(leaving: &mut watch::Receiver<bool>) {
     drop(leaving.wait_for(|leaving| *leaving).await);
 }
 
-/// Returns if nothing was asked in time, and else never.
-async fn silent(asked: &AtomicBool, limit: Duration) {
-    tokio::time::sleep(limit).await;
-    if asked.load(Ordering::Relaxed) {
-        std::future::pending::<()>().await;
-    }
-}
+#[cfg(test)]
+mod tests;

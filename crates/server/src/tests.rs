@@ -1,0 +1,136 @@
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Instant;
+
+use http_body_util::Full;
+
+use super::*;
+
+/// Answers `/slow` after a while, and `/large` with more than sockets take at once.
+struct Answers;
+
+const LIMIT: Duration = Duration::from_millis(400);
+const LARGE: usize = 64 << 20;
+
+impl Service for Answers {
+    type Body = Full<Bytes>;
+
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        _: SocketAddr,
+    ) -> Response<Full<Bytes>> {
+        let body = match request.uri().path() {
+            "/slow" => {
+                tokio::time::sleep(LIMIT * 3).await;
+                Bytes::from_static(b"late")
+            }
+            "/large" => Bytes::from(vec![b'x'; LARGE]),
+            _ => Bytes::from_static(b"ok"),
+        };
+        Response::new(Full::new(body))
+    }
+}
+
+/// Where it listens, as long as the runtime lives.
+fn started() -> (tokio::runtime::Runtime, SocketAddr) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let _entered = runtime.enter();
+    let server = Server::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))]).unwrap();
+    let address = server.addresses()[0];
+    let limits = ConnectionLimits {
+        keep_alive: LIMIT,
+        ..ConnectionLimits::default()
+    };
+    runtime.spawn(server.run(
+        Arc::new(Answers),
+        limits,
+        std::future::pending::<()>(),
+        Duration::ZERO,
+    ));
+    (runtime, address)
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    stream
+}
+
+/// What comes until the connection ends, and when it does.
+fn rest(stream: &mut TcpStream) -> (String, Duration) {
+    let begun = Instant::now();
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}"),
+    }
+    (String::from_utf8(bytes).unwrap(), begun.elapsed())
+}
+
+#[test]
+fn who_says_nothing_or_half_a_head_is_left_after_the_limit() {
+    let (_runtime, address) = started();
+    for (sent, answered) in [
+        ("", false),
+        ("GET / HTTP/1.1\r\nhost: a\r\nx: ", false),
+        ("GET / HTTP/1.1\r\nhost: a\r\n\r\n", true),
+        ("GET / HTTP/1.1\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\n", true),
+    ] {
+        let mut stream = connect(address);
+        stream.write_all(sent.as_bytes()).unwrap();
+        let (text, took) = rest(&mut stream);
+        assert_eq!(text.ends_with("\r\n\r\nok"), answered, "{sent:?}: {text:?}");
+        assert!(took >= LIMIT / 2, "{sent:?}: {took:?}");
+        assert!(took < LIMIT * 10, "{sent:?}: {took:?}");
+    }
+}
+
+#[test]
+fn a_connection_that_is_used_stays() {
+    let (_runtime, address) = started();
+    let mut stream = connect(address);
+    for _ in 0..6 {
+        std::thread::sleep(LIMIT / 2);
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .unwrap();
+        let mut bytes = [0; 512];
+        let count = stream.read(&mut bytes).unwrap();
+        assert!(bytes[..count].ends_with(b"ok"), "{count}");
+    }
+}
+
+#[test]
+fn an_answer_may_take_longer_than_a_head() {
+    let (_runtime, address) = started();
+    let mut stream = connect(address);
+    stream
+        .write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
+        .unwrap();
+    let (text, took) = rest(&mut stream);
+    assert!(text.ends_with("late"), "{text:?}");
+    assert!(took >= LIMIT * 3, "{took:?}");
+}
+
+#[test]
+fn who_takes_an_answer_slowly_gets_all_of_it() {
+    let (_runtime, address) = started();
+    let mut stream = connect(address);
+    stream
+        .write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n")
+        .unwrap();
+    let (mut read, mut bytes) = (0, vec![0; 8 << 20]);
+    while read < LARGE {
+        std::thread::sleep(LIMIT / 4);
+        let count = stream.read(&mut bytes).unwrap();
+        assert!(count > 0, "cut after {read} bytes");
+        read += count;
+    }
+}
