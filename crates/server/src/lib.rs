@@ -1,5 +1,6 @@
 //! Sockets, connections and their end: HTTP/1.1 and h2c told apart on each, bounded, with a drain.
 
+mod taken;
 mod waits;
 
 use bytes::Bytes;
@@ -13,7 +14,6 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Waker};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use crate::taken::Taken;
 use crate::waits::{Answered, Told, Waits};
 
 /// How long a TLS handshake may take.
@@ -143,8 +144,8 @@ impl Server {
     }
 
     /// Answers requests where they are read, as long as they need not wait for anybody: for services
-    /// whose answers take microseconds, less than a task of their own would. One that takes long holds
-    /// up the others of its connection.
+    /// whose answers take microseconds, less than a task of their own would. What was read together is
+    /// answered together, in one write. One that takes long holds up the others of its connection.
     #[must_use]
     pub fn answering_in_place(mut self) -> Self {
         self.answering = Answering::InPlace;
@@ -264,7 +265,8 @@ async fn serve<S: Service>(
     mut leaving: watch::Receiver<bool>,
 ) {
     let waits = Arc::new(Waits::begin());
-    let mut builder = auto::Builder::new(answering);
+    let taken = Taken::of(answering);
+    let mut builder = auto::Builder::new(taken.clone());
     // Its heads are waited for below, at less cost than a timer for each.
     builder.http1().header_read_timeout(None);
     builder
@@ -296,35 +298,16 @@ async fn serve<S: Service>(
     let connection = builder.serve_connection(TokioIo::new(stream), answer);
     tokio::pin!(connection);
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+        ended = taken.answered(connection.as_mut()) => ended,
         // Who says nothing, or never ends the first head, is not waited for.
         () = waits.longer_than(keep_alive) => return,
         () = left(&mut leaving) => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            taken.answered(connection.as_mut()).await
         }
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
-    }
-}
-
-impl<F> hyper::rt::Executor<F> for Answering
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    fn execute(&self, future: F) {
-        match self {
-            Self::Apart => drop(tokio::spawn(future)),
-            Self::InPlace => {
-                let mut future = Box::pin(future);
-                let mut context = Context::from_waker(Waker::noop());
-                // What has to wait is polled again as a task, which is then what is woken.
-                if future.as_mut().poll(&mut context).is_pending() {
-                    tokio::spawn(future);
-                }
-            }
-        }
     }
 }
 

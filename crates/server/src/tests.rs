@@ -2,7 +2,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Instant;
 
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 
 use super::*;
 
@@ -34,6 +34,10 @@ impl Service for Answers {
 
 /// Where it listens, as long as the runtime lives.
 fn started() -> (tokio::runtime::Runtime, SocketAddr) {
+    started_as(Server::answering_in_place)
+}
+
+fn started_as(how: fn(Server) -> Server) -> (tokio::runtime::Runtime, SocketAddr) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -42,6 +46,7 @@ fn started() -> (tokio::runtime::Runtime, SocketAddr) {
     let _entered = runtime.enter();
     let server = Server::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))]).unwrap();
     let address = server.addresses()[0];
+    let server = how(server);
     let limits = ConnectionLimits {
         keep_alive: LIMIT,
         ..ConnectionLimits::default()
@@ -132,5 +137,44 @@ fn who_takes_an_answer_slowly_gets_all_of_it() {
         let count = stream.read(&mut bytes).unwrap();
         assert!(count > 0, "cut after {read} bytes");
         read += count;
+    }
+}
+
+#[test]
+fn over_http2_one_that_waits_holds_up_nobody() {
+    for how in [Server::answering_in_place, |server| server] {
+        let (runtime, address) = started_as(how);
+        let (order, count) = runtime.block_on(async move {
+            let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let executor = hyper_util::rt::TokioExecutor::new();
+            let shaken = hyper::client::conn::http2::handshake(executor, TokioIo::new(stream));
+            let (client, connection) = shaken.await.unwrap();
+            tokio::spawn(connection);
+            let (done, mut all) = mpsc::unbounded_channel();
+            for number in 0..50 {
+                let path = if number == 7 { "/slow" } else { "/" };
+                let request = Request::builder().uri(format!("http://a{path}"));
+                let request = request.body(Full::<Bytes>::default()).unwrap();
+                let (mut client, done) = (client.clone(), done.clone());
+                tokio::spawn(async move {
+                    let mut response = client.send_request(request).await.unwrap();
+                    let mut size = 0;
+                    while let Some(frame) = response.frame().await {
+                        size += frame.unwrap().data_ref().map_or(0, Bytes::len);
+                    }
+                    done.send((path, size)).unwrap();
+                });
+            }
+            drop(done);
+            let mut order = Vec::new();
+            while let Some(one) = all.recv().await {
+                order.push(one);
+            }
+            let count = order.len();
+            (order, count)
+        });
+        assert_eq!(count, 50);
+        assert_eq!(order.last(), Some(&("/slow", 4)));
+        assert!(order[..49].iter().all(|one| *one == ("/", 2)), "{order:?}");
     }
 }
