@@ -3,12 +3,18 @@
 //! A system call for each line costs as much as a check of the authorizer decides in, and threads wait for each other at
 //! standard error. Lines of a few milliseconds go out as one.
 
+use std::fmt;
 use std::io::Write;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level};
+use tracing_subscriber::fmt::format::{Format, Writer};
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::registry::LookupSpan;
 
 /// How long a line waits for others.
 const TOGETHER: Duration = Duration::from_millis(5);
@@ -129,6 +135,49 @@ impl<'w> MakeWriter<'w> for Lines {
     }
 }
 
+/// Formats lines about requests, which are one text without control characters, at less cost than all others: those are
+/// looked through for such characters once more, field by field.
+#[derive(Debug, Default)]
+pub(crate) struct Requests(Format);
+
+/// The target of such lines.
+const ACCESS: &str = "ext_authz::access";
+
+impl<S, N> FormatEvent<S, N> for Requests
+where
+    S: tracing::Subscriber + for<'s> LookupSpan<'s>,
+    N: for<'w> FormatFields<'w> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let metadata = event.metadata();
+        let one_text = event.fields().count() == 1 && *metadata.level() == Level::INFO;
+        if metadata.target() != ACCESS || !one_text || writer.has_ansi_escapes() {
+            return self.0.format_event(context, writer, event);
+        }
+        SystemTime.format_time(&mut writer)?;
+        writer.write_str("  INFO ")?;
+        writer.write_str(ACCESS)?;
+        writer.write_str(": ")?;
+        let mut text = Text(&mut writer, Ok(()));
+        event.record(&mut text);
+        text.1?;
+        writer.write_char('\n')
+    }
+}
+
+struct Text<'t, 'w>(&'t mut Writer<'w>, fmt::Result);
+
+impl Visit for Text<'_, '_> {
+    fn record_debug(&mut self, _: &Field, text: &dyn fmt::Debug) {
+        self.1 = write!(self.0, "{text:?}");
+    }
+}
+
 impl Drop for Ending {
     fn drop(&mut self) {
         self.shared.waiting().ending = true;
@@ -195,5 +244,39 @@ mod tests {
         assert!(found.starts_with("first\nxx"));
         assert!(found.contains("\n2 lines of the log were lost") || found.contains("x2 lines"));
         assert!(found.len() < MAX_BYTES + 200);
+    }
+
+    #[test]
+    fn lines_about_requests_read_as_the_library_writes_them() {
+        let written = |log: &dyn Fn(Lines) -> tracing::subscriber::DefaultGuard| {
+            let (to, from) = sync_channel(1_000);
+            let (lines, ending) = collected(Slow(to)).unwrap();
+            let logging = log(lines);
+            tracing::info!(target: "ext_authz::access", "GET a/b peer={} why={:?}", "::1", "x\ny");
+            tracing::warn!(target: "ext_authz::access", why = "odd", "a check cannot be read");
+            tracing::info!("something else");
+            drop((logging, ending));
+            let text = all(&from);
+            // Without the time.
+            let lines = text.lines().map(|line| line.split_once(' ').unwrap().1);
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let ours = written(&|lines| {
+            let log = tracing_subscriber::fmt().with_ansi(false);
+            let log = log.event_format(Requests::default()).with_writer(lines);
+            tracing::subscriber::set_default(log.finish())
+        });
+        let theirs = written(&|lines| {
+            let log = tracing_subscriber::fmt()
+                .with_ansi(false)
+                .with_writer(lines);
+            tracing::subscriber::set_default(log.finish())
+        });
+        assert_eq!(ours, theirs);
+        assert_eq!(ours.len(), 3);
+        assert_eq!(
+            ours[0],
+            r#" INFO ext_authz::access: GET a/b peer=::1 why="x\ny""#
+        );
     }
 }

@@ -4,10 +4,10 @@ use std::fmt;
 use std::io::{IsTerminal, Write};
 
 use serde_json::json;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::EnvFilter;
 
 use crate::cli::VerifyOutput;
-use crate::log_lines::{self, Ending};
+use crate::log_lines::{self, Ending, Requests};
 
 /// Input that cannot be used: exit code 3.
 #[derive(Debug)]
@@ -120,27 +120,28 @@ pub(crate) fn start_log() {
 
 /// Starts the log on standard error; without `RUST_LOG` it tells what `otherwise` says.
 pub(crate) fn start_log_with(otherwise: &str) {
-    start_log_to(std::io::stderr, otherwise);
+    let started = tracing_subscriber::fmt()
+        .with_env_filter(filter(otherwise))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init();
+    debug_assert!(started.is_ok());
 }
 
 /// The same for a program with a line for each request: those of a few milliseconds are written together, the last of them
 /// before what is returned is dropped.
 pub(crate) fn start_busy_log(otherwise: &str) -> std::io::Result<Ending> {
     let (lines, ending) = log_lines::collected(std::io::stderr())?;
-    start_log_to(lines, otherwise);
+    let started = tracing_subscriber::fmt()
+        .with_env_filter(filter(otherwise))
+        .with_ansi(std::io::stderr().is_terminal())
+        .event_format(Requests::default())
+        .with_writer(lines)
+        .try_init();
+    debug_assert!(started.is_ok());
     Ok(ending)
 }
 
-fn start_log_to<W>(writer: W, otherwise: &str)
-where
-    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
-{
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(otherwise));
-    let started = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer)
-        .with_ansi(std::io::stderr().is_terminal())
-        .try_init();
-    debug_assert!(started.is_ok());
+fn filter(otherwise: &str) -> EnvFilter {
+    EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(otherwise))
 }
