@@ -166,6 +166,12 @@ fn part(output: &Output, start: usize, rows: usize) -> Option<Output> {
     let end = start.checked_add(rows)?;
     Some(match output {
         Output::Classes(classes) => Output::Classes(classes.get(start..end)?.to_vec()),
+        Output::ClassTable { classes, columns } => Output::ClassTable {
+            classes: classes
+                .get(start.checked_mul(*columns)?..end.checked_mul(*columns)?)?
+                .to_vec(),
+            columns: *columns,
+        },
         Output::Values(values, precision) => {
             Output::Values(values.get(start..end)?.to_vec(), *precision)
         }
@@ -251,6 +257,20 @@ mod tests {
             }
         });
         assert_eq!(asked.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn everyone_has_their_rows_of_several_outputs() {
+        let output = Output::ClassTable {
+            classes: (0..8).collect(),
+            columns: 2,
+        };
+        let expected = Output::ClassTable {
+            classes: vec![2, 3, 4, 5],
+            columns: 2,
+        };
+        assert_eq!(part(&output, 1, 2), Some(expected));
+        assert_eq!(part(&output, 3, 2), None);
     }
 
     #[test]

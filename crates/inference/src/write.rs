@@ -109,25 +109,35 @@ impl Style {
             } => self.list(values.chunks_exact((*columns).max(1)), out, |row, out| {
                 self.list(row, out, |value, out| self.float(*value, out));
             }),
+            Output::ClassTable { classes, columns } => {
+                self.list(classes.chunks_exact((*columns).max(1)), out, |row, out| {
+                    self.classes(row, labels, out);
+                });
+            }
             _ => self.flat(output, labels, out),
         }
     }
 
     /// Appends what a model said, as one list.
     pub(crate) fn flat(self, output: &Output, labels: Option<&Labels>, out: &mut Vec<u8>) {
-        match (output, labels) {
-            (Output::Classes(classes), Some(labels)) => self.list(classes, out, |class, out| {
-                self.label(labels, usize::try_from(*class).unwrap_or(usize::MAX), out);
-            }),
-            (Output::Classes(classes), None) => {
-                self.list(classes, out, |class, out| {
-                    out.extend_from_slice(itoa::Buffer::new().format(*class).as_bytes())
-                });
+        match output {
+            Output::Classes(classes) | Output::ClassTable { classes, .. } => {
+                self.classes(classes, labels, out);
             }
-            (Output::Values(values, _) | Output::Table { values, .. }, _) => {
+            Output::Values(values, _) | Output::Table { values, .. } => {
                 self.list(values, out, |value, out| self.float(*value, out));
             }
         }
+    }
+
+    /// Appends a list of classes; without labels, of their numbers.
+    fn classes(self, classes: &[u32], labels: Option<&Labels>, out: &mut Vec<u8>) {
+        self.list(classes, out, |class, out| match labels {
+            Some(labels) => {
+                self.label(labels, usize::try_from(*class).unwrap_or(usize::MAX), out);
+            }
+            None => out.extend_from_slice(itoa::Buffer::new().format(*class).as_bytes()),
+        });
     }
 }
 
@@ -154,6 +164,38 @@ fn python_repr(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::Style;
+    use crate::v2::{datatype, raw, shape};
+    use models::{IntegerType, Labels, Output};
+
+    /// As `tolist` of an array of two dimensions, and as its values one after the other.
+    #[test]
+    fn classes_of_several_outputs_are_rows() {
+        let output = Output::ClassTable {
+            classes: vec![0, 2, 1, 0],
+            columns: 2,
+        };
+        let texts = Labels::Strings(["no", "yes", "\"so\""].map(str::to_owned).to_vec());
+        let numbers = Labels::Integers(vec![4, -1, 9], IntegerType::Int32);
+        let written = |labels: &Labels, flat: bool| {
+            let mut out = Vec::new();
+            match flat {
+                true => Style::Compact.flat(&output, Some(labels), &mut out),
+                false => Style::Compact.nested(&output, Some(labels), &mut out),
+            }
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(written(&texts, false), r#"[["no","\"so\""],["yes","no"]]"#);
+        assert_eq!(written(&numbers, false), "[[4,9],[-1,4]]");
+        assert_eq!(written(&numbers, true), "[4,9,-1,4]");
+        assert_eq!(shape(&output), [2, 2]);
+        assert_eq!(datatype(&output, Some(&numbers)), "INT32");
+        let mut bytes = Vec::new();
+        raw(&output, Some(&numbers), &mut bytes);
+        let values: Vec<u8> = [4_i32, 9, -1, 4].map(i32::to_le_bytes).concat();
+        assert_eq!(bytes, values);
+        let contents = crate::grpc::contents("INT32", &output, Some(&numbers));
+        assert_eq!(contents.ints, [4, 9, -1, 4]);
+    }
 
     #[test]
     fn floats_are_written_as_python_writes_them() {

@@ -45,7 +45,10 @@ class Archive:
                     continue
                 if not hasattr(model, method):
                     continue
-                answers[method] = answer(getattr(model, method)(given), numbers, method)
+                said = getattr(model, method)(given)
+                # The probabilities of several outputs are a table for each, for which no server has an answer.
+                if not isinstance(said, list):
+                    answers[method] = answer(said, numbers, method)
             asked.append({"input": describe(given, numbers), "answers": answers})
         header = {"name": name, "writing": writing, "asked": asked}
         for part in (json.dumps(header, separators=(",", ":")).encode(), file, bytes(numbers)):
@@ -73,6 +76,8 @@ def answer(values, numbers, method):
     values = np.asarray(values)
     if method == "transform" and values.dtype.kind in "bi":
         values = values.astype(float)
+    if method == "transform" and values.ndim == 1:
+        values = values.reshape(-1, 1)
     if values.dtype.kind == "f":
         return {"numbers": blob(values, numbers)}
     return {"labels": [cell(value) for value in values.ravel()], "dtype": str(values.dtype), "shape": list(values.shape)}

@@ -3,6 +3,8 @@
 import inspect
 
 import numpy as np
+import sklearn
+from scipy import sparse
 
 
 class Problem:
@@ -57,6 +59,24 @@ class Problem:
         X = self.numbers() if X is None else X
         model.fit(X, self.values(X, outputs) if y is None else y(self.values(X, outputs)))
         return model, self.ask(X, **more)
+
+    def sparse(self, rows=60):
+        """Rows of which most values are zero, but of no row all."""
+        X = self.rng.normal(size=(rows, self.features * 3)) * self.rng.uniform(0.5, 3, self.features * 3)
+        X[self.rng.random(X.shape) < 0.6] = 0
+        X[:, -1] += (X == 0).all(1)
+        return sparse.csr_matrix(X)
+
+    def several(self, X, outputs=3, kind=None):
+        """Classes of several outputs, of one type and not equally many."""
+        # Trees of 0.20 take no text here.
+        kinds = [np.array([4, -1, 9])] + [np.array(["no", "yes", "perhaps"])] * (sklearn.__version__ >= "0.21")
+        names = self.one(*kinds) if kind is None else kind
+        return np.stack([names[self.labels(X, 2 + index % 2, "int32")] for index in range(outputs)], 1)
+
+    def outputs(self, model, **more):
+        X = self.numbers()
+        return model.fit(X, self.several(X, **more)), self.ask(X)
 
     def between(self, low, high):
         return float(self.rng.uniform(low, high))

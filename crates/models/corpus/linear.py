@@ -30,6 +30,20 @@ def single(p, model, classes=None):
     return model.fit(X, y), p.ask(X)
 
 
+def compressed(p, model, classes=None):
+    """Fitted on sparse rows, asked about dense ones."""
+    X = p.sparse()
+    dense = X.toarray()
+    model.fit(X, p.labels(dense, classes) if classes else p.values(dense))
+    return model, p.ask(dense)
+
+
+def sparsified(p, model, classes):
+    """What is zero left out of the coefficients."""
+    model, asked = p.classifier(model, classes)
+    return model.sparsify(), asked
+
+
 CASES = [
     ("LinearRegression", lambda p: p.regressor(lm.LinearRegression())),
     ("LinearRegression plain", lambda p: p.regressor(lm.LinearRegression(fit_intercept=False))),
@@ -92,6 +106,15 @@ CASES = [
     ("SVR linear", lambda p: p.regressor(svc(p, "linear", svm.SVR))),
     ("SVR rbf", lambda p: p.regressor(svc(p, "rbf", svm.SVR))),
     ("SVR poly", lambda p: p.regressor(svc(p, "poly", svm.SVR))),
+    ("SVR sigmoid", lambda p: p.regressor(svc(p, "sigmoid", svm.SVR))),
+    ("SVC sparse", lambda p: compressed(p, svc(p, p.one("linear", "poly", "sigmoid")), 2)),
+    ("SVC sparse probability", lambda p: compressed(p, svc(p, "rbf", probability=True), 4)),
+    ("NuSVC sparse", lambda p: compressed(p, make(svm.NuSVC, nu=0.1, random_state=1), 3)),
+    ("SVR sparse", lambda p: compressed(p, svc(p, p.one("rbf", "poly", "linear"), svm.SVR))),
+    ("NuSVR sparse", lambda p: compressed(p, make(svm.NuSVR, nu=0.4))),
+    ("OneClassSVM sparse", lambda p: compressed(p, make(svm.OneClassSVM, nu=0.3))),
+    ("LogisticRegression sparse", lambda p: sparsified(p, lm.LogisticRegression(penalty="l1", C=0.3, solver="liblinear"), 2)),
+    ("SGDClassifier sparse", lambda p: sparsified(p, lm.SGDClassifier(penalty="l1", random_state=1), 3)),
     ("NuSVR", lambda p: p.regressor(make(svm.NuSVR, nu=0.4, kernel=p.one("rbf", "sigmoid")))),
     ("OneClassSVM", lambda p: p.regressor(make(svm.OneClassSVM, nu=0.3))),
     ("SGDOneClassSVM", lambda p: p.regressor(lm.SGDOneClassSVM(random_state=1)) if hasattr(lm, "SGDOneClassSVM") else None),

@@ -39,6 +39,19 @@ NEWER = ("has no attribute", "is not supported", "Wrong input for parameter `dro
 FAMILIES = (linear, trees, neighbours, preprocessing, tables, text, meta)
 
 
+# Versions between those of which all cases are made: some of each estimator, for files that stay small.
+BETWEEN = ("1.0.", "1.2.", "1.4.", "1.6.", "1.8.")
+
+
+def is_made(version, name, kinds):
+    """Whether a version has the case; `kinds` are the estimators that it has so far."""
+    kind = name.split()[0]
+    first = kind not in kinds
+    kinds.add(kind)
+    some = first or "missing" in name or zlib.crc32(name.encode()) % 3 == 0
+    return some or not version.startswith(BETWEEN)
+
+
 def is_newer(version, error):
     """Whether the version has not yet what a case needs."""
     return version < "0.23" and any(word in str(error) for word in NEWER)
@@ -49,9 +62,12 @@ def main(folder):
     archive = Archive(version)
     wanted = sys.argv[2:]
     failed = []
+    kinds = set()
     for family in FAMILIES:
         for name, make in family.CASES:
             if wanted and not any(word in name for word in wanted):
+                continue
+            if not is_made(version, name, kinds):
                 continue
             # A seed of its own for each case, so that a new one leaves the others as they are.
             seed = zlib.crc32(f"{version} {name}".encode())

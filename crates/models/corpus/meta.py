@@ -58,6 +58,9 @@ CASES = [
     ("OneVsRestClassifier SVC", lambda p: p.classifier(multiclass.OneVsRestClassifier(LinearSVC(random_state=1)), 3)),
     ("OneVsOneClassifier", lambda p: p.classifier(multiclass.OneVsOneClassifier(LinearSVC(random_state=1)), 4)),
     ("MultiOutputRegressor", lambda p: p.regressor(multioutput.MultiOutputRegressor(SVR()), 3)),
+    ("MultiOutputClassifier", lambda p: p.outputs(multioutput.MultiOutputClassifier(p.one(lm.LogisticRegression(), DecisionTreeClassifier(max_depth=3), GaussianNB())))),
+    ("OneVsRestClassifier outputs", lambda p: p.outputs(multiclass.OneVsRestClassifier(
+        p.one(lm.LogisticRegression(), LinearSVC(random_state=1))), kind=np.array([0, 1, 1]))),
     ("RegressorChain", lambda p: p.regressor(multioutput.RegressorChain(lm.Ridge(), order=[1, 0, 2]), 3)),
     ("BaggingClassifier LogisticRegression", lambda p: p.classifier(e.BaggingClassifier(lm.LogisticRegression(), n_estimators=3, random_state=1), 3)),
     ("BaggingRegressor KNeighborsRegressor", lambda p: p.regressor(e.BaggingRegressor(KNeighborsRegressor(3), n_estimators=3, random_state=1))),

@@ -28,7 +28,32 @@ def categorical(p):
     return model, [p.rng.integers(0, 4, size=(8, p.features)).astype(float)]
 
 
+def compressed(p, model, classes=None):
+    """Fitted on sparse rows, asked about dense ones, of which none is as near to one fitted row as to another."""
+    X = p.sparse()
+    dense = X.toarray()
+    model.fit(X, p.labels(dense, classes) if classes else p.values(dense))
+    asked = p.ask(dense, fitted=False)
+    for given in asked:
+        given[(given == 0).all(1)] = 0.5
+    return model, asked
+
+
+def labels(p, model):
+    """Any number of labels for a row."""
+    X = p.numbers()
+    return model.fit(X, p.several(X, 3, np.array([0, 1, 1]))), p.ask(X)
+
+
 CASES = [
+    ("KNeighborsClassifier sparse", lambda p: compressed(p, neighbors.KNeighborsClassifier(n_neighbors=p.whole(1, 7)), 3)),
+    ("KNeighborsClassifier sparse cosine", lambda p: compressed(
+        p, neighbors.KNeighborsClassifier(weights="distance", metric="cosine"), 3)),
+    ("KNeighborsRegressor sparse", lambda p: compressed(p, neighbors.KNeighborsRegressor(metric=p.one("manhattan", "euclidean")))),
+    ("KNeighborsClassifier outputs", lambda p: p.outputs(neighbors.KNeighborsClassifier(weights=p.one("uniform", "distance")))),
+    ("NearestCentroid sparse", lambda p: compressed(p, neighbors.NearestCentroid(), 3)),
+    ("KernelRidge sparse", lambda p: compressed(p, KernelRidge(kernel=p.one("rbf", "linear"), gamma=0.2))),
+    ("MLPClassifier outputs", lambda p: labels(p, nn.MLPClassifier(hidden_layer_sizes=(5,), max_iter=40, random_state=1))),
     ("KNeighborsClassifier", lambda p: p.classifier(neighbors.KNeighborsClassifier(n_neighbors=p.whole(1, 7)))),
     ("KNeighborsClassifier distance", lambda p: p.classifier(neighbors.KNeighborsClassifier(weights="distance", algorithm="brute"), fitted=False)),
     ("KNeighborsClassifier tree", lambda p: p.classifier(

@@ -47,7 +47,16 @@ def selected(p, model):
     return fitted(p, make_pipeline(pre.StandardScaler(), model), 3)
 
 
+def labels(p, values):
+    """Asked about labels that it was fitted on."""
+    y = values[p.rng.integers(0, len(values), 30)]
+    given = y[:7]
+    return pre.LabelEncoder().fit(y), [list(given) if given.dtype.kind in "OU" else given.reshape(-1, 1).astype(float)]
+
+
 CASES = [
+    ("LabelEncoder", lambda p: labels(p, p.one(np.array([3, -7, 12]), np.array([0.5, 2.0])))),
+    ("LabelEncoder text", lambda p: labels(p, np.array(["spam", "ham", "é"], dtype=p.one(object, str)))),
     ("StandardScaler", lambda p: fitted(p, pre.StandardScaler())),
     ("StandardScaler mean", lambda p: fitted(p, pre.StandardScaler(with_std=False))),
     ("StandardScaler scale", lambda p: fitted(p, pre.StandardScaler(with_mean=False), missing=True)),

@@ -8,8 +8,9 @@ from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn import ensemble
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier
 from sklearn.impute import SimpleImputer
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.svm import SVC
+from sklearn.svm import SVC, SVR
 
 from data import make
 
@@ -101,6 +102,9 @@ CASES = [
     ("ColumnTransformer GradientBoostingRegressor", lambda p: mixed(
         p, make_pipeline(usual(), GradientBoostingRegressor(n_estimators=5, random_state=1)))),
     ("ColumnTransformer SVC", lambda p: mixed(p, make_pipeline(usual(0), SVC()), 3)),
+    ("ColumnTransformer sparse SVC", lambda p: mixed(p, make_pipeline(usual(1.0), SVC(C=2.0)), 3)),
+    ("ColumnTransformer sparse SVR", lambda p: mixed(p, make_pipeline(usual(1.0), SVR()))),
+    ("ColumnTransformer sparse KNeighborsRegressor", lambda p: mixed(p, make_pipeline(usual(1.0), KNeighborsRegressor(weights="distance")))),
     ("ColumnTransformer passthrough", lambda p: mixed(p, ColumnTransformer(
         [("a", encoder(), ["size"]), ("b", "drop", ["colour"])], remainder="passthrough"))),
     ("ColumnTransformer remainder", lambda p: mixed(p, ColumnTransformer(

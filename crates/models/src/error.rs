@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 /// What to do about a model that cannot be read here.
-const ADVICE: &str = "serve it with the Python image, or export it to ONNX";
+const ADVICE: &str = "export it to ONNX or skops, or serve it with the Python image";
 
 /// Why a model file could not become a predictor.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

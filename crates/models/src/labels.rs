@@ -1,5 +1,8 @@
 //! The classes of a classifier.
 
+use std::collections::HashMap;
+use std::hash::Hash;
+
 /// The width of integer labels, as numpy and the V2 protocol name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IntegerType {
@@ -76,6 +79,50 @@ impl Labels {
         }
     }
 
+    /// The classes of several outputs, each once, and where those of each output are among them; `None` if they are of
+    /// different types.
+    pub(crate) fn together(each: &[Self]) -> Option<(Self, Vec<Vec<u32>>)> {
+        Some(match each.first()? {
+            Self::Integers(_, first) => {
+                let lists = each.iter().map(|labels| match labels {
+                    Self::Integers(values, kind) if kind == first => Some(values.as_slice()),
+                    _ => None,
+                });
+                let (all, places) = gather(lists, |value| *value)?;
+                (Self::Integers(all, *first), places)
+            }
+            Self::Floats(_) => {
+                let lists = each.iter().map(|labels| match labels {
+                    Self::Floats(values) => Some(values.as_slice()),
+                    _ => None,
+                });
+                let (all, places) = gather(lists, |value| value.to_bits())?;
+                (Self::Floats(all), places)
+            }
+            Self::Strings(_) => {
+                let lists = each.iter().map(|labels| match labels {
+                    Self::Strings(values) => Some(values.as_slice()),
+                    _ => None,
+                });
+                let (all, places) = gather(lists, String::clone)?;
+                (Self::Strings(all), places)
+            }
+            Self::Booleans(_) => {
+                let lists = each.iter().map(|labels| match labels {
+                    Self::Booleans(values) => Some(values.as_slice()),
+                    _ => None,
+                });
+                let (all, places) = gather(lists, |value| *value)?;
+                (Self::Booleans(all), places)
+            }
+        })
+    }
+
+    /// The classes as numbers, unless they are text.
+    pub(crate) fn numbers(&self) -> Option<Vec<f64>> {
+        (0..self.len()).map(|index| self.number(index)).collect()
+    }
+
     fn number(&self, index: usize) -> Option<f64> {
         match self {
             Self::Integers(values, _) => values.get(index).map(|value| *value as f64),
@@ -83,5 +130,44 @@ impl Labels {
             Self::Booleans(values) => values.get(index).map(|truth| f64::from(u8::from(*truth))),
             Self::Strings(_) => None,
         }
+    }
+}
+
+/// All different values of lists, and where those of each are among them.
+fn gather<'l, T: Clone + 'l, K: Hash + Eq>(
+    lists: impl Iterator<Item = Option<&'l [T]>>,
+    key: impl Fn(&T) -> K,
+) -> Option<(Vec<T>, Vec<Vec<u32>>)> {
+    let (mut all, mut known, mut places) = (Vec::new(), HashMap::new(), Vec::new());
+    for list in lists {
+        let place = |value: &T| {
+            let next = u32::try_from(all.len()).ok()?;
+            let place = *known.entry(key(value)).or_insert(next);
+            if place == next {
+                all.push(value.clone());
+            }
+            Some(place)
+        };
+        places.push(list?.iter().map(place).collect::<Option<_>>()?);
+    }
+    Some((all, places))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_of_several_outputs_are_each_once() {
+        let texts = |texts: &[&str]| Labels::Strings(texts.iter().map(|t| (*t).into()).collect());
+        let (all, places) =
+            Labels::together(&[texts(&["a", "b"]), texts(&["b", "c", "a"])]).unwrap();
+        assert_eq!(all, texts(&["a", "b", "c"]));
+        assert_eq!(places, [vec![0, 1], vec![1, 2, 0]]);
+        let numbers = |kind| Labels::Integers(vec![0, 1], kind);
+        let (int, small) = (numbers(IntegerType::Int64), numbers(IntegerType::Int8));
+        assert!(Labels::together(&[int.clone(), texts(&["0"])]).is_none());
+        assert!(Labels::together(&[int, small]).is_none());
+        assert!(Labels::together(&[]).is_none());
     }
 }

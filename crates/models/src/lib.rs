@@ -45,6 +45,18 @@ pub use table::{Cell, Column, Table};
 /// # Errors
 /// A damaged file, one that passes `limits`, or a model that is not supported; the error says what to do.
 pub fn load(bytes: &[u8], limits: &Limits) -> Result<Predictor, LoadError> {
+    let model = read(bytes, limits)?;
+    // A count of columns costs a file nothing, and a row of them much.
+    if model.features() > data::DENSE_LIMIT {
+        return Err(LoadError::Limit {
+            what: "columns",
+            limit: data::DENSE_LIMIT,
+        });
+    }
+    Ok(model)
+}
+
+fn read(bytes: &[u8], limits: &Limits) -> Result<Predictor, LoadError> {
     if let Some(model) = boosted::read(bytes, limits) {
         return model;
     }

@@ -40,6 +40,13 @@ pub struct About {
 pub enum Output {
     /// The class of each row, as an index into [`Predictor::classes`].
     Classes(Vec<u32>),
+    /// The class of each output of each row, as indices into [`Predictor::classes`].
+    ClassTable {
+        /// The indices in row-major order.
+        classes: Vec<u32>,
+        /// Outputs of a row.
+        columns: usize,
+    },
     /// One number for each row.
     Values(Vec<f64>, Precision),
     /// A matrix with one row for each row, such as one probability for each class.

@@ -145,7 +145,7 @@ fn ask(model: &Predictor, rows: &Rows, proba: bool) -> Result<Output> {
 fn values(model: &Predictor, output: &Output) -> Result<Vec<f64>> {
     match output {
         Output::Values(values, _) | Output::Table { values, .. } => Ok(values.clone()),
-        Output::Classes(classes) => {
+        Output::Classes(classes) | Output::ClassTable { classes, .. } => {
             let Some(models::Labels::Integers(labels, _)) = model.classes() else {
                 bail!("expected classes that are integers");
             };

@@ -182,7 +182,9 @@ fn values(name: &str, contents: Option<&Contents>, kind: Field) -> Result<Values
 pub(crate) fn contents(datatype: &str, output: &Output, labels: Option<&Labels>) -> Contents {
     let mut contents = Contents::default();
     let (classes, labels) = match (output, labels) {
-        (Output::Classes(classes), Some(labels)) => (classes, labels),
+        (Output::Classes(classes) | Output::ClassTable { classes, .. }, Some(labels)) => {
+            (classes, labels)
+        }
         (Output::Values(values, _) | Output::Table { values, .. }, _) => {
             if datatype == "FP32" {
                 contents.fp32s = values.iter().map(|value| *value as f32).collect();
@@ -191,7 +193,7 @@ pub(crate) fn contents(datatype: &str, output: &Output, labels: Option<&Labels>)
             }
             return contents;
         }
-        (Output::Classes(_), None) => return contents,
+        (Output::Classes(_) | Output::ClassTable { .. }, None) => return contents,
     };
     let indices = classes
         .iter()

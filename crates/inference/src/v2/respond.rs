@@ -183,6 +183,9 @@ pub(crate) fn shape(output: &Output) -> Vec<i64> {
     match output {
         Output::Classes(classes) => vec![size(classes.len())],
         Output::Values(values, _) => vec![size(values.len())],
+        Output::ClassTable { classes, columns } => {
+            vec![size(classes.len() / (*columns).max(1)), size(*columns)]
+        }
         Output::Table {
             values, columns, ..
         } => vec![size(values.len() / (*columns).max(1)), size(*columns)],
@@ -190,7 +193,7 @@ pub(crate) fn shape(output: &Output) -> Vec<i64> {
 }
 
 pub(crate) fn datatype(output: &Output, labels: Option<&Labels>) -> &'static str {
-    let (Output::Classes(_), Some(labels)) = (output, labels) else {
+    let (Output::Classes(_) | Output::ClassTable { .. }, Some(labels)) = (output, labels) else {
         return match output {
             Output::Values(_, Precision::Single)
             | Output::Table {
@@ -237,8 +240,10 @@ pub(crate) fn raw(output: &Output, labels: Option<&Labels>, out: &mut Vec<u8>) {
             }
             return;
         }
-        (Output::Classes(_), None) => return,
-        (Output::Classes(classes), Some(labels)) => (classes, labels),
+        (Output::Classes(_) | Output::ClassTable { .. }, None) => return,
+        (Output::Classes(classes) | Output::ClassTable { classes, .. }, Some(labels)) => {
+            (classes, labels)
+        }
     };
     let indices = classes
         .iter()

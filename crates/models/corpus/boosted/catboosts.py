@@ -89,6 +89,19 @@ def model(loss, labels="numbers", **more):
     return make
 
 
+def ranking(loss):
+    """Rows in groups, of which those with larger values come first."""
+    def make(problem):
+        x = np.round(problem.x, 2)
+        y = np.digitize(problem.sum, [-0.7, 0.0, 0.8])
+        groups = np.sort(problem.rng.integers(0, 12, len(x)))
+        trained = catboost.CatBoost(settings(problem, loss, {})).fit(catboost.Pool(x, y, group_id=groups))
+        new = rows(problem, problem.columns)
+        return kept(problem, trained, loss, [new, new[:9].astype(np.float32), new[4:5]])
+
+    return make
+
+
 def forbidden(problem):
     """Training without missing values: what is missing is below all borders."""
     x = np.nan_to_num(problem.x)
@@ -183,7 +196,9 @@ def refused(loss="Logloss", **more):
 LOSSES = ["RMSE", "MAE", "Quantile:alpha=0.3", "MultiQuantile:alpha=0.2,0.5,0.8", "Expectile:alpha=0.4", "LogLinQuantile", "MAPE", "Lq:q=3", "Huber:delta=1",
           "Poisson", "Tweedie:variance_power=1.5", "RMSEWithUncertainty", "MultiRMSE", "Logloss", "CrossEntropy", "MultiClass", "MultiClassOneVsAll"]
 
-CASES = []
+RANKING = ["YetiRank", "YetiRankPairwise", "PairLogit", "PairLogitPairwise", "QueryRMSE", "QuerySoftMax", "StochasticRank:metric=NDCG"]
+
+CASES = [(loss.split(":")[0], ranking(loss)) for loss in RANKING]
 for loss in LOSSES:
     name = loss.split(":")[0]
     for variant in range(3 if loss in ("RMSE", "Logloss", "MultiClass") else 2):

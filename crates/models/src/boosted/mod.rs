@@ -59,6 +59,7 @@ impl Format {
             [b'b', b'i', b'n', b'f', ..] => Some(Self::Binary),
             [b't', b'r', b'e', b'e', b'\r' | b'\n', ..] => Some(Self::LightGbm),
             [b'C', b'B', b'M', b'1', ..] => Some(Self::Cbm),
+            bytes if xgboost::binary::is_headless(bytes) => Some(Self::Binary),
             _ => None,
         }
     }

@@ -1,6 +1,7 @@
 //! Distances of a row from fitted vectors.
 
 use super::dot::Rounding;
+use super::scattered::{Scattered, square as square_of};
 use super::side::SideBySide;
 
 /// How far two vectors are from each other.
@@ -72,6 +73,8 @@ pub(crate) struct Points {
     /// One after the other, for metrics that are asked one by one.
     values: Vec<f64>,
     side: SideBySide,
+    /// In place of both where they are mostly zeros; of length one for `Cosine`.
+    scattered: Option<Scattered>,
     /// The square of each vector, where the metric asks for it.
     squares: Vec<f64>,
 }
@@ -94,12 +97,34 @@ impl Points {
             metric,
             values,
             side,
+            scattered: None,
             squares,
+        }
+    }
+
+    /// Vectors that are mostly zeros.
+    pub(crate) fn scattered(vectors: Scattered, metric: Metric) -> Self {
+        let squares = match metric {
+            Metric::EuclideanByProduct => vectors.iter().map(square_of).collect(),
+            _ => Vec::new(),
+        };
+        Self {
+            metric,
+            values: Vec::new(),
+            side: SideBySide::new(&[], 1),
+            squares,
+            scattered: Some(match metric {
+                Metric::Cosine => vectors.normalised(),
+                _ => vectors,
+            }),
         }
     }
 
     /// The number of vectors.
     pub(crate) fn count(&self) -> usize {
+        if let Some(vectors) = &self.scattered {
+            return vectors.count();
+        }
         match self.metric {
             Metric::Euclidean | Metric::EuclideanByProduct => self.side.count(),
             _ => self.values.len() / self.length(),
@@ -108,11 +133,17 @@ impl Points {
 
     /// Values in each vector.
     pub(crate) fn length(&self) -> usize {
-        self.side.length()
+        match &self.scattered {
+            Some(vectors) => vectors.length(),
+            None => self.side.length(),
+        }
     }
 
     /// Writes the distance of `row` from each vector to `out`.
     pub(crate) fn distances(&self, row: &[f64], out: &mut Vec<f64>) {
+        if let Some(vectors) = &self.scattered {
+            return self.between_scattered(vectors, row, out);
+        }
         match self.metric {
             Metric::Euclidean => {
                 self.side.square_distances(row, Rounding::EachStep, out);
@@ -130,6 +161,43 @@ impl Points {
                 out.clear();
                 let vectors = self.values.chunks_exact(self.length());
                 out.extend(vectors.map(|vector| metric.between(row, vector)));
+            }
+        }
+    }
+
+    /// As scipy and the sparse code of scikit-learn add: in the order of the columns, each product rounded.
+    fn between_scattered(&self, vectors: &Scattered, row: &[f64], out: &mut Vec<f64>) {
+        match self.metric {
+            Metric::EuclideanByProduct => {
+                vectors.products(row, out);
+                let own = square(row);
+                for (distance, square) in out.iter_mut().zip(&self.squares) {
+                    *distance = (own - 2.0 * *distance + square).max(0.0).sqrt();
+                }
+            }
+            Metric::Cosine => {
+                let norm = match square(row).sqrt() {
+                    0.0 => 1.0,
+                    norm => norm,
+                };
+                let row: Vec<f64> = row.iter().map(|value| value / norm).collect();
+                vectors.products(&row, out);
+                out.iter_mut()
+                    .for_each(|cosine| *cosine = (1.0 - *cosine).clamp(0.0, 2.0));
+            }
+            Metric::Euclidean => {
+                vectors.fold_pairs(row, out, |sum, x, y| sum + (x - y) * (x - y));
+                out.iter_mut().for_each(|sum| *sum = sum.sqrt());
+            }
+            Metric::Manhattan => {
+                vectors.fold_pairs(row, out, |sum, x, y| sum + (x - y).abs());
+            }
+            Metric::Chebyshev => {
+                vectors.fold_pairs(row, out, |largest, x, y| (x - y).abs().max(largest));
+            }
+            Metric::Minkowski(p) => {
+                vectors.fold_pairs(row, out, |sum, x, y| sum + (x - y).abs().powf(p));
+                out.iter_mut().for_each(|sum| *sum = sum.powf(1.0 / p));
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use super::argmax;
 use super::dot::Rounding;
-use super::side::SideBySide;
+use super::scattered::AnyVectors;
 use crate::data::Rows;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,7 +18,7 @@ pub(crate) enum Kernel {
 #[derive(Debug, Clone)]
 pub(crate) struct KernelFunction {
     pub(crate) kernel: Kernel,
-    pub(crate) vectors: SideBySide,
+    pub(crate) vectors: AnyVectors,
     pub(crate) rounding: Rounding,
 }
 

@@ -26,17 +26,22 @@ impl Categories {
     pub(super) fn read_all(part: &Part<'_, '_>) -> Result<Vec<Self>, LoadError> {
         let mut all = Vec::new();
         for id in part.list("categories_")? {
-            let array = part.array_at(*id, "categories_")?;
-            let mut categories = Self::default();
-            for cell in cells(part, array, "categories_")? {
-                categories.add(&cell);
-            }
-            all.push(categories);
+            all.push(Self::read(part, *id, "categories_")?);
         }
         if all.is_empty() || part.features().is_some_and(|count| count != all.len()) {
             return Err(part.damaged("expected categories for each feature in `categories_`"));
         }
         Ok(all)
+    }
+
+    /// Those of one array.
+    pub(super) fn read(part: &Part<'_, '_>, id: Id, name: &str) -> Result<Self, LoadError> {
+        let array = part.array_at(id, name)?;
+        let mut categories = Self::default();
+        for cell in cells(part, array, name)? {
+            categories.add(&cell);
+        }
+        Ok(categories)
     }
 
     fn add(&mut self, cell: &Cell) {

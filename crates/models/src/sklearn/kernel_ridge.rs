@@ -3,7 +3,7 @@
 use super::part::Part;
 use crate::data::{Data, Intake};
 use crate::flow::{Fitted, Grid, Predict};
-use crate::kernels::{Kernel, KernelFunction, Metric, Points, Rounding, SideBySide};
+use crate::kernels::{AnyVectors, Kernel, KernelFunction, Metric, Points, Rounding};
 use crate::predictor::Output;
 use crate::{InputError, LoadError, Precision};
 
@@ -28,8 +28,8 @@ enum Similarity {
 }
 
 pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
-    let (vectors, features) = part.matrix("X_fit_")?;
-    let rows = vectors.len() / features;
+    let vectors = part.any_matrix("X_fit_")?;
+    let features = vectors.columns();
     if part.set("kernel_params").is_some() {
         return Err(part.setting("`kernel_params`"));
     }
@@ -54,6 +54,7 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
         },
         _ => return Err(part.unknown("kernel")),
     };
+    let rows = vectors.rows();
     let (outputs, flat) = match part.array("dual_coef_")?.shape.as_slice() {
         [count] if *count == rows => (1, true),
         [count, outputs] if *count == rows && *outputs > 0 => (*outputs, false),
@@ -64,11 +65,11 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
         similarity: match kernel {
             Kernel::Rbf { gamma } => Similarity::Rbf {
                 gamma,
-                points: Points::new(vectors, features, Metric::EuclideanByProduct),
+                points: vectors.into_points(Metric::EuclideanByProduct),
             },
             kernel => Similarity::Kernel(KernelFunction {
                 kernel,
-                vectors: SideBySide::new(&vectors, features),
+                vectors: AnyVectors::from(vectors),
                 rounding: Rounding::Once,
             }),
         },

@@ -68,20 +68,15 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
 
 /// The linear functions in `coef_` and `intercept_`, and whether `coef_` is one row without a second dimension.
 fn functions(part: &Part<'_, '_>, coef: &str) -> Result<(Linear, bool), LoadError> {
-    let array = part.array(coef)?;
-    let (outputs, features, flat) = match array.shape.as_slice() {
-        [features] => (1, *features, true),
-        [outputs, features] => (*outputs, *features, false),
-        shape => {
-            return Err(part.damaged(format!(
-                "expected a matrix in `{coef}`, found the shape {shape:?}"
-            )));
-        }
+    // `sparsify()` leaves the zeros of the coefficients out.
+    let (coefficients, features, flat) = match part.spread(coef)? {
+        Some((coefficients, features)) => (coefficients, features, false),
+        None => coefficients(part, coef)?,
     };
     if part.features().is_some_and(|count| count != features) {
         return Err(part.damaged(format!("expected as many columns in `{coef}` as features")));
     }
-    let coefficients = part.floats(coef, &array.shape)?;
+    let outputs = coefficients.len() / features.max(1);
     let intercepts = match part.array("intercept_") {
         Ok(array) if array.count() > 1 => part.vector("intercept_", outputs)?,
         _ => {
@@ -93,6 +88,21 @@ fn functions(part: &Part<'_, '_>, coef: &str) -> Result<(Linear, bool), LoadErro
     let linear = Linear::new(coefficients, intercepts, features, part.precision(coef));
     let linear = linear.ok_or_else(|| part.damaged("expected at least one feature"))?;
     Ok((linear, flat))
+}
+
+/// Coefficients for so many features, and whether they are one row without a second dimension.
+fn coefficients(part: &Part<'_, '_>, coef: &str) -> Result<(Vec<f64>, usize, bool), LoadError> {
+    let shape = part.array(coef)?.shape.as_slice();
+    let (features, flat) = match shape {
+        [features] => (*features, true),
+        [_, features] => (*features, false),
+        shape => {
+            return Err(part.damaged(format!(
+                "expected a matrix in `{coef}`, found the shape {shape:?}"
+            )));
+        }
+    };
+    Ok((part.floats(coef, shape)?, features, flat))
 }
 
 fn read_regressor(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {

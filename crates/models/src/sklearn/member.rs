@@ -125,7 +125,7 @@ impl Member {
 pub(super) fn values(flow: &Flow, data: Data<'_>) -> Result<Vec<f64>, InputError> {
     match flow.predict(data)? {
         Output::Values(values, _) | Output::Table { values, .. } => Ok(values),
-        Output::Classes(_) => Err(InputError::NoPrediction),
+        Output::Classes(_) | Output::ClassTable { .. } => Err(InputError::NoPrediction),
     }
 }
 

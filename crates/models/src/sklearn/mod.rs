@@ -9,6 +9,7 @@ mod bayes;
 mod boosting;
 mod calibrated;
 mod categories;
+mod compressed;
 mod curve;
 mod dummy;
 mod expand;
@@ -33,6 +34,7 @@ mod pipeline;
 mod project;
 mod scale;
 mod select;
+mod several;
 mod stacking;
 mod stop_words;
 mod svc;
@@ -202,6 +204,7 @@ fn predictor(part: &Part<'_, '_>) -> Result<Option<Fitted>, LoadError> {
         ("sklearn.calibration", "CalibratedClassifierCV") => calibrated::read,
         ("sklearn.multiclass", "OneVsRestClassifier") => multiclass::read_one_vs_rest,
         ("sklearn.multiclass", "OneVsOneClassifier") => multiclass::read_one_vs_one,
+        ("sklearn.multioutput", "MultiOutputClassifier") => several::read,
         ("sklearn.multioutput", "MultiOutputRegressor") => multiclass::read_multi_output,
         ("sklearn.multioutput", "RegressorChain") => multiclass::read_chain,
         ("sklearn.compose", "TransformedTargetRegressor") => target::read,
@@ -244,6 +247,7 @@ fn transformer(part: &Part<'_, '_>) -> Result<Option<Step>, LoadError> {
         ("sklearn.preprocessing", "FunctionTransformer") => function::read,
         ("sklearn.preprocessing", "OneHotEncoder") => onehot::read,
         ("sklearn.preprocessing", "OrdinalEncoder") => ordinal::read,
+        ("sklearn.preprocessing", "LabelEncoder") => ordinal::read_labels,
         ("sklearn.preprocessing", "TargetEncoder") => ordinal::read_target,
         ("sklearn.preprocessing", "PolynomialFeatures") => expand::read,
         ("sklearn.preprocessing", "KBinsDiscretizer") => curve::read_bins,

@@ -3,6 +3,7 @@
 use super::member::{borrowed, largest, values};
 use super::part::Part;
 use super::predicting;
+use super::several::yes_or_no;
 use crate::data::{Data, Intake, Rows};
 use crate::flow::{Fitted, Flow, Grid, Predict};
 use crate::kernels::{Confidence, sum};
@@ -60,22 +61,28 @@ fn beside(columns: &[Vec<f64>], rows: usize) -> Vec<f64> {
 
 pub(super) fn read_one_vs_rest(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
     let binarizer = part.part("label_binarizer_")?;
-    if binarizer
-        .text("y_type_")
-        .is_some_and(|kind| !matches!(kind, "binary" | "multiclass"))
-    {
-        return Err(binarizer.setting("several labels for a row"));
-    }
-    let classes = binarizer.labels()?;
+    let several = match binarizer.text("y_type_") {
+        None | Some("binary" | "multiclass") => false,
+        Some("multilabel-indicator") if binarizer.truth("sparse_input_") != Some(true) => true,
+        Some(_) => return Err(binarizer.setting("several labels for a row in sparse rows")),
+    };
+    let mut classes = binarizer.labels()?;
     let flows = binary(part)?;
-    let expected = if classes.len() == 2 { 1 } else { classes.len() };
+    let expected = match classes.len() {
+        2 if !several => 1,
+        count => count,
+    };
     if flows.len() != expected {
         return Err(part.damaged(format!("expected {expected} classifiers in `estimators_`")));
     }
     let model = OneVsRest {
         flows,
         classes: classes.len(),
+        several,
     };
+    if several {
+        classes = yes_or_no();
+    }
     Ok(Fitted::new(model, part.features(), Some(classes)))
 }
 
@@ -83,6 +90,8 @@ pub(super) fn read_one_vs_rest(part: &Part<'_, '_>) -> Result<Fitted, LoadError>
 struct OneVsRest {
     flows: Vec<Flow>,
     classes: usize,
+    /// Whether a row has any number of labels.
+    several: bool,
 }
 
 impl OneVsRest {
@@ -103,7 +112,7 @@ impl OneVsRest {
 impl Predict for OneVsRest {
     fn predict(&self, data: Data<'_>) -> Result<Output, InputError> {
         let scores = self.each(&data, score)?;
-        if self.classes > 2 {
+        if self.classes > 2 && !self.several {
             return Ok(largest(&scores));
         }
         let border = if self.flows.iter().all(Flow::has_decisions) {
@@ -112,7 +121,14 @@ impl Predict for OneVsRest {
             0.5
         };
         let classes = scores.values.iter().map(|score| u32::from(*score > border));
-        Ok(Output::Classes(classes.collect()))
+        let classes = classes.collect();
+        Ok(match self.several {
+            true => Output::ClassTable {
+                classes,
+                columns: scores.columns,
+            },
+            false => Output::Classes(classes),
+        })
     }
 
     fn has_probabilities(&self) -> bool {
@@ -133,7 +149,9 @@ impl Predict for OneVsRest {
         };
         let columns: Vec<Vec<f64>> = grids.iter().map(last_column).collect();
         let mut values = beside(&columns, data.rows());
-        if self.classes == 2 {
+        if self.several {
+            // Each label has a probability of its own.
+        } else if self.classes == 2 {
             let pairs = values
                 .iter()
                 .flat_map(|value| [round(1.0 - value, precision), *value]);

@@ -2,7 +2,8 @@
 
 use super::member::largest;
 use super::part::Part;
-use crate::data::{Data, Intake};
+use super::several::Outputs;
+use crate::data::{DENSE_LIMIT, Data, Intake};
 use crate::flow::{Fitted, Grid, Predict, Step, Transform};
 use crate::kernels::{Metric, Points, argmax, log_sum_exp, normalise, sum};
 use crate::labels::{IntegerType, Labels};
@@ -31,7 +32,7 @@ struct Nearest {
 }
 
 fn neighbours(part: &Part<'_, '_>) -> Result<Neighbours, LoadError> {
-    let (rows, features) = part.matrix("_fit_X")?;
+    let rows = part.any_matrix("_fit_X")?;
     let graph = part.graph();
     let parameters = "effective_metric_params_";
     let p = match part.set(parameters).map(|id| graph.node(id)) {
@@ -53,9 +54,10 @@ fn neighbours(part: &Part<'_, '_>) -> Result<Neighbours, LoadError> {
         }
         metric => metric,
     };
+    let rows = rows.into_points(metric);
     let count = part
         .count("n_neighbors")
-        .filter(|count| *count > 0 && *count <= rows.len() / features)
+        .filter(|count| *count > 0 && *count <= rows.count())
         .ok_or_else(|| part.damaged("expected `n_neighbors` among the fitted rows"))?;
     let by_distance = match part.text("weights") {
         Some("uniform") => false,
@@ -64,7 +66,7 @@ fn neighbours(part: &Part<'_, '_>) -> Result<Neighbours, LoadError> {
     };
     Ok(Neighbours {
         intake: part.intake(),
-        rows: Points::new(rows, features, metric),
+        rows,
         count,
         by_distance,
     })
@@ -120,20 +122,32 @@ impl Neighbours {
 }
 
 pub(super) fn read_classifier(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
-    if part.truth("outputs_2d_") == Some(true) {
-        return Err(part.setting("several outputs"));
-    }
-    let classes = part.labels()?;
+    let (several, classes, width) = match part.truth("outputs_2d_") {
+        Some(true) => {
+            let found = Outputs::find(part)?;
+            let (outputs, classes) = found.ok_or_else(|| part.unknown("classes_"))?;
+            let most = outputs.sizes().max().unwrap_or(0);
+            (Some(outputs), classes, most)
+        }
+        _ => {
+            let classes = part.labels()?;
+            let count = classes.len();
+            (None, classes, count)
+        }
+    };
     let neighbours = neighbours(part)?;
-    let labels = part.indices_at(part.required("_y")?, "_y", classes.len())?;
-    if labels.len() != neighbours.rows.count() {
+    let labels = part.indices_at(part.required("_y")?, "_y", width)?;
+    let outputs = several.as_ref().map_or(1, Outputs::count);
+    if Some(labels.len()) != neighbours.rows.count().checked_mul(outputs) {
         return Err(part.damaged("expected a class for each fitted row"));
     }
     let features = neighbours.rows.length();
     let model = Classifier {
         neighbours,
         labels,
-        classes: classes.len(),
+        classes: width,
+        outputs,
+        several,
     };
     Ok(Fitted::new(model, Some(features), Some(classes)))
 }
@@ -141,37 +155,62 @@ pub(super) fn read_classifier(part: &Part<'_, '_>) -> Result<Fitted, LoadError> 
 #[derive(Debug)]
 struct Classifier {
     neighbours: Neighbours,
+    /// For each fitted row one of each output.
     labels: Vec<usize>,
+    /// The most classes that an output has.
     classes: usize,
+    outputs: usize,
+    several: Option<Outputs>,
 }
 
 impl Classifier {
+    /// The votes for each class, output after output.
     fn votes(&self, data: Data<'_>) -> Result<Grid, InputError> {
         let rows = self.neighbours.intake.numbers(data)?;
-        let mut out = Vec::with_capacity(rows.count() * self.classes);
+        let columns = self.outputs.saturating_mul(self.classes);
+        let count = rows.count().saturating_mul(columns);
+        if count > DENSE_LIMIT {
+            return Err(InputError::TooLarge);
+        }
+        let mut out = Vec::with_capacity(count);
         let mut work = Nearest::default();
         rows.each(|row| {
             let start = out.len();
-            out.resize(start + self.classes, 0.0);
+            out.resize(start + columns, 0.0);
             self.neighbours.nearest(row, &mut work);
+            let all = out.get_mut(start..).unwrap_or_default();
             for (weight, index) in &work.all {
-                let label = self.labels.get(*index).copied().unwrap_or(0);
-                if let Some(votes) = out.get_mut(start + label) {
-                    *votes += weight;
+                let labels = self.labels.get(index * self.outputs..).unwrap_or_default();
+                let votes = all.chunks_exact_mut(self.classes.max(1));
+                for (votes, label) in votes.zip(labels) {
+                    if let Some(votes) = votes.get_mut(*label) {
+                        *votes += weight;
+                    }
                 }
             }
         });
-        Ok(Grid::double(out, self.classes))
+        Ok(Grid::double(out, columns))
     }
 }
 
 impl Predict for Classifier {
     fn predict(&self, data: Data<'_>) -> Result<Output, InputError> {
-        Ok(largest(&self.votes(data)?))
+        let votes = self.votes(data)?;
+        Ok(match &self.several {
+            None => largest(&votes),
+            Some(outputs) => {
+                let mut classes = Vec::new();
+                for row in votes.rows() {
+                    outputs.choose(row, self.classes, &mut classes);
+                }
+                outputs.table(classes)
+            }
+        })
     }
 
+    /// Of several outputs they are one table for each, which no server has an answer for.
     fn has_probabilities(&self) -> bool {
-        true
+        self.several.is_none()
     }
 
     fn probabilities(&self, data: Data<'_>) -> Result<Grid, InputError> {

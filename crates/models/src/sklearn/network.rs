@@ -1,6 +1,7 @@
 //! `MLPClassifier` and `MLPRegressor`
 
 use super::part::Part;
+use super::several::yes_or_no;
 use crate::data::{Data, Intake, Rows};
 use crate::flow::{Fitted, Grid, Predict};
 use crate::kernels::{Linear, argmax, expit, normalise};
@@ -26,13 +27,22 @@ struct Network {
     hidden: Activation,
     output: Activation,
     classifies: bool,
+    /// Whether a row has any number of labels.
+    several: bool,
 }
 
 pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
-    let classes = match (part.name(), part.attribute("classes_")) {
-        ("MLPClassifier", Some(_)) => Some(part.labels()?),
-        ("MLPClassifier", None) => Some(part.part("_label_binarizer")?.labels()?),
+    let binarizer = match part.name() {
+        "MLPClassifier" => Some(part.part("_label_binarizer")?),
         _ => None,
+    };
+    let several = binarizer
+        .as_ref()
+        .is_some_and(|binarizer| binarizer.text("y_type_") == Some("multilabel-indicator"));
+    let classes = match (&binarizer, part.attribute("classes_")) {
+        (Some(_), Some(_)) => Some(part.labels()?),
+        (Some(binarizer), None) => Some(binarizer.labels()?),
+        (None, _) => None,
     };
     let (weights, offsets) = (part.list("coefs_")?, part.list("intercepts_")?);
     if weights.is_empty() || weights.len() != offsets.len() {
@@ -66,16 +76,19 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
     let output = activation(part, "out_activation_")?;
     let outputs = layers.last().map_or(0, Linear::outputs);
     if let Some(classes) = &classes {
-        let expected = if classes.len() == 2 { 1 } else { classes.len() };
-        let fitting = if expected == 1 {
-            Activation::Logistic
-        } else {
-            Activation::Softmax
+        let (expected, fitting) = match classes.len() {
+            count if several => (count, Activation::Logistic),
+            2 => (1, Activation::Logistic),
+            count => (count, Activation::Softmax),
         };
         if outputs != expected || output != fitting {
-            return Err(part.setting("several labels for a row"));
+            return Err(part.damaged("expected an output for each class, one for two"));
         }
     }
+    let classes = match classes {
+        Some(_) if several => Some(yes_or_no()),
+        classes => classes,
+    };
     let features = layers.first().map(Linear::features);
     let model = Network {
         intake: part.intake(),
@@ -83,6 +96,7 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
         hidden: activation(part, "activation")?,
         output,
         classifies: classes.is_some(),
+        several,
     };
     Ok(Fitted::new(model, features, classes))
 }
@@ -155,6 +169,12 @@ impl Network {
 impl Predict for Network {
     fn predict(&self, data: Data<'_>) -> Result<Output, InputError> {
         let grid = self.forward(data)?;
+        if self.several {
+            return Ok(Output::ClassTable {
+                classes: grid.values.iter().map(|v| u32::from(*v > 0.5)).collect(),
+                columns: grid.columns,
+            });
+        }
         if self.classifies {
             let class = |row: &[f64]| match row {
                 [value] => u32::from(*value > 0.5),
@@ -175,7 +195,7 @@ impl Predict for Network {
 
     fn probabilities(&self, data: Data<'_>) -> Result<Grid, InputError> {
         let grid = self.forward(data)?;
-        if grid.columns > 1 {
+        if grid.columns > 1 || self.several {
             return Ok(grid);
         }
         let pairs = grid.values.iter();

@@ -74,6 +74,28 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Step, LoadError> {
     Ok(Step::new(step, Some(features), Some(features)))
 }
 
+/// `LabelEncoder`: the number of a class, which is no feature. It stands alone in a file, for an estimator takes it nowhere.
+pub(super) fn read_labels(part: &Part<'_, '_>) -> Result<Step, LoadError> {
+    let categories = Categories::read(part, part.required("classes_")?, "classes_")?;
+    part.pay(categories.count())?;
+    let column = Column {
+        values: (0..categories.count()).map(|class| class as f64).collect(),
+        categories,
+        unknown: Vec::new(),
+    };
+    let step = Encoder {
+        intake: Intake {
+            features: Some(1),
+            ..part.lenient_intake()
+        },
+        columns: vec![column],
+        unknown: Unknown::Error,
+        width: 1,
+        precision: Precision::Double,
+    };
+    Ok(Step::new(step, Some(1), Some(1)))
+}
+
 pub(super) fn read_target(part: &Part<'_, '_>) -> Result<Step, LoadError> {
     let width = match part.text("target_type_") {
         Some("multiclass") => part.array("target_mean_")?.count(),

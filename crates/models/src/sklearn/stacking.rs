@@ -104,6 +104,7 @@ impl Stacking {
                     Output::Table {
                         values, columns, ..
                     } => Grid::double(values, columns),
+                    Output::ClassTable { .. } => return Err(InputError::NoPrediction),
                     Output::Classes(classes) => {
                         Grid::double(classes.into_iter().map(f64::from).collect(), 1)
                     }

@@ -5,7 +5,7 @@ use crate::LoadError;
 use crate::data::{Data, Intake};
 use crate::flow::{Fitted, Grid, Predict};
 use crate::kernels::{
-    Confidence, Kernel, KernelFunction, Platt, Rounding, SideBySide, Svc, SvcParts,
+    AnyVectors, Confidence, Kernel, KernelFunction, Platt, Rounding, Svc, SvcParts,
 };
 use crate::labels::{IntegerType, Labels};
 use crate::pickle::Node;
@@ -28,7 +28,7 @@ pub(super) fn read_classifier(part: &Part<'_, '_>) -> Result<Fitted, LoadError> 
         classes: k,
         counts: counts(part)?,
         // The underscored copies have the signs of libsvm; the public ones are flipped for two classes.
-        coefficients: part.floats("_dual_coef_", &[k - 1, rows])?,
+        coefficients: part.full("_dual_coef_", [k - 1, rows])?,
         intercepts: part.floats("_intercept_", &[pairs])?,
         platt: platt(part, pairs)?,
         break_ties: part.truth("break_ties") == Some(true)
@@ -69,24 +69,25 @@ fn read_sum(part: &Part<'_, '_>) -> Result<Sum, LoadError> {
     Ok(Sum {
         intake: part.intake(),
         kernel,
-        coefficients: part.floats("_dual_coef_", &[1, rows])?,
+        coefficients: part.full("_dual_coef_", [1, rows])?,
         intercept: part.scalar("_intercept_")?,
     })
 }
 
 fn kernel_function(part: &Part<'_, '_>) -> Result<KernelFunction, LoadError> {
-    if part.truth("_sparse") == Some(true) {
-        return Err(part.setting("`_sparse` = True (fitted on a sparse matrix)"));
-    }
-    let (vectors, features) = part.matrix("support_vectors_")?;
-    if part.features().is_some_and(|count| count != features) {
+    // Compressed, with the coefficients, where the rows that were fitted are.
+    let vectors = part.any_matrix("support_vectors_")?;
+    if part
+        .features()
+        .is_some_and(|count| count != vectors.columns())
+    {
         return Err(
             part.damaged("expected as many columns in `support_vectors_` as `n_features_in_`")
         );
     }
     Ok(KernelFunction {
         kernel: kernel(part)?,
-        vectors: SideBySide::new(&vectors, features),
+        vectors: AnyVectors::from(vectors),
         // As OpenBLAS below 32 values on most processors; on some it rounds once, which no file says.
         rounding: Rounding::EachStep,
     })

@@ -87,7 +87,7 @@ impl Predict for Target {
             Output::Table {
                 values, columns, ..
             } => (values, *columns),
-            Output::Classes(_) => return Err(InputError::NoPrediction),
+            Output::Classes(_) | Output::ClassTable { .. } => return Err(InputError::NoPrediction),
         };
         for (index, value) in values.iter_mut().enumerate() {
             for step in &self.back {

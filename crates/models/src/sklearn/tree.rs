@@ -1,6 +1,7 @@
 //! Decision trees and forests of them.
 
 use super::part::Part;
+use super::several::Outputs;
 use crate::data::{Data, Intake};
 use crate::flow::{Fitted, Grid, Predict};
 use crate::kernels::{RawTree, Trees, Work, argmax, sum};
@@ -23,8 +24,10 @@ pub(super) fn is_tree(name: &str) -> bool {
 struct Task {
     features: usize,
     classes: Option<Labels>,
-    /// Values of a regressor for one row.
-    outputs: usize,
+    /// Of a classifier with several outputs.
+    several: Option<Outputs>,
+    /// The shape of the values of a leaf: outputs, and the most classes that one has.
+    shape: [usize; 2],
 }
 
 pub(super) fn read_tree(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
@@ -61,28 +64,50 @@ fn task(part: &Part<'_, '_>) -> Result<Task, LoadError> {
         .features()
         .ok_or_else(|| part.damaged("expected `n_features_in_`"))?;
     let outputs = part.count("n_outputs_").unwrap_or(1);
-    let classes = if part.name().ends_with("Classifier") {
-        if outputs != 1 {
-            return Err(part.setting("several outputs"));
+    let (mut several, mut classes, mut most) = (None, None, 1);
+    if part.name().ends_with("Classifier") {
+        let labels = match Outputs::find(part)? {
+            None => {
+                let labels = part.labels()?;
+                most = labels.len();
+                labels
+            }
+            Some((found, labels)) => {
+                most = found.sizes().max().unwrap_or(0);
+                several = Some(found);
+                as_answered(part, labels)?
+            }
+        };
+        let found = several.as_ref().map_or(1, Outputs::count);
+        if found != outputs {
+            return Err(part.damaged("expected classes for each of `n_outputs_`"));
         }
-        Some(part.labels()?)
-    } else {
-        None
-    };
-    if outputs == 0 {
-        return Err(part.damaged("expected at least one output"));
+        classes = Some(labels);
+    }
+    if outputs == 0 || outputs.checked_mul(most).is_none() {
+        return Err(part.damaged("expected at least one output, and not too many"));
     }
     Ok(Task {
         features,
         classes,
-        outputs,
+        several,
+        shape: [outputs, most],
     })
+}
+
+/// The classes of several outputs as the version answers them: in 0.20 as floats, whatever they are.
+fn as_answered(part: &Part<'_, '_>, labels: Labels) -> Result<Labels, LoadError> {
+    if part.version() >= (0, 21) {
+        return Ok(labels);
+    }
+    let labels = labels.numbers().map(Labels::Floats);
+    labels.ok_or_else(|| part.setting("several outputs that are text"))
 }
 
 impl Task {
     /// Values in a leaf.
     fn width(&self) -> usize {
-        self.classes.as_ref().map_or(self.outputs, Labels::len)
+        self.shape.iter().product()
     }
 
     fn fitted(self, part: &Part<'_, '_>, trees: Trees, missing: bool, forest: bool) -> Fitted {
@@ -93,6 +118,8 @@ impl Task {
                 forest,
             },
             classifies: self.classes.is_some(),
+            several: self.several,
+            most: self.shape[1],
         };
         Fitted::new(model, Some(self.features), self.classes)
     }
@@ -123,15 +150,11 @@ pub(super) fn allows_missing(part: &Part<'_, '_>) -> bool {
 }
 
 fn add(part: &Part<'_, '_>, task: &Task, trees: &mut Trees) -> Result<(), LoadError> {
-    let width = task.width();
-    let shape = match task.classes {
-        Some(_) => [1, width],
-        None => [width, 1],
-    };
-    let (tree, mut raw) = raw_tree(part, task.features, shape)?;
+    let [_, classes] = task.shape;
+    let (tree, mut raw) = raw_tree(part, task.features, task.shape)?;
     // Leaves hold counts until 1.3 and fractions since. scikit-learn divides on every call; the result is the same.
     if task.classes.is_some() && part.version() < (1, 4) {
-        for row in raw.values.chunks_exact_mut(width) {
+        for row in raw.values.chunks_exact_mut(classes) {
             let total = sum(row);
             if total != 0.0 {
                 row.iter_mut().for_each(|value| *value /= total);
@@ -237,6 +260,9 @@ struct Forest {
     intake: Intake,
     mean: Mean,
     classifies: bool,
+    /// Of a classifier with several outputs, and the most classes that one has.
+    several: Option<Outputs>,
+    most: usize,
 }
 
 impl Forest {
@@ -253,7 +279,13 @@ impl Forest {
 impl Predict for Forest {
     fn predict(&self, data: Data<'_>) -> Result<Output, InputError> {
         let means = self.means(data)?;
-        Ok(if self.classifies {
+        Ok(if let Some(outputs) = &self.several {
+            let mut classes = Vec::new();
+            for row in means.rows() {
+                outputs.choose(row, self.most, &mut classes);
+            }
+            outputs.table(classes)
+        } else if self.classifies {
             let classes = means.rows().map(|row| argmax(row.iter().copied()));
             Output::Classes(classes.collect())
         } else if means.columns == 1 {
@@ -263,8 +295,9 @@ impl Predict for Forest {
         })
     }
 
+    /// Of several outputs they are one table for each, which no server has an answer for.
     fn has_probabilities(&self) -> bool {
-        self.classifies
+        self.classifies && self.several.is_none()
     }
 
     fn probabilities(&self, data: Data<'_>) -> Result<Grid, InputError> {

@@ -53,7 +53,8 @@ impl Given {
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
     Numbers(Vec<f64>, Vec<usize>, Precision),
-    Labels(Vec<Value>, String),
+    /// With numpy's name of their type, and their shape.
+    Labels(Vec<Value>, String, Vec<usize>),
 }
 
 #[derive(Deserialize)]
@@ -100,8 +101,7 @@ struct Blob {
 struct Labels {
     labels: Vec<Value>,
     dtype: String,
-    #[serde(rename = "shape")]
-    _shape: Vec<usize>,
+    shape: Vec<usize>,
 }
 
 /// The cases of every version, in the order of the files.
@@ -235,7 +235,7 @@ fn answer(value: Value, numbers: &[u8]) -> Answer {
         return Answer::Numbers(values, blob.shape, precision);
     }
     let labels: Labels = serde_json::from_value(value).unwrap();
-    Answer::Labels(labels.labels, labels.dtype)
+    Answer::Labels(labels.labels, labels.dtype, labels.shape)
 }
 
 impl Blob {

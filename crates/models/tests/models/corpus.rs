@@ -10,6 +10,15 @@ pub(crate) struct Case {
     pub(crate) expected: Expected,
 }
 
+impl Case {
+    /// Whether it is a pickle or a file of joblib without compression.
+    pub(crate) fn is_plain(&self) -> bool {
+        let compressions = [".z", ".gzip.", ".bz2.", ".xz.", ".lzma.", ".lz4."];
+        let name = self.name.rsplit('/').next().unwrap_or_default();
+        !compressions.iter().any(|word| name.contains(word))
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Expected {

@@ -126,7 +126,7 @@ fn check_prediction(case: &Case, model: &Predictor, rows: &Matrix) {
 fn numbers(output: &Output) -> &[f64] {
     match output {
         Output::Values(values, _) | Output::Table { values, .. } => values,
-        Output::Classes(_) => &[],
+        Output::Classes(_) | Output::ClassTable { .. } => &[],
     }
 }
 

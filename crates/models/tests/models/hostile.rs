@@ -39,15 +39,25 @@ fn survive(bytes: &[u8]) {
 #[test]
 fn every_truncation_is_an_error() {
     for case in cases() {
+        let columns = case.expected.columns;
+        let rows = Matrix::new(vec![0.5; columns * 2], 2, columns, Precision::Double).unwrap();
+        let said = |bytes: &[u8]| {
+            let model = load(bytes, &limits())?;
+            let all = (
+                model.predict(&rows),
+                model.predict_proba(&rows),
+                model.decision_function(&rows),
+            );
+            Ok::<_, LoadError>(format!("{all:?}"))
+        };
+        let whole = said(&case.bytes);
         // Every length of the small files; the large ones add nothing but time.
         for length in (0..case.bytes.len()).step_by(1 + case.bytes.len() / 2500) {
-            survive(&case.bytes[..length]);
+            let found = said(&case.bytes[..length]);
+            // Where a file is compressed its last bytes can be of no consequence.
+            let fits = found.is_err() || (!case.is_plain() && found == whole);
+            assert!(fits, "{} at {length}: {found:?}", case.name);
         }
-        assert!(
-            load(&case.bytes[..case.bytes.len() / 2], &limits()).is_err(),
-            "{}",
-            case.name
-        );
     }
 }
 

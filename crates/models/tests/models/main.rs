@@ -1,6 +1,8 @@
 //! Model files written by real scikit-learn, and files that mean harm.
 
 #[cfg(test)]
+mod apart;
+#[cfg(test)]
 mod archive;
 #[cfg(test)]
 mod boosted;
@@ -8,6 +10,8 @@ mod boosted;
 mod catboost;
 #[cfg(test)]
 mod corpus;
+#[cfg(test)]
+mod damage;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]

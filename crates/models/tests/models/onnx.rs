@@ -181,14 +181,17 @@ fn bound(case: &Case) -> Distance {
         Some((_, bound)) => Distance {
             single: *bound,
             double: *bound,
+            ..Distance::default()
         },
         None if matches!(case.kind.as_str(), "SVC" | "NuSVC") => Distance {
             single: SINGLE,
             double: SINGLE * CAST,
+            ..Distance::default()
         },
         None => Distance {
             single: SINGLE,
             double: DOUBLE,
+            ..Distance::default()
         },
     }
 }
@@ -296,19 +299,32 @@ fn survive(bytes: &[u8], asked: &[(Vec<Named>, Vec<Named>)]) {
     }
 }
 
+/// All lengths of small files, and some of others. What can be missing is what says nothing of the answer.
 #[test]
-fn a_truncated_graph_is_an_error() {
-    for case in cases().iter().step_by(9) {
-        let step = 1 + case.bytes.len() / 1500;
+fn a_truncated_graph_is_an_error_or_the_same() {
+    let said = |graph: &Graph, case: &Case| {
+        let given = case.asked.iter().map(|(given, _)| given);
+        let given = given.map(|given| given.iter().map(|named| named.tensor.clone()).collect());
+        let all: Vec<_> = given.map(|inputs| graph.run(inputs)).collect();
+        format!("{all:?}")
+    };
+    let mut every = 0;
+    for (number, case) in cases().iter().enumerate() {
+        let step = match case.bytes.len() {
+            ..700 => 1,
+            _ if number % 9 == 0 => 1 + case.bytes.len() / 1500,
+            _ => continue,
+        };
+        every += usize::from(step == 1);
+        let whole = Graph::load(&case.bytes, &limits()).map(|graph| said(&graph, case));
         for length in (0..case.bytes.len()).step_by(step) {
-            survive(&case.bytes[..length], &case.asked[..1]);
+            if let Ok(graph) = Graph::load(&case.bytes[..length], &limits()) {
+                let found = said(&graph, case);
+                assert_eq!(Ok(found), whole, "{} at {length}", case.name);
+            }
         }
-        assert!(
-            Graph::load(&case.bytes[..case.bytes.len() / 2], &limits()).is_err(),
-            "{}",
-            case.name
-        );
     }
+    assert!(every > 100, "only {every} small files");
 }
 
 #[test]

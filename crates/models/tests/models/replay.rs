@@ -1,5 +1,6 @@
 //! The same answers as scikit-learn, over all estimators and versions, and the table of docs/models.md.
 
+use crate::apart;
 use crate::archive::{Answer, Case, cases};
 use models::{Input, Labels, Limits, Output, Precision, Predictor, load};
 use serde_json::{Value, json};
@@ -44,12 +45,23 @@ pub(crate) fn bound(case: &Case, precision: Precision) -> f64 {
 pub(crate) struct Distance {
     pub(crate) double: f64,
     pub(crate) single: f64,
+    /// The same, each number measured by itself.
+    pub(crate) own: Own,
+}
+
+/// In units of each number's own last place.
+#[derive(Default, Clone, Copy)]
+pub(crate) struct Own {
+    pub(crate) double: f64,
+    pub(crate) single: f64,
 }
 
 impl Distance {
     pub(crate) fn widen(&mut self, other: Self) {
         self.double = self.double.max(other.double);
         self.single = self.single.max(other.single);
+        self.own.double = self.own.double.max(other.own.double);
+        self.own.single = self.own.single.max(other.own.single);
     }
 }
 
@@ -66,6 +78,17 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
+    /// Each row with the largest distance in any version.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (&str, Distance)> {
+        self.table.iter().map(|(row, versions)| {
+            let mut worst = Distance::default();
+            versions
+                .values()
+                .for_each(|(_, distance)| worst.widen(*distance));
+            (row.as_str(), worst)
+        })
+    }
+
     /// Adds a case that was replayed.
     pub(crate) fn enter(&mut self, row: &str, version: &str, distance: Distance) {
         let entry = self.table.entry(row.to_owned()).or_default();
@@ -151,9 +174,21 @@ fn the_corpus_is_answered_as_by_scikit_learn() {
     });
     let mut measured = Measured::default();
     for (case, distance) in cases.iter().zip(distances) {
-        measured.enter(case.kind(), &case.version, distance);
+        measured.enter(row(case), &case.version, distance);
     }
     document("measured", "estimator", &measured);
+    if is_recorded() {
+        page_has("measured apart", &apart::table(&measured));
+    }
+}
+
+/// The row of a case: its estimator, or all of its name where something behind the estimator is further away.
+fn row(case: &Case) -> &str {
+    let further = FURTHER.iter().find(|(word, _)| case.name.contains(word));
+    match further {
+        Some((word, _)) if !case.kind().contains(word) => &case.name,
+        _ => case.kind(),
+    }
 }
 
 /// The largest finite number that Python answered by that method.
@@ -193,12 +228,14 @@ fn compare(
     worst: &mut Distance,
 ) -> Result<(), String> {
     let (expected, shape, precision) = match expected {
-        Answer::Labels(expected, dtype) => return labels(model, expected, dtype, found),
+        Answer::Labels(expected, dtype, shape) => {
+            return labels(model, expected, dtype, shape, found);
+        }
         Answer::Numbers(values, shape, precision) => (values, shape, *precision),
     };
-    if let Output::Classes(_) = found {
+    if let Output::Classes(_) | Output::ClassTable { .. } = found {
         let expected: Vec<Value> = expected.iter().map(|value| json!(value)).collect();
-        return labels(model, &expected, "float64", found);
+        return labels(model, &expected, "float64", shape, found);
     }
     let (found, found_shape, found_precision) = match found {
         Output::Values(values, precision) => (values, vec![values.len()], *precision),
@@ -211,7 +248,7 @@ fn compare(
             vec![values.len() / (*columns).max(1), *columns],
             *precision,
         ),
-        Output::Classes(_) => return Err("classes".to_owned()),
+        Output::Classes(_) | Output::ClassTable { .. } => return Err("classes".to_owned()),
     };
     if *shape != found_shape {
         return Err(format!(
@@ -223,12 +260,10 @@ fn compare(
             "{precision:?} precision expected, {found_precision:?} found"
         ));
     }
-    let (unit, bound) = match precision {
-        Precision::Double => (scale.largest.next_up() - scale.largest, scale.double),
-        Precision::Single => {
-            let largest = scale.largest as f32;
-            (f64::from(largest.next_up() - largest), scale.single)
-        }
+    let unit = unit_of(scale.largest, precision);
+    let bound = match precision {
+        Precision::Double => scale.double,
+        Precision::Single => scale.single,
     };
     for (index, (expected, found)) in expected.iter().zip(found).enumerate() {
         if expected.to_bits() == found.to_bits() || (expected.is_nan() && found.is_nan()) {
@@ -244,24 +279,44 @@ fn compare(
                 "{expected} expected at {index}, {found} found, {distance} units"
             ));
         }
-        let worst = match precision {
-            Precision::Double => &mut worst.double,
-            Precision::Single => &mut worst.single,
+        let own = (expected - found).abs() / unit_of(expected.abs().min(found.abs()), precision);
+        let (worst, worst_own) = match precision {
+            Precision::Double => (&mut worst.double, &mut worst.own.double),
+            Precision::Single => (&mut worst.single, &mut worst.own.single),
         };
         *worst = worst.max(distance);
+        *worst_own = worst_own.max(own);
     }
     Ok(())
+}
+
+/// The last place of a number.
+fn unit_of(value: f64, precision: Precision) -> f64 {
+    match precision {
+        Precision::Double => value.next_up() - value,
+        Precision::Single => f64::from((value as f32).next_up() - value as f32),
+    }
 }
 
 fn labels(
     model: &Predictor,
     expected: &[Value],
     dtype: &str,
+    shape: &[usize],
     found: &Output,
 ) -> Result<(), String> {
-    let Output::Classes(found) = found else {
-        return Err(format!("classes expected, {found:?} found"));
+    let (found, found_shape) = match found {
+        Output::Classes(found) => (found, vec![found.len()]),
+        Output::ClassTable { classes, columns } => {
+            (classes, vec![classes.len() / columns, *columns])
+        }
+        _ => return Err(format!("classes expected, {found:?} found")),
     };
+    if shape != found_shape {
+        return Err(format!(
+            "classes of the shape {shape:?} expected, {found_shape:?} found"
+        ));
+    }
     let classes = model.classes().ok_or("no classes")?;
     let label = |index: &u32| {
         let index = usize::try_from(*index).unwrap();
@@ -314,10 +369,15 @@ pub(crate) fn document(mark: &str, what: &str, measured: &Measured) {
     page_has(mark, &new);
 }
 
+/// Whether the archives are the recorded ones.
+fn is_recorded() -> bool {
+    std::env::var_os("SIDEGATE_ARCHIVES").is_none()
+}
+
 /// Compares what docs/models.md has behind a mark with what was measured, or writes it where `UPDATE_MODELS_TABLE` is set.
 /// The page is about the recorded archives, and no others.
 pub(crate) fn page_has(mark: &str, measured: &str) {
-    if std::env::var_os("SIDEGATE_ARCHIVES").is_some() {
+    if !is_recorded() {
         return;
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/models.md");

@@ -254,4 +254,24 @@ fn a_small_model_is_read() {
         panic!("no values");
     };
     assert_eq!(values, [2.5, 2.5]);
+    // The same inside of one with more columns than anybody could send.
+    let outer = format!(
+        r#""__loader__": "ObjectNode", "__module__": "sklearn.multioutput", "__class__": "MultiOutputRegressor",
+        "content": {{"__loader__": "DictNode", "__module__": "builtins", "__class__": "dict",
+            "key_types": {{"__loader__": "ListNode", "__module__": "builtins", "__class__": "list", "content": [
+                {{"__loader__": "TypeNode", "__module__": "builtins", "__class__": "str", "__id__": 7}},
+                {{"__loader__": "TypeNode", "__module__": "builtins", "__class__": "str", "__id__": 7}},
+                {{"__loader__": "TypeNode", "__module__": "builtins", "__class__": "str", "__id__": 7}}]}},
+            "content": {{
+                "n_features_in_": {{"__loader__": "JsonNode", "__module__": "builtins", "__class__": "str", "content": "4000000000"}},
+                "_sklearn_version": {{"__loader__": "JsonNode", "__module__": "builtins", "__class__": "str", "content": "\"1.5.2\""}},
+                "estimators_": {{"__loader__": "ListNode", "__module__": "builtins", "__class__": "list", "content": [{{{state}}}]}}}}}}"#
+    );
+    let schema = format!("{{\"protocol\": 0, {outer}}}");
+    let bytes = archive_of(&[("1.npy", &npy), ("schema.json", schema.as_bytes())]);
+    let found = refusal(&bytes);
+    assert!(
+        found.contains("passes the limit of 67108864 columns"),
+        "{found}"
+    );
 }

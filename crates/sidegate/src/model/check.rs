@@ -56,7 +56,7 @@ fn predicted(
         return Err(bad(&args.file.path, &format!("`{class}` has no such answer")).into());
     };
     Ok(match &answer {
-        Output::Classes(classes) => {
+        Output::Classes(classes) | Output::ClassTable { classes, .. } => {
             let names = predictor.classes().map(shown).unwrap_or_default();
             let name = |class: &u32| {
                 let class = usize::try_from(*class).ok();
@@ -66,7 +66,11 @@ fn predicted(
                 .iter()
                 .map(|c| name(c).unwrap_or_default())
                 .collect();
-            labels(&found, expected)
+            let columns = match &answer {
+                Output::ClassTable { columns, .. } => *columns,
+                _ => 1,
+            };
+            labels(&found, columns, expected)
         }
         Output::Values(values, precision) => numbers(values, 1, *precision, expected, args.ulps),
         Output::Table {
@@ -107,10 +111,7 @@ fn output_of(
         [] | [_] => 1,
         [_, rest @ ..] => rest.iter().product(),
     };
-    let texts = |texts: Vec<String>| match columns {
-        1 => labels(&texts, expected),
-        _ => Err("expected an output of one column, or of floats".to_owned()),
-    };
+    let texts = |texts: Vec<String>| labels(&texts, columns, expected);
     Ok(match tensor.values() {
         Values::Float(values) => {
             let values: Vec<f64> = values.iter().map(|value| f64::from(*value)).collect();
@@ -166,23 +167,36 @@ fn tell(args: &CheckArgs, compared: &Compared) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn labels(found: &[String], expected: &Expected) -> Result<Compared, String> {
-    let expected: Vec<String> = match expected {
-        Expected::Texts { values, columns: 1 } => values.clone(),
-        Expected::Numbers(matrix) if matrix.columns() == 1 => {
-            matrix.values().iter().map(ToString::to_string).collect()
+fn labels(found: &[String], columns: usize, expected: &Expected) -> Result<Compared, String> {
+    let (wanted, there): (Vec<String>, usize) = match expected {
+        Expected::Texts { values, columns } => (values.clone(), *columns),
+        Expected::Numbers(matrix) => {
+            let values = matrix.values().iter().map(ToString::to_string);
+            (values.collect(), matrix.columns())
         }
-        _ => return Err("expected one label for each row".to_owned()),
     };
-    count(found.len(), expected.len())?;
+    if there != columns {
+        return Err(format!(
+            "expected {columns} labels for each row, found {there}"
+        ));
+    }
+    count(found.len(), wanted.len())?;
+    let columns = columns.max(1);
     let mut out = Compared {
-        rows: found.len(),
+        rows: found.len() / columns,
         ..Compared::default()
     };
-    for (row, (found, wanted)) in found.iter().zip(&expected).enumerate() {
-        if !is_label(found, wanted) {
+    let rows = found.chunks_exact(columns).zip(wanted.chunks(columns));
+    for (row, (found, wanted)) in rows.enumerate() {
+        let pairs = found.iter().zip(wanted).enumerate();
+        let different = pairs.filter(|(_, (found, wanted))| !is_label(found, wanted));
+        for (column, (found, wanted)) in different.take(1) {
+            let place = match columns {
+                1 => String::new(),
+                _ => format!("column {column}: "),
+            };
             out.different
-                .push((row, format!("{found}, expected {wanted}")));
+                .push((row, format!("{place}{found}, expected {wanted}")));
         }
     }
     Ok(out)
@@ -312,6 +326,22 @@ mod tests {
     fn labels_are_compared_as_numbers_where_they_are_some() {
         assert!(is_label("1", "1.0") && is_label("true", "1") && is_label("a", "a"));
         assert!(!is_label("1", "2") && !is_label("a", "b") && !is_label("a", "1"));
+    }
+
+    #[test]
+    fn labels_of_several_outputs_are_compared_row_by_row() {
+        let expected = Expected::Texts {
+            values: ["a", "1", "b", "0"].map(str::to_owned).to_vec(),
+            columns: 2,
+        };
+        let found = ["a", "1", "b", "1"].map(str::to_owned);
+        let found_in = labels(&found, 2, &expected).unwrap();
+        assert_eq!(found_in.rows, 2);
+        assert_eq!(
+            found_in.different,
+            [(1, "column 1: 1, expected 0".to_owned())]
+        );
+        assert!(labels(&found, 1, &expected).is_err());
     }
 
     #[test]

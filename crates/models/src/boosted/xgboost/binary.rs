@@ -1,4 +1,4 @@
-//! XGBoost's old binary format (`binf`, written up to 3.0), as the document that JSON would hold.
+//! XGBoost's old binary format (`binf`, written up to 3.0; before 1.1 without these letters), as the document that JSON would hold.
 //!
 //! Little-endian structures as they lie in memory: `LearnerModelParamLegacy`, `GBTreeModelParam`, `TreeParam` and the nodes
 //! of `RegTree`. Attributes at the end do not change answers and are not read.
@@ -9,8 +9,12 @@ use crate::document::{Source, Value};
 /// # Errors
 /// Bytes that are no such file.
 pub(crate) fn read(source: &mut Source<'_>) -> Result<Value, String> {
-    source.take(4)?;
-    let base = f32::from_le_bytes(source.array()?);
+    // Files of 1.0 and before begin with the intercept.
+    let first: [u8; 4] = source.array()?;
+    let base = f32::from_le_bytes(match &first {
+        b"binf" => source.array()?,
+        _ => first,
+    });
     let features = word(source)?;
     let classes = word(source)?;
     // Whether attributes and metrics follow.
@@ -61,6 +65,21 @@ pub(crate) fn read(source: &mut Source<'_>) -> Result<Value, String> {
         ("gradient_booster", object(gradient)),
     ];
     Ok(object(vec![("learner", object(learner))]))
+}
+
+/// Where the name of the objective is in a file without the four letters before it.
+const OBJECTIVE: usize = 136;
+
+/// Whether bytes are a file as XGBoost 1.0 and before wrote it, by the name of its objective.
+pub(crate) fn is_headless(bytes: &[u8]) -> bool {
+    let name = bytes.get(OBJECTIVE..).and_then(<[u8]>::split_first_chunk);
+    let Some((length, rest)) = name else {
+        return false;
+    };
+    let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
+    let kinds = ["reg:", "binary:", "multi:", "rank:", "count:", "survival:"];
+    let name = rest.get(..length.min(64)).unwrap_or_default();
+    kinds.iter().any(|kind| name.starts_with(kind.as_bytes()))
 }
 
 fn object(entries: Vec<(&str, Value)>) -> Value {
