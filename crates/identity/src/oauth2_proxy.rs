@@ -49,17 +49,16 @@ pub struct Admitted {
 
 impl Admitted {
     pub(crate) fn admits(&self, person: &Person) -> bool {
-        let domain = person
-            .email
-            .rsplit_once('@')
-            .map_or("", |(_, domain)| domain);
-        let domain = domain.to_ascii_lowercase();
+        let domain = domain(&person.email).map(str::to_ascii_lowercase);
         let in_domain = |domains: &Vec<String>| {
+            let Some(domain) = &domain else {
+                return false;
+            };
             domains.iter().any(|known| match known.strip_prefix('.') {
                 Some(parent) => domain
                     .strip_suffix(parent)
                     .is_some_and(|rest| rest.ends_with('.')),
-                None => *known == domain,
+                None => known == domain,
             })
         };
         self.domains.as_ref().is_none_or(in_domain) && self.in_group(&person.groups)
@@ -73,6 +72,13 @@ impl Admitted {
         };
         self.groups.as_ref().is_none_or(within)
     }
+}
+
+/// The domain of an address. One with two `@` is nobody's (CVE-2026-40574): whose it is depends on the
+/// reader.
+fn domain(address: &str) -> Option<&str> {
+    let (name, domain) = address.split_once('@')?;
+    (!name.is_empty() && !domain.is_empty() && !domain.contains('@')).then_some(domain)
 }
 
 impl Default for Oauth2ProxyConfig {
@@ -137,7 +143,7 @@ impl Identity {
                         subject: holder.user_name().into(),
                         groups,
                     };
-                    return config.headers(&person, Some(&Secret::new(token)));
+                    return config.allow(&person, Some(&Secret::new(token)));
                 }
                 Err(_) if !config.bearer_falls_back => {
                     return text(StatusCode::UNAUTHORIZED, "Unauthorized");

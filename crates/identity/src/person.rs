@@ -19,6 +19,8 @@ pub struct IdentityClaims {
     pub user_id: String,
     /// Claim of the groups.
     pub groups: String,
+    /// The user id is an address, whatever its claim is called: its domain decides who gets through.
+    pub by_domain: bool,
 }
 
 impl Default for IdentityClaims {
@@ -26,6 +28,7 @@ impl Default for IdentityClaims {
         Self {
             user_id: "email".to_owned(),
             groups: "groups".to_owned(),
+            by_domain: false,
         }
     }
 }
@@ -41,14 +44,14 @@ impl IdentityClaims {
             .text(&self.user_id)
             .filter(|id| is_plain(id) && !RESERVED.iter().any(|prefix| id.starts_with(prefix)))
             .ok_or_else(|| wrong(&self.user_id))?;
-        if self.user_id == "email" {
+        if self.user_id == "email" || self.by_domain {
             // A user could else take another's address at the provider.
             let verified = claims.get("email_verified");
             if verified.is_some_and(|value| value != true && value != "true") {
                 return Err(wrong("email_verified"));
             }
             if user_id.matches('@').count() != 1 {
-                return Err(wrong("email"));
+                return Err(wrong(&self.user_id));
             }
         }
         let groups = groups(claims, &self.groups)?;
@@ -100,6 +103,44 @@ mod tests {
             (Err(error), Err(claim)) => assert_eq!(error, JwtError::Claim(claim.to_owned())),
             (found, _) => panic!("{claims}: {found:?}, expected {expected:?}"),
         }
+    }
+
+    #[test]
+    fn a_user_id_whose_domain_counts_is_one_verified_address() {
+        let by_domain = IdentityClaims {
+            user_id: "preferred_username".to_owned(),
+            by_domain: true,
+            ..IdentityClaims::default()
+        };
+        for (claims, expected) in [
+            (r#"{"sub":"1","preferred_username":"a@b.c"}"#, Ok("a@b.c")),
+            (
+                r#"{"sub":"1","preferred_username":"a@evil@b.c"}"#,
+                Err("preferred_username"),
+            ),
+            (
+                r#"{"sub":"1","preferred_username":"a"}"#,
+                Err("preferred_username"),
+            ),
+            (
+                r#"{"sub":"1","preferred_username":"a@b.c","email_verified":false}"#,
+                Err("email_verified"),
+            ),
+        ] {
+            let parsed = Claims::parse(claims.as_bytes()).unwrap();
+            let found = by_domain.person(&parsed).map(|person| person.email);
+            let expected = expected
+                .map(Arc::from)
+                .map_err(|claim| JwtError::Claim(claim.to_owned()));
+            assert_eq!(found, expected, "{claims}");
+        }
+        // Elsewhere it is a name like any other.
+        let plain = IdentityClaims {
+            by_domain: false,
+            ..by_domain
+        };
+        let parsed = br#"{"sub":"1","preferred_username":"a","email_verified":false}"#;
+        assert!(plain.person(&Claims::parse(parsed).unwrap()).is_ok());
     }
 
     #[test]

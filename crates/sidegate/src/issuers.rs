@@ -36,6 +36,7 @@ fn config(issuer: &TokenIssuer) -> Result<IssuerConfig, String> {
         (Some(user), None) => HolderClaims::Person(IdentityClaims {
             user_id: user.claim.clone(),
             groups: user.groups.clone(),
+            by_domain: false,
         }),
         (
             None,

@@ -187,6 +187,7 @@ fn settings(provider: &LoginProvider, secret: &str) -> RpConfig {
         claims: IdentityClaims {
             user_id: provider.user.claim.clone(),
             groups: provider.user.groups.clone(),
+            by_domain: false,
         },
         bearer_audiences: provider.audiences.clone(),
         after_logout_url: "/".into(),

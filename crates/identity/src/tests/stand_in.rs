@@ -55,6 +55,80 @@ async fn only_those_of_the_domains_and_groups_get_through() {
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
 }
 
+/// CVE-2026-40574: whoever takes the domain behind the last `@` lets anybody in who may choose a user name.
+#[tokio::test]
+async fn an_address_with_two_domains_is_of_none_of_them() {
+    let claims = IdentityClaims {
+        user_id: "preferred_username".to_owned(),
+        ..IdentityClaims::default()
+    };
+    let rule = Admitted {
+        domains: Some(vec!["example.com".to_owned()]),
+        groups: None,
+    };
+    for by_domain in [false, true] {
+        let mut world = World::with(RpConfig {
+            claims: IdentityClaims {
+                by_domain,
+                ..claims.clone()
+            },
+            ..rp_config()
+        });
+        world.identity.parts.oauth2_proxy.admitted = rule.clone();
+        for (name, verified, admitted) in [
+            ("user@example.com", true, true),
+            ("user@EXAMPLE.com", true, true),
+            ("user@evil.com@example.com", true, false),
+            ("\"user@evil.com\"@example.com", true, false),
+            ("@example.com", true, false),
+            ("@@example.com", true, false),
+            ("user@", true, false),
+            ("example.com", true, false),
+            ("user@example.com@", true, false),
+            // Only who has shown that an address is theirs has its domain.
+            ("user@example.com", false, !by_domain),
+        ] {
+            let mut claims = world.provider.claims();
+            claims["preferred_username"] = name.into();
+            claims["email_verified"] = verified.into();
+            let token = provider::sign(0, &claims);
+            let answer = proxied(&world, &[("authorization", &format!("Bearer {token}"))]).await;
+            let told = (answer.status, by_domain, name);
+            assert_eq!(answer.status == StatusCode::OK, admitted, "{told:?}");
+            assert_eq!(header(&answer.headers, "authorization").is_some(), admitted);
+        }
+    }
+}
+
+/// The domain of its address and its groups are what a rule looks at, and a workload has neither.
+#[tokio::test]
+async fn a_rule_about_people_lets_no_workload_through() {
+    let mut world = World::new();
+    let request = TokenRequest {
+        service_account: policy::ServiceAccount {
+            namespace: "team-a".into(),
+            name: "default-editor".into(),
+        },
+        uid: None,
+        audiences: Vec::new(),
+        duration: Duration::from_secs(600),
+        pod: None,
+    };
+    let now = UNIX_EPOCH + Duration::from_secs(START);
+    let issuer = world.identity.cluster_issuer().unwrap();
+    let bearer = format!("Bearer {}", issuer.issue(&request, now).unwrap().expose());
+    let texts = |list: &[&str]| Some(list.iter().map(|&text| text.to_owned()).collect());
+    for (domains, groups, expected) in [
+        (None, None, StatusCode::OK),
+        (texts(&["example.com"]), None, StatusCode::FORBIDDEN),
+        (None, texts(&["team-b"]), StatusCode::FORBIDDEN),
+    ] {
+        world.identity.parts.oauth2_proxy.admitted = Admitted { domains, groups };
+        let answer = proxied(&world, &[("authorization", &bearer)]).await;
+        assert_eq!(answer.status, expected);
+    }
+}
+
 #[tokio::test]
 async fn tokens_count_where_that_is_set() {
     let mut world = World::new();

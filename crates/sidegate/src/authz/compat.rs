@@ -345,15 +345,17 @@ async fn identity(login: Login, around: &Surroundings) -> anyhow::Result<Identit
         cluster_api,
     } = around;
     let clock = identity::system_clock();
+    let claims = IdentityClaims {
+        user_id: login.user_claim,
+        groups: login.groups_claim,
+        by_domain: login.email_domains.is_some(),
+    };
     let issuers = login.issuers.into_iter().map(|other| IssuerConfig {
         issuer: other.issuer,
         keys: IssuerKeys::Published,
         audiences: vec![other.audience],
         algorithms: Vec::new(),
-        holder: HolderClaims::Person(IdentityClaims {
-            user_id: login.user_claim.clone(),
-            groups: login.groups_claim.clone(),
-        }),
+        holder: HolderClaims::Person(claims.clone()),
     });
     let issuers = Issuers::new(issuers.collect(), &clock, None)?;
     let auth_url = match login.auth_url {
@@ -409,10 +411,7 @@ async fn identity(login: Login, around: &Surroundings) -> anyhow::Result<Identit
             Redirect::OnRequestHost(path) => RedirectUri::OnRequestHost(path),
         },
         scopes: login.scopes,
-        claims: IdentityClaims {
-            user_id: login.user_claim,
-            groups: login.groups_claim,
-        },
+        claims,
         bearer_audiences: login.audiences,
         after_logout_url: login.after_logout,
         logout_at_provider: false,
