@@ -63,8 +63,8 @@ pub use rp::{
     RpError, authorization_endpoint,
 };
 pub use session::{
-    NewSession, Renewable, SESSION_COOKIE, Session, SessionConfig, SessionId, Sessions, StoreError,
-    Whose,
+    NewSession, Renewable, SESSION_COOKIE, Session, SessionConfig, SessionId, SessionInfo,
+    Sessions, StoreError, Whose,
 };
 #[cfg(feature = "redis")]
 pub use shared_keys::shared_keys;

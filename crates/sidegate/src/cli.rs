@@ -74,6 +74,9 @@ pub(crate) enum Command {
     /// Add, list and remove applications that people log in to
     #[command(after_help = crate::client::EXAMPLES)]
     Client(crate::client::ClientArgs),
+    /// List and end sessions of people at the gateway
+    #[command(after_help = crate::session::EXAMPLES)]
+    Session(crate::session::SessionArgs),
     /// Copy the provider's keys, users and tokens into one file
     #[command(after_help = crate::backup::EXAMPLES)]
     Backup(crate::backup::BackupArgs),
@@ -97,6 +100,7 @@ impl Command {
             Self::Provider(args) => args.output,
             Self::User(args) => args.command.output(),
             Self::Client(args) => args.command.output(),
+            Self::Session(args) => args.command.output(),
             Self::Backup(args) => args.place.output,
             Self::Token(args) => args.command.output(),
             Self::Exec(_) | Self::Runtime(_) | Self::Authz(_) | Self::HashPassword(_) => {

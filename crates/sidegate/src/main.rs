@@ -41,6 +41,7 @@ mod providers;
 mod replay;
 mod report;
 mod runtime;
+mod session;
 mod side;
 mod signals;
 mod signed_identity;
@@ -91,6 +92,7 @@ fn main() -> ExitCode {
         cli::Command::Authz(args) => authz::run(&args),
         cli::Command::User(args) => user::run(args),
         cli::Command::Client(args) => client::run(args),
+        cli::Command::Session(args) => session::run(args),
         cli::Command::Backup(args) => backup::run(args),
         cli::Command::HashPassword(args) => hash_password::run(&args),
     };

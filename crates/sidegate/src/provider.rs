@@ -231,6 +231,10 @@ impl Desk for Serving {
         None
     }
 
+    fn sessions(&self) -> Option<identity::Sessions> {
+        None
+    }
+
     fn base(&self) -> String {
         login::base(&self.provider.load(), &self.listener)
     }

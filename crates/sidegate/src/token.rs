@@ -255,6 +255,13 @@ pub(crate) fn day(time: SystemTime) -> String {
     text.get(5..16).unwrap_or(&text).to_owned()
 }
 
+/// A minute as `29 Nov 2026 12:30`, in UTC.
+pub(crate) fn minute_of(seconds: u64) -> String {
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let text = httpdate::fmt_http_date(time);
+    text.get(5..22).unwrap_or(&text).to_owned()
+}
+
 pub(crate) fn day_of(seconds: u64) -> String {
     day(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }

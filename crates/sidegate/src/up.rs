@@ -227,6 +227,10 @@ impl Desk for Commands {
         Some(self.world.api_keys().clone())
     }
 
+    fn sessions(&self) -> Option<identity::Sessions> {
+        Some(self.world.sessions().clone())
+    }
+
     fn base(&self) -> String {
         let live = self.world.live();
         let provider = live.login.provider.as_ref();

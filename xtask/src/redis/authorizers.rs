@@ -11,12 +11,14 @@ use super::server::{PASSWORD, Server};
 use crate::authz::{Authz, dex_config};
 use crate::clients::free_port;
 use crate::http::ask_host;
-use crate::person::{HASH, Person};
+use crate::person::{HASH, Person, USER};
 use crate::relying::Provider;
 use crate::shell;
 
 /// How soon what was ended at one is over at the other.
 const ENDED: Duration = Duration::from_secs(1);
+/// How long a command itself takes on a busy machine.
+const COMMAND: Duration = Duration::from_secs(2);
 /// How soon they go on once Redis is back.
 const BACK: Duration = Duration::from_secs(5);
 const MODEL: &str = "sklearn-iris.kserve-test.example.com";
@@ -28,6 +30,7 @@ pub(super) fn check() -> Result<()> {
     world.sessions()?;
     world.keys()?;
     world.told_by_the_provider()?;
+    world.ended_by_the_operator()?;
     world.marks()?;
     world.outage(&mut server)
 }
@@ -144,6 +147,52 @@ impl World {
         Ok(())
     }
 
+    /// A command at one replica ends one session of a person, or all, at both.
+    fn ended_by_the_operator(&self) -> Result<()> {
+        let (first, second) = self.both(0);
+        let listed = |number: usize| -> Result<Vec<String>> {
+            let list = ["list", USER, "-o", "json"];
+            let listed: Value = serde_json::from_str(&self.command(number, "session", &list)?)?;
+            let sessions = listed.pointer("/sessions").and_then(Value::as_array);
+            let ids = sessions.into_iter().flatten();
+            Ok(ids
+                .filter_map(|session| Some(session.get("id")?.as_str()?.to_owned()))
+                .collect())
+        };
+        let before = listed(0)?;
+        let mut people: [Person; 3] = Default::default();
+        let mut ids = Vec::new();
+        for person in &mut people {
+            person.log_in(&first, &first, &self.provider)?;
+            let known = listed(1)?;
+            let new = |id: &&String| !before.contains(id) && !ids.contains(*id);
+            let id = known.iter().find(new).cloned();
+            ids.push(id.context("a session that the other replica lists")?);
+        }
+        let [one, others @ ..] = &mut people;
+        let id = ids.first().context("a session")?;
+        let began = Instant::now();
+        self.command(1, "session", &["end", USER, "--id", id])?;
+        ensure!(!one.is_inside(&second)?, "where the command was given");
+        until_over("a session that the operator ended at the other", || {
+            Ok(!one.is_inside(&first)?)
+        })?;
+        ensure!(began.elapsed() < ENDED + COMMAND, "the end of one session");
+        for other in &mut *others {
+            ensure!(other.is_inside(&first)?, "the sessions that go on");
+        }
+        self.command(0, "session", &["end", USER])?;
+        for person in others {
+            for authz in [&first, &second] {
+                until_over("all sessions that the operator ended", || {
+                    Ok(!person.is_inside(authz)?)
+                })?;
+            }
+        }
+        ensure!(listed(1)?.is_empty(), "sessions are listed that have ended");
+        Ok(())
+    }
+
     /// What one signs about a request the other believes.
     fn marks(&self) -> Result<()> {
         let ring = |number| std::fs::read_to_string(self.data(number).join("mark.keys"));
@@ -191,15 +240,20 @@ impl World {
     }
 
     fn token(&self, number: usize, args: &[&str]) -> Result<String> {
+        self.command(number, "token", args)
+    }
+
+    /// What `sidegate` prints for an order to a replica.
+    fn command(&self, number: usize, about: &str, args: &[&str]) -> Result<String> {
         let output = Command::new(shell::target().join("debug/sidegate"))
-            .arg("token")
+            .arg(about)
             .args(args)
             .arg("--data")
             .arg(self.data(number))
             .output()
             .context("cannot run sidegate")?;
         let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{args:?}: {said}");
+        ensure!(output.status.success(), "{about} {args:?}: {said}");
         Ok(String::from_utf8(output.stdout)?)
     }
 }

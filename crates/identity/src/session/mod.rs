@@ -1,5 +1,6 @@
 //! Sessions of people: kept on disk or in Redis, found in memory.
 
+mod listed;
 mod owner;
 #[cfg(feature = "redis")]
 mod replicated;
@@ -21,6 +22,7 @@ use crate::clock::{Clock, now};
 use crate::keyfile;
 use crate::random::{NoRandomness, random};
 use crate::seal::Sealer;
+pub use listed::SessionInfo;
 use owner::Owner;
 use secret::Secret;
 pub use store::StoreError;

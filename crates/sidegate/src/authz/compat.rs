@@ -26,8 +26,9 @@ use server::{ConnectionLimits, Server, Service, Tls};
 
 use super::elsewhere::Provider;
 use super::tls::TlsFiles;
-use super::{AuthzArgs, GRACE};
+use super::{AuthzArgs, GRACE, Kept};
 use crate::cli::Output;
+use crate::control::Control;
 use crate::folder::Folder;
 use crate::health::{Health, Logouts};
 use crate::output::{self, BadInput, Style};
@@ -191,6 +192,11 @@ async fn serve(
     if let Some((tls, _)) = &tls {
         checks = checks.over_tls(tls);
     }
+    let control = Control::open(&folder)?;
+    let control = tokio::spawn(control.serve(Arc::new(Kept {
+        sessions: sessions.clone(),
+        keys: None,
+    })));
     output::note(
         &Style::Plain,
         &format!("in {}'s place, for {issuer}", whose.name()),
@@ -262,6 +268,8 @@ async fn serve(
     }
     drop(done);
     drop(healthy.await);
+    control.abort();
+    drop(control.await);
     sessions.maintain().await?;
     Ok(ExitCode::SUCCESS)
 }

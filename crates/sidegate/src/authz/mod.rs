@@ -20,7 +20,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use ext_authz::{Authorizer, Settings};
-use identity::{ApiKeys, ClusterIssuer, ClusterIssuerConfig, SessionConfig};
+use identity::{ApiKeys, ClusterIssuer, ClusterIssuerConfig, SessionConfig, Sessions};
 use resources::Cluster;
 use server::{ConnectionLimits, Server, Tls};
 
@@ -30,7 +30,7 @@ use crate::authz::keys::MarkKeys;
 use crate::authz::redis::RedisArgs;
 use crate::authz::tls::TlsFiles;
 use crate::authz::world::World;
-use crate::cli::ClusterArgs;
+use crate::cli::{self, ClusterArgs};
 use crate::cluster_api::KubernetesArgs;
 use crate::control::{Control, Desk};
 use crate::folder::{Folder, Running};
@@ -109,6 +109,12 @@ pub(crate) struct AuthzArgs {
     /// How long a pass counts, and with it a session that has ended
     #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600), requires = "pass_key")]
     pass_seconds: u64,
+    /// A session that is not used for so long ends: 30m, 12h
+    #[arg(long, default_value = "12h", value_name = "DURATION", value_parser = cli::duration, conflicts_with = "compat")]
+    session_idle: Duration,
+    /// A session that is so old ends: 8h, 1d
+    #[arg(long, default_value = "24h", value_name = "DURATION", value_parser = cli::duration, conflicts_with = "compat")]
+    session_lifetime: Duration,
     /// What the platform's upstreams see of a person beside kubeflow-userid and kubeflow-groups (repeatable)
     #[arg(long = "identity-headers", value_enum, value_name = "NAMES")]
     identity_headers: Vec<IdentityHeaders>,
@@ -189,7 +195,10 @@ async fn serve(args: &AuthzArgs, inputs: &Inputs, cluster: Cluster) -> anyhow::R
     }
     announce(&folder, &world)?;
     let control = Control::open(&folder)?;
-    let control = tokio::spawn(control.serve(Arc::new(Keys(world.api_keys().clone()))));
+    let control = tokio::spawn(control.serve(Arc::new(Kept {
+        sessions: world.sessions().clone(),
+        keys: Some(world.api_keys().clone()),
+    })));
     for (what, server) in [("checks", &checks), ("health", &health)] {
         for address in server.addresses() {
             output::note(&Style::Plain, &format!("{what} on {address}"));
@@ -277,7 +286,12 @@ async fn serve(args: &AuthzArgs, inputs: &Inputs, cluster: Cluster) -> anyhow::R
 fn elsewhere(args: &AuthzArgs, folder: &Folder, cluster: &Cluster) -> anyhow::Result<Elsewhere> {
     let data = folder.path();
     let place = args.redis.storage(Some(cluster))?;
-    let kept = state::open_kept(data, &place, SessionConfig::default())?;
+    let rules = SessionConfig {
+        idle: args.session_idle.min(args.session_lifetime),
+        absolute: args.session_lifetime,
+        ..SessionConfig::default()
+    };
+    let kept = state::open_kept(data, &place, rules)?;
     Ok(Elsewhere {
         data: data.to_owned(),
         sessions: kept.sessions,
@@ -288,16 +302,23 @@ fn elsewhere(args: &AuthzArgs, folder: &Folder, cluster: &Cluster) -> anyhow::Re
     })
 }
 
-/// What `sidegate token` asks for.
-struct Keys(ApiKeys);
+/// What `sidegate session` and `sidegate token` ask for.
+struct Kept {
+    sessions: Sessions,
+    keys: Option<ApiKeys>,
+}
 
-impl Desk for Keys {
+impl Desk for Kept {
     fn provider(&self) -> anyhow::Result<Option<(provider::Admin, provider::Storage)>> {
         Ok(None)
     }
 
     fn keys(&self) -> Option<ApiKeys> {
-        Some(self.0.clone())
+        self.keys.clone()
+    }
+
+    fn sessions(&self) -> Option<Sessions> {
+        Some(self.sessions.clone())
     }
 
     fn base(&self) -> String {

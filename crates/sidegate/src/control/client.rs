@@ -39,13 +39,15 @@ pub(crate) fn ask(data: Option<PathBuf>, order: Order, base: Option<&str>) -> an
 async fn alone(folder: &Folder, order: Order, base: Option<&str>) -> anyhow::Result<Done> {
     let storage = state::open_alone(folder.path())?;
     let mut admin = Admin::open(storage.clone(), system_clock())?;
+    let mut sessions = None;
     if folder.path().join("sessions.redb").exists() {
-        let sessions = Sessions::open(
+        let opened = Sessions::open(
             folder.path(),
             SessionConfig::default(),
             identity::system_clock(),
         )?;
-        admin = admin.with_sign_outs(Arc::new(GatewaySessions(sessions)));
+        admin = admin.with_sign_outs(Arc::new(GatewaySessions(opened.clone())));
+        sessions = Some(opened);
     }
     let last = std::fs::read_to_string(folder.path().join(BASE)).ok();
     let base = base.or(last.as_deref().map(str::trim)).unwrap_or("");
@@ -53,6 +55,7 @@ async fn alone(folder: &Folder, order: Order, base: Option<&str>) -> anyhow::Res
     let at = Counter {
         provider: Some((&admin, &storage)),
         keys: Some(&keys),
+        sessions: sessions.as_ref(),
         base,
     };
     Ok(carry_out(order, at).await?)

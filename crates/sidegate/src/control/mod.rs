@@ -1,4 +1,4 @@
-//! Commands about users, clients, API keys and backups on a data folder, whether a program runs on it or
+//! Commands about users, clients, API keys, sessions and backups on a data folder, whether a program runs on it or
 //! not.
 //!
 //! The database has one owner. Where that is a running program, a command asks it over a socket in
@@ -9,6 +9,7 @@ mod client;
 mod keys;
 mod order;
 mod server;
+mod sessions;
 
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
@@ -18,6 +19,7 @@ pub(crate) use client::ask;
 pub(crate) use keys::{ApiKey, KeyOrder, KeysOrder};
 pub(crate) use order::{Client, ClientOrder, Done, Order, User, document};
 pub(crate) use server::{Control, Desk};
+pub(crate) use sessions::{OpenSession, SessionsOrder};
 
 /// The socket's name in the data folder.
 const SOCKET: &str = "control.sock";

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use identity::ApiKeys;
+use identity::{ApiKeys, Sessions};
 use provider::{
     Admin, AdminError, ClientInfo, NewClient, NewUser, SecondFactor, Secret, SetupLink, Storage,
     UserInfo,
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::keys::{self, ApiKey, KeysOrder};
+use super::sessions::{self, OpenSession, SessionsOrder};
 use crate::output::BadInput;
 
 /// What is asked for.
@@ -41,6 +42,8 @@ pub(crate) enum Order {
     RemoveClient(String),
     /// About API keys.
     Keys(KeysOrder),
+    /// About sessions at the gateway.
+    Sessions(SessionsOrder),
     /// To an absolute path.
     Backup(PathBuf),
 }
@@ -94,6 +97,11 @@ pub(crate) enum Done {
     },
     Keys(Vec<ApiKey>),
     KeyRevoked(ApiKey),
+    Sessions(Vec<OpenSession>),
+    SessionsEnded {
+        email: String,
+        count: u64,
+    },
     BackedUp(PathBuf),
 }
 
@@ -169,6 +177,10 @@ pub(crate) fn document(done: &Done) -> Value {
         Done::Key { key, secret } => json!({ "key": key, "secret": secret }),
         Done::Keys(keys) => json!({ "keys": keys }),
         Done::KeyRevoked(key) => json!({ "revoked": key }),
+        Done::Sessions(sessions) => json!({ "sessions": sessions }),
+        Done::SessionsEnded { email, count } => {
+            json!({ "ended": { "email": email, "sessions": count } })
+        }
         Done::BackedUp(file) => json!({ "backup": file }),
     }
 }
@@ -206,8 +218,10 @@ impl From<Refusal> for anyhow::Error {
 pub(crate) struct Counter<'a> {
     /// None where the gateway runs alone.
     pub(crate) provider: Option<(&'a Admin, &'a Storage)>,
-    /// None where the provider runs alone.
+    /// None where nothing that runs takes keys.
     pub(crate) keys: Option<&'a ApiKeys>,
+    /// None where the provider runs alone.
+    pub(crate) sessions: Option<&'a Sessions>,
     /// Links are made for people who reach the provider here.
     pub(crate) base: &'a str,
 }
@@ -217,18 +231,26 @@ pub(crate) async fn carry_out(order: Order, at: Counter<'_>) -> Result<Done, Ref
     let Counter {
         provider,
         keys,
+        sessions,
         base,
     } = at;
     let gateways_keys = || {
         keys.ok_or_else(|| Refusal {
-            message: "API keys are the gateway's, and `sidegate provider` runs on this data folder"
+            message: "API keys are the gateway's, and what runs on this data folder takes none"
                 .to_owned(),
+            bad_input: true,
+        })
+    };
+    let gateways_sessions = || {
+        sessions.ok_or_else(|| Refusal {
+            message: "sessions are the gateway's, and there is none on this data folder".to_owned(),
             bad_input: true,
         })
     };
     let Some((admin, storage)) = provider else {
         return match order {
             Order::Keys(order) => keys::carry_out(gateways_keys()?, order).await,
+            Order::Sessions(order) => sessions::carry_out(gateways_sessions()?, order).await,
             _ => Err(Refusal {
                 message: "users and clients are the provider's, and `sidegate authz` runs on this data folder"
                     .to_owned(),
@@ -237,7 +259,10 @@ pub(crate) async fn carry_out(order: Order, at: Counter<'_>) -> Result<Done, Ref
         };
     };
     // A copy may be what is needed most while the others cannot be had, and keys are not there.
-    let own = matches!(order, Order::Backup(_) | Order::Keys(_));
+    let own = matches!(
+        order,
+        Order::Backup(_) | Order::Keys(_) | Order::Sessions(_)
+    );
     if let (Err(_), false) = (storage.catch_up().await, own) {
         return Err(Refusal {
             message: "Redis does not answer: what is known here may be old and cannot be changed"
@@ -318,6 +343,7 @@ pub(crate) async fn carry_out(order: Order, at: Counter<'_>) -> Result<Done, Ref
             Done::Removed(id)
         }
         Order::Keys(order) => keys::carry_out(gateways_keys()?, order).await?,
+        Order::Sessions(order) => sessions::carry_out(gateways_sessions()?, order).await?,
         Order::Backup(to) => {
             let (storage, path) = (storage.clone(), to.clone());
             let copied = tokio::task::spawn_blocking(move || storage.backup(&path)).await;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use identity::ApiKeys;
+use identity::{ApiKeys, Sessions};
 use provider::{Admin, Storage};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -28,6 +28,8 @@ pub(crate) trait Desk: Send + Sync + 'static {
     fn provider(&self) -> anyhow::Result<Option<(Admin, Storage)>>;
     /// API keys, where the gateway runs.
     fn keys(&self) -> Option<ApiKeys>;
+    /// Sessions, where the gateway runs.
+    fn sessions(&self) -> Option<Sessions>;
     /// Where people reach the provider.
     fn base(&self) -> String;
 }
@@ -61,7 +63,7 @@ impl Control {
         };
         open().with_context(|| {
             format!(
-                "the socket `{}` cannot be opened: `sidegate user`, `client` and `token` need it",
+                "the socket `{}` cannot be opened: `sidegate user`, `client`, `token` and `session` need it",
                 path.display()
             )
         })
@@ -128,10 +130,11 @@ async fn answer(stream: UnixStream, desk: &dyn Desk) -> anyhow::Result<()> {
     let answer = match (serde_json::from_str(&line), desk.provider()) {
         (Ok(Asked { order, base }), Ok(provider)) => {
             let base = base.unwrap_or_else(|| desk.base());
-            let keys = desk.keys();
+            let (keys, sessions) = (desk.keys(), desk.sessions());
             let at = Counter {
                 provider: provider.as_ref().map(|(admin, storage)| (admin, storage)),
                 keys: keys.as_ref(),
+                sessions: sessions.as_ref(),
                 base: &base,
             };
             carry_out(order, at).await

@@ -12,20 +12,24 @@ use super::{SIDEGATE, stderr};
 
 const CLUSTER: &str = include_str!("../../../../examples/seed/cluster.yaml");
 const OURS: &str = include_str!("../../../../examples/seed/sidegate.yaml");
-const BROWSER: [&str; 4] = ["-H", "accept: text/html", "-H", "sec-fetch-mode: navigate"];
+pub(super) const BROWSER: [&str; 4] = ["-H", "accept: text/html", "-H", "sec-fetch-mode: navigate"];
 
 /// A provider whose only client is the gateway at that origin.
-struct At {
-    issuer: String,
-    folder: TempDir,
+pub(super) struct At {
+    pub(super) issuer: String,
+    pub(super) folder: TempDir,
     running: Option<Running>,
     /// More of its client.
-    told: String,
+    pub(super) told: String,
+    /// Where it listens, if that is not where its issuer is.
+    pub(super) web: Option<String>,
+    /// More of its configuration.
+    pub(super) more: String,
 }
 
 impl At {
     /// It will be at a port that is free now.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = port.local_addr().unwrap().port();
         Self {
@@ -33,10 +37,12 @@ impl At {
             folder: tempfile::tempdir().unwrap(),
             running: None,
             told: String::new(),
+            web: None,
+            more: String::new(),
         }
     }
 
-    fn start(&mut self, origin: &str, email: &str) {
+    pub(super) fn start(&mut self, origin: &str, email: &str) {
         let (_, at) = self.issuer.split_once("//").unwrap();
         let config = format!(
             "issuer: {}
@@ -55,17 +61,18 @@ staticClients:
   postLogoutRedirectURIs: ['{origin}/']
 {}  name: Gate
   secretEnv: OIDC_CLIENT_SECRET
-",
+{}",
             self.issuer,
-            at.trim_end_matches("/dex"),
+            self.web.as_deref().unwrap_or(at.trim_end_matches("/dex")),
             self.told,
+            self.more,
         );
         std::fs::write(self.folder.path().join("dex.yaml"), config).unwrap();
         self.running = Some(Running::start(self.folder.path()));
     }
 
     /// Logs in where the login leads to; where the browser is sent then.
-    fn log_in(&self, to: &str, email: &str) -> String {
+    pub(super) fn log_in(&self, to: &str, email: &str) -> String {
         assert!(to.starts_with(&self.issuer), "{to}");
         let jar = self.folder.path().join("jar").display().to_string();
         let browser = ["-b", &*jar, "-c", &*jar];
@@ -79,7 +86,7 @@ staticClients:
 }
 
 /// The seed's cluster with two providers, in a folder.
-fn configured(folder: &Path, a: &At, b: &At) {
+pub(super) fn configured(folder: &Path, a: &At, b: &At) {
     std::fs::write(folder.join("secret"), "of-this-installation\n").unwrap();
     let providers = format!(
         "spec:
@@ -110,7 +117,7 @@ stringData: {secret: of-this-installation}
     std::fs::write(folder.join("cluster.yaml"), yaml).unwrap();
 }
 
-fn cookies(answer: &Answer) -> Vec<String> {
+pub(super) fn cookies(answer: &Answer) -> Vec<String> {
     let set = answer
         .headers
         .iter()
