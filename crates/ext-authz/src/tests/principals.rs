@@ -72,6 +72,15 @@ fn a_principal_is_a_workload_where_that_is_trusted() {
         "spiffe://cluster.local/ns/kserve-test/sa/default/x",
         "cluster.local/ns/kserve-test/sa/default",
         "",
+        // Names that are cut, joined or continued by who reads them.
+        "spiffe://cluster.local/ns/kserve-test/sa/default\0.evil.example",
+        "spiffe://cluster.local/ns/kserve-test/sa/default\r\nkubeflow-userid: victim@example.com",
+        "spiffe://cluster.local/ns/kserve-test/sa/default,spiffe://cluster.local/ns/shop/sa/default",
+        "spiffe://cluster.local/ns/shop/sa/x/../../../kserve-test/sa/default",
+        "spiffe://cluster.local/ns/kserve-test/sa/default ",
+        "spiffe://cluster.local/ns/kserve-test/sa/",
+        "spiffe://cluster.local/ns//sa/default",
+        "SPIFFE://cluster.local/ns/kserve-test/sa/default",
     ] {
         assert_eq!(status(&trusted, "ISTIO_MUTUAL", Some(other), &[]).0, 401);
     }

@@ -120,6 +120,19 @@ impl Authz {
         output.stdout
     }
 
+    pub(super) fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it ended.
+    pub(super) fn ended(&mut self) -> std::process::ExitStatus {
+        self.child.wait().unwrap()
+    }
+
     pub(super) fn told(&self) -> String {
         self.told.lock().unwrap().clone()
     }
@@ -331,20 +344,6 @@ fn a_malformed_check_is_denied_and_no_error_of_the_call() {
     // Without what a call has, it is a check over HTTP, of no listener.
     let path = "/envoy.service.auth.v3.Authorization/Check";
     assert_eq!(authz.ask(path, "x", &["-X", "POST"]).status, 400);
-}
-
-#[test]
-fn checks_under_way_complete_when_it_is_asked_to_end() {
-    let mut authz = Authz::seed();
-    let ready = |authz: &Authz| curl([format!("http://{}/readyz", authz.health)]);
-    assert_eq!(ready(&authz).unwrap().status, 200);
-    let killed = Command::new("kill")
-        .arg(authz.child.id().to_string())
-        .status();
-    assert!(killed.unwrap().success());
-    assert!(authz.child.wait().unwrap().success());
-    authz.says("ending: checks under way complete first");
-    assert!(ready(&authz).is_err());
 }
 
 #[test]

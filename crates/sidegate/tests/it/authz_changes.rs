@@ -1,6 +1,7 @@
-//! `sidegate authz` while its files change: certificates, and configurations of programs that it stands in for.
+//! `sidegate authz` while its files change: certificates, keys, and configurations of programs that it stands in for.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use testkit::curl;
@@ -85,4 +86,104 @@ fn a_changed_configuration_of_oauth2_proxy_is_taken() {
     authz.says("the configuration before stays in force");
     assert_eq!((status("/open/page"), status("/api/x")), (200, 401));
     assert_eq!(status("/pipeline"), 302);
+}
+
+/// Keys as `openssl genpkey` makes them.
+fn made_key(file: &Path) -> String {
+    let made = Command::new("openssl")
+        .args([
+            "genpkey",
+            "-algorithm",
+            "EC",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+        ])
+        .arg("-out")
+        .arg(file)
+        .output()
+        .unwrap();
+    assert!(made.status.success());
+    std::fs::read_to_string(file).unwrap()
+}
+
+/// What the model is told of a caller that another replica has written a mark for.
+#[test]
+fn changed_keys_of_marks_and_identities_count_for_the_next_check() {
+    const FIRST: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    const OTHER: &str = "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBA=";
+    const PREDICTOR: &str = "sklearn-iris-predictor.kserve-test.svc.cluster.local";
+    let folder = folder_with_examples();
+    let text = std::fs::read_to_string(folder.path().join(SEED[1])).unwrap();
+    let told = "  mode: enforce\n  signedIdentity: {}";
+    std::fs::write(
+        folder.path().join("told.yaml"),
+        text.replace("  mode: enforce", told),
+    )
+    .unwrap();
+    let write = |name: &str, text: &str| {
+        let new = folder.path().join("new");
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, folder.path().join(name)).unwrap();
+    };
+    let pem = |name: &str| made_key(&folder.path().join(name));
+    let (old, new) = (pem("old"), pem("other"));
+    for name in ["ring", "ring-of-another"] {
+        write(name, FIRST);
+    }
+    write("identity", &old);
+    let files = ["--identity-keys=identity", "-f", SEED[0], "told.yaml"];
+    let start = |ring: &str| Authz::start(folder.path(), &[&[ring], &files[..]].concat());
+    let authz = start("--mark-keys=ring");
+    let another = start("--mark-keys=ring-of-another");
+    let account = Command::new(super::SIDEGATE)
+        .args(["token", "create", "default", "-n", "shop", "--data"])
+        .arg(another.data())
+        .output()
+        .unwrap();
+    let bearer = format!("authorization: Bearer {}", super::stdout(&account).trim());
+    // What the other one signs is ten seconds old at most.
+    let told = || {
+        let outside = format!("/external{PREDICT}");
+        let first = another.ask(&outside, super::OUTSIDE_HOST, &["-H", &bearer]);
+        let mark = format!(
+            "x-sidegate-mark: {}",
+            first.header("x-sidegate-mark").unwrap()
+        );
+        let second = authz.ask(&format!("/local{PREDICT}"), PREDICTOR, &["-H", &mark]);
+        let told = second.header("x-sidegate-identity")?.to_owned();
+        let head = super::authz::part(told.split('.').next().unwrap());
+        Some(head["kid"].as_str().unwrap().to_owned())
+    };
+    let signed_by_old = told();
+    assert!(signed_by_old.is_some());
+    // The other one's key is none any more, then an older one.
+    write("ring", OTHER);
+    until("a ring without the key", || told().is_none());
+    write("ring", &format!("{OTHER}\n{FIRST}\n"));
+    until("a ring with the key", || told().is_some());
+    write("ring", "no key");
+    authz.says("the keys of before stay in use");
+    assert_eq!(told(), signed_by_old);
+
+    let published = || {
+        let keys = curl([format!("http://{}/.well-known/jwks.json", authz.health)]).unwrap();
+        let keys: serde_json::Value = serde_json::from_str(&keys.body).unwrap();
+        keys["keys"].as_array().unwrap().len()
+    };
+    write("identity", &format!("{old}{new}"));
+    until("both are published", || published() == 2);
+    assert_eq!(told(), signed_by_old, "the first signs");
+    write("identity", &format!("{new}{old}"));
+    until("the new one signs", || {
+        told().is_some_and(|kid| Some(kid) != signed_by_old)
+    });
+    write("identity", "no key");
+    until("a word about it", || {
+        authz
+            .told()
+            .matches("the keys of before stay in use")
+            .count()
+            == 2
+    });
+    assert!(told().is_some());
 }

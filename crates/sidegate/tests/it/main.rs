@@ -12,6 +12,8 @@ mod as_written;
 mod authz;
 mod authz_bad_input;
 mod authz_changes;
+mod authz_drain;
+mod authz_secrets;
 mod bad_input;
 mod bodies;
 mod clients;
@@ -40,6 +42,7 @@ mod roles;
 mod runtime;
 mod runtime_edges;
 mod runtime_frameworks;
+mod sessions;
 mod sign_out;
 mod signed_identity;
 
