@@ -1,5 +1,5 @@
 //! The OpenID Foundation's plan for relying parties
-//! (`oidcc-client-basic-certification-test-plan`), module by module under its
+//! (`oidcc-client-basic-certification-test-plan`, `-config-`, and that of refresh tokens), module by module under its
 //! names, as far as a module is about what a relying party must refuse, or do
 //! beyond the login.
 
@@ -133,4 +133,104 @@ async fn oidcc_client_test_signing_key_rotation_just_before_signing() {
         state.signing = 1;
     }
     assert!(logs_in(&world, |_| {}).await);
+}
+
+/// A key that is another one some time after a login, with both published for a while.
+#[tokio::test]
+async fn oidcc_client_test_signing_key_rotation() {
+    let world = World::new();
+    assert!(logs_in(&world, |_| {}).await);
+    for (published, signing, expected) in [
+        (vec![0, 1], 0, true),
+        (vec![0, 1], 1, true),
+        (vec![1], 1, true),
+        // What is no longer published signs nothing.
+        (vec![1], 0, false),
+    ] {
+        world.advance(20 * 60);
+        {
+            let mut state = world.provider.state.lock().unwrap();
+            (state.published, state.signing) = (published.clone(), signing);
+        }
+        assert_eq!(logs_in(&world, |_| {}).await, expected, "{published:?}");
+    }
+}
+
+/// How often a document was asked for.
+fn asked(world: &World, path: &str) -> usize {
+    let state = world.provider.state.lock().unwrap();
+    state.asked.iter().filter(|asked| *asked == path).count()
+}
+
+/// Where the endpoints are is read, not guessed.
+#[tokio::test]
+async fn oidcc_client_test_discovery_openid_config() {
+    let world = World::new();
+    assert!(logs_in(&world, |_| {}).await);
+    assert_eq!(asked(&world, "/dex/.well-known/openid-configuration"), 1);
+    assert_eq!(asked(&world, "/dex/token"), 1);
+}
+
+/// Keys are those of `jwks_uri`.
+#[tokio::test]
+async fn oidcc_client_test_discovery_jwks_uri_keys() {
+    let world = World::new();
+    assert!(logs_in(&world, |_| {}).await);
+    assert_eq!(asked(&world, "/dex/keys"), 1);
+    let world = World::new();
+    world.provider.state.lock().unwrap().published = vec![1];
+    assert!(!logs_in(&world, |_| {}).await, "signed by another key");
+    assert_eq!(asked(&world, "/dex/keys"), 1);
+}
+
+/// Whether a session lives on when the provider lies at its renewal.
+async fn lives_on(lie: fn(&mut Value)) -> bool {
+    let world = World::new();
+    world.provider.state.lock().unwrap().refresh = Some("first".to_owned());
+    let mut browser = Browser::default();
+    world.log_in(&mut browser, "/").await;
+    assert!(browser.session().is_some());
+    world.provider.state.lock().unwrap().lie = Some(Box::new(lie));
+    world.advance(600);
+    let head = browser.get("/");
+    let caller = world
+        .identity
+        .caller(&head, policy::Tokens::SessionOrBearer);
+    let lives = matches!(caller.await, policy::Caller::Session(_));
+    assert_eq!(world.provider.state.lock().unwrap().refreshes, 1);
+    // Not for a moment only.
+    let caller = world
+        .identity
+        .caller(&head, policy::Tokens::SessionOrBearer);
+    assert_eq!(matches!(caller.await, policy::Caller::Session(_)), lives);
+    lives
+}
+
+/// `oidcc-client-refreshtoken-test-plan`.
+#[tokio::test]
+async fn oidcc_client_test_refresh_token() {
+    assert!(lives_on(|_| {}).await);
+    // OpenID Connect Core §12.2: it need not have a nonce.
+    assert!(lives_on(|claims| without(claims, "nonce")).await);
+}
+
+#[tokio::test]
+async fn oidcc_client_test_refresh_token_invalid_issuer() {
+    assert!(!lives_on(|claims| claims["iss"] = json!("https://other.example")).await);
+    assert!(!lives_on(|claims| claims["iss"] = json!(format!("{ISSUER}/"))).await);
+    assert!(!lives_on(|claims| without(claims, "iss")).await);
+}
+
+#[tokio::test]
+async fn oidcc_client_test_refresh_token_invalid_sub() {
+    assert!(!lives_on(|claims| claims["sub"] = json!("somebody else")).await);
+    assert!(!lives_on(|claims| without(claims, "sub")).await);
+}
+
+/// The claims that name a client and a time count at a renewal, too.
+#[tokio::test]
+async fn a_renewal_is_verified_like_a_login() {
+    assert!(!lives_on(|claims| claims["aud"] = json!("other")).await);
+    assert!(!lives_on(|claims| without(claims, "iat")).await);
+    assert!(!lives_on(|claims| claims["exp"] = json!(1)).await);
 }

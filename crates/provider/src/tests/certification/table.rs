@@ -250,7 +250,7 @@ fn page() -> String {
             );
         }
     }
-    text
+    text + include_str!("relying.md")
 }
 
 #[test]
