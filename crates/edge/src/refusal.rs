@@ -31,6 +31,12 @@ pub fn denial(
             reply
         }
         Refusal::Token { invalid: None } => challenge("authentication required", None),
+        Refusal::Token { invalid: Some(why) } if has_several_credentials(head) => {
+            let mut reply = json(StatusCode::BAD_REQUEST, "invalid request", Some(why));
+            let value = bearer_error("invalid_request", why);
+            set(&mut reply, header::WWW_AUTHENTICATE, &value);
+            reply
+        }
         Refusal::Token { invalid: Some(why) } => challenge("invalid token", Some(why)),
         Refusal::Forbidden(why) => json(StatusCode::FORBIDDEN, "forbidden", Some(why)),
         Refusal::Scope(why) => {
@@ -61,6 +67,17 @@ pub fn denial(
             None,
         ),
     }
+}
+
+/// Whether a request is refused for what it has beside a credential that may well be right: RFC 6750
+/// §3.1 calls that another error than a wrong token.
+fn has_several_credentials(head: &RequestHead) -> bool {
+    let tokens = head.headers.get_all(header::AUTHORIZATION).iter().count();
+    let keys = head.headers.get_all(&policy::KEY_HEADER);
+    let has_key = keys
+        .iter()
+        .any(|value| policy::is_api_key(&policy::KEY_HEADER, value));
+    tokens > 1 || has_key && (keys.iter().count() > 1 || tokens > 0)
 }
 
 fn grpc_denial(refusal: &Refusal) -> Reply {

@@ -61,16 +61,27 @@ fn a_key_opens_a_model_until_it_is_revoked() {
     assert_eq!(answer.status, 200, "{answer:?}");
     let bearer = format!("authorization: Bearer {key}");
     let twice = format!("x-api-key: {key},{key}");
-    for wrong in [
-        &["-H", &*own, "-H", &*own][..],
-        &["-H", &*own, "-H", &*bearer],
-        &["-H", &*own, "-H", "x-api-key: of-the-model"],
-        &["-H", &*twice],
-        &["-H", "x-api-key: of-the-model"],
+    // RFC 6750 §3.1: several at once are another error than a wrong one, and none is no error.
+    for (wrong, status, error) in [
+        (&["-H", &*own, "-H", &*own][..], 400, "invalid_request"),
+        (&["-H", &*own, "-H", &*bearer], 400, "invalid_request"),
+        (
+            &["-H", &*own, "-H", "x-api-key: of-the-model"],
+            400,
+            "invalid_request",
+        ),
+        (&["-H", &*twice], 401, "invalid_token"),
+        (&["-H", "x-api-key: of-the-model"], 401, ""),
     ] {
         let answer = ask(wrong);
-        assert_eq!(answer.status, 401, "{wrong:?} {answer:?}");
+        assert_eq!(answer.status, status, "{wrong:?} {answer:?}");
         assert!(!answer.body.contains(&key));
+        let told = answer.header("www-authenticate").unwrap();
+        let expected = match error {
+            "" => "Bearer".to_owned(),
+            error => format!("Bearer error=\"{error}\", error_description="),
+        };
+        assert!(told.starts_with(&expected), "{wrong:?} {told}");
     }
     // It opens no platform that way either.
     let home = outside(&program, "kubeflow.example.com", "/", &["-H", &own]);
