@@ -1,4 +1,4 @@
-//! An API server that is asked about tokens: it is busy (429), and then never answers.
+//! An API server that is asked about tokens: it is busy (429), then never answers, then byte by byte.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -73,23 +73,29 @@ pub(super) fn check() -> Result<()> {
         Ok(calls(&at, &token("default", 1))? == 200)
     })?;
 
-    relay.behave(Mode::Silent);
-    relay.most();
-    let began = Instant::now();
-    let statuses = at_once(PARALLEL, |number| {
-        calls(&at, &token("default", number + 1000))
-    })?;
-    ensure!(statuses.iter().all(|status| *status == 401), "{statuses:?}");
-    let took = began.elapsed();
-    ensure!(took < PATIENCE, "{PARALLEL} requests took {took:?}");
-    ensure!(calls(&at, &known)? == 200, "a token that was known");
-    let most = relay.most();
-    ensure!(most <= 2 * AT_ONCE, "{most} connections to a silent server");
-    nothing_piled_up(&authz, before)?;
-    relay.behave(Mode::Answers);
-    until("a server that speaks again", || {
-        Ok(calls(&at, &token("default", 1000))? == 200)
-    })
+    for (mode, first) in [(Mode::Silent, 1000), (Mode::Drips, 2000)] {
+        relay.behave(mode);
+        relay.most();
+        let began = Instant::now();
+        let statuses = at_once(PARALLEL, |number| {
+            calls(&at, &token("default", number + first))
+        })?;
+        ensure!(statuses.iter().all(|status| *status == 401), "{statuses:?}");
+        let took = began.elapsed();
+        ensure!(
+            took < PATIENCE,
+            "{PARALLEL} requests took {took:?} while {mode:?}"
+        );
+        ensure!(calls(&at, &known)? == 200, "a token that was known");
+        let most = relay.most();
+        ensure!(most <= 2 * AT_ONCE, "{most} connections while {mode:?}");
+        nothing_piled_up(&authz, before)?;
+        relay.behave(Mode::Answers);
+        until("a server that speaks again", || {
+            Ok(calls(&at, &token("default", first))? == 200)
+        })?;
+    }
+    Ok(())
 }
 
 /// A token as the cluster has them. Who is asked about it does not look at its signature.

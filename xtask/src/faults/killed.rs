@@ -78,6 +78,9 @@ fn storm(world: &World, authz: crate::authz::Authz, seen: &Seen) -> Result<()> {
         let wanted = count.load(Ordering::SeqCst) + ENOUGH;
         until(what, || Ok(count.load(Ordering::SeqCst) >= wanted))
     };
+    more("people are inside", &seen.inside)?;
+    // As many as are open while all goes well: no more are open after any of the rounds.
+    let well = open_files(&authz)?;
     let mut authz = Some(authz);
     for round in 0..ROUNDS {
         more("people are inside", &seen.inside)?;
@@ -86,8 +89,8 @@ fn storm(world: &World, authz: crate::authz::Authz, seen: &Seen) -> Result<()> {
         more("nobody gets in while there is none", &seen.refused)?;
         let again = world.authz(&[])?;
         more("people are inside again", &seen.inside)?;
-        let before = open_files(&again)?;
-        nothing_piled_up(&again, before)?;
+        more("strangers are answered again", &seen.strangers)?;
+        nothing_piled_up(&again, well)?;
         authz = Some(again);
         ensure!(!seen.over.load(Ordering::SeqCst), "round {round}");
     }

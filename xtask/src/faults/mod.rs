@@ -6,6 +6,7 @@ mod killed;
 mod peers;
 mod relay;
 mod renewal;
+mod slow;
 mod world;
 
 use std::time::{Duration, Instant};
@@ -41,6 +42,10 @@ pub(crate) fn suite() -> Vec<Check> {
         (
             "faults of an authorizer: a thousand requests renew one session",
             Box::new(renewal::check),
+        ),
+        (
+            "faults of an authorizer: gateways that ask slowly",
+            Box::new(slow::check),
         ),
     ]
 }

@@ -30,7 +30,7 @@ pub(super) fn provider() -> Result<()> {
     let mut known = Person::default();
     known.log_in(&at, &at, &world.provider)?;
     let before = open_files(&authz)?;
-    for mode in [Mode::Away, Mode::Silent] {
+    for mode in [Mode::Away, Mode::Silent, Mode::Drips] {
         world.relay.behave(mode);
         let logins = || {
             at_once(WAITING, |_| {
@@ -84,7 +84,7 @@ pub(super) fn keys() -> Result<()> {
     until("keys that are back", || Ok(calls(&at, &first)? == 200))?;
     // Keys that are known count, for tokens that are not, too.
     let second = issuer.token()?;
-    for mode in [Mode::Away, Mode::Silent] {
+    for mode in [Mode::Away, Mode::Silent, Mode::Drips] {
         issuer.relay.behave(mode);
         for token in [&first, &second] {
             let began = Instant::now();
@@ -93,11 +93,15 @@ pub(super) fn keys() -> Result<()> {
         }
     }
     drop(authz);
-    silent(&world, &issuer, &second)
+    for mode in [Mode::Silent, Mode::Drips] {
+        slow(&world, &issuer, mode, &second)?;
+    }
+    Ok(())
 }
 
 /// One that knows no keys yet, and whose many questions wait for one document.
-fn silent(world: &World, issuer: &Issuer, token: &str) -> Result<()> {
+fn slow(world: &World, issuer: &Issuer, mode: Mode, token: &str) -> Result<()> {
+    issuer.relay.behave(mode);
     let authz: Authz = world.authz(&[])?;
     let at = authz.checks.to_string();
     let before = open_files(&authz)?;
@@ -106,9 +110,12 @@ fn silent(world: &World, issuer: &Issuer, token: &str) -> Result<()> {
     let statuses = at_once(PARALLEL, |_| calls(&at, token))?;
     ensure!(statuses.iter().all(|status| *status == 401), "{statuses:?}");
     let took = began.elapsed();
-    ensure!(took < PATIENCE, "{PARALLEL} requests took {took:?}");
+    ensure!(
+        took < PATIENCE,
+        "{PARALLEL} requests took {took:?} while {mode:?}"
+    );
     let most = issuer.relay.most();
-    ensure!(most <= 2, "{most} connections to one issuer");
+    ensure!(most <= 2, "{most} connections to one issuer while {mode:?}");
     nothing_piled_up(&authz, before)?;
     issuer.relay.behave(Mode::Answers);
     until("keys that are back", || Ok(calls(&at, token)? == 200))

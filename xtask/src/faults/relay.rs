@@ -17,7 +17,12 @@ pub(super) enum Mode {
     Away,
     /// Connections are taken and nothing is ever said.
     Silent,
+    /// Answers come byte by byte.
+    Drips,
 }
+
+/// How long each byte takes: no single one is late, and no answer is whole within any limit.
+const DROP: Duration = Duration::from_millis(250);
 
 /// How often a connection looks at the mode.
 const LOOK: Duration = Duration::from_millis(20);
@@ -89,11 +94,12 @@ impl Shared {
         match self.mode.load(Ordering::SeqCst) {
             0 => Mode::Answers,
             1 => Mode::Away,
-            _ => Mode::Silent,
+            2 => Mode::Silent,
+            _ => Mode::Drips,
         }
     }
 
-    fn serve(&self, near: &TcpStream) -> std::io::Result<()> {
+    fn serve(self: &Arc<Self>, near: &TcpStream) -> std::io::Result<()> {
         near.set_nodelay(true)?;
         near.set_read_timeout(Some(LOOK))?;
         let mut far = None;
@@ -129,15 +135,36 @@ impl Shared {
     }
 
     /// Connects to whoever is behind, whose answers go back as long as there are any to give.
-    fn reach(&self, near: &TcpStream) -> std::io::Result<TcpStream> {
+    fn reach(self: &Arc<Self>, near: &TcpStream) -> std::io::Result<TcpStream> {
         let far = TcpStream::connect(self.to)?;
         far.set_nodelay(true)?;
         let (mut from, mut back) = (far.try_clone()?, near.try_clone()?);
+        let shared = Arc::clone(self);
         std::thread::spawn(move || {
-            drop(std::io::copy(&mut from, &mut back));
+            drop(shared.pass_back(&mut from, &mut back));
             drop(back.shutdown(Shutdown::Both));
+            drop(from.shutdown(Shutdown::Both));
         });
         Ok(far)
+    }
+
+    fn pass_back(&self, from: &mut TcpStream, back: &mut TcpStream) -> std::io::Result<()> {
+        let mut buffer = [0; 16 << 10];
+        loop {
+            let count = from.read(&mut buffer)?;
+            let said = buffer.get(..count).unwrap_or_default();
+            if said.is_empty() {
+                return Ok(());
+            }
+            let mut rest = said.iter();
+            while self.mode() == Mode::Drips
+                && let Some(byte) = rest.next()
+            {
+                back.write_all(&[*byte])?;
+                std::thread::sleep(DROP);
+            }
+            back.write_all(rest.as_slice())?;
+        }
     }
 }
 
