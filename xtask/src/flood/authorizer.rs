@@ -1,5 +1,5 @@
 //! Strangers before `sidegate authz`: tokens of issuers that nobody knows, key ids and cookies that are others each time. What
-//! it keeps does not grow with them.
+//! it keeps does not grow with them, and nothing is written. Logins that are begun and never ended are among them.
 
 use std::net::SocketAddr;
 
@@ -42,6 +42,15 @@ pub(super) fn run(program: &std::path::Path, checks: u64) -> Result<(u64, u64)> 
     let data = folder.path().join("data");
     let authz = Authz::of(program, &files, &data, 0, &[])?;
     let port = authz.checks.port();
+    let kept = || -> Result<Vec<Vec<u8>>> {
+        let files = ["sessions.redb", "api-keys.redb"].map(|name| data.join(name));
+        let read = files.iter().map(|file| {
+            std::fs::read(file).with_context(|| format!("reading `{}`", file.display()))
+        });
+        read.collect()
+    };
+    let written = kept()?;
+    begun_logins(authz.checks)?;
     flood(port, checks / 10, |number| Ok(check(authz.checks, number)))?;
     let before = resident_kib(authz.id())?;
     let rest = checks / 10..checks;
@@ -49,6 +58,7 @@ pub(super) fn run(program: &std::path::Path, checks: u64) -> Result<(u64, u64)> 
         Ok(check(authz.checks, rest.start + number))
     })?;
     let after = resident_kib(authz.id())?;
+    ensure!(kept()? == written, "something was written for strangers");
     let url = format!("http://{}/external/v1/models/a", authz.checks);
     let host = format!("host: {OUTSIDE}");
     let status = testkit::curl(["-H", &host, "-H", "authorization: Bearer a.b.c", &url])?.status;
@@ -69,6 +79,22 @@ pub(super) fn run(program: &std::path::Path, checks: u64) -> Result<(u64, u64)> 
 
 const JWKS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","alg":"EdDSA","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
+/// What each kind that begins a login is answered, once: the flood looks at no answers.
+fn begun_logins(at: SocketAddr) -> Result<()> {
+    for (path, expected) in [("/pipeline/", 302), (START, 302), (CALLBACK, 400)] {
+        let url = format!("http://{at}/external{path}");
+        let host = format!("host: {DASHBOARD}");
+        let answer = testkit::curl(["-H", &host, "-H", "accept: text/html", &url])?;
+        ensure!(answer.status == expected, "{path}: {answer:?}");
+        let sealed = answer.headers.iter().any(|(name, _)| name == "set-cookie");
+        ensure!(expected != 302 || sealed, "no login is begun: {answer:?}");
+    }
+    Ok(())
+}
+
+const START: &str = "/oauth2/start?rd=%2Fpipeline%2F";
+const CALLBACK: &str = "/login/oidc?code=x&state=y";
+
 /// The check of one stranger.
 fn check(at: SocketAddr, number: u64) -> Vec<u8> {
     let token = |kid: String, issuer: String| {
@@ -81,7 +107,7 @@ fn check(at: SocketAddr, number: u64) -> Vec<u8> {
         format!("authorization: Bearer {header}.{claims}.c2VjcmV0LXNpZ25hdHVyZQ")
     };
     let id = URL_SAFE_NO_PAD.encode(format!("{number:032}"));
-    let (host, header) = match number % 6 {
+    let (host, header) = match number % 9 {
         0 => (
             OUTSIDE,
             token("k".into(), format!("https://{number}.example")),
@@ -99,10 +125,16 @@ fn check(at: SocketAddr, number: u64) -> Vec<u8> {
             DASHBOARD,
             format!("cookie: sidegate_login_0={id}; a{number}={id}"),
         ),
-        _ => (OUTSIDE, format!("x-sidegate-mark: {id}")),
+        5 => (OUTSIDE, format!("x-sidegate-mark: {id}")),
+        // Browsers that begin a login and never end it, and ends of logins that never began.
+        _ => (DASHBOARD, format!("accept: text/html\r\ncookie: a={id}")),
     };
-    format!(
-        "GET /external/v1/models/{number} HTTP/1.1\r\nhost: {host}\r\nvia: {at}\r\n{header}\r\n\r\n"
-    )
-    .into_bytes()
+    let path = match number % 9 {
+        6 => format!("/pipeline/{number}"),
+        7 => format!("{START}{number}"),
+        8 => format!("{CALLBACK}{id}"),
+        _ => format!("/v1/models/{number}"),
+    };
+    format!("GET /external{path} HTTP/1.1\r\nhost: {host}\r\nvia: {at}\r\n{header}\r\n\r\n")
+        .into_bytes()
 }
