@@ -9,6 +9,17 @@ use super::rows::{Rows, judge};
 use super::seed::{self, Topology};
 use crate::{cache, shell};
 
+/// The same where gateways ask over HTTP, and the cluster-local one has pods of its own.
+pub(super) fn apart() -> Result<()> {
+    let (topology, form) = (Topology::Separate, Form::Http);
+    let plan = Plan {
+        verified: false,
+        files: seed::cluster(topology, form)?,
+        ..seed::plan(topology, form)?
+    };
+    judge(plan, |rows| rows.in_chromium(None))
+}
+
 /// Logins, tabs, what scripts get without a session, forms, logouts, and the fast path while nobody answers checks.
 pub(super) fn run() -> Result<()> {
     let plan = Plan {

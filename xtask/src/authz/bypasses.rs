@@ -7,7 +7,8 @@ use serde_json::Value;
 use testkit::Socket;
 
 use super::peers::Arrived;
-use super::rows::{Gate, Rows};
+use super::rows::{BROWSER, Gate, Rows};
+use super::tokens;
 use super::wire::{self, Came};
 
 const TABLE: &str = include_str!("../../corpus/bypasses.yaml");
@@ -30,6 +31,13 @@ impl Bypass<'_> {
     fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
         let all = self.0.get(name).and_then(Value::as_array);
         all.into_iter().flatten().filter_map(Value::as_str)
+    }
+
+    /// Headers that arrive, with their values.
+    fn with(&self) -> impl Iterator<Item = (&str, String)> {
+        let all = self.0.get("with").and_then(Value::as_object);
+        let all = all.into_iter().flatten();
+        all.map(|(name, value)| (name.as_str(), value.as_str().unwrap_or_default().to_owned()))
     }
 
     fn name(&self) -> String {
@@ -58,12 +66,34 @@ impl Rows {
     pub(super) fn bypasses(&mut self) -> Result<()> {
         let table: Value =
             serde_saphyr::from_str(TABLE).map_err(|error| anyhow!("bypasses.yaml: {error}"))?;
-        let words = HashMap::from([
+        let session = self.session()?;
+        let (login, state) = self.begun_login()?;
+        let elsewhere = self
+            .mesh
+            .token_with("kserve-test", &["--audience", "vault"])?;
+        let mut words = HashMap::from([
             ("{gateway}", self.mesh.external.to_string()),
-            ("{session}", self.session()?),
+            ("{session-moved}", moved(&session)?),
+            (
+                "{session-cut}",
+                session
+                    .get(..session.len() - 1)
+                    .unwrap_or_default()
+                    .to_owned(),
+            ),
+            ("{ended}", self.ended_session()?),
+            ("{session}", session),
+            ("{login-first}", changed(&login, 0)?),
+            ("{login-middle}", changed(&login, 50)?),
+            ("{login-last}", changed(&login, 99)?),
+            ("{login}", login),
+            ("{state}", state),
+            ("{key}", self.mesh.key("job")?),
+            ("{vault}", elsewhere),
             ("{token}", self.mesh.token("kserve-test")?),
             ("{other}", self.mesh.token("shop")?),
         ]);
+        words.extend(tokens::words()?);
         for bypass in table.as_array().into_iter().flatten().map(Bypass) {
             if let Some(before) = bypass.text("before") {
                 let outcome = self.send(&bypass, &filled(before, &bypass, &words))?;
@@ -102,6 +132,34 @@ impl Rows {
             .find_map(|line| line.split_once("authservice_session\t"));
         let session = session.context("no session was given")?.1;
         Ok(format!("authservice_session={session}"))
+    }
+
+    /// A session that its person has ended, as a thief would keep it.
+    fn ended_session(&self) -> Result<String> {
+        let session = self.session()?;
+        let cookie = format!("cookie: {session}");
+        let host = self.mesh.external.to_string();
+        let out = ["-X", "POST", "-d", "", "-H", &cookie];
+        let seen = self.ask(Gate::External, &host, "/authservice/logout", &out)?;
+        anyhow::ensure!(seen.answer.status == 201, "no logout: {:?}", seen.answer);
+        Ok(session)
+    }
+
+    /// The cookie of a login that is begun, and its state.
+    fn begun_login(&self) -> Result<(String, String)> {
+        let host = self.mesh.external.to_string();
+        let begun = self.ask(Gate::External, &host, "/", &BROWSER)?.answer;
+        let cookies = begun
+            .headers
+            .iter()
+            .filter(|(name, _)| name == "set-cookie");
+        let mut pairs = cookies.filter_map(|(_, value)| value.split(';').next());
+        let login = pairs.next().context("no cookie of a login")?;
+        let to = begun.header("location").unwrap_or_default();
+        let state = to
+            .split(['?', '&'])
+            .find_map(|pair| pair.strip_prefix("state="));
+        Ok((login.to_owned(), state.context("no state")?.to_owned()))
     }
 
     fn send(&self, bypass: &Bypass<'_>, text: &str) -> Result<Outcome> {
@@ -150,6 +208,25 @@ impl Rows {
     }
 }
 
+/// With two halves of the value exchanged.
+fn moved(cookie: &str) -> Result<String> {
+    let (name, value) = cookie.split_once('=').context("a cookie")?;
+    let (start, end) = value.split_at(value.len() / 2);
+    Ok(format!("{name}={end}{start}"))
+}
+
+/// With another character so far into the value, in hundredths.
+fn changed(cookie: &str, far: usize) -> Result<String> {
+    let (name, value) = cookie.split_once('=').context("a cookie")?;
+    let at = value.len() * far / 100;
+    let (start, rest) = value.split_at_checked(at).context("plain text")?;
+    let other = if rest.starts_with('A') { 'B' } else { 'A' };
+    Ok(format!(
+        "{name}={start}{other}{}",
+        rest.get(1..).unwrap_or_default()
+    ))
+}
+
 fn filled(text: &str, bypass: &Bypass<'_>, words: &HashMap<&str, String>) -> String {
     let mut text = text.to_owned();
     for (word, value) in words {
@@ -188,6 +265,12 @@ fn wrong(bypass: &Bypass<'_>, text: &str, outcome: &Outcome) -> Option<String> {
         .find(|(name, value)| value.contains("victim") || not.contains(&&**name));
     if let Some((name, value)) = forged {
         return Some(format!("`{name}: {value}` arrives"));
+    }
+    let missing = bypass
+        .with()
+        .find(|(name, value)| arrived.header(name).as_deref() != Some(value.as_str()));
+    if let Some((name, value)) = missing {
+        return Some(format!("it arrives without `{name}: {value}`"));
     }
     let named = !text.contains("{session}")
         || arrived.header("kubeflow-userid").as_deref() == Some("user@example.com");

@@ -62,6 +62,8 @@ pub(super) enum Asked {
         config: String,
         environment: &'static [(&'static str, &'static str)],
     },
+    /// Nobody: what Envoy does by itself.
+    Nobody,
 }
 
 /// Everything runs until this is dropped.
@@ -197,6 +199,7 @@ impl Mesh {
         let local = at(address(deployment), port);
         peers.lead(plan.back, local);
         peers.lead(DEX, provider_at.parse()?);
+        peers.watch(DEX);
         let port = free_port()?;
         let asked_at = SocketAddr::from(([127, 0, 0, 1], port));
         match &plan.asked {
@@ -207,6 +210,7 @@ impl Mesh {
                     peers.lead(service, asked_at);
                 }
             }
+            Asked::Nobody => {}
         }
         let mut mesh = Self {
             peers,
@@ -277,7 +281,7 @@ impl Mesh {
                 form: Form::Other(other),
                 ..
             } => Some(*other),
-            Asked::Sidegate { .. } | Asked::Place { .. } => None,
+            Asked::Sidegate { .. } | Asked::Place { .. } | Asked::Nobody => None,
         }
     }
 
@@ -321,6 +325,7 @@ impl Mesh {
                 command.args(["--compat", *whose, "--config"]).arg(file);
                 command.envs(environment.iter().copied());
             }
+            Asked::Nobody => return Ok(()),
         }
         command.args(["--provider", &self.provider_at]);
         let authz = Authz::start(command, &self.data(), self.port)?;
@@ -344,6 +349,15 @@ impl Mesh {
         match &self.asked {
             Asked::Sidegate { form, .. } => *form == Form::Http,
             Asked::Place { .. } => true,
+            Asked::Nobody => false,
+        }
+    }
+
+    /// Whether a part of the platform is open to everybody.
+    pub(super) fn has_open_assets(&self) -> bool {
+        match &self.asked {
+            Asked::Sidegate { form, .. } => *form != Form::Fast,
+            Asked::Place { .. } | Asked::Nobody => false,
         }
     }
 
@@ -382,6 +396,18 @@ impl Mesh {
             .output()?;
         if !output.status.success() {
             bail!("no token: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+
+    /// An API key of a program.
+    pub(super) fn key(&self, service: &str) -> Result<String> {
+        let output = Command::new(sidegate())
+            .args(["token", "create", "--service", service, "--data"])
+            .arg(self.data())
+            .output()?;
+        if !output.status.success() {
+            bail!("no key: {}", String::from_utf8_lossy(&output.stderr));
         }
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }

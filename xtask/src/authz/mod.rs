@@ -6,7 +6,9 @@ mod bypasses;
 mod certificates;
 mod clients;
 mod demo;
+mod exempt;
 mod fast;
+mod foreign;
 mod kubeflow;
 mod mesh;
 mod odd;
@@ -16,6 +18,7 @@ mod program;
 mod rows;
 mod seed;
 mod streams;
+mod tokens;
 mod told;
 mod wire;
 
@@ -65,6 +68,10 @@ pub(crate) fn suite() -> Vec<Check> {
             seed(Topology::Shared, Form::Fast),
         ),
         ("authz with people in Chromium", Box::new(browser::run)),
+        (
+            "authz with people in Chromium, over HTTP",
+            Box::new(browser::apart),
+        ),
         ("authz as the demonstration shows it", Box::new(demo::check)),
         ("authz in Kubeflow 1.3", ours(V1_3, Form::Grpc)),
         ("authz in Kubeflow 1.8", ours(V1_8, Form::Http)),

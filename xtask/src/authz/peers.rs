@@ -2,6 +2,7 @@
 //! upstream answers with what arrived, sends events, or says back what is said on a WebSocket.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -18,12 +19,32 @@ pub(super) const EVENTS: &str = "/stream/events";
 pub(super) const ECHO: &str = "/stream/echo";
 
 /// What arrived at an upstream.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Arrived {
     /// Host and port of the Service.
     pub(super) at: String,
+    pub(super) method: String,
     pub(super) target: String,
     pub(super) headers: Vec<(String, String)>,
+    /// Without the framing of chunks.
+    pub(super) body: Vec<u8>,
+}
+
+impl fmt::Debug for Arrived {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            at,
+            method,
+            target,
+            headers,
+            body,
+        } = self;
+        let bytes = body.len();
+        write!(
+            f,
+            "{method} {target} with {bytes} bytes at {at}, {headers:?}"
+        )
+    }
 }
 
 impl Arrived {
@@ -49,6 +70,9 @@ struct State {
     /// Services that are elsewhere, by `host:port`.
     elsewhere: HashMap<String, SocketAddr>,
     arrived: Vec<Arrived>,
+    /// What of those that are elsewhere is written down, and what arrived there.
+    watched: Option<String>,
+    elsewhere_arrived: Vec<Arrived>,
     /// How many second events may be sent.
     events: usize,
 }
@@ -78,6 +102,16 @@ impl Peers {
 
     pub(super) fn lead(&self, service: impl Into<String>, to: SocketAddr) {
         self.lock().elsewhere.insert(service.into(), to);
+    }
+
+    /// From now on what arrives at a Service that is elsewhere is known, too.
+    pub(super) fn watch(&self, service: &str) {
+        self.lock().watched = Some(service.to_owned());
+    }
+
+    /// What arrived there since this was last asked.
+    pub(super) fn arrived_elsewhere(&self) -> Vec<Arrived> {
+        std::mem::take(&mut self.lock().elsewhere_arrived)
     }
 
     /// What arrived since this was last asked.
@@ -125,7 +159,16 @@ impl Peers {
         let elsewhere = self.lock().elsewhere.get(&at).copied();
         let _ = stream.set_nodelay(true);
         match elsewhere {
-            Some(to) => drop(relay(stream, to)),
+            Some(to) => {
+                let watched = self.lock().watched.as_ref() == Some(&at);
+                let mut heads = Heads::default();
+                drop(relay(stream, to, |bytes| {
+                    if watched {
+                        let read = heads.read(&at, bytes);
+                        self.lock().elsewhere_arrived.extend(read);
+                    }
+                }));
+            }
             None => self.answer(&at, stream),
         }
     }
@@ -134,15 +177,17 @@ impl Peers {
         let mut rest = Vec::new();
         while let Some(head) = read_head(&mut stream, &mut rest) {
             let mut lines = head.split("\r\n");
-            let target = lines.next().and_then(|line| line.split(' ').nth(1));
-            let target = target.unwrap_or_default().to_owned();
+            let mut first = lines.next().unwrap_or_default().split(' ');
+            let method = first.next().unwrap_or_default().to_owned();
+            let target = first.next().unwrap_or_default().to_owned();
             let headers: Vec<(String, String)> = lines.filter_map(header).collect();
             let length = headers.iter().find(|(name, _)| name == "content-length");
             let length = length.and_then(|(_, value)| value.parse::<usize>().ok());
             let chunked = headers.iter().any(|(name, _)| name == "transfer-encoding");
-            if !skip(&mut stream, &mut rest, length.unwrap_or(0), chunked) {
+            let content = content(&mut stream, &mut rest, length.unwrap_or(0), chunked);
+            let Some(content) = content else {
                 return;
-            }
+            };
             match &*target {
                 EVENTS if self.events(&mut stream).is_ok() => continue,
                 EVENTS => return,
@@ -159,8 +204,10 @@ impl Peers {
             let body = json!({"at": at, "target": target, "headers": described}).to_string();
             self.lock().arrived.push(Arrived {
                 at: at.to_owned(),
+                method,
                 target,
                 headers,
+                body: content,
             });
             let answer = format!(
                 "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
@@ -181,41 +228,115 @@ fn service_of(cluster: &str) -> String {
     }
 }
 
-fn skip(stream: &mut TcpStream, rest: &mut Vec<u8>, length: usize, chunked: bool) -> bool {
-    let whole = |rest: &[u8]| match chunked {
-        true => rest
-            .windows(5)
-            .position(|end| end == b"0\r\n\r\n")
-            .map(|at| at + 5),
-        false => (rest.len() >= length).then_some(length),
-    };
+/// The body of a message.
+fn content(
+    stream: &mut TcpStream,
+    rest: &mut Vec<u8>,
+    length: usize,
+    chunked: bool,
+) -> Option<Vec<u8>> {
+    if !chunked {
+        return taken(stream, rest, length);
+    }
+    let mut whole = Vec::new();
     loop {
-        if let Some(end) = whole(rest) {
-            rest.drain(..end);
-            return true;
+        let line = loop {
+            if let Some(end) = rest.windows(2).position(|end| end == b"\r\n") {
+                break taken(stream, rest, end + 2)?;
+            }
+            more(stream, rest)?;
+        };
+        let line = String::from_utf8(line).ok()?;
+        let size = usize::from_str_radix(line.split(';').next()?.trim(), 16).ok()?;
+        // With the end of the line behind a chunk, or behind the last one's trailers, of which there are none.
+        let mut chunk = taken(stream, rest, size + 2)?;
+        chunk.truncate(size);
+        if chunk.is_empty() {
+            return Some(whole);
         }
-        let mut buffer = [0; 8192];
-        match stream.read(&mut buffer) {
-            Ok(count) if count > 0 => rest.extend(buffer.iter().take(count)),
-            _ => return false,
+        whole.extend(chunk);
+    }
+}
+
+/// So many bytes, once they are there.
+fn taken(stream: &mut TcpStream, rest: &mut Vec<u8>, count: usize) -> Option<Vec<u8>> {
+    while rest.len() < count {
+        more(stream, rest)?;
+    }
+    Some(rest.drain(..count).collect())
+}
+
+fn more(stream: &mut TcpStream, rest: &mut Vec<u8>) -> Option<()> {
+    let mut buffer = [0; 8192];
+    let count = stream.read(&mut buffer).ok().filter(|count| *count > 0)?;
+    rest.extend(buffer.get(..count)?);
+    Some(())
+}
+
+/// Requests of one connection, as they go by.
+#[derive(Default)]
+struct Heads {
+    rest: Vec<u8>,
+    /// What is still to come of a body.
+    body: usize,
+}
+
+impl Heads {
+    fn read(&mut self, at: &str, bytes: &[u8]) -> Vec<Arrived> {
+        self.rest.extend(bytes);
+        let mut read = Vec::new();
+        loop {
+            let gone = self.body.min(self.rest.len());
+            self.rest.drain(..gone);
+            self.body -= gone;
+            let end = self.rest.windows(4).position(|end| end == b"\r\n\r\n");
+            let Some(end) = end.filter(|_| self.body == 0) else {
+                return read;
+            };
+            let head: Vec<u8> = self.rest.drain(..end + 4).collect();
+            let head = String::from_utf8_lossy(&head);
+            let mut lines = head.trim_end().split("\r\n");
+            let mut first = lines.next().unwrap_or_default().split(' ');
+            let method = first.next().unwrap_or_default().to_owned();
+            let target = first.next().unwrap_or_default().to_owned();
+            let headers: Vec<(String, String)> = lines.filter_map(header).collect();
+            let length = headers.iter().find(|(name, _)| name == "content-length");
+            self.body = length
+                .and_then(|(_, value)| value.parse().ok())
+                .unwrap_or(0);
+            read.push(Arrived {
+                at: at.to_owned(),
+                method,
+                target,
+                headers,
+                body: Vec::new(),
+            });
         }
     }
 }
 
-/// Bytes in both directions until one end is through.
-fn relay(near: TcpStream, to: SocketAddr) -> std::io::Result<()> {
+/// Bytes in both directions until one end is through; those that go there are shown.
+fn relay(near: TcpStream, to: SocketAddr, mut shown: impl FnMut(&[u8])) -> std::io::Result<()> {
     let far = TcpStream::connect(to)?;
     far.set_nodelay(true)?;
-    let (mut from, mut into) = (near.try_clone()?, far.try_clone()?);
-    let there = std::thread::spawn(move || {
-        let copied = std::io::copy(&mut from, &mut into);
-        drop(into.shutdown(std::net::Shutdown::Write));
-        copied
+    let (mut back, mut into) = (far.try_clone()?, near.try_clone()?);
+    let back = std::thread::spawn(move || {
+        drop(std::io::copy(&mut back, &mut into));
+        drop(into.shutdown(std::net::Shutdown::Both));
+        drop(back.shutdown(std::net::Shutdown::Both));
     });
-    let (mut from, mut into) = (far, near);
-    drop(std::io::copy(&mut from, &mut into));
-    drop(into.shutdown(std::net::Shutdown::Both));
-    drop(from.shutdown(std::net::Shutdown::Both));
-    drop(there.join());
+    let (mut from, mut into) = (near, far);
+    let mut buffer = [0; 16 << 10];
+    while let Ok(count) = from.read(&mut buffer)
+        && let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty())
+    {
+        // Known before it is answered.
+        shown(bytes);
+        if into.write_all(bytes).is_err() {
+            break;
+        }
+    }
+    drop(into.shutdown(std::net::Shutdown::Write));
+    drop(back.join());
     Ok(())
 }

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 use testkit::{Answer, curl};
 
+use super::foreign;
 use super::mesh::{Form, Mesh, Plan};
 use super::others::Other;
 use super::peers::Arrived;
@@ -15,6 +16,7 @@ pub(super) const BROWSER: [&str; 4] = ["-H", "accept: text/html", "-H", "sec-fet
 
 /// The seed's cluster.
 pub(super) fn run(topology: Topology, form: Form) -> Result<()> {
+    foreign::alone()?;
     judge(seed::plan(topology, form)?, |rows| {
         rows.all()?;
         match form {
@@ -95,6 +97,8 @@ impl Rows {
             self.clients()?;
             self.bypasses()?;
             self.streams()?;
+            self.foreign()?;
+            self.exempt()?;
         }
         self.models()?;
         self.outside()?;
@@ -256,7 +260,7 @@ impl Rows {
             &with,
         )?;
         let wrong = ["-d", "{}", "-H", "authorization: Bearer a.b.c"];
-        self.stopped(
+        let seen = self.stopped(
             "with a wrong one",
             401,
             Gate::External,
@@ -264,11 +268,21 @@ impl Rows {
             target,
             &wrong,
         )?;
+        self.challenged("with a wrong one", "invalid_token", &seen);
         let twice = ["-d", "{}", "-H", &token, "-H", &token];
-        // nginx takes no such request.
-        let nginx = self.mesh.other() == Some(Other::Nginx);
-        let refused = if nginx { 400 } else { 401 };
-        self.stopped("with two", refused, Gate::External, OUTSIDE, target, &twice)?;
+        let seen = self.stopped("with two", 400, Gate::External, OUTSIDE, target, &twice)?;
+        // nginx takes no such request by itself.
+        if self.mesh.other() != Some(Other::Nginx) {
+            self.challenged("with two", "invalid_request", &seen);
+        }
+        let key = format!("x-api-key: {}", self.mesh.key("twice")?);
+        let both = ["-d", "{}", "-H", &token, "-H", &key];
+        let seen = self.stopped("with both", 400, Gate::External, OUTSIDE, target, &both)?;
+        self.challenged("with both", "invalid_request", &seen);
+        let elsewhere = ["-H", "accept: application/json", "-H", &key];
+        let what = "a key at the platform";
+        let seen = self.stopped(what, 403, Gate::External, DASHBOARD, "/", &elsewhere)?;
+        self.challenged(what, "insufficient_scope", &seen);
         let preflight = [
             "-X",
             "OPTIONS",
@@ -299,6 +313,13 @@ impl Rows {
         let open = seen.answer.header("access-control-allow-origin") == Some("*");
         self.expect("it is answered", open, &seen);
         Ok(())
+    }
+
+    /// Whether a program is told what is wrong with its credential (RFC 6750 §3).
+    fn challenged(&mut self, what: &str, error: &str, seen: &Seen) {
+        let challenge = seen.answer.header("www-authenticate").unwrap_or_default();
+        let told = challenge.starts_with(&format!("Bearer error=\"{error}\", error_description="));
+        self.expect(&format!("{what}: `{error}`"), told, seen);
     }
 
     /// People log in to the platform.

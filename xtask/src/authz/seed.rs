@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 
 use super::mesh::{Asked, Form, Plan};
+use super::tokens;
 use crate::relying::hash;
 use crate::shell;
 
@@ -36,7 +37,8 @@ pub(super) fn plan(topology: Topology, form: Form) -> Result<Plan> {
     let mut files = cluster(topology, form)?;
     for (name, text) in &mut files {
         if *name == "sidegate.yaml" {
-            *text = text.replace("  mode: enforce", TOLD);
+            let told = format!("{TOLD}\n{}", tokens::issuers()?);
+            *text = text.replace("  mode: enforce", &told);
         } else {
             text.push_str(MUTUAL);
         }
@@ -48,6 +50,15 @@ pub(super) fn plan(topology: Topology, form: Form) -> Result<Plan> {
         local,
         back: BACK,
         asked: Asked::Sidegate { form, more },
+    })
+}
+
+/// The cluster without a login, where nobody is asked.
+pub(super) fn alone() -> Result<Plan> {
+    Ok(Plan {
+        asked: Asked::Nobody,
+        verified: false,
+        ..plan(Topology::Shared, Form::Grpc)?
     })
 }
 

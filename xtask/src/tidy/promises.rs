@@ -24,7 +24,10 @@ pub(super) fn check(files: &[File], findings: &mut Vec<Finding>) {
         }
         for (index, line) in file.text.lines().enumerate() {
             for (name, test) in line.split('`').skip(1).step_by(2).filter_map(promise) {
-                let known = tests.get(name);
+                // A crate may be named as its folder or as in code.
+                let known = tests
+                    .get(name)
+                    .or_else(|| tests.get(&*name.replace('_', "-")));
                 if known.is_some_and(|known| !known.contains(&test)) {
                     findings.push(Finding {
                         path: file.path.clone(),

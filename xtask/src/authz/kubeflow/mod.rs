@@ -1,6 +1,8 @@
 //! Kubeflow as its manifests install it: with `sidegate authz` for its login, and with it in the place of the
 //! program that they ship.
 
+mod names;
+mod released;
 mod rows;
 
 use anyhow::{Result, bail};
@@ -37,6 +39,27 @@ impl Version {
                 include_str!("../../../kubeflow/v1.10.yaml"),
                 include_str!("../../../kubeflow/v1.10-login.yaml"),
             ),
+        }
+    }
+
+    /// Where its release lies beside the checkout.
+    fn release(self) -> &'static str {
+        match self {
+            Self::V1_3 => "kubeflow-manifests-v1.3.0",
+            Self::V1_8 => "kubeflow-manifests-v1.8.0",
+            Self::V1_10 => "kubeflow-manifests-v1.10.2",
+            Self::Current => "kubeflow-community-distribution-f09f3eea",
+        }
+    }
+
+    /// Models with more names, at the gateway of its workloads.
+    fn named(self) -> String {
+        match self {
+            Self::V1_3 => names::OBJECTS.replace(
+                "knative-serving/knative-local-gateway",
+                "knative-serving/cluster-local-gateway",
+            ),
+            _ => names::OBJECTS.to_owned(),
         }
     }
 
@@ -82,7 +105,11 @@ impl Version {
                     .replace("{{ .Name }}.{{ .Namespace }}.", "{{ .Name }}-{{ .Namespace }}.")
                     .replace(
                         "\"urlScheme\"",
-                        "\"pathTemplate\": \"/serving/{{ .Namespace }}/{{ .Name }}\",\n      \"urlScheme\"",
+                        &format!(
+                            "\"pathTemplate\": \"/serving/{{{{ .Namespace }}}}/{{{{ .Name }}}}\",\n      \
+                             \"additionalIngressDomains\": [\"{}\"],\n      \"urlScheme\"",
+                            names::MORE
+                        ),
                     ),
                 _ => text,
             })
@@ -128,9 +155,11 @@ fn groups() -> String {
 /// `sidegate authz` for the login.
 pub(super) fn ours(version: Version, form: Form) -> Result<()> {
     let more = &[];
-    let plan = version.plan(false, Asked::Sidegate { form, more })?;
+    let mut plan = version.plan(false, Asked::Sidegate { form, more })?;
+    plan.files.push(("names.yaml", version.named()));
     judge(plan, |rows| {
         rows.models_of(version)?;
+        rows.names_of(version)?;
         rows.people_of(version)?;
         rows.groups_of(version)?;
         rows.others_of(version)?;
@@ -142,6 +171,7 @@ pub(super) fn ours(version: Version, form: Form) -> Result<()> {
 pub(super) fn in_place(version: Version) -> Result<()> {
     const AUTHSERVICE: &str = include_str!("../../../peers/relying/kubeflow/authservice.env");
     const OAUTH2_PROXY: &str = include_str!("../../../peers/relying/kubeflow/oauth2_proxy.cfg");
+    released::compare(&version.files(true)?, version.release())?;
     let authservice = "authservice.istio-system.svc.cluster.local:8080";
     let client = &[
         ("CLIENT_ID", "kubeflow-oidc-authservice"),
