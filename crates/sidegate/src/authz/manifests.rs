@@ -465,8 +465,8 @@ const SEEN: [&str; 21] = [
     "x-moz",
     "x-purpose",
     "x-requested-with",
-    "x-sidegate-*",
-    "x_sidegate_*",
+    "x-sidegate*",
+    "x_sidegate*",
 ];
 
 /// And those that claim an identity, in every spelling of their first part.
