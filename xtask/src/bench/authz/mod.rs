@@ -52,6 +52,8 @@ struct Checks {
     token_http: Measured,
     key_grpc: Measured,
     key_http: Measured,
+    /// Any session of all there are.
+    any_session: Measured,
     /// Tokens that were never seen.
     fresh: Measured,
     idle_kib: u64,
@@ -275,8 +277,8 @@ impl Bench<'_> {
             };
             one(Load::bearer(protocol, secrets, path))
         };
-        let session_grpc = one(Load::session("grpc", &world.sessions))?;
-        let session_http = one(Load::session("http", &world.sessions))?;
+        let session_grpc = one(Load::session("grpc", &world.used))?;
+        let session_http = one(Load::session("http", &world.used))?;
         let count = if length == Length::Full { 6_000 } else { 500 };
         let tokens = Tokens::sign(&world, KNOWN, count)?;
         let token_grpc = bearer("grpc", &tokens.known)?;
@@ -287,7 +289,9 @@ impl Bench<'_> {
             once: true,
             ..Load::bearer("grpc", &tokens.fresh, PREDICT)
         })?;
+        let any_session = one(Load::session("grpc", &world.sessions))?;
         Ok(Checks {
+            any_session,
             session_grpc,
             session_http,
             token_grpc,

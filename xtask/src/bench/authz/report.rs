@@ -32,6 +32,12 @@ pub(super) fn table(figures: &Figures, length: Length) -> String {
     row("session, gRPC", grpc, &few.session_grpc, &full.session_grpc);
     row("session, HTTP", http, &few.session_http, &full.session_http);
     row(
+        "any session of all, gRPC",
+        "",
+        &few.any_session,
+        &full.any_session,
+    );
+    row(
         "token seen before, gRPC",
         grpc,
         &few.token_grpc,
@@ -57,7 +63,8 @@ pub(super) fn table(figures: &Figures, length: Length) -> String {
     };
     let _ = writeln!(
         out,
-        "\nA full store has {sessions} sessions, each asked for at random, {KEYS} API keys and {ISSUERS} issuers with a key each. Resident: {} \
+        "\nA full store has {sessions} sessions, {KEYS} API keys and {ISSUERS} issuers with a key each. A hundred sessions are used again and again; \
+         where it is any of all, nearly each is read from the file, as 10,000 are held in memory. Resident: {} \
          after the start and {} after all of this with a few, {} and {} with a full store (wanted: 60 MB).\n",
         report::mebibytes(few.idle_kib),
         report::mebibytes(few.loaded_kib),

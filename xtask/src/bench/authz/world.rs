@@ -49,6 +49,8 @@ pub(super) struct World {
     pub(super) data: PathBuf,
     /// What browsers hold, and API keys, a line each.
     pub(super) sessions: PathBuf,
+    /// Of those, some that are used again and again.
+    pub(super) used: PathBuf,
     pub(super) keys: PathBuf,
     key: KeyPair,
     issuers: usize,
@@ -64,6 +66,7 @@ impl World {
         let world = Self {
             data: folder.join("data"),
             sessions: folder.join("sessions"),
+            used: folder.join("used-sessions"),
             keys: folder.join("keys"),
             key,
             issuers: full.issuers,
@@ -82,6 +85,9 @@ impl World {
             shell::run(command.arg(told))
         };
         fill("--sessions", full.sessions, &world.sessions)?;
+        let all = std::fs::read_to_string(&world.sessions)?;
+        let used = all.split_inclusive('\n').take(KNOWN);
+        std::fs::write(&world.used, used.collect::<String>())?;
         fill("--keys", full.keys, &world.keys)?;
         Ok(world)
     }
