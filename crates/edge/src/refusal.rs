@@ -72,12 +72,21 @@ pub fn denial(
 /// Whether a request is refused for what it has beside a credential that may well be right: RFC 6750
 /// §3.1 calls that another error than a wrong token.
 fn has_several_credentials(head: &RequestHead) -> bool {
-    let tokens = head.headers.get_all(header::AUTHORIZATION).iter().count();
+    let sent = head.headers.get_all(header::AUTHORIZATION);
+    // Envoy makes one line of several where it asks over HTTP, and no token has a comma.
+    let joined = sent.iter().any(|value| {
+        let is_bearer = value
+            .as_bytes()
+            .get(..7)
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
+        is_bearer && value.as_bytes().contains(&b',')
+    });
+    let tokens = sent.iter().count();
     let keys = head.headers.get_all(&policy::KEY_HEADER);
     let has_key = keys
         .iter()
         .any(|value| policy::is_api_key(&policy::KEY_HEADER, value));
-    tokens > 1 || has_key && (keys.iter().count() > 1 || tokens > 0)
+    joined || tokens > 1 || has_key && (keys.iter().count() > 1 || tokens > 0)
 }
 
 fn grpc_denial(refusal: &Refusal) -> Reply {

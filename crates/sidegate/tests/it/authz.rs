@@ -315,6 +315,9 @@ fn no_client_chooses_the_listener_or_the_path() {
         "authorization: Bearer b",
     ];
     let answer = authz.ask(&format!("/external{PREDICT}"), OUTSIDE_HOST, &two);
+    let joined = ["-H", "authorization: Bearer a,Bearer b"];
+    let as_one = authz.ask(&format!("/external{PREDICT}"), OUTSIDE_HOST, &joined);
+    assert_eq!(as_one.status, answer.status, "{as_one:?}");
     let told = answer.header("www-authenticate").unwrap_or_default();
     assert!(
         answer.status == 400 && told.contains("error=\"invalid_request\""),
