@@ -6,6 +6,8 @@
     python train.py ids ../../crates/inference/tests/models/ids.joblib
     python train.py xgb ../../crates/inference/tests/models/iris.ubj        (with xgboost==2.1.4)
     python train.py lgb ../../crates/inference/tests/models/iris.bst        (with lightgbm==4.6.0)
+    python train.py mlserver ../../crates/inference/tests/models/mlserver
+                                        (with xgboost==3.2.0 lightgbm==4.7.0 catboost==1.2.10)
     python train.py golden ../../crates/models/tests/golden/1.9.1
 
 The last form is run once for each scikit-learn version, each in a virtual environment of its own (Python 3.11):
@@ -209,6 +211,38 @@ def lgb(path):
     lightgbm.train(settings, lightgbm.Dataset(X, iris.target), 5).save_model(path)
 
 
+def mlserver(folder):
+    """What MLServer's runtimes for boosters serve: files of estimators for scikit-learn, and of boosters."""
+    import catboost
+    import lightgbm
+    import xgboost
+    X, y = datasets.load_iris(return_X_y=True)
+    X = X.astype(np.float32)
+    two = (X[50:], y[50:] - 1)
+    number = (X[:, :3], X[:, 3])
+
+    def put(name, file):
+        os.makedirs(os.path.join(folder, name), exist_ok=True)
+        return os.path.join(folder, name, file)
+
+    small = {"n_estimators": 3, "max_depth": 2}
+    xgboost.XGBClassifier(**small).fit(X, y).save_model(put("xgb-three", "model.json"))
+    xgboost.XGBClassifier(**small).fit(*two).save_model(put("xgb-two", "model.ubj"))
+    xgboost.XGBRegressor(**small).fit(*number).save_model(put("xgb-number", "model.json"))
+    settings = {"objective": "multi:softprob", "num_class": 3, "max_depth": 2}
+    xgboost.train(settings, xgboost.DMatrix(X, y), 3).save_model(put("xgb-trained", "model.ubj"))
+    settings = {"num_leaves": 3, "verbose": -1}
+    three = {"objective": "multiclass", "num_class": 3, **settings}
+    lightgbm.train(three, lightgbm.Dataset(X, y), 2).save_model(put("lgb-three", "model.bst"))
+    lightgbm.train({"objective": "binary", **settings}, lightgbm.Dataset(*two), 2).save_model(put("lgb-two", "model.bst"))
+    small = {"iterations": 3, "depth": 2, "verbose": 0, "allow_writing_files": False}
+    catboost.CatBoostClassifier(**small).fit(X, y).save_model(put("cat-three", "model.cbm"))
+    catboost.CatBoostClassifier(**small).fit(*two).save_model(put("cat-two", "model.bin"))
+    words = np.where(two[1] == 0, "low", "high")
+    catboost.CatBoostClassifier(**small).fit(two[0], words).save_model(put("cat-words", "model.cbm"))
+    catboost.CatBoostRegressor(**small).fit(*number).save_model(put("cat-number", "model.cbm"))
+
+
 def iris(path):
     X, y = datasets.load_iris(return_X_y=True)
     joblib.dump(svm.SVC(gamma="scale").fit(X, y), path)
@@ -216,4 +250,7 @@ def iris(path):
 
 if __name__ == "__main__":
     command, target = sys.argv[1:]
-    {"iris": iris, "golden": golden, "mixed": mixed, "words": words, "ids": ids, "xgb": xgb, "lgb": lgb}[command](target.rstrip("/"))
+    commands = {
+        "iris": iris, "golden": golden, "mixed": mixed, "words": words, "ids": ids, "xgb": xgb, "lgb": lgb, "mlserver": mlserver,
+    }
+    commands[command](target.rstrip("/"))

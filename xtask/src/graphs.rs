@@ -43,6 +43,7 @@ fn check() -> Result<()> {
     }
     let conv = models.join("convolution");
     refuse(&program, &conv, &[onnx], "`ai.onnx.Conv` in version 17")?;
+    inspect(&program, &conv, &library)?;
     let nothing = "--onnxruntime=/nowhere.so";
     refuse(
         &program,
@@ -58,6 +59,26 @@ fn refuse(program: &Path, model: &Path, flags: &[&str], said: &str) -> Result<()
         Ok(_) => bail!("{} is served", model.display()),
         Err(error) if format!("{error:#}").contains(said) => Ok(()),
         Err(error) => bail!("expected `{said}` about {}: {error:#}", model.display()),
+    }
+}
+
+/// Checks that `sidegate model` knows a model by the library as well.
+fn inspect(program: &Path, model: &Path, library: &str) -> Result<()> {
+    let mut files = std::fs::read_dir(model)?;
+    let file = files.next().context("expected a file")??.path();
+    let inspect = |more: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(["model", "inspect"]).arg(&file).args(more);
+        command.output().context("starting the program")
+    };
+    let told = inspect(&[library])?;
+    let said = String::from_utf8_lossy(&told.stdout);
+    if !told.status.success() || !said.starts_with("graph of ONNX") {
+        bail!("{said}{}", String::from_utf8_lossy(&told.stderr));
+    }
+    match inspect(&[])?.status.code() {
+        Some(3) => Ok(()),
+        other => bail!("without the library: {other:?}"),
     }
 }
 

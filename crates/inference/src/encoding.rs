@@ -56,7 +56,7 @@ impl Coding {
     }
 
     /// Compresses with gzip.
-    pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    pub fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         let mut encoder = flate2::bufread::GzEncoder::new(bytes, flate2::Compression::new(6));
         // Reading from memory and writing to it does not fail.

@@ -7,6 +7,7 @@
 mod answer;
 mod batch;
 mod cloud_events;
+mod cost;
 pub mod encoding;
 pub mod graph;
 pub mod grpc;
@@ -17,6 +18,7 @@ mod metrics;
 mod mlserver;
 mod model;
 mod numbers;
+mod probe;
 mod records;
 mod reply;
 mod repository;
@@ -27,8 +29,9 @@ mod v2;
 mod write;
 
 pub use batch::Batching;
+pub use cost::{Cost, Writing};
 pub use manner::{Compat, EventSettings, Manner};
 pub use mlserver::{ModelSettings, Traffic};
 pub use model::{Description, LoadError, Model, Options, example_input};
-pub use repository::{Entry, Refusal, Repository};
-pub use route::{Head, handle, loads};
+pub use repository::{Entry, Refusal, Repository, ready};
+pub use route::{Head, Task, handle, task};

@@ -1,11 +1,9 @@
 //! What the server and its models say about themselves.
 
-use crate::model::Engine;
-use crate::records::Asked;
 use crate::reply::datatype;
 use crate::write::Style;
-use crate::{Compat, Description, Entry, Model};
-use models::{Matrix, Port, Precision};
+use crate::{Compat, Entry, Model};
+use models::Port;
 
 /// KServe's name and version, which clients look at.
 pub(crate) const SERVER: &str = "kserve";
@@ -29,16 +27,13 @@ pub(crate) struct Tensor {
     /// −1 is any number of rows.
     pub(crate) shape: Vec<i64>,
     /// Of the columns: features of an input, classes of an output.
-    names: Option<Vec<String>>,
+    pub(crate) names: Option<Vec<String>>,
 }
 
 impl Model {
     pub(crate) fn metadata(&self) -> Metadata {
         let description = self.describe();
-        let (inputs, outputs) = match self.engine() {
-            Engine::Predictor(_) => self.asked(&description),
-            Engine::Graph(graph) => (ports(graph.inputs()), ports(graph.outputs())),
-        };
+        let probe = self.probe();
         Metadata {
             name: self.name().to_owned(),
             platform: description
@@ -46,44 +41,14 @@ impl Model {
                 .split_once('.')
                 .map_or("", |(package, _)| package)
                 .to_owned(),
-            inputs,
-            outputs,
+            inputs: probe.inputs.clone(),
+            outputs: probe.outputs.clone(),
         }
-    }
-
-    /// How wide an answer is follows from asking: one row of zeros. A model that refuses them, for it takes text, says
-    /// nothing of its tensors.
-    fn asked(&self, description: &Description) -> (Vec<Tensor>, Vec<Tensor>) {
-        let features = description.features;
-        let row = Matrix::new(vec![0.0; features], 1, features, Precision::Double);
-        let reply = row.and_then(|row| self.answer(&Asked::Matrix(row)).ok());
-        let Some(reply) = reply else {
-            return (Vec::new(), Vec::new());
-        };
-        let input = Tensor {
-            name: "input-0".to_owned(),
-            datatype: "FP64",
-            shape: vec![-1, i64::try_from(features).unwrap_or(-1)],
-            names: description.feature_names.clone(),
-        };
-        let outputs = reply.all().into_iter().map(|output| {
-            let mut shape = output.shape();
-            if let Some(rows) = shape.first_mut() {
-                *rows = -1;
-            }
-            Tensor {
-                name: output.name().to_owned(),
-                datatype: output.datatype(),
-                shape,
-                names: description.classes.clone(),
-            }
-        });
-        (vec![input], outputs.collect())
     }
 }
 
 /// The tensors of a graph. One that may have any number of dimensions has one of any size here.
-fn ports(ports: &[Port]) -> Vec<Tensor> {
+pub(crate) fn ports(ports: &[Port]) -> Vec<Tensor> {
     let size = |size: &Option<usize>| size.and_then(|size| i64::try_from(size).ok()).unwrap_or(-1);
     let tensor = |port: &Port| Tensor {
         name: port.name.clone(),

@@ -3,10 +3,11 @@
 //! KServe's four histograms begin at 5 ms, which is longer than most answers here: the same times are also told in finer
 //! steps, under names of our own. MLServer's counters stand beside them where it is spoken.
 
+use crate::cost::{Cost, Writing};
 use crate::{Compat, Manner, Repository};
 use bytes::Bytes;
-use http::Response;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Response};
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -65,8 +66,9 @@ pub(crate) struct Histogram {
 }
 
 /// The times of one model since it was loaded.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Durations {
+    cost: Cost,
     preprocess: Histogram,
     predict: Histogram,
     postprocess: Histogram,
@@ -87,31 +89,58 @@ struct Tally {
 pub(crate) struct Stopwatch<'m> {
     durations: &'m Durations,
     tally: &'m Tally,
+    /// Of the body.
+    size: (Writing, usize),
     began: Instant,
     since: Instant,
     succeeded: bool,
 }
 
+impl Default for Durations {
+    fn default() -> Self {
+        Self::of_rows(None, 1)
+    }
+}
+
 impl Durations {
-    pub(crate) fn start(&self) -> Stopwatch<'_> {
-        self.begin(&self.unversioned)
+    /// Of a model whose row of so many columns took so many nanoseconds.
+    pub(crate) fn of_rows(row: Option<u64>, columns: usize) -> Self {
+        Self {
+            cost: Cost::new(row, columns),
+            preprocess: Histogram::default(),
+            predict: Histogram::default(),
+            postprocess: Histogram::default(),
+            unversioned: Tally::default(),
+            called: Tally::default(),
+            versioned: Tally::default(),
+        }
+    }
+
+    pub(crate) fn cost(&self) -> &Cost {
+        &self.cost
+    }
+
+    /// For a request with a body of so many bytes.
+    pub(crate) fn start(&self, writing: Writing, bytes: usize) -> Stopwatch<'_> {
+        self.begin(&self.unversioned, (writing, bytes))
     }
 
     /// The same for a call of gRPC.
-    pub(crate) fn start_call(&self) -> Stopwatch<'_> {
-        self.begin(&self.called)
+    pub(crate) fn start_call(&self, bytes: usize) -> Stopwatch<'_> {
+        self.begin(&self.called, (Writing::Binary, bytes))
     }
 
     /// The same for a request or call that names a version.
-    pub(crate) fn start_versioned(&self) -> Stopwatch<'_> {
-        self.begin(&self.versioned)
+    pub(crate) fn start_versioned(&self, writing: Writing, bytes: usize) -> Stopwatch<'_> {
+        self.begin(&self.versioned, (writing, bytes))
     }
 
-    fn begin<'m>(&'m self, tally: &'m Tally) -> Stopwatch<'m> {
+    fn begin<'m>(&'m self, tally: &'m Tally, size: (Writing, usize)) -> Stopwatch<'m> {
         let now = Instant::now();
         Stopwatch {
             durations: self,
             tally,
+            size,
             began: now,
             since: now,
             succeeded: false,
@@ -156,6 +185,11 @@ impl Drop for Stopwatch<'_> {
             failures,
             nanoseconds,
         } = self.tally;
+        // What is refused early says nothing of the others of its size.
+        if self.succeeded {
+            let (writing, bytes) = self.size;
+            self.durations.cost.took(writing, bytes, elapsed);
+        }
         let count = if self.succeeded { successes } else { failures };
         count.fetch_add(1, Ordering::Relaxed);
         nanoseconds.fetch_add(elapsed, Ordering::Relaxed);
@@ -208,16 +242,58 @@ impl Histogram {
 }
 
 /// All series, as Prometheus asks for them.
-pub(crate) fn response(models: &dyn Repository, manner: &Manner) -> Response<Bytes> {
+pub(crate) fn response(
+    models: &dyn Repository,
+    manner: &Manner,
+    headers: &HeaderMap,
+) -> Response<Bytes> {
     let mut text = text(models);
     if manner.compat == Compat::Mlserver {
         tallies(models, &mut text);
         manner.traffic.write(&mut text);
     }
+    let kind = if takes_open(headers) {
+        text = open(&text);
+        OPEN
+    } else {
+        "text/plain; version=0.0.4; charset=utf-8"
+    };
     let mut response = Response::new(Bytes::from(text));
-    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    let kind = HeaderValue::from_static(kind);
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
+}
+
+/// As Prometheus' client for Python says it.
+const OPEN: &str =
+    "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores";
+
+/// Whether OpenMetrics is asked for, which that client prefers to anything else.
+fn takes_open(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT).iter();
+    let mut kinds = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    kinds.any(|kind| {
+        let kind = kind.split(';').next().unwrap_or_default();
+        kind.trim() == "application/openmetrics-text"
+    })
+}
+
+/// The same text as OpenMetrics has it: counters are called without the end of their series, and there is an end.
+fn open(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    for written in text.lines() {
+        match written.split(' ').collect::<Vec<_>>().as_slice() {
+            ["#", kind, name, rest @ ..] => {
+                let name = name.strip_suffix("_total").unwrap_or(name);
+                line(&mut out, format_args!("# {kind} {name} {}", rest.join(" ")));
+            }
+            _ => line(&mut out, format_args!("{written}")),
+        }
+    }
+    line(&mut out, format_args!("# EOF"));
+    out
 }
 
 /// All series of a repository's models.

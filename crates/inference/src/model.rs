@@ -2,12 +2,14 @@
 
 use crate::ModelSettings;
 use crate::batch::{Batcher, Batching};
+use crate::cost::{Cost, Writing};
 use crate::graph;
 use crate::metrics::Durations;
+use crate::probe::{self, Probe};
 use crate::records::Asked;
 use crate::reply::{Reply, datatype};
 use crate::write::Style;
-use models::{Graph, GraphReader, Input, Limits, Predictor};
+use models::{Graph, GraphReader, Input, InputError, Limits, Output, Predictor};
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -21,6 +23,8 @@ pub struct Options {
     pub limits: Limits,
     /// Whether requests are answered together.
     pub batching: Option<Batching>,
+    /// Boosters of XGBoost are estimators for scikit-learn, as in MLServer.
+    pub estimators: bool,
     /// What reads graphs of ONNX that are not read here.
     pub graphs: Option<Arc<dyn GraphReader>>,
 }
@@ -31,7 +35,7 @@ pub struct Options {
 pub enum LoadError {
     /// A name whose ending says that it is no model file.
     #[error(
-        "`{file_name}` is not a model that is supported: expected a name ending in .joblib, .pkl, .pickle, .skops, .bst, .json, .ubj, .cbm or .onnx"
+        "`{file_name}` is not a model that is supported: expected a name ending in .joblib, .pkl, .pickle, .skops, .bst, .json, .ubj, .cbm, .bin or .onnx"
     )]
     FileName {
         /// The name given.
@@ -54,8 +58,10 @@ pub struct Model {
     name: String,
     engine: Engine,
     predict_proba: bool,
+    estimators: bool,
     durations: Arc<Durations>,
     batcher: Option<Arc<Batcher>>,
+    probe: Arc<Probe>,
     settings: ModelSettings,
 }
 
@@ -99,7 +105,7 @@ impl Model {
             error,
         };
         let known = [
-            ".joblib", ".pkl", ".pickle", ".skops", ".bst", ".json", ".ubj", ".cbm",
+            ".joblib", ".pkl", ".pickle", ".skops", ".bst", ".json", ".ubj", ".cbm", ".bin",
         ];
         let engine = if file_name.ends_with(".onnx") {
             let graph = match &options.graphs {
@@ -108,7 +114,12 @@ impl Model {
             };
             Engine::Graph(graph.map_err(refused)?)
         } else if known.iter().any(|ending| file_name.ends_with(ending)) {
-            let predictor = models::load(bytes, &options.limits).map_err(refused)?;
+            let load = if options.estimators {
+                models::load_estimator
+            } else {
+                models::load
+            };
+            let predictor = load(bytes, &options.limits).map_err(refused)?;
             Engine::Predictor(Box::new(predictor))
         } else {
             return Err(LoadError::FileName {
@@ -119,16 +130,22 @@ impl Model {
             Engine::Predictor(predictor) => options.predict_proba && predictor.has_probabilities(),
             Engine::Graph(_) => false,
         };
-        Ok(Self {
+        let mut model = Self {
             name: name.to_owned(),
             engine,
             predict_proba,
+            estimators: options.estimators,
             durations: Arc::default(),
             batcher: options
                 .batching
                 .map(|batching| Arc::new(Batcher::new(batching))),
+            probe: Arc::default(),
             settings: ModelSettings::default(),
-        })
+        };
+        model.probe = Arc::new(probe::of(&model));
+        let columns = model.describe().features;
+        model.durations = Arc::new(Durations::of_rows(model.probe.row, columns));
+        Ok(model)
     }
 
     /// The same model with what MLServer's settings say of it.
@@ -149,12 +166,18 @@ impl Model {
         &self.settings
     }
 
-    /// Whether its answers may wait for other requests: to be asked with them, or, for a graph that something else runs, until
-    /// they are answered. Graphs are never asked together, for their outputs need not have a value for each row.
+    /// Whether its answers may wait for other requests, to be asked with them. Graphs are never asked together, for their
+    /// outputs need not have a value for each row.
     pub fn waits(&self) -> bool {
+        matches!(self.engine, Engine::Predictor(_)) && self.batcher.is_some()
+    }
+
+    /// How many nanoseconds a request with such a body will take, see [`Cost::of`]. Of a graph that something else runs
+    /// nothing is known, for it may wait.
+    pub fn expected(&self, writing: Writing, bytes: usize) -> Option<u64> {
         match &self.engine {
-            Engine::Predictor(_) => self.batcher.is_some(),
-            Engine::Graph(graph) => graph.is_foreign(),
+            Engine::Graph(graph) if graph.is_foreign() => None,
+            Engine::Graph(_) | Engine::Predictor(_) => self.cost().of(writing, bytes),
         }
     }
 
@@ -200,6 +223,16 @@ impl Model {
         }
     }
 
+    /// What its requests cost.
+    pub fn cost(&self) -> &Cost {
+        self.durations.cost()
+    }
+
+    /// What it said when it was loaded.
+    pub(crate) fn probe(&self) -> &Probe {
+        &self.probe
+    }
+
     /// How long its requests took.
     pub(crate) fn durations(&self) -> &Durations {
         &self.durations
@@ -213,9 +246,15 @@ impl Model {
         }
     }
 
-    /// The names of the columns that it knows, by which those of a request are put in order.
+    /// The names of the columns that it knows, by which those of a request are put in order. LightGBM's package itself
+    /// takes columns as they come, and so does MLServer.
     pub(crate) fn columns(&self) -> Option<Vec<String>> {
         match &self.engine {
+            Engine::Predictor(predictor)
+                if self.estimators && predictor.about().class == "lightgbm.basic.Booster" =>
+            {
+                None
+            }
             Engine::Predictor(predictor) => predictor.about().feature_names.clone(),
             Engine::Graph(graph) => graph::names(graph),
         }
@@ -240,6 +279,15 @@ impl Model {
         }
     }
 
+    /// What its predictor says about rows, which are not asked together with others.
+    pub(crate) fn say(&self, predictor: &Predictor, rows: Input<'_>) -> Result<Output, InputError> {
+        if self.predict_proba {
+            predictor.predict_proba(rows)
+        } else {
+            predictor.predict(rows)
+        }
+    }
+
     /// What the model says about rows, as it is served: for a predictor with those of other requests, if it waits for them.
     ///
     /// # Errors
@@ -247,13 +295,7 @@ impl Model {
     pub(crate) fn answer(&self, rows: &Asked) -> Result<Reply<'_>, String> {
         match &self.engine {
             Engine::Predictor(predictor) => {
-                let say = |rows: Input<'_>| {
-                    if self.predict_proba {
-                        predictor.predict_proba(rows)
-                    } else {
-                        predictor.predict(rows)
-                    }
-                };
+                let say = |rows: Input<'_>| self.say(predictor, rows);
                 let output = match (&self.batcher, rows.input()) {
                     (Some(batcher), Input::Matrix(matrix)) => {
                         batcher.answer(matrix, |matrix| say(matrix.into()))

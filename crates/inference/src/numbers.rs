@@ -55,7 +55,7 @@ impl Number {
         }
     }
 
-    fn cell(self) -> Cell {
+    pub(crate) fn cell(self) -> Cell {
         match self {
             Self::Float(value) => Cell::Number(value),
             Self::Integer(value) => Cell::Integer(value),

@@ -3,10 +3,11 @@
 //! KServe makes a data frame of each element of the list: of `{"a": [1, 2], "b": [3, 4]}`, of `{"a": {"0": 1}}`, or of a
 //! list of records `[{"a": 1, "b": 2}]`, and puts them below each other.
 
+use crate::json::{Json, JsonError, Kind};
 use crate::numbers::{Number, Numbers};
 use crate::rows::short;
 use models::{Cell, Column, Input, Matrix, Precision, Table};
-use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
 
 /// Columns in the order of the first frame, each with its values.
 pub(crate) type Columns = Vec<(String, Vec<Cell>)>;
@@ -42,34 +43,28 @@ impl Asked {
 /// # Errors
 /// A message for the client.
 pub(crate) fn read(text: &str, names: Option<&[String]>, spare: bool) -> Result<Asked, String> {
-    // Keys sort in serde_json's map; the order of the text matters, so objects are read in order here.
-    let frames: Vec<Frame> = serde_json::from_str(text)
-        .map_err(|error| format!("rows with column names are not readable: {error}"))?;
-    let mut table: Columns = Vec::new();
-    for (index, frame) in frames.iter().enumerate() {
-        let columns = frame.columns()?;
-        if index == 0 {
-            table = columns;
-            continue;
-        }
-        if columns.len() != table.len() {
-            return Err(format!(
-                "row {index} has {} columns, row 0 has {}",
-                columns.len(),
-                table.len()
-            ));
-        }
-        for (name, values) in columns {
-            let column = table.iter_mut().find(|(known, _)| *known == name);
-            let Some((_, column)) = column else {
-                return Err(format!(
-                    "row {index} has the column `{}`, row 0 has not",
-                    short(&name)
-                ));
-            };
-            column.extend(values);
-        }
-    }
+    let mut json = Json::new(text);
+    let mut table = Frame::default();
+    let mut frames = 0;
+    let read = json.array(|json| {
+        let frame = Frame::read(json)?;
+        let row = frames;
+        frames += 1;
+        Ok(match frame {
+            Ok(frame) if row == 0 => {
+                table = frame;
+                Ok(())
+            }
+            Ok(frame) => table.append(row, frame),
+            Err(refused) => Err(refused),
+        })
+    });
+    let unreadable = |error: JsonError| {
+        let shown = error.show(text);
+        format!("rows with column names are not readable: {shown}")
+    };
+    read.map_err(unreadable)??;
+    let mut table = table.columns;
     if let (Some(names), true) = (names, spare) {
         table.retain(|(name, _)| names.contains(name));
     }
@@ -164,98 +159,195 @@ fn order<T>(mut columns: Vec<(String, T)>, names: &[String]) -> Result<Vec<(Stri
     }
 }
 
-#[derive(serde::Deserialize)]
-#[serde(untagged)]
-enum Frame {
-    Records(Vec<Ordered>),
-    Columns(Ordered),
+/// Columns from which on names are looked up in a table and not one by one.
+const MANY: usize = 16;
+
+/// One frame: its columns, of equal names the last.
+#[derive(Debug, Default)]
+struct Frame {
+    columns: Columns,
+    /// Where names are, if there are [`MANY`].
+    places: HashMap<String, usize>,
 }
 
-/// An object with its members in the order of the text. Of equal keys the last counts.
-struct Ordered(Vec<(String, Value)>);
-
-impl<'de> serde::Deserialize<'de> for Ordered {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Ordered;
-
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("an object of columns")
-            }
-
-            fn visit_map<M: serde::de::MapAccess<'de>>(
-                self,
-                mut map: M,
-            ) -> Result<Ordered, M::Error> {
-                let mut index = std::collections::HashMap::new();
-                let mut members: Vec<(String, Value)> = Vec::new();
-                while let Some((key, value)) = map.next_entry::<String, Value>()? {
-                    match index.get(&key).and_then(|at: &usize| members.get_mut(*at)) {
-                        Some(member) => member.1 = value,
-                        None => {
-                            index.insert(key.clone(), members.len());
-                            members.push((key, value));
-                        }
-                    }
-                }
-                Ok(Ordered(members))
-            }
-        }
-        deserializer.deserialize_map(Visitor)
-    }
-}
+/// What cannot be in a frame, in words for the client; the JSON around it may be read on.
+type Refused = Result<(), String>;
 
 impl Frame {
-    fn columns(&self) -> Result<Columns, String> {
-        match self {
-            Self::Records(records) => {
-                let Some((first, others)) = records.split_first() else {
-                    return Ok(Vec::new());
-                };
-                let cell = |name: &str, value: &Value| cell(value).ok_or_else(|| no_number(name));
-                let mut columns: Columns = Vec::new();
-                for (name, value) in &first.0 {
-                    columns.push((name.clone(), vec![cell(name, value)?]));
-                }
-                for record in others {
-                    for (name, column) in &mut columns {
-                        let value = record.0.iter().find(|(known, _)| known == name);
-                        let Some((_, value)) = value else {
-                            return Err(format!("a record lacks the column `{}`", short(name)));
-                        };
-                        column.push(cell(name, value)?);
-                    }
-                    if record.0.len() != columns.len() {
-                        return Err("a record has a column that the first has not".to_owned());
-                    }
-                }
-                Ok(columns)
+    /// Reads the element of the list that follows.
+    fn read(json: &mut Json<'_>) -> Result<Result<Self, String>, JsonError> {
+        let mut frame = Self::default();
+        let refused = match json.kind()? {
+            Kind::Object => frame.columns(json)?,
+            Kind::Array => frame.records(json)?,
+            _ => {
+                json.skip()?;
+                Err("rows with column names are not readable: expected objects, or lists of objects".to_owned())
             }
-            Self::Columns(columns) => columns
-                .0
-                .iter()
-                .map(|(name, value)| Ok((name.clone(), column(name, value)?)))
-                .collect(),
+        };
+        Ok(refused.map(|()| frame))
+    }
+
+    /// Where the column of that name is; most come in the order of those before.
+    fn place(&self, name: &str, near: usize) -> Option<usize> {
+        let is_near = self
+            .columns
+            .get(near)
+            .is_some_and(|(known, _)| known == name);
+        if is_near {
+            return Some(near);
         }
+        if self.places.is_empty() {
+            return self.columns.iter().position(|(known, _)| known == name);
+        }
+        self.places.get(name).copied()
+    }
+
+    fn add(&mut self, name: String, cells: Vec<Cell>) {
+        self.columns.push((name, cells));
+        let from = match self.columns.len() {
+            few if few < MANY => return,
+            MANY => 0,
+            many => many - 1,
+        };
+        let added = self.columns.iter().enumerate().skip(from);
+        self.places
+            .extend(added.map(|(place, (name, _))| (name.clone(), place)));
+    }
+
+    /// `{"a": [1, 2], "b": {"0": 3, "1": 4}}`
+    fn columns(&mut self, json: &mut Json<'_>) -> Result<Refused, JsonError> {
+        let mut refused = Ok(());
+        json.object(|json, name| {
+            let column = column(json, &name)?;
+            let place = self.place(&name, self.columns.len());
+            match (column, place.and_then(|place| self.columns.get_mut(place))) {
+                (Err(message), _) if refused.is_ok() => refused = Err(message),
+                (Err(_), _) => {}
+                (Ok(cells), Some((_, known))) => *known = cells,
+                (Ok(cells), None) => self.add(name.into_owned(), cells),
+            }
+            Ok(())
+        })?;
+        Ok(refused)
+    }
+
+    /// `[{"a": 1, "b": 3}, {"a": 2, "b": 4}]`
+    fn records(&mut self, json: &mut Json<'_>) -> Result<Refused, JsonError> {
+        let mut row = 0;
+        json.array(|json| {
+            if json.kind()? != Kind::Object {
+                json.skip()?;
+                return Ok(Err(
+                    "rows with column names are not readable: expected an object for each row"
+                        .to_owned(),
+                ));
+            }
+            let refused = self.record(json, row)?;
+            row += 1;
+            Ok(refused)
+        })
+    }
+
+    /// A row, whose columns are those of the first.
+    fn record(&mut self, json: &mut Json<'_>, row: usize) -> Result<Refused, JsonError> {
+        let (mut near, mut more, mut refused) = (0, false, Ok(()));
+        json.object(|json, name| {
+            let place = self.place(&name, near);
+            near = place.map_or(near, |place| place + 1);
+            let Some(cell) = cell(json)? else {
+                if refused.is_ok() {
+                    refused = Err(no_number(&name));
+                }
+                return Ok(());
+            };
+            match place.and_then(|place| self.columns.get_mut(place)) {
+                Some((_, cells)) => {
+                    cells.truncate(row);
+                    cells.push(cell);
+                }
+                None if row == 0 => self.add(name.into_owned(), vec![cell]),
+                None => more = true,
+            }
+            Ok(())
+        })?;
+        let lacking = self
+            .columns
+            .iter()
+            .find(|(_, cells)| cells.len() != row + 1);
+        Ok(match (refused, lacking) {
+            (Err(refused), _) => Err(refused),
+            (Ok(()), Some((name, _))) => {
+                Err(format!("a record lacks the column `{}`", short(name)))
+            }
+            (Ok(()), None) if more => {
+                Err("a record has a column that the first has not".to_owned())
+            }
+            (Ok(()), None) => Ok(()),
+        })
+    }
+
+    /// Puts a frame below.
+    fn append(&mut self, row: usize, frame: Self) -> Refused {
+        if frame.columns.len() != self.columns.len() {
+            return Err(format!(
+                "row {row} has {} columns, row 0 has {}",
+                frame.columns.len(),
+                self.columns.len()
+            ));
+        }
+        for (near, (name, values)) in frame.columns.into_iter().enumerate() {
+            let place = self.place(&name, near);
+            let Some((_, column)) = place.and_then(|place| self.columns.get_mut(place)) else {
+                return Err(format!(
+                    "row {row} has the column `{}`, row 0 has not",
+                    short(&name)
+                ));
+            };
+            column.extend(values);
+        }
+        Ok(())
     }
 }
 
-fn column(name: &str, value: &Value) -> Result<Vec<Cell>, String> {
-    let cells: Vec<&Value> = match value {
-        Value::Array(cells) => cells.iter().collect(),
-        Value::Object(cells) => cells.values().collect(),
+/// The values of a column: a list, or an object by the names of rows, in the order of these.
+fn column(json: &mut Json<'_>, name: &str) -> Result<Result<Vec<Cell>, String>, JsonError> {
+    let mut cells = Vec::new();
+    let mut refused = false;
+    match json.kind()? {
+        Kind::Array => {
+            let Ok(()) = json.array(|json| {
+                match cell(json)? {
+                    Some(cell) => cells.push(cell),
+                    None => refused = true,
+                }
+                Ok(Ok::<(), std::convert::Infallible>(()))
+            })?;
+        }
+        Kind::Object => {
+            let mut rows = BTreeMap::new();
+            json.object(|json, row| {
+                match cell(json)? {
+                    Some(cell) => drop(rows.insert(row, cell)),
+                    None => refused = true,
+                }
+                Ok(())
+            })?;
+            cells.extend(rows.into_values());
+        }
         _ => {
-            return Err(format!(
+            json.skip()?;
+            return Ok(Err(format!(
                 "If using all scalar values, you must pass an index: write {{\"{0}\":[…]}} or [{{\"{0}\":…}}] for column `{0}`",
                 short(name)
-            ));
+            )));
         }
-    };
-    cells
-        .into_iter()
-        .map(|value| cell(value).ok_or_else(|| no_number(name)))
-        .collect()
+    }
+    Ok(if refused {
+        Err(no_number(name))
+    } else {
+        Ok(cells)
+    })
 }
 
 fn no_number(name: &str) -> String {
@@ -265,16 +357,19 @@ fn no_number(name: &str) -> String {
     )
 }
 
-fn cell(value: &Value) -> Option<Cell> {
-    match value {
-        Value::Null => Some(Cell::None),
-        Value::Bool(truth) => Some(Cell::Number(f64::from(u8::from(*truth)))),
-        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(whole), _) => Some(Cell::integer(whole.into())),
-            (_, Some(whole)) => Some(Cell::integer(whole.into())),
-            _ => number.as_f64().map(Cell::Number),
-        },
-        Value::String(text) => Some(Cell::Text(text.clone())),
-        Value::Array(_) | Value::Object(_) => None,
-    }
+/// The value that follows; `None` for one that no cell can hold.
+fn cell(json: &mut Json<'_>) -> Result<Option<Cell>, JsonError> {
+    Ok(Some(match json.kind()? {
+        Kind::Null => {
+            json.literal("null")?;
+            Cell::None
+        }
+        Kind::Boolean => Cell::Number(f64::from(u8::from(json.boolean()?))),
+        Kind::Number => Number::next(json)?.cell(),
+        Kind::String => Cell::Text(json.string()?.into_owned()),
+        Kind::Array | Kind::Object => {
+            json.skip()?;
+            return Ok(None);
+        }
+    }))
 }

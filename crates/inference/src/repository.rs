@@ -1,6 +1,6 @@
 //! Models by name, and what clients may do with them.
 
-use crate::Model;
+use crate::{Compat, Manner, Model};
 use std::sync::Arc;
 
 /// Where the protocols find models.
@@ -10,11 +10,6 @@ pub trait Repository: Send + Sync {
 
     /// Every model there is, ready or not, ordered by name.
     fn index(&self) -> Vec<Entry>;
-
-    /// Whether answers may wait for other requests.
-    fn waits(&self) -> bool {
-        false
-    }
 
     /// Loads a model, again if it is there. Waits until it is ready; what answered before goes on meanwhile.
     ///
@@ -27,6 +22,16 @@ pub trait Repository: Send + Sync {
     /// # Errors
     /// It is not there, or models are not unloaded here.
     fn unload(&self, name: &str) -> Result<(), Refusal>;
+}
+
+/// Whether a server that has these models is ready: one of them answers, or there is none to wait for. KServe's and MLServer's
+/// are whenever they run, and so is whoever answers as they do.
+pub fn ready(models: &dyn Repository, manner: &Manner) -> bool {
+    if manner.compat != Compat::Kserve {
+        return true;
+    }
+    let index = models.index();
+    index.is_empty() || index.iter().any(|entry| entry.ready)
 }
 
 /// A model of a repository.

@@ -1,8 +1,11 @@
 //! Which path means what.
 
 use crate::answer::{Failure, json};
+use crate::cost::Writing;
 use crate::json::{Json, Kind};
-use crate::{Compat, Manner, Model, Refusal, Repository, metadata, metrics, mlserver, v1, v2};
+use crate::{
+    Compat, Manner, Model, Refusal, Repository, metadata, metrics, mlserver, ready, v1, v2,
+};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode};
 use std::sync::Arc;
@@ -28,9 +31,38 @@ impl<'r> From<&'r http::request::Parts> for Head<'r> {
     }
 }
 
-/// Whether a request may read files; every other one only computes.
-pub fn loads(request: Head<'_>) -> bool {
-    matches!(Route::find(request.path), Some(Route::Load(_)))
+/// What a request is about, by which it is known where it is best answered.
+#[derive(Debug)]
+pub enum Task {
+    /// Nothing that takes long.
+    Quick,
+    /// It may read files.
+    Loads,
+    /// It asks this model.
+    Asks(Arc<Model>, Writing),
+}
+
+/// What a request is about, before there is more of it than its head.
+pub fn task(models: &dyn Repository, manner: &Manner, request: Head<'_>) -> Task {
+    if manner.compat == Compat::Mlserver {
+        return mlserver::task(models, request);
+    }
+    let asked = match Route::find(request.path) {
+        Some(Route::Load(_)) => return Task::Loads,
+        _ if *request.method != Method::POST => None,
+        Some(Route::V1Model(segment)) => {
+            let model = segment
+                .strip_suffix(":predict")
+                .and_then(|name| models.find(name));
+            model.map(|model| (model, Writing::Text))
+        }
+        Some(Route::V2Infer(name)) => {
+            let writing = v2::writing(request.headers);
+            models.find(name).map(|model| (model, writing))
+        }
+        _ => None,
+    };
+    asked.map_or(Task::Quick, |(model, writing)| Task::Asks(model, writing))
 }
 
 /// Answers one request of the V1 or V2 protocol. Every answer is complete; nothing here waits but loading a model.
@@ -103,7 +135,7 @@ fn dispatch(
             format!(r#"{{"models":[{}]}}"#, names.join(","))
         }
         Route::Metrics => {
-            return Ok(metrics::response(models, manner));
+            return Ok(metrics::response(models, manner, request.headers));
         }
         Route::OpenApi => include_str!("openapi.json").to_owned(),
         Route::V1Model(name) | Route::V2Ready(name) => {
@@ -119,7 +151,15 @@ fn dispatch(
             )
         }
         Route::Live => r#"{"live":true}"#.to_owned(),
-        Route::Ready => r#"{"ready":true}"#.to_owned(),
+        Route::Ready => {
+            let ready = ready(models, manner);
+            let status = if ready {
+                StatusCode::OK
+            } else {
+                StatusCode::SERVICE_UNAVAILABLE
+            };
+            return Ok(json(status, format!(r#"{{"ready":{ready}}}"#).into_bytes()));
+        }
         Route::V2Model(name) => {
             let metadata = known(models, name)?.metadata();
             return Ok(json(StatusCode::OK, metadata.json()));

@@ -2,6 +2,7 @@
 
 use crate::answer::{Failure, json};
 use crate::cloud_events::{self, Attributes, Wrap};
+use crate::cost::Writing;
 use crate::json::{self as parse, Json, JsonError, Kind};
 use crate::metrics::Phase;
 use crate::model::Engine;
@@ -23,7 +24,7 @@ pub(crate) fn predict(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Response<Bytes>, Failure> {
-    let mut watch = model.durations().start();
+    let mut watch = model.durations().start(Writing::Text, body.len());
     let binary = cloud_events::is_binary(headers);
     if manner.compat == Compat::Strict && !binary && !is_json(headers) {
         return Err(Failure::mistake(

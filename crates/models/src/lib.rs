@@ -45,7 +45,20 @@ pub use table::{Cell, Column, Table};
 /// # Errors
 /// A damaged file, one that passes `limits`, or a model that is not supported; the error says what to do.
 pub fn load(bytes: &[u8], limits: &Limits) -> Result<Predictor, LoadError> {
-    let model = read(bytes, limits)?;
+    loaded(bytes, limits, false)
+}
+
+/// The same, but that a booster of XGBoost answers as the estimator for scikit-learn that wrote its file: with classes, if
+/// that was XGBClassifier.
+///
+/// # Errors
+/// Those of [`load`].
+pub fn load_estimator(bytes: &[u8], limits: &Limits) -> Result<Predictor, LoadError> {
+    loaded(bytes, limits, true)
+}
+
+fn loaded(bytes: &[u8], limits: &Limits, estimator: bool) -> Result<Predictor, LoadError> {
+    let model = read(bytes, limits, estimator)?;
     // A count of columns costs a file nothing, and a row of them much.
     if model.features() > data::DENSE_LIMIT {
         return Err(LoadError::Limit {
@@ -56,8 +69,8 @@ pub fn load(bytes: &[u8], limits: &Limits) -> Result<Predictor, LoadError> {
     Ok(model)
 }
 
-fn read(bytes: &[u8], limits: &Limits) -> Result<Predictor, LoadError> {
-    if let Some(model) = boosted::read(bytes, limits) {
+fn read(bytes: &[u8], limits: &Limits, estimator: bool) -> Result<Predictor, LoadError> {
+    if let Some(model) = boosted::read(bytes, limits, estimator) {
         return model;
     }
     if skops::is_archive(bytes) {

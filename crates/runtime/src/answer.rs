@@ -1,10 +1,9 @@
 //! From a request to its answer.
 
-use crate::bodies::Work;
 use crate::grpc;
 use crate::serve::Shared;
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -19,16 +18,16 @@ pub(crate) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> R
     if grpc::is_meant(&parts) {
         return grpc::answer(shared, parts, body).await;
     }
-    let work = Work {
-        // KServe's server passes over the header.
-        inflates: shared.manner.compat != Compat::Strict,
-        heavy: inference::loads(Head::from(&parts))
-            || (parts.method == Method::POST && shared.models.waits()),
+    // KServe's server passes over the header.
+    let inflates = shared.manner.compat != Compat::Strict;
+    let task = |parts: &http::request::Parts| {
+        inference::task(&*shared.models, &shared.manner, Head::from(parts))
     };
     let within = Arc::clone(&shared);
     let compute = move |parts: http::request::Parts, body: Bytes| {
         inference::handle(&*within.models, &within.manner, Head::from(&parts), &body)
     };
-    let response = shared.bodies.answered(parts, body, work, compute).await;
+    let bodies = &shared.bodies;
+    let response = bodies.answered(parts, body, inflates, task, compute).await;
     response.map(|body| Full::new(body).boxed_unsync())
 }

@@ -1,6 +1,7 @@
 //! Bodies of requests: read whole and inflated, within bounds.
 
 use crate::budget::{Budget, Share};
+use crate::pool::{Pool, Undone};
 use bytes::{Bytes, BytesMut};
 use http::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue,
@@ -10,13 +11,18 @@ use http::request::Parts;
 use http::{Response, StatusCode, Version};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt as _;
+use inference::Task;
 use inference::encoding::{Coding, InflateError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Bodies up to this size are answered where they are read: changing threads costs more than small models do.
+/// Bodies beyond this size are never answered where they are read.
 const SMALL: usize = 64 << 10;
+
+/// How long an answer may take, in nanoseconds, to be made where its request was read. Changing threads twice costs about a
+/// tenth of this; others on the same connection or thread wait for so long.
+const QUICK: u64 = 100_000;
 
 /// How long, and for how many bytes, the end of a body that is refused is waited for.
 const LINGER: Duration = Duration::from_millis(500);
@@ -41,18 +47,13 @@ pub(crate) enum Unread {
 #[derive(Debug, Clone)]
 pub struct Bodies {
     budget: Arc<Budget>,
+    pool: Arc<Pool>,
     limit: usize,
     stall: Duration,
 }
 
-/// What is known of a request before its body is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Work {
-    /// Whether `content-encoding` counts.
-    pub inflates: bool,
-    /// Whether answering takes a while whatever the body is.
-    pub heavy: bool,
-}
+/// Requests of one model that may wait for a thread.
+pub(crate) const QUEUE: usize = 1024;
 
 impl Bodies {
     /// Bounds: bytes of one body, also when it is inflated, and of `together`, all that are being read or answered; how long
@@ -60,8 +61,37 @@ impl Bodies {
     pub fn new(limit: usize, together: usize, stall: Duration) -> Self {
         Self {
             budget: Budget::new(together),
+            pool: Arc::new(Pool::new(QUEUE)),
             limit,
             stall,
+        }
+    }
+
+    /// The same with another number of requests of one model that may wait for a thread.
+    #[must_use]
+    pub fn with_queue(mut self, requests: usize) -> Self {
+        self.pool = Arc::new(Pool::new(requests));
+        self
+    }
+
+    /// What comes of work: here if it is quick, and else on a thread of the pool when it is the model's turn.
+    pub(crate) async fn placed<T: Send + 'static>(
+        &self,
+        task: Task,
+        bytes: usize,
+        packed: bool,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Undone> {
+        let large = packed || bytes > SMALL;
+        match task {
+            Task::Quick if !large => Ok(work()),
+            Task::Quick => self.pool.run(0, None, work).await,
+            Task::Loads => elsewhere(work).await.ok_or(Undone::Failed),
+            Task::Asks(model, _) if model.waits() => self.pool.wait(model.cost().id(), work).await,
+            Task::Asks(model, writing) => match model.expected(writing, bytes) {
+                Some(expected) if expected <= QUICK && !large => Ok(work()),
+                expected => self.pool.run(model.cost().id(), expected, work).await,
+            },
         }
     }
 
@@ -69,13 +99,14 @@ impl Bodies {
         self.budget.share()
     }
 
-    /// The answer of `compute` for a body that was read and inflated: on this thread if that is quick, and else on one that
-    /// may wait. A body that is not there is answered with the reason: 400, 408, 413, 415 or 503.
+    /// The answer of `compute` for a body that was read and inflated: on this thread if that is quick, and else when it is
+    /// the model's turn, by what `task` says the request is about. Whether its `content-encoding` counts is `inflates`. A body that is not there is answered with the reason: 400, 408, 413, 415 or 503.
     pub async fn answered<B>(
         &self,
         parts: Parts,
         body: B,
-        work: Work,
+        inflates: bool,
+        task: impl FnOnce(&Parts) -> Task,
         compute: impl FnOnce(Parts, Bytes) -> Response<Bytes> + Send + 'static,
     ) -> Response<Bytes>
     where
@@ -88,13 +119,15 @@ impl Bodies {
             Err(why) => return unread(why, limit, parts.version),
         };
         let coding = match parts.headers.get(CONTENT_ENCODING) {
-            Some(name) if work.inflates => match name.to_str().ok().and_then(Coding::named) {
+            Some(name) if inflates => match name.to_str().ok().and_then(Coding::named) {
                 Some(coding) => coding,
                 None => return unsupported(),
             },
             _ => None,
         };
-        let heavy = work.heavy || body.len() > SMALL || coding.is_some();
+        // By now and not before: models that are unloaded while a body is on its way go at once.
+        let task = task(&parts);
+        let (bytes, packed) = (body.len(), coding.is_some());
         let compute = move || {
             let body = match coding.map(|coding| inflate(coding, &body, limit, &mut share)) {
                 None => body,
@@ -105,19 +138,16 @@ impl Bodies {
             drop(share);
             response
         };
-        if !heavy {
-            return compute();
-        }
-        elsewhere(compute).await.unwrap_or_else(|| {
-            refusal(StatusCode::INTERNAL_SERVER_ERROR, "the model failed inside")
+        let placed = self.placed(task, bytes, packed, compute);
+        placed.await.unwrap_or_else(|why| match why {
+            Undone::Full => crowded(),
+            Undone::Failed => refusal(StatusCode::INTERNAL_SERVER_ERROR, "the model failed inside"),
         })
     }
 }
 
 /// Runs work that takes a while where it keeps nobody waiting. `None` if it panicked.
-pub(crate) async fn elsewhere<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
+async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     tokio::task::spawn_blocking(work).await.ok()
 }
 
@@ -241,10 +271,15 @@ fn unread(why: Unread, limit: usize, version: Version) -> Response<Bytes> {
 }
 
 fn busy() -> Response<Bytes> {
-    let mut response = refusal(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "the bodies of all requests together are too large: try again",
-    );
+    later("the bodies of all requests together are too large: try again")
+}
+
+fn crowded() -> Response<Bytes> {
+    later("too many requests wait for this model: try again")
+}
+
+fn later(message: &str) -> Response<Bytes> {
+    let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, message);
     let soon = HeaderValue::from_static("1");
     response.headers_mut().insert(RETRY_AFTER, soon);
     response

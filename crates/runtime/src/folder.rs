@@ -240,13 +240,6 @@ impl Repository for Folder {
         }
     }
 
-    fn waits(&self) -> bool {
-        self.table.load().values().any(|state| match state {
-            State::Ready(model) => model.waits(),
-            State::Off(..) => false,
-        })
-    }
-
     fn index(&self) -> Vec<Entry> {
         let table = self.table.load();
         let entry = |(name, state): (&String, &State)| Entry {

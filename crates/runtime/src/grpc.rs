@@ -2,8 +2,9 @@
 //! (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
 
 use crate::answer::Body;
-use crate::bodies::{Unread, elsewhere, inflate, linger, read};
+use crate::bodies::{Unread, inflate, linger, read};
 use crate::budget::Share;
+use crate::pool::Undone;
 use crate::reflection;
 use crate::serve::Shared;
 use bytes::Bytes;
@@ -23,8 +24,6 @@ use wire::{Decode, Encoder, Malformed, Value};
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const HEALTH: &str = "grpc.health.v1.Health";
-/// Messages up to this size are answered where they are read.
-const SMALL: usize = 64 << 10;
 
 /// Whether a request is a call.
 pub(crate) fn is_meant(parts: &Parts) -> bool {
@@ -80,18 +79,19 @@ async fn call(
 ) -> Result<Vec<u8>, Status> {
     match service {
         SERVICE => {
-            let heavy = message.len() > SMALL
-                || grpc::loads(method)
-                || (method == "ModelInfer" && shared.models.waits());
+            let task = grpc::task(&*shared.models, method, &message);
+            let bytes = message.len();
             let (models, method) = (Arc::clone(&shared.models), method.to_owned());
             let manner = shared.manner.clone();
             let compute = move || grpc::call(&*models, &manner, &method, message);
-            if heavy {
-                let inside = || Err(Status::new(Code::Internal, "Internal server error"));
-                elsewhere(compute).await.unwrap_or_else(inside)
-            } else {
-                compute()
-            }
+            let placed = shared.bodies.placed(task, bytes, false, compute).await;
+            placed.unwrap_or_else(|why| match why {
+                Undone::Full => Err(Status::new(
+                    Code::ResourceExhausted,
+                    "too many requests wait for this model: try again",
+                )),
+                Undone::Failed => Err(Status::new(Code::Internal, "Internal server error")),
+            })
         }
         HEALTH if method == "Check" => health(shared, message),
         // A client that may not watch asks again, or takes the server for healthy (health.proto).
@@ -113,10 +113,20 @@ fn health(shared: &Shared, message: Bytes) -> Result<Vec<u8>, Status> {
     }
     let Request(name) = Request::decode(message)
         .map_err(|Malformed| Status::new(Code::InvalidArgument, "the message cannot be read"))?;
-    if name.is_empty() || name == SERVICE || shared.models.find(&name).is_some() {
-        return Ok(Encoder::default().number(1, 1).finish());
-    }
-    Err(Status::new(Code::NotFound, "unknown service"))
+    let ready = if name.is_empty() || name == SERVICE {
+        inference::ready(&*shared.models, &shared.manner)
+    } else if shared.models.find(&name).is_some() {
+        true
+    } else {
+        let index = shared.models.index();
+        if !index.iter().any(|entry| entry.name == name) {
+            return Err(Status::new(Code::NotFound, "unknown service"));
+        }
+        false
+    };
+    // SERVING, NOT_SERVING.
+    let state = if ready { 1 } else { 2 };
+    Ok(Encoder::default().number(1, state).finish())
 }
 
 /// The one message of a call that takes one.

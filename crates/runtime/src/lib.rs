@@ -8,10 +8,11 @@ mod bodies;
 mod budget;
 mod folder;
 mod grpc;
+mod pool;
 mod reflection;
 mod serve;
 mod sources;
 
-pub use bodies::{Bodies, Work};
+pub use bodies::Bodies;
 pub use folder::{Folder, FolderSettings, OpenError};
 pub use serve::{Limits, serve};

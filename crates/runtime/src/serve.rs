@@ -10,7 +10,7 @@ use inference::{Manner, Repository};
 use server::{ConnectionLimits, Server, Service};
 
 use crate::answer::{self, Body};
-use crate::bodies::Bodies;
+use crate::bodies::{Bodies, QUEUE};
 
 /// What clients may cost.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct Limits {
     pub receive: usize,
     /// Bytes of a message of gRPC that goes out.
     pub send: usize,
+    /// Requests of one model that may wait for a thread.
+    pub queue: usize,
 }
 
 impl Default for Limits {
@@ -39,6 +41,7 @@ impl Default for Limits {
             bodies: 1 << 30,
             receive: 8 << 20,
             send: 8 << 20,
+            queue: QUEUE,
         }
     }
 }
@@ -73,7 +76,7 @@ pub async fn serve(
     let shared = Shared {
         models,
         manner,
-        bodies: Bodies::new(limits.body, limits.bodies, limits.stall),
+        bodies: Bodies::new(limits.body, limits.bodies, limits.stall).with_queue(limits.queue),
         limits,
     };
     server

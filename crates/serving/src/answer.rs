@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
+use inference::Task;
 
 use crate::ModelState;
 
@@ -27,6 +28,16 @@ pub fn answer(state: &ModelState, parts: Parts, body: Bytes) -> Response<Bytes> 
         ModelState::Failed(reason) => {
             unavailable(&format!("the model could not be loaded: {reason}"))
         }
+    }
+}
+
+/// What a request is about, by which it is known where it is best answered.
+pub fn task(state: &ModelState, parts: &Parts) -> Task {
+    match state {
+        ModelState::Ready(loaded) => {
+            inference::task(loaded, &inference::Manner::default(), parts.into())
+        }
+        ModelState::Loading | ModelState::Failed(_) => Task::Quick,
     }
 }
 

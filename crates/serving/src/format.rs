@@ -60,6 +60,9 @@ impl fmt::Display for Format {
     }
 }
 
+/// Files of MLServer's settings.
+const SETTINGS: [&str; 2] = ["model-settings.json", "settings.json"];
+
 impl Format {
     /// Every format.
     pub const ALL: [Self; 5] = [
@@ -87,22 +90,21 @@ impl Format {
 
     /// File endings that KServe's server of this format looks for
     /// (`MODEL_EXTENSIONS` in its `model.py`), and those it does not know:
-    /// skops, and all of CatBoost's.
+    /// skops, and all of CatBoost's (`.bin` is what MLServer calls a `.cbm`).
     pub fn extensions(self) -> &'static [&'static str] {
         match self {
             Self::Sklearn => &[".joblib", ".pkl", ".pickle", SKOPS],
             Self::Xgboost => &[".bst", ".json", ".ubj"],
             Self::Lightgbm => &[".bst"],
-            Self::Catboost => &[".cbm", ".json"],
+            Self::Catboost => &[".cbm", ".bin", ".json"],
             Self::Onnx => &[".onnx"],
         }
     }
 
-    /// Whether a file of that name can be the model.
+    /// Whether a file of that name can be the model. What MLServer reads of one, which lies beside it, cannot.
     pub fn accepts(self, name: &str) -> bool {
-        self.extensions()
-            .iter()
-            .any(|ending| name.ends_with(ending))
+        let ends = |ending: &&str| name.ends_with(*ending);
+        self.extensions().iter().any(ends) && !SETTINGS.contains(&name)
     }
 
     /// The one model file among the names of a folder's top level. Other files
@@ -174,6 +176,13 @@ mod tests {
             expected.map(str::to_owned).map_err(str::to_owned),
             "{names:?}"
         );
+    }
+
+    #[test]
+    fn settings_of_mlserver_are_no_model() {
+        let names = ["model-settings.json", "model.json", "settings.json"];
+        let chosen = Format::Xgboost.choose(names.map(str::to_owned).to_vec());
+        assert_eq!(chosen.ok().as_deref(), Some("model.json"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod state;
 mod storage;
 
 pub use self::models::{Models, ModelsSettings};
-pub use answer::answer;
+pub use answer::{answer, task};
 pub use desired::{DesiredModel, Output};
 pub use format::{Format, UnsupportedFormat};
 pub use inference::Model;

@@ -11,9 +11,8 @@ use http_body_util::BodyExt as _;
 use identity::BACKCHANNEL_LOGOUT_PATH;
 use policy::{Reply, RequestHead};
 use serde_json::{Map, Value, json};
-use serving::ModelState;
 
-use runtime::{Bodies, Work};
+use runtime::Bodies;
 
 use crate::login::Login;
 
@@ -40,12 +39,10 @@ impl Embedded for ModelService {
                     &json!({ "error": "the model has been removed" }),
                 );
             };
-            let work = Work {
-                inflates: true,
-                heavy: matches!(&state, ModelState::Ready(model) if model.waits()),
-            };
+            let asked = state.clone();
+            let task = move |parts: &_| serving::task(&asked, parts);
             let compute = move |parts, body| serving::answer(&state, parts, body);
-            let response = bodies.answered(parts, body, work, compute).await;
+            let response = bodies.answered(parts, body, true, task, compute).await;
             response.map(Body::full)
         })
     }

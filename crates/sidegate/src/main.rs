@@ -30,6 +30,7 @@ mod live;
 mod log_lines;
 mod login;
 mod model;
+mod model_limits;
 mod outgoing;
 mod output;
 mod page;

@@ -10,9 +10,11 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use inference::graph;
-use models::{Graph, Input, InputError, Labels, Limits, Output, Predictor, Tensor};
+use models::{Graph, Input, InputError, Labels, Output, Predictor, Tensor};
 
 use crate::cli::Output as Form;
+use crate::graphs::GraphArgs;
+use crate::model_limits::ModelLimitArgs;
 use crate::output::BadInput;
 
 pub(crate) const EXAMPLES: &str = "\
@@ -59,6 +61,10 @@ pub(crate) struct FileArgs {
     /// Form of what is printed
     #[arg(long, value_enum, default_value_t = Form::Text, value_name = "FORM")]
     pub(crate) output: Form,
+    #[command(flatten)]
+    pub(crate) graphs: GraphArgs,
+    #[command(flatten)]
+    pub(crate) limits: ModelLimitArgs,
 }
 
 #[derive(Debug, Args)]
@@ -168,12 +174,18 @@ fn outputs(graph: &Graph, rows: Input<'_>) -> Result<Vec<Tensor>, String> {
     graph.run(inputs).map_err(|error| error.to_string())
 }
 
-fn load(path: &Path) -> anyhow::Result<Loaded> {
+fn load(args: &FileArgs) -> anyhow::Result<Loaded> {
+    let path = &args.path;
     let bytes = read(path)?;
-    let limits = Limits::default();
+    let limits = args.limits.limits();
+    let others = args.graphs.open()?;
     let start = std::time::Instant::now();
     let model = if path.extension().is_some_and(|ending| ending == "onnx") {
-        Graph::load(&bytes, &limits).map(Model::Graph)
+        let graph = match &others {
+            Some(others) => Graph::load_or(&bytes, &limits, &**others),
+            None => Graph::load(&bytes, &limits),
+        };
+        graph.map(Model::Graph)
     } else {
         models::load(&bytes, &limits).map(|predictor| Model::Predictor(Box::new(predictor)))
     };

@@ -16,6 +16,7 @@ use server::{ConnectionLimits, Server};
 use serving::Format;
 
 use crate::graphs::GraphArgs;
+use crate::model_limits::ModelLimitArgs;
 use crate::output::{self, Style};
 use crate::pages;
 use crate::signals::Signals;
@@ -39,9 +40,6 @@ with --compat=mlserver also MLSERVER_*, and settings.json in the folder;
 CE_MERGE, CE_TYPE and CE_SOURCE say what answers to events say of themselves.
 Exit codes: 0 ended by a signal, 1 a model cannot be served (the reason is on standard error and in
 the termination log of the container).";
-
-/// How long requests under way may take after a signal, as KServe's server has it.
-const GRACE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RuntimeArgs {
@@ -107,6 +105,9 @@ pub(crate) struct RuntimeArgs {
     /// Bytes of all bodies together that are being read or answered
     #[arg(long = "max_bodies_bytes", default_value_t = 1 << 30, value_name = "BYTES")]
     pub(crate) max_bodies: usize,
+    /// Requests that may wait for a model that takes a while; more are answered 503
+    #[arg(long = "max_queue", alias = "max-queue", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..), value_name = "REQUESTS")]
+    pub(crate) max_queue: u32,
     /// Seconds that a body may pause
     #[arg(
         long = "body_timeout",
@@ -124,11 +125,22 @@ pub(crate) struct RuntimeArgs {
         value_name = "SECONDS"
     )]
     pub(crate) keep_alive: u64,
+    /// Seconds that requests under way may take after a signal
+    #[arg(
+        long = "drain_timeout",
+        alias = "drain-timeout",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(u64).range(..=86_400),
+        value_name = "SECONDS"
+    )]
+    pub(crate) drain_timeout: u64,
     /// Kind of model files: sklearn, xgboost, lightgbm, catboost or onnx
     #[arg(long, default_value_t = Format::Sklearn, value_name = "NAME")]
     pub(crate) framework: Format,
     #[command(flatten)]
     pub(crate) graphs: GraphArgs,
+    #[command(flatten)]
+    pub(crate) model_limits: ModelLimitArgs,
     /// Answer with probabilities where models have them
     #[arg(long = "predict_proba", env = "PREDICT_PROBA", default_value = "false", value_name = "BOOL", value_parser = truth, action = ArgAction::Set)]
     pub(crate) predict_proba: bool,
@@ -370,6 +382,8 @@ fn serve(prepared: Prepared) -> anyhow::Result<ExitCode> {
             wait: Duration::from_millis(wait),
         })
     });
+    let model_limits = args.model_limits.limits();
+    let max_file = u64::try_from(model_limits.file_bytes)?;
     let folder = Folder::open(FolderSettings {
         path,
         mlserver,
@@ -379,9 +393,10 @@ fn serve(prepared: Prepared) -> anyhow::Result<ExitCode> {
             predict_proba: args.predict_proba,
             batching,
             graphs: args.graphs.open()?,
-            ..inference::Options::default()
+            estimators: args.compat == Compat::Mlserver,
+            limits: model_limits,
         },
-        max_file: serving::StorageSettings::default().max_bytes,
+        max_file,
     })?;
     let folder = Arc::new(folder);
     let limits = Limits {
@@ -394,6 +409,7 @@ fn serve(prepared: Prepared) -> anyhow::Result<ExitCode> {
         bodies: args.max_bodies,
         receive: args.max_receive,
         send: args.max_send,
+        queue: usize::try_from(args.max_queue)?,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("serve")
@@ -447,8 +463,9 @@ async fn answer(
         ..Manner::default()
     };
     pages::forget_the_start();
-    if !runtime::serve(server, folder, manner, limits, until, GRACE).await {
-        let line = format!("connections were cut after {} s", GRACE.as_secs());
+    let grace = Duration::from_secs(args.drain_timeout);
+    if !runtime::serve(server, folder, manner, limits, until, grace).await {
+        let line = format!("connections were cut after {} s", args.drain_timeout);
         output::note(&Style::Warning, &line);
     }
     Ok(ExitCode::SUCCESS)

@@ -1,11 +1,12 @@
 //! Requests of V1, V2 (JSON and binary), CloudEvents and gRPC to models of numbers,
-//! named columns and text, and to a graph: an answer, and for mistakes one that says so.
+//! named columns and text, and to a graph, some of them compressed: an answer, and for mistakes one that says so.
 
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use inference::encoding::Coding;
 use inference::{Compat, Entry, Head, Manner, Model, Options, Refusal, Repository};
 
 use super::Target;
@@ -152,7 +153,15 @@ impl Requests {
         for _ in 0..random.below(4) {
             headers.extend(random.of(&HEADERS).copied());
         }
+        // Compressed, and often damaged behind that.
+        let packed = random.one_in(6);
+        let body = match packed {
+            true if random.one_in(2) => Coding::gzip(&body),
+            true => mutated(random, &[Coding::gzip(&body)]),
+            false => body,
+        };
         Made {
+            packed,
             method: if random.one_in(9) {
                 Method::GET
             } else {
@@ -179,6 +188,8 @@ struct Made {
     path: String,
     headers: Vec<(&'static str, &'static str)>,
     compat: Compat,
+    /// The body is compressed.
+    packed: bool,
     /// It is one of gRPC.
     call: Option<String>,
     body: Bytes,
@@ -217,9 +228,32 @@ fn messages() -> Vec<Vec<u8>> {
     ]
 }
 
+/// A body as the server inflates it, within a bound; `None` if it refuses it.
+fn inflated(body: &[u8]) -> Result<Option<Bytes>, String> {
+    const BOUND: usize = 1 << 18;
+    let mut left = BOUND;
+    let inflated = Coding::Gzip.inflate(body, &mut |more| {
+        let enough = left >= more;
+        left = left.saturating_sub(more);
+        enough
+    });
+    match inflated {
+        Ok(body) if body.len() > BOUND => Err(format!("{} bytes of {BOUND}", body.len())),
+        Ok(body) => Ok(Some(body.into())),
+        Err(_) => Ok(None),
+    }
+}
+
 impl Target for Requests {
     fn run(&self, random: &mut Random) -> Result<&'static str, String> {
-        let made = self.made(random);
+        let mut made = self.made(random);
+        if made.packed {
+            match inflated(&made.body) {
+                Ok(Some(body)) => made.body = body,
+                Ok(None) => return Ok("not inflated"),
+                Err(wrong) => return Err(wrong),
+            }
+        }
         let manner = Manner {
             compat: made.compat,
             ..Manner::default()

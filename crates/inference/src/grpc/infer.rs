@@ -3,6 +3,7 @@
 use super::messages::{Contents, InferRequest};
 use super::wire::Encoder;
 use super::{Code, Status};
+use crate::cost::Writing;
 use crate::metrics::Phase;
 use crate::numbers::{Number, Numbers};
 use crate::reply::Reply;
@@ -19,11 +20,12 @@ pub(super) fn infer(
     model: &Model,
     manner: &Manner,
     request: &InferRequest,
+    bytes: usize,
 ) -> Result<Encoder, Status> {
     let mlserver = manner.compat == Compat::Mlserver;
     let mut watch = match request.version.is_empty() {
-        true => model.durations().start_call(),
-        false => model.durations().start_versioned(),
+        true => model.durations().start_call(bytes),
+        false => model.durations().start_versioned(Writing::Binary, bytes),
     };
     let bad = |message: String| Status::new(Code::InvalidArgument, message);
     let raw = &request.raw;
@@ -75,6 +77,7 @@ pub(super) fn infer(
         );
     }
     let replies: Vec<(&str, Reply<'_>)> = if mlserver {
+        named = mlserver::outputs(model, named);
         for name in &named {
             mlserver::check(model, name).map_err(bad)?;
         }

@@ -7,8 +7,9 @@ mod infer;
 mod messages;
 pub use ::wire;
 
+use crate::cost::Writing;
 use crate::metadata::{self, Metadata, Tensor};
-use crate::{Compat, Manner, Refusal, Repository, mlserver};
+use crate::{Compat, Manner, Refusal, Repository, Task, mlserver, ready};
 use bytes::Bytes;
 pub(crate) use infer::contents;
 pub(crate) use messages::Contents;
@@ -93,9 +94,23 @@ const METHODS: [&str; 9] = [
     "RepositoryIndex",
 ];
 
-/// Whether a method of [`SERVICE`] may read files; every other one only computes.
-pub fn loads(method: &str) -> bool {
-    method == "RepositoryModelLoad"
+/// Fields of a message among which the name of a model is looked for: who writes them in order writes it first.
+const FIELDS: usize = 64;
+
+/// What a call of [`SERVICE`] is about, by the name of its method.
+pub fn task(models: &dyn Repository, method: &str, message: &Bytes) -> Task {
+    match method {
+        "RepositoryModelLoad" => return Task::Loads,
+        "ModelInfer" => {}
+        _ => return Task::Quick,
+    }
+    let fields = wire::Fields::of(message).take(FIELDS);
+    let name = fields.filter_map(Result::ok).find_map(|field| match field {
+        (1, wire::Field::Bytes(name)) => std::str::from_utf8(name).ok(),
+        _ => None,
+    });
+    let model = name.and_then(|name| models.find(name));
+    model.map_or(Task::Quick, |model| Task::Asks(model, Writing::Binary))
 }
 
 /// Answers one call of [`SERVICE`] by the name of its method.
@@ -127,9 +142,13 @@ fn answer(
     let mlserver = manner.compat == Compat::Mlserver;
     let reply = Encoder::default();
     let reply = match method {
-        "ServerLive" | "ServerReady" => {
+        "ServerLive" => {
             read::<Nothing>(message)?;
             reply.number(1, 1)
+        }
+        "ServerReady" => {
+            read::<Nothing>(message)?;
+            reply.number(1, u64::from(ready(models, manner)))
         }
         "ModelReady" => {
             let ModelRequest { name } = read(message)?;
@@ -157,6 +176,7 @@ fn answer(
             described(reply, &model.metadata())
         }
         "ModelInfer" => {
+            let bytes = message.len();
             let request: InferRequest = read(message)?;
             let name = &request.model_name;
             let model = models.find(name).ok_or_else(|| unknown(manner, name))?;
@@ -168,7 +188,7 @@ fn answer(
                     return Err(Status::new(Code::NotFound, message));
                 }
             }
-            infer::infer(&model, manner, &request)?
+            infer::infer(&model, manner, &request, bytes)?
         }
         "RepositoryModelLoad" => {
             let name = read::<RepositoryRequest>(message)?.model();

@@ -5,6 +5,7 @@ mod settings;
 mod traffic;
 
 use crate::answer::{Failure, json};
+use crate::cost::Writing;
 use crate::encoding::Coding;
 use crate::json as parse;
 use crate::metadata;
@@ -12,7 +13,7 @@ use crate::metrics::{self, Phase};
 use crate::model::Engine;
 use crate::records::Asked;
 use crate::reply::{Named, Reply};
-use crate::route::{Head, only_ready, routed};
+use crate::route::{Head, Task, only_ready, routed};
 use crate::v2::request::{self, InferRequest};
 use crate::v2::tensor::{self, Tensor};
 use crate::v2::{self, validation};
@@ -59,6 +60,20 @@ pub(crate) fn handle(
     manner.traffic.request(method, path, answer, status)
 }
 
+/// What a request is about.
+pub(crate) fn task(models: &dyn Repository, request: Head<'_>) -> Task {
+    match Route::find(request.path) {
+        Some(Route::Load(_)) => Task::Loads,
+        Some(Route::Infer(name, version)) if *request.method == "POST" => {
+            match known(models, name, version) {
+                Ok(model) => Task::Asks(model, Writing::Text),
+                Err(_) => Task::Quick,
+            }
+        }
+        _ => Task::Quick,
+    }
+}
+
 fn dispatch(
     models: &dyn Repository,
     manner: &Manner,
@@ -75,7 +90,7 @@ fn dispatch(
             format!(r#"{{"name":"{SERVER}","version":"{VERSION}","extensions":[]}}"#).into_bytes(),
         ),
         Route::Health => Response::new(Bytes::new()),
-        Route::Metrics => metrics::response(models, manner),
+        Route::Metrics => metrics::response(models, manner, request.headers),
         Route::Model(name, version) => {
             json(StatusCode::OK, described(&*known(models, name, version)?))
         }
@@ -234,8 +249,8 @@ fn described(model: &Model) -> Vec<u8> {
 fn infer(model: &Model, versioned: bool, body: &[u8]) -> Result<Response<Bytes>, Failure> {
     let durations = model.durations();
     let mut watch = match versioned {
-        true => durations.start_versioned(),
-        false => durations.start(),
+        true => durations.start_versioned(Writing::Text, body.len()),
+        false => durations.start(Writing::Text, body.len()),
     };
     let text = match parse::text(body) {
         Ok(text) => text,
@@ -254,6 +269,7 @@ fn infer(model: &Model, versioned: bool, body: &[u8]) -> Result<Response<Bytes>,
         None | Some([]) => vec![default],
         Some(outputs) => outputs.iter().map(|output| &*output.name).collect(),
     };
+    let asked = outputs(model, asked);
     for name in &asked {
         check(model, name).map_err(Failure::bad)?;
     }
@@ -265,13 +281,13 @@ fn infer(model: &Model, versioned: bool, body: &[u8]) -> Result<Response<Bytes>,
     });
     let rows = v2::gather(model, request.pandas, inputs).map_err(Failure::mistake)?;
     watch.lap(Phase::Preprocess);
-    let outputs: Result<Vec<(&str, Reply<'_>)>, String> = asked
+    let replies: Result<Vec<(&str, Reply<'_>)>, String> = asked
         .into_iter()
         .map(|name| Ok((name, answer(model, name, &rows)?)))
         .collect();
-    let outputs = outputs.map_err(Failure::mistake)?;
+    let replies = replies.map_err(Failure::mistake)?;
     watch.lap(Phase::Predict);
-    let response = respond(model, &request, &outputs);
+    let response = respond(model, &request, &replies);
     watch.lap(Phase::Postprocess);
     Ok(response)
 }
@@ -315,9 +331,57 @@ fn predictor(model: &Model) -> Result<&Predictor, String> {
     }
 }
 
+/// Which of MLServer's runtimes a model is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Runtime {
+    Sklearn,
+    Xgboost,
+    /// Those that answer `predict` whatever is asked for.
+    Plain,
+}
+
+fn runtime(model: &Model) -> Runtime {
+    let said = model.settings().implementation.as_deref();
+    match model.engine() {
+        _ if said == Some("mlserver_sklearn.SKLearnModel") => Runtime::Sklearn,
+        Engine::Predictor(predictor) => match predictor.about().class.as_str() {
+            "xgboost.sklearn.XGBClassifier" | "xgboost.sklearn.XGBRegressor" => Runtime::Xgboost,
+            "lightgbm.basic.Booster" | "catboost.core.CatBoost" => Runtime::Plain,
+            _ => Runtime::Sklearn,
+        },
+        Engine::Graph(_) => Runtime::Sklearn,
+    }
+}
+
+/// The outputs that a request asks for by these names.
+pub(crate) fn outputs<'n>(model: &Model, named: Vec<&'n str>) -> Vec<&'n str> {
+    match runtime(model) {
+        Runtime::Plain => vec![PREDICT],
+        Runtime::Sklearn | Runtime::Xgboost => named,
+    }
+}
+
 /// Whether an output of that name can be asked for.
 pub(crate) fn check(model: &Model, name: &str) -> Result<(), String> {
     let predictor = predictor(model)?;
+    match runtime(model) {
+        Runtime::Plain => return Ok(()),
+        Runtime::Sklearn => {}
+        Runtime::Xgboost if name == PREDICT => return Ok(()),
+        Runtime::Xgboost if name == "predict_proba" => {
+            // The quotation mark is missing there, too.
+            return match predictor.classes() {
+                Some(_) => Ok(()),
+                None => Err(format!("XGBRegressor models do not support '{name}")),
+            };
+        }
+        Runtime::Xgboost => {
+            return Err(format!(
+                "XGBoostModel only supports 'predict' and 'predict_proba' as outputs ({} was received)",
+                crate::rows::short(name)
+            ));
+        }
+    }
     let known = ["predict", "predict_proba", "transform"];
     if !known.contains(&name) {
         return Err(format!(

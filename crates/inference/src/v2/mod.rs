@@ -8,6 +8,7 @@ pub(crate) mod tensor;
 pub(crate) mod validation;
 
 use crate::answer::Failure;
+use crate::cost::Writing;
 use crate::graph;
 use crate::json::{self as parse, JsonError};
 use crate::metrics::{Phase, Stopwatch};
@@ -25,6 +26,14 @@ use tensor::{Tensor, Values};
 /// Says how long the JSON at the start of a body is, when tensors follow it.
 const HEADER_LENGTH: &str = "inference-header-content-length";
 
+/// How a body with such headers is written.
+pub(crate) fn writing(headers: &HeaderMap) -> Writing {
+    match headers.contains_key(HEADER_LENGTH) {
+        true => Writing::Binary,
+        false => Writing::Text,
+    }
+}
+
 /// Answers an inference request. JSON is read whatever the content type says.
 pub(crate) fn infer(
     model: &Model,
@@ -32,7 +41,7 @@ pub(crate) fn infer(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Response<Bytes>, Failure> {
-    let mut watch = model.durations().start();
+    let mut watch = model.durations().start(writing(headers), body.len());
     let (head, tensors) = match headers.get(HEADER_LENGTH) {
         Some(length) => {
             let expected = format!(

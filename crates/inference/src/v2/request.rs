@@ -71,8 +71,12 @@ pub(crate) fn parse(
     }
     let mut seen = false;
     json.object(|json, key| {
+        details.forget(&top.key(&key));
         match key.as_ref() {
-            "id" if json.kind()? == Kind::Null => json.literal("null")?,
+            "id" if json.kind()? == Kind::Null => {
+                json.literal("null")?;
+                request.id = None;
+            }
             "id" => request.id = string(json, &mut details, &top.key("id"))?,
             "parameters" => {
                 let parameters = parameters(json, &mut details, &top.key("parameters"))?;
@@ -88,7 +92,10 @@ pub(crate) fn parse(
                     |json, details, place| input(json, details, place, tensors),
                 )?;
             }
-            "outputs" if json.kind()? == Kind::Null => json.literal("null")?,
+            "outputs" if json.kind()? == Kind::Null => {
+                json.literal("null")?;
+                request.outputs = None;
+            }
             "outputs" => {
                 request.outputs = Some(list(json, &mut details, &top.key("outputs"), requested)?)
             }
@@ -146,6 +153,7 @@ fn input<'t>(
     }
     let mut parsed_data = false;
     json.object(|json, key| {
+        details.forget(&place.key(&key));
         match key.as_ref() {
             "name" => {
                 name = true;
@@ -170,7 +178,10 @@ fn input<'t>(
                 })?;
                 input.shape = sizes;
             }
-            "data" if tensors && json.kind()? == Kind::Null => json.literal("null")?,
+            "data" if tensors && json.kind()? == Kind::Null => {
+                json.literal("null")?;
+                input.data = None;
+            }
             "data" => {
                 parsed_data = true;
                 if json.kind()? == Kind::Array {
@@ -225,6 +236,7 @@ fn requested<'t>(
         return Ok(output);
     }
     json.object(|json, key| {
+        details.forget(&place.key(&key));
         match key.as_ref() {
             "name" => {
                 name = true;
@@ -301,6 +313,14 @@ fn parameters<'t>(
     }
     json.object(|json, key| {
         let kind = json.kind()?;
+        details.forget(&place.key(&key));
+        match key.as_ref() {
+            "content_type" => found.content_type = None,
+            "binary_data" => found.binary_data = false,
+            "binary_data_output" => found.binary_data_output = false,
+            "binary_data_size" => found.binary_data_size = None,
+            _ => {}
+        }
         match (key.as_ref(), kind) {
             ("content_type", Kind::String) => found.content_type = Some(json.string()?),
             ("binary_data", Kind::Boolean) => found.binary_data = json.boolean()?,

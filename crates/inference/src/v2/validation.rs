@@ -10,7 +10,8 @@ use http::StatusCode;
 #[derive(Debug)]
 pub(crate) struct Details {
     compat: Compat,
-    found: Vec<String>,
+    /// Each with its place.
+    found: Vec<(Vec<u8>, String)>,
 }
 
 /// The datatypes of MLServer, in its order.
@@ -82,11 +83,25 @@ impl Details {
             let input = compact(input);
             let mut location = Vec::new();
             place.write(self.compat, &mut location);
-            let location = String::from_utf8_lossy(&location);
-            self.found.push(format!(
-                r#"{{"type":"{kind}","loc":[{location}],"msg":"{message}","input":{input}{more}}}"#
-            ));
+            let shown = String::from_utf8_lossy(&location);
+            let detail = format!(
+                r#"{{"type":"{kind}","loc":[{shown}],"msg":"{message}","input":{input}{more}}}"#
+            );
+            self.found.push((location, detail));
         }
+    }
+
+    /// Takes back what was said of a place: its key is there again, and the last counts.
+    pub(super) fn forget(&mut self, place: &Place<'_>) {
+        if self.found.is_empty() {
+            return;
+        }
+        let mut within = Vec::new();
+        place.write(self.compat, &mut within);
+        self.found.retain(|(location, _)| {
+            let rest = location.strip_prefix(within.as_slice());
+            !rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b","))
+        });
     }
 
     /// Whether parameters are single values, as KServe has them; MLServer takes any.
@@ -120,11 +135,13 @@ impl Details {
     pub(crate) fn failure(mut self, body: &str) -> Failure {
         if self.compat != Compat::Mlserver {
             let body = compact(body);
-            self.found.push(format!(
+            let detail = format!(
                 r#"{{"type":"bytes_type","loc":["body","bytes"],"msg":"Input should be a valid bytes","input":{body}}}"#
-            ));
+            );
+            self.found.push((Vec::new(), detail));
         }
-        failure(&format!("[{}]", self.found.join(",")))
+        let found = self.found.into_iter().map(|(_, detail)| detail);
+        failure(&format!("[{}]", found.collect::<Vec<_>>().join(",")))
     }
 }
 

@@ -70,6 +70,6 @@ fn strict_answers_have_all_statuses_of_kserve() {
 fn probes() -> Vec<Probe<'static>> {
     let mut probes = capture::probes(include_str!("../golden/v1.txt"));
     probes.extend(capture::probes(include_str!("../golden/v2.txt")));
-    assert_eq!(probes.len(), 144);
+    assert_eq!(probes.len(), 147);
     probes
 }

@@ -13,9 +13,13 @@ mod grpc;
 #[cfg(test)]
 mod integers;
 #[cfg(test)]
+mod metadata;
+#[cfg(test)]
 mod mlserver;
 #[cfg(test)]
 mod noise;
+#[cfg(test)]
+mod openapi;
 #[cfg(test)]
 mod requests;
 #[cfg(test)]

@@ -70,6 +70,70 @@ fn answers_are_those_of_mlserver() {
     });
 }
 
+macro_rules! model {
+    ($folder:literal, $file:literal) => {
+        (
+            $folder,
+            $file,
+            include_bytes!(concat!("../models/mlserver/", $folder, "/", $file)).as_slice(),
+        )
+    };
+}
+
+/// Several models that stay.
+struct Shelves(Vec<Arc<Model>>);
+
+impl Repository for Shelves {
+    fn find(&self, name: &str) -> Option<Arc<Model>> {
+        self.0.iter().find(|model| model.name() == name).cloned()
+    }
+
+    fn index(&self) -> Vec<Entry> {
+        Vec::new()
+    }
+
+    fn load(&self, _: &str) -> Result<(), Refusal> {
+        Err(Refusal::Unknown)
+    }
+
+    fn unload(&self, _: &str) -> Result<(), Refusal> {
+        Err(Refusal::Unknown)
+    }
+}
+
+/// `examples/models/train.py mlserver` makes the models.
+#[test]
+fn boosters_are_answered_as_by_mlserver() {
+    let models = [
+        model!("xgb-three", "model.json"),
+        model!("xgb-two", "model.ubj"),
+        model!("xgb-number", "model.json"),
+        model!("xgb-trained", "model.ubj"),
+        model!("lgb-three", "model.bst"),
+        model!("lgb-two", "model.bst"),
+        model!("cat-three", "model.cbm"),
+        model!("cat-two", "model.bin"),
+        model!("cat-words", "model.cbm"),
+        model!("cat-number", "model.cbm"),
+    ];
+    let options = Options {
+        estimators: true,
+        ..Options::default()
+    };
+    let shelves = models.map(|(name, file, bytes)| {
+        let settings = ModelSettings::parse(r#"{"parameters": {"version": "v1"}}"#);
+        let model = Model::load(name, file, bytes, &options).unwrap();
+        Arc::new(model.with_settings(settings.unwrap()))
+    });
+    let shelves = Shelves(shelves.into());
+    let probes = probes(include_str!("../golden/mlserver_boosters.txt"));
+    assert_eq!(probes.len(), 70);
+    let manner = mlserver();
+    replay("mlserver_boosters", &probes, &[], |probe| {
+        probe.send(&manner, &shelves)
+    });
+}
+
 /// The messages were compared with MLServer's, byte by byte.
 #[test]
 fn calls_are_answered_as_by_mlserver() {

@@ -110,3 +110,50 @@ fn the_example_input_is_answered() {
     );
     assert_eq!(about.classes.unwrap(), ["0", "1", "2"]);
 }
+
+/// As for Python, whose last of equal keys counts, whatever is wrong with those before.
+#[test]
+fn the_last_of_equal_keys_counts() {
+    let model = iris();
+    let right = r#"{"name":"x","shape":[1,4],"datatype":"FP32","data":[6.8,2.8,4.8,1.4]}"#;
+    let ask = |body: &str| post(&model, "/v2/models/iris/infer", body);
+    let answer = r#"{"model_name":"iris","model_version":null,"id":"b","parameters":null,"outputs":[{"name":"output-0","shape":[1],"datatype":"INT64","parameters":null,"data":[1]}]}"#;
+    for body in [
+        format!(r#"{{"inputs":[],"id":"a","id":"b","inputs":[{right}]}}"#),
+        format!(r#"{{"inputs":5,"id":7,"id":"b","inputs":[{right}]}}"#),
+        format!(r#"{{"inputs":[{{"name":1,"shape":"x"}}],"id":"b","inputs":[{right}]}}"#),
+        format!(
+            r#"{{"id":"b","outputs":[{{"name":"nope"}}],"outputs":null,"parameters":{{"a":{{}}}},"parameters":null,"inputs":[{right}]}}"#
+        ),
+        format!(
+            r#"{{"id":"b","parameters":{{"content_type":"pd","content_type":"np"}},"inputs":[{right}]}}"#
+        ),
+        r#"{"id":"b","inputs":[{"name":1,"name":"x","shape":[9],"shape":[1,4],"datatype":"BYTES","datatype":"FP32","data":"x","data":[1],"data":[6.8,2.8,4.8,1.4],"parameters":{"a":[],"a":1}}]}"#
+            .to_owned(),
+        format!(
+            r#"{{"id":"b","outputs":[{{"name":5,"name":"output-0","parameters":{{"binary_data":true,"binary_data":false}}}}],"inputs":[{right}]}}"#
+        ),
+    ] {
+        assert_eq!(ask(&body), (200, answer.to_owned()), "{body}");
+    }
+    // And the other way round: a last one that is wrong.
+    for (body, place) in [
+        (
+            format!(r#"{{"id":"b","inputs":[{right}],"inputs":5}}"#),
+            r#""inputs"]"#,
+        ),
+        (
+            format!(r#"{{"id":"b","id":7,"inputs":[{right}]}}"#),
+            r#""id"]"#,
+        ),
+    ] {
+        let (status, text) = ask(&body);
+        assert!(status == 422 && text.contains(place), "{status} {text}");
+    }
+    let tensors =
+        format!(r#"{{"inputs":[{{"shape":[1,3],"data":5}}],"inputs":[{right}],"id":"b"}}"#);
+    assert_eq!(ask(&tensors).0, 200);
+    let v1 = r#"{"instances":[["a"]],"instances":[[1,2]],"instances":[[6.8,2.8,4.8,1.4]]}"#;
+    let answer = post(&model, "/v1/models/iris:predict", v1);
+    assert_eq!(answer, (200, r#"{"predictions":[1]}"#.to_owned()));
+}

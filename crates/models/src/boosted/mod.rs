@@ -15,8 +15,13 @@ use catboost::Catboost;
 pub(crate) use lightgbm::Lightgbm;
 pub(crate) use xgboost::Xgboost;
 
-/// A model of one of the formats; `None` if the bytes are of none.
-pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Option<Result<Predictor, LoadError>> {
+/// A model of one of the formats; `None` if the bytes are of none. One of XGBoost is read as an estimator for scikit-learn
+/// reads it if it is to be one.
+pub(crate) fn read(
+    bytes: &[u8],
+    limits: &Limits,
+    estimator: bool,
+) -> Option<Result<Predictor, LoadError>> {
     let format = Format::of(bytes)?;
     if bytes.len() > limits.file_bytes {
         return Some(Err(LoadError::Limit {
@@ -25,8 +30,12 @@ pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Option<Result<Predictor, Lo
         }));
     }
     let (name, read) = match format {
-        Format::Json => json(bytes, limits),
-        Format::Ubj | Format::Binary => (format.name(), xgboost(format, bytes, limits)),
+        Format::Json => json(bytes, limits, estimator),
+        Format::Ubj | Format::Binary => {
+            let document = document(format, bytes, limits);
+            let model = document.and_then(|document| booster(&document, limits, estimator));
+            (format.name(), model)
+        }
         Format::LightGbm => (format.name(), lightgbm(bytes, limits)),
         Format::Cbm => (
             format.name(),
@@ -76,23 +85,26 @@ impl Format {
 }
 
 /// A model in JSON, and what it is called.
-fn json(bytes: &[u8], limits: &Limits) -> (&'static str, Result<Predictor, String>) {
+fn json(
+    bytes: &[u8],
+    limits: &Limits,
+    estimator: bool,
+) -> (&'static str, Result<Predictor, String>) {
     match document(Format::Json, bytes, limits) {
         Ok(document) if catboost::is_export(&document) => {
             let model = catboost::read_export(&document, limits);
             ("CatBoost model in JSON", model.map(catboost))
         }
-        Ok(document) => (Format::Json.name(), booster(&document, limits)),
+        Ok(document) => (Format::Json.name(), booster(&document, limits, estimator)),
         Err(what) => (Format::Json.name(), Err(what)),
     }
 }
 
-fn xgboost(format: Format, bytes: &[u8], limits: &Limits) -> Result<Predictor, String> {
-    booster(&document(format, bytes, limits)?, limits)
-}
-
-fn booster(document: &Value, limits: &Limits) -> Result<Predictor, String> {
+fn booster(document: &Value, limits: &Limits, estimator: bool) -> Result<Predictor, String> {
     let model = xgboost::read(document, limits)?;
+    if estimator {
+        return wrapped(model);
+    }
     Ok(predictor(
         "xgboost.core.Booster",
         model.features,
@@ -100,6 +112,40 @@ fn booster(document: &Value, limits: &Limits) -> Result<Predictor, String> {
         None,
         model,
     ))
+}
+
+/// What XGBClassifier or XGBRegressor makes of a file with `load_model`: whichever wrote it, and the latter if neither did.
+fn wrapped(mut model: Xgboost) -> Result<Predictor, String> {
+    let wrote = |kind: &str| {
+        model
+            .wrapper
+            .as_ref()
+            .is_some_and(|text| text.contains(kind))
+    };
+    let classifies = wrote("\"classifier\"");
+    let name = if classifies {
+        "XGBClassifier"
+    } else {
+        "XGBRegressor"
+    };
+    if let Some(best) = model.best_round() {
+        model.keep_rounds(best.saturating_add(1), 1);
+    }
+    let (features, names) = (model.features, model.feature_names.clone());
+    let about = About {
+        class: format!("xgboost.sklearn.{name}"),
+        estimator: name.to_owned(),
+        sklearn_version: None,
+        features,
+        feature_names: names,
+        parts: Vec::new(),
+        compiled_bytes: None,
+    };
+    let flow = Flow {
+        steps: Vec::new(),
+        last: Some(crate::sklearn::estimator_of(name, model, classifies)?),
+    };
+    Ok(Predictor::new(about, flow))
 }
 
 fn catboost(model: Catboost) -> Predictor {

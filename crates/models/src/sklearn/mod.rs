@@ -46,6 +46,8 @@ mod union;
 mod voting;
 mod xgboost;
 
+pub(crate) use xgboost::estimator_of;
+
 use crate::flow::{Fitted, Flow, Step};
 use crate::pickle::{Graph, Id};
 use crate::predictor::{About, Predictor};

@@ -73,6 +73,41 @@ pub(super) fn read(part: &Part<'_, '_>) -> Result<Fitted, LoadError> {
     Ok(Fitted::new(estimator, Some(features), classes).with_names(names))
 }
 
+/// What an estimator makes of a booster's file, which has no more classes than numbers from 0.
+///
+/// # Errors
+/// A classifier of something that has no classes.
+pub(crate) fn estimator_of(name: &str, model: Xgboost, classifies: bool) -> Result<Fitted, String> {
+    let features = model.features;
+    let classes = if classifies {
+        let count = model.outputs().max(2);
+        let count = i64::try_from(count).map_err(|error| error.to_string())?;
+        if model.outputs() == 2 {
+            return Err("several labels for each row are not supported".to_owned());
+        }
+        let kind = match model.answers_classes() {
+            true => IntegerType::Int32,
+            false => IntegerType::Int64,
+        };
+        Some(Labels::Integers((0..count).collect(), kind))
+    } else {
+        None
+    };
+    let estimator = Estimator {
+        intake: Intake {
+            estimator: name.to_owned(),
+            features: Some(features),
+            missing: true,
+            infinite: true,
+            single: true,
+        },
+        missing: f64::NAN,
+        classes: classes.as_ref().map(Labels::len),
+        model,
+    };
+    Ok(Fitted::new(estimator, Some(features), classes))
+}
+
 /// Numbers from 0 since 1.6; before, an encoder could know others.
 fn classes(part: &Part<'_, '_>, model: &Xgboost) -> Result<Labels, LoadError> {
     let labels = if part.set("_le").is_some() {

@@ -27,7 +27,7 @@ struct Measured {
 }
 
 pub(super) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
-    let loaded = load(&args.file.path)?;
+    let loaded = load(&args.file)?;
     let model = &loaded.model;
     let given = match &args.data {
         Some(path) => Some(rows::of(path, !args.no_header, model)?),

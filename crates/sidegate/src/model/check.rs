@@ -26,7 +26,7 @@ struct Compared {
 }
 
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let loaded = load(&args.file.path)?;
+    let loaded = load(&args.file)?;
     let rows = rows::of(&args.data, !args.no_header, &loaded.model)?;
     let expected = rows::expected(&args.expect, !args.no_header)?;
     let compared = match &loaded.model {

@@ -13,7 +13,7 @@ use crate::output;
 const SHOWN: usize = 12;
 
 pub(super) fn run(args: &FileArgs) -> anyhow::Result<ExitCode> {
-    let loaded = load(&args.path)?;
+    let loaded = load(args)?;
     let latency = bench::expected(&loaded.model);
     let predictor = match &loaded.model {
         Model::Predictor(predictor) => predictor,

@@ -16,6 +16,9 @@ mod authz_drain;
 mod authz_secrets;
 mod bad_input;
 mod bodies;
+#[path = "../../../inference/tests/inference/capture.rs"]
+#[allow(dead_code, reason = "without sockets more of it is used")]
+mod capture;
 mod clients;
 mod commands;
 mod crash;
@@ -38,10 +41,16 @@ mod provider_admin;
 mod provider_alone;
 mod reload;
 mod report;
+#[path = "../../../inference/tests/inference/requests.rs"]
+#[allow(dead_code, reason = "without sockets more of it is used")]
+mod requests;
 mod roles;
 mod runtime;
 mod runtime_edges;
+mod runtime_fair;
+mod runtime_flags;
 mod runtime_frameworks;
+mod runtime_probes;
 mod sessions;
 mod sign_out;
 mod signed_identity;

@@ -155,6 +155,15 @@ fn what_cannot_be_used_is_said_with_the_file() {
         "{}",
         stderr(&output)
     );
+    for command in ["inspect", "bench"] {
+        let output = sidegate(&["model", command, IRIS, "--onnxruntime=/nowhere.so"]);
+        assert!(!output.status.success());
+        assert!(
+            stderr(&output).contains("ONNX Runtime"),
+            "{}",
+            stderr(&output)
+        );
+    }
     let ragged = written(folder.path(), "ragged.csv", "1,2,3,4\n1,2\n");
     let output = sidegate(&["model", "check", IRIS, "--data", &ragged, "--expect", &rows]);
     assert_eq!(output.status.code(), Some(3));

@@ -17,8 +17,8 @@ pub(crate) const MODEL: &[u8] =
 pub(crate) struct Server {
     child: Child,
     /// Of HTTP and of gRPC.
-    ports: [String; 2],
-    rest: BufReader<std::process::ChildStderr>,
+    pub(crate) ports: [String; 2],
+    pub(crate) rest: BufReader<std::process::ChildStderr>,
 }
 
 impl Server {
@@ -30,6 +30,11 @@ impl Server {
 
     /// Starts a server on free ports in a folder.
     pub(crate) fn start_in(folder: &Path, args: &[&str]) -> Self {
+        Self::start_with(folder, args, &[])
+    }
+
+    /// The same with more in its environment.
+    pub(crate) fn start_with(folder: &Path, args: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut child = Command::new(SIDEGATE)
             .args([
                 "runtime",
@@ -38,6 +43,7 @@ impl Server {
                 "--grpc_port=0",
             ])
             .args(args)
+            .envs(environment.iter().copied())
             .current_dir(folder)
             .stderr(Stdio::piped())
             .spawn()
@@ -78,13 +84,13 @@ impl Server {
         self.child.id()
     }
 
-    fn terminate(&self) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        let killed = Command::new("kill").args(["-TERM", &pid]).status();
+        let killed = Command::new("kill").args([name, &pid]).status();
         assert!(killed.unwrap().success());
     }
 
-    fn end(mut self) -> (ExitStatus, String) {
+    pub(crate) fn end(mut self) -> (ExitStatus, String) {
         let mut told = String::new();
         self.rest.read_to_string(&mut told).unwrap();
         (self.child.wait().unwrap(), told)
@@ -106,7 +112,7 @@ pub(crate) fn one_model() -> tempfile::TempDir {
 
 /// A call of gRPC by curl, with these bytes as its body: the status, the text, and the reply. Heads and trailers are read here:
 /// `testkit::curl` knows no trailers, and takes a stream that is reset after its answer for a failure.
-fn call(address: &str, method: &str, bytes: &[u8]) -> (String, String, Vec<u8>) {
+pub(crate) fn call(address: &str, method: &str, bytes: &[u8]) -> (String, String, Vec<u8>) {
     let files = [(); 3].map(|()| tempfile::NamedTempFile::new().unwrap());
     let [sent, got, heads] = files
         .each_ref()
@@ -141,12 +147,12 @@ fn call(address: &str, method: &str, bytes: &[u8]) -> (String, String, Vec<u8>) 
     (told("grpc-status"), told("grpc-message"), reply)
 }
 
-fn framed(message: &[u8]) -> Vec<u8> {
+pub(crate) fn framed(message: &[u8]) -> Vec<u8> {
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     [&[0], &length[..], message].concat()
 }
 
-const SERVICE: &str = "inference.GRPCInferenceService";
+pub(crate) const SERVICE: &str = "inference.GRPCInferenceService";
 
 #[test]
 fn both_protocols_are_spoken_on_both_ports() {
@@ -369,7 +375,7 @@ fn requests_under_way_complete() {
     // Another connection's answer: the server has accepted both.
     assert_eq!(server.get("/").status, 200);
     let idle = server.socket();
-    server.terminate();
+    server.signal("-TERM");
     let mut told = String::new();
     while !told.contains("requests under way complete first") {
         assert!(server.rest.read_line(&mut told).unwrap() > 0, "{told}");

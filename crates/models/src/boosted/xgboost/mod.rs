@@ -23,6 +23,8 @@ pub(crate) struct Xgboost {
     booster: Booster,
     /// The round after which the score of training was best, where it stopped early.
     best_round: Option<usize>,
+    /// What kind of estimator for scikit-learn wrote the file, in the words of XGBoost, if one did.
+    pub(crate) wrapper: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -111,6 +113,10 @@ pub(crate) fn read(document: &Value, limits: &Limits) -> Result<Xgboost, String>
         best_round: learner
             .find("attributes")
             .and_then(|attributes| attributes.whole("best_iteration").ok()),
+        wrapper: learner
+            .find("attributes")
+            .and_then(|attributes| attributes.text("scikit_learn").ok())
+            .map(str::to_owned),
     })
 }
 
