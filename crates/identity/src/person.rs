@@ -34,6 +34,23 @@ impl Default for IdentityClaims {
 }
 
 impl IdentityClaims {
+    /// The claims of an ID token that does not name the user, with what userinfo says: about the same
+    /// person (OpenID Connect Core §5.3.2), and never in the place of what was signed.
+    pub(crate) fn completed(&self, claims: &Claims, userinfo: &Claims) -> Result<Claims, JwtError> {
+        if claims.text("sub").is_none() || claims.get("sub") != userinfo.get("sub") {
+            return Err(JwtError::Claim("sub".to_owned()));
+        }
+        let mut claims = claims.clone();
+        // Whether an address is verified is told by whoever tells the address.
+        for name in [&*self.user_id, "email_verified"] {
+            claims.set(name, userinfo.get(name));
+        }
+        if !claims.has(&self.groups) {
+            claims.set(&self.groups, userinfo.get(&self.groups));
+        }
+        Ok(claims)
+    }
+
     pub(crate) fn person(&self, claims: &Claims) -> Result<Person, JwtError> {
         let wrong = |name: &str| JwtError::Claim(name.to_owned());
         let subject = claims

@@ -31,6 +31,14 @@ impl Claims {
         self.0.get(name)
     }
 
+    /// Puts a value in the place of a claim, or takes it away.
+    pub(crate) fn set(&mut self, name: &str, value: Option<&Value>) {
+        match value {
+            Some(value) => self.0.insert(name.to_owned(), value.clone()),
+            None => self.0.remove(name),
+        };
+    }
+
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.get(name)?.as_str()
     }

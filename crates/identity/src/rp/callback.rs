@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, header};
-use policy::Reply;
+use policy::{Person, Reply};
 use serde::Deserialize;
 
 use super::login::{Proofs, Transaction};
@@ -147,11 +147,7 @@ impl RelyingParty {
         let claims = self.id_token(&id_token, Some(&proofs.nonce)).await?;
         let expires = claims.time("exp").ok().flatten();
         Ok(NewSession {
-            person: self
-                .config
-                .claims
-                .person(&claims)
-                .map_err(ProviderError::from)?,
+            person: self.person(&claims, tokens.access_token.as_ref()).await?,
             issuer: Some(self.config.issuer.as_str().into()),
             client: Some(self.config.client_id.as_str().into()),
             sid: claims.text("sid").map(Arc::from),
@@ -228,6 +224,25 @@ impl RelyingParty {
             return Err(JwtError::Claim("nonce".to_owned()).into());
         }
         Ok(claims)
+    }
+
+    /// Who the ID token is of. Where it does not say so itself, the userinfo endpoint is asked: some
+    /// providers tell an e-mail address only there.
+    pub(super) async fn person(
+        &self,
+        claims: &Claims,
+        access_token: Option<&Secret>,
+    ) -> Result<Person, ProviderError> {
+        let rules = &self.config.claims;
+        let more = match access_token {
+            Some(token) if !claims.has(&rules.user_id) => self.provider.userinfo(token).await?,
+            _ => None,
+        };
+        let person = match more {
+            Some(more) => rules.person(&rules.completed(claims, &more)?),
+            None => rules.person(claims),
+        };
+        Ok(person?)
     }
 
     fn failure(

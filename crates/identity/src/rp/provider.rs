@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::http_client::{HttpClient, HttpError};
 use crate::jose::{Claims, JwtError, KeySet, Unverified};
 use crate::kept::{Fetched, Hurried, Kept, document};
+use secret::Secret;
 
 /// Time limit of one exchange with the provider.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,6 +46,7 @@ pub(super) struct Known {
     pub(super) authorization_endpoint: Option<String>,
     pub(super) token_endpoint: String,
     pub(super) end_session_endpoint: Option<String>,
+    userinfo_endpoint: Option<String>,
     /// Its answers say whose they are (RFC 9207 §2.4).
     pub(super) names_itself: bool,
     /// The client's password goes into the form, not into a header.
@@ -86,6 +88,8 @@ struct Metadata {
     jwks_uri: String,
     #[serde(default)]
     end_session_endpoint: Option<String>,
+    #[serde(default)]
+    userinfo_endpoint: Option<String>,
     #[serde(default)]
     authorization_response_iss_parameter_supported: bool,
     #[serde(default)]
@@ -140,6 +144,31 @@ impl Provider {
         Ok(metadata)
     }
 
+    /// What the userinfo endpoint says of the person whose access token it is (OpenID Connect Core
+    /// §5.3); nothing where there is no such endpoint.
+    pub(super) async fn userinfo(
+        &self,
+        access_token: &Secret,
+    ) -> Result<Option<Claims>, ProviderError> {
+        let known = self.known().await?;
+        let Some(address) = &known.userinfo_endpoint else {
+            return Ok(None);
+        };
+        let bearer = format!("Bearer {}", access_token.expose());
+        let request = Request::builder()
+            .method(Method::GET)
+            .uri(address)
+            .header(header::ACCEPT, "application/json")
+            .header(header::AUTHORIZATION, bearer)
+            .body(Bytes::new())
+            .map_err(unavailable)?;
+        let document = document(&*self.http, request, MAX_BODY, TIMEOUT);
+        let document = document.await.map_err(unavailable)?;
+        let claims = Claims::parse(&document);
+        let claims = claims.ok_or_else(|| unavailable("its userinfo is no object of JSON"))?;
+        Ok(Some(claims))
+    }
+
     async fn fetch(&self) -> Result<Known, ProviderError> {
         let metadata = self.metadata().await?;
         let keys = self.get(&metadata.jwks_uri).await?;
@@ -157,6 +186,7 @@ impl Provider {
             authorization_endpoint: page(metadata.authorization_endpoint),
             token_endpoint: metadata.token_endpoint,
             end_session_endpoint: page(metadata.end_session_endpoint),
+            userinfo_endpoint: metadata.userinfo_endpoint,
             names_itself: metadata.authorization_response_iss_parameter_supported,
             post_secret,
             keys,

@@ -33,6 +33,7 @@ const SHORTEST: u64 = 60;
 #[derive(Deserialize)]
 pub(super) struct TokenResponse {
     pub(super) id_token: Option<String>,
+    pub(super) access_token: Option<Secret>,
     refresh_token: Option<String>,
     expires_in: Option<u64>,
 }
@@ -174,12 +175,17 @@ impl RelyingParty {
         let mut expires = None;
         if let Some(token) = &answer.id_token {
             let claims = self.id_token(token, None).await?;
-            let person = self.config.claims.person(&claims);
-            let person = person.map_err(ProviderError::from)?;
-            if person.subject != session.person.subject {
+            if claims.text("sub") != Some(&*session.person.subject) {
                 return Err(Failure::Over("the tokens are another person's".to_owned()));
             }
-            renewed.person = person;
+            match self.person(&claims, answer.access_token.as_ref()).await {
+                Ok(person) => renewed.person = person,
+                // The former refresh token is used up: what came for it must not be lost.
+                Err(ProviderError::Unavailable(why)) => {
+                    tracing::warn!(why, "a session keeps the groups of before");
+                }
+                Err(error) => return Err(error.into()),
+            }
             renewed.id_token = Some(Secret::new(token.clone()));
             expires = Unverified::parse(token, MAX_ID_TOKEN_BYTES)
                 .ok()

@@ -14,6 +14,7 @@ mod provider;
 mod refresh;
 mod stand_in;
 mod tokens;
+mod userinfo;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -47,6 +47,8 @@ pub(super) struct State {
     /// Discovery says this issuer.
     pub(super) other_issuer: Option<String>,
     pub(super) down: bool,
+    /// What userinfo says, where there is such an endpoint.
+    pub(super) userinfo: Option<Value>,
     /// The refresh token that counts, where logins get one.
     pub(super) refresh: Option<String>,
     /// How often it was used.
@@ -157,15 +159,24 @@ impl FakeProvider {
             return Err(HttpError("connection refused".to_owned()));
         }
         match request.uri().path() {
-            "/dex/.well-known/openid-configuration" => json_response(
-                StatusCode::OK,
-                &json!({
+            "/dex/.well-known/openid-configuration" => {
+                let mut document = json!({
                     "issuer": state.other_issuer.as_deref().unwrap_or(ISSUER),
                     "authorization_endpoint": format!("{ISSUER}/auth"),
                     "token_endpoint": format!("{ISSUER}/token"),
                     "jwks_uri": format!("{ISSUER}/keys"),
-                }),
-            ),
+                });
+                if state.userinfo.is_some() {
+                    document["userinfo_endpoint"] = json!(format!("{ISSUER}/userinfo"));
+                }
+                json_response(StatusCode::OK, &document)
+            }
+            "/dex/userinfo" => match &state.userinfo {
+                Some(claims) if request.headers()["authorization"] == "Bearer an access token" => {
+                    json_response(StatusCode::OK, claims)
+                }
+                _ => json_response(StatusCode::UNAUTHORIZED, &json!({})),
+            },
             "/dex/keys" => json_response(StatusCode::OK, &jwks(&state.published)),
             "/dex/token" => {
                 let form: HashMap<String, String> = url::form_urlencoded::parse(request.body())
@@ -211,7 +222,7 @@ impl FakeProvider {
                 json_response(
                     StatusCode::OK,
                     &json!({
-                        "id_token": token, "access_token": token, "token_type": "bearer",
+                        "id_token": token, "access_token": "an access token", "token_type": "bearer",
                         "refresh_token": state.refresh, "expires_in": 600,
                     }),
                 )
