@@ -13,6 +13,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use url::form_urlencoded::{Serializer, parse};
 
+use super::log;
 use crate::{
     Clock, DexConfig, Options, Outgoing, Provider, Roots, SignOuts, Source, Storage, Subject,
     SubjectTokens,
@@ -178,7 +179,10 @@ impl Bed {
     }
 
     pub(super) async fn send(&self, request: Request<Bytes>) -> Response<Bytes> {
-        self.provider.handle(request).await
+        log::sent(&request);
+        let reply = self.provider.handle(request).await;
+        log::received(&reply);
+        reply
     }
 
     /// A whole login; the code.
@@ -236,6 +240,8 @@ fn parse_config(yaml: &str) -> DexConfig {
 }
 
 fn options(time: &Arc<AtomicU64>, posts: &Posts) -> Options {
+    log::watch();
+    log::hold(PASSWORD);
     let time = Arc::clone(time);
     let clock: Clock =
         Arc::new(move || UNIX_EPOCH + Duration::from_secs(time.load(Ordering::Relaxed)));

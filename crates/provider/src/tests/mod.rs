@@ -19,6 +19,7 @@ mod flow;
 mod guard;
 mod hostile;
 mod keys;
+mod log;
 mod logout;
 mod machines;
 mod pages;
