@@ -4,7 +4,7 @@
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Client, DexConfig, Pkce, PromptNone};
+use crate::config::{Client, DexConfig, GrantType, Pkce, PromptNone};
 use crate::factors::Strength;
 use crate::pages::problem;
 use crate::params::{Params, Repeated};
@@ -276,8 +276,13 @@ fn check(
             "expected `response_mode` `query`".to_owned(),
         ));
     }
-    let scopes = scopes(get("scope")?.unwrap_or_default())?;
+    if !client.allows_grant(GrantType::AuthorizationCode) {
+        let text = "this client may not use `authorization_code`".to_owned();
+        return Err(("unauthorized_client", text));
+    }
+    let mut scopes = scopes(get("scope")?.unwrap_or_default())?;
     check_scopes(inner, client, &scopes).map_err(|description| ("invalid_scope", description))?;
+    drop_offline(client, &mut scopes);
     let nonce = get("nonce")?;
     if nonce.is_some_and(|nonce| nonce.len() > MAX_NONCE) {
         return Err(("invalid_request", "`nonce` is too long".to_owned()));
@@ -354,6 +359,13 @@ pub(crate) fn scopes(text: &str) -> Result<Vec<String>, OauthError> {
         }
     }
     Ok(scopes)
+}
+
+/// `offline_access` is passed over for clients without refresh tokens (OpenID Connect Core 1.0 section 11).
+pub(crate) fn drop_offline(client: &Client, scopes: &mut Vec<String>) {
+    if !client.allows_grant(GrantType::RefreshToken) {
+        scopes.retain(|scope| scope != "offline_access");
+    }
 }
 
 /// S256 only: a missing method means `plain` (RFC 7636 section 4.3), which protects nothing once

@@ -10,7 +10,9 @@ use http::header::CONTENT_TYPE;
 use http::{Request, Response};
 use serde::Serialize;
 use serde_json::json;
+use tokio::task::JoinSet;
 
+use crate::config::Client;
 use crate::keys::{Algorithm, TokenKind};
 use crate::provider::Inner;
 use crate::seal::random_token;
@@ -20,6 +22,8 @@ use crate::session::Session;
 const TOKEN_SECONDS: u64 = 120;
 /// Waits before another attempt. A client that answers none of them keeps its session.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
+/// How many applications are told at a time of many sessions.
+const AT_ONCE: usize = 64;
 
 /// Certificates of authorities in PEM; without any, those of the system count.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -52,31 +56,48 @@ impl Inner {
     /// Sends a logout token to every client of an ended session that registered for it, beside
     /// the answer to the browser.
     pub(crate) fn tell_clients(&self, session: &Session) {
+        for delivery in self.deliveries(session) {
+            tokio::spawn(delivery);
+        }
+    }
+
+    /// The same of many sessions, a few at a time, so that no application has to take all at once.
+    pub(crate) fn tell_clients_of_all(self: &Arc<Self>, sessions: Vec<Session>) {
+        let inner = Arc::clone(self);
+        tokio::spawn(async move {
+            let mut under_way = JoinSet::new();
+            for session in sessions {
+                for delivery in inner.deliveries(&session) {
+                    if under_way.len() >= AT_ONCE {
+                        under_way.join_next().await;
+                    }
+                    under_way.spawn(delivery);
+                }
+            }
+            while under_way.join_next().await.is_some() {}
+        });
+    }
+
+    fn deliveries(&self, session: &Session) -> Vec<impl Future<Output = ()> + Send + use<>> {
         let Some(outgoing) = &self.outgoing else {
-            return;
+            return Vec::new();
         };
-        for client in session
+        let known = session
             .clients
             .iter()
-            .filter_map(|id| self.known_client(id))
-        {
-            let Some(uri) = &client.backchannel_logout_uri else {
-                continue;
-            };
+            .filter_map(|id| self.known_client(id));
+        let delivery = |client: Client| {
+            let uri = client.backchannel_logout_uri?;
             let Some(token) = self.logout_token(&client.id, client.signing, session) else {
                 tracing::error!(client = client.id, "no logout token could be made");
-                continue;
+                return None;
             };
             let form = url::form_urlencoded::Serializer::new(String::new())
                 .append_pair("logout_token", &token)
                 .finish();
-            tokio::spawn(deliver(
-                Arc::clone(outgoing),
-                client.id.clone(),
-                uri.clone(),
-                form,
-            ));
-        }
+            Some(deliver(Arc::clone(outgoing), client.id, uri, form))
+        };
+        known.filter_map(delivery).collect()
     }
 
     fn logout_token(

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::approval::Consent;
-use crate::config::{Client, ClientSecret, DexConfig, Pkce, PromptNone, SecondFactor};
+use crate::config::{Client, ClientSecret, DexConfig, GrantType, Pkce, PromptNone, SecondFactor};
 use crate::grant::{Grant, GrantId};
 use crate::keys::Algorithm;
 use crate::provider::Inner;
@@ -28,6 +28,8 @@ pub(crate) struct StoredClient {
     pub(crate) allowed_connectors: Vec<String>,
     #[serde(default)]
     pub(crate) allowed_scopes: Vec<String>,
+    #[serde(default)]
+    pub(crate) grant_types: Vec<GrantType>,
     #[serde(default)]
     pub(crate) second_factor: SecondFactor,
     /// Unix seconds.
@@ -58,6 +60,7 @@ impl StoredClient {
             trusted_peers: self.trusted_peers,
             allowed_connectors: self.allowed_connectors,
             allowed_scopes: self.allowed_scopes,
+            grant_types: self.grant_types,
             second_factor: self.second_factor,
             pkce: match self.secret_sha256 {
                 Some(_) => config.pkce,

@@ -9,9 +9,9 @@ use http::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::authorize::{AuthRequest, challenge, scopes};
+use crate::authorize::{AuthRequest, challenge, drop_offline, scopes};
 use crate::client_auth::{get, invalid, need, posted, repeated};
-use crate::config::Client;
+use crate::config::{Client, GrantType};
 use crate::grant::{Grant, GrantId, Stage};
 use crate::limit::TooMany;
 use crate::login::{Person, retry_after};
@@ -111,6 +111,10 @@ impl Inner {
             let text = "device_code is not among oauth2.grantTypes";
             return Err(invalid("unauthorized_client", text));
         }
+        if !client.allows_grant(GrantType::DeviceCode) {
+            let text = "device_code is not among the grantTypes of this client";
+            return Err(invalid("unauthorized_client", text));
+        }
         if let Err(TooMany(seconds)) =
             self.device_limits
                 .take(&per_source(source), source, self.now())
@@ -119,9 +123,10 @@ impl Inner {
             let reply = oauth_error(StatusCode::TOO_MANY_REQUESTS, "slow_down", text);
             return Err(retry_after(reply, seconds));
         }
-        let scopes = scopes(get(&params, "scope")?.unwrap_or("openid"))
+        let mut scopes = scopes(get(&params, "scope")?.unwrap_or("openid"))
             .map_err(|(error, text)| invalid(error, &text))?;
         check_scopes(self, &client, &scopes).map_err(|text| invalid("invalid_scope", &text))?;
+        drop_offline(&client, &mut scopes);
         let challenge = challenge(
             get(&params, "code_challenge")?,
             get(&params, "code_challenge_method")?,

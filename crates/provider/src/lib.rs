@@ -64,15 +64,16 @@ mod tests;
 pub use ::secret::Secret;
 pub use accounts::{SetupLink, WeakPassword};
 pub use admin::{
-    Admin, AdminError, ClientInfo, ClientState, NewClient, NewUser, UserInfo, UserState,
+    Admin, AdminError, ClientInfo, ClientState, EndedLogins, Logins, NewClient, NewUser, UserInfo,
+    UserState,
 };
 pub use backchannel::{Outgoing, Roots};
 pub use clock::{Clock, system_clock};
 pub use config::{
     Client, ClientIp, ClientSecret, ConfigError, Connector, ConnectorKind, DexConfig, Exchange,
-    Expiry, Frontend, Grants, Issuer, LdapConnector, OidcConnector, Pkce, PromptNone, RedisConfig,
-    RefreshExpiry, Scheme, SecondFactor, SessionRules, StorageConfig, Warning, compatibility,
-    examined,
+    Expiry, Frontend, GrantType, Grants, Issuer, LdapConnector, OidcConnector, Pkce, PromptNone,
+    RedisConfig, RefreshExpiry, Scheme, SecondFactor, SessionRules, StorageConfig, Warning,
+    compatibility, examined,
 };
 pub use cors::Cors;
 pub use hash::{PasswordHash, PasswordRefused};

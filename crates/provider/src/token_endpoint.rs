@@ -8,7 +8,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::client_auth::{get, invalid, posted, repeated};
-use crate::config::Client;
+use crate::config::{Client, GrantType};
 use crate::factors::Strength;
 use crate::grant::{Grant, GrantId, Stage};
 use crate::keys::TokenKind;
@@ -44,7 +44,13 @@ impl Inner {
     async fn grant(&self, request: &Request<Bytes>) -> Result<Reply, Reply> {
         let params = &posted(request)?;
         let client = &self.client(request, params)?;
-        match get(params, "grant_type")? {
+        let asked = get(params, "grant_type")?;
+        let kind = asked.and_then(GrantType::parse);
+        if kind.is_some_and(|kind| !client.allows_grant(kind)) {
+            let text = "grant_type is not among the grantTypes of this client";
+            return Err(invalid("unauthorized_client", text));
+        }
+        match asked {
             Some("authorization_code") => self.redeem(client, params).await,
             Some("refresh_token") => self.refresh(client, params).await,
             Some("client_credentials") => self.client_credentials(client, params),
@@ -284,8 +290,9 @@ impl Inner {
             "id_token": id_token,
             "scope": scopes.join(" "),
         });
+        let goes_on = grant.is_offline() && client.allows_grant(GrantType::RefreshToken);
         if let (true, Stage::Active { generation, .. }, Some(body)) =
-            (grant.is_offline(), &grant.stage, body.as_object_mut())
+            (goes_on, &grant.stage, body.as_object_mut())
         {
             let token = id.refresh_token(&self.sealer, *generation);
             body.insert("refresh_token".to_owned(), token.into());

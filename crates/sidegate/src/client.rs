@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use provider::SecondFactor;
+use provider::{GrantType, SecondFactor};
 
 use crate::cli::Output;
 use crate::control::{self, Client, ClientOrder, Done, Order};
@@ -15,6 +15,7 @@ Examples:
   sidegate client add grafana --redirect-uri https://grafana.example.com/login/generic_oauth
   sidegate client add cli --public --redirect-uri http://127.0.0.1/callback
   sidegate client add grades --redirect-uri https://grades.example.com/cb --allowed-scope email --second-factor
+  sidegate client add nightly --grant-type client_credentials      a program of its own, which no person logs in to
   sidegate client list
   sidegate client remove grafana
 
@@ -67,6 +68,9 @@ pub(crate) struct AddArgs {
     /// A scope that it may ask for beside `openid` (repeatable) [default: all]
     #[arg(long = "allowed-scope", value_name = "SCOPE")]
     allowed_scopes: Vec<String>,
+    /// A way to tokens, such as `authorization_code` (repeatable) [default: all that are offered]
+    #[arg(long = "grant-type", value_name = "GRANT", value_parser = grant_type)]
+    grant_types: Vec<GrantType>,
     /// Users here log in to it with a second factor
     #[arg(long)]
     second_factor: bool,
@@ -86,6 +90,10 @@ pub(crate) struct RemoveArgs {
     id: String,
     #[command(flatten)]
     place: Place,
+}
+
+fn grant_type(text: &str) -> Result<GrantType, String> {
+    GrantType::parse(text).ok_or_else(|| format!("expected {}", GrantType::names()))
 }
 
 impl ClientCommand {
@@ -112,6 +120,7 @@ pub(crate) fn run(args: ClientArgs) -> anyhow::Result<ExitCode> {
                 backchannel_logout_uri: args.backchannel_logout_uri,
                 allowed_connectors: args.allowed_connectors,
                 allowed_scopes: args.allowed_scopes,
+                grant_types: args.grant_types,
                 second_factor: match args.second_factor {
                     true => SecondFactor::Required,
                     false => SecondFactor::Optional,

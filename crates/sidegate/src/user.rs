@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use crate::cli::Output;
-use crate::control::{self, Done, Order, User};
+use crate::control::{self, Done, LoginsOrder, Order, User};
 use crate::hash_password;
 use crate::output::{self, Style};
 
@@ -18,10 +18,13 @@ Examples:
   sidegate user disable new@example.com                   logs the person out everywhere
   sidegate user disable boss@example.com --connector sso  the same of somebody who logs in by a connector
   sidegate user reset new@example.com                     the same, and prints another link
+  sidegate user end-sessions new@example.com              logs the person out everywhere, who can log in again
+  sidegate user end-sessions --all                        the same of everybody
   sidegate user forget-factors new@example.com            for somebody who lost authenticator app and passkeys
 
 Works while `sidegate up` or `sidegate provider` runs on the data folder, and while neither does.
-Users of `staticPasswords` are changed in the configuration.
+Users of `staticPasswords` are changed in the configuration; `end-sessions` and `forget-factors` take them while a
+program runs.
 Exit codes: 0 done, 1 it failed, 3 there is no such user, or there is one already.";
 
 #[derive(Debug, Args)]
@@ -42,6 +45,8 @@ pub(crate) enum UserCommand {
     Enable(PersonArgs),
     /// Take a user's password away, log them out everywhere, and print a link to set another
     Reset(ResetArgs),
+    /// Log a user, or everybody, out everywhere: sessions and refresh tokens end
+    EndSessions(EndArgs),
     /// Take a user's second factors and recovery codes away: the password is enough again
     ForgetFactors(NamedArgs),
 }
@@ -128,6 +133,32 @@ impl PersonArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct EndArgs {
+    /// E-mail address; with --connector also the id of the person there
+    #[arg(value_name = "EMAIL", required_unless_present = "all")]
+    user: Option<String>,
+    /// Everybody
+    #[arg(long, conflicts_with_all = ["user", "connector"])]
+    all: bool,
+    /// Somebody who logged in by this connector
+    #[arg(long, value_name = "ID")]
+    connector: Option<String>,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl EndArgs {
+    fn order(self) -> (Place, Order) {
+        let whose = match (self.user, self.connector) {
+            (Some(user), Some(connector)) => LoginsOrder::OfPerson { connector, user },
+            (Some(user), None) => LoginsOrder::OfUser(user),
+            (None, _) => LoginsOrder::All,
+        };
+        (self.place, Order::EndLogins(whose))
+    }
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ResetArgs {
     /// E-mail address
     email: String,
@@ -153,6 +184,7 @@ impl UserCommand {
             Self::Add(args) => args.place.output,
             Self::List(args) => args.place.output,
             Self::Disable(args) | Self::Enable(args) => args.place.output,
+            Self::EndSessions(args) => args.place.output,
             Self::ForgetFactors(args) => args.place.output,
             Self::Reset(args) => args.place.output,
         }
@@ -189,6 +221,10 @@ pub(crate) fn run(args: UserArgs) -> anyhow::Result<ExitCode> {
             (place, order, None)
         }
         UserCommand::Reset(args) => (args.place, Order::ResetUser(args.email), args.link.url),
+        UserCommand::EndSessions(args) => {
+            let (place, order) = args.order();
+            (place, order, None)
+        }
         UserCommand::ForgetFactors(args) => (args.place, Order::ForgetFactors(args.email), None),
     };
     let done = control::ask(place.data, order, link.as_deref())?;
@@ -216,6 +252,18 @@ fn tell(done: &Done) -> anyhow::Result<()> {
             Ok(())
         }
         Done::Users(users) => list(users),
+        Done::LoginsEnded { people, sessions } => {
+            let line = match people {
+                0 => "nobody was logged in at the provider".to_owned(),
+                people => format!(
+                    "logged out everywhere: {}, {}",
+                    counted(*people, "person", "people"),
+                    counted(*sessions, "session", "sessions")
+                ),
+            };
+            output::note(&Style::Plain, &line);
+            Ok(())
+        }
         Done::FactorsForgotten(email) => {
             let line = format!("user {email}: the password is enough");
             output::note(&Style::Plain, &line);
@@ -223,6 +271,11 @@ fn tell(done: &Done) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+fn counted(number: usize, one: &str, many: &str) -> String {
+    let word = if number == 1 { one } else { many };
+    format!("{number} {word}")
 }
 
 /// One line for each user; nothing at all where there is none.

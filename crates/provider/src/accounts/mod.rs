@@ -3,6 +3,7 @@
 //! Both are users of the connector `local`. Where both have an e-mail address, or an id, the
 //! configuration's counts and the other is as if it were not there.
 
+mod configured;
 mod rules;
 mod setup;
 mod ticket;
@@ -19,6 +20,7 @@ use crate::session::Session;
 use crate::storage::{Batch, Kind, NEVER, Record, Storage, StorageError};
 use crate::user::{LOCAL, User, UserRef};
 
+pub(crate) use configured::Epoch;
 pub use rules::WeakPassword;
 pub(crate) use rules::{MIN_LETTERS, check as check_password, names_of};
 pub(crate) use setup::in_words;
@@ -217,7 +219,7 @@ impl Inner {
             return Ok(None);
         }
         let user = match self.config.user_by_id(&who.user_id) {
-            Some(user) => Some(user.clone()),
+            Some(user) => Some(self.configured(user)?),
             None => self.enabled(self.storage().get(&who.user_id)?),
         };
         Ok(user.filter(|user| user.epoch == who.epoch))
@@ -226,7 +228,7 @@ impl Inner {
     /// The user with this address, case ignored, unless the account is disabled.
     pub(crate) fn user_by_email(&self, email: &str) -> Result<Option<User>, StorageError> {
         match self.config.user_by_email(email) {
-            Some(user) => Ok(Some(user.clone())),
+            Some(user) => Ok(Some(self.configured(user)?)),
             None => Ok(self.enabled(Account::find(self.storage(), email)?)),
         }
     }
@@ -247,7 +249,7 @@ impl Inner {
         if let Some(user) = self.config.user_by_email(email)
             && let Some(hash) = user.hash.clone()
         {
-            return Ok((Some(user.clone()), hash));
+            return Ok((Some(self.configured(user)?), hash));
         }
         let account = Account::find(self.storage(), email)?;
         match account.as_ref().and_then(|account| account.hash.clone()) {

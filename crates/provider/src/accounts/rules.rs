@@ -281,6 +281,7 @@ mod tests {
             backchannel_logout_uri: None,
             allowed_connectors: Vec::new(),
             allowed_scopes: Vec::new(),
+            grant_types: Vec::new(),
             second_factor: SecondFactor::Optional,
             created_at: 0,
         };

@@ -5,7 +5,7 @@ use secret::Secret;
 use super::{Admin, AdminError, is_name};
 use crate::clients::{StoredClient, digest_of};
 use crate::clock::unix_seconds;
-use crate::config::{SecondFactor, is_logout_target, is_redirect_target};
+use crate::config::{GrantType, SecondFactor, is_logout_target, is_redirect_target};
 use crate::seal::random_token;
 use crate::storage::StorageError;
 use crate::token::is_scope;
@@ -32,6 +32,8 @@ pub struct NewClient {
     pub allowed_connectors: Vec<String>,
     /// Scopes that it may ask for beside `openid`; all where none is listed.
     pub allowed_scopes: Vec<String>,
+    /// Its ways to tokens; all that are offered where none is listed.
+    pub grant_types: Vec<GrantType>,
     /// Whether users here need a second factor for it.
     pub second_factor: SecondFactor,
 }
@@ -120,7 +122,9 @@ impl Admin {
         if !is_name(&name) {
             return Err(AdminError::Name(name));
         }
-        if new.redirect_uris.is_empty() && !new.public {
+        let needs_uri =
+            new.grant_types.is_empty() || new.grant_types.contains(&GrantType::AuthorizationCode);
+        if new.redirect_uris.is_empty() && !new.public && needs_uri {
             return Err(AdminError::NoRedirectUri);
         }
         let uris = new.redirect_uris.iter();
@@ -159,6 +163,7 @@ impl Admin {
             backchannel_logout_uri: new.backchannel_logout_uri,
             allowed_connectors: new.allowed_connectors,
             allowed_scopes: new.allowed_scopes,
+            grant_types: new.grant_types,
             second_factor: new.second_factor,
             created_at: unix_seconds(&self.clock),
         };

@@ -1,12 +1,14 @@
 //! What an operator can do with users and clients while the provider runs, and while it does not.
 
 mod clients;
+mod logins;
 mod people;
 mod users;
 
 use std::sync::Arc;
 
 pub use clients::{ClientInfo, ClientState, NewClient};
+pub use logins::{EndedLogins, Logins};
 pub use users::{NewUser, UserInfo, UserState};
 
 use crate::accounts::{Ended, WeakPassword, canonical};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Admin, AdminError, UserInfo, UserState};
-use crate::accounts::{Ended, canonical};
+use crate::accounts::Ended;
 use crate::connectors::Upstream;
 
 impl Admin {
@@ -34,17 +34,12 @@ impl Admin {
         user: &str,
         enabled: bool,
     ) -> Result<Vec<UserInfo>, AdminError> {
-        let (connector, user) = (connector.to_owned(), user.trim().to_owned());
+        let (connector, user) = (connector.to_owned(), user.to_owned());
         let sealer = Arc::clone(&self.sealer);
         let changed = self.change(move |batch| {
-            let is_meant = |upstream: &Upstream| {
-                upstream.user.connector == connector
-                    && (upstream.user.user_id == user
-                        || canonical(&upstream.email) == canonical(&user))
-            };
             let mut changed = Vec::new();
             for (key, mut upstream) in batch.with_prefix::<Upstream>("")? {
-                if !is_meant(&upstream) {
+                if !upstream.is_called(&connector, &user) {
                     continue;
                 }
                 upstream.disabled = !enabled;

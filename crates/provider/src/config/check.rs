@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::raw::{self, RawClient, RawConfig, RawExpiry, RawFrontend, RawPassword, RawSessions};
 use super::{
-    Client, ClientIp, ClientSecret, ConfigError, DexConfig, Expiry, Frontend, Grants, Issuer, Pkce,
-    PromptNone, RefreshExpiry, Scheme, SessionRules, Warning, connectors, duration, storage,
+    Client, ClientIp, ClientSecret, ConfigError, DexConfig, Expiry, Frontend, GrantType, Grants,
+    Issuer, Pkce, PromptNone, RefreshExpiry, Scheme, SessionRules, Warning, connectors, duration,
+    storage,
 };
 use crate::cors::Cors;
 use crate::hash::PasswordHash;
@@ -106,7 +107,9 @@ pub(super) fn parse_text(
         "userID",
         users.iter().map(|u| u.user_id.clone()),
     )?;
+    let grants = grants(&raw.oauth2.grant_types);
     let defaults = Defaults {
+        grants,
         pkce: if raw.oauth2.pkce.enforce {
             Pkce::Required
         } else {
@@ -151,7 +154,7 @@ pub(super) fn parse_text(
         skip_approval_screen: raw.oauth2.skip_approval_screen,
         sessions: raw.sessions.map(check_sessions).transpose()?,
         pkce: defaults.pkce,
-        grants: grants(&raw.oauth2.grant_types),
+        grants,
         expiry: check_expiry(raw.expiry)?,
         users,
         clients,
@@ -370,8 +373,9 @@ fn check_user(at: &str, raw: RawPassword, env: Env<'_>) -> Result<User, ConfigEr
     })
 }
 
-/// What clients have that do not say otherwise.
+/// What clients have that do not say otherwise, and what there is for them.
 struct Defaults {
+    grants: Grants,
     pkce: Pkce,
     prompt_none: PromptNone,
 }
@@ -394,7 +398,9 @@ fn check_client(
             "a secret, here or in `secretEnv`, or `public: true`",
         ));
     }
-    if raw.redirect_uris.is_empty() && !raw.public {
+    let grant_types = grant_types(at, &raw.grant_types, defaults.grants)?;
+    let needs_uri = grant_types.is_empty() || grant_types.contains(&GrantType::AuthorizationCode);
+    if raw.redirect_uris.is_empty() && !raw.public && needs_uri {
         return Err(missing(at, "redirectURIs", "at least one URI"));
     }
     for (name, uris) in [
@@ -443,6 +449,7 @@ fn check_client(
         trusted_peers: raw.trusted_peers,
         allowed_connectors: raw.allowed_connectors,
         allowed_scopes: raw.allowed_scopes,
+        grant_types,
         second_factor: raw.second_factor,
         signing: raw.id_token_signed_response_alg,
         access_signing: raw
@@ -460,6 +467,34 @@ fn check_client(
         post_logout_redirect_uris: raw.post_logout_redirect_uris,
         backchannel_logout_uri: raw.backchannel_logout_uri,
     })
+}
+
+/// `grantTypes` of a client: of those that are offered here at all.
+fn grant_types(
+    at: &str,
+    listed: &[String],
+    offered: Grants,
+) -> Result<Vec<GrantType>, ConfigError> {
+    let invalid = |index: usize, expected| ConfigError::Invalid {
+        field: format!("{at}.grantTypes[{index}]"),
+        value: listed.get(index).cloned().unwrap_or_default(),
+        expected,
+    };
+    let kind = |(index, name): (usize, &String)| {
+        let expected = "a grant type such as `authorization_code`";
+        let kind = GrantType::parse(name).ok_or_else(|| invalid(index, expected))?;
+        let there = match kind {
+            GrantType::AuthorizationCode | GrantType::RefreshToken => true,
+            GrantType::ClientCredentials => offered.client_credentials,
+            GrantType::DeviceCode => offered.device_code,
+            GrantType::TokenExchange => offered.token_exchange,
+        };
+        let expected = "one that `oauth2.grantTypes` offers";
+        there
+            .then_some(kind)
+            .ok_or_else(|| invalid(index, expected))
+    };
+    listed.iter().enumerate().map(kind).collect()
 }
 
 /// A value that may stand in the file or in the environment, not both.

@@ -6,6 +6,7 @@ mod compatibility;
 mod connectors;
 mod duration;
 mod error;
+mod grant_type;
 mod raw;
 mod storage;
 
@@ -28,6 +29,7 @@ pub use client_ip::ClientIp;
 pub use compatibility::{compatibility, examined};
 pub use connectors::{Connector, ConnectorKind, LdapConnector, OidcConnector};
 pub use error::{ConfigError, Warning};
+pub use grant_type::GrantType;
 pub use storage::{RedisConfig, StorageConfig};
 
 /// The provider's configuration, right by construction.
@@ -276,6 +278,8 @@ pub struct Client {
     pub allowed_connectors: Vec<String>,
     /// `allowedScopes`: scopes that it may ask for beside `openid`; all where none is listed.
     pub allowed_scopes: Vec<String>,
+    /// `grantTypes`: its ways to tokens; all that are offered where none is listed.
+    pub grant_types: Vec<GrantType>,
     /// `secondFactor`: whether users here need one for this client.
     pub second_factor: SecondFactor,
     /// `pkce`. Clients of a Dex configuration need not use it unless `oauth2.pkce.enforce` is set
@@ -371,6 +375,13 @@ impl Client {
     pub fn allows_scope(&self, scope: &str) -> bool {
         let allowed = &self.allowed_scopes;
         scope == "openid" || allowed.is_empty() || allowed.iter().any(|known| known == scope)
+    }
+
+    /// Whether `grantTypes` has this one.
+    #[must_use]
+    pub fn allows_grant(&self, kind: GrantType) -> bool {
+        let allowed = &self.grant_types;
+        allowed.is_empty() || allowed.contains(&kind)
     }
 
     /// Whether codes may be sent to `uri`, by Dex's rule: the exact string is registered, or the

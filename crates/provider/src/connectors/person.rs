@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Again, Identity};
-use crate::accounts::end_logins;
+use crate::accounts::{canonical, end_logins};
 use crate::grant::GrantId;
 use crate::provider::Inner;
 use crate::seal::Sealer;
@@ -77,10 +77,22 @@ impl Upstream {
         key: &str,
     ) -> Result<Vec<Session>, StorageError> {
         let prefix = GrantId::user_prefix_of(sealer, &self.user);
-        self.user.epoch = self.user.epoch.saturating_add(1);
-        self.again = None;
+        self.begin_epoch();
         batch.put(key, self)?;
         end_logins(batch, &prefix)
+    }
+
+    /// Nothing of before counts any more, once this is written.
+    pub(crate) fn begin_epoch(&mut self) {
+        self.user.epoch = self.user.epoch.saturating_add(1);
+        self.again = None;
+    }
+
+    /// Whether `user` is the address, or the id at the connector, of this person.
+    pub(crate) fn is_called(&self, connector: &str, user: &str) -> bool {
+        let user = user.trim();
+        self.user.connector == connector
+            && (self.user.user_id == user || canonical(&self.email) == canonical(user))
     }
 }
 

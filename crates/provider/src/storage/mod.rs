@@ -160,6 +160,7 @@ pub(crate) enum Kind {
     Upstream = 10,
     Factors = 11,
     Spent = 12,
+    Epoch = 13,
 }
 
 /// Expiry and JSON of a record.
@@ -167,7 +168,7 @@ type Stored = (u64, &'static [u8]);
 type Records = TableDefinition<'static, &'static str, Stored>;
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Grant,
         Self::Session,
         Self::Device,
@@ -180,6 +181,7 @@ impl Kind {
         Self::Upstream,
         Self::Factors,
         Self::Spent,
+        Self::Epoch,
     ];
 
     const fn table(self) -> Records {
@@ -200,6 +202,7 @@ impl Kind {
             Self::Upstream => "upstream",
             Self::Factors => "factors",
             Self::Spent => "spent",
+            Self::Epoch => "epoch",
         }
     }
 

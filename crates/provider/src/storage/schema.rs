@@ -11,7 +11,7 @@ use crate::keys::StoredKey;
 
 /// The schema that this version writes. Increase it with every change that an older version would
 /// misread, and add a step to [`prepare`].
-pub(super) const SCHEMA: u64 = 5;
+pub(super) const SCHEMA: u64 = 6;
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 pub(super) const SCHEMA_KEY: &str = "schema";
 /// Grants of schema 1, as JSON without an expiry of their own.

@@ -14,11 +14,11 @@ use super::bed::{
 use super::sessions::{SESSIONS, claims, id_token};
 use crate::{Admin, AdminError, DexConfig, NewUser, SetupLink, SignOuts, UserState, WeakPassword};
 
-const OWN: &str = "nobody thinks of this";
+pub(super) const OWN: &str = "nobody thinks of this";
 const OTHER: &str = "nor of this other one";
-const NEW: &str = "New.Person@example.com";
+pub(super) const NEW: &str = "New.Person@example.com";
 
-fn new(email: &str) -> NewUser {
+pub(super) fn new(email: &str) -> NewUser {
     NewUser {
         email: email.to_owned(),
         name: "New Person".to_owned(),
@@ -199,7 +199,7 @@ async fn the_first_user_of_all_chooses_address_and_password() {
 }
 
 #[derive(Default)]
-struct Heard(Mutex<Vec<String>>);
+pub(super) struct Heard(pub(super) Mutex<Vec<String>>);
 
 impl SignOuts for Heard {
     fn signed_out<'a>(&'a self, email: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
@@ -210,18 +210,18 @@ impl SignOuts for Heard {
 
 /// A session, a refresh token, an access token, a code that is not redeemed and an approval page
 /// that is open: what a person has who is logged in.
-struct LoggedIn {
-    browser: Browser,
+pub(super) struct LoggedIn {
+    pub(super) browser: Browser,
     refresh: String,
     access: String,
     code: String,
     approval: String,
 }
 
-async fn logged_in(bed: &Bed, password: &str) -> LoggedIn {
+pub(super) async fn logged_in(bed: &Bed, email: &str, password: &str) -> LoggedIn {
     let mut browser = Browser::default();
     let page = browser.start(bed, &request()).await;
-    let reply = browser.log_in(bed, &page, NEW, password).await;
+    let reply = browser.log_in(bed, &page, email, password).await;
     let code = param(&location(&reply), "code").unwrap();
     let (_, tokens) = bed.redeem(&code).await;
     let reply = browser.ask(bed, &request()).await;
@@ -237,7 +237,7 @@ async fn logged_in(bed: &Bed, password: &str) -> LoggedIn {
 }
 
 impl LoggedIn {
-    async fn ends(mut self, bed: &Bed) {
+    pub(super) async fn ends(mut self, bed: &Bed) {
         let reply = self.browser.ask(bed, &request()).await;
         assert!(
             location(&reply).starts_with("/dex/auth/local?"),
@@ -262,7 +262,7 @@ async fn a_user_who_is_disabled_or_reset_is_logged_out_everywhere_at_once() {
     let bed = Bed::with(&yaml);
     let link = invited(&bed).await;
     set(&bed, &link, OWN).await;
-    let before = logged_in(&bed, OWN).await;
+    let before = logged_in(&bed, NEW, OWN).await;
     let other = bed.code(&request()).await;
     let admin = bed.provider.admin();
     let info = admin
@@ -283,7 +283,7 @@ async fn a_user_who_is_disabled_or_reset_is_logged_out_everywhere_at_once() {
     ));
 
     admin.set_enabled(NEW, true).await.unwrap();
-    let before = logged_in(&bed, OWN).await;
+    let before = logged_in(&bed, NEW, OWN).await;
     let (_, link) = admin.reset_user(NEW).await.unwrap();
     before.ends(&bed).await;
     assert_eq!(status(&bed, NEW, OWN).await, StatusCode::UNAUTHORIZED);

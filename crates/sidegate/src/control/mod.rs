@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use client::ask;
 pub(crate) use keys::{ApiKey, KeyOrder, KeysOrder};
-pub(crate) use order::{Client, ClientOrder, Done, Order, User, document};
+pub(crate) use order::{Client, ClientOrder, Done, LoginsOrder, Order, User, document};
 pub(crate) use server::{Control, Desk};
 pub(crate) use sessions::{OpenSession, SessionsOrder};
 

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use identity::{ApiKeys, Sessions};
 use provider::{
-    Admin, AdminError, ClientInfo, NewClient, NewUser, SecondFactor, Secret, SetupLink, Storage,
-    UserInfo,
+    Admin, AdminError, ClientInfo, GrantType, Logins, NewClient, NewUser, SecondFactor, Secret,
+    SetupLink, Storage, UserInfo,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -35,6 +35,8 @@ pub(crate) enum Order {
     EnableUser(String),
     DisableUser(String),
     ResetUser(String),
+    /// Ends what somebody is logged in with, or everybody.
+    EndLogins(LoginsOrder),
     /// Takes second factors away.
     ForgetFactors(String),
     AddClient(ClientOrder),
@@ -56,6 +58,25 @@ pub(crate) struct Asked {
     pub(crate) base: Option<String>,
 }
 
+/// Whose logins are ended.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LoginsOrder {
+    OfUser(String),
+    OfPerson { connector: String, user: String },
+    All,
+}
+
+impl From<LoginsOrder> for Logins {
+    fn from(order: LoginsOrder) -> Self {
+        match order {
+            LoginsOrder::OfUser(email) => Self::OfUser(email),
+            LoginsOrder::OfPerson { connector, user } => Self::OfPerson { connector, user },
+            LoginsOrder::All => Self::All,
+        }
+    }
+}
+
 /// A client to be.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct ClientOrder {
@@ -68,6 +89,7 @@ pub(crate) struct ClientOrder {
     pub(crate) backchannel_logout_uri: Option<String>,
     pub(crate) allowed_connectors: Vec<String>,
     pub(crate) allowed_scopes: Vec<String>,
+    pub(crate) grant_types: Vec<GrantType>,
     pub(crate) second_factor: SecondFactor,
 }
 
@@ -81,6 +103,11 @@ pub(crate) enum Done {
         link: Option<String>,
     },
     Users(Vec<User>),
+    LoginsEnded {
+        /// Who were logged in.
+        people: usize,
+        sessions: usize,
+    },
     /// Of this user.
     FactorsForgotten(String),
     Client {
@@ -166,6 +193,9 @@ pub(crate) fn document(done: &Done) -> Value {
         Done::User { user, link: None } => json!({ "user": user }),
         Done::User { user, link } => json!({ "user": user, "link": link }),
         Done::Users(users) => json!({ "users": users }),
+        Done::LoginsEnded { people, sessions } => {
+            json!({ "ended": { "people": people, "sessions": sessions } })
+        }
         Done::FactorsForgotten(email) => json!({ "factorsForgotten": email }),
         Done::Client {
             client,
@@ -312,6 +342,13 @@ pub(crate) async fn carry_out(order: Order, at: Counter<'_>) -> Result<Done, Ref
             let (user, link) = admin.reset_user(&email).await?;
             with_link(user, Some(link))
         }
+        Order::EndLogins(whose) => {
+            let ended = admin.end_logins(whose.into()).await?;
+            Done::LoginsEnded {
+                people: ended.people,
+                sessions: ended.sessions,
+            }
+        }
         Order::ForgetFactors(email) => {
             admin.remove_second_factors(&email).await?;
             Done::FactorsForgotten(email)
@@ -327,6 +364,7 @@ pub(crate) async fn carry_out(order: Order, at: Counter<'_>) -> Result<Done, Ref
                 backchannel_logout_uri: order.backchannel_logout_uri,
                 allowed_connectors: order.allowed_connectors,
                 allowed_scopes: order.allowed_scopes,
+                grant_types: order.grant_types,
                 second_factor: order.second_factor,
             };
             let (client, secret) = admin.add_client(new).await?;

@@ -133,6 +133,19 @@ fn the_first_user_is_set_up_by_a_link_and_others_by_commands() {
     );
     assert!(typed.status.success() && typed.stdout.is_empty());
     assert_eq!(log_in(&base, "bot@example.com", PASSWORD), 303);
+    let ended = run(&data, &["user", "end-sessions", "bot@example.com"]);
+    let told = "logged out everywhere: 1 person, 0 sessions\n";
+    assert_eq!(stderr(&ended), told, "no sessions are configured");
+    let ended = json(&run(
+        &data,
+        &["user", "end-sessions", "--all", "-o", "json"],
+    ));
+    assert_eq!(
+        ended["ended"],
+        serde_json::json!({"people": 1, "sessions": 0}),
+        "the first user: the others were logged out before"
+    );
+    assert_eq!(log_in(&base, "bot@example.com", PASSWORD), 303);
     for (args, why) in [
         (
             &["user", "add", "BOT@example.com"][..],
@@ -145,6 +158,10 @@ fn the_first_user_is_set_up_by_a_link_and_others_by_commands() {
         (
             &["user", "disable", "gone@example.com", "--connector", "sso"],
             "nobody called `gone@example.com` has logged in by connector `sso`",
+        ),
+        (
+            &["user", "end-sessions", "gone@example.com"],
+            "there is no user `gone@example.com`",
         ),
         (
             &["client", "remove", "app"],
@@ -286,6 +303,17 @@ fn clients_come_and_go_while_the_provider_runs() {
         "{base}/auth?response_type=code&client_id=grafana&redirect_uri=https%3A%2F%2Fgrafana.example.com%2Fcb&scope=openid"
     );
     assert_eq!(curl([&page]).unwrap().status, 302);
+    // One of no person: it has no other grant, and needs no place to send codes to.
+    let add = ["client", "add", "nightly", "--grant-type"];
+    let wrong = run(&data, &[&add[..], &["implicit"]].concat());
+    assert!(stderr(&wrong).contains("expected `authorization_code`, "));
+    let added = run(&data, &[&add[..], &["client_credentials"]].concat());
+    let (user, url) = (
+        format!("nightly:{}", stdout(&added).trim()),
+        format!("{base}/token"),
+    );
+    let refused = curl(["-u", &user, "-d", "grant_type=refresh_token", &url]).unwrap();
+    assert!(refused.body.contains("unauthorized_client"), "{refused:?}");
     let removed = run(&data, &["client", "remove", "grafana"]);
     assert!(stderr(&removed).contains("do not count any more"));
     assert!(!knows(&base, "grafana", &secret));
@@ -319,6 +347,22 @@ fn a_user_of_the_gateway_is_let_in_and_out_by_commands() {
     assert!(disabled.status.success(), "{}", stderr(&disabled));
     assert_eq!(visit(), 302);
     assert!(users(&data).contains(&("user@example.com".to_owned(), "configured".to_owned())));
+    // A user of the configuration is logged out and can log in again; so is everybody.
+    for whom in ["user@example.com", "--all"] {
+        let jar = tempfile::NamedTempFile::new().unwrap();
+        super::log_in(&program, jar.path(), "12341234");
+        let path = jar.path().display().to_string();
+        let url = format!("{}/", program.external());
+        let accept = ["-H", "accept: text/html", "-H", "sec-fetch-mode: navigate"];
+        let visit = || {
+            let asked = curl([&["-b", &*path, &*url], &accept[..]].concat());
+            asked.unwrap().status
+        };
+        assert_eq!(visit(), 200, "{whom}");
+        let ended = run(&data, &["user", "end-sessions", whom]);
+        assert!(ended.status.success(), "{}", stderr(&ended));
+        assert_eq!(visit(), 302, "{whom}");
+    }
     let link = stdout(&run(&data, &["user", "add", "other@example.com"]));
     assert!(
         link.starts_with(&format!("{}/dex/setup?ticket=", program.external())),
