@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::child::Running;
+use crate::clients::free_port;
 use crate::oracle::Check;
 use crate::{cache, shell};
 
@@ -38,6 +39,11 @@ fn check() -> Result<()> {
     let port = started.split(',').next().unwrap_or_default();
     // Without users there is a link for the first one.
     let (_empty, link) = start(&work.path().join("empty"), CONFIG, "http://127.0.0.1:")?;
+    // Users of the first one are people of a connector here.
+    let below = free_port()?;
+    let config = CONFIG.replace("staticClients", &connector(port, below));
+    let folder = work.path().join("below");
+    let (_below, _) = start_at(below, &folder, &config, " on 127.0.0.1:")?;
     let mut script = Command::new("node");
     script
         .arg(peers.join("browser/pages.mjs"))
@@ -45,19 +51,44 @@ fn check() -> Result<()> {
         .arg(chromium)
         .arg(format!("http://localhost:{port}/dex"))
         .arg(format!("http://localhost:{}", link.trim()))
+        .arg(format!("http://localhost:{below}/dex"))
         // Pictures of all pages, for whoever wants to look at them.
         .args(std::env::var_os("SIDEGATE_PICTURES"));
     shell::run(&mut script)
 }
 
+/// Logins by the provider on the port `above`, for one on `below`. Its addresses have no port in its own words.
+fn connector(above: &str, below: u16) -> String {
+    let at = format!("http://localhost:{above}/dex");
+    format!(
+        "connectors:
+- type: oidc
+  id: up
+  name: Company login
+  config:
+    issuer: {at}
+    issuerAlias: http://localhost/dex
+    clientID: cli
+    redirectURI: http://localhost:{below}/dex/callback
+    providerDiscoveryOverrides: {{authURL: '{at}/auth', tokenURL: '{at}/token', jwksURL: '{at}/keys'}}
+staticClients"
+    )
+}
+
 /// Starts a provider, and what it says behind `mark`.
 fn start(folder: &Path, config: &str, mark: &str) -> Result<(Running, String)> {
+    start_at(0, folder, config, mark)
+}
+
+fn start_at(port: u16, folder: &Path, config: &str, mark: &str) -> Result<(Running, String)> {
     std::fs::create_dir_all(folder)?;
     let file = folder.join("dex.yaml");
     std::fs::write(&file, config)?;
     let mut command = Command::new(shell::target().join("debug/sidegate"));
     command
-        .args(["provider", "--listen=127.0.0.1:0", "--config"])
+        .arg("provider")
+        .arg(format!("--listen=127.0.0.1:{port}"))
+        .arg("--config")
         .arg(&file)
         .arg("--data")
         .arg(folder.join("data"));

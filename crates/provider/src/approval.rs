@@ -1,5 +1,7 @@
 //! What a person allows an application, and the code that follows.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -7,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::authorize::AuthRequest;
 use crate::grant::{Grant, GrantId, Stage};
 use crate::login::{Pending, Person};
-use crate::pages::{Approval, Page, failed, page};
+use crate::pages::{Approval, Lasts, Page, failed, page};
 use crate::provider::Inner;
 use crate::reply::Reply;
 use crate::session::join;
@@ -25,7 +27,7 @@ const CONSENT_SECONDS: u64 = 365 * 86_400;
 /// What a user allowed a client, remembered where there are sessions.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Consent {
-    scopes: Vec<String>,
+    pub(crate) scopes: Vec<String>,
     expires_at: u64,
 }
 
@@ -41,6 +43,23 @@ impl Record for Consent {
 fn told(auth: &AuthRequest) -> impl Iterator<Item = &str> {
     let scopes = auth.scopes.iter().map(String::as_str);
     scopes.chain(auth.requested.scopes())
+}
+
+/// What scopes tell, each once.
+pub(crate) fn in_words<'a>(scopes: impl Iterator<Item = &'a str>) -> Vec<Pick> {
+    let mut seen = HashSet::new();
+    let told = scopes.filter(|scope| seen.insert(*scope));
+    let word = |scope: &str| -> Option<Pick> {
+        match scope {
+            "email" => Some(|w| &w.ask_email),
+            "profile" => Some(|w| &w.ask_name),
+            "groups" => Some(|w| &w.ask_groups),
+            "offline_access" => Some(|w| &w.ask_offline),
+            scope if scope.starts_with("audience:") => Some(|w| &w.ask_audience),
+            _ => None,
+        }
+    };
+    told.filter_map(word).collect()
 }
 
 impl Inner {
@@ -75,25 +94,32 @@ impl Inner {
             Err(reply) => return reply,
         };
         let mut asks: Vec<Pick> = vec![|w| &w.ask_identifier];
-        let mut seen = std::collections::HashSet::new();
-        for scope in told(&pending.request).filter(|scope| seen.insert(*scope)) {
-            let ask: Option<Pick> = match scope {
-                "email" => Some(|w| &w.ask_email),
-                "profile" => Some(|w| &w.ask_name),
-                "groups" => Some(|w| &w.ask_groups),
-                "offline_access" => Some(|w| &w.ask_offline),
-                scope if scope.starts_with("audience:") => Some(|w| &w.ask_audience),
-                _ => None,
-            };
-            asks.extend(ask);
-        }
+        asks.extend(in_words(told(&pending.request)));
+        let auth = &pending.request;
         let body = Approval {
-            client: self.client_name(&pending.request),
+            client: self.client_name(auth),
             email: user.email.clone(),
             asks,
-            device: pending.request.device.clone(),
+            lasts: self.lasts(auth),
+            asked_again: self.asked_again(auth),
+            device: auth.device.clone(),
         };
         page(StatusCode::OK, Page::Approval(body))
+    }
+
+    /// For how long the application has access: with refresh tokens, or with the tokens of this login.
+    fn lasts(&self, auth: &AuthRequest) -> Lasts {
+        let expiry = &self.config.expiry;
+        match auth.scopes.iter().any(|scope| scope == "offline_access") {
+            true => Lasts::Offline(expiry.grant_seconds(true)),
+            false => Lasts::Online(expiry.id_tokens.as_secs()),
+        }
+    }
+
+    /// After how many seconds the person is asked again; nothing where every login asks.
+    fn asked_again(&self, auth: &AuthRequest) -> Option<u64> {
+        let remembered = self.config.sessions.is_some() && auth.device.is_none();
+        remembered.then_some(CONSENT_SECONDS)
     }
 
     /// `POST /approval?req=`: `approval=approve` or anything else.

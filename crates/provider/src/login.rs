@@ -13,7 +13,7 @@ use crate::factors::{CHALLENGE_SECONDS, Challenge, Method, Strength};
 use crate::forms::bad_form;
 use crate::guesses::Guessed;
 use crate::limit::TooMany;
-use crate::pages::{Login, Notice, Page, asked_language, failed, page, problem};
+use crate::pages::{Login, Notice, Page, asked_language, failed, page, problem, referenced};
 use crate::provider::Inner;
 use crate::reply::{Reply, redirect};
 use crate::session::{Current, SessionRef};
@@ -430,15 +430,12 @@ impl Inner {
             None if pending.request.account => format!("{path}/account"),
             None => format!("{path}/auth?{}", pending.request.query()),
         };
+        let status = StatusCode::BAD_REQUEST;
         let notice = Notice {
-            title: Text::new(|w| &w.restart),
-            text: Text::new(|w| &w.restart_text),
-            problem: true,
-            detail: String::new(),
-            reference: String::new(),
             restart: Some(restart),
+            ..referenced(status, |w| &w.restart, |w| &w.restart_text, "")
         };
-        page(StatusCode::BAD_REQUEST, Page::Notice(notice))
+        page(status, Page::Notice(notice))
     }
 
     fn form(

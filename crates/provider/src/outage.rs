@@ -53,7 +53,7 @@ fn needs_no_state(path: &str) -> bool {
 
 /// What may be answered of a state that is a little old. Of these, what has to write fails then.
 fn reads_only(path: &str) -> bool {
-    is_for_programs(path) || path == "/userinfo"
+    is_for_programs(path)
 }
 
 /// Whether it says that something is not known. Another replica may have made it last.

@@ -496,8 +496,9 @@ impl Inner {
             "/userinfo" if get || post => self.userinfo(request),
             DISCOVERY | KEYS | "/healthz" => wrong_method("GET, HEAD"),
             "/callback" => wrong_method("GET, HEAD"),
-            "/auth" | "/auth/local" | "/auth/local/login" | "/approval" | "/setup"
-            | "/userinfo" => wrong_method("GET, HEAD, POST"),
+            "/auth" | "/auth/local" | "/auth/local/login" | "/approval" | "/setup" => {
+                wrong_method("GET, HEAD, POST")
+            }
             "/auth/enrolled" => wrong_method("POST"),
             path if matches!(path, "/auth/second" | "/auth/enrol") || is_account(path) => {
                 wrong_method("GET, HEAD, POST")
@@ -506,11 +507,14 @@ impl Inner {
             "/device" => wrong_method("GET, HEAD"),
             "/device/auth/verify_code" => wrong_method("POST"),
             path if is_for_programs(path) => {
-                let text = "expected POST";
+                let (allowed, text) = match path {
+                    "/userinfo" => ("GET, HEAD, POST", "expected GET or POST"),
+                    _ => ("POST", "expected POST"),
+                };
                 let status = StatusCode::METHOD_NOT_ALLOWED;
                 let mut reply = oauth_error(status, "invalid_request", text);
                 let headers = reply.headers_mut();
-                headers.insert(ALLOW, HeaderValue::from_static("POST"));
+                headers.insert(ALLOW, HeaderValue::from_static(allowed));
                 reply
             }
             path => match ConnectorPath::parse(path) {
@@ -557,7 +561,12 @@ fn either(result: Result<Reply, Reply>) -> Reply {
 pub(crate) fn is_for_programs(path: &str) -> bool {
     matches!(
         path,
-        "/token" | "/token/introspect" | "/token/revoke" | "/device/code" | "/device/token"
+        "/token"
+            | "/token/introspect"
+            | "/token/revoke"
+            | "/userinfo"
+            | "/device/code"
+            | "/device/token"
     )
 }
 

@@ -41,6 +41,13 @@ impl User {
         }
     }
 
+    /// What the person is called on pages: not every connector tells an address.
+    pub(crate) fn label(&self) -> String {
+        let known = [&self.email, &self.name, &self.user_id];
+        let known = known.into_iter().find(|text| !text.is_empty());
+        known.cloned().unwrap_or_default()
+    }
+
     /// The claim `sub`.
     pub(crate) fn subject(&self) -> String {
         self.reference().subject()

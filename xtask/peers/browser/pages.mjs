@@ -1,10 +1,10 @@
-// The provider's pages in Chromium: pages.mjs PLAYWRIGHT CHROMIUM BASE LINK [FOLDER]. BASE is the provider's address, LINK that of another one's first account; into
-// FOLDER go pictures.
+// The provider's pages in Chromium: pages.mjs PLAYWRIGHT CHROMIUM BASE LINK BELOW [FOLDER]. BASE is the provider's address, LINK that of another one's first account, BELOW
+// is a third one that knows people of the first by a connector; into FOLDER go pictures.
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { createRequire } from "node:module";
 
-const [playwright, chromium, base, link, folder] = process.argv.slice(2);
+const [playwright, chromium, base, link, below, folder] = process.argv.slice(2);
 const { chromium: engine } = createRequire(import.meta.url)(playwright);
 const PASSWORD = "12341234";
 const APP = "platform";
@@ -88,7 +88,7 @@ async function open(width = 1440, scheme = "light", locale = "en-US") {
   page.on("pageerror", (error) => broken.push(String(error)));
   page.on("request", (request) => {
     const url = new URL(request.url());
-    if (url.protocol !== "data:" && ![base, link].some((own) => url.origin === new URL(own).origin)) broken.push(request.url());
+    if (url.protocol !== "data:" && ![base, link, below].some((own) => url.origin === new URL(own).origin)) broken.push(request.url());
   });
   page.done = async () => {
     assert.deepEqual(broken, []);
@@ -131,6 +131,9 @@ async function tour(width, scheme, locale) {
   await page.waitForURL(/callback\?code=/);
   await page.goto(authorize({ prompt: "select_account" }));
   await check(page, "select");
+  await page.goto(authorize({ prompt: "login" }));
+  assert.match(await page.textContent("footer"), /user@example\.com/);
+  await check(page, "login-session");
   await page.goto(`${base}/device`);
   await check(page, "device");
   await page.fill("#user_code", "AAAA-AAAA");
@@ -151,7 +154,7 @@ async function tour(width, scheme, locale) {
   await check(page, "app");
   await page.goto(`${base}/account/passkey`);
   await check(page, "passkey");
-  await page.goto(`${base}/logout`);
+  await go(page, "footer a[href*='/logout']");
   await check(page, "logout");
   await go(page, "button[value=no]");
   await check(page, "stayed");
@@ -267,7 +270,26 @@ async function firstAccount() {
   await page.done();
 }
 
+/** The account of somebody who is known by a connector: no password and no second factors are kept there. */
+async function ofConnector(width, scheme, locale, email) {
+  const page = await open(width, scheme, locale);
+  await page.goto(`${below}/account`);
+  await check(page, "choice");
+  await go(page, "a[href*='/auth/up']");
+  await page.fill("#login", email);
+  await page.fill("#password", PASSWORD);
+  await go(page, "button");
+  await go(page, "button[value=approve]");
+  await page.waitForURL(`${below}/account*`);
+  assert.equal(await page.locator("a[href*='/account/']").count(), 0);
+  assert.equal(await page.locator("button[value=end-session]").count(), 1);
+  await check(page, "account-connector");
+  await page.done();
+}
+
 await firstAccount();
+await ofConnector(320, "dark", "ko-KR", "first@example.com");
+await ofConnector(1440, "light", "en-US", "second@example.com");
 for (const locale of ["en-US", "ko-KR"]) for (const scheme of ["light", "dark"]) for (const width of [320, 1440]) await tour(width, scheme, locale);
 await secondFactors(320, "light", "en-US", "first@example.com");
 await secondFactors(1440, "dark", "ko-KR", "second@example.com");

@@ -1,14 +1,22 @@
 //! Applications that go on without the person, or that are let in without a question.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Visitor, date};
-use crate::approval::Consent;
+use crate::approval::{Consent, in_words};
 use crate::grant::{Grant, GrantId, Stage};
 use crate::pages::{ApplicationLine, failed};
 use crate::provider::Inner;
 use crate::reply::Reply;
 use crate::storage::{Record as _, StorageError};
+
+/// What an application may.
+#[derive(Default)]
+struct Access {
+    /// Since when it goes on without the person.
+    since: Option<u64>,
+    scopes: BTreeSet<String>,
+}
 
 impl Inner {
     /// Applications with refresh tokens or a remembered approval, by name.
@@ -22,31 +30,39 @@ impl Inner {
         });
         let (grants, consents) = found.ok_or_else(failed)?;
         let now = self.now();
-        let mut since: BTreeMap<String, Option<u64>> = BTreeMap::new();
+        let mut found: BTreeMap<String, Access> = BTreeMap::new();
         for (key, consent) in consents {
             if let Some(client) = key.strip_prefix(&prefix)
                 && consent.expires_at() > now
             {
-                since.entry(client.to_owned()).or_default();
+                let access = found.entry(client.to_owned()).or_default();
+                access.scopes.extend(consent.scopes);
             }
         }
         for (_, grant) in grants {
             let active = matches!(grant.stage, Stage::Active { .. }) && grant.expires_at > now;
             if active && grant.is_offline() && grant.user == visitor.who {
-                let first = since.entry(grant.client_id).or_default();
-                *first = Some(first.map_or(grant.created_at, |at| at.min(grant.created_at)));
+                let access = found.entry(grant.client_id).or_default();
+                let first = access.since.unwrap_or(grant.created_at);
+                access.since = Some(first.min(grant.created_at));
+                let requested = grant.requested.scopes().map(str::to_owned);
+                access
+                    .scopes
+                    .extend(grant.scopes.into_iter().chain(requested));
             }
         }
-        let mut lines: Vec<ApplicationLine> = since
-            .into_iter()
-            .map(|(id, offline)| ApplicationLine {
+        let line = |(id, access): (String, Access)| {
+            let told = access.scopes.iter().map(String::as_str);
+            ApplicationLine {
                 name: self
                     .known_client(&id)
                     .map_or_else(|| id.clone(), |client| client.name),
-                offline: offline.map(date),
+                offline: access.since.map(date),
+                asks: in_words(told.filter(|scope| *scope != "offline_access")),
                 id,
-            })
-            .collect();
+            }
+        };
+        let mut lines: Vec<ApplicationLine> = found.into_iter().map(line).collect();
         lines.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
         Ok(lines)
     }

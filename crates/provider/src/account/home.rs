@@ -5,7 +5,7 @@ use http::{Request, StatusCode};
 
 use super::{Visitor, date, field};
 use crate::grant::GrantId;
-use crate::pages::{Account, KeyLine, Page, SessionLine, failed, page};
+use crate::pages::{Account, Kept, KeyLine, Page, SessionLine, failed, page};
 use crate::params::Params;
 use crate::provider::Inner;
 use crate::reply::Reply;
@@ -46,11 +46,11 @@ impl Inner {
             .collect();
         sessions.sort_by(|a, b| (b.current, &b.used).cmp(&(a.current, &a.used)));
         let body = Account {
-            email: visitor.user.email.clone(),
+            email: visitor.user.label(),
             base: self.config.issuer.path().to_owned(),
             token: self.account_token(request)?,
             done,
-            own_password: self.keeps_password(&visitor.user),
+            kept: self.kept(visitor),
             app: factors.app_added_at().map(date),
             passkeys: factors
                 .passkeys
@@ -67,6 +67,18 @@ impl Inner {
             applications: self.applications(visitor)?,
         };
         Ok(page(StatusCode::OK, Page::Account(body)))
+    }
+
+    fn kept(&self, visitor: &Visitor) -> Kept {
+        if !visitor.is_of_here() {
+            let id = &visitor.who.connector;
+            let connector = self.config.connector(id);
+            return Kept::Elsewhere(connector.map_or(id, |connector| &connector.name).clone());
+        }
+        match self.keeps_password(&visitor.user) {
+            true => Kept::Here,
+            false => Kept::Configured,
+        }
     }
 
     /// Sessions that still count, by their keys.
@@ -124,6 +136,7 @@ impl Inner {
                     .await?;
                 "application"
             }
+            "remove-app" | "remove-passkey" | "new-codes" if !visitor.is_of_here() => "",
             "remove-app" => {
                 self.remove_app(&visitor.who).await.ok_or_else(failed)?;
                 tracing::info!(user = email, "second factor removed by its person: app");

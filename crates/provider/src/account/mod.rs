@@ -51,6 +51,17 @@ pub(crate) struct Visitor {
     pub(crate) session: Option<SessionRef>,
 }
 
+impl Visitor {
+    /// Passwords and second factors of people of connectors are kept where these know them from.
+    fn may_open(&self, path: &str) -> bool {
+        path == "/account" || self.is_of_here()
+    }
+
+    pub(crate) fn is_of_here(&self) -> bool {
+        self.who.connector == LOCAL
+    }
+}
+
 impl Inner {
     /// Whatever is below `/account`.
     pub(crate) async fn account(
@@ -68,6 +79,7 @@ impl Inner {
             match self.own_token_form(request) {
                 Err(reply) => Err(reply),
                 Ok(form) => match path {
+                    path if !visitor.may_open(path) => Ok(self.account_done(request, "")),
                     "/account/password" => {
                         self.change_password(request, visitor, &form, source).await
                     }
@@ -78,6 +90,7 @@ impl Inner {
             }
         } else {
             match path {
+                path if !visitor.may_open(path) => Ok(self.account_done(request, "")),
                 "/account/password" => self.password_page(request, &visitor, None),
                 "/account/app" => self.app_page(request, &visitor),
                 "/account/passkey" => self.passkey_page(request, &visitor, None),
@@ -93,7 +106,6 @@ impl Inner {
     async fn account_login(&self, request: &Request<Bytes>) -> Reply {
         let auth = AuthRequest {
             account: true,
-            connector: Some(LOCAL.to_owned()),
             prompt: Prompt {
                 login: true,
                 ..Prompt::default()

@@ -12,7 +12,13 @@ const MAX_TEXT: usize = 1000;
 type Claims = Map<String, Value>;
 
 pub(super) fn identity(config: &OidcConnector, claims: &Claims) -> Result<Identity, Trouble> {
-    let missing = |name: &str| Trouble::Unusable(format!("the claim `{name}` is missing"));
+    let missing = |name: &str| {
+        let more = match config.get_user_info {
+            true => "",
+            false => ": with `getUserInfo` the userinfo endpoint is asked, too",
+        };
+        Trouble::Unusable(format!("the claim `{name}` is missing{more}"))
+    };
     let text = |name: &str| {
         let value = claims.get(name).and_then(Value::as_str);
         value.filter(|text| text.len() <= MAX_TEXT && !text.chars().any(char::is_control))

@@ -45,17 +45,10 @@ struct Sent {
 impl Inner {
     /// Ids and names of the ways to log in that an application may use.
     fn ways(&self, auth: &AuthRequest) -> Vec<(String, Option<String>)> {
-        if auth.account {
-            // Passwords and second factors of others are looked after where they are.
-            let local = self.config.password_db;
-            return local
-                .then(|| (LOCAL.to_owned(), None))
-                .into_iter()
-                .collect();
-        }
-        let Some(client) = self.known_client(&auth.client_id) else {
+        let client = self.known_client(&auth.client_id);
+        if client.is_none() && !auth.account {
             return Vec::new();
-        };
+        }
         let grant_type = match auth.device {
             Some(_) => DEVICE_CODE,
             None => "authorization_code",
@@ -68,7 +61,12 @@ impl Inner {
         if self.config.password_db {
             ways.push((LOCAL.to_owned(), None));
         }
-        ways.retain(|(id, _)| client.allows_connector(id));
+        let allowed = |id: &str| {
+            client
+                .as_ref()
+                .is_none_or(|client| client.allows_connector(id))
+        };
+        ways.retain(|(id, _)| allowed(id));
         ways
     }
 
@@ -93,7 +91,7 @@ impl Inner {
                 self.go_to(request, auth, id).await
             }
             _ => {
-                let client = self.client_name(&auth);
+                let client = (!auth.account).then(|| self.client_name(&auth));
                 let Some((sealed, cookie)) = self.sealed_for(request, auth) else {
                     return failed();
                 };
@@ -341,7 +339,7 @@ impl Inner {
         problem: Option<Text>,
     ) -> Reply {
         let body = Login {
-            client: Some(self.client_name(&pending.request)),
+            client: (!pending.request.account).then(|| self.client_name(&pending.request)),
             login: login.to_owned(),
             problem,
             hint: None,
@@ -355,7 +353,11 @@ impl Inner {
     pub(crate) fn other_way(&self, auth: &AuthRequest) -> Option<String> {
         let several =
             auth.device.is_none() && auth.connector.is_none() && self.ways(auth).len() > 1;
-        several.then(|| format!("{}/auth?{}", self.config.issuer.path(), auth.query()))
+        let base = self.config.issuer.path();
+        several.then(|| match auth.account {
+            true => format!("{base}/account"),
+            false => format!("{base}/auth?{}", auth.query()),
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The pages that people see. A handler says what is shown; [`Inner::show`] makes it HTML in the
 //! language of the request and the look of the configuration.
 
+mod duration;
 mod language;
 mod view;
 
@@ -63,7 +64,8 @@ pub(crate) struct Login {
 /// The ways to log in.
 #[derive(Debug, Clone)]
 pub(crate) struct Choice {
-    pub(crate) client: String,
+    /// None where the person goes to their account.
+    pub(crate) client: Option<String>,
     /// Addresses and names; the users here have no name.
     pub(crate) ways: Vec<(String, Option<String>)>,
 }
@@ -73,8 +75,18 @@ pub(crate) struct Approval {
     pub(crate) client: String,
     pub(crate) email: String,
     pub(crate) asks: Vec<Pick>,
+    pub(crate) lasts: Lasts,
+    /// In so many seconds; nothing where it is the next time.
+    pub(crate) asked_again: Option<u64>,
     /// The code on the screen of the device that this is for.
     pub(crate) device: Option<String>,
+}
+
+/// For how many seconds an application has access.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Lasts {
+    Online(u64),
+    Offline(u64),
 }
 
 #[derive(Debug, Clone)]
@@ -132,8 +144,7 @@ pub(crate) struct Account {
     pub(crate) token: String,
     /// What was done a moment ago.
     pub(crate) done: Option<Text>,
-    /// Whether the password can be changed here.
-    pub(crate) own_password: bool,
+    pub(crate) kept: Kept,
     /// When the authenticator app was added.
     pub(crate) app: Option<String>,
     pub(crate) passkeys: Vec<KeyLine>,
@@ -144,6 +155,17 @@ pub(crate) struct Account {
     pub(crate) applications: Vec<ApplicationLine>,
 }
 
+/// Where a person's password is kept, and second factors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// In the database, where the person can change it.
+    Here,
+    /// In the configuration; second factors are here.
+    Configured,
+    /// At the connector of this name.
+    Elsewhere(String),
+}
+
 /// An application that the person allowed something.
 #[derive(Debug, Clone)]
 pub(crate) struct ApplicationLine {
@@ -151,6 +173,8 @@ pub(crate) struct ApplicationLine {
     pub(crate) name: String,
     /// Since when it goes on without the person.
     pub(crate) offline: Option<String>,
+    /// What it is told.
+    pub(crate) asks: Vec<Pick>,
 }
 
 #[derive(Debug, Clone)]
@@ -209,6 +233,11 @@ pub(crate) struct NewPasskey {
 }
 
 impl Page {
+    /// Whether it says who is logged in, with a way to log out. That of codes would be lost.
+    fn tells_session(&self) -> bool {
+        !matches!(self, Self::Logout { .. } | Self::Codes { .. })
+    }
+
     /// Whether it uses passkeys, for which browsers need a script.
     fn is_scripted(&self) -> bool {
         match self {
@@ -229,6 +258,14 @@ pub(crate) fn page(status: StatusCode, page: Page) -> Reply {
 /// A problem without a way to begin again here. The log says under the page's reference what it
 /// was; both without anything that the request carries beside what `detail` quotes.
 pub(crate) fn problem(status: StatusCode, title: Pick, text: Pick, detail: &str) -> Reply {
+    page(
+        status,
+        Page::Notice(referenced(status, title, text, detail)),
+    )
+}
+
+/// The same before it is a page.
+pub(crate) fn referenced(status: StatusCode, title: Pick, text: Pick, detail: &str) -> Notice {
     let reference = random_token::<6>().unwrap_or_default();
     let shown = crate::words::Words::of(crate::words::Language::English);
     tracing::info!(
@@ -238,15 +275,14 @@ pub(crate) fn problem(status: StatusCode, title: Pick, text: Pick, detail: &str)
         "page shown: {}",
         title(&shown)
     );
-    let notice = Notice {
+    Notice {
         title: Text::new(title),
         text: Text::new(text),
         problem: true,
         detail: detail.to_owned(),
         reference,
         restart: None,
-    };
-    page(status, Page::Notice(notice))
+    }
 }
 
 /// Something of ours failed while a person looks on; the lines before it in the log say what.
@@ -275,13 +311,16 @@ impl Inner {
             return reply;
         };
         let language = self.language_of(request);
-        let Ok(html) = view::html(
-            &self.look,
-            self.config.issuer.path(),
+        let session = page.tells_session().then(|| self.session(request));
+        let session = session.flatten().map(|current| current.user.label());
+        let setting = view::Setting {
+            look: &self.look,
+            base: self.config.issuer.path(),
             request,
             language,
-            &page,
-        ) else {
+            session,
+        };
+        let Ok(html) = view::html(setting, &page) else {
             return internal();
         };
         *reply.body_mut() = html.into();

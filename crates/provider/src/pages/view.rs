@@ -6,8 +6,8 @@ use http::{Request, Uri};
 use url::form_urlencoded::{Serializer, parse};
 
 use super::{
-    Account, App, Approval, Choice, Device, Login, NewPasskey, Notice, Page, Password, Second,
-    Setup,
+    Account, App, Approval, Choice, Device, Kept, Lasts, Login, NewPasskey, Notice, Page, Password,
+    Second, Setup, duration,
 };
 use crate::theme::{Look, SCRIPT};
 use crate::words::{Language, Part, Text, Words, parts};
@@ -21,6 +21,10 @@ struct Face<'a> {
     others: Vec<(Language, String)>,
     /// A query that stays in the language, where the person chose one.
     carry: String,
+    /// The path of the issuer.
+    base: &'a str,
+    /// Who is logged in with this browser.
+    session: Option<String>,
 }
 
 impl Face<'_> {
@@ -106,6 +110,8 @@ struct ChoicePage<'a> {
 struct ApprovalPage<'a> {
     f: &'a Face<'a>,
     p: &'a Approval,
+    lasts: String,
+    again: String,
 }
 
 #[derive(Template)]
@@ -199,14 +205,24 @@ struct CodesPage<'a> {
     goes_on: bool,
 }
 
+/// Whom a page is for, and how it looks.
+pub(super) struct Setting<'a> {
+    pub(super) look: &'a Look,
+    pub(super) base: &'a str,
+    pub(super) request: &'a Request<Bytes>,
+    pub(super) language: Language,
+    pub(super) session: Option<String>,
+}
+
 /// The HTML of a page.
-pub(super) fn html(
-    look: &Look,
-    base: &str,
-    request: &Request<Bytes>,
-    language: Language,
-    page: &Page,
-) -> askama::Result<String> {
+pub(super) fn html(setting: Setting<'_>, page: &Page) -> askama::Result<String> {
+    let Setting {
+        look,
+        base,
+        request,
+        language,
+        session,
+    } = setting;
     let here = match page {
         Page::Login(_)
         | Page::Select { .. }
@@ -236,6 +252,8 @@ pub(super) fn html(
         carry: super::asked_language(request).map_or_else(String::new, |language| {
             format!("?ui_locales={}", language.tag())
         }),
+        base,
+        session,
     };
     let said = |text: &Option<Text>| text.as_ref().map(|text| text.say(words));
     match page {
@@ -247,7 +265,24 @@ pub(super) fn html(
         .render(),
         Page::Choice(p) => ChoicePage { f, p }.render(),
         Page::Select { client, email } => SelectPage { f, client, email }.render(),
-        Page::Approval(p) => ApprovalPage { f, p }.render(),
+        Page::Approval(p) => {
+            let with_time = |text: Text, seconds| text.with("time", duration::say(seconds, words));
+            let lasts = match p.lasts {
+                Lasts::Online(seconds) => with_time(Text::new(|w| &w.allow_online), seconds),
+                Lasts::Offline(seconds) => with_time(Text::new(|w| &w.allow_offline), seconds),
+            };
+            let again = match p.asked_again {
+                Some(seconds) => with_time(Text::new(|w| &w.allow_remembered), seconds),
+                None => Text::new(|w| &w.allow_again),
+            };
+            ApprovalPage {
+                f,
+                p,
+                lasts: lasts.say(words),
+                again: again.say(words),
+            }
+            .render()
+        }
         Page::Device(p) => DevicePage {
             f,
             p,

@@ -85,6 +85,41 @@ async fn a_person_takes_back_what_an_application_may() {
 }
 
 #[tokio::test]
+async fn consent_says_for_how_long() {
+    for (extra, scope, expected) in [
+        (
+            ASKING,
+            "openid email",
+            "It has access for 24 hours. You are not asked again for 365 days.",
+        ),
+        (
+            ASKING,
+            "openid offline_access",
+            "It has access for 165 days at most, until you take that back in your account. You are \
+             not asked again for 365 days.",
+        ),
+        (
+            "expiry: {idTokens: 90m}\n",
+            "openid",
+            "It has access for 90 minutes. You are asked again at the next login.",
+        ),
+        (
+            "expiry: {refreshTokens: {absoluteLifetime: 72h}}\n",
+            "openid offline_access",
+            "It has access for 3 days at most, until you take that back in your account. You are \
+             asked again at the next login.",
+        ),
+    ] {
+        let bed = Bed::with(&config(extra));
+        let mut browser = Browser::default();
+        let page = browser.start(&bed, &request_but("scope", scope)).await;
+        let reply = browser.log_in(&bed, &page, USER, PASSWORD).await;
+        let shown = text(&browser.visit(&bed, &location(&reply)).await);
+        assert!(shown.contains(expected), "{scope}: {shown}");
+    }
+}
+
+#[tokio::test]
 async fn a_password_by_a_link_does_not_pass_over_the_second_factor() {
     const KEPT: &str = "kept@example.com";
     const OLD: &str = "an old one nobody has";

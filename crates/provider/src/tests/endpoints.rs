@@ -205,7 +205,13 @@ async fn every_endpoint_answers_bad_input() {
         ("/dex/token/revoke", true),
         ("/dex/device/code", true),
         ("/dex/device/token", true),
+        ("/dex/userinfo", true),
         ("/dex/auth", false),
+        ("/dex/auth/local", false),
+        ("/dex/auth/local?req=AAAA", false),
+        ("/dex/auth/second?req=%ff", false),
+        ("/dex/approval?req=a&req=b", false),
+        ("/dex/setup?ticket=AAAA", false),
         ("/dex/device/auth/verify_code", false),
         ("/dex/logout", false),
     ] {

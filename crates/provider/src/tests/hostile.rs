@@ -355,6 +355,34 @@ async fn userinfo_is_about_the_same_person() {
     assert!(!scene.passes().await);
 }
 
+/// Some providers tell an address, and much else, only there.
+#[tokio::test]
+async fn an_address_that_only_userinfo_tells_is_asked_for() {
+    let thin = |scene: &Scene| {
+        scene.change(|_, claims| {
+            for name in ["email", "email_verified", "name"] {
+                claims.as_object_mut().unwrap().remove(name);
+            }
+        });
+        *scene.net.0.userinfo.lock().unwrap() = json!({
+            "sub": "u1", "email": "thin@example.com", "email_verified": true, "name": "Thin",
+        });
+    };
+    let scene = Scene::new("    getUserInfo: true\n");
+    thin(&scene);
+    let known = about(&scene).await;
+    assert_eq!(
+        (&known["email"], &known["name"]),
+        (&"thin@example.com".into(), &"Thin".into())
+    );
+    let scene = Scene::new("");
+    thin(&scene);
+    assert!(
+        !scene.passes().await,
+        "as in Dex, nobody asks there unasked"
+    );
+}
+
 #[tokio::test]
 async fn claims_are_mapped_as_in_dex() {
     let scene = Scene::new(

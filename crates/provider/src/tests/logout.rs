@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::bed::{
-    Bed, Browser, PASSWORD, config, encode, form, json, location, param, request, text,
+    Bed, Browser, PASSWORD, config, encode, form, json, location, param, request, request_but, text,
 };
 use super::sessions::{SESSIONS, claims, id_token, log_in};
 
@@ -281,4 +281,55 @@ async fn another_person_in_the_same_browser_ends_the_session() {
     assert!(!counts(&bed, &before).await && counts(&bed, &browser).await);
     tokio::task::yield_now().await;
     assert_eq!(bed.posts.0.lock().unwrap().len(), 1);
+}
+
+/// Whoever is logged in can log out wherever a page of ours is met, also in the middle of another login.
+#[tokio::test]
+async fn every_page_of_a_session_has_a_way_to_log_out() {
+    let bed = Bed::with(&config("sessions: {ssoSharedWithDefault: all}\n"));
+    let mut browser = Browser::default();
+    let link = "href=\"/dex/logout";
+    let page = browser.start(&bed, &request()).await;
+    let shown = text(&browser.visit(&bed, &page).await);
+    assert!(!shown.contains(link), "nobody is logged in: {shown}");
+    let reply = browser
+        .log_in(&bed, &page, "user@example.com", PASSWORD)
+        .await;
+    let approval = location(&reply);
+    let login = browser.start(&bed, &request_but("prompt", "login")).await;
+    let select = browser
+        .start(&bed, &request_but("prompt", "select_account"))
+        .await;
+    let (mut other, told) = (Browser::default(), "<span>User@example.com</span>");
+    for path in [
+        &approval,
+        &login,
+        &select,
+        "/dex/device",
+        "/dex/auth?client_id=nobody",
+        "/dex/nothing",
+    ] {
+        let shown = text(&browser.visit(&bed, path).await);
+        assert!(
+            shown.contains(link) && shown.contains(told),
+            "{path}: {shown}"
+        );
+        let shown = text(&other.visit(&bed, path).await);
+        assert!(!shown.contains(link), "another browser at {path}: {shown}");
+    }
+    let question = text(&browser.visit(&bed, "/dex/logout").await);
+    assert!(!question.contains(link), "the page asks: {question}");
+    let action = question.split("action=\"").nth(1).unwrap();
+    let action = action.split('"').next().unwrap().replace("&#38;", "&");
+    let out = browser
+        .send(&bed, form(&action, &[("logout", "yes")]))
+        .await;
+    assert!(text(&out).contains("You are logged out") && !text(&out).contains(link));
+    let shown = text(&browser.visit(&bed, &login).await);
+    assert!(!shown.contains(link), "{shown}");
+    // The login that was under way there is over.
+    let reply = browser
+        .send(&bed, form(&approval, &[("approval", "approve")]))
+        .await;
+    assert_eq!(param(&location(&reply), "error").unwrap(), "login_required");
 }

@@ -243,3 +243,40 @@ async fn forms_of_other_sites_are_refused_however_old_the_browser_is() {
         StatusCode::BAD_REQUEST
     );
 }
+
+/// RFC 9700 sections 4.2, 4.12 and 4.16, on every answer of a login.
+#[tokio::test]
+async fn nothing_is_framed_told_by_a_referrer_or_posted_on() {
+    let bed = Bed::with(&config(""));
+    let mut browser = Browser::default();
+    let mut replies = vec![browser.ask(&bed, &request()).await];
+    let page = location(&replies[0]);
+    replies.push(browser.visit(&bed, &page).await);
+    let wrong = browser.log_in(&bed, &page, "user@example.com", "wrong");
+    replies.push(wrong.await);
+    let right = browser.log_in(&bed, &page, "user@example.com", PASSWORD);
+    replies.push(right.await);
+    let approval = location(replies.last().unwrap());
+    replies.push(browser.visit(&bed, &approval).await);
+    let allow = form(&approval, &[("approval", "approve")]);
+    replies.push(browser.send(&bed, allow).await);
+    replies.push(browser.visit(&bed, "/dex/nothing").await);
+    let mut pages = 0;
+    for reply in &replies {
+        let header = |name: &str| reply.headers()[name].to_str().unwrap();
+        assert_eq!(header("referrer-policy"), "no-referrer");
+        if reply.status().is_redirection() {
+            assert!(matches!(reply.status().as_u16(), 302 | 303), "{reply:?}");
+            continue;
+        }
+        pages += 1;
+        let policy = header("content-security-policy");
+        assert!(policy.starts_with("default-src 'none'"), "{policy}");
+        assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
+        assert_eq!(header("x-frame-options"), "DENY");
+    }
+    assert_eq!(pages, 4);
+    // What came of a form is gone on to by GET.
+    let posted = [&replies[3], &replies[5]];
+    assert!(posted.iter().all(|reply| reply.status().as_u16() == 303));
+}

@@ -32,6 +32,15 @@ super::words! {
     ask_groups: "the groups you belong to", "소속 그룹";
     ask_offline: "access while you are away", "자리를 비운 동안의 접근 권한";
     ask_audience: "tokens for other applications", "다른 앱에서 쓸 수 있는 토큰";
+    allow_online: "It has access for {time}.", "{time} 동안 접근할 수 있어요.";
+    allow_offline: "It has access for {time} at most, until you take that back in your account.",
+        "최대 {time} 동안 접근할 수 있어요. 그 전에 내 계정에서 취소할 수 있어요.";
+    allow_remembered: "You are not asked again for {time}.", "{time} 동안 다시 묻지 않아요.";
+    allow_again: "You are asked again at the next login.", "다음에 로그인할 때 다시 물어봐요.";
+    days: "{count} days", "{count}일";
+    hours: "{count} hours", "{count}시간";
+    minutes: "{count} minutes", "{count}분";
+    seconds: "{count} seconds", "{count}초";
     allow: "Allow", "허용";
     deny: "Deny", "거부";
 
@@ -155,6 +164,8 @@ super::words! {
     done_application: "The application has no access any more.", "앱의 접근 권한을 없앴어요.";
     done_removed: "It is removed.", "삭제했어요.";
 
+    account_elsewhere: "Your password and second factors are kept at {name}, and changed there.",
+        "비밀번호와 2단계 인증은 {name}에서 관리해요. 바꾸려면 그곳에서 바꿔 주세요.";
     password_about: "Changing it logs you out everywhere else.", "바꾸면 다른 곳에서는 모두 로그아웃돼요.";
     password_elsewhere: "It is part of the configuration. Ask whoever runs this place to change it.",
         "설정 파일에 있는 비밀번호예요. 바꾸려면 운영자에게 문의해 주세요.";
