@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use resources::rbac::ModelKind;
+
 use crate::caller::{ServiceAccount, TokenHolder};
 
 /// Who gets through.
@@ -98,11 +100,13 @@ impl Limits {
 pub struct RouteTarget {
     /// Namespace of the object that wrote the route.
     pub namespace: Arc<str>,
-    /// The InferenceService of that namespace that it was made for.
+    /// What `model` is one of.
+    pub kind: ModelKind,
+    /// The InferenceService or InferenceGraph of that namespace that it was made for.
     pub model: Option<Arc<str>>,
 }
 
-/// Who has a role of Kubernetes that lets them `get` an InferenceService.
+/// Who has a role of Kubernetes that lets them `get` a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Bindings {
     /// Those of all bindings; without any, nobody gets through.

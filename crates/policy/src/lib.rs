@@ -54,6 +54,7 @@ mod looked;
 mod lua;
 mod matcher;
 mod merge;
+mod models;
 mod mutual;
 mod opaque;
 mod opaquehosts;
@@ -100,6 +101,8 @@ mod walk;
 mod ways;
 mod when;
 mod workloads;
+
+pub use resources::rbac::ModelKind;
 
 pub use access::{AccessLevel, Bindings, Bound, Limits, Owner, RouteAccess, RouteTarget, Whom};
 pub use answers::{

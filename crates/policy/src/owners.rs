@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use resources::core::Namespace;
 use resources::istio::{HttpRoute, Origin};
-use resources::kserve::InferenceService;
 use resources::{Cluster, Metadata, Object, ObjectRef, ServiceName, Source};
 
 use crate::access::{AccessLevel, Limits, Owner, RouteAccess, RouteTarget};
+use crate::models::{Model, Models};
 use crate::rbac::Rbac;
 use crate::settings::Problem;
 use crate::traffic::Bound;
@@ -21,7 +21,7 @@ pub(crate) struct Owners<'c> {
     platform_namespaces: Vec<String>,
     login_services: HashSet<ServiceName>,
     namespaces: HashMap<&'c str, &'c Object<Namespace>>,
-    models: HashMap<(&'c str, &'c str), &'c Object<InferenceService>>,
+    models: Models<'c>,
     ways: Ways<'c>,
     rbac: Rbac<'c>,
     /// Unless annotations say otherwise.
@@ -81,7 +81,6 @@ impl<'c> Owners<'c> {
             None => (Vec::new(), Vec::new()),
         };
         let namespaces = cluster.namespaces.iter();
-        let models = cluster.inference_services.iter();
         Self {
             ways: Ways::new(cluster, &platform_namespaces),
             rbac: Rbac::of(cluster),
@@ -93,9 +92,7 @@ impl<'c> Owners<'c> {
             platform_namespaces,
             login_services,
             namespaces: namespaces.map(|n| (n.meta.name.as_str(), n)).collect(),
-            models: models
-                .map(|m| ((m.meta.namespace.as_str(), m.meta.name.as_str()), m))
-                .collect(),
+            models: Models::of(cluster),
         }
     }
 
@@ -109,11 +106,11 @@ impl<'c> Owners<'c> {
         problems: &mut Vec<Problem>,
     ) -> RouteAccess {
         let writer = Writer::of(bound, origin, gateway);
+        let model = self.model_of(&writer);
         let target = RouteTarget {
             namespace: writer.meta.namespace.as_str().into(),
-            model: self
-                .model_of(&writer)
-                .map(|model| model.meta.name.as_str().into()),
+            kind: model.map(|model| model.kind).unwrap_or_default(),
+            model: model.map(|model| model.meta.name.as_str().into()),
         };
         if self.reaches_into_platform(&writer) {
             // Whoever writes such a route does not decide who gets in.
@@ -173,7 +170,7 @@ impl<'c> Owners<'c> {
             let target = &access.target;
             // A model that cannot be told is nobody's to see.
             access.bindings = Some(match &target.model {
-                Some(model) => self.rbac.bindings(&target.namespace, model, reviewed),
+                Some(_) => self.rbac.bindings(target, reviewed),
                 None => Arc::default(),
             });
         }
@@ -227,24 +224,8 @@ impl<'c> Owners<'c> {
             })
     }
 
-    /// The InferenceService that an object was generated for.
-    fn model_of(&self, writer: &Writer<'_>) -> Option<&'c Object<InferenceService>> {
-        let namespace = writer.meta.namespace.as_str();
-        let generated = writer
-            .source
-            .generated_from
-            .as_ref()
-            .filter(|from| &*from.kind == "InferenceService")
-            .and_then(|from| self.models.get(&(&*from.namespace, &*from.name)));
-        let labelled = || {
-            let route = writer.meta.labels.get("serving.knative.dev/route")?;
-            let name = route.strip_suffix("-predictor")?;
-            self.models.get(&(namespace, name))
-        };
-        generated
-            .or_else(|| self.models.get(&(namespace, writer.meta.name.as_str())))
-            .or_else(labelled)
-            .copied()
+    fn model_of(&self, writer: &Writer<'_>) -> Option<Model<'c>> {
+        self.models.made(writer.meta, writer.source)
     }
 
     fn nearest_first<'w>(&self, writer: &Writer<'w>) -> Vec<&'w BTreeMap<String, String>>
@@ -252,7 +233,7 @@ impl<'c> Owners<'c> {
         'c: 'w,
     {
         let mut all = vec![&writer.meta.annotations];
-        all.extend(self.model_of(writer).map(|isvc| &isvc.meta.annotations));
+        all.extend(self.model_of(writer).map(|model| &model.meta.annotations));
         let namespace = self.namespaces.get(writer.meta.namespace.as_str());
         all.extend(namespace.map(|n| &n.meta.annotations));
         all

@@ -1,5 +1,6 @@
 //! Kubernetes RBAC, where callers of models need a role: who may `get` which
-//! InferenceService, by the Roles and bindings of the configuration.
+//! InferenceService or InferenceGraph, by the Roles and bindings of the
+//! configuration.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use resources::rbac::{Binding, ModelGrants, Subject};
 use resources::{Cluster, Object};
 
-use crate::access::{Bindings, Bound, Whom};
+use crate::access::{Bindings, Bound, RouteTarget, Whom};
 use crate::caller::ServiceAccount;
 
 /// Groups that Kubernetes gives ServiceAccounts and whoever is known.
@@ -18,7 +19,7 @@ const ACCOUNT: &str = "system:serviceaccount:";
 /// Who may see which models; each is asked about once.
 pub(crate) struct Rbac<'c> {
     grants: ModelGrants<'c>,
-    asked: std::cell::RefCell<HashMap<(String, String, bool), Arc<Bindings>>>,
+    asked: std::cell::RefCell<HashMap<(RouteTarget, bool), Arc<Bindings>>>,
 }
 
 impl<'c> Rbac<'c> {
@@ -30,13 +31,15 @@ impl<'c> Rbac<'c> {
     }
 
     /// Who may see a model; `reviewed` says that the API server is asked about it.
-    pub(crate) fn bindings(&self, namespace: &str, name: &str, reviewed: bool) -> Arc<Bindings> {
-        let key = (namespace.to_owned(), name.to_owned(), reviewed);
+    pub(crate) fn bindings(&self, target: &RouteTarget, reviewed: bool) -> Arc<Bindings> {
+        let key = (target.clone(), reviewed);
         if let Some(found) = self.asked.borrow().get(&key) {
             return Arc::clone(found);
         }
         let mut bound: Vec<Bound> = Vec::new();
-        for grant in self.grants.for_model(namespace, name) {
+        let name = target.model.as_deref().unwrap_or_default();
+        let grants = self.grants.for_model(target.kind, &target.namespace, name);
+        for grant in grants {
             let by: Arc<str> = label(grant.binding).into();
             for subject in &grant.binding.spec.subjects {
                 let Some(whom) = whom(subject, grant.binding) else {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use resources::core::{Service, ServicePort};
 use resources::istio::RouteDestination;
 use resources::istio::{Destination as Written, HttpRoute, MutualTlsMode as Mode, PortSelector};
+use resources::rbac::ModelKind;
 use resources::{Cluster, Object, ObjectRef, ServiceName, Source};
 
 use crate::access::{AccessLevel, Limits, Owner, RouteAccess, RouteTarget};
@@ -450,6 +451,7 @@ fn inner_route(service: &Object<Service>, port: u16) -> Option<Route> {
             limits: Limits::default(),
             target: RouteTarget {
                 namespace: object.namespace.as_ref().into(),
+                kind: ModelKind::default(),
                 model: None,
             },
             bindings: None,

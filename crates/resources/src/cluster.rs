@@ -54,6 +54,8 @@ pub struct Cluster {
     /// Sidecars.
     pub sidecars: Vec<Object<Sidecar>>,
     pub inference_services: Vec<Object<InferenceService>>,
+    /// KServe's InferenceGraphs; which models they call decides nothing.
+    pub inference_graphs: Vec<Object<()>>,
     /// Kubeflow's Profiles; namespace and policy of each are generated.
     pub profiles: Vec<Object<Profile>>,
     /// RoleBindings that Kubeflow's access management made for contributors;
@@ -142,6 +144,7 @@ impl Cluster {
             + self.envoy_filters.len()
             + self.wasm_plugins.len()
             + self.inference_services.len()
+            + self.inference_graphs.len()
             + self.profiles.len()
             + self.contributors.len()
             + usize::from(self.sidegate.is_some())

@@ -1,12 +1,9 @@
-//! What KServe's and Knative's controllers make of an InferenceService, for
-//! YAML that does not hold it (KServe `ingress_reconciler.go`, 0.7 to 0.20;
-//! net-istio `virtual_service.go`, the same since 0.26). What Ingresses and
-//! routes of the Gateway API become is added last.
+//! What KServe's and Knative's controllers make of an InferenceService or an
+//! InferenceGraph, for YAML that does not hold it (KServe `ingress_reconciler.go`,
+//! 0.7 to 0.20). What Ingresses and routes of the Gateway API become is added last.
 
+mod knative;
 mod standard;
-
-use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use crate::cluster::{Cluster, PredictorService};
 use crate::core::{PortRef, Service, ServicePort};
@@ -16,11 +13,13 @@ use crate::istio::{
     Rewrite, RouteDestination, StringMatch, VirtualService,
 };
 use crate::kserve::{InferenceService, IngressConfig};
-use crate::meta::{Metadata, Object, ServiceName, Source};
+use crate::meta::{Metadata, Object, ServiceName};
 use crate::releases::{self, Release};
-use crate::urls::{ModelUrls, urls};
+use crate::urls::{ModelUrls, is_cluster_local, urls};
 
-/// Adds what is missing for every InferenceService.
+use self::knative::{Knative, Parent, external};
+
+/// Adds what is missing for every InferenceService and InferenceGraph.
 pub(crate) fn generate(cluster: &mut Cluster, errors: &mut Vec<LoadError>) {
     crate::profiles::generate(cluster);
     crate::rbac::generate(cluster);
@@ -40,9 +39,10 @@ pub(crate) fn generate(cluster: &mut Cluster, errors: &mut Vec<LoadError>) {
         let generator = Generator {
             config: cluster.ingress.clone(),
             service: &service,
+            parent: Parent::of(&service),
             urls,
             release,
-            raw: is_raw(&service, cluster),
+            raw: is_raw(&service.meta, cluster),
             suffix: suffix(&service, cluster, release),
         };
         if generator.raw {
@@ -53,26 +53,63 @@ pub(crate) fn generate(cluster: &mut Cluster, errors: &mut Vec<LoadError>) {
         } else {
             generator.services(cluster);
             if !cluster.ingress.disable_istio_virtual_host {
-                generator.add(cluster, generator.kserve_route());
+                let route = generator.kserve_route();
+                generator.parent.route_unless_there(cluster, route);
             }
             for component in generator.components() {
-                generator.add(cluster, generator.knative_route(component, cluster));
+                generator.knative(component).route(cluster);
             }
         }
         generator.predictors(cluster);
+    }
+    for graph in cluster.inference_graphs.clone() {
+        graph_of(&graph, release, cluster);
     }
     crate::ingress::ingresses(cluster);
     let parents = crate::attach::gateways(cluster);
     crate::kuberoutes::routes(cluster, &parents);
 }
 
+/// What calls the models of a graph: one Knative Service, called as the graph, or
+/// a plain Service (`inferencegraph/controller.go`, from 0.9).
+fn graph_of(graph: &Object<()>, release: Release, cluster: &mut Cluster) {
+    let parent = Parent::of(graph);
+    let name = graph.meta.name.clone();
+    if is_raw(&graph.meta, cluster) {
+        let spec = Service {
+            kind: Some("ClusterIP".into()),
+            selector: [("app".to_owned(), format!("isvc.{name}"))].into(),
+            ports: vec![http_port(Some(8080))],
+            ..Service::default()
+        };
+        return parent.service_unless_there(cluster, name, spec);
+    }
+    let config = cluster.ingress.clone();
+    let knative = Knative {
+        local_gateway_service: local_gateway_service(&config, release),
+        config: &config,
+        parent: &parent,
+        name,
+        cluster_local: is_cluster_local(&graph.meta),
+    };
+    knative.services(cluster);
+    knative.route(cluster);
+}
+
+/// The Service that Knative's own names lead to.
+fn local_gateway_service(config: &IngressConfig, release: Release) -> &str {
+    let knative = &config.knative_local_gateway_service;
+    if knative.is_empty() || release < MESH {
+        &config.local_gateway_service
+    } else {
+        knative
+    }
+}
+
 /// Without Knative: `serving.kserve.io/deploymentMode` or the mode of those that
 /// name none, both of its spellings.
-fn is_raw(service: &Object<InferenceService>, cluster: &Cluster) -> bool {
-    let own = service
-        .meta
-        .annotations
-        .get("serving.kserve.io/deploymentMode");
+fn is_raw(meta: &Metadata, cluster: &Cluster) -> bool {
+    let own = meta.annotations.get("serving.kserve.io/deploymentMode");
     let mode = own.or(cluster.deploy.default_deployment_mode.as_ref());
     mode.is_some_and(|mode| mode == "RawDeployment" || mode == "Standard")
 }
@@ -108,6 +145,7 @@ const NAMED_PREDICTORS: Release = Release::new(0, 20);
 struct Generator<'a> {
     config: IngressConfig,
     service: &'a Object<InferenceService>,
+    parent: Parent<'a>,
     urls: ModelUrls,
     release: Release,
     /// Without Knative.
@@ -125,33 +163,11 @@ impl Generator<'_> {
     }
 
     fn object<T>(&self, kind: &str, name: String, labels: &[(&str, String)], spec: T) -> Object<T> {
-        Object {
-            kind: Arc::from(kind),
-            meta: Metadata {
-                name,
-                namespace: self.namespace().to_owned(),
-                labels: labels
-                    .iter()
-                    .map(|(k, v)| ((*k).to_owned(), v.clone()))
-                    .collect(),
-                annotations: BTreeMap::new(),
-                creation_timestamp: self.service.meta.creation_timestamp.clone(),
-            },
-            spec,
-            source: Source {
-                generated_from: Some(self.service.reference()),
-                ..self.service.source.clone()
-            },
-        }
+        self.parent.object(kind, name, labels, spec)
     }
 
     fn local_gateway_service(&self) -> &str {
-        let knative = &self.config.knative_local_gateway_service;
-        if knative.is_empty() || self.release < MESH {
-            &self.config.local_gateway_service
-        } else {
-            knative
-        }
+        local_gateway_service(&self.config, self.release)
     }
 
     /// The parts that each have a Knative Service of their own.
@@ -192,63 +208,28 @@ impl Generator<'_> {
         )
     }
 
-    /// The newest revision that the YAML holds a Service of, or the first.
-    fn revision(&self, component: &str, cluster: &Cluster) -> String {
-        let route = self.component(component);
-        cluster
-            .services
-            .iter()
-            .filter(|s| s.meta.namespace == self.namespace())
-            .map(|s| s.meta.name.as_str())
-            .filter(|name| {
-                name.strip_prefix(&route)
-                    .and_then(|rest| rest.strip_prefix('-'))
-                    .is_some_and(is_revision)
-            })
-            .max()
-            .map_or_else(|| format!("{route}-00001"), str::to_owned)
+    fn service_unless_there(&self, cluster: &mut Cluster, name: String, spec: Service) {
+        self.parent.service_unless_there(cluster, name, spec);
     }
 
-    fn service_unless_there(&self, cluster: &mut Cluster, name: String, spec: Service) {
-        let there = cluster
-            .services
-            .iter()
-            .any(|s| s.meta.name == name && s.meta.namespace == self.namespace());
-        if !there {
-            cluster
-                .services
-                .push(self.object("Service", name, &[], spec));
+    /// The Knative Service of a component.
+    fn knative(&self, component: &str) -> Knative<'_> {
+        Knative {
+            config: &self.config,
+            parent: &self.parent,
+            name: self.component(component),
+            local_gateway_service: self.local_gateway_service(),
+            cluster_local: self.urls.external_hosts.is_empty(),
         }
     }
 
     fn services(&self, cluster: &mut Cluster) {
-        let external = |target: &str| Service {
-            kind: Some("ExternalName".into()),
-            external_name: Some(target.to_owned()),
-            ..Service::default()
-        };
         if !self.config.disable_istio_virtual_host {
             let front = external(&self.config.local_gateway_service);
             self.service_unless_there(cluster, self.name().to_owned(), front);
         }
         for component in self.components() {
-            let route = external(self.local_gateway_service());
-            self.service_unless_there(cluster, self.component(component), route);
-            let revision = Service {
-                ports: vec![http_port(None)],
-                ..Service::default()
-            };
-            let name = self.revision(component, cluster);
-            self.service_unless_there(cluster, name, revision);
-        }
-    }
-
-    fn add(&self, cluster: &mut Cluster, object: Object<VirtualService>) {
-        let there = cluster.virtual_services.iter().any(|vs| {
-            vs.meta.name == object.meta.name && vs.meta.namespace == object.meta.namespace
-        });
-        if !there {
-            cluster.virtual_services.push(object);
+            self.knative(component).services(cluster);
         }
     }
 
@@ -374,62 +355,6 @@ impl Generator<'_> {
             route: vec![destination(self.local_gateway_service(), None)],
             ..HttpRoute::default()
         }
-    }
-
-    /// Knative's VirtualService of a component's Route. Its further routes for
-    /// the prober (`K-Network-Hash: override`) go to the same place.
-    fn knative_route(&self, component: &str, cluster: &Cluster) -> Object<VirtualService> {
-        let route = self.component(component);
-        let revision = self.revision(component, cluster);
-        let short = format!("{route}.{}", self.namespace());
-        let outside = format!("{short}.{}", self.config.ingress_domain);
-        let cluster_local = self.urls.external_hosts.is_empty();
-        let mut hosts = vec![short.clone()];
-        let mut gateways = vec![self.config.local_gateway.clone()];
-        let mut entries = vec![(short.clone(), self.config.local_gateway.clone())];
-        if !cluster_local {
-            hosts.push(outside.clone());
-            gateways.push(self.config.ingress_gateway.clone());
-            entries.push((outside, self.config.ingress_gateway.clone()));
-        }
-        hosts.extend([format!("{short}.svc"), self.host(component)]);
-        let http = entries
-            .into_iter()
-            .map(|(authority, gateway)| HttpRoute {
-                matches: vec![HttpMatch {
-                    authority: Some(StringMatch {
-                        prefix: Some(authority),
-                        ..StringMatch::default()
-                    }),
-                    gateways: vec![gateway],
-                    ..HttpMatch::default()
-                }],
-                route: vec![destination(
-                    &format!("{revision}.{}.svc.cluster.local", self.namespace()),
-                    Some(set([
-                        ("Knative-Serving-Namespace", self.namespace().to_owned()),
-                        ("Knative-Serving-Revision", revision.clone()),
-                    ])),
-                )],
-                ..HttpRoute::default()
-            })
-            .collect();
-        let labels = [
-            ("networking.internal.knative.dev/ingress", route.clone()),
-            ("serving.knative.dev/route", route.clone()),
-            (
-                "serving.knative.dev/routeNamespace",
-                self.namespace().to_owned(),
-            ),
-        ];
-        let spec = VirtualService {
-            hosts,
-            gateways,
-            http,
-            export_to: Vec::new(),
-            ..VirtualService::default()
-        };
-        self.object("VirtualService", format!("{route}-ingress"), &labels, spec)
     }
 
     /// Every Service that stands for the predictor, generated or written.

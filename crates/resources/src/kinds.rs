@@ -56,6 +56,7 @@ fn is_served(document: &Document) -> bool {
         "" => version == "v1",
         NETWORKING => matches!(version, "v1alpha3" | "v1beta1" | "v1"),
         SECURITY => matches!(version, "v1beta1" | "v1"),
+        KSERVE if document.kind == "InferenceGraph" => version == "v1alpha1",
         KSERVE => version == "v1beta1",
         "apps" | INGRESS => version == "v1",
         "extensions" => document.kind != "Ingress",
@@ -147,6 +148,7 @@ fn read(cluster: &mut Cluster, document: &Document) -> Result<(), LoadError> {
             unknown(cluster, document);
         }
         (KSERVE, "InferenceService") => cluster.inference_services.push(spec(document)?),
+        (KSERVE, "InferenceGraph") => cluster.inference_graphs.push(object(document, ())?),
         _ => unknown(cluster, document),
     }
     Ok(())
@@ -163,7 +165,7 @@ fn is_read(group: &str, kind: &str) -> bool {
             kind,
             "AuthorizationPolicy" | "RequestAuthentication" | "PeerAuthentication"
         ),
-        KSERVE => kind == "InferenceService",
+        KSERVE => matches!(kind, "InferenceService" | "InferenceGraph"),
         INGRESS | "extensions" => kind == "Ingress",
         GATEWAY_API => matches!(
             kind,

@@ -1,5 +1,5 @@
 //! Kubernetes RBAC: who may do what with which resource
-//! (`rbac.authorization.k8s.io/v1`), as far as it is about InferenceServices.
+//! (`rbac.authorization.k8s.io/v1`), as far as it is about models.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -95,10 +95,31 @@ pub struct RoleRef {
     pub name: String,
 }
 
-/// The verb, group and resource that RBAC is asked about.
+/// What a model is an object of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ModelKind {
+    /// An InferenceService.
+    #[default]
+    Service,
+    /// An InferenceGraph.
+    Graph,
+}
+
+impl ModelKind {
+    const ALL: [Self; 2] = [Self::Service, Self::Graph];
+
+    /// What RBAC calls it.
+    pub fn resource(self) -> &'static str {
+        match self {
+            Self::Service => "inferenceservices",
+            Self::Graph => "inferencegraphs",
+        }
+    }
+}
+
+/// The verb and group that RBAC is asked about.
 const VERB: &str = "get";
 const GROUP: &str = "serving.kserve.io";
-const RESOURCE: &str = "inferenceservices";
 
 /// The ClusterRoles of Kubeflow for people of a namespace, and what KServe adds
 /// to them.
@@ -108,12 +129,14 @@ const EDIT: &str = "kubeflow-edit";
 const VIEW: &str = "kubeflow-view";
 
 impl PolicyRule {
-    /// Whether it lets its subjects see the InferenceServices that
+    /// Whether it lets its subjects see the models of a kind that
     /// [`Self::resource_names`] names (`pkg/apis/rbac/v1/evaluation_helpers.go`).
-    fn shows_models(&self) -> bool {
+    fn shows(&self, kind: ModelKind) -> bool {
         let has =
             |list: &[String], wanted: &str| list.iter().any(|item| item == "*" || item == wanted);
-        has(&self.verbs, VERB) && has(&self.api_groups, GROUP) && has(&self.resources, RESOURCE)
+        has(&self.verbs, VERB)
+            && has(&self.api_groups, GROUP)
+            && has(&self.resources, kind.resource())
     }
 }
 
@@ -137,11 +160,11 @@ impl LabelSelector {
     }
 }
 
-/// Who may see which InferenceServices.
+/// Who may see which models.
 #[derive(Debug, Default)]
 pub struct ModelGrants<'c> {
     /// By namespace of the models; those for all namespaces are under the empty name.
-    grants: HashMap<&'c str, Vec<ModelGrant<'c>>>,
+    grants: HashMap<(&'c str, ModelKind), Vec<ModelGrant<'c>>>,
 }
 
 /// One binding to a role that shows models.
@@ -167,14 +190,16 @@ impl<'c> ModelGrants<'c> {
                 &binding.meta.namespace
             };
             let role = &binding.spec.role_ref;
-            let found = match role.kind.as_str() {
-                "ClusterRole" => roles.shown("", &role.name),
-                "Role" if !everywhere => roles.shown(namespace, &role.name),
-                _ => None,
+            let place = match role.kind.as_str() {
+                "ClusterRole" => "",
+                "Role" if !everywhere => namespace,
+                _ => continue,
             };
-            if let Some(names) = found {
-                let grants = all.grants.entry(namespace).or_default();
-                grants.push(ModelGrant { binding, names });
+            for kind in ModelKind::ALL {
+                if let Some(names) = roles.shown(place, &role.name, kind) {
+                    let grants = all.grants.entry((namespace, kind)).or_default();
+                    grants.push(ModelGrant { binding, names });
+                }
             }
         }
         all
@@ -183,12 +208,13 @@ impl<'c> ModelGrants<'c> {
     /// The bindings that show a model, those of its namespace first.
     pub fn for_model<'a>(
         &'a self,
-        namespace: &str,
+        kind: ModelKind,
+        namespace: &'a str,
         name: &'a str,
     ) -> impl Iterator<Item = &'a ModelGrant<'c>> {
         [namespace, ""]
             .into_iter()
-            .filter_map(|place| self.grants.get(place))
+            .filter_map(move |place| self.grants.get(&(place, kind)))
             .flatten()
             .filter(move |grant| {
                 grant
@@ -220,11 +246,16 @@ impl<'c> Roles<'c> {
 
     /// The models that a role shows: `None` for none, `Some(None)` for all.
     #[expect(clippy::option_option, reason = "none, some by name, all")]
-    fn shown(&self, namespace: &str, name: &str) -> Option<Option<HashSet<String>>> {
+    fn shown(
+        &self,
+        namespace: &str,
+        name: &str,
+        kind: ModelKind,
+    ) -> Option<Option<HashSet<String>>> {
         let mut rules = Vec::new();
         self.rules(namespace, name, &mut HashSet::new(), &mut rules);
         let mut names = HashSet::new();
-        for rule in rules.into_iter().filter(|rule| rule.shows_models()) {
+        for rule in rules.into_iter().filter(|rule| rule.shows(kind)) {
             if rule.resource_names.is_empty() {
                 return Some(None);
             }
@@ -349,7 +380,7 @@ fn kubeflow_role(name: &str) -> Object<Role> {
             rules: vec![PolicyRule {
                 verbs: list(VERB),
                 api_groups: list(GROUP),
-                resources: list(RESOURCE),
+                resources: ModelKind::ALL.map(|kind| kind.resource().to_owned()).into(),
                 resource_names: Vec::new(),
             }],
             aggregation_rule: None,

@@ -1,7 +1,7 @@
 //! Where an InferenceService answers.
 
 use crate::kserve::{InferenceService, IngressConfig};
-use crate::meta::Object;
+use crate::meta::{Metadata, Object};
 
 const VISIBILITY: &str = "networking.knative.dev/visibility";
 
@@ -38,7 +38,7 @@ pub fn urls(
         local_host: format!("{name}.{namespace}.svc.cluster.local"),
         ..ModelUrls::default()
     };
-    if is_cluster_local(service) {
+    if is_cluster_local(&service.meta) {
         return Ok(urls);
     }
     let domains = std::iter::once(&config.ingress_domain).chain(&config.additional_ingress_domains);
@@ -59,12 +59,9 @@ pub fn urls(
     Ok(urls)
 }
 
-pub(crate) fn is_cluster_local(service: &Object<InferenceService>) -> bool {
-    service
-        .meta
-        .labels
-        .get(VISIBILITY)
-        .is_some_and(|v| v == "cluster-local")
+pub(crate) fn is_cluster_local(meta: &Metadata) -> bool {
+    let visibility = meta.labels.get(VISIBILITY);
+    visibility.is_some_and(|v| v == "cluster-local")
 }
 
 /// The Go templates of `inferenceservice-config`: three fields, no functions.

@@ -1,7 +1,7 @@
 //! SubjectAccessReview (`authorization.k8s.io/v1`): the API server says whether
 //! somebody may `get` an InferenceService.
 
-use policy::{AccessAnswer, AccessCheck, TokenHolder};
+use policy::{AccessAnswer, AccessCheck, RouteTarget, TokenHolder};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -69,7 +69,7 @@ impl ClusterApi {
         let Some(model) = check.target.model.as_deref() else {
             return AccessAnswer::Denied;
         };
-        let spec = spec(&check.holder, &check.target.namespace, model);
+        let spec = spec(&check.holder, &check.target, model);
         let key: Key = Sha256::digest(spec.to_string()).into();
         let accesses = &self.accesses;
         let asked = async {
@@ -99,7 +99,7 @@ impl ClusterApi {
 
 /// What is asked, with the groups that Kubernetes itself gives: nobody has those by
 /// a login.
-fn spec(holder: &TokenHolder, namespace: &str, model: &str) -> Value {
+fn spec(holder: &TokenHolder, target: &RouteTarget, model: &str) -> Value {
     let mut groups: Vec<String> = match holder {
         TokenHolder::Person(person) => person.groups.iter().map(ToString::to_string).collect(),
         TokenHolder::Service(service) => service.groups.iter().map(ToString::to_string).collect(),
@@ -115,10 +115,10 @@ fn spec(holder: &TokenHolder, namespace: &str, model: &str) -> Value {
         "user": holder.user_name(),
         "groups": groups,
         "resourceAttributes": {
-            "namespace": namespace,
+            "namespace": target.namespace,
             "verb": "get",
             "group": "serving.kserve.io",
-            "resource": "inferenceservices",
+            "resource": target.kind.resource(),
             "name": model,
         },
     })

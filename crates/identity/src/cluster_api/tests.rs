@@ -385,6 +385,7 @@ fn asks(holder: policy::TokenHolder, model: &str) -> policy::AccessCheck {
         holder,
         target: policy::RouteTarget {
             namespace: "team-a".into(),
+            kind: policy::ModelKind::Service,
             model: Some(model.into()),
         },
     }
@@ -471,9 +472,18 @@ async fn the_api_server_says_who_may_call_a_model() {
         .access(&asks(person("ada@example.com", &["ops"]), "other"))
         .await;
     assert_eq!(world.server.asked("subjectaccessreviews"), 7);
+    // A graph of that name is another one.
+    let mut graph = asks(person("ada@example.com", &["ml"]), "other");
+    graph.target.kind = policy::ModelKind::Graph;
+    world.api.access(&graph).await;
+    let asked = world.server.accesses.lock().unwrap().0.pop().unwrap();
+    let resource = asked.pointer("/resourceAttributes/resource");
+    assert_eq!(resource, Some(&json!("inferencegraphs")));
+    assert_eq!(world.server.asked("subjectaccessreviews"), 8);
     let nothing = policy::AccessCheck {
         target: policy::RouteTarget {
             namespace: "team-a".into(),
+            kind: policy::ModelKind::Service,
             model: None,
         },
         ..asks(person("ada@example.com", &[]), "x")

@@ -11,6 +11,7 @@
 mod as_written;
 mod enforced;
 mod filters;
+mod models;
 mod rbac;
 mod trace;
 mod versions;

@@ -36,8 +36,8 @@ const ALL: &str = "^/.*$";
 impl Generator<'_> {
     pub(super) fn standard(&self, cluster: &mut Cluster) -> Result<(), String> {
         self.standard_services(cluster);
-        let internal =
-            is_cluster_local(self.service) || self.config.ingress_domain == "svc.cluster.local";
+        let internal = is_cluster_local(&self.service.meta)
+            || self.config.ingress_domain == "svc.cluster.local";
         let off = self.config.disable_ingress_creation && self.release >= SWITCH;
         if internal || off || self.is_stopped() {
             return Ok(());

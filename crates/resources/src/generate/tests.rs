@@ -183,6 +183,73 @@ fn a_transformer_comes_first() {
     assert_eq!(predictors(&cluster), ["a-predictor", "a-predictor-00001"]);
 }
 
+const GRAPH: &str = "apiVersion: serving.kserve.io/v1alpha1
+kind: InferenceGraph
+metadata: {name: pair, namespace: kserve-test}
+spec:
+  nodes:
+    root: {routerType: Sequence, steps: [{serviceName: sklearn-iris}, {serviceName: other, data: $response}]}
+";
+
+/// What `createKnativeService` makes is a Knative Service like a predictor's.
+#[test]
+fn a_graph_has_one_knative_service_of_its_name() {
+    let cluster = load(IRIS, GRAPH);
+    let (graph, predictor) = (
+        route(&cluster, "pair-ingress"),
+        route(&cluster, "sklearn-iris-predictor-ingress"),
+    );
+    let like = json(predictor)
+        .to_string()
+        .replace("sklearn-iris-predictor", "pair");
+    assert_eq!(json(graph).to_string(), like);
+    assert_eq!(graph.meta.labels["serving.knative.dev/route"], "pair");
+    let from = graph.source.generated_from.as_ref().unwrap();
+    assert_eq!(from.to_string(), "InferenceGraph kserve-test/pair");
+    let service = |name: &str| {
+        let mut all = cluster.services.iter();
+        all.find(|s| s.meta.name == name).map(|s| &s.spec)
+    };
+    let front = service("pair").unwrap().external_name.as_deref();
+    assert_eq!(
+        front,
+        Some("knative-local-gateway.istio-system.svc.cluster.local")
+    );
+    assert!(service("pair-00001").is_some());
+    // Its predictors are those of its models.
+    assert_eq!(
+        predictors(&cluster),
+        ["sklearn-iris-predictor", "sklearn-iris-predictor-00001"]
+    );
+}
+
+#[test]
+fn a_graph_may_be_cluster_local_stand_alone_or_written() {
+    let local = GRAPH.replace(
+        "namespace: kserve-test}",
+        "namespace: kserve-test, labels: {networking.knative.dev/visibility: cluster-local}}",
+    );
+    let cluster = load(IRIS, &local);
+    let hosts = &route(&cluster, "pair-ingress").spec.hosts;
+    assert!(
+        hosts.iter().all(|h| !h.ends_with("example.com")),
+        "{hosts:?}"
+    );
+    let raw = GRAPH.replace(
+        "namespace: kserve-test}",
+        "namespace: kserve-test, annotations: {serving.kserve.io/deploymentMode: Standard}}",
+    );
+    let cluster = load(IRIS, &raw);
+    let mut routes = cluster.virtual_services.iter();
+    assert!(!routes.any(|route| route.meta.name == "pair-ingress"));
+    let service = cluster.services.iter().find(|s| s.meta.name == "pair");
+    assert_eq!(service.unwrap().spec.external_name, None);
+    let written = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: pair-ingress, namespace: kserve-test}\nspec: {hosts: [pair.example.com]}\n";
+    let cluster = load(IRIS, &format!("{GRAPH}---\n{written}"));
+    let mine = route(&cluster, "pair-ingress");
+    assert_eq!(mine.spec.hosts, ["pair.example.com"]);
+}
+
 #[test]
 fn an_unknown_template_is_an_error() {
     let text = format!(

@@ -10,9 +10,13 @@ fn cluster(yaml: &str) -> Cluster {
 
 /// The bindings that show a model, by name.
 fn shown(yaml: &str, namespace: &str, name: &str) -> Vec<String> {
+    shown_of(ModelKind::Service, yaml, namespace, name)
+}
+
+fn shown_of(kind: ModelKind, yaml: &str, namespace: &str, name: &str) -> Vec<String> {
     let cluster = cluster(yaml);
     let grants = ModelGrants::of(&cluster);
-    let found = grants.for_model(namespace, name);
+    let found = grants.for_model(kind, namespace, name);
     found.map(|grant| grant.binding.meta.name.clone()).collect()
 }
 
@@ -218,6 +222,50 @@ fn what_kubeflow_makes_of_a_profile_counts_without_being_written() {
     assert_eq!(
         shown(&binding, "team-a", "iris"),
         ["default-editor", "default-viewer"]
+    );
+}
+
+#[test]
+fn a_graph_is_another_resource() {
+    use ModelKind::{Graph, Service};
+
+    let rule = |resources: &str| {
+        let rule =
+            format!("rules: [{{verbs: [get], apiGroups: [serving.kserve.io], {resources}}}]");
+        role("ClusterRole", &rule)
+    };
+    for (resources, service, graph) in [
+        ("resources: [inferenceservices]", true, false),
+        ("resources: [inferencegraphs]", false, true),
+        (
+            "resources: [inferencegraphs, inferenceservices]",
+            true,
+            true,
+        ),
+        ("resources: ['*']", true, true),
+        (
+            "resources: [inferencegraphs], resourceNames: [iris]",
+            false,
+            true,
+        ),
+        (
+            "resources: [inferencegraphs], resourceNames: [other]",
+            false,
+            false,
+        ),
+    ] {
+        let yaml = rule(resources);
+        let shows = |kind| !shown_of(kind, &yaml, "team-a", "iris").is_empty();
+        assert_eq!(
+            (shows(Service), shows(Graph)),
+            (service, graph),
+            "{resources}"
+        );
+    }
+    let bound = shown_of(Graph, PROFILE, "team-a", "iris");
+    assert_eq!(
+        bound,
+        ["namespaceAdmin", "default-editor", "default-viewer"]
     );
 }
 

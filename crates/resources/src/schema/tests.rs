@@ -122,6 +122,12 @@ fn every_kind_has_its_own_fields() {
             "f:6: InferenceService b/a: spec.predictor.sklern: unknown field `sklern`, did you mean `sklearn`?",
         ),
         (
+            "serving.kserve.io/v1alpha1",
+            "InferenceGraph",
+            "spec:\n  nodes:\n    root:\n      routerType: Sequnce\n",
+            "f:8: InferenceGraph b/a: spec.nodes.root.routerType: expected `Ensemble`, `Sequence`, `Splitter` or `Switch`, found `Sequnce`",
+        ),
+        (
             "v1",
             "Service",
             "spec:\n  selecter: {a: b}\n",
