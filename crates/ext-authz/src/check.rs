@@ -97,6 +97,10 @@ impl<H: Host> Authorizer<H> {
         for _ in 0..MAX_QUESTIONS {
             match crossing.decide(&head, crossed, &answers) {
                 Passage::Permit(permit) => {
+                    if permit.is_open() && climbs(snapshot, place, &head) {
+                        let Ambiguous(why) = edge::CLIMBS;
+                        return (unfit(why), why.into());
+                    }
                     let why = Arc::from(permit.route());
                     let reply = self.allowed(&crossing, permit, &head, claimed, &answers);
                     return (reply, why);
@@ -270,6 +274,22 @@ impl<H: Host> Authorizer<H> {
         }
         (CheckReply::deny(reply), denial.reason.into())
     }
+}
+
+/// Whether an upstream may read the path of what is open to everybody as one that
+/// is not.
+fn climbs(snapshot: &Snapshot, place: &Place, head: &RequestHead) -> bool {
+    let is_open = |path: String| {
+        let head = RequestHead {
+            path,
+            ..head.clone()
+        };
+        let crossing = snapshot.crossing(place.at(), &head);
+        let passage = crossing.map(|found| found.decide(&head, false, &Answers::new()));
+        matches!(passage, Ok(Passage::Permit(permit)) if permit.is_open())
+    };
+    let readings = edge::upstream::readings(&head.path);
+    !readings.into_iter().all(is_open)
 }
 
 /// As much of a request's line as a log takes, on one line whatever is in it.

@@ -134,6 +134,11 @@ impl Exchange<'_> {
         let line = logged.then(|| format!("{} {}{}", head.method, head.authority, head.path));
         let mut why = String::new();
         let response = match decide(connection, self.snapshot, head).await {
+            Ok(Ok(permit)) if permit.is_open() && climbs(self.snapshot, head) => {
+                discard(self.body, self.admitted.expects);
+                edge::CLIMBS.0.clone_into(&mut why);
+                respond::fault(&Fault::Unfit(edge::CLIMBS.into()), grpc)
+            }
             Ok(Ok(permit)) => {
                 if logged {
                     permit.route().clone_into(&mut why);
@@ -176,6 +181,21 @@ impl Exchange<'_> {
         };
         outbound.send().await
     }
+}
+
+/// Whether an upstream may read the path of what is open to everybody as one that
+/// is not.
+fn climbs(snapshot: &Snapshot, head: &RequestHead) -> bool {
+    let is_open = |path: String| {
+        let head = RequestHead {
+            path,
+            ..head.clone()
+        };
+        let verdict = policy::decide(snapshot, &head, &Answers::new(), &mut NoTrace);
+        matches!(verdict, Verdict::Permit(permit) if permit.is_open())
+    };
+    let readings = edge::upstream::readings(&head.path);
+    !readings.into_iter().all(is_open)
 }
 
 /// More questions than any decision has: crossings times authorizers, and the caller.

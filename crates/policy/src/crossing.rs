@@ -248,6 +248,7 @@ impl<'s> Crossing<'s> {
         }
         permit.caller = caller;
         permit.audience = route.audience();
+        permit.open = level == AccessLevel::Public;
         permit
     }
 

@@ -229,8 +229,9 @@ impl<'a, T: Trace> Decision<'a, T> {
             let cors = self.cors(route, &head);
             let mut permit = self.changes.permit(destination, caller, route);
             permit.cors = cors;
-            if !self.snapshot.enforce {
-                permit.audience = None;
+            match self.snapshot.enforce {
+                true => permit.open = enforce::is_open(&route.access, &head),
+                false => permit.audience = None,
             }
             return Ok(permit);
         }

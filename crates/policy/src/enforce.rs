@@ -76,6 +76,11 @@ fn level(access: &RouteAccess, head: &RequestHead) -> AccessLevel {
     }
 }
 
+/// Whether everybody may have it.
+pub(crate) fn is_open(access: &RouteAccess, head: &RequestHead) -> bool {
+    level(access, head) == AccessLevel::Public
+}
+
 fn cluster(access: &RouteAccess, head: &RequestHead, answers: &Answers) -> Access {
     if head.entrance == Entrance::External {
         return deny(
@@ -208,13 +213,17 @@ fn limited(access: &RouteAccess, holder: TokenHolder, answers: &Answers) -> Acce
         return Access::Granted(Caller::Token(holder));
     }
     let who = holder.user_name();
-    let RouteTarget { namespace, model } = &access.target;
-    let model = model.as_deref().unwrap_or("unknown");
+    let RouteTarget {
+        namespace,
+        kind,
+        model,
+    } = &access.target;
+    let (resource, model) = (kind.resource(), model.as_deref().unwrap_or("unknown"));
     deny(
         Refusal::Forbidden(format!(
-            "{who} may not `get` inferenceservices/{model} in namespace {namespace}"
+            "{who} may not `get` {resource}/{model} in namespace {namespace}"
         )),
-        "no RoleBinding or ClusterRoleBinding lets the caller `get` the InferenceService",
+        "no RoleBinding or ClusterRoleBinding lets the caller `get` the model",
     )
 }
 

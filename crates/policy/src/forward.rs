@@ -147,6 +147,7 @@ impl Changes {
             cors: None,
             route: Arc::clone(&route.label),
             audience: route.audience(),
+            open: false,
         }
     }
 }

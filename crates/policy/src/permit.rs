@@ -25,6 +25,7 @@ pub struct Permit {
     pub(crate) cors: Option<Cors>,
     pub(crate) route: Arc<str>,
     pub(crate) audience: Option<Audience>,
+    pub(crate) open: bool,
 }
 
 /// Whom something that is said about the caller is for: a model by its
@@ -195,6 +196,7 @@ impl Permit {
             cors: None,
             route,
             audience: None,
+            open: false,
         }
     }
 
@@ -242,6 +244,11 @@ impl Permit {
     /// nothing is: on routes of others.
     pub fn audience(&self) -> Option<&Audience> {
         self.audience.as_ref()
+    }
+
+    /// Whether everybody may have it, by the level `public`.
+    pub fn is_open(&self) -> bool {
+        self.open
     }
 
     /// The deciding route, `namespace/name` of its object, for logs.

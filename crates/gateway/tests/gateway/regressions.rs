@@ -133,6 +133,40 @@ async fn no_path_of_the_platform_is_open() {
     }
 }
 
+/// Below a part of a host that is open, what an upstream decodes may be another part.
+#[tokio::test]
+async fn no_spelling_leads_out_of_what_is_open() {
+    let world = World::start().await;
+    let ask = async |target: &str| {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: open.example\r\n\r\n");
+        let status = world.external(request).await.status;
+        (status, world.upstream.seen().len())
+    };
+    for target in [
+        "/open/..%2fadmin",
+        "/open/%2e%2e%2fadmin",
+        "/open/..%5cadmin",
+        "/open/..%252fadmin",
+        "/open/%252e%252e%252fadmin",
+        "/open/..;/admin",
+        "/open/..%3b/admin",
+        "/open/a/..;x=1/..;y=2/admin",
+    ] {
+        let (status, arrived) = ask(target).await;
+        assert!([400, 401].contains(&status), "{target}: {status}");
+        assert_eq!(arrived, 0, "{target}");
+    }
+    for target in [
+        "/open/a%20b;v=1",
+        "/open/a/..%3b/b",
+        "/open/a%252fb",
+        "/open/",
+    ] {
+        assert_eq!(ask(target).await, (200, 1), "{target}");
+    }
+    assert_eq!(ask("/admin").await, (401, 0));
+}
+
 #[tokio::test]
 async fn what_is_forwarded_is_what_was_decided_on() {
     let world = World::start().await;
