@@ -1,7 +1,9 @@
 //! What is installed once per machine, by version.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 
@@ -19,15 +21,26 @@ pub(crate) fn folder(name: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// Folders that threads of this process install into.
+static INSTALLING: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+static INSTALLED: Condvar = Condvar::new();
+
 /// Does `install` once in that folder. An install that was cut short is done
 /// again.
 fn once(folder: &Path, install: impl FnOnce() -> Result<()>) -> Result<()> {
+    let lock = || INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+    let waiting = INSTALLED.wait_while(lock(), |folders| folders.contains(folder));
+    waiting
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(folder.to_owned());
     let done = folder.join("complete");
-    if !done.exists() {
-        install()?;
-        std::fs::write(&done, "")?;
-    }
-    Ok(())
+    let outcome = match done.exists() {
+        true => Ok(()),
+        false => install().and_then(|()| Ok(std::fs::write(&done, "")?)),
+    };
+    lock().remove(folder);
+    INSTALLED.notify_all();
+    outcome
 }
 
 /// The Python of a virtual environment with the packages of a requirements

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::{
     authz, bench, browser, clients, crash, dex, directory, faults, flood, graphs, oracle, redis,
@@ -49,6 +49,30 @@ impl Count {
             }
         }
     }
+
+    /// Says what a check came to; its name, if it failed.
+    fn add(&mut self, name: &'static str, (result, seconds): Outcome) -> Option<&'static str> {
+        match result {
+            Ok(()) => {
+                self.passed += 1;
+                println!("test oracle: {name} ... ok ({seconds} s)");
+                None
+            }
+            Err(error) => {
+                self.failed += 1;
+                println!("test oracle: {name} ... FAILED ({error:#})");
+                Some(name)
+            }
+        }
+    }
+}
+
+/// What a check comes to, and after how many seconds.
+type Outcome = (Result<()>, u64);
+
+fn timed(check: impl FnOnce() -> Result<()>) -> Outcome {
+    let began = Instant::now();
+    (check(), began.elapsed().as_secs())
 }
 
 /// Builds the program, runs the tests and the comparisons with Istio, Envoy,
@@ -80,8 +104,10 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         // A binary that does not compile or is killed counts no test.
         count.failed = 1;
     }
-    let mut beside = Vec::new();
+    let mut failed = Vec::new();
     if args.is_empty() {
+        let (waiting, waits) = authz::BESIDE;
+        let waits = std::thread::spawn(move || timed(waits));
         let solvers: oracle::Check = (
             "z3 and cvc5 on small clusters",
             Box::new(|| bench::solvers::run(bench::Length::Quick)),
@@ -101,21 +127,12 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
             .chain(browser::suite())
             .chain([solvers])
         {
-            let began = Instant::now();
-            let result = check();
-            let seconds = began.elapsed().as_secs();
-            match result {
-                Ok(()) => {
-                    count.passed += 1;
-                    println!("test oracle: {name} ... ok ({seconds} s)");
-                }
-                Err(error) => {
-                    count.failed += 1;
-                    println!("test oracle: {name} ... FAILED ({error:#})");
-                    beside.push(name);
-                }
-            }
+            let outcome = timed(check);
+            failed.extend(count.add(name, outcome));
         }
+        let ended = waits.join();
+        let outcome = ended.unwrap_or_else(|_| (Err(anyhow!("it panicked")), 0));
+        failed.extend(count.add(waiting, outcome));
     }
     println!("{count}");
     if count.ignored > 0 {
@@ -127,8 +144,8 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     if !status.success() {
         bail!("cargo test ended with {status}");
     }
-    if !beside.is_empty() {
-        bail!("held against others: {}", beside.join(", "));
+    if !failed.is_empty() {
+        bail!("held against others: {}", failed.join(", "));
     }
     Ok(())
 }

@@ -43,6 +43,8 @@ pub(super) struct Plan {
     pub(super) back: &'static str,
     /// Whether a pod verifies what models are told, and workloads have certificates of the mesh.
     pub(super) verified: bool,
+    /// Namespace and label `app` of a pod with a sidecar that is called without a gateway.
+    pub(super) pod: Option<(&'static str, &'static str)>,
     pub(super) asked: Asked,
 }
 
@@ -73,6 +75,8 @@ pub(super) struct Mesh {
     pub(super) local: SocketAddr,
     /// The pod that verifies, where there is one.
     pub(super) verifier: Option<SocketAddr>,
+    /// The pod that is called without a gateway, where there is one.
+    pub(super) pod: Option<Ipv4Addr>,
     pub(super) folder: tempfile::TempDir,
     authz: Option<Authz>,
     asked: Asked,
@@ -175,10 +179,20 @@ impl Mesh {
             worlds.push(World {
                 labels: [(label.to_owned(), name.to_owned())].into(),
                 namespace: "kserve-test".to_owned(),
-                ..shared
+                ..shared.clone()
             });
             identities.extend(IDENTITIES.map(str::to_owned));
         }
+        let pod = plan.pod.map(|(namespace, app)| {
+            let address = address(worlds.len());
+            worlds.push(World {
+                labels: [("app".to_owned(), app.to_owned())].into(),
+                namespace: namespace.to_owned(),
+                sidecar: true,
+                ..shared
+            });
+            address
+        });
         let peers = Peers::start()?;
         let programs = programs()?;
         let mut istio = Istio::new(programs.istio, folder.path().join("istio.log"));
@@ -217,6 +231,7 @@ impl Mesh {
             external,
             local,
             verifier,
+            pod,
             folder,
             authz: None,
             asked: plan.asked,
@@ -258,6 +273,7 @@ impl Mesh {
             external: started.external,
             local: started.local,
             verifier: None,
+            pod: None,
             folder,
             authz: None,
             asked: Asked::Sidegate {

@@ -12,8 +12,10 @@ mod foreign;
 mod kubeflow;
 mod mesh;
 mod odd;
+mod open;
 mod others;
 mod peers;
+mod pipelines;
 mod program;
 mod rows;
 mod seed;
@@ -88,6 +90,10 @@ pub(crate) fn suite() -> Vec<Check> {
             in_place(Current),
         ),
         (
+            "authz and the SDK of Kubeflow Pipelines",
+            Box::new(kubeflow::pipelines::run),
+        ),
+        (
             "authz says which login has to go first",
             Box::new(kubeflow::named_first),
         ),
@@ -104,13 +110,19 @@ pub(crate) fn suite() -> Vec<Check> {
     ]
 }
 
+/// What runs beside other suites, for it mostly waits.
+pub(crate) const BESIDE: (&str, fn() -> Result<()>) =
+    ("authz with WebSockets that stay open", open::run);
+
 /// One of them by its name, or all: `cargo xtask authz [NAME]`; or what they are about, shown.
 pub(crate) fn run(wanted: Option<&str>) -> Result<()> {
     if wanted == Some("--demo") {
         return demo::run();
     }
     let mut ran = 0;
-    for (name, check) in suite() {
+    let (name, check) = BESIDE;
+    let beside: Check = (name, Box::new(check));
+    for (name, check) in suite().into_iter().chain([beside]) {
         if wanted.is_none_or(|wanted| name.contains(wanted)) {
             ran += 1;
             println!("{name}");

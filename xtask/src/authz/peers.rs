@@ -11,11 +11,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::pipelines;
 use crate::oracle::{header, read_head};
 
 /// Where every upstream sends events, the second when it is told to.
 pub(super) const EVENTS: &str = "/stream/events";
-/// Where it says back what is said.
+/// Where it says back what is said, below any path.
 pub(super) const ECHO: &str = "/stream/echo";
 
 /// What arrived at an upstream.
@@ -104,6 +105,7 @@ impl Peers {
         self.lock().elsewhere.insert(service.into(), to);
     }
 
+<<<<<<< HEAD
     /// From now on what arrives at a Service that is elsewhere is known, too.
     pub(super) fn watch(&self, service: &str) {
         self.lock().watched = Some(service.to_owned());
@@ -112,6 +114,11 @@ impl Peers {
     /// What arrived there since this was last asked.
     pub(super) fn arrived_elsewhere(&self) -> Vec<Arrived> {
         std::mem::take(&mut self.lock().elsewhere_arrived)
+=======
+    /// It answers here again.
+    pub(super) fn no_longer(&self, service: &str) {
+        self.lock().elsewhere.remove(service);
+>>>>>>> 7c8e153 (Have graphs, the Pipelines SDK and long WebSockets pass Envoy)
     }
 
     /// What arrived since this was last asked.
@@ -191,7 +198,7 @@ impl Peers {
             match &*target {
                 EVENTS if self.events(&mut stream).is_ok() => continue,
                 EVENTS => return,
-                ECHO => {
+                echo if echo.ends_with(ECHO) => {
                     let agreed = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
                     let begun = stream.write_all(agreed.as_bytes()).is_ok();
                     let said = stream.try_clone().ok().filter(|_| begun);
@@ -201,7 +208,17 @@ impl Peers {
                 _ => {}
             }
             let described: Value = headers.iter().map(|(n, v)| json!([n, v])).collect();
-            let body = json!({"at": at, "target": target, "headers": described}).to_string();
+            let known = headers
+                .iter()
+                .any(|(name, _)| name == "authorization" || name == "kubeflow-userid");
+            let (status, body) = match pipelines::answer(&method, &target, known) {
+                Some((status, body)) => (status, body),
+                None => (
+                    200,
+                    json!({"at": at, "target": target, "headers": described}),
+                ),
+            };
+            let body = body.to_string();
             self.lock().arrived.push(Arrived {
                 at: at.to_owned(),
                 method,
@@ -210,7 +227,7 @@ impl Peers {
                 body: content,
             });
             let answer = format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+                "HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
                 body.len()
             );
             if stream.write_all(answer.as_bytes()).is_err() {

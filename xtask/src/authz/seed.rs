@@ -49,6 +49,7 @@ pub(super) fn plan(topology: Topology, form: Form) -> Result<Plan> {
         deployments,
         local,
         back: BACK,
+        pod: None,
         asked: Asked::Sidegate { form, more },
     })
 }
@@ -84,6 +85,7 @@ pub(super) fn before() -> Result<Plan> {
         local: (0, 8081),
         back: BACK,
         verified: false,
+        pod: None,
         asked: Asked::Place {
             whose: "authservice",
             service: "authservice.istio-system.svc.cluster.local:8080",

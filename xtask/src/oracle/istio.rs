@@ -1,5 +1,6 @@
 //! Istio's control plane, as a child process that translates batches.
 
+use std::cell::Cell;
 use std::io::{BufRead, BufReader, Write};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -47,12 +48,22 @@ pub(crate) fn move_on() {
     MOVES.fetch_add(17, Ordering::Relaxed);
 }
 
+thread_local! {
+    /// What is added to addresses of this thread.
+    static APART: Cell<u8> = const { Cell::new(0) };
+}
+
+/// Gives this thread other addresses than the rest of the program has.
+pub(crate) fn stand_apart() {
+    APART.set(130);
+}
+
 /// The loopback address of a cluster of a batch; two runs at the same time
 /// mostly do not meet.
 pub(crate) fn address(index: usize) -> Ipv4Addr {
     let part = |n: usize| u8::try_from(n).unwrap_or(250);
     let run = (std::process::id() + MOVES.load(Ordering::Relaxed)) % 60;
-    let run = u8::try_from(run).unwrap_or(0) + 1;
+    let run = u8::try_from(run).unwrap_or(0) + 1 + APART.get();
     Ipv4Addr::new(127, run, part(index / 250), part(index % 250 + 1))
 }
 

@@ -38,7 +38,7 @@ pub(crate) use self::envoy::Envoy;
 pub(crate) use self::folder::{layers, world};
 pub(crate) use self::golden::record;
 pub(crate) use self::install::{envoy as envoy_program, programs};
-pub(crate) use self::istio::{Istio, address};
+pub(crate) use self::istio::{Istio, address, stand_apart};
 pub(crate) use self::peers::{header, read_head};
 use self::run::{Job, Oracle};
 pub(crate) use self::world::World;

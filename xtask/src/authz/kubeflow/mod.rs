@@ -1,8 +1,11 @@
 //! Kubeflow as its manifests install it: with `sidegate authz` for its login, and with it in the place of the
 //! program that they ship.
 
+mod graphs;
 mod names;
+pub(super) mod pipelines;
 mod released;
+mod router;
 mod rows;
 
 use anyhow::{Result, bail};
@@ -139,6 +142,7 @@ impl Version {
             local,
             back,
             verified: false,
+            pod: None,
             asked,
         })
     }
@@ -160,6 +164,10 @@ pub(super) fn ours(version: Version, form: Form) -> Result<()> {
     judge(plan, |rows| {
         rows.models_of(version)?;
         rows.names_of(version)?;
+        if version != Version::V1_3 {
+            // Its KServe has none.
+            rows.graphs_of()?;
+        }
         rows.people_of(version)?;
         rows.groups_of(version)?;
         rows.others_of(version)?;

@@ -144,7 +144,7 @@ impl Rows {
         Ok(())
     }
 
-    fn unforged(&mut self, what: &str, seen: &Seen) {
+    pub(super) fn unforged(&mut self, what: &str, seen: &Seen) {
         let headers = seen.arrived.iter().flat_map(|arrived| &arrived.headers);
         let forged = headers.filter(|(_, v)| v.contains("victim")).count();
         self.expect(what, forged == 0, seen);
@@ -204,12 +204,12 @@ impl Rows {
         Ok(())
     }
 
-    fn jar(&self) -> String {
+    pub(super) fn jar(&self) -> String {
         let jar = self.mesh.folder.path().join("jar-of-kubeflow");
         jar.to_string_lossy().into_owned()
     }
 
-    fn session_of(&self, jar: &str) -> Result<String> {
+    pub(super) fn session_of(&self, jar: &str) -> Result<String> {
         for line in std::fs::read_to_string(jar)?.lines() {
             let fields: Vec<&str> = line.split('\t').collect();
             if let [
