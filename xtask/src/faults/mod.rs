@@ -2,7 +2,9 @@
 //! itself. Nobody gets in who should not, who is known goes on, nothing piles up, and all goes on by itself afterwards.
 
 mod api;
+mod hanging;
 mod killed;
+mod memory;
 mod peers;
 mod relay;
 mod renewal;
@@ -38,6 +40,14 @@ pub(crate) fn suite() -> Vec<Check> {
         (
             "faults of an authorizer: killed behind Envoy",
             Box::new(killed::check),
+        ),
+        (
+            "faults of an authorizer: a Redis that hangs",
+            Box::new(hanging::check),
+        ),
+        (
+            "faults of an authorizer: memory while all are slow",
+            Box::new(memory::check),
         ),
         (
             "faults of an authorizer: a thousand requests renew one session",

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-use self::server::{PASSWORD, Server};
+pub(crate) use self::server::{PASSWORD, Server};
 use crate::clients::free_port;
 use crate::crash::{Provider, World, told};
 use crate::directory::peers;

@@ -14,11 +14,11 @@ use crate::child::Running;
 use crate::clients::free_port;
 use crate::directory::peers;
 
-pub(super) const PASSWORD: &str = "of-redis";
+pub(crate) const PASSWORD: &str = "of-redis";
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A running server with a file that it appends to.
-pub(super) struct Server {
+pub(crate) struct Server {
     running: Option<Running>,
     port: u16,
     tls: u16,
@@ -28,7 +28,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn start(sync: &'static str) -> Result<Self> {
+    pub(crate) fn start(sync: &'static str) -> Result<Self> {
         let mut server = Self {
             running: None,
             port: free_port()?,
@@ -40,7 +40,7 @@ impl Server {
         Ok(server)
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
@@ -99,7 +99,7 @@ impl Server {
     }
 
     /// Keeps it from answering, or lets it go on.
-    pub(super) fn freeze(&self, freeze: bool) -> Result<()> {
+    pub(crate) fn freeze(&self, freeze: bool) -> Result<()> {
         let running = self.running.as_ref().context("no redis-server runs")?;
         let signal = if freeze { "-STOP" } else { "-CONT" };
         let status = Command::new("kill")
