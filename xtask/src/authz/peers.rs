@@ -105,7 +105,6 @@ impl Peers {
         self.lock().elsewhere.insert(service.into(), to);
     }
 
-<<<<<<< HEAD
     /// From now on what arrives at a Service that is elsewhere is known, too.
     pub(super) fn watch(&self, service: &str) {
         self.lock().watched = Some(service.to_owned());
@@ -114,11 +113,11 @@ impl Peers {
     /// What arrived there since this was last asked.
     pub(super) fn arrived_elsewhere(&self) -> Vec<Arrived> {
         std::mem::take(&mut self.lock().elsewhere_arrived)
-=======
+    }
+
     /// It answers here again.
     pub(super) fn no_longer(&self, service: &str) {
         self.lock().elsewhere.remove(service);
->>>>>>> 7c8e153 (Have graphs, the Pipelines SDK and long WebSockets pass Envoy)
     }
 
     /// What arrived since this was last asked.

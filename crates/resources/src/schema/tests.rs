@@ -125,7 +125,7 @@ fn every_kind_has_its_own_fields() {
             "serving.kserve.io/v1alpha1",
             "InferenceGraph",
             "spec:\n  nodes:\n    root:\n      routerType: Sequnce\n",
-            "f:8: InferenceGraph b/a: spec.nodes.root.routerType: expected `Ensemble`, `Sequence`, `Splitter` or `Switch`, found `Sequnce`",
+            "f:7: InferenceGraph b/a: spec.nodes.root.routerType: expected one of `Ensemble`, `Sequence`, `Splitter`, `Switch`, found `Sequnce`",
         ),
         (
             "v1",
