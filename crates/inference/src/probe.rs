@@ -22,7 +22,7 @@ pub(crate) struct Probe {
 /// tried.
 const TRIED: usize = 256;
 const TRIED_FIRST: usize = 64;
-/// Values beyond which a graph is not asked about an input.
+/// Values of a row beyond which nothing is asked.
 const VALUES: usize = 1 << 20;
 /// A row is asked again, for the first time is of cold memory, unless it took so long.
 const LONG: Duration = Duration::from_millis(10);
@@ -67,6 +67,10 @@ fn of_predictor(model: &Model, predictor: &Predictor) -> Probe {
         return answered(input("BYTES", None), &texts).unwrap_or_default();
     }
     let numbers = |value: f64| {
+        // A file says for nothing how many columns there are.
+        if features > VALUES {
+            return None;
+        }
         let row = Matrix::new(vec![value; features], 1, features, Precision::Double)?;
         let datatype = if xgboost { "FP32" } else { "FP64" };
         answered(input(datatype, Some(features)), &Asked::Matrix(row))
