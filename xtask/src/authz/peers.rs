@@ -115,11 +115,6 @@ impl Peers {
         std::mem::take(&mut self.lock().elsewhere_arrived)
     }
 
-    /// It answers here again.
-    pub(super) fn no_longer(&self, service: &str) {
-        self.lock().elsewhere.remove(service);
-    }
-
     /// What arrived since this was last asked.
     pub(super) fn arrived(&self) -> Vec<Arrived> {
         std::mem::take(&mut self.lock().arrived)
