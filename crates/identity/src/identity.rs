@@ -67,7 +67,7 @@ impl Identity {
             context.push_str(&cluster.fingerprint());
         }
         for login in parts.logins.iter() {
-            context.push_str(&login.fingerprint());
+            context.push_str(login.fingerprint());
         }
         if let Some(cluster) = &parts.cluster_api {
             context.push_str(&cluster.fingerprint());
@@ -170,8 +170,8 @@ impl Identity {
             return Err(TokenError("the token is longer than 8192 bytes".to_owned()));
         }
         // At a host of another login it may be nobody's.
-        let of = login.map_or_else(String::new, |login| login.fingerprint());
-        let key = self.verified.key(&of, token);
+        let of = login.map_or("", |login| login.fingerprint());
+        let key = self.verified.key(of, token);
         let now = now(&self.parts.clock);
         if let Some(holder) = self.verified.get(&key, now) {
             return Ok(holder);

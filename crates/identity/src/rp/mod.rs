@@ -88,6 +88,7 @@ pub struct RpConfig {
 pub struct RelyingParty {
     config: RpConfig,
     callback_path: String,
+    fingerprint: String,
     provider: Provider,
     sessions: Sessions,
     sealer: Sealer,
@@ -158,6 +159,10 @@ impl RelyingParty {
         Ok(Self {
             provider: Provider::new(config.issuer.clone(), http, Arc::clone(&clock)),
             callback_path,
+            fingerprint: format!(
+                "{}\n{}\n{:?}\n{:?}\n",
+                config.issuer, config.client_id, config.bearer_audiences, config.claims
+            ),
             config,
             sessions,
             sealer: Sealer::new(&key, &purpose)?,
@@ -182,12 +187,8 @@ impl RelyingParty {
     }
 
     /// What decides whether a token is good, for keys of caches.
-    pub(crate) fn fingerprint(&self) -> String {
-        let config = &self.config;
-        format!(
-            "{}\n{}\n{:?}\n{:?}\n",
-            config.issuer, config.client_id, config.bearer_audiences, config.claims
-        )
+    pub(crate) fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
     /// The path that the provider sends browsers back to.
