@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[derive(Debug)]
 pub(crate) struct Waits {
     begun: Instant,
-    /// Milliseconds from there on, or [`NOT`](Self::NOT).
+    /// Milliseconds from there on, 0 until something is asked, or [`NOT`](Self::NOT).
     since: AtomicU64,
 }
 
@@ -43,12 +43,12 @@ impl Waits {
     }
 
     fn again(&self) {
-        self.since.store(self.now(), Ordering::Relaxed);
+        self.since.store(self.now().max(1), Ordering::Relaxed);
     }
 
-    /// A part of an answer went out.
+    /// A part of an answer went out, unless nothing was asked yet: then it is a protocol's own frame.
     fn wrote(&self) {
-        if self.since.load(Ordering::Relaxed) != Self::NOT {
+        if !matches!(self.since.load(Ordering::Relaxed), 0 | Self::NOT) {
             self.again();
         }
     }
