@@ -382,14 +382,20 @@ impl Sessions {
 
     /// The ID token of a session's login, for upstreams that verify it themselves.
     pub fn id_token(&self, session: &Session) -> Option<Secret> {
-        let read = || match self.shared.store.id_token(&session.hash) {
-            Ok(token) => token.map(Secret::new),
+        if let Some(known) = session.id_token.get() {
+            return known.clone();
+        }
+        match self.shared.store.id_token(&session.hash) {
+            Ok(token) => {
+                let token = token.map(Secret::new);
+                session.id_token.get_or_init(|| token).clone()
+            }
+            // Another time it may be readable.
             Err(error) => {
                 tracing::error!(%error, "session store cannot be read");
                 None
             }
-        };
-        session.id_token.get_or_init(read).clone()
+        }
     }
 
     /// The session as it is now, if it has not ended.
