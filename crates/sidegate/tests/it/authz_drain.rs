@@ -31,6 +31,23 @@ fn framed() -> Vec<u8> {
     [&[0][..], &length, &message].concat()
 }
 
+/// The beginning of a check over HTTP. It has arrived, and all that was sent before: a check that was sent behind it has been
+/// answered.
+fn half_a_check(authz: &Authz) -> Socket {
+    let mut slow = Socket::connect(&authz.checks).unwrap();
+    slow.send(format!(
+        "POST /local{PREDICT} HTTP/1.1\r\nhost: {LOCAL_HOST}\r\n"
+    ))
+    .unwrap();
+    assert_eq!(
+        authz
+            .ask(&format!("/local{PREDICT}"), LOCAL_HOST, &[])
+            .status,
+        200
+    );
+    slow
+}
+
 #[test]
 fn checks_under_way_complete_when_it_is_asked_to_end() {
     let mut authz = Authz::seed();
@@ -41,18 +58,7 @@ fn checks_under_way_complete_when_it_is_asked_to_end() {
     let (first, rest) = framed.split_at(framed.len() / 2);
     let mut call = Call::begin(&authz.checks, &CALL).unwrap();
     call.data(first, false).unwrap();
-    let mut slow = Socket::connect(&authz.checks).unwrap();
-    slow.send(format!(
-        "POST /local{PREDICT} HTTP/1.1\r\nhost: {LOCAL_HOST}\r\n"
-    ))
-    .unwrap();
-    // Both have arrived: a check that was sent behind them has been answered.
-    assert_eq!(
-        authz
-            .ask(&format!("/local{PREDICT}"), LOCAL_HOST, &[])
-            .status,
-        200
-    );
+    let mut slow = half_a_check(&authz);
 
     asked_to_end(&authz);
     let ending = ready(&authz).unwrap();
@@ -85,17 +91,7 @@ fn checks_under_way_complete_when_it_is_asked_to_end() {
 #[test]
 fn checks_that_never_complete_are_cut_after_the_grace() {
     let mut authz = Authz::seed();
-    let mut slow = Socket::connect(&authz.checks).unwrap();
-    slow.send(format!(
-        "POST /local{PREDICT} HTTP/1.1\r\nhost: {LOCAL_HOST}\r\n"
-    ))
-    .unwrap();
-    assert_eq!(
-        authz
-            .ask(&format!("/local{PREDICT}"), LOCAL_HOST, &[])
-            .status,
-        200
-    );
+    let _slow = half_a_check(&authz);
     let began = Instant::now();
     asked_to_end(&authz);
     assert!(authz.ended().success());
