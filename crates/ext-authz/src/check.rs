@@ -1,5 +1,6 @@
 //! One check, from what is asked to the reply.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use edge::Ambiguous;
@@ -31,8 +32,7 @@ impl<H: Host> Authorizer<H> {
         let principal = asked.principal.clone();
         let line = logged.then(|| {
             let path = asked.target.split('?').next().unwrap_or_default();
-            let asked = [&*asked.method, " ", &*asked.authority, path];
-            shown(asked.iter().flat_map(|part| part.chars()))
+            shown(&[&asked.method, " ", &asked.authority, path])
         });
         let snapshot = self.host.snapshot();
         let (reply, why) = match asked.admit(&snapshot) {
@@ -48,14 +48,13 @@ impl<H: Host> Authorizer<H> {
             }
             Err(Ambiguous(why)) => (unfit(why), why.into()),
         };
-        if let Some(line) = line {
+        if let Some(mut line) = line {
             let status = reply.denial().map_or(200, |reply| reply.status.as_u16());
             // One text and no fields: those are formatted one by one, for each check.
-            tracing::info!(
-                target: "ext_authz::access",
-                "{line} peer={peer} at={} status={status} why={why:?}",
-                place.at()
-            );
+            let rest = write!(line, " peer={peer} at={} status={status} why=", place.at());
+            if rest.is_ok() && quote(&mut line, &why).is_ok() {
+                tracing::info!(target: "ext_authz::access", "{line}");
+            }
         }
         reply
     }
@@ -102,7 +101,7 @@ impl<H: Host> Authorizer<H> {
                         return (unfit(why), why.into());
                     }
                     let why = Arc::from(permit.route());
-                    let reply = self.allowed(&crossing, permit, &head, claimed, &answers);
+                    let reply = self.allowed(&crossing, permit, head, claimed, &answers);
                     return (reply, why);
                 }
                 Passage::Login if form == Form::Verdict => {
@@ -196,7 +195,7 @@ impl<H: Host> Authorizer<H> {
         &self,
         crossing: &Crossing<'_>,
         permit: Permit,
-        head: &RequestHead,
+        head: RequestHead,
         claimed: Vec<HeaderName>,
         answers: &Answers,
     ) -> CheckReply {
@@ -216,7 +215,7 @@ impl<H: Host> Authorizer<H> {
         match crossing.owner() {
             Some(Owner::Platform) => {
                 more.set
-                    .extend(self.host.identity_headers(head, permit.caller()));
+                    .extend(self.host.identity_headers(&head, permit.caller()));
             }
             Some(Owner::Model) => match self.settings.strip(&head.headers) {
                 Cookies::Stay => {}
@@ -233,6 +232,7 @@ impl<H: Host> Authorizer<H> {
                 .filter(|(n, v)| policy::is_api_key(n, v));
             more.remove.extend(keys.map(|(name, _)| name.clone()));
         }
+        let (entrance, workload) = (head.entrance, head.workload.clone());
         let routes = crossing.leads_on_to(head);
         if routes.is_empty() {
             // The last crossing says it to the upstream itself.
@@ -241,9 +241,9 @@ impl<H: Host> Authorizer<H> {
             more.set.extend(told);
         } else {
             let earlier = Earlier {
-                entrance: head.entrance,
+                entrance,
                 caller: answers.caller().cloned(),
-                workload: head.workload.clone(),
+                workload,
             };
             let mark = self.keys.load().seal(&earlier, &routes, self.host.now());
             let mark = mark.and_then(|mark| http::HeaderValue::try_from(mark).ok());
@@ -293,21 +293,44 @@ fn climbs(snapshot: &Snapshot, place: &Place, head: &RequestHead) -> bool {
 }
 
 /// As much of a request's line as a log takes, on one line whatever is in it.
-pub(crate) fn shown(text: impl Iterator<Item = char>) -> String {
+pub(crate) fn shown(parts: &[&str]) -> String {
     const MAX: usize = 1_000;
+    // For what is behind it in the line, too.
+    const ROOM: usize = 256;
     let plain = |c: char| c.is_ascii_graphic() || c == ' ';
-    let mut shown = String::new();
-    for (count, c) in text.enumerate() {
-        if count == MAX {
-            shown.push_str("...");
-            break;
+    let mut shown = String::with_capacity(ROOM);
+    let mut left = MAX;
+    for part in parts {
+        if part.len() <= left && part.bytes().all(|byte| plain(char::from(byte))) {
+            shown.push_str(part);
+            left -= part.len();
+            continue;
         }
-        match plain(c) {
-            true => shown.push(c),
-            false => shown.extend(c.escape_unicode()),
+        for c in part.chars() {
+            if left == 0 {
+                shown.push_str("...");
+                return shown;
+            }
+            left -= 1;
+            match plain(c) {
+                true => shown.push(c),
+                false => shown.extend(c.escape_unicode()),
+            }
         }
     }
     shown
+}
+
+/// Writes a text as `Debug` does, which looks at each character of it.
+pub(crate) fn quote(line: &mut String, text: &str) -> std::fmt::Result {
+    let plain = |byte: u8| (byte.is_ascii_graphic() || byte == b' ') && !b"\"\\".contains(&byte);
+    if !text.bytes().all(plain) {
+        return write!(line, "{text:?}");
+    }
+    line.push('"');
+    line.push_str(text);
+    line.push('"');
+    Ok(())
 }
 
 /// A request that has no single reading, or a check that is none.

@@ -68,10 +68,10 @@ fn asked(
         authority::of(parts.version, &parts.uri, &headers).map_err(wrong)?
     };
     // Of the check and not of the request.
+    headers.remove(header::CONTENT_LENGTH);
     let own: Vec<HeaderName> = headers
         .keys()
         .filter(|name| names::is_hop_by_hop(name) && **name != header::UPGRADE)
-        .chain([&header::CONTENT_LENGTH])
         .cloned()
         .collect();
     for name in own {

@@ -176,7 +176,9 @@ impl Identity {
         if let Some(holder) = self.verified.get(&key, now) {
             return Ok(holder);
         }
-        let (holder, expires) = self.verify(token, login, now).await.map_err(TokenError)?;
+        // Apart: most checks end before, and need no room for it.
+        let verified = Box::pin(self.verify(token, login, now)).await;
+        let (holder, expires) = verified.map_err(TokenError)?;
         self.verified.remember(key, &holder, expires, now);
         Ok(holder)
     }

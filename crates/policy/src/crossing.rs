@@ -281,7 +281,7 @@ impl<'s> Crossing<'s> {
 
     /// The routes that the request may have at the next of our listeners, where
     /// its route leads back to one: by any of its weights.
-    pub fn leads_on_to(&self, head: &RequestHead) -> Vec<Arc<str>> {
+    pub fn leads_on_to(&self, head: RequestHead) -> Vec<Arc<str>> {
         let Some(route) = self.route else {
             return Vec::new();
         };
@@ -290,10 +290,18 @@ impl<'s> Crossing<'s> {
         };
         let mut found = BTreeSet::new();
         let mut draw = 0;
+        let mut left = ways.len();
+        let mut whole = Some(head);
         for way in ways {
             let back = way.destination.service_port();
+            left -= 1;
             if back.is_some_and(|at| self.snapshot.own.contains_key(&at)) {
-                let mut head = Cow::Borrowed(head);
+                // What the route changes of it is for this way alone: the last takes it itself.
+                let head = match left {
+                    0 => whole.take().map(Cow::Owned),
+                    _ => whole.as_ref().map(Cow::Borrowed),
+                };
+                let Some(mut head) = head else { break };
                 let mut changes = forward::Changes::default();
                 let (_, next) = changes.follow(self.snapshot, route, &mut head, draw);
                 let host = head.host_name();

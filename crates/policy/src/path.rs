@@ -79,7 +79,23 @@ impl PathRules {
             let plain = match byte {
                 b'/' => before != b'/',
                 b'.' => before != b'/',
-                _ => byte.is_ascii_alphanumeric() || b"-_~:@=&,+!$*".contains(&byte),
+                _ => {
+                    byte.is_ascii_alphanumeric()
+                        || matches!(
+                            byte,
+                            b'-' | b'_'
+                                | b'~'
+                                | b':'
+                                | b'@'
+                                | b'='
+                                | b'&'
+                                | b','
+                                | b'+'
+                                | b'!'
+                                | b'$'
+                                | b'*'
+                        )
+                }
             };
             before = byte;
             plain

@@ -285,7 +285,7 @@ fn a_path_that_others_read_otherwise_is_refused() {
 
 #[test]
 fn the_log_has_one_line_for_a_check() {
-    let shown = |text: &str| crate::check::shown(text.chars());
+    let shown = |text: &str| crate::check::shown(&[text]);
     assert_eq!(shown("GET a.example/b'c"), "GET a.example/b'c");
     assert_eq!(
         shown("/a\nb\u{1b}[2J\u{2028}"),
@@ -293,4 +293,19 @@ fn the_log_has_one_line_for_a_check() {
     );
     let long = shown(&"x".repeat(100_000));
     assert_eq!(long.len(), 1_003);
+    let quoted = |text: &str| {
+        let mut line = String::new();
+        crate::check::quote(&mut line, text).unwrap();
+        line
+    };
+    for why in [
+        "",
+        "a session",
+        "a \"name\"",
+        "it's `a\\b`",
+        "a\nb\u{7f}",
+        "유",
+    ] {
+        assert_eq!(quoted(why), format!("{why:?}"));
+    }
 }

@@ -169,7 +169,9 @@ impl RelyingParty {
 
     /// The live session of the request's cookie.
     pub(crate) async fn session_of(&self, seen: &Seen<'_>) -> Option<Arc<Session>> {
-        self.meet_sessions(seen).await;
+        if self.sessions.has_replicas() {
+            Box::pin(self.meet_sessions(seen)).await;
+        }
         self.find_session(seen)
     }
 

@@ -78,9 +78,13 @@ impl RelyingParty {
     /// A session with tokens that have not ended; `None` when it is over. Of
     /// many requests at a time one asks the provider.
     pub(crate) async fn renewed(self: &Arc<Self>, session: Arc<Session>) -> Option<Arc<Session>> {
-        if !self.is_due(&session) {
-            return Some(session);
+        match self.is_due(&session) {
+            true => Box::pin(self.renewed_now(session)).await,
+            false => Some(session),
         }
+    }
+
+    async fn renewed_now(self: &Arc<Self>, session: Arc<Session>) -> Option<Arc<Session>> {
         let mut not_before = Arc::clone(&session.renewing).lock_owned().await;
         // Somebody else may have renewed or ended it meanwhile.
         let session = self.sessions.again(&session)?;

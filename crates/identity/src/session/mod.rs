@@ -290,9 +290,14 @@ impl Sessions {
     /// Makes sure that a session which another replica has begun is known here. Where it is, or
     /// there are no replicas, this does nothing.
     pub async fn meet(&self, value: &str) {
-        if self.shared.store.has_replicas() && value.len() == 43 && self.find(value).is_none() {
+        if self.has_replicas() && value.len() == 43 && self.find(value).is_none() {
             self.shared.store.catch_up().await;
         }
+    }
+
+    /// Whether others begin sessions, too.
+    pub(crate) fn has_replicas(&self) -> bool {
+        self.shared.store.has_replicas()
     }
 
     /// How long a session can live.
