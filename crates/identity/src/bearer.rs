@@ -97,7 +97,7 @@ fn is_b64token(byte: u8) -> bool {
     let is = |other: u8| byte == other;
     let mark = is(b'-') | is(b'.') | is(b'_') | is(b'~') | is(b'+') | is(b'/') | is(b'=');
     let lower = byte | 0x20;
-    (b'a' <= lower && lower <= b'z') | (b'0' <= byte && byte <= b'9') | mark
+    lower.is_ascii_lowercase() | byte.is_ascii_digit() | mark
 }
 
 /// Verified tokens by the SHA-256 of what decides about them, and of themselves.
