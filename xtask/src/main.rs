@@ -22,6 +22,7 @@ mod flood;
 mod fuzz;
 mod graphs;
 mod http;
+mod image;
 mod miri;
 mod models;
 mod oracle;
@@ -54,6 +55,8 @@ Commands:
                that many logins (builds nothing)
   deny         Check licences, bans and sources of all dependencies, and
                advisories where their database can be fetched
+  image        Build the program as deploy/Dockerfile does, without Docker; it has to stand
+               alone and fit into an image of 25 MB
   miri         Run the unit tests of the kernels, which alone have unsafe code, under
                Miri, which a nightly toolchain has
   conformance [--cases FILE]
@@ -129,6 +132,7 @@ fn main() -> ExitCode {
         ["redis", rest @ ..] => redis::command(rest),
         ["deny"] => deny::run(),
         ["directory"] => directory::run(),
+        ["image"] => image::run(),
         ["miri"] => miri::run(),
         ["conformance"] => conformance::run(None),
         ["conformance", file] | ["conformance", "--cases", file] => {
