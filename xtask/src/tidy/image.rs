@@ -71,26 +71,51 @@ pub(super) fn check(files: &[File], findings: &mut Vec<Finding>) {
     packages(files, findings);
 }
 
-/// Packages with settings of their own in a profile are there: Cargo only warns of others.
+/// Packages with settings of their own in a profile are there: Cargo only warns of others. A profile that inherits from another
+/// says something of all that the other does, as it would have their levels from there.
 fn packages(files: &[File], findings: &mut Vec<Finding>) {
     let text = |path: &str| files.iter().find(|file| file.path == path);
     let Some((manifest, lock)) = text("Cargo.toml").zip(text("Cargo.lock")) else {
         return;
     };
-    let mut section = "";
+    let (mut section, mut inherited) = ("", Vec::new());
+    let mut named: Vec<(&str, &str)> = Vec::new();
+    let mut find = |line: usize, what: String| {
+        findings.push(Finding {
+            path: manifest.path.clone(),
+            line,
+            what,
+        });
+    };
     for (index, line) in manifest.text.lines().enumerate() {
-        if line.starts_with('[') {
-            section = line;
-        } else if section.starts_with("[profile.")
-            && section.ends_with(".package]")
-            && let Some((name, _)) = line.split_once(" = ")
-            && !lock.text.contains(&format!("name = \"{name}\"\n"))
-        {
-            findings.push(Finding {
-                path: manifest.path.clone(),
-                line: index + 1,
-                what: format!("there is no package `{name}`"),
-            });
+        let number = index + 1;
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']');
+            continue;
+        }
+        let Some(profile) = section.strip_prefix("profile.") else {
+            continue;
+        };
+        let Some((name, value)) = line.split_once(" = ") else {
+            continue;
+        };
+        if name == "inherits" {
+            inherited.push((number, profile, value.trim_matches('"')));
+        }
+        let Some(profile) = profile.strip_suffix(".package") else {
+            continue;
+        };
+        named.push((profile, name));
+        if !lock.text.contains(&format!("name = \"{name}\"\n")) {
+            find(number, format!("there is no package `{name}`"));
+        }
+    }
+    for (number, profile, from) in inherited {
+        for (_, name) in named.iter().filter(|(of, _)| *of == from) {
+            if !named.contains(&(profile, name)) {
+                let what = format!("profile `{profile}` has the level of `{name}` from `{from}`");
+                find(number, what);
+            }
         }
     }
 }

@@ -252,6 +252,13 @@ fn the_image_is_built_of_what_is_there() {
     }
     let findings = found(dockerfile, &manifest.replace("hyper", "hypre"));
     assert_eq!(findings, ["there is no package `hypre`"]);
+    let base = "[profile.release]\n[profile.release.package]\nhyper = { opt-level = 3 }\n";
+    let image = "[profile.image]\ninherits = \"release\"\n[profile.image.package]\n";
+    let findings = found(dockerfile, &format!("{base}{image}"));
+    let expected = "profile `image` has the level of `hyper` from `release`";
+    assert_eq!(findings, [expected]);
+    let all = format!("{base}{image}hyper = {{ opt-level = 1 }}\n");
+    assert_eq!(found(dockerfile, &all), Vec::<String>::new());
 }
 
 #[test]

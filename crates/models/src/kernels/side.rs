@@ -1,5 +1,11 @@
 //! Vectors side by side: one instruction serves several, and each sum is still made in turn.
 
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{
+    _mm256_add_pd, _mm256_fmadd_pd, _mm256_loadu_pd, _mm256_mul_pd, _mm256_set1_pd,
+    _mm256_setzero_pd, _mm256_storeu_pd, _mm256_sub_pd,
+};
+
 use super::dot::Rounding;
 
 /// Vectors of one length, in groups. The first values of a group's vectors lie together, then the second, ….
@@ -11,6 +17,10 @@ pub(crate) struct SideBySide {
 }
 
 const LANES: usize = 16;
+
+/// Values in a register of AVX.
+#[cfg(target_arch = "x86_64")]
+const WIDTH: usize = 4;
 
 impl SideBySide {
     /// Vectors of that length, above zero, one after the other.
@@ -62,8 +72,8 @@ impl SideBySide {
             // SAFETY: the feature, which has AVX with it, was detected on this processor on the line above.
             unsafe {
                 match rounding {
-                    Rounding::EachStep => self.wide::<DISTANCE>(row, out),
-                    Rounding::Once => self.fused::<DISTANCE>(row, out),
+                    Rounding::EachStep => self.wide::<DISTANCE, false>(row, out),
+                    Rounding::Once => self.wide::<DISTANCE, true>(row, out),
                 }
             }
             out.truncate(self.count);
@@ -77,16 +87,40 @@ impl SideBySide {
         out.truncate(self.count);
     }
 
+    /// [`fold`](Self::fold) in instructions: a compiler that makes small programs leaves loops as they are.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "fma")]
-    fn wide<const DISTANCE: bool>(&self, row: &[f64], out: &mut Vec<f64>) {
-        self.fold::<DISTANCE>(row, out, |sum, x, y| sum + x * y);
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "fma")]
-    fn fused<const DISTANCE: bool>(&self, row: &[f64], out: &mut Vec<f64>) {
-        self.fold::<DISTANCE>(row, out, |sum, x, y| x.mul_add(y, sum));
+    fn wide<const DISTANCE: bool, const ONCE: bool>(&self, row: &[f64], out: &mut Vec<f64>) {
+        for group in self.groups.chunks_exact(self.length) {
+            let mut sums = [_mm256_setzero_pd(); LANES / WIDTH];
+            for (x, lanes) in row.iter().zip(group) {
+                let x = _mm256_set1_pd(*x);
+                let (parts, _) = lanes.as_chunks::<WIDTH>();
+                for (sum, y) in sums.iter_mut().zip(parts) {
+                    #[expect(unsafe_code, reason = "an instruction that reads memory")]
+                    // SAFETY: as many values as it reads are there, at any place.
+                    let y = unsafe { _mm256_loadu_pd(y.as_ptr()) };
+                    let difference = _mm256_sub_pd(x, y);
+                    let (x, y) = match DISTANCE {
+                        true => (difference, difference),
+                        false => (x, y),
+                    };
+                    *sum = match ONCE {
+                        true => _mm256_fmadd_pd(x, y, *sum),
+                        false => _mm256_add_pd(*sum, _mm256_mul_pd(x, y)),
+                    };
+                }
+            }
+            for sum in sums {
+                let mut lanes = [0.0; WIDTH];
+                #[expect(unsafe_code, reason = "an instruction that writes memory")]
+                // SAFETY: there is room for as many values as it writes.
+                unsafe {
+                    _mm256_storeu_pd(lanes.as_mut_ptr(), sum);
+                }
+                out.extend_from_slice(&lanes);
+            }
+        }
     }
 
     #[inline(always)]
