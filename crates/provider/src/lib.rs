@@ -71,9 +71,9 @@ pub use backchannel::{Outgoing, Roots};
 pub use clock::{Clock, system_clock};
 pub use config::{
     Client, ClientIp, ClientSecret, ConfigError, Connector, ConnectorKind, DexConfig, Exchange,
-    Expiry, Frontend, GrantType, Grants, Issuer, LdapConnector, OidcConnector, Pkce, PromptNone,
-    RedisConfig, RefreshExpiry, Scheme, SecondFactor, SessionRules, StorageConfig, Warning,
-    compatibility, examined,
+    Expiry, Frontend, GrantType, Grants, Issuer, LdapConnector, Line, OidcConnector, Pkce,
+    PromptNone, RedisConfig, RefreshExpiry, Scheme, SecondFactor, SessionRules, StorageConfig,
+    Warning, compatibility, examined, parse_with_lines,
 };
 pub use cors::Cors;
 pub use hash::{PasswordHash, PasswordRefused};

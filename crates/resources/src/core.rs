@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use yaml::Inside;
 
 /// A Namespace has no fields of its own that matter here; its labels and
 /// annotations do.
@@ -139,6 +140,9 @@ pub struct ServiceAccount {}
 pub struct ConfigMap {
     /// Text values by key.
     pub data: BTreeMap<String, String>,
+    /// Where they stand in the file, of those that others than the loader read: Dex's configuration.
+    #[serde(skip)]
+    pub places: BTreeMap<String, Inside>,
 }
 
 /// A Secret (decoded `data` and `stringData`); never printed.

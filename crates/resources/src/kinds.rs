@@ -386,7 +386,17 @@ fn workload(document: &Document, template: &[&str]) -> Result<Object<Workload>, 
 }
 
 fn config_map(cluster: &mut Cluster, document: &Document) -> Result<(), LoadError> {
-    let map: Object<ConfigMap> = whole(document)?;
+    let mut map: Object<ConfigMap> = whole(document)?;
+    if map.meta.name == "dex" {
+        let inside = |key: &str| {
+            let mut place = document.path.clone();
+            place.extend(["data", key].map(|key| Step::Key(key.to_owned())));
+            document.text.inside(&place)
+        };
+        let keys = map.spec.data.keys();
+        let places = keys.filter_map(|key| Some((key.clone(), inside(key)?)));
+        map.spec.places = places.collect();
+    }
     let text = |key: &str| {
         map.spec
             .data

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use identity::{
@@ -13,6 +14,7 @@ use identity::{
 use provider::{DexConfig, Provider, StorageConfig, Theme};
 use resources::core::ConfigMap;
 use resources::{Cluster, Object, ServiceName};
+use yaml::Inside;
 
 use crate::outgoing::{AccountTokens, Calls, GatewaySessions, OWN_LOGOUT_URI};
 use crate::output::{self, BadInput};
@@ -23,6 +25,8 @@ pub(crate) const LOGOUT_PATHS: [&str; 3] = ["/authservice/logout", "/logout", LO
 
 /// The one that a link can lead to.
 pub(crate) const LOGOUT_PATH: &str = "/oauth2/sign_out";
+/// The key of the ConfigMap that holds Dex's configuration.
+const CONFIG: &str = "config.yaml";
 /// Where oauth2-proxy begins a login; scripts that were refused go there.
 const START_PATH: &str = "/oauth2/start";
 
@@ -48,7 +52,10 @@ pub(crate) struct Login {
     pub(crate) provider: Option<Provider>,
     /// The Service that the embedded provider stands for.
     pub(crate) provider_service: Option<ServiceName>,
-    pub(crate) warnings: Vec<String>,
+    /// About everything but Dex's configuration.
+    warnings: Vec<String>,
+    /// About that, with lines, which move while nothing else changes.
+    of_dex: ArcSwap<Vec<String>>,
     /// What it was made from, to see whether a reload changes it.
     source: Option<(String, Vec<(String, String)>)>,
     named: Named,
@@ -84,7 +91,7 @@ impl<'c> DexSource<'c> {
         let map = std::iter::once("auth")
             .chain(platform.map(String::as_str))
             .find_map(|namespace| cluster.config_map(namespace, "dex"))?;
-        let yaml = map.spec.data.get("config.yaml")?;
+        let yaml = map.spec.data.get(CONFIG)?;
         let here = &map.meta.namespace;
         let secrets = cluster.secrets.iter().filter(|s| s.meta.namespace == *here);
         let mut environment: Vec<(String, String)> = secrets
@@ -106,18 +113,35 @@ impl<'c> DexSource<'c> {
         })
     }
 
-    fn parse(&self) -> anyhow::Result<(DexConfig, Vec<provider::Warning>)> {
+    /// The configuration, and what deserves a word.
+    fn parse(&self) -> anyhow::Result<(DexConfig, Vec<String>)> {
         let lookup = |name: &str| {
             let found = self.environment.iter().find(|(key, _)| key == name);
             found.map(|(_, value)| value.clone())
         };
-        DexConfig::parse(self.yaml, &lookup).map_err(|error| {
-            let (source, reference) = (&self.map.source, self.map.reference());
-            BadInput(vec![format!(
-                "{source}: {reference}: data.config.yaml: {error}"
-            )])
-            .into()
-        })
+        match provider::parse_with_lines(self.yaml, &lookup) {
+            Ok((config, warnings)) => {
+                let said = warnings.iter().map(|(line, what)| self.say(*line, what));
+                Ok((config, said.collect()))
+            }
+            Err((line, what)) => Err(BadInput(vec![self.say(line, &what)]).into()),
+        }
+    }
+
+    /// Something about a line of the configuration, by its line of the file; where it has none, by that of the key.
+    fn say(&self, line: u32, what: &dyn std::fmt::Display) -> String {
+        let (source, reference) = (&self.map.source, self.map.reference());
+        match self.map.spec.places.get(CONFIG) {
+            Some(place @ Inside::From(_)) => {
+                let (file, line) = (&source.file, place.line(line));
+                format!("{file}:{line}: {reference}: data.{CONFIG}: {what}")
+            }
+            Some(Inside::At(at)) => {
+                let file = &source.file;
+                format!("{file}:{at}: {reference}: data.{CONFIG}, line {line} of it: {what}")
+            }
+            None => format!("{source}: {reference}: data.{CONFIG}, line {line} of it: {what}"),
+        }
     }
 
     /// What a login is made from; equal means that nothing about it changed.
@@ -234,6 +258,9 @@ impl Login {
             before.source == source && before.named == named && before.theme == theme
         };
         if let Some(before) = before.filter(same) {
+            if let Some(dex) = &dex {
+                before.of_dex.store(Arc::new(dex.parse()?.1));
+            }
             return Ok(Arc::clone(before));
         }
         let parts = Parts {
@@ -246,6 +273,7 @@ impl Login {
             provider: None,
             provider_service: None,
             warnings: theme.warnings().to_vec(),
+            of_dex: ArcSwap::default(),
             source,
             named,
             theme: theme.clone(),
@@ -256,9 +284,7 @@ impl Login {
         };
         let (mut config, warnings) = dex.parse()?;
         register_logout(&mut config);
-        login
-            .warnings
-            .extend(warnings.iter().map(|w| format!("ConfigMap dex: {w}")));
+        login.of_dex.store(Arc::new(warnings));
         login.provider_service = provider_service(&config);
         let calls = Arc::new(Calls::default());
         let options = provider::Options {
@@ -278,6 +304,11 @@ impl Login {
         login.complete(cluster, own, NO_CLIENT, &parts)?;
         login.provider = Some(provider);
         Ok(Arc::new(login))
+    }
+
+    /// What deserves a word.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        [self.warnings.as_slice(), &self.of_dex.load()].concat()
     }
 
     /// The same where the provider is a program of its own, whose configuration
@@ -304,6 +335,7 @@ impl Login {
             provider: None,
             provider_service: None,
             warnings: Vec::new(),
+            of_dex: ArcSwap::default(),
             source,
             named,
             theme: Theme::default(),

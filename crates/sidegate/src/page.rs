@@ -72,7 +72,7 @@ impl Page {
             .iter()
             .chain(live.snapshot.unserved());
         let mut warnings: Vec<String> = said.map(ToString::to_string).collect();
-        warnings.extend(live.login.warnings.iter().cloned());
+        warnings.extend(live.login.warnings());
         PageView {
             user,
             models: live

@@ -78,7 +78,7 @@ fn warnings(summary: &Summary<'_>) -> Vec<String> {
         .iter()
         .chain(live.snapshot.unserved());
     let mut all: Vec<String> = said.map(ToString::to_string).collect();
-    all.extend(live.login.warnings.iter().cloned());
+    all.extend(live.login.warnings());
     for (entrance, name) in [
         (Entrance::External, "external"),
         (Entrance::Local, "cluster-local"),

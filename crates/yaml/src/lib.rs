@@ -3,7 +3,7 @@
 
 mod locate;
 
-pub use locate::{Key, Step, Text, dotted, undotted};
+pub use locate::{Inside, Key, Step, Text, dotted, undotted};
 
 /// Bounds on what a document may expand to; snippets are left out of messages,
 /// they would repeat secrets. `0010` stays text, as hashes are written.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::Spanned;
+use serde_saphyr::{Location, Spanned};
 
 use crate::options;
 
@@ -57,6 +57,25 @@ pub struct Key {
     pub line: u32,
 }
 
+/// Where a text stands that is the value of a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inside {
+    /// In a literal block: line by line, from this line of the file on.
+    From(u32),
+    /// Its lines are no lines of the file; the field is on this one.
+    At(u32),
+}
+
+impl Inside {
+    /// The line of the file for a line of the text, 1-based, as near as can be.
+    pub fn line(self, inner: u32) -> u32 {
+        match self {
+            Self::From(first) => first.saturating_add(inner.saturating_sub(1)),
+            Self::At(line) => line,
+        }
+    }
+}
+
 /// The text of a document.
 #[derive(Debug)]
 pub struct Text {
@@ -79,11 +98,21 @@ impl Text {
     /// The line in the file of the deepest part of the path that exists: of the
     /// key, where that is a field.
     pub fn line_of(&self, path: &[Step]) -> Option<u32> {
-        self.lines_of(path).map(|(key, _)| key)
+        self.line(self.find(path)?.0)
     }
 
-    /// The lines in the file of the key and of the value.
-    fn lines_of(&self, path: &[Step]) -> Option<(u32, u32)> {
+    /// Where the text stands that is the value of a field that is there.
+    pub fn inside(&self, path: &[Step]) -> Option<Inside> {
+        let (key, value) = self.find(path)?;
+        // An alias stands for what is written at its anchor.
+        Some(match self.literal(value.defined) {
+            Some(first) => Inside::From(first),
+            None => Inside::At(self.line(key)?),
+        })
+    }
+
+    /// Where the deepest part of the path is that exists, and its value.
+    fn find(&self, path: &[Step]) -> Option<(Location, &Spanned<Shape>)> {
         let mut node = self.tree()?;
         let mut key = node.referenced;
         for step in path {
@@ -100,7 +129,21 @@ impl Text {
             let Some((at, next)) = next else { break };
             (key, node) = (at, next);
         }
-        Some((self.line(key)?, self.line(node.referenced)?))
+        Some((key, node))
+    }
+
+    /// The first line of the file of a literal block, whose lines are those of its text (YAML 1.2.2, 8.1.2), by the
+    /// place of its first letter: the line below its header.
+    fn literal(&self, at: Location) -> Option<u32> {
+        let row = usize::try_from(at.line()).ok()?.checked_sub(1)?;
+        let column = usize::try_from(at.column()).ok()?.checked_sub(1)?;
+        let lines: Vec<&str> = self.text.lines().take(row + 1).collect();
+        let (first, before) = lines.split_last()?;
+        let mut indent = first.chars().take(column);
+        let above = before.iter().rposition(|line| !line.trim().is_empty())?;
+        let begins = indent.all(|letter| letter == ' ') && is_literal(before.get(above)?);
+        let header = begins.then(|| u32::try_from(above).ok())??;
+        Some(self.first.saturating_add(header).saturating_add(1))
     }
 
     /// Every field that is written, outermost first, each before what is in it.
@@ -143,24 +186,26 @@ impl Text {
         tree.as_ref()
     }
 
-    fn line(&self, at: serde_saphyr::Location) -> Option<u32> {
+    fn line(&self, at: Location) -> Option<u32> {
         let line = u32::try_from(at.line()).ok()?;
         Some(self.first.saturating_add(line.saturating_sub(1)))
     }
+}
 
-    /// The file's line for a line inside a text value: block scalars begin
-    /// below their key, other values on its line.
-    pub fn line_inside(&self, path: &[Step], inner: u32) -> Option<u32> {
-        let (_, line) = self.lines_of(path)?;
-        let index = usize::try_from(line.saturating_sub(self.first)).ok()?;
-        let text = self.text.lines().nth(index).unwrap_or_default();
-        let (_, value) = text.split_once(':').unwrap_or(("", text));
-        if value.trim_start().starts_with(['|', '>']) {
-            Some(line.saturating_add(inner))
-        } else {
-            Some(line.saturating_add(inner.saturating_sub(1)))
-        }
-    }
+/// Whether a line ends with the header of a literal block (YAML 1.2.2, 8.1.1), and maybe a comment.
+fn is_literal(line: &str) -> bool {
+    let ends = line.match_indices(" #").map(|(at, _)| at);
+    let mut parts = ends.chain([line.len()]).filter_map(|end| line.get(..end));
+    parts.any(|part| {
+        let word = part.split_whitespace().next_back().unwrap_or_default();
+        let indicators = word.strip_prefix('|');
+        indicators.is_some_and(|rest| {
+            rest.len() <= 2
+                && rest
+                    .bytes()
+                    .all(|b| b.is_ascii_digit() || b"+-".contains(&b))
+        })
+    })
 }
 
 /// A YAML value without its scalars.
@@ -244,5 +289,66 @@ impl<'de> Visitor<'de> for ShapeVisitor {
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Shape, D::Error> {
         Shape::deserialize(deserializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the value of `data.config.yaml` of a document that begins on line 11 stands.
+    #[track_caller]
+    fn check(text: &str, expected: Inside) {
+        let path = ["data", "config.yaml"].map(|key| Step::Key(key.to_owned()));
+        let found = Text::new(text, 11).inside(&path);
+        assert_eq!(found, Some(expected), "{text}");
+    }
+
+    #[test]
+    fn lines_of_a_literal_block_are_lines_of_the_file() {
+        for header in ["|", "|-", "|+", "|2", "|-2 # of Dex", "&dex |", "!!str |-"] {
+            let text = format!("data:\n  config.yaml: {header}\n    issuer: a\n    b: c\n");
+            check(&text, Inside::From(13));
+        }
+        check("data:\n  config.yaml:\n    |\n    a: b\n", Inside::From(14));
+        check(
+            "data:\n  \"config.yaml\": |\n\n    a: b\n",
+            Inside::From(13),
+        );
+        check("data:\n  config.yaml: |\n\n\n    a: b\n", Inside::From(13));
+        check(
+            "x: &dex |\n  a: b\ndata:\n  config.yaml: *dex\n",
+            Inside::From(12),
+        );
+    }
+
+    #[test]
+    fn of_other_texts_the_line_of_the_key_is_known() {
+        for value in [
+            "\"a: b\\nc: |\\n  d\"",
+            "'a: b\n\n    c: d'",
+            ">\n    a: b\n    c: d",
+            "a",
+            "\n    'a: b'",
+            "\"| a\"",
+            "*dex",
+            "|",
+        ] {
+            let text = format!("x: &dex 'a: b'\ndata:\n  config.yaml: {value}\n");
+            check(&text, Inside::At(13));
+        }
+        check(
+            "{\"data\": {\"config.yaml\": \"a: b\\nc: |\\n\"}}",
+            Inside::At(11),
+        );
+    }
+
+    #[test]
+    fn lines_are_counted_from_where_the_text_begins() {
+        assert_eq!(
+            [1, 2, 0].map(|inner| Inside::From(13).line(inner)),
+            [13, 14, 13]
+        );
+        assert_eq!([1, 2].map(|inner| Inside::At(13).line(inner)), [13, 13]);
     }
 }

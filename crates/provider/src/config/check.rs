@@ -166,6 +166,9 @@ pub(super) fn parse_text(
 fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, ConfigError> {
     serde_saphyr::from_str_with_options(text, yaml::options()).map_err(|error| ConfigError::Yaml {
         message: yaml::plain(&error.without_snippet().to_string()),
+        line: error
+            .location()
+            .and_then(|at| u32::try_from(at.line()).ok()),
     })
 }
 

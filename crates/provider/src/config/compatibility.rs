@@ -26,6 +26,15 @@ pub fn examined(
     let text = Text::new(yaml, 1);
     let types = connectors::types(yaml);
     let mut entries = keys(&text, &types);
+    let read = check::parse_text(yaml, &text, &types, env);
+    if let Err(error @ ConfigError::Yaml { line, .. }) = &read {
+        entries.push(Entry {
+            line: line.unwrap_or(1),
+            key: String::new(),
+            standing: Standing::Refused,
+            note: error.to_string(),
+        });
+    }
     let mut remark = |field: &str, standing: Standing, note: String| {
         if let Some(entry) = entries.iter_mut().find(|entry| entry.key == field) {
             entry.standing = standing;
@@ -39,8 +48,8 @@ pub fn examined(
             note,
         });
     };
-    let read = check::parse_text(yaml, &text, &types, env);
     match &read {
+        Err(ConfigError::Yaml { .. }) => {}
         Err(error) => remark(
             error.field().unwrap_or_default(),
             Standing::Refused,
@@ -74,6 +83,52 @@ pub fn examined(
     entries.sort_by_key(|entry| entry.line);
     let config = read.map(|(config, _)| config);
     (Report { entries }, config)
+}
+
+/// Something about a configuration, and the line, 1-based, of its text that it is about.
+pub type Line<T> = (u32, T);
+
+/// As [`DexConfig::parse`], with the lines of what is wrong and of each warning.
+///
+/// # Errors
+/// When the configuration cannot be used.
+pub fn parse_with_lines(
+    yaml: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<(DexConfig, Vec<Line<Warning>>), Line<ConfigError>> {
+    let text = Text::new(yaml, 1);
+    let line_of = |field: &str| text.line_of(&undotted(field)).unwrap_or(1);
+    let read = check::parse_text(yaml, &text, &connectors::types(yaml), env);
+    let (config, warnings) = read.map_err(|error| match error {
+        ConfigError::Yaml { message, line } => {
+            let message = without_place(&message).to_owned();
+            (line.unwrap_or(1), ConfigError::Yaml { message, line })
+        }
+        other => (line_of(other.field().unwrap_or_default()), other),
+    })?;
+    let lines = warnings.into_iter().map(|warning| {
+        let line = match &warning {
+            Warning::UnknownKey { key }
+            | Warning::UnsupportedKey { key }
+            | Warning::UnsupportedValue { key, .. } => line_of(key),
+            Warning::PublishedSecret { client } => line_of(&secret_field(&config, &text, client)),
+        };
+        (line, warning)
+    });
+    let lines = lines.collect();
+    Ok((config, lines))
+}
+
+/// What a parser says without where, ` at line 3, column 5`: that is told otherwise.
+fn without_place(message: &str) -> &str {
+    let Some((said, place)) = message.rsplit_once(" at line ") else {
+        return message;
+    };
+    let rest = place.replace(", column ", "");
+    match rest.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => said,
+        false => message,
+    }
 }
 
 /// What the table says of the keys that are there.

@@ -8,6 +8,8 @@ pub enum ConfigError {
     Yaml {
         /// What the parser says, with line and column.
         message: String,
+        /// The line, 1-based, where that is known.
+        line: Option<u32>,
     },
     /// A field that must be there.
     #[error("`{field}` is missing: expected {expected}")]

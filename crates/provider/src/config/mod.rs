@@ -26,7 +26,7 @@ use crate::user::User;
 
 pub(crate) use check::{is_logout_target, is_redirect_target};
 pub use client_ip::ClientIp;
-pub use compatibility::{compatibility, examined};
+pub use compatibility::{Line, compatibility, examined, parse_with_lines};
 pub use connectors::{Connector, ConnectorKind, LdapConnector, OidcConnector};
 pub use error::{ConfigError, Warning};
 pub use grant_type::GrantType;

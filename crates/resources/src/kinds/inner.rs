@@ -55,7 +55,8 @@ impl Inner<'_> {
     fn at(&self, line: Option<u32>, path: &[Step], message: String) -> LoadError {
         let mut place = self.document.path.clone();
         place.extend(["data", self.key].map(|key| Step::Key(key.to_owned())));
-        let line = self.document.text.line_inside(&place, line.unwrap_or(1));
+        let inside = self.document.text.inside(&place);
+        let line = inside.map(|inside| inside.line(line.unwrap_or(1)));
         let source = Source {
             line: line.unwrap_or(self.document.source.line),
             ..self.document.source.clone()

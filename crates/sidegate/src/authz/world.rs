@@ -110,8 +110,8 @@ fn wire(
     cluster.places = Places::default();
     let login = Login::elsewhere(&cluster, elsewhere, before.map(|live| &live.login))?;
     if before.is_none_or(|before| !Arc::ptr_eq(&before.login, &login)) {
-        for warning in &login.warnings {
-            output::note(&Style::Warning, warning);
+        for warning in login.warnings() {
+            output::note(&Style::Warning, &warning);
         }
     }
     let issuers = issuers::of(&cluster, before.map(|live| &live.issuers))?;

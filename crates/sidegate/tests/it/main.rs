@@ -23,6 +23,7 @@ mod clients;
 mod commands;
 mod crash;
 mod deploy;
+mod dex_lines;
 mod docs;
 mod drain;
 mod enforced;
