@@ -1,8 +1,8 @@
 //! Somebody with a browser, and the application that they log in to.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::http::{Answer, ask, ask_host, decoded, encoded};
@@ -63,14 +63,6 @@ impl Tokens {
             access: text("access_token")?,
             refresh: text("refresh_token")?,
         })
-    }
-
-    /// Id of the key that signed the ID token.
-    pub(crate) fn key(&self) -> Result<String> {
-        let head = self.id.split('.').next().unwrap_or_default();
-        let head: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(head)?)?;
-        let key = head.get("kid").and_then(Value::as_str);
-        Ok(key.context("a token without `kid`")?.to_owned())
     }
 }
 

@@ -172,7 +172,7 @@ impl Provider {
         let inner = Inner {
             connectors: Connectors::open(&config, options.outgoing.as_ref())?,
             sealer: Arc::new(open_sealer(&storage)?),
-            keys: Keys::open(&storage, rotation(&config), now)?,
+            keys: Keys::open(&storage, rotation(&config), Arc::clone(&options.clock))?,
             discovery: cached(
                 "application/json",
                 discovery::document(&config, options.outgoing.is_some()),
@@ -194,7 +194,7 @@ impl Provider {
         };
         let inner = Arc::new(inner);
         if !inner.keys.is_settled() {
-            Keys::make_first(&inner, |inner| (&inner.keys, &inner.storage), now)
+            Keys::make_first(&inner, |inner| (&inner.keys, &inner.storage))
                 .map_err(|_| OpenError::Generate { name: "signing" })?;
         }
         Ok(Self { inner })
@@ -362,16 +362,16 @@ impl Inner {
 
     /// Hands over to the next signing key when it is time, beside the requests.
     fn tend_keys(self: &Arc<Self>) {
-        let now = self.now();
         let behind = self.keys.is_behind(&self.storage);
-        if !self.keys.is_due(now) && !behind {
+        if !self.keys.is_due(self.now()) && !behind {
             return;
         }
         let inner = Arc::clone(self);
-        tokio::task::spawn_blocking(move || match inner.keys.rotate(&inner.storage, now) {
-            Ok(()) => tracing::info!("the identity provider's signing keys were rotated"),
+        tokio::task::spawn_blocking(move || match inner.keys.rotate(&inner.storage) {
+            Ok(true) => tracing::info!("the identity provider's signing keys were rotated"),
+            Ok(false) => {}
             Err(error) => {
-                inner.keys.retry(now);
+                inner.keys.retry(inner.now());
                 tracing::error!(%error, "the signing keys could not be rotated");
             }
         });

@@ -407,7 +407,7 @@ fn kills(program: &Path, logins: u64) -> Result<String> {
         1 => pair.restart(0),
         _ => pair.restart(1),
     })?;
-    Ok(told(&world.counts, began.elapsed()))
+    Ok(told(&world, began.elapsed()))
 }
 
 /// What a provider had in its data folder goes on in Redis.

@@ -2,7 +2,9 @@
 //!
 //! The next key is published a whole rotation ahead of its first signature, so that whoever caches
 //! the key set has it by then; the one before stays published until the last token that it signed
-//! has expired. All of them are in the database and survive a restart.
+//! has expired. All of them are in the database and survive a restart. What was written down and never
+//! answered, as the program died between the two, is not published: each process counts from when it answers a
+//! key, and writes down once that was long enough ([`rotation::Bounds`]).
 //!
 //! The first keys of all are made beside the requests, as RSA takes a tenth of a second or more of which a
 //! start needs nothing: whoever needs a key waits for it ([`Keys::settled`]).
@@ -11,8 +13,8 @@ mod der;
 mod key;
 mod rotation;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -26,9 +28,10 @@ use tokio::sync::Notify;
 
 pub use key::Algorithm;
 use key::SigningKey;
-use rotation::Role;
 pub(crate) use rotation::StoredKey;
+use rotation::{Bounds, Role, Served, Stored};
 
+use crate::clock::{Clock, unix_seconds};
 use crate::provider::OpenError;
 use crate::reply::{Reply, cached};
 use crate::storage::{Storage, StorageError};
@@ -87,6 +90,10 @@ struct Ring {
 
 pub(crate) struct Keys {
     ring: ArcSwap<Ring>,
+    /// Of the keys of the ring. Whoever changes the ring holds it from the transaction on, so that no older state is
+    /// published over a newer one.
+    served: Mutex<Served>,
+    clock: Clock,
     rotation: Rotation,
     /// No rotation before this: the key set could not be fetched while nothing ran.
     not_before: u64,
@@ -102,29 +109,48 @@ pub(crate) struct Keys {
 impl Keys {
     /// Reads the keys; makes those that are missing if that takes no time to speak of. Else they are
     /// [`Self::make_first`]'s, which [`Self::settled`] waits for.
-    pub(crate) fn open(storage: &Storage, rotation: Rotation, now: u64) -> Result<Self, OpenError> {
+    pub(crate) fn open(
+        storage: &Storage,
+        rotation: Rotation,
+        clock: Clock,
+    ) -> Result<Self, OpenError> {
+        let now = unix_seconds(&clock);
         let stored = rotation::read(storage.signing_keys()?)?;
-        let late = rotation::due(&stored, &rotation, 0) <= now;
-        let keys = Self {
+        let served: Served = stored.keys().map(|id| (id.clone(), now)).collect();
+        let mut keys = Self {
             ring: ArcSwap::from_pointee(Ring::new(&stored)?),
-            not_before: if late && !stored.is_empty() {
-                now.saturating_add(PUBLISHED_AHEAD)
-            } else {
-                0
-            },
+            served: Mutex::new(served),
+            clock,
+            not_before: 0,
             due: AtomicU64::new(u64::MAX),
             version: AtomicU64::new(storage.signing_version()),
             settled: AtomicBool::new(true),
             settling: Notify::new(),
             rotation,
         };
-        let missing = rotation::missing(&stored, &keys.rotation, keys.not_before, now);
+        let late = rotation::due(&stored, &keys.bounds(&keys.served())) <= now;
+        if late && !stored.is_empty() {
+            keys.not_before = now.saturating_add(PUBLISHED_AHEAD);
+        }
+        let missing = rotation::missing(&stored, &keys.bounds(&keys.served()), now);
         if stored.is_empty() && missing.contains(&Algorithm::Rs256) {
             keys.settled.store(false, Ordering::Release);
         } else {
-            keys.rotate(storage, now)?;
+            keys.rotate(storage)?;
         }
         Ok(keys)
+    }
+
+    fn bounds<'a>(&'a self, served: &'a Served) -> Bounds<'a> {
+        Bounds {
+            rotation: &self.rotation,
+            served,
+            not_before: self.not_before,
+        }
+    }
+
+    fn served(&self) -> MutexGuard<'_, Served> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether another replica has changed the keys, so that [`Self::rotate`] has something to do.
@@ -155,10 +181,10 @@ impl Keys {
     pub(crate) fn make_first<O: Send + Sync + 'static>(
         owner: &Arc<O>,
         parts: fn(&O) -> (&Self, &Storage),
-        now: u64,
     ) -> std::io::Result<()> {
         let (keys, _) = parts(owner);
-        let missing = rotation::missing(&rotation::Stored::new(), &keys.rotation, 0, now);
+        let (nothing, now) = (Stored::new(), unix_seconds(&keys.clock));
+        let missing = rotation::missing(&nothing, &keys.bounds(&Served::new()), now);
         let owner = Arc::downgrade(owner);
         let make = move || {
             let fresh = make(&missing);
@@ -166,10 +192,11 @@ impl Keys {
                 return;
             };
             let (keys, storage) = parts(&owner);
-            match fresh.and_then(|fresh| keys.advance(storage, fresh, now)) {
-                Ok(()) => tracing::info!("the identity provider has made its signing keys"),
+            match fresh.and_then(|fresh| keys.advance(storage, &fresh)) {
+                Ok(_) => tracing::info!("the identity provider has made its signing keys"),
                 Err(error) => {
                     tracing::error!(%error, "no signing keys could be made");
+                    let now = unix_seconds(&keys.clock);
                     keys.due.store(now.saturating_add(RETRY), Ordering::Relaxed);
                 }
             }
@@ -202,22 +229,31 @@ impl Keys {
     }
 
     /// Makes the keys that are missing, hands over where it is time, and forgets keys of which no
-    /// token is left. Takes 0.1 s when a key is made: not for a thread that answers requests.
-    pub(crate) fn rotate(&self, storage: &Storage, now: u64) -> Result<(), OpenError> {
+    /// token is left; whether that changed something. Takes 0.1 s when a key is made: not for a thread that answers
+    /// requests.
+    pub(crate) fn rotate(&self, storage: &Storage) -> Result<bool, OpenError> {
         self.version
             .store(storage.signing_version(), Ordering::Release);
         let stored = rotation::read(storage.signing_keys()?)?;
-        let missing = rotation::missing(&stored, &self.rotation, self.not_before, now);
-        self.advance(storage, make(&missing)?, now)
+        let now = unix_seconds(&self.clock);
+        let missing = rotation::missing(&stored, &self.bounds(&self.served()), now);
+        self.advance(storage, &make(&missing)?)
     }
 
     /// Writes down the keys as they should be now, with these new ones, and then publishes them.
-    fn advance(&self, storage: &Storage, fresh: Vec<Made>, now: u64) -> Result<(), OpenError> {
+    fn advance(&self, storage: &Storage, fresh: &[Made]) -> Result<bool, OpenError> {
+        let mut served = self.served();
+        let now = unix_seconds(&self.clock);
         let (rotation, not_before) = (self.rotation.clone(), self.not_before);
+        let (fresh, since) = (fresh.to_vec(), served.clone());
         let stored = storage.write_now(move |batch| {
+            let bounds = Bounds {
+                rotation: &rotation,
+                served: &since,
+                not_before,
+            };
             let before = rotation::read(batch.signing_keys()?)?;
-            let after =
-                rotation::advance(before.clone(), fresh.clone(), &rotation, not_before, now)?;
+            let after = rotation::advance(before.clone(), fresh.clone(), &bounds, now)?;
             for (id, key) in &after {
                 if before.get(id) != Some(key) {
                     batch.set_signing_key(id, Some(&serde_json::to_vec(key)?))?;
@@ -228,10 +264,16 @@ impl Keys {
             }
             Ok(after)
         })?;
-        self.ring.store(Arc::new(Ring::new(&stored)?));
-        let due = rotation::due(&stored, &self.rotation, self.not_before);
+        let before = self.ring.swap(Arc::new(Ring::new(&stored)?));
+        // From here on: the transaction may have taken its time.
+        let now = unix_seconds(&self.clock);
+        served.retain(|id, _| stored.contains_key(id));
+        for id in stored.keys() {
+            served.entry(id.clone()).or_insert(now);
+        }
+        let due = rotation::due(&stored, &self.bounds(&served));
         self.due.store(due, Ordering::Relaxed);
-        Ok(())
+        Ok(!self.ring.load().is_same(&before))
     }
 
     /// The JWK set (RFC 7517 section 5) as it is answered, once there is a key.
@@ -290,7 +332,7 @@ impl Keys {
 }
 
 impl Ring {
-    fn new(stored: &rotation::Stored) -> Result<Self, StorageError> {
+    fn new(stored: &Stored) -> Result<Self, StorageError> {
         let mut keys = Vec::new();
         for key in stored.values() {
             keys.push((key.role, key.open()?));
@@ -301,6 +343,14 @@ impl Ring {
         let jwks = Bytes::from(json!({ "keys": jwks }).to_string());
         let published = (!keys.is_empty()).then(|| cached("application/json", jwks));
         Ok(Self { keys, published })
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        let ids = |ring: &Self| -> Vec<_> {
+            let keys = ring.keys.iter();
+            keys.map(|(role, key)| (*role, key.kid.clone())).collect()
+        };
+        ids(self) == ids(other)
     }
 }
 

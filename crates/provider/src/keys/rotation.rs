@@ -27,6 +27,9 @@ pub(crate) struct StoredKey {
     private: String,
     pub(super) role: Role,
     published_at: u64,
+    /// It was published without a break for as long as it has to be before it signs.
+    #[serde(default)]
+    announced: bool,
     /// When it began to sign.
     since: u64,
     /// The longest lifetime of a token that it may have signed.
@@ -38,6 +41,17 @@ pub(crate) struct StoredKey {
 /// Keys by their id.
 pub(super) type Stored = BTreeMap<String, StoredKey>;
 
+/// Since when this process publishes which key: what was written down before it began may never have been answered.
+pub(super) type Served = BTreeMap<String, u64>;
+
+/// What bears on a handover, beside the keys.
+pub(super) struct Bounds<'a> {
+    pub(super) rotation: &'a Rotation,
+    pub(super) served: &'a Served,
+    /// No handover before this.
+    pub(super) not_before: u64,
+}
+
 impl StoredKey {
     fn new(algorithm: Algorithm, der: &[u8], role: Role, now: u64) -> Self {
         Self {
@@ -45,6 +59,7 @@ impl StoredKey {
             private: STANDARD.encode(der),
             role,
             published_at: now,
+            announced: false,
             since: now,
             lifetime: 0,
             until: 0,
@@ -71,28 +86,41 @@ pub(super) fn read(keys: Vec<(String, Vec<u8>)>) -> Result<Stored, StorageError>
         .collect()
 }
 
-fn of(stored: &Stored, algorithm: Algorithm, role: Role) -> Option<&StoredKey> {
+fn of(stored: &Stored, algorithm: Algorithm, role: Role) -> Option<(&String, &StoredKey)> {
     stored
-        .values()
-        .find(|key| key.algorithm == algorithm && key.role == role)
+        .iter()
+        .find(|(_, key)| key.algorithm == algorithm && key.role == role)
 }
 
-/// When the key that signs hands over.
-fn handover(current: &StoredKey, next: &StoredKey, rotation: &Rotation, not_before: u64) -> u64 {
-    let period = rotation.period.as_secs().max(PUBLISHED_AHEAD);
-    current
-        .since
-        .saturating_add(period)
-        .max(next.published_at.saturating_add(PUBLISHED_AHEAD))
-        .max(not_before)
+impl Bounds<'_> {
+    /// When a key has been published for as long as it has to be.
+    fn announced(&self, id: &str, key: &StoredKey) -> u64 {
+        if key.announced {
+            return 0;
+        }
+        let served = self.served.get(id).copied().unwrap_or(u64::MAX);
+        served.max(key.published_at).saturating_add(PUBLISHED_AHEAD)
+    }
+
+    /// When the key that signs hands over.
+    fn handover(&self, current: &StoredKey, (id, next): (&String, &StoredKey)) -> u64 {
+        let period = self.rotation.period.as_secs().max(PUBLISHED_AHEAD);
+        current
+            .since
+            .saturating_add(period)
+            .max(self.announced(id, next))
+            .max(self.not_before)
+    }
 }
 
 /// When [`advance`] has something to do; 0 when keys are missing.
-pub(super) fn due(stored: &Stored, rotation: &Rotation, not_before: u64) -> u64 {
-    let handovers = rotation.algorithms.iter().map(|algorithm| {
+pub(super) fn due(stored: &Stored, bounds: &Bounds<'_>) -> u64 {
+    let algorithms = bounds.rotation.algorithms.iter();
+    let handovers = algorithms.map(|algorithm| {
         let role = |role| of(stored, *algorithm, role);
         match (role(Role::Current), role(Role::Next)) {
-            (Some(current), Some(next)) => handover(current, next, rotation, not_before),
+            (Some((_, current)), Some(next)) if next.1.announced => bounds.handover(current, next),
+            (Some(_), Some((id, next))) => bounds.announced(id, next),
             _ => 0,
         }
     });
@@ -104,18 +132,13 @@ pub(super) fn due(stored: &Stored, rotation: &Rotation, not_before: u64) -> u64 
 }
 
 /// The algorithms of the keys that [`advance`] will want.
-pub(super) fn missing(
-    stored: &Stored,
-    rotation: &Rotation,
-    not_before: u64,
-    now: u64,
-) -> Vec<Algorithm> {
+pub(super) fn missing(stored: &Stored, bounds: &Bounds<'_>, now: u64) -> Vec<Algorithm> {
     let mut missing = Vec::new();
-    for algorithm in &rotation.algorithms {
+    for algorithm in &bounds.rotation.algorithms {
         let role = |role| of(stored, *algorithm, role);
         match (role(Role::Current), role(Role::Next)) {
-            (Some(current), Some(next)) => {
-                if handover(current, next, rotation, not_before) <= now {
+            (Some((_, current)), Some(next)) => {
+                if bounds.handover(current, next) <= now {
                     missing.push(*algorithm);
                 }
             }
@@ -130,16 +153,20 @@ pub(super) fn missing(
 pub(super) fn advance(
     mut stored: Stored,
     fresh: Vec<(Algorithm, Vec<u8>)>,
-    rotation: &Rotation,
-    not_before: u64,
+    bounds: &Bounds<'_>,
     now: u64,
 ) -> Result<Stored, StorageError> {
     let mut fresh = fresh;
-    let lifetime = rotation.lifetime.as_secs();
-    for algorithm in &rotation.algorithms {
+    let lifetime = bounds.rotation.lifetime.as_secs();
+    for (id, key) in &mut stored {
+        if key.role == Role::Next && bounds.announced(id, key) <= now {
+            key.announced = true;
+        }
+    }
+    for algorithm in &bounds.rotation.algorithms {
         let role = |role| of(&stored, *algorithm, role);
         let over = match (role(Role::Current), role(Role::Next)) {
-            (Some(current), Some(next)) => handover(current, next, rotation, not_before) <= now,
+            (Some((_, current)), Some(next)) => bounds.handover(current, next) <= now,
             (None, Some(_)) => true,
             _ => false,
         };

@@ -97,14 +97,18 @@ impl Bed {
     /// Told of people who are signed out.
     pub(super) fn with_sign_outs(yaml: &str, sign_outs: Arc<dyn SignOuts>) -> Self {
         let mut bed = Self::with(yaml);
-        let options = options(&bed.time, &bed.posts);
-        let (config, _) = DexConfig::parse(yaml, &|_| None).unwrap();
+        bed.reload(yaml, sign_outs);
+        bed
+    }
+
+    /// Another configuration on the same storage.
+    pub(super) fn reload(&mut self, yaml: &str, sign_outs: Arc<dyn SignOuts>) {
         let options = Options {
             sign_outs: Some(sign_outs),
-            ..options
+            ..options(&self.time, &self.posts)
         };
-        bed.provider = Provider::open(config, bed.storage.clone(), options).unwrap();
-        bed
+        let (config, _) = DexConfig::parse(yaml, &|_| None).unwrap();
+        self.provider = Provider::open(config, self.storage.clone(), options).unwrap();
     }
 
     /// With another network than the one that takes every post.
@@ -153,7 +157,7 @@ impl Bed {
             time,
         } = self;
         drop((provider, storage));
-        let storage = Storage::open(folder.path()).unwrap();
+        let storage = open_again(folder.path());
         let provider = open(yaml, &storage, &time, &posts);
         Self {
             provider,
@@ -167,6 +171,11 @@ impl Bed {
     /// The time of the clock, in Unix seconds.
     pub(super) fn now(&self) -> u64 {
         self.time.load(Ordering::Relaxed)
+    }
+
+    /// Puts the clock to a time.
+    pub(super) fn set(&self, seconds: u64) {
+        self.time.store(seconds, Ordering::Relaxed);
     }
 
     pub(super) fn pass(&self, seconds: u64) {
@@ -222,6 +231,17 @@ impl Bed {
             Request::get("/dex/userinfo").header("authorization", format!("Bearer {token}"));
         self.send(request.body(Bytes::new()).unwrap()).await
     }
+}
+
+/// What is done beside requests may hold the database a moment longer.
+fn open_again(folder: &std::path::Path) -> Storage {
+    for _ in 0..5000 {
+        if let Ok(storage) = Storage::open(folder) {
+            return storage;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Storage::open(folder).unwrap()
 }
 
 /// A provider that has its keys.

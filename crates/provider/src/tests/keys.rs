@@ -110,6 +110,60 @@ async fn keys_are_the_same_after_a_restart_and_do_not_rotate_at_once_after_a_lon
     assert_ne!(ids(&after), ids(&before));
 }
 
+/// A next key was written down, and the program died before it answered it to anybody: after an outage it signed
+/// though it had been published for minutes.
+#[tokio::test]
+async fn what_was_written_down_and_not_answered_is_not_published() {
+    let bed = Bed::new();
+    let before = published(&bed);
+    bed.pass(6 * HOUR);
+    let rotated_once = rotated(&bed, &before).await;
+    let bed = bed.restart(&config(SKIP_APPROVAL));
+    bed.pass(6 * HOUR - 600);
+    let bed = bed.restart(&config(SKIP_APPROVAL));
+    for minutes in [10, 29] {
+        bed.pass(minutes * 60);
+        bed.get("/dex/keys").await;
+        assert!(verifies(&before, &token(&bed).await));
+    }
+    bed.pass(60);
+    rotated(&bed, &rotated_once).await;
+    assert!(verifies(&rotated_once, &token(&bed).await));
+}
+
+/// Where a key was published for long enough, a restart right before it is to sign changes nothing.
+#[tokio::test]
+async fn what_was_answered_for_long_enough_signs_when_it_is_to() {
+    let bed = Bed::new();
+    let before = published(&bed);
+    bed.pass(40 * 60);
+    // What is due is done beside a request, and the next one sees it.
+    let announced = async || {
+        for _ in 0..20_000 {
+            bed.get("/dex/keys").await;
+            let kept = bed.storage.signing_keys().unwrap();
+            if kept
+                .iter()
+                .any(|(_, key)| text_of(key).contains("\"announced\":true"))
+            {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        panic!("not written down");
+    };
+    announced().await;
+    assert_eq!(ids(&published(&bed)), ids(&before), "nothing rotates yet");
+    bed.pass(6 * HOUR - 41 * 60);
+    let bed = bed.restart(&config(SKIP_APPROVAL));
+    bed.pass(60);
+    rotated(&bed, &before).await;
+}
+
+fn text_of(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
 #[tokio::test]
 async fn a_short_rotation_still_publishes_ahead() {
     let bed = Bed::with(&config(

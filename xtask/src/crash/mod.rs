@@ -1,15 +1,20 @@
-//! `cargo xtask crash`: the identity provider is killed again and again while people log in and applications refresh, and after
-//! each start nothing that was answered may be lost, and nothing that was used up may be taken again.
+//! `cargo xtask crash`: the identity provider is killed again and again while people log in, applications refresh and signing
+//! keys rotate, and after each start nothing that was answered may be lost, and nothing that was used up may be taken again.
+
+mod clock;
+mod keys;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
+use self::clock::Clock;
+use self::keys::{Look, Published};
 use crate::child::Running;
 use crate::clients::free_port;
 use crate::http::{Answer, ask};
@@ -23,6 +28,12 @@ const WORKERS: usize = 4;
 const REFRESHES: usize = 2;
 /// How long the provider runs between two kills, in milliseconds: from to.
 const LIVES: (u64, u64) = (100, 1_500);
+/// How often key sets are looked at meanwhile.
+const LOOKS: Duration = Duration::from_millis(50);
+/// Looks between two jumps of the clock: from to.
+const JUMPS: (u64, u64) = (1, 8);
+/// How far it jumps, in minutes: from to. A key signs for 40, so that none comes and goes between two looks.
+const MINUTES: (u64, u64) = (5, 39);
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A short run for `cargo xtask test`.
@@ -31,7 +42,9 @@ pub(crate) fn suite() -> Vec<Check> {
         "the identity provider, killed again and again",
         Box::new(|| {
             let program = shell::target().join("debug/sidegate");
-            run(&program, 60, 1).map(|_| ())
+            let world = run(&program, 60, 1)?;
+            ensure!(world.published().rotations > 0, "no signing key rotated");
+            Ok(())
         }),
     );
     vec![short]
@@ -54,17 +67,29 @@ pub(crate) fn command(args: &[&str]) -> Result<()> {
         }
     }
     let began = Instant::now();
-    let counts = run(&program, logins, seed)?;
-    println!("{}", told(&counts, began.elapsed()));
+    let world = run(&program, logins, seed)?;
+    println!("{}", told(&world, began.elapsed()));
     Ok(())
 }
 
 /// What was done, in words.
-pub(crate) fn told(counts: &Counts, took: Duration) -> String {
+pub(crate) fn told(world: &World, took: Duration) -> String {
+    let counts = &world.counts;
     let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    let seen = world.published();
+    let rotated = match &world.clock {
+        None => String::new(),
+        Some(clock) => format!(
+            " {} rotations of signing keys in {} days by their clock, {} keys forgotten;",
+            seen.rotations,
+            (clock.now() - clock::system()) / 86_400,
+            seen.forgotten
+        ),
+    };
     format!(
-        "{} logins, {} refreshes, {} revocations, {} kills in {} s; after kills {} tokens, {} sessions and {} keys were there, \
-         {} used or revoked ones refused, {} answers were cut off; nothing lost, nothing taken twice",
+        "{} logins, {} refreshes, {} revocations, {} kills in {} s;{rotated} after kills {} refreshed and {} sessions were there, \
+         {} tokens verified by the key sets of {} looks, {} used or revoked ones refused, {} answers were cut off; nothing lost, \
+         nothing taken twice",
         load(&counts.logins),
         load(&counts.refreshes),
         load(&counts.revocations),
@@ -72,7 +97,8 @@ pub(crate) fn told(counts: &Counts, took: Duration) -> String {
         took.as_secs(),
         load(&counts.alive),
         load(&counts.sessions),
-        load(&counts.keys),
+        seen.tokens,
+        load(&counts.looks),
         load(&counts.refused),
         load(&counts.cut),
     )
@@ -87,7 +113,7 @@ pub(crate) struct Counts {
     kills: AtomicU64,
     alive: AtomicU64,
     sessions: AtomicU64,
-    keys: AtomicU64,
+    looks: AtomicU64,
     refused: AtomicU64,
     cut: AtomicU64,
 }
@@ -96,31 +122,83 @@ fn bump(count: &AtomicU64) -> u64 {
     count.fetch_add(1, Ordering::Relaxed)
 }
 
+/// A linear congruential generator: when something happens should differ, nothing else.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 33
+    }
+
+    fn between(&mut self, (from, to): (u64, u64)) -> u64 {
+        from + self.next() % (to - from)
+    }
+}
+
 /// What the workers share with the one that kills.
 pub(crate) struct World {
     /// Where it is asked: one after the other, where there are several.
     addresses: Vec<String>,
     turn: AtomicU64,
     logins: u64,
-    pub(crate) counts: Counts,
+    /// Whose time runs ahead.
+    clock: Option<Clock>,
+    counts: Counts,
+    /// Tokens that were given since the last look.
+    given: Mutex<Vec<String>>,
+    /// Kills since the last look: when it had died, and when it was to begin again.
+    killed: Mutex<Vec<(u64, u64)>>,
+    published: Mutex<Published>,
     over: AtomicBool,
     wrong: Mutex<Option<anyhow::Error>>,
 }
 
-fn run(program: &Path, logins: u64, seed: u64) -> Result<Counts> {
+fn run(program: &Path, logins: u64, seed: u64) -> Result<World> {
     let folder = tempfile::tempdir()?;
     let address = format!("127.0.0.1:{}", free_port()?);
     let config = folder.path().join("dex.yaml");
-    std::fs::write(&config, CONFIG.replace("127.0.0.1:0", &address))?;
-    let start = || Provider::start(program, &config, &folder.path().join("data"), &address);
-    let world = World::new(vec![address.clone()], logins);
-    let mut provider = Some(start()?);
+    std::fs::write(&config, rotating(&address)?)?;
+    let mut world = World::new(vec![address.clone()], logins);
+    let clock = world.clock.insert(Clock::new(folder.path())?);
+    let data = folder.path().join("data");
+    let mut command = Provider::command(program, &config, &data, &address);
+    clock.put_before(&mut command);
+    let mut provider = Some(Provider::run(&mut command, &address)?);
     world.storm(seed, |_| {
         drop(provider.take());
-        provider = Some(start()?);
+        world.note_kill();
+        provider = Some(Provider::run(&mut command, &address)?);
         Ok(())
     })?;
-    Ok(world.counts)
+    Ok(world)
+}
+
+/// [`CONFIG`] with keys of two algorithms that sign as briefly as can be, and refresh tokens and sessions that outlive
+/// any number of jumps of the clock in one life of a login.
+fn rotating(address: &str) -> Result<String> {
+    let mut config = CONFIG.replace("127.0.0.1:0", address);
+    for (from, to) in [
+        (
+            "{id: app,",
+            "{id: app, accessTokenSignedResponseAlg: ES256,",
+        ),
+        (
+            "expiry: {refreshTokens: {reuseInterval: 10m}}",
+            "expiry: {signingKeys: 40m, idTokens: 2h, refreshTokens: {reuseInterval: 720h}}",
+        ),
+        (
+            "sessions: {",
+            "sessions: {absoluteLifetime: 720h, validIfNotUsedFor: 720h, ",
+        ),
+    ] {
+        ensure!(config.contains(from), "no `{from}` in the configuration");
+        config = config.replace(from, to);
+    }
+    Ok(config)
 }
 
 impl World {
@@ -129,25 +207,29 @@ impl World {
             addresses,
             turn: AtomicU64::new(0),
             logins,
+            clock: None,
             counts: Counts::default(),
+            given: Mutex::default(),
+            killed: Mutex::default(),
+            published: Mutex::default(),
             over: AtomicBool::new(false),
             wrong: Mutex::new(None),
         }
     }
 
     /// Lets people log in, and something die again and again meanwhile: `kill`, which brings it back
-    /// and is given a random number.
+    /// and is given a random number. Keys are looked at all the time and after each kill.
     pub(crate) fn storm(&self, seed: u64, mut kill: impl FnMut(u64) -> Result<()>) -> Result<()> {
         std::thread::scope(|scope| -> Result<()> {
             let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(|| work(self))).collect();
-            let mut random = seed;
+            let watching = scope.spawn(move || {
+                if let Err(error) = self.watch(seed) {
+                    self.fail(error);
+                }
+            });
+            let mut random = Random(seed);
             let outcome = loop {
-                // A linear congruential generator: when it is killed should differ, nothing else.
-                random = random
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1_442_695_040_888_963_407);
-                let life = LIVES.0 + (random >> 33) % (LIVES.1 - LIVES.0);
-                std::thread::sleep(Duration::from_millis(life));
+                std::thread::sleep(Duration::from_millis(random.between(LIVES)));
                 if workers
                     .iter()
                     .all(std::thread::ScopedJoinHandle::is_finished)
@@ -155,17 +237,94 @@ impl World {
                     break Ok(());
                 }
                 bump(&self.counts.kills);
-                if let Err(error) = kill(random >> 40) {
+                if let Err(error) = kill(random.next()).and_then(|()| self.look()) {
                     break Err(error.context("after a kill"));
                 }
             };
-            if outcome.is_err() {
-                self.over.store(true, Ordering::Relaxed);
-            }
+            // Those who watch have nothing to wait for any more, nor have workers after an error.
+            self.over.store(true, Ordering::Relaxed);
+            drop(watching.join());
             outcome
         })?;
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         wrong.take().map_or(Ok(()), Err)
+    }
+
+    fn fail(&self, error: anyhow::Error) {
+        self.over.store(true, Ordering::Relaxed);
+        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        wrong.get_or_insert(error);
+    }
+
+    /// Looks at the keys again and again, and lets time pass between looks.
+    fn watch(&self, seed: u64) -> Result<()> {
+        let mut random = Random(seed ^ 0x5eed);
+        loop {
+            for _ in 0..random.between(JUMPS) {
+                self.look()?;
+                if self.over.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+                std::thread::sleep(LOOKS);
+            }
+            if let Some(clock) = &self.clock {
+                clock.jump(60 * random.between(MINUTES))?;
+            }
+        }
+    }
+
+    fn published(&self) -> MutexGuard<'_, Published> {
+        self.published
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the keys: all tokens that were given before have to verify by them.
+    fn look(&self) -> Result<()> {
+        let mut published = self.published();
+        let tokens = {
+            let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *given)
+        };
+        let mut sent = 0;
+        let answer = self.until_answered(|| {
+            sent = self.now();
+            ask(self.address(), "GET", "/dex/keys", &[], "")
+        })?;
+        bump(&self.counts.looks);
+        let mut killed = self.killed.lock().unwrap_or_else(PoisonError::into_inner);
+        for (died, born) in killed.drain(..) {
+            published.killed(died, born);
+        }
+        drop(killed);
+        published.add(Look {
+            sent,
+            received: self.now(),
+            set: &answer.json(),
+            tokens,
+        })
+    }
+
+    /// It is dead, and about to begin again: nobody else answers for it meanwhile.
+    fn note_kill(&self) {
+        let now = self.now();
+        let mut killed = self.killed.lock().unwrap_or_else(PoisonError::into_inner);
+        killed.push((now, now));
+    }
+
+    /// Tokens that were given, to be looked at.
+    fn acknowledge(&self, tokens: &Tokens) {
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        given.extend([tokens.id.clone(), tokens.access.clone()]);
+    }
+
+    /// The time by the clock of the program.
+    fn now(&self) -> u64 {
+        self.clock.as_ref().map_or_else(clock::system, Clock::now)
+    }
+
+    fn jumps(&self) -> u64 {
+        self.clock.as_ref().map_or(0, Clock::jumps)
     }
 
     /// Who is asked next.
@@ -180,9 +339,7 @@ impl World {
 fn work(world: &World) {
     while !world.over.load(Ordering::Relaxed) && bump(&world.counts.logins) < world.logins {
         if let Err(error) = life_of_a_login(world) {
-            world.over.store(true, Ordering::Relaxed);
-            let mut wrong = world.wrong.lock().unwrap_or_else(PoisonError::into_inner);
-            wrong.get_or_insert(error);
+            world.fail(error);
         }
     }
     // Each worker counted once more than it worked.
@@ -191,8 +348,15 @@ fn work(world: &World) {
 
 /// One login, its tokens, and what has to hold of them however often the provider dies meanwhile.
 fn life_of_a_login(world: &World) -> Result<()> {
-    let (mut browser, code) = log_in(world)?;
-    let redeemed = redeem(world, &code)?;
+    let (mut browser, code, redeemed) = loop {
+        let jumps = world.jumps();
+        let (browser, code) = log_in(world)?;
+        match redeem(world, &code) {
+            // A code lives for a minute.
+            Err(_) if world.jumps() != jumps => {}
+            redeemed => break (browser, code, redeemed?),
+        }
+    };
     let again = || {
         world.token(&[
             ("grant_type", "authorization_code"),
@@ -204,6 +368,7 @@ fn life_of_a_login(world: &World) -> Result<()> {
         // Its answer was lost, and the code is used up: nobody has the tokens.
         return Ok(());
     };
+    world.acknowledge(&tokens);
     let mut former = Vec::new();
     for _ in 0..REFRESHES {
         let generation = world.counts.kills.load(Ordering::Relaxed);
@@ -213,19 +378,13 @@ fn life_of_a_login(world: &World) -> Result<()> {
         ])?;
         let next = Tokens::of(&answer)
             .with_context(|| format!("an acknowledged refresh token is not taken: {answer:?}"))?;
+        world.acknowledge(&next);
         bump(&world.counts.refreshes);
         if world.counts.kills.load(Ordering::Relaxed) != generation {
             bump(&world.counts.alive);
         }
         former.push(std::mem::replace(&mut tokens, next));
     }
-    // The key that signed is still published.
-    let answer = world.until_answered(|| ask(world.address(), "GET", "/dex/keys", &[], ""))?;
-    ensure!(
-        answer.text().contains(&tokens.key()?),
-        "the key of a token is not published any more"
-    );
-    bump(&world.counts.keys);
     // The session that was begun is there: no password is asked.
     let answer = world.until_answered(|| browser.get(world.address(), &authorization()))?;
     ensure!(
@@ -353,8 +512,12 @@ impl Provider {
         self.0.id()
     }
 
-    /// Waits until it says where it listens.
+    /// Starts it and waits until it says where it listens.
     pub(crate) fn start(program: &Path, config: &Path, data: &Path, address: &str) -> Result<Self> {
+        Self::run(&mut Self::command(program, config, data, address), address)
+    }
+
+    fn command(program: &Path, config: &Path, data: &Path, address: &str) -> Command {
         let mut command = Command::new(program);
         command
             .args(["provider", "--listen", address, "--config"])
@@ -362,8 +525,11 @@ impl Provider {
             .arg("--data")
             .arg(data)
             .stdout(Stdio::null());
-        let started =
-            Running::until_it_says(&mut command, |line| line.contains(address).then_some(()));
+        command
+    }
+
+    fn run(command: &mut Command, address: &str) -> Result<Self> {
+        let started = Running::until_it_says(command, |line| line.contains(address).then_some(()));
         let (running, ()) = started.context("the program is built with `cargo build --release`")?;
         Ok(Self(running))
     }
