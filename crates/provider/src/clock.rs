@@ -18,3 +18,9 @@ pub(crate) fn unix_seconds(clock: &Clock) -> u64 {
         .duration_since(UNIX_EPOCH)
         .map_or(0, |elapsed| elapsed.as_secs())
 }
+
+/// Whether `since` is less than so many seconds ago. One that is to come is of a clock that ran ahead since: nobody
+/// knows how long ago that was, and it says nothing.
+pub(crate) fn is_recent(since: u64, seconds: u64, now: u64) -> bool {
+    (since..since.saturating_add(seconds)).contains(&now)
+}

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::authorize::{AuthRequest, challenge, drop_offline, scopes};
 use crate::client_auth::{get, invalid, need, posted, repeated};
+use crate::clock::is_recent;
 use crate::config::{Client, GrantType};
 use crate::grant::{Grant, GrantId, Stage};
 use crate::limit::TooMany;
@@ -81,10 +82,10 @@ impl Polls {
     fn may(&self, nonce: &str, now: u64) -> bool {
         let mut polls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if polls.len() >= MAX_POLLS {
-            polls.retain(|_, (last, interval)| now < last.saturating_add(*interval));
+            polls.retain(|_, (last, interval)| is_recent(*last, *interval, now));
         }
         let early = match polls.get(nonce) {
-            Some((last, interval)) => (now < last.saturating_add(*interval)).then_some(*interval),
+            Some((last, interval)) => is_recent(*last, *interval, now).then_some(*interval),
             None => None,
         };
         let interval = early.map_or(INTERVAL, |interval| interval.saturating_add(INTERVAL));

@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::is_recent;
 use crate::limit::{Drained, LoginLimits, Rate, TooMany};
 use crate::provider::Inner;
 use crate::seal::Sealer;
@@ -87,12 +88,12 @@ impl Guesses {
         let key = (guessed, account.to_owned());
         if written
             .get(&key)
-            .is_some_and(|at| now < at.saturating_add(PAUSE))
+            .is_some_and(|at| is_recent(*at, PAUSE, now))
         {
             return false;
         }
         if written.len() >= MOST && !written.contains_key(&key) {
-            written.retain(|_, at| now < at.saturating_add(PAUSE));
+            written.retain(|_, at| is_recent(*at, PAUSE, now));
             if written.len() >= MOST {
                 return false;
             }

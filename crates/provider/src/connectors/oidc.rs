@@ -19,6 +19,7 @@ use super::claims;
 use super::jws::{KeySet, Unsigned};
 use super::{Again, Identity, Trouble};
 use crate::backchannel::{Outgoing, Roots};
+use crate::clock::is_recent;
 use crate::config::OidcConnector;
 
 /// How long discovery counts, in seconds.
@@ -358,12 +359,12 @@ impl Oidc {
     async fn metadata(&self, now: u64) -> Result<Arc<Metadata>, Trouble> {
         let mut kept = self.metadata.lock().await;
         if let Some((at, value)) = &kept.value
-            && now < at.saturating_add(METADATA_SECONDS)
+            && is_recent(*at, METADATA_SECONDS, now)
         {
             return Ok(Arc::clone(value));
         }
         if let Some((at, error)) = &kept.failed
-            && now < at.saturating_add(PAUSE)
+            && is_recent(*at, PAUSE, now)
         {
             return match &kept.value {
                 Some((_, value)) => Ok(Arc::clone(value)),
@@ -452,12 +453,12 @@ impl Oidc {
         let mut kept = self.keys.lock().await;
         let counts = if again { KEYS_AGAIN } else { KEYS_SECONDS };
         if let Some((at, keys)) = &kept.value
-            && now < at.saturating_add(counts)
+            && is_recent(*at, counts, now)
         {
             return Ok(Arc::clone(keys));
         }
         if let Some((at, error)) = &kept.failed
-            && now < at.saturating_add(PAUSE)
+            && is_recent(*at, PAUSE, now)
         {
             return Err(Trouble::Unreachable(error.clone()));
         }

@@ -4,6 +4,7 @@ use http::StatusCode;
 
 use super::{Noted, Trouble, Upstream};
 use crate::client_auth::invalid;
+use crate::clock::is_recent;
 use crate::config::Client;
 use crate::grant::{Grant, GrantId, Stage};
 use crate::provider::Inner;
@@ -49,7 +50,7 @@ impl Inner {
             return Err(gone());
         };
         let now = self.now();
-        if upstream.user.epoch != grant.user.epoch || now < upstream.seen_at.saturating_add(FRESH) {
+        if upstream.user.epoch != grant.user.epoch || is_recent(upstream.seen_at, FRESH, now) {
             return Ok(());
         }
         let Some(again) = self.unsealed(&upstream) else {

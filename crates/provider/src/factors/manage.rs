@@ -75,7 +75,7 @@ impl Inner {
             added_at: now,
             credential,
         };
-        let (key, expires_at) = (self.spent_key(challenge), challenge.expires_at);
+        let (key, spent) = (self.spent_key(challenge), Spent::new(challenge));
         self.change_factors(user, move |factors, batch| {
             if factors.passkeys.len() >= MAX_PASSKEYS {
                 return Ok(Added::Full);
@@ -85,7 +85,7 @@ impl Inner {
             if twice || batch.get::<Spent>(&key)?.is_some() {
                 return Ok(Added::Wrong);
             }
-            batch.insert(&key, &Spent { expires_at }, now)?;
+            batch.insert(&key, &spent, now)?;
             factors.passkeys.push(passkey.clone());
             Ok(Added::Yes)
         })

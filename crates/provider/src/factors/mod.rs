@@ -13,7 +13,7 @@ mod totp;
 mod webauthn;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use bytes::Bytes;
 use http::Request;
@@ -35,6 +35,9 @@ const MAX_NAME: usize = 60;
 const SETUP_SECONDS: u64 = 900;
 /// How long a passkey may take.
 pub(crate) const CHALLENGE_SECONDS: u64 = 600;
+/// How much longer it is known that a challenge was answered: one that is forgotten counts again if the clock is put
+/// back.
+const SPENT_SECONDS: u64 = 24 * 3600;
 
 /// How a person proved who they are (RFC 8176).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,6 +129,14 @@ impl Record for Factors {
 #[derive(Debug, Serialize, Deserialize)]
 struct Spent {
     expires_at: u64,
+}
+
+impl Spent {
+    fn new(challenge: &Challenge) -> Self {
+        Self {
+            expires_at: challenge.expires_at.saturating_add(SPENT_SECONDS),
+        }
+    }
 }
 
 impl Record for Spent {

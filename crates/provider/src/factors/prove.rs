@@ -83,7 +83,7 @@ impl Inner {
                 return Some(None);
             }
         };
-        let (key, expires_at) = (self.spent_key(challenge), challenge.expires_at);
+        let (key, spent) = (self.spent_key(challenge), Spent::new(challenge));
         let found = self.change_factors(user, move |factors, batch| {
             let mut own = factors.passkeys.iter_mut();
             let Some(passkey) = own.find(|passkey| passkey.credential.id == id) else {
@@ -95,7 +95,7 @@ impl Inner {
                 return Ok(false);
             }
             passkey.credential.count = count;
-            batch.insert(&key, &Spent { expires_at }, now)?;
+            batch.insert(&key, &spent, now)?;
             Ok(true)
         });
         Some(found.await?.then_some(Method::Hwk))

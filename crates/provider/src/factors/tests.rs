@@ -15,32 +15,32 @@ use super::webauthn::{Answer, Credential, Place, Refused, authenticate, register
 const CHALLENGE: &str = "a-challenge-of-32-bytes-in-base64url-0123456";
 const ORIGIN: &str = "https://app.example.com:8443";
 
-enum Key {
+pub(crate) enum Key {
     Es256(EcdsaKeyPair),
     EdDsa(Ed25519KeyPair),
     Rs256(RsaKeyPair),
 }
 
 /// What a browser and an authenticator say, each part of it to be changed.
-struct Device {
+pub(crate) struct Device {
     key: Key,
     id: Vec<u8>,
     origin: String,
     cross_origin: bool,
-    challenge: String,
+    pub(crate) challenge: String,
     ceremony: Option<&'static str>,
     host: String,
     flags: u8,
-    count: u32,
+    pub(crate) count: u32,
 }
 
 /// An answer in base64url.
-struct Sent {
-    id: String,
-    client_data: String,
-    attestation: String,
-    authenticator_data: String,
-    signature: String,
+pub(crate) struct Sent {
+    pub(crate) id: String,
+    pub(crate) client_data: String,
+    pub(crate) attestation: String,
+    pub(crate) authenticator_data: String,
+    pub(crate) signature: String,
 }
 
 impl Sent {
@@ -75,7 +75,7 @@ impl Device {
         }
     }
 
-    fn es256() -> Self {
+    pub(crate) fn es256() -> Self {
         let random = SystemRandom::new();
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).unwrap();
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8.as_ref());
@@ -135,7 +135,7 @@ impl Device {
         [&host[..], &[self.flags | flags], &self.count.to_be_bytes()].concat()
     }
 
-    fn create(&self) -> Sent {
+    pub(crate) fn create(&self) -> Sent {
         let length = u16::try_from(self.id.len()).unwrap().to_be_bytes();
         let data = [
             &self.head(0x40)[..],
@@ -166,7 +166,7 @@ impl Device {
         }
     }
 
-    fn get(&self) -> Sent {
+    pub(crate) fn get(&self) -> Sent {
         let (client_data, data) = (self.client_data("webauthn.get"), self.head(0));
         let signed = [&data[..], &Sha256::digest(&client_data)].concat();
         Sent {

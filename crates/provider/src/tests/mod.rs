@@ -7,6 +7,7 @@ mod bed;
 mod certification;
 mod claims;
 mod clients;
+mod clocks;
 mod codes;
 mod connectors;
 mod cors;
