@@ -380,6 +380,12 @@ fn troubled(connector: &str, trouble: &Trouble) -> Reply {
             |w| &w.upstream_bad_text,
             "",
         ),
+        Trouble::Weak(_) => problem(
+            StatusCode::FORBIDDEN,
+            |w| &w.upstream_weak,
+            |w| &w.upstream_weak_text,
+            "",
+        ),
         Trouble::Refused(_) | Trouble::Gone(_) => problem(
             StatusCode::FORBIDDEN,
             |w| &w.upstream_refused,

@@ -93,6 +93,9 @@ pub(crate) enum Trouble {
     /// What it says cannot be trusted, or is not enough.
     #[error("{0}")]
     Unusable(String),
+    /// The login there was not as strong as it has to be.
+    #[error("{0}")]
+    Weak(String),
     /// It does not let the person in, or the configuration does not.
     #[error("{0}")]
     Refused(String),

@@ -188,6 +188,7 @@ impl Oidc {
         if claims.get("nonce").and_then(Value::as_str) != Some(nonce) {
             return Err(Trouble::Unusable("the ID token has another `nonce`".into()));
         }
+        self.is_strong(claims.get("acr"))?;
         self.identity(claims, &tokens, now).await
     }
 
@@ -196,7 +197,14 @@ impl Oidc {
         let params = [("grant_type", "refresh_token"), ("refresh_token", token)];
         let tokens = self.tokens(&params, now).await?;
         let claims = match &tokens.id_token {
-            Some(id_token) => self.verified(id_token, now).await?,
+            Some(id_token) => {
+                let claims = self.verified(id_token, now).await?;
+                // How strong the login was is known from then, and need not be said again.
+                if let Some(acr) = claims.get("acr") {
+                    self.is_strong(Some(acr))?;
+                }
+                claims
+            }
             // None is due here (section 12.2).
             None if self.config.get_user_info => Map::new(),
             None => {
@@ -217,8 +225,29 @@ impl Oidc {
         now: u64,
     ) -> Result<(Identity, u64), Trouble> {
         let claims = self.verified(token, now).await?;
+        self.is_strong(claims.get("acr"))?;
         let end = claims.get("exp").and_then(Value::as_u64).unwrap_or(now);
         Ok((claims::identity(&self.config, &claims)?, end))
+    }
+
+    /// Whether a login was as strong as `acrValues` say. They are a wish, and a provider may do less (section 3.1.2.1).
+    fn is_strong(&self, acr: Option<&Value>) -> Result<(), Trouble> {
+        let wanted = &self.config.acr_values;
+        let found = acr.and_then(Value::as_str);
+        if wanted.is_empty() || found.is_some_and(|acr| wanted.iter().any(|one| one == acr)) {
+            return Ok(());
+        }
+        let found = match found {
+            None => "has no `acr`".to_owned(),
+            Some(acr) => {
+                let shown = acr.chars().filter(char::is_ascii_graphic).take(50);
+                format!("has `acr` `{}`", shown.collect::<String>())
+            }
+        };
+        let wanted = wanted.join("`, `");
+        Err(Trouble::Weak(format!(
+            "the ID token {found}: expected one of `acrValues`, `{wanted}`"
+        )))
     }
 
     async fn identity(

@@ -71,7 +71,7 @@ impl Inner {
         tracing::info!(connector, client = client.id, %trouble, "a refresh was not confirmed");
         match trouble {
             Trouble::Unreachable(_) | Trouble::Busy => Err(later()),
-            Trouble::Unusable(_) => Err(invalid(
+            Trouble::Unusable(_) | Trouble::Weak(_) => Err(invalid(
                 "invalid_grant",
                 "what the other provider says of the person is not enough",
             )),

@@ -272,6 +272,34 @@ async fn what_goes_up_is_what_the_standards_ask_for() {
     assert!(!state.contains("platform"), "sealed: {state}");
 }
 
+/// The other provider takes `acr_values` for the wish that they are.
+#[tokio::test]
+async fn a_login_that_is_weaker_than_it_has_to_be_is_none() {
+    for (wanted, lets_in) in [
+        ("[gold]", false),
+        ("['2']", false),
+        ("['1']", true),
+        ("[gold, '1']", true),
+    ] {
+        let pair = Pair::new(SKIP_APPROVAL, &format!("    acrValues: {wanted}\n"));
+        let mut browser = Browser::default();
+        let reply = pair.log_in(&mut browser, "user@example.com").await;
+        if lets_in {
+            let code = param(&location(&reply), "code").expect("a code");
+            let (status, tokens) = pair.bed.redeem(&code).await;
+            assert_eq!(status, StatusCode::OK, "{wanted}: {tokens}");
+            pair.pass(10);
+            let (status, tokens) = refresh(&pair, text_of(&tokens, "refresh_token")).await;
+            assert_eq!(status, StatusCode::OK, "{wanted}: {tokens}");
+        } else {
+            assert_eq!(reply.status(), StatusCode::FORBIDDEN, "{wanted}");
+            let page = text(&reply);
+            assert!(page.contains("Your login was not strong enough"), "{page}");
+            assert!(!page.contains("acr"), "{page}");
+        }
+    }
+}
+
 /// Forged, stolen and late answers.
 #[tokio::test]
 async fn an_answer_counts_in_the_browser_that_asked_for_it() {
@@ -477,10 +505,8 @@ async fn a_session_serves_who_logged_in_by_a_connector() {
     assert!(location(&reply).starts_with("/dex/auth/local?req="));
 }
 
-#[tokio::test]
-async fn an_id_token_of_the_other_provider_is_exchanged() {
-    let pair = Pair::new(SKIP_APPROVAL, "");
-    // An ID token for us, as the other provider's own client gets it.
+/// What the other provider's own client gets from it, with an ID token for us.
+async fn given_above(pair: &Pair) -> serde_json::Value {
     let mut there = Browser::default();
     let mut asked = request();
     asked.retain(|(name, _)| !matches!(*name, "client_id" | "redirect_uri"));
@@ -502,25 +528,33 @@ async fn an_id_token_of_the_other_provider_is_exchanged() {
             ("code_verifier", super::bed::VERIFIER),
         ],
     );
-    let tokens = super::bed::json(&pair.above.send(redeem).await);
+    super::bed::json(&pair.above.send(redeem).await)
+}
+
+async fn exchange(
+    pair: &Pair,
+    token: &str,
+    kind: &str,
+    connector: &str,
+) -> (StatusCode, serde_json::Value) {
+    let grant = "urn:ietf:params:oauth:grant-type:token-exchange";
+    let kind = format!("urn:ietf:params:oauth:token-type:{kind}");
+    pair.bed
+        .token(&[
+            ("grant_type", grant),
+            ("subject_token", token),
+            ("subject_token_type", &kind),
+            ("connector_id", connector),
+        ])
+        .await
+}
+
+#[tokio::test]
+async fn an_id_token_of_the_other_provider_is_exchanged() {
+    let pair = Pair::new(SKIP_APPROVAL, "");
+    let tokens = given_above(&pair).await;
     let mine = text_of(&tokens, "id_token");
-    let exchange = async |token: &str, kind: &str, connector: &str| {
-        pair.bed
-            .token(&[
-                (
-                    "grant_type",
-                    "urn:ietf:params:oauth:grant-type:token-exchange",
-                ),
-                ("subject_token", token),
-                (
-                    "subject_token_type",
-                    &format!("urn:ietf:params:oauth:token-type:{kind}"),
-                ),
-                ("connector_id", connector),
-            ])
-            .await
-    };
-    let (status, exchanged) = exchange(mine, "id_token", "up").await;
+    let (status, exchanged) = exchange(&pair, mine, "id_token", "up").await;
     assert_eq!(status, StatusCode::OK, "{exchanged}");
     let about = claims(text_of(&exchanged, "access_token"));
     let expected = crate::token::subject_of("Cg4xNTg0MTE4NTY0MTc4NBIFbG9jYWw", "up");
@@ -537,11 +571,16 @@ async fn an_id_token_of_the_other_provider_is_exchanged() {
         (mine, "id_token", "local"),
         ("x", "jwt", "up"),
     ] {
-        let (status, refused) = exchange(token, kind, connector).await;
+        let (status, refused) = exchange(&pair, token, kind, connector).await;
         assert_eq!(
             status,
             StatusCode::BAD_REQUEST,
             "{kind} {connector}: {refused}"
         );
     }
+    // One that does not say how strong the login was.
+    let pair = Pair::new(SKIP_APPROVAL, "    acrValues: [gold]\n");
+    let tokens = given_above(&pair).await;
+    let (status, refused) = exchange(&pair, text_of(&tokens, "id_token"), "id_token", "up").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{refused}");
 }

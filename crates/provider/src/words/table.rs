@@ -73,6 +73,9 @@ super::words! {
     upstream_bad: "The other login does not hold", "다른 서비스의 로그인을 믿을 수 없어요";
     upstream_bad_text: "What the other provider says of you is not enough, or cannot be trusted. Go back to the application and try again; if this page returns, tell whoever runs it.",
         "다른 서비스가 보낸 정보가 모자라거나 믿을 수 없어요. 앱으로 돌아가 다시 시도해 주세요. 이 페이지가 다시 나오면 앱 운영자에게 알려 주세요.";
+    upstream_weak: "Your login was not strong enough", "더 안전한 로그인이 필요해요";
+    upstream_weak_text: "The other provider did not say that you logged in as is asked for here, with a second factor for example. Set one up there, go back to the application and log in again; if this page returns, tell whoever runs it.",
+        "다른 서비스에서 여기서 요구하는 방식(예: 두 번째 인증 수단)으로 로그인했다는 확인을 받지 못했어요. 그 서비스에서 인증 수단을 등록한 뒤 앱으로 돌아가 다시 로그인해 주세요. 이 페이지가 다시 나오면 앱 운영자에게 알려 주세요.";
     upstream_refused: "You may not log in here", "여기에는 로그인할 수 없어요";
     upstream_refused_text: "The other provider did not let you in, or you belong to none of the groups that are let in here. Ask whoever runs the application.",
         "다른 서비스가 로그인을 허락하지 않았거나 로그인할 수 있는 그룹에 속하지 않아요. 앱 운영자에게 물어보세요.";
