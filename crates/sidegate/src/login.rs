@@ -462,6 +462,13 @@ pub(crate) async fn invite_the_first(provider: &Provider, listener: &str) -> any
     Ok(())
 }
 
+/// Ends the logins of those who have left the configuration, which is in force.
+pub(crate) async fn end_logins_of_the_gone(provider: &Provider) {
+    if let Err(error) = provider.admin().end_logins_of_the_gone().await {
+        tracing::error!(%error, "logins of users who left the configuration were not ended");
+    }
+}
+
 fn provider_service(config: &DexConfig) -> Option<ServiceName> {
     let url: http::Uri = config.issuer.url().parse().ok()?;
     ServiceName::from_host(url.host()?, "auth")

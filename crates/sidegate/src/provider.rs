@@ -136,6 +136,7 @@ async fn serve(args: &ProviderArgs, config: DexConfig) -> anyhow::Result<ExitCod
         listener: format!("http://{}", reachable(address)),
     });
     login::invite_the_first(&serving.provider.load_full(), &serving.listener).await?;
+    login::end_logins_of_the_gone(&serving.provider.load_full()).await;
     let control = tokio::spawn(control.serve(Arc::clone(&serving) as Arc<dyn Desk>));
     pages::forget_the_start();
     let until = async {
@@ -188,7 +189,7 @@ fn options(args: &ProviderArgs) -> anyhow::Result<Options> {
 }
 
 /// Takes the file as it is now, whole, or leaves everything as it was.
-fn reload(args: &ProviderArgs, storage: &Storage, serving: &Serving) {
+fn reload(args: &ProviderArgs, storage: &Storage, serving: &Arc<Serving>) {
     let taken = || -> anyhow::Result<()> {
         let text = read(&args.config)?;
         let (report, config) = provider::examined(&text, &environment, args.allow_known_secrets);
@@ -204,7 +205,13 @@ fn reload(args: &ProviderArgs, storage: &Storage, serving: &Serving) {
         Ok(())
     };
     match taken() {
-        Ok(()) => output::note(&Style::Plain, "the changed configuration is in force"),
+        Ok(()) => {
+            output::note(&Style::Plain, "the changed configuration is in force");
+            let serving = Arc::clone(serving);
+            tokio::spawn(async move {
+                login::end_logins_of_the_gone(&serving.provider.load_full()).await;
+            });
+        }
         Err(error) => {
             output::error(&error);
             output::note(&Style::Warning, "the configuration before stays in force");

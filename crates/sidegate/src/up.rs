@@ -132,6 +132,7 @@ async fn serve(
     )?;
     let world = Arc::new(world);
     tokio::spawn(maintain_sessions(world.clone()));
+    end_logins_of_the_gone(&world).await;
     page.attach(&world);
     let running = gateway
         .run(world.clone())
@@ -173,6 +174,8 @@ async fn serve(
         watched.extend(args.theme.clone());
         let files = watch::until_cancelled(&watched, || {
             reload(&world, inputs);
+            let world_now = Arc::clone(&world);
+            tokio::spawn(async move { end_logins_of_the_gone(&world_now).await });
             folder
                 .announce(&announcement(&world, &external, &local))
                 .map_err(|e| tracing::error!("{e:#}"))
@@ -237,6 +240,13 @@ impl Desk for Commands {
         provider.map_or_else(String::new, |provider| {
             login::base(provider, &self.external)
         })
+    }
+}
+
+/// Of the configuration in force.
+async fn end_logins_of_the_gone(world: &World) {
+    if let Some(provider) = &world.live().login.provider {
+        login::end_logins_of_the_gone(provider).await;
     }
 }
 

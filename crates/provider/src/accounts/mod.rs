@@ -20,7 +20,7 @@ use crate::session::Session;
 use crate::storage::{Batch, Kind, NEVER, Record, Storage, StorageError};
 use crate::user::{LOCAL, User, UserRef};
 
-pub(crate) use configured::Epoch;
+pub(crate) use configured::{Configured, Epoch};
 pub use rules::WeakPassword;
 pub(crate) use rules::{MIN_LETTERS, check as check_password, names_of};
 pub(crate) use setup::in_words;

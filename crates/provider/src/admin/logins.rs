@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Admin, AdminError};
-use crate::accounts::{Account, Ended, Epoch, canonical, end_logins};
+use crate::accounts::{Account, Configured, Ended, Epoch, canonical, end_logins};
 use crate::connectors::Upstream;
 use crate::grant::{Grant, GrantId, Stage};
 use crate::session::Session;
@@ -111,6 +111,37 @@ impl Admin {
             sessions = ended.sessions,
             "logins ended by the operator"
         );
+        self.tell_all(found).await;
+        Ok(ended)
+    }
+
+    /// Ends the logins of those who were in the configuration when this was last done on the same storage, and are not
+    /// now, or have another address. To be called once a configuration is in force.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn end_logins_of_the_gone(&self) -> Result<EndedLogins, AdminError> {
+        let Some(users) = self.config().map(Configured::of) else {
+            return Ok(EndedLogins::default());
+        };
+        if users.are_noted(&self.storage)? {
+            return Ok(EndedLogins::default());
+        }
+        let sealer = Arc::clone(&self.sealer);
+        let changed = self.change(move |batch| Ok(Ok(users.note(batch, &sealer)?)));
+        let mut found = Found::default();
+        for ended in changed.await? {
+            tracing::info!(
+                user = ended.email,
+                "logins ended: the user is not in the configuration any more"
+            );
+            found.people += 1;
+            found.take(ended);
+        }
+        let ended = EndedLogins {
+            people: found.people,
+            sessions: found.sessions.len(),
+        };
         self.tell_all(found).await;
         Ok(ended)
     }

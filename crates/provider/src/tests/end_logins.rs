@@ -162,3 +162,58 @@ async fn the_logins_of_a_person_of_a_connector_end() {
     let reply = pair.log_in(&mut Browser::default(), CONFIGURED).await;
     assert!(param(&location(&reply), "code").is_some(), "let in again");
 }
+
+/// Who leaves `staticPasswords` had no session at the provider any more, and kept all others.
+#[tokio::test]
+async fn who_leaves_the_configuration_is_logged_out_everywhere() {
+    let heard = Arc::new(Heard::default());
+    let mut bed = Bed::with_sign_outs(&told(), heard.clone());
+    let told_of = || std::mem::take(&mut *heard.0.lock().unwrap());
+    let end = async |bed: &Bed| {
+        let admin = bed.provider.admin();
+        admin.end_logins_of_the_gone().await.unwrap()
+    };
+    let nobody = EndedLogins::default();
+    assert_eq!(end(&bed).await, nobody, "of whom nothing was noted before");
+    let user = logged_in(&bed, CONFIGURED, PASSWORD).await;
+    let mut other = logged_in(&bed, "other@example.com", PASSWORD).await;
+    bed.reload(&told(), heard.clone());
+    assert_eq!(end(&bed).await, nobody, "nobody has left");
+    assert!(is_logged_in(&bed, &mut other).await);
+    assert_eq!(told_of(), [""; 0]);
+
+    let without: String = told()
+        .lines()
+        .filter(|line| !line.contains("User@example.com"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    bed.reload(&without, heard.clone());
+    let one = EndedLogins {
+        people: 1,
+        sessions: 1,
+    };
+    assert_eq!(end(&bed).await, one);
+    assert_eq!(told_of(), ["User@example.com"]);
+    assert_eq!(end(&bed).await, nobody, "once");
+    assert!(is_logged_in(&bed, &mut other).await);
+    // Who comes back has no login of before.
+    bed.reload(&told(), heard.clone());
+    assert_eq!(end(&bed).await, nobody);
+    user.ends(&bed).await;
+    logged_in(&bed, CONFIGURED, PASSWORD).await;
+
+    // An address that somebody has no more is not theirs at the platform either; another way to write it is the same.
+    bed.reload(&told().replace("User@", "USER@"), heard.clone());
+    assert_eq!(end(&bed).await, nobody);
+    bed.reload(&told().replace("User@", "renamed@"), heard.clone());
+    assert_eq!(end(&bed).await.people, 1);
+    assert_eq!(told_of(), ["USER@example.com"]);
+    // With the password database all of its users are gone.
+    let off = told().replace("enablePasswordDB: true", "enablePasswordDB: false")
+        + "connectors: [{type: oidc, id: up, name: Up, config: {issuer: 'https://up.example', clientID: a, clientSecret: b, redirectURI: 'http://dex.auth.svc.cluster.local:5556/dex/callback'}}]\n";
+    bed.reload(&off, heard.clone());
+    assert_eq!(end(&bed).await.people, 2);
+    let mut all = told_of();
+    all.sort();
+    assert_eq!(all, ["other@example.com", "renamed@example.com"]);
+}

@@ -87,6 +87,48 @@ fn a_session_that_ends_at_the_provider_ends_here() {
     ends(&program, second.path());
 }
 
+/// As Kubeflow configures Dex, without sessions there.
+#[test]
+fn who_leaves_the_configuration_is_logged_out_at_the_gateway() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cluster.yaml");
+    let cluster = include_str!("../../../../examples/seed/cluster.yaml");
+    let ours = include_str!("../../../../examples/seed/sidegate.yaml");
+    let write = |text: &str| {
+        let new = folder.path().join("new");
+        std::fs::write(&new, format!("{text}\n---\n{ours}")).unwrap();
+        std::fs::rename(&new, &file).unwrap();
+    };
+    write(cluster);
+    let data = tempfile::tempdir().unwrap();
+    let start = || Start::new(SIDEGATE).arg(&file).data(data.path()).start();
+    let program = start().unwrap();
+    let jar = NamedTempFile::new().unwrap();
+    assert_eq!(log_in(&program, jar.path(), "12341234").status, 200);
+    assert_eq!(visit(&program, jar.path()), 200);
+    let user = "email: user@example.com";
+    assert!(cluster.contains(user));
+    write(&cluster.replace(user, "email: another@example.com"));
+    ends(&program, jar.path());
+    write(cluster);
+    log_in_again(&program, jar.path());
+    // And while it does not run.
+    program.kill().unwrap();
+    write(&cluster.replace(user, "email: another@example.com"));
+    let program = start().unwrap();
+    assert_eq!(visit(&program, jar.path()), 302);
+}
+
+/// Once the user is back.
+fn log_in_again(program: &Sidegate, jar: &Path) {
+    program
+        .wait_until("a login", || {
+            log_in(program, jar, "12341234");
+            Ok((visit(program, jar) == 200).then_some(()))
+        })
+        .unwrap();
+}
+
 #[test]
 fn only_the_provider_can_end_sessions_so() {
     let folder = super::provider::folder(SESSIONS, "");
