@@ -124,6 +124,32 @@ pub(crate) fn go_tool(package: &str, version: &str) -> Result<PathBuf> {
     Ok(folder.join(name))
 }
 
+/// The program of a Go module in a folder of ours.
+pub(crate) fn go_program(name: &str, sources: &Path, what: &str) -> Result<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(sources)
+        .with_context(|| format!("reading {}", sources.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
+    files.sort();
+    let mut text = String::new();
+    for file in files {
+        text.push_str(&std::fs::read_to_string(&file).with_context(|| file.display().to_string())?);
+    }
+    built(name, &text, name, |program| {
+        eprintln!("building {what}; go build prints nothing");
+        shell::run(
+            Command::new("go")
+                .args(["build", "-buildvcs=false", "-o"])
+                .arg(program)
+                .arg(".")
+                .env("GOFLAGS", "-mod=readonly")
+                .env("GOTOOLCHAIN", "auto")
+                .current_dir(sources),
+        )
+        .with_context(|| format!("{name} needs Go 1.26 or newer (https://go.dev/dl)"))
+    })
+}
+
 /// What `go install` calls the program of a package: its last part that is no major version.
 fn go_name(package: &str) -> &str {
     let is_version = |part: &&str| {

@@ -122,7 +122,8 @@ fn exchange(
     parse(&bytes)
 }
 
-fn parse(bytes: &[u8]) -> Result<Answer> {
+/// An answer that was read to the end of its connection.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Answer> {
     let end = bytes
         .windows(4)
         .position(|w| w == b"\r\n\r\n")
@@ -138,11 +139,14 @@ fn parse(bytes: &[u8]) -> Result<Answer> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
         .collect();
-    let answer = Answer {
+    let mut answer = Answer {
         status: status.context("no status in the answer")?,
         headers,
         body: rest.get(4..).unwrap_or_default().to_vec(),
     };
+    if answer.header("transfer-encoding") == Some("chunked") {
+        answer.body = unchunked(&answer.body).context("the body of the answer is cut off")?;
+    }
     let length = answer
         .header("content-length")
         .and_then(|length| length.parse().ok());
@@ -151,6 +155,22 @@ fn parse(bytes: &[u8]) -> Result<Answer> {
         "the body of the answer is cut off"
     );
     Ok(answer)
+}
+
+/// The content of a body in chunks; `None` if it has no end.
+fn unchunked(mut body: &[u8]) -> Option<Vec<u8>> {
+    let mut content = Vec::new();
+    loop {
+        let end = body.windows(2).position(|w| w == b"\r\n")?;
+        let (size, rest) = body.split_at(end);
+        let size = usize::from_str_radix(std::str::from_utf8(size).ok()?, 16).ok()?;
+        if size == 0 {
+            return Some(content);
+        }
+        let (chunk, rest) = rest.get(2..)?.split_at_checked(size)?;
+        content.extend_from_slice(chunk);
+        body = rest.strip_prefix(b"\r\n")?;
+    }
 }
 
 /// A value as it stands in forms and queries.

@@ -12,6 +12,7 @@ mod browser;
 mod cache;
 mod child;
 mod clients;
+mod cluster;
 mod conformance;
 mod crash;
 mod deny;
@@ -84,6 +85,10 @@ Commands:
                Runtime and skops, in every version, and the table of docs/models.md
   record --clients [--check]
                Write down what clients find at other servers, docs/clients.md
+  record --cluster [--check]
+               Write down what Kubernetes' API server answers, built from its sources:
+               who may see which model by Roles, whose a token is, keys and errors
+               (--check: compare, and have `sidegate authz` ask it; builds nothing else)
   record --dex PROGRAM [--check]
                Write down what Dex answers, built from its sources, docs/dex.md
   crash [--logins N] [--seed S] [--program FILE]
@@ -144,6 +149,8 @@ fn main() -> ExitCode {
         ["record", "--clients", "--check"] => {
             clients::compare().map(|count| println!("{count} calls, none differs"))
         }
+        ["record", "--cluster"] => cluster::record(),
+        ["record", "--cluster", "--check"] => cluster::check(),
         ["record", "--dex", program] => dex::record(program.as_ref()),
         ["record", "--dex", program, "--check"] => dex::compare(program.as_ref()),
         ["record", "--models"] => models::record().map(|_| ()),

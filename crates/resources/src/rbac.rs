@@ -1,6 +1,8 @@
 //! Kubernetes RBAC: who may do what with which resource
 //! (`rbac.authorization.k8s.io/v1`), as far as it is about models.
 
+mod builtin;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -239,8 +241,10 @@ impl<'c> Roles<'c> {
             };
             ((namespace, role.meta.name.as_str()), role)
         };
+        // What is written counts before what is there from the start.
+        let builtin = builtin::ROLES.iter();
         Self {
-            roles: cluster.roles.iter().map(key).collect(),
+            roles: builtin.chain(&cluster.roles).map(key).collect(),
         }
     }
 

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+pub(crate) use self::world::{World, calls};
 use crate::oracle::Check;
 
 /// How soon all goes on once whoever was away is back: keys are asked for every five seconds at most.

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 
 /// How somebody behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(crate) enum Mode {
     /// As whoever is behind it.
     Answers,
     /// Connections are cut.
@@ -27,8 +27,8 @@ const DROP: Duration = Duration::from_millis(250);
 /// How often a connection looks at the mode.
 const LOOK: Duration = Duration::from_millis(20);
 
-pub(super) struct Relay {
-    pub(super) address: SocketAddr,
+pub(crate) struct Relay {
+    pub(crate) address: SocketAddr,
     shared: Arc<Shared>,
 }
 
@@ -44,7 +44,7 @@ struct Shared {
 
 impl Relay {
     /// To that address, counting requests with that in them.
-    pub(super) fn start(to: &str, counted: &'static str) -> Result<Self> {
+    pub(crate) fn start(to: &str, counted: &'static str) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").context("opening a port")?;
         let shared = Arc::new(Shared {
             to: to.parse()?,
@@ -73,17 +73,17 @@ impl Relay {
         Ok(relay)
     }
 
-    pub(super) fn behave(&self, mode: Mode) {
+    pub(crate) fn behave(&self, mode: Mode) {
         self.shared.mode.store(mode as u8, Ordering::SeqCst);
     }
 
     /// Requests so far that were counted.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.shared.count.load(Ordering::SeqCst)
     }
 
     /// Most connections at a time since this was last asked.
-    pub(super) fn most(&self) -> usize {
+    pub(crate) fn most(&self) -> usize {
         let open = self.shared.open.load(Ordering::SeqCst);
         self.shared.most.swap(open, Ordering::SeqCst)
     }

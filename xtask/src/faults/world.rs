@@ -12,21 +12,21 @@ use crate::person::HASH;
 use crate::relying::Provider;
 use crate::shell;
 
-pub(super) const MODEL: &str = "sklearn-iris.kserve-test.example.com";
-pub(super) const PREDICT: &str = "/v1/models/sklearn-iris:predict";
+pub(crate) const MODEL: &str = "sklearn-iris.kserve-test.example.com";
+pub(crate) const PREDICT: &str = "/v1/models/sklearn-iris:predict";
 
-pub(super) struct World {
-    pub(super) folder: tempfile::TempDir,
+pub(crate) struct World {
+    pub(crate) folder: tempfile::TempDir,
     /// Where the provider really is.
-    pub(super) provider: String,
-    pub(super) relay: Relay,
+    pub(crate) provider: String,
+    pub(crate) relay: Relay,
     port: u16,
     _provider: Provider,
 }
 
 impl World {
     /// With more in the specification of its Sidegate object.
-    pub(super) fn start(spec: &str) -> Result<Self> {
+    pub(crate) fn start(spec: &str) -> Result<Self> {
         let folder = tempfile::tempdir().context("making a folder")?;
         let files = folder.path().join("files");
         std::fs::create_dir_all(&files)?;
@@ -49,20 +49,20 @@ impl World {
     }
 
     /// The authorizer, always at the same address and on the same folder.
-    pub(super) fn authz(&self, more: &[&str]) -> Result<Authz> {
+    pub(crate) fn authz(&self, more: &[&str]) -> Result<Authz> {
         let provider = self.relay.address.to_string();
         let more = [&["--provider", &*provider][..], more].concat();
         let (files, data) = (self.folder.path().join("files"), self.data());
         Authz::on(&files, &data, self.port, &more)
     }
 
-    pub(super) fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 }
 
 /// The status that a program with a token gets of the model.
-pub(super) fn calls(authz: &str, token: &str) -> Result<u16> {
+pub(crate) fn calls(authz: &str, token: &str) -> Result<u16> {
     let bearer = format!("Bearer {token}");
     let headers = [("authorization", &*bearer)];
     let target = format!("/external{PREDICT}");
@@ -70,12 +70,12 @@ pub(super) fn calls(authz: &str, token: &str) -> Result<u16> {
 }
 
 /// Files and sockets that a process has open.
-pub(super) fn open_files(authz: &Authz) -> Result<usize> {
+pub(crate) fn open_files(authz: &Authz) -> Result<usize> {
     Ok(std::fs::read_dir(format!("/proc/{}/fd", authz.id()))?.count())
 }
 
 /// Nothing is left of what was asked meanwhile.
-pub(super) fn nothing_piled_up(authz: &Authz, before: usize) -> Result<()> {
+pub(crate) fn nothing_piled_up(authz: &Authz, before: usize) -> Result<()> {
     const FEW: usize = 16;
     super::until("sockets are given back", || {
         Ok(open_files(authz)? <= before + FEW)

@@ -1,9 +1,8 @@
 //! The two programs that are compared with, installed once per version.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::{cache, shell};
 
@@ -22,32 +21,8 @@ pub(crate) fn programs() -> Result<Programs> {
 }
 
 fn istio() -> Result<PathBuf> {
-    let sources = shell::root().join("xtask/oracle");
-    let mut names: Vec<PathBuf> = std::fs::read_dir(&sources)
-        .with_context(|| format!("reading {}", sources.display()))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .collect();
-    names.sort();
-    let mut text = String::new();
-    for name in names {
-        text.push_str(&std::fs::read_to_string(&name).with_context(|| name.display().to_string())?);
-    }
-    let program = cache::built("oracle", &text, "oracle", |program| {
-        eprintln!(
-            "building the translator around Istio's control plane (once, 1 to 10 minutes: go build prints nothing)"
-        );
-        shell::run(
-            Command::new("go")
-                .args(["build", "-buildvcs=false", "-o"])
-                .arg(program)
-                .arg(".")
-                .env("GOFLAGS", "-mod=readonly")
-                .env("GOTOOLCHAIN", "auto")
-                .current_dir(&sources),
-        )
-        .context("the oracle needs Go 1.26 or newer (https://go.dev/dl)")
-    })?;
-    Ok(program)
+    let what = "the translator around Istio's control plane (once, 1 to 10 minutes)";
+    cache::go_program("oracle", &shell::root().join("xtask/oracle"), what)
 }
 
 /// Envoy alone.

@@ -18,7 +18,7 @@ mod istio;
 mod known;
 mod patterns;
 mod peers;
-mod random;
+pub(crate) mod random;
 mod random_run;
 mod run;
 mod seed;

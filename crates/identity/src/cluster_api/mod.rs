@@ -279,4 +279,6 @@ fn bearer(token: &Secret) -> HeaderValue {
 }
 
 #[cfg(test)]
+mod recorded;
+#[cfg(test)]
 mod tests;

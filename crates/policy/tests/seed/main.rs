@@ -13,6 +13,7 @@ mod enforced;
 mod filters;
 mod models;
 mod rbac;
+mod roles;
 mod trace;
 mod versions;
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use policy::{
-    Caller, Entrance, Key, KeyScope, Person, Refusal, Service, ServiceAccount, Snapshot,
-    TokenHolder, Verdict, Workload,
+    Caller, Entrance, Key, KeyScope, Person, Refusal, RequestHead, Service, ServiceAccount,
+    Snapshot, TokenHolder, Verdict, Workload,
 };
 
 use super::{CLUSTER, LOCAL, OUTSIDE, SIDEGATE, compile, head, settings, walk};
@@ -54,13 +54,18 @@ fn service(name: &str, groups: &[&str]) -> TokenHolder {
     })
 }
 
-fn passes(snapshot: &Snapshot, entrance: Entrance, caller: &Caller) -> bool {
+fn calls(snapshot: &Snapshot, entrance: Entrance, caller: &Caller) -> bool {
     let host = match entrance {
         Entrance::External => OUTSIDE,
         Entrance::Local => LOCAL,
     };
     let url = format!("{host}/v1/models/sklearn-iris:predict");
-    match walk(snapshot, &head(entrance, "POST", &url, &[]), caller).0 {
+    passes(snapshot, &head(entrance, "POST", &url, &[]), caller)
+}
+
+/// Whether a caller gets through, or is told that it may not.
+pub(super) fn passes(snapshot: &Snapshot, head: &RequestHead, caller: &Caller) -> bool {
+    match walk(snapshot, head, caller).0 {
         Verdict::Permit(_) => true,
         Verdict::Denial(denial) => {
             let forbidden = matches!(denial.refusal, Refusal::Forbidden(_));
@@ -128,12 +133,9 @@ fn subjects_mean_whom_kubernetes_means() {
         let snapshot = compile(&[CLUSTER, &enforced(), &binding(subject)]);
         for entrance in [Entrance::External, Entrance::Local] {
             let found =
-                all.map(|holder| passes(&snapshot, entrance, &Caller::Token(holder.clone())));
+                all.map(|holder| calls(&snapshot, entrance, &Caller::Token(holder.clone())));
             assert_eq!(found, expected, "{subject} {entrance:?}");
-            assert!(
-                !passes(&snapshot, entrance, &Caller::Anonymous),
-                "{subject}"
-            );
+            assert!(!calls(&snapshot, entrance, &Caller::Anonymous), "{subject}");
         }
     }
 }
@@ -168,12 +170,12 @@ fn workloads_need_a_role_too_and_keys_have_their_holders() {
         &enforced(),
         &binding("kind: User, name: service:job"),
     ]);
-    assert!(passes(
+    assert!(calls(
         &snapshot,
         Entrance::External,
         &key(service("job", &[]))
     ));
-    assert!(!passes(
+    assert!(!calls(
         &snapshot,
         Entrance::External,
         &key(service("other", &[]))
@@ -195,7 +197,7 @@ fn annotations_say_it_for_one_model() {
         (annotated("off"), enforced(), true),
     ] {
         let snapshot = compile(&[&cluster, &ours]);
-        assert_eq!(passes(&snapshot, Entrance::External, &stranger), expected);
+        assert_eq!(calls(&snapshot, Entrance::External, &stranger), expected);
     }
     let layers = [annotated("maybe"), enforced()].map(|text| vec![("t.yaml".into(), text)]);
     let cluster = resources::parse_layers(&layers).unwrap();

@@ -176,9 +176,14 @@ fn an_aggregated_role_is_what_the_controller_makes_of_it() {
         ("{key: to, operator: DoesNotExist}", false),
         ("{key: to, operator: Matches, values: [edit]}", false),
     ] {
-        let selector = format!("{{matchExpressions: [{expression}]}}");
+        // Roles of every cluster have no such label either.
+        let selector = format!("{{matchLabels: {{x: 'y'}}, matchExpressions: [{expression}]}}");
         assert_eq!(with(&selector, &labelled), expected, "{expression}");
     }
+    assert!(with(
+        "{matchExpressions: [{key: to, operator: DoesNotExist}]}",
+        ""
+    ));
     // Through another aggregated one, in a circle, and itself.
     let through = part("q", "to: admin", &aggregates("{matchLabels: {to: edit}}"));
     assert!(with(
@@ -284,4 +289,85 @@ fn contributors_are_bound_like_anybody() {
         "{found:?}"
     );
     assert_eq!(cluster(&yaml).contributors.len(), 1);
+}
+
+/// Bindings name them, and no YAML has them.
+#[test]
+fn the_roles_of_every_cluster_need_not_be_written() {
+    let bound = |role: &str, more: &str| {
+        let yaml = format!(
+            "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
+             metadata: {{name: b, namespace: team-a}}\n\
+             roleRef: {{kind: ClusterRole, name: {role}}}\n{more}"
+        );
+        !shown(&yaml, "team-a", "iris").is_empty()
+    };
+    for (role, expected) in [
+        ("cluster-admin", true),
+        ("admin", false),
+        ("edit", false),
+        ("view", false),
+        ("system:aggregate-to-view", false),
+        ("cluster-admins", false),
+    ] {
+        assert_eq!(bound(role, ""), expected, "{role}");
+    }
+    // What is labelled for one of them is in those that it is a part of.
+    let labelled = |to: &str| {
+        format!(
+            "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n\
+             metadata: {{name: p, labels: {{rbac.authorization.k8s.io/aggregate-to-{to}: 'true'}}}}\n\
+             rules: [{{verbs: [get], apiGroups: [serving.kserve.io], resources: [inferenceservices]}}]\n"
+        )
+    };
+    for (to, expected) in [
+        ("view", [true, true, true]),
+        ("edit", [false, true, true]),
+        ("admin", [false, false, true]),
+    ] {
+        let found = ["view", "edit", "admin"].map(|role| bound(role, &labelled(to)));
+        assert_eq!(found, expected, "{to}");
+    }
+    // Whoever writes one of them has another.
+    let written = "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n\
+        metadata: {name: cluster-admin}\nrules: []\n";
+    assert!(!bound("cluster-admin", written));
+}
+
+/// They are what a real API server has (`cargo xtask record --cluster`).
+#[test]
+fn the_roles_of_every_cluster_are_the_api_servers() {
+    let golden = include_str!("../../../policy/tests/golden/roles.json");
+    let golden: serde_json::Value = serde_json::from_str(golden).unwrap();
+    let recorded = golden["builtin"].as_array().unwrap();
+    let mut seen = 0;
+    for role in recorded {
+        let name = role["metadata"]["name"].as_str().unwrap();
+        let shows = !role["rules"].as_array().unwrap().is_empty();
+        let gathers = !role["aggregationRule"].is_null();
+        let ours = builtin::ROLES.iter().find(|ours| ours.meta.name == name);
+        let Some(ours) = ours else {
+            assert!(!shows && !gathers, "{name}");
+            continue;
+        };
+        seen += 1;
+        assert_eq!(ours.spec.rules.is_empty(), !shows, "{name}");
+        let gathering: Option<AggregationRule> =
+            serde_json::from_value(role["aggregationRule"].clone()).unwrap();
+        let labels = |rule: &Option<AggregationRule>| -> Vec<_> {
+            let rules = rule.iter().flat_map(|rule| &rule.cluster_role_selectors);
+            rules
+                .map(|selector| selector.match_labels.clone())
+                .collect()
+        };
+        assert_eq!(
+            labels(&ours.spec.aggregation_rule),
+            labels(&gathering),
+            "{name}"
+        );
+        for (label, value) in &ours.meta.labels {
+            assert_eq!(role["metadata"]["labels"][label], **value, "{name}");
+        }
+    }
+    assert_eq!(seen, builtin::ROLES.len());
 }
