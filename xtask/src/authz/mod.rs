@@ -27,6 +27,7 @@ mod wire;
 use anyhow::{Context, Result, bail};
 
 use self::kubeflow::Version::{Current, V1_3, V1_8, V1_10};
+use self::kubeflow::standard::{self, Routes};
 use self::mesh::Form;
 pub(crate) use self::mesh::{dex_config, pass_key};
 use self::others::Other;
@@ -79,6 +80,14 @@ pub(crate) fn suite() -> Vec<Check> {
         ("authz in Kubeflow 1.8", ours(V1_8, Form::Http)),
         ("authz in Kubeflow 1.10", ours(V1_10, Form::Http)),
         ("authz in Kubeflow of today", ours(Current, Form::Grpc)),
+        (
+            "authz before models without Knative, by Ingress",
+            Box::new(|| standard::run(Routes::Ingress, Form::Grpc)),
+        ),
+        (
+            "authz before models without Knative, by the Gateway API",
+            Box::new(|| standard::run(Routes::GatewayApi, Form::Http)),
+        ),
         ("authz in the place of Kubeflow 1.3's login", in_place(V1_3)),
         ("authz in the place of Kubeflow 1.8's login", in_place(V1_8)),
         (

@@ -4,7 +4,8 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use resources::{Cluster, File, Metadata};
+use resources::istio::VirtualService;
+use resources::{Cluster, File, Metadata, Object};
 use serde_json::{Value, json};
 
 use super::arguments::Folder;
@@ -133,6 +134,8 @@ pub(super) fn seen_by_istio(object: &Value) -> bool {
     let version = field(object, "/apiVersion").unwrap_or_default();
     version.contains("istio.io/")
         || version.starts_with("gateway.networking.k8s.io/")
+        || is(object, "Ingress")
+        || is(object, "IngressClass")
         || is(object, "Service")
         || is(object, "Namespace")
 }
@@ -149,13 +152,37 @@ fn identity(object: &Value) -> [Option<&str>; 3] {
     ["/kind", "/metadata/namespace", "/metadata/name"].map(|pointer| field(object, pointer))
 }
 
-/// Adds the Services and routes that controllers would make.
+/// Adds the Services and routes that controllers would make; what is made of an Ingress or of routes of the Gateway API Istio makes
+/// itself.
 pub(super) fn generated(cluster: &Cluster, objects: &mut Vec<Value>) -> Result<()> {
     for service in &cluster.services {
         let spec = serde_json::to_value(&service.spec)?;
         add(objects, "v1", "Service", &service.meta, spec);
     }
-    for route in &cluster.virtual_services {
+    for ingress in &cluster.ingresses {
+        let spec = serde_json::to_value(&ingress.spec)?;
+        add(
+            objects,
+            "networking.k8s.io/v1",
+            "Ingress",
+            &ingress.meta,
+            spec,
+        );
+    }
+    for route in &cluster.http_routes {
+        let spec = serde_json::to_value(&route.spec)?;
+        let version = "gateway.networking.k8s.io/v1";
+        add(objects, version, "HTTPRoute", &route.meta, spec);
+    }
+    let of_istio = |made: &&Object<VirtualService>| {
+        let from = made.source.generated_from.as_ref();
+        from.is_some_and(|from| matches!(&*from.kind, "Ingress" | "HTTPRoute" | "GRPCRoute"))
+    };
+    for route in cluster
+        .virtual_services
+        .iter()
+        .filter(|made| !of_istio(made))
+    {
         let spec = serde_json::to_value(&route.spec)?;
         add(
             objects,

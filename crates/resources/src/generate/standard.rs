@@ -15,12 +15,14 @@ use crate::ingress::{
 };
 use crate::meta::{Metadata, Object};
 use crate::releases::Release;
-use crate::urls::{evaluate, is_cluster_local};
+use crate::urls::evaluate;
 
 /// From here on hosts follow the template.
 const TEMPLATES: Release = Release::new(0, 9);
 /// From here on an Ingress confuses hosts of transformer, predictor and explainer.
 const CONFUSED: Release = Release::new(0, 11);
+/// From here on models may be for the inside alone.
+const INTERNAL: Release = Release::new(0, 11);
 /// From here on nothing may be made.
 const SWITCH: Release = Release::new(0, 12);
 /// From here on there are HTTPRoutes.
@@ -30,16 +32,17 @@ const STOP: Release = Release::new(0, 16);
 /// From here on gRPC has a route of its own.
 const GRPC: Release = Release::new(0, 18);
 
+/// KServe's `NetworkVisibility`.
+const VISIBILITY: &str = "networking.kserve.io/visibility";
+
 /// KServe's `FallbackPrefix`.
 const ALL: &str = "^/.*$";
 
 impl Generator<'_> {
     pub(super) fn standard(&self, cluster: &mut Cluster) -> Result<(), String> {
         self.standard_services(cluster);
-        let internal = is_cluster_local(&self.service.meta)
-            || self.config.ingress_domain == "svc.cluster.local";
         let off = self.config.disable_ingress_creation && self.release >= SWITCH;
-        if internal || off || self.is_stopped() {
+        if self.is_internal() || off || self.is_stopped() {
             return Ok(());
         }
         if self.config.enable_gateway_api && self.release >= ROUTES {
@@ -57,6 +60,14 @@ impl Generator<'_> {
 
     fn is_called(&self, meta: &Metadata, name: &str) -> bool {
         meta.name == name && meta.namespace == self.namespace()
+    }
+
+    /// Only for the inside: by a label of KServe's, for Knative's says nothing here.
+    fn is_internal(&self) -> bool {
+        let visibility = self.service.meta.labels.get(VISIBILITY);
+        self.release >= INTERNAL
+            && (visibility.is_some_and(|visibility| visibility == "cluster-local")
+                || self.config.ingress_domain == "svc.cluster.local")
     }
 
     fn is_stopped(&self) -> bool {

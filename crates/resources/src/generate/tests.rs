@@ -409,13 +409,14 @@ fn what_keeps_a_standard_model_inside() {
         ),
         0
     );
-    assert_eq!(
-        made(
-            &with_ingress(class),
-            "labels: {networking.knative.dev/visibility: cluster-local}, "
-        ),
-        0
-    );
+    for (label, count) in [
+        ("networking.kserve.io/visibility: cluster-local", 0),
+        ("networking.kserve.io/visibility: exposed", 1),
+        ("networking.knative.dev/visibility: cluster-local", 1),
+    ] {
+        let labels = format!("labels: {{{label}}}, ");
+        assert_eq!(made(&with_ingress(class), &labels), count, "{label}");
+    }
     let domain = with_ingress(class).replace("\"example.com\"", "\"svc.cluster.local\"");
     assert_eq!(made(&domain, ""), 0);
     let stopped = format!("{CONFIG}---\napiVersion: serving.kserve.io/v1beta1\nkind: InferenceService\n{STANDARD}\nspec: {plain}\n")

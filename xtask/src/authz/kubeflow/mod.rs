@@ -7,6 +7,7 @@ pub(super) mod pipelines;
 mod released;
 mod router;
 mod rows;
+pub(super) mod standard;
 
 use anyhow::{Result, bail};
 
