@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 
 use edge::{Ambiguous, authority, names, target};
 use http::{HeaderMap, HeaderName, Method, header};
-use policy::{Connection, Entrance, RequestHead, Scheme, Snapshot, is_identity_header};
+use policy::{
+    Connection, Entrance, RequestHead, Scheme, Snapshot, is_identity_header, is_knative_header,
+};
 
 use crate::place::{Place, side_of};
 use crate::question::{CheckRequest, Named};
@@ -23,12 +25,18 @@ pub(crate) struct Asked {
     /// Who the client is by its certificate, as the gateway says it; never what a
     /// header says.
     pub(crate) principal: Option<String>,
+    /// Whether the gateway sends those headers alone that are [listed](crate::seen()).
+    pub(crate) listed: bool,
 }
 
-/// A request in its one form, and the headers of it that a client may not send.
+/// A request in its one form, with the headers by which the gateway has chosen a route, and those of them that a client may not
+/// send.
 pub(crate) struct Admitted {
     pub(crate) head: RequestHead,
     pub(crate) claimed: Vec<HeaderName>,
+    /// Those that Knative writes. A route may have written them at an earlier crossing,
+    /// and the gateway has chosen this one with them.
+    pub(crate) knative: Vec<HeaderName>,
     /// All marks that it carries.
     pub(crate) marks: Vec<http::HeaderValue>,
 }
@@ -57,6 +65,7 @@ impl Asked {
             headers: check.http.headers,
             peer: source.map_or(peer, |ip| SocketAddr::new(ip, check.source.port)),
             principal: check.source.principal,
+            listed: false,
         }
     }
 
@@ -71,15 +80,18 @@ impl Asked {
         };
         let (path, query) = target::read_again(&method, &self.target, snapshot)?;
         let mut headers = self.headers;
+        headers.remove(header::HOST);
         let claimed: Vec<HeaderName> = headers
             .keys()
             .filter(|name| is_identity_header(name) || names::is_alias_of_ours(name))
             .cloned()
             .collect();
+        let knative = headers
+            .keys()
+            .filter(|name| is_knative_header(name))
+            .cloned()
+            .collect();
         let marks = headers.get_all(crate::MARK).iter().cloned().collect();
-        for name in claimed.iter().chain([&header::HOST]) {
-            headers.remove(name);
-        }
         Ok(Admitted {
             head: RequestHead {
                 entrance: Entrance::External,
@@ -94,6 +106,7 @@ impl Asked {
                 workload: None,
             },
             claimed,
+            knative,
             marks,
         })
     }

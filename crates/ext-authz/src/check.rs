@@ -19,6 +19,7 @@ use crate::pass;
 use crate::place::{Form, Place};
 use crate::readings::readings;
 use crate::reply::{CheckReply, Mutations, is_handed};
+use crate::seen::is_seen;
 use crate::service::Authorizer;
 
 /// A crossing asks who is calling, and whether they may, once at most.
@@ -29,7 +30,7 @@ impl<H: Host> Authorizer<H> {
     pub(crate) async fn check(&self, asked: Asked, form: Form) -> CheckReply {
         let logged = tracing::enabled!(target: "ext_authz::access", tracing::Level::INFO);
         let (peer, place) = (asked.peer, asked.place.clone());
-        let principal = asked.principal.clone();
+        let (principal, listed) = (asked.principal.clone(), asked.listed);
         let line = logged.then(|| {
             let path = asked.target.split('?').next().unwrap_or_default();
             shown(&[&asked.method, " ", &asked.authority, path])
@@ -41,10 +42,14 @@ impl<H: Host> Authorizer<H> {
                 let why = "it has a header that says who is calling, and that the gateway does not remove";
                 (unfit(why), why.into())
             }
+            Ok(admitted) if form != Form::Exact && !admitted.knative.is_empty() => {
+                let why = "it has a header that Knative alone writes, and that the gateway does not remove";
+                (unfit(why), why.into())
+            }
             Ok(admitted) => {
                 let principal = principal.as_deref();
-                self.decided(&snapshot, &place, principal, admitted, form)
-                    .await
+                let from = (&place, principal, listed);
+                self.decided(&snapshot, from, admitted, form).await
             }
             Err(Ambiguous(why)) => (unfit(why), why.into()),
         };
@@ -62,14 +67,14 @@ impl<H: Host> Authorizer<H> {
     async fn decided(
         &self,
         snapshot: &Arc<Snapshot>,
-        place: &Place,
-        principal: Option<&str>,
+        (place, principal, listed): (&Place, Option<&str>, bool),
         admitted: Admitted,
         form: Form,
     ) -> (CheckReply, Arc<str>) {
         let Admitted {
             mut head,
-            claimed,
+            mut claimed,
+            knative,
             marks,
         } = admitted;
         let crossing = match snapshot.crossing(place.at(), &head) {
@@ -82,10 +87,24 @@ impl<H: Host> Authorizer<H> {
         {
             return (unfit(why), why.into());
         }
+        if listed && crossing.may_be_another(is_seen) {
+            let denial = Denial {
+                refusal: Refusal::Forbidden("nothing that may be reached is known here".into()),
+                reason: "routes of this host that need different things are chosen by a header that checks over HTTP do not see".into(),
+            };
+            return self.denied(denial, &head, form);
+        }
+        // The route is the one that the gateway has chosen; nothing else goes by what a client claims.
+        for name in &claimed {
+            head.headers.remove(name);
+        }
         head.workload = principal.and_then(|id| crossing.workload(id));
         let mut answers = Answers::new();
         let earlier = self.earlier(&crossing, &marks);
         let crossed = earlier.is_some();
+        if !crossed {
+            claimed.extend(knative);
+        }
         if let Some(earlier) = earlier {
             head.entrance = earlier.entrance;
             head.workload = earlier.workload;
@@ -217,11 +236,16 @@ impl<H: Host> Authorizer<H> {
                 more.set
                     .extend(self.host.identity_headers(&head, permit.caller()));
             }
-            Some(Owner::Model) => match self.settings.strip(&head.headers) {
-                Cookies::Stay => {}
-                Cookies::Are(kept) => more.set.push((header::COOKIE, kept)),
-                Cookies::Go => more.remove.push(header::COOKIE),
-            },
+            Some(Owner::Model) => {
+                match self.settings.strip(&head.headers) {
+                    Cookies::Stay => {}
+                    Cookies::Are(kept) => more.set.push((header::COOKIE, kept)),
+                    Cookies::Go => more.remove.push(header::COOKIE),
+                }
+                if poses_as_kubelet(&head) {
+                    more.remove.push(header::USER_AGENT);
+                }
+            }
             _ => {}
         }
         if permit.audience().is_some() {
@@ -274,6 +298,13 @@ impl<H: Host> Authorizer<H> {
         }
         (CheckReply::deny(reply), denial.reason.into())
     }
+}
+
+/// Whether a request has the name of the kubelet, which asks pods and no gateway: Knative's queue proxy lets it past the limit
+/// of requests at a time, and neither counts nor logs it (networking `IsKubeletProbe`).
+fn poses_as_kubelet(head: &RequestHead) -> bool {
+    let mut names = head.headers.get_all(header::USER_AGENT).iter();
+    names.any(|name| name.as_bytes().starts_with(b"kube-probe/"))
 }
 
 /// Whether an upstream may read the path of what is open to everybody as one that

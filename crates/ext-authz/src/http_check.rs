@@ -90,6 +90,7 @@ fn asked(
         peer,
         // A check over HTTP does not say it.
         principal: None,
+        listed: form == Form::Exact,
     };
     Ok((form, asked))
 }

@@ -29,12 +29,14 @@ mod place;
 mod question;
 mod readings;
 mod reply;
+mod seen;
 mod service;
 
 pub use host::{Host, Settings};
 pub use mark::{BadKeys, KeyRing, MARK};
 pub use pass::{BadPassKey, PASS_COOKIE, PASS_ISSUER, PASS_SCOPE, Passes};
 pub use reply::{CheckReply, Mutations, handed};
+pub use seen::seen;
 pub use service::Authorizer;
 
 #[cfg(test)]

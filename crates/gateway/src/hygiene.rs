@@ -262,7 +262,10 @@ impl Strip<'_> {
             || self.nominated.contains(name)
             || names::is_alias_of_ours(name)
             || self.external && names::is_envoys(name)
-            || self.enforce && (policy::is_identity_header(name) || names::is_context_claim(name))
+            || self.enforce
+                && (policy::is_identity_header(name)
+                    || policy::is_knative_header(name)
+                    || names::is_context_claim(name))
     }
 }
 

@@ -191,6 +191,18 @@ impl<'s> Crossing<'s> {
         self.route.map(|route| &*route.label)
     }
 
+    /// Whether the gateway may have chosen another route, which needs something else, by a header that is not among those that are
+    /// told.
+    pub fn may_be_another(&self, told: impl Fn(&str) -> bool) -> bool {
+        let (Some(vhost), Some(route)) = (self.vhost, self.route) else {
+            return false;
+        };
+        let looks = |route: &Route| route.condition.headers.iter().any(|(name, ..)| !told(name));
+        let by_itself = looks(route);
+        let mut others = vhost.routes.iter();
+        others.any(|other| (by_itself || looks(other)) && !other.access.needs_what(&route.access))
+    }
+
     /// Whether any person with a session gets through from outside, and nothing
     /// else is asked.
     pub fn opens_to_sessions(&self) -> bool {

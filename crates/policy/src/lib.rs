@@ -134,7 +134,10 @@ pub use path::{BadPath, normalise};
 pub use pattern::Pattern;
 pub use peer::trust_domains;
 pub use permit::{Audience, Cors, Destination, HeaderChange, HeaderChanges, Permit, Reply};
-pub use request::{Entrance, IDENTITY_HEADERS, RequestHead, Scheme, host_name, is_identity_header};
+pub use request::{
+    Entrance, IDENTITY_HEADERS, KNATIVE_HEADERS, RequestHead, Scheme, host_name,
+    is_identity_header, is_knative_header,
+};
 pub use settings::{IstioVersion, Problem, Settings};
 pub use snapshot::Snapshot;
 pub use steps::{RouteStep, StepView};

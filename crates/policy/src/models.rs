@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use resources::core::Service;
 use resources::rbac::ModelKind;
-use resources::{Cluster, Metadata, Source};
+use resources::{Cluster, Metadata, Object, ServiceName, Source};
 
 /// The models of a cluster, by namespace and name.
 pub(crate) struct Models<'c> {
@@ -20,8 +21,19 @@ pub(crate) struct Model<'c> {
     pub(crate) meta: &'c Metadata,
 }
 
+impl Model<'_> {
+    /// Kind, namespace and name: no other has these.
+    pub(crate) fn key(&self) -> (ModelKind, &str, &str) {
+        (self.kind, &self.meta.namespace, &self.meta.name)
+    }
+}
+
 /// The label of Knative's that says for which of its Services an object is.
 const ROUTE: &str = "serving.knative.dev/route";
+
+/// Labels of pods.
+const INFERENCE_SERVICE: &str = "serving.kserve.io/inferenceservice";
+const KNATIVE_SERVICE: &str = "serving.knative.dev/service";
 
 /// What KServe calls the parts of a model, before 0.11 with `-default` behind it.
 const PARTS: [&str; 3] = ["-predictor", "-transformer", "-explainer"];
@@ -63,6 +75,28 @@ impl<'c> Models<'c> {
         generated
             .or_else(|| self.called(&meta.namespace, &meta.name))
             .or_else(label)
+    }
+
+    /// The model that a Service stands before: by the name of a part or of a revision, or by the pods that it selects.
+    pub(crate) fn behind(
+        &self,
+        name: &ServiceName,
+        service: Option<&Object<Service>>,
+    ) -> Option<Model<'c>> {
+        let plain = name.name.strip_suffix("-private").unwrap_or(&name.name);
+        let revision = plain.rsplit_once('-').filter(|(_, number)| {
+            number.len() == 5 && number.bytes().all(|byte| byte.is_ascii_digit())
+        });
+        let selects = |label: &str| service?.spec.selector.get(label);
+        let of_pods = || {
+            let named = selects(INFERENCE_SERVICE).or_else(|| selects(KNATIVE_SERVICE));
+            let named = named.map(String::as_str);
+            let app = || selects("app")?.strip_prefix("isvc.");
+            self.called(&name.namespace, named.or_else(app)?)
+        };
+        self.called(&name.namespace, plain)
+            .or_else(|| self.called(&name.namespace, revision?.0))
+            .or_else(of_pods)
     }
 
     /// The model of that name, or with a part of that name.

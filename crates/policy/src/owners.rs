@@ -139,8 +139,107 @@ impl<'c> Owners<'c> {
             bindings: None,
         };
         let nearest_first = self.nearest_first(&writer);
+        self.annotated(&mut access, &nearest_first, &writer, problems);
+        access
+    }
+
+    /// Models that a route of an object leads to, where the object is not one that was made for them, without another crossing.
+    pub(crate) fn led_to(
+        &self,
+        (bound, origin, gateway): (&Bound<'_>, Option<&Origin>, &str),
+        http: &HttpRoute,
+        access: &RouteAccess,
+    ) -> Vec<Model<'c>> {
+        let writer = Writer::of(bound, origin, gateway);
+        let theirs = match access.owner {
+            Owner::Foreign => true,
+            // Of a team, on the platform's gateway.
+            Owner::Platform => !self.in_platform(&writer) && !self.reaches_into_platform(&writer),
+            Owner::Model | Owner::LoginMachinery => false,
+        };
+        let mut found: Vec<Model<'c>> = Vec::new();
+        for way in http.route.iter().filter(|_| theirs) {
+            let host = &way.destination.host;
+            let behind = self.ways.service_behind(host, &writer.meta.namespace, 0);
+            let model = behind.and_then(|(name, service)| self.models.behind(&name, service));
+            let new = model.filter(|model| found.iter().all(|known| known.key() != model.key()));
+            found.extend(new);
+        }
+        found
+    }
+
+    /// Owner and levels of a route that leads to models. Whoever writes one to a model of another namespace does not decide who
+    /// gets to it; where one leads to models that want different things, nobody gets to any.
+    pub(crate) fn access_of_models(
+        &self,
+        (bound, origin, gateway): (&Bound<'_>, Option<&Origin>, &str),
+        models: &[Model<'c>],
+    ) -> RouteAccess {
+        let writer = Writer::of(bound, origin, gateway);
+        let of = |model: &Model<'c>| {
+            let mut access = RouteAccess {
+                owner: Owner::Model,
+                external: AccessLevel::Token,
+                local: AccessLevel::Cluster,
+                limits: Limits::default(),
+                target: RouteTarget {
+                    namespace: model.meta.namespace.as_str().into(),
+                    kind: model.kind,
+                    model: Some(model.meta.name.as_str().into()),
+                },
+                bindings: None,
+            };
+            let own = model.meta.namespace == writer.meta.namespace;
+            let mut nearest_first: Vec<_> = own
+                .then_some(&writer.meta.annotations)
+                .into_iter()
+                .collect();
+            nearest_first.push(&model.meta.annotations);
+            let namespace = self.namespaces.get(model.meta.namespace.as_str());
+            nearest_first.extend(namespace.map(|n| &n.meta.annotations));
+            // What is wrong with annotations is told where they are.
+            self.annotated(&mut access, &nearest_first, &writer, &mut Vec::new());
+            access
+        };
+        let mut all = models.iter().map(of);
+        let mut access = all.next().unwrap_or_else(|| RouteAccess {
+            owner: Owner::Model,
+            external: AccessLevel::Token,
+            local: AccessLevel::Token,
+            limits: Limits::default(),
+            target: RouteTarget {
+                namespace: writer.meta.namespace.as_str().into(),
+                kind: Default::default(),
+                model: None,
+            },
+            bindings: Some(Arc::default()),
+        });
+        for other in all {
+            // Which of them it will be is not known.
+            access.target.model = None;
+            let same = access.external == other.external
+                && access.local == other.local
+                && access.limits == other.limits
+                && access.bindings == other.bindings
+                && access.target.namespace == other.target.namespace;
+            if !same {
+                (access.external, access.local) = (AccessLevel::Token, AccessLevel::Token);
+                access.bindings = Some(Arc::default());
+            }
+        }
+        access
+    }
+
+    /// What annotations say about a route, the nearest first.
+    fn annotated(
+        &self,
+        access: &mut RouteAccess,
+        nearest_first: &[&BTreeMap<String, String>],
+        writer: &Writer<'_>,
+        problems: &mut Vec<Problem>,
+    ) {
         if let Some(value) = nearest_first.iter().find_map(|a| a.get(ACCESS)) {
-            apply_level(&mut access, value, &writer, problems);
+            apply_level(access, value, writer, problems);
         }
         for (key, pick) in LIMITS {
             if let Some(value) = nearest_first.iter().find_map(|a| a.get(key)) {
@@ -165,7 +264,7 @@ impl<'c> Owners<'c> {
                 Mode::Enforce
             }
         };
-        if owner == Owner::Model && mode != Mode::Off {
+        if access.owner == Owner::Model && mode != Mode::Off {
             let reviewed = mode == Mode::Review;
             let target = &access.target;
             // A model that cannot be told is nobody's to see.
@@ -174,7 +273,6 @@ impl<'c> Owners<'c> {
                 None => Arc::default(),
             });
         }
-        access
     }
 
     fn owner(&self, writer: &Writer<'_>) -> Owner {
@@ -186,8 +284,7 @@ impl<'c> Owners<'c> {
         {
             return Owner::Model;
         }
-        let inside = |namespace: &str| self.platform_namespaces.iter().any(|n| n == namespace);
-        let in_platform = inside(namespace) || writer.root.is_some_and(inside);
+        let in_platform = self.in_platform(writer);
         if in_platform && self.sends_only_to_login(writer) {
             return Owner::LoginMachinery;
         }
@@ -202,6 +299,11 @@ impl<'c> Owners<'c> {
             return Owner::Platform;
         }
         Owner::Foreign
+    }
+
+    fn in_platform(&self, writer: &Writer<'_>) -> bool {
+        let inside = |namespace: &str| self.platform_namespaces.iter().any(|n| n == namespace);
+        inside(&writer.meta.namespace) || writer.root.is_some_and(inside)
     }
 
     /// Whether an object outside the platform's namespaces sends to a Service

@@ -223,13 +223,40 @@ pub const IDENTITY_HEADERS: [&str; 22] = [
     "auth-method",
 ];
 
+/// Headers that parts of Knative write for each other behind a gateway: the revision that the activator sends to, of any
+/// namespace and before the host; the host that the application sees; what is neither limited, counted nor logged
+/// (serving `pkg/activator/handler`, `pkg/queue/handler.go`; networking `pkg/http/header`). Where Sidegate enforces, clients cannot
+/// send them either. `knative-serving-tag` is for clients, and the prober's `k-network-probe` and `k-network-hash` choose nothing.
+pub const KNATIVE_HEADERS: [&str; 8] = [
+    "knative-serving-revision",
+    "knative-serving-namespace",
+    "knative-serving-default-route",
+    "k-original-host",
+    "k-proxy-request",
+    "k-kubelet-probe",
+    "k-passthrough-lb",
+    "k-ignore-metrics",
+];
+
 /// Whether a client-sent header of this name claims an identity.
 pub fn is_identity_header(name: &HeaderName) -> bool {
+    IDENTITY_HEADERS.iter().any(|known| is(name, known))
+        || begins(name, "x-auth-request-")
+        || begins(name, "x-sidegate-")
+}
+
+/// Whether a client-sent header of this name passes for one that Knative writes.
+pub fn is_knative_header(name: &HeaderName) -> bool {
+    KNATIVE_HEADERS.iter().any(|known| is(name, known))
+}
+
+/// Whether a name is this one, or has `_` in the place of a `-` of it.
+fn is(name: &HeaderName, known: &str) -> bool {
+    name.as_str().len() == known.len() && begins(name, known)
+}
+
+fn begins(name: &HeaderName, with: &str) -> bool {
     let name = name.as_str().as_bytes();
-    let begins = |with: &str| {
-        let folded = name.iter().map(|b| if *b == b'_' { b'-' } else { *b });
-        name.len() >= with.len() && with.bytes().zip(folded).all(|(a, b)| a == b)
-    };
-    let is = |candidate: &&str| candidate.len() == name.len() && begins(candidate);
-    IDENTITY_HEADERS.iter().any(is) || begins("x-auth-request-") || begins("x-sidegate-")
+    let folded = name.iter().map(|b| if *b == b'_' { b'-' } else { *b });
+    name.len() >= with.len() && with.bytes().zip(folded).all(|(a, b)| a == b)
 }

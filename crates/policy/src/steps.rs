@@ -5,7 +5,7 @@ use crate::conditions::Attribute;
 use crate::opaque::NotUnderstood;
 use crate::permit::HeaderChange;
 use crate::providers::is_listed;
-use crate::request::IDENTITY_HEADERS;
+use crate::request::{IDENTITY_HEADERS, KNATIVE_HEADERS};
 use crate::rules::{Action, Policy};
 use crate::snapshot::Snapshot;
 use crate::view::{AuthorizerView, HostView, ListenerView, RuleAction, RuleView, rules};
@@ -144,7 +144,7 @@ impl<'a> ListenerView<'a> {
             let by_login = authorizers.iter().flat_map(|a| a.headers_to_upstream());
             any || by_filter.into_iter().any(|change| change.name() == name)
                 || is_listed(by_login, name)
-                || enforces && IDENTITY_HEADERS.contains(&name)
+                || enforces && (IDENTITY_HEADERS.contains(&name) || KNATIVE_HEADERS.contains(&name))
         };
         let mut routes = host.routes();
         routes.any(|route| {

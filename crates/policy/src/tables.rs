@@ -289,6 +289,8 @@ impl<'a, 'c> Builder<'a, 'c> {
 #[derive(Default)]
 struct Origins {
     access: HashMap<ObjectRef, Arc<RouteAccess>>,
+    /// Of routes that lead to models, by their names.
+    of_models: HashMap<(ObjectRef, String), Arc<RouteAccess>>,
     /// The last one, by the route's position.
     current: Option<(usize, Origin)>,
 }
@@ -330,6 +332,20 @@ impl Origins {
                 let access = Arc::new(access);
                 self.access.insert(object.clone(), Arc::clone(&access));
                 access
+            }
+        };
+        let writer = (service, http.origin.as_deref(), gateway);
+        let models = traffic.owners.led_to(writer, http, &access);
+        let access = match models.as_slice() {
+            [] => access,
+            models => {
+                let names = models
+                    .iter()
+                    .map(|model| format!("{:?} ", model.key()))
+                    .collect();
+                let known = self.of_models.entry((object.clone(), names));
+                let made = || Arc::new(traffic.owners.access_of_models(writer, models));
+                Arc::clone(known.or_insert_with(made))
             }
         };
         let place = match &http.origin {

@@ -102,6 +102,24 @@ impl<'c> Ways<'c> {
         })
     }
 
+    /// The Service that a host leads to without another crossing, whatever it is called.
+    pub(crate) fn service_behind(
+        &self,
+        host: &str,
+        namespace: &str,
+        depth: u8,
+    ) -> Option<(ServiceName, Option<&'c Object<Service>>)> {
+        let name = ServiceName::from_host(host, namespace)?;
+        if depth > DEPTH || self.is_gateway(&name) {
+            return None;
+        }
+        let service = self.services.get(&(&*name.namespace, &*name.name)).copied();
+        match service.and_then(external_name) {
+            Some(alias) => self.service_behind(alias, &name.namespace, depth + 1),
+            None => Some((name, service)),
+        }
+    }
+
     /// A Service of the platform that is not a gateway's.
     fn is_inside(&self, name: &ServiceName) -> bool {
         self.namespaces.contains(&*name.namespace) && !self.is_gateway(name)

@@ -143,6 +143,7 @@ pub(super) fn cluster(topology: Topology, form: Form) -> Result<Vec<(&'static st
         cluster.push_str(LOCAL_PODS);
     }
     cluster.push_str(MORE);
+    cluster.push_str(STRAIGHT);
     if form != Form::Fast {
         // A host of the fast path is one for people with a session.
         cluster.push_str(ASSETS);
@@ -224,6 +225,37 @@ spec:
     route:
     - destination:
         host: knative-local-gateway.istio-system.svc.cluster.local
+        port: {number: 80}
+";
+
+/// What another team writes to reach the pods of a model without a second crossing.
+const STRAIGHT: &str = "
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata:
+  name: straight
+  namespace: shop
+  annotations: {sidegate.dev/access: public}
+spec:
+  gateways: [kubeflow/kubeflow-gateway]
+  hosts: [straight.example.com]
+  http:
+  - route:
+    - destination:
+        host: sklearn-iris-predictor-00001.kserve-test.svc.cluster.local
+        port: {number: 80}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: straight-limited, namespace: shop}
+spec:
+  gateways: [kubeflow/kubeflow-gateway]
+  hosts: [straight-limited.example.com]
+  http:
+  - route:
+    - destination:
+        host: limited-predictor-00001.kserve-test.svc.cluster.local
         port: {number: 80}
 ";
 

@@ -35,6 +35,47 @@ async fn no_folding_of_an_identity_header_gets_through_where_sidegate_enforces()
 }
 
 #[tokio::test]
+async fn what_knative_writes_for_itself_no_client_sends() {
+    let world = World::start().await;
+    let clients =
+        "Knative-Serving-Tag: blue\r\nK-Network-Probe: probe\r\nK-Network-Hash: override\r\n";
+    for name in policy::KNATIVE_HEADERS {
+        for spelling in [
+            name.to_owned(),
+            name.to_ascii_uppercase(),
+            name.replace('-', "_"),
+        ] {
+            for address in [world.external, world.local] {
+                let mut client = Client::connect(address).await;
+                client
+                    .send(format!(
+                        "GET / HTTP/1.1\r\n{HOSTS}{clients}{spelling}: other\r\n\r\n"
+                    ))
+                    .await;
+                assert_eq!(
+                    client.answer().await.expect("an answer").status,
+                    200,
+                    "{spelling}"
+                );
+                let seen = world.upstream.last();
+                assert!(!seen.head.contains("other"), "{spelling}: {}", seen.head);
+                for (kept, value) in [
+                    ("knative-serving-tag", "blue"),
+                    ("k-network-probe", "probe"),
+                ] {
+                    assert_eq!(seen.header(kept), [value], "{spelling}");
+                }
+            }
+        }
+    }
+    let world = World::as_written().await;
+    world
+        .external("GET / HTTP/1.1\r\nHost: kubeflow.example\r\nK-Original-Host: other\r\n\r\n")
+        .await;
+    assert_eq!(world.upstream.last().header("k-original-host"), ["other"]);
+}
+
+#[tokio::test]
 async fn identity_headers_stay_as_in_the_cluster_where_sidegate_adds_nothing() {
     let world = World::as_written().await;
     world

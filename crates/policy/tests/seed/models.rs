@@ -268,3 +268,143 @@ subjects: [{{kind: User, name: user@example.com}}]
         }
     }
 }
+
+/// What another team writes to reach a model's pods without a second crossing.
+fn straight(namespace: &str, annotations: &str, destinations: &[&str]) -> String {
+    let ways: String = destinations
+        .iter()
+        .map(|host| {
+            format!("    - {{destination: {{host: {host}, port: {{number: 80}}}}, weight: 1}}\n")
+        })
+        .collect();
+    format!(
+        "
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: straight, namespace: {namespace}, annotations: {{{annotations}}}}}
+spec:
+  gateways: [kubeflow/kubeflow-gateway]
+  hosts: [straight.example.com]
+  http:
+  - match: [{{uri: {{prefix: /app}}}}]
+    route: [{{destination: {{host: app.{namespace}.svc.cluster.local, port: {{number: 80}}}}}}]
+  - route:
+{ways}---
+apiVersion: v1
+kind: Service
+metadata: {{name: app, namespace: {namespace}}}
+spec: {{ports: [{{name: http, port: 80}}]}}
+"
+    )
+}
+
+const STANDARD: &str = "
+---
+apiVersion: serving.kserve.io/v1beta1
+kind: InferenceService
+metadata:
+  name: iris
+  namespace: team-a
+  annotations: {serving.kserve.io/deploymentMode: Standard, sidegate.dev/allow-namespaces: team-a}
+spec:
+  predictor: {sklearn: {}}
+  transformer: {containers: []}
+---
+apiVersion: serving.kserve.io/v1beta1
+kind: InferenceService
+metadata:
+  name: open
+  namespace: team-a
+  annotations: {serving.kserve.io/deploymentMode: Standard}
+spec: {predictor: {sklearn: {}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: of-pods, namespace: team-a}
+spec: {selector: {app: isvc.iris-predictor}, ports: [{name: http, port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: labelled, namespace: team-a}
+spec: {selector: {serving.kserve.io/inferenceservice: iris}, ports: [{name: http, port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: other-name, namespace: shop}
+spec: {type: ExternalName, externalName: iris-predictor.team-a.svc.cluster.local}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: own, namespace: team-a}
+spec: {selector: {app: web}, ports: [{name: http, port: 80}]}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: team-a, labels: {app.kubernetes.io/part-of: kubeflow-profile}}
+";
+
+/// A model wants what it wants, whoever wrote the way to its pods.
+#[test]
+fn a_route_to_the_pods_of_a_model_is_the_models() {
+    let of = |snapshot: &Snapshot, path: &str, caller: &Caller| {
+        let url = format!("straight.example.com{path}");
+        let head = head(Entrance::External, "POST", &url, &[]);
+        match status(&walk(snapshot, &head, caller).0) {
+            // It may pass, to a Service that is not there, or not by this name.
+            503 => 200,
+            status => status,
+        }
+    };
+    let callers = [Caller::Anonymous, token("shop"), token("team-a")];
+    for host in [
+        "iris-predictor.team-a.svc.cluster.local",
+        "iris-predictor.team-a",
+        "iris-transformer.team-a.svc.cluster.local",
+        "iris.team-a.svc.cluster.local",
+        "iris-predictor-00001.team-a.svc.cluster.local",
+        "iris-predictor-00001-private.team-a.svc.cluster.local",
+        "of-pods.team-a.svc.cluster.local",
+        "labelled.team-a.svc.cluster.local",
+        "other-name",
+    ] {
+        for annotations in [
+            "",
+            "sidegate.dev/access: public, sidegate.dev/allow-namespaces: shop",
+        ] {
+            let theirs = straight("shop", annotations, &[host]);
+            let snapshot = compile(&[&format!("{CLUSTER}{STANDARD}{theirs}"), SIDEGATE]);
+            let found = callers.each_ref().map(|caller| of(&snapshot, "/", caller));
+            assert_eq!(found, [401, 403, 200], "{host} {annotations}");
+            // Their own application is theirs.
+            assert_eq!(of(&snapshot, "/app", &Caller::Anonymous), 200, "{host}");
+        }
+    }
+    // The model's own team says more about its ways.
+    for (annotations, expected) in [
+        ("", [401, 403, 200]),
+        ("sidegate.dev/allow-namespaces: shop", [401, 200, 403]),
+        ("sidegate.dev/access: public", [200, 200, 200]),
+    ] {
+        let own = straight("team-a", annotations, &["iris-predictor"]);
+        let snapshot = compile(&[&format!("{CLUSTER}{STANDARD}{own}"), SIDEGATE]);
+        let found = callers.each_ref().map(|caller| of(&snapshot, "/", caller));
+        assert_eq!(found, expected, "{annotations}");
+    }
+    for (hosts, expected) in [
+        // One of them has limits, the other has none.
+        (
+            &["iris-predictor.team-a", "open-predictor.team-a"][..],
+            [401, 403, 403],
+        ),
+        // Some of it goes elsewhere.
+        (&["iris-predictor.team-a", "app"], [401, 403, 200]),
+        (&["open-predictor.team-a", "open.team-a"], [401, 200, 200]),
+        (&["own.team-a"], [200, 200, 200]),
+    ] {
+        let theirs = straight("shop", "", hosts);
+        let snapshot = compile(&[&format!("{CLUSTER}{STANDARD}{theirs}"), SIDEGATE]);
+        let found = callers.each_ref().map(|caller| of(&snapshot, "/", caller));
+        assert_eq!(found, expected, "{hosts:?}");
+    }
+}

@@ -1,7 +1,7 @@
 //! The fast path: filters with which Envoy lets people with a pass through
 //! without asking.
 
-use policy::{AccessLevel, Entrance, IDENTITY_HEADERS, Owner, Snapshot};
+use policy::{AccessLevel, Entrance, IDENTITY_HEADERS, KNATIVE_HEADERS, Owner, Snapshot};
 use serde_json::{Value, json};
 
 use crate::output::BadInput;
@@ -111,10 +111,11 @@ impl FastPath {
     }
 }
 
-/// Removes what a client says about who it is: nobody else does on the fast path.
+/// Removes what a client says about who it is, or in Knative's place: nobody else does on the fast path.
 fn strip() -> Value {
     let names: Vec<String> = IDENTITY_HEADERS
         .iter()
+        .chain(&KNATIVE_HEADERS)
         .map(|name| format!("[\"{name}\"] = true"))
         .collect();
     let script = format!(

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum as _};
-use policy::{Entrance, IDENTITY_HEADERS, Owner, Snapshot, is_identity_header};
+use policy::{Entrance, Owner, Snapshot, is_identity_header};
 use resources::Cluster;
 use serde_json::{Value, json};
 
@@ -444,53 +444,6 @@ pub(super) fn prefix(side: Entrance) -> &'static str {
     }
 }
 
-/// Headers of a request that a check over HTTP has to see.
-const SEEN: [&str; 21] = [
-    "accept",
-    "access-control-request-method",
-    "authorization",
-    "content-type",
-    "cookie",
-    "origin",
-    "purpose",
-    "sec-fetch-dest",
-    "sec-fetch-mode",
-    "sec-fetch-site",
-    "sec-purpose",
-    "referer",
-    "upgrade",
-    "x-api-key",
-    "x_api_key",
-    "x-forwarded-proto",
-    "x-moz",
-    "x-purpose",
-    "x-requested-with",
-    "x-sidegate*",
-    "x_sidegate*",
-];
-
-/// And those that claim an identity, in every spelling of their first part.
-pub(super) fn seen() -> Vec<String> {
-    let mut all: BTreeSet<String> = SEEN.map(str::to_owned).into();
-    for name in IDENTITY_HEADERS.iter().chain(&["x-auth-request-"]) {
-        let parts: Vec<&str> = name.split('-').collect();
-        let [first, second, ..] = parts.as_slice() else {
-            continue;
-        };
-        let known = if *first == "x" {
-            format!("-{second}")
-        } else {
-            String::new()
-        };
-        all.insert(format!("{first}{known}*"));
-        if *first == "x" {
-            all.insert(format!("{first}_{second}*"));
-        }
-    }
-    // One prefix for all of a family.
-    all.into_iter().collect()
-}
-
 /// Headers that an allow writes on the request.
 const WRITTEN: [&str; 5] = [
     "authorization",
@@ -522,7 +475,7 @@ fn http_provider(host: &str, side: Entrance) -> Value {
     json!({
         "service": host, "port": PORT, "timeout": "2s", "failOpen": false, "statusOnError": "403",
         "pathPrefix": prefix(side),
-        "includeRequestHeadersInCheck": seen(),
+        "includeRequestHeadersInCheck": ext_authz::seen(),
         "headersToUpstreamOnAllow": WRITTEN,
         "headersToDownstreamOnAllow": ["access-control-allow-origin", "set-cookie"],
         "headersToDownstreamOnDeny": TOLD,
@@ -549,7 +502,7 @@ pub(super) fn filter_over_http(side: Entrance, host: &str, cluster: &str) -> Val
         "transport_api_version": "V3",
         "failure_mode_allow": false,
         "status_on_error": {"code": 403},
-        "allowed_headers": patterns(&seen()),
+        "allowed_headers": patterns(&ext_authz::seen()),
         "http_service": {
             "server_uri": {"uri": format!("http://{host}:{PORT}"),
                 "cluster": cluster, "timeout": "2s"},

@@ -136,6 +136,15 @@ fn headers(args: &ExplainArgs, snapshot: &Snapshot) -> anyhow::Result<HeaderMap>
             );
             continue;
         }
+        if snapshot.enforces() && policy::is_knative_header(&name) {
+            output::note(
+                &Style::Plain,
+                &format!(
+                    "`{name}` is written by Knative alone: removed before anything looks at it"
+                ),
+            );
+            continue;
+        }
         headers.append(name, value);
     }
     Ok(headers)

@@ -4,7 +4,7 @@ use policy::Entrance;
 use serde_json::{Value, json};
 
 use super::{Asking, word};
-use crate::authz::manifests::{NAME, PORT, filter_over_http, prefix, seen, yaml};
+use crate::authz::manifests::{NAME, PORT, filter_over_http, prefix, yaml};
 
 /// Filters and the cluster, as files.
 pub(super) fn files(asking: &Asking<'_>) -> Value {
@@ -101,9 +101,12 @@ pub(super) fn gateway(asking: &Asking<'_>) -> Vec<Value> {
 
 /// Names of headers that a check has to see, where no patterns can be given.
 fn exactly_seen() -> Vec<String> {
-    let plain = seen().into_iter().filter(|name| !name.ends_with('*'));
+    let plain = ext_authz::seen()
+        .into_iter()
+        .filter(|name| !name.ends_with('*'));
     let mut all: std::collections::BTreeSet<String> = plain.collect();
-    all.extend(ext_authz::handed().map(str::to_owned));
+    let named = ext_authz::handed().chain(policy::KNATIVE_HEADERS);
+    all.extend(named.map(str::to_owned));
     all.into_iter().collect()
 }
 
