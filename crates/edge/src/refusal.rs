@@ -31,6 +31,16 @@ pub fn denial(
             reply
         }
         Refusal::Token { invalid: None } => challenge("authentication required", None),
+        Refusal::Unknown(why) => {
+            // No error code where there was no credential (RFC 6750 §3.1).
+            let mut reply = json(
+                StatusCode::UNAUTHORIZED,
+                "authentication required",
+                Some(why),
+            );
+            set(&mut reply, header::WWW_AUTHENTICATE, "Bearer");
+            reply
+        }
         Refusal::Token { invalid: Some(why) } if has_several_credentials(head) => {
             let mut reply = json(StatusCode::BAD_REQUEST, "invalid request", Some(why));
             let value = bearer_error("invalid_request", why);
@@ -95,6 +105,7 @@ fn grpc_denial(refusal: &Refusal) -> Reply {
             grpc_status(16, "authentication required")
         }
         Refusal::Token { invalid: Some(why) } => grpc_status(16, &format!("invalid token: {why}")),
+        Refusal::Unknown(why) => grpc_status(16, why),
         Refusal::Forbidden(why) | Refusal::Scope(why) => grpc_status(7, why),
         Refusal::Rbac => grpc_status(7, "RBAC: access denied"),
         Refusal::NoRoute => grpc_status(12, ""),

@@ -24,6 +24,8 @@ pub enum Refusal {
         /// RFC 6750 error description.
         invalid: Option<String>,
     },
+    /// Who is calling has to be known, which a token would say (401). The text is for the client.
+    Unknown(String),
     /// Known, or irrelevant who: not allowed (403). The text is for the client.
     Forbidden(String),
     /// A valid token, but for something else: 403 with `insufficient_scope`
@@ -50,7 +52,7 @@ impl Refusal {
     /// Status for a client that is neither a navigation nor gRPC.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Login | Self::Token { .. } => StatusCode::UNAUTHORIZED,
+            Self::Login | Self::Token { .. } | Self::Unknown(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) | Self::Scope(_) | Self::Rbac => StatusCode::FORBIDDEN,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Answer(reply) => reply.status,

@@ -100,7 +100,7 @@ fn cluster(access: &RouteAccess, head: &RequestHead, answers: &Answers) -> Acces
         Some(Caller::Key(key)) => keyed(access, key, answers),
         Some(Caller::BadToken(error)) => bad_token(error),
         Some(Caller::Anonymous | Caller::Session(_)) => deny(
-            Refusal::Forbidden(
+            Refusal::Unknown(
                 "only some workloads may call this model, and the request does not say which one it is from".into(),
             ),
             "the route is limited and the caller is unknown",

@@ -516,7 +516,11 @@ impl Rows {
     fn limits(&mut self) -> Result<()> {
         let host = "limited.kserve-test.svc.cluster.local";
         let target = "/v1/models/limited:predict";
-        self.stopped("not named", 403, Gate::Local, host, target, &["-d", "{}"])?;
+        let nobody = ["-d", "{}"];
+        let seen = self.stopped("not named", 401, Gate::Local, host, target, &nobody)?;
+        let challenged = seen.answer.header("www-authenticate") == Some("Bearer")
+            && seen.answer.body.contains("only some workloads");
+        self.expect("it is told how", challenged, &seen);
         let ours = format!("authorization: Bearer {}", self.mesh.token("kserve-test")?);
         let with = ["-d", "{}", "-H", &ours];
         self.through("of the namespace", Gate::Local, host, target, &with)?;

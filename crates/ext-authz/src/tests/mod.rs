@@ -386,7 +386,7 @@ fn a_query_is_no_part_of_the_path() {
     let limited = authorizer(LIMITED);
     let line = "POST limited.kserve-test.svc.cluster.local/v1/models/limited:predict?a=b";
     let reply = run(limited.check(asked(8081, line, &[]), Form::Exact));
-    assert_eq!(reply.denial().unwrap().status, 403);
+    assert_eq!(reply.denial().unwrap().status, 401);
 }
 
 #[test]
@@ -466,6 +466,9 @@ fn limits_hold_over_both_crossings() {
     };
     let then = "POST limited-predictor.kserve-test.svc.cluster.local/v1/models/limited:predict";
     let denied = run(authorizer.ask(first(&[])));
+    assert_eq!(denied.denial().unwrap().status, 401);
+    let of_another = first(&[("authorization", "Bearer ada")]);
+    let denied = run(authorizer.ask(of_another));
     assert_eq!(denied.denial().unwrap().status, 403);
     // The token is only seen by the first.
     let token = [("authorization", "Bearer pod")];
@@ -485,11 +488,11 @@ fn limits_hold_over_both_crossings() {
     );
     // Without the mark the second crossing knows nobody.
     let bare = run(authorizer.ask(asked(8081, then, &[])));
-    assert_eq!(bare.denial().unwrap().status, 403);
+    assert_eq!(bare.denial().unwrap().status, 401);
     // Two are none.
     let twice = [(MARK, "x")];
     let (status, _) = second(&authorizer, first(&token), then, &twice);
-    assert_eq!(status, 403);
+    assert_eq!(status, 401);
 }
 
 #[test]

@@ -252,7 +252,7 @@ fn limits_name_who_may_call() {
     let seed = compile(&[&limited, SIDEGATE]);
     let url = format!("{LOCAL}/v1/models/sklearn-iris:predict");
     let mut head = head(Entrance::Local, "POST", &url, &[]);
-    assert_eq!(status(&walk(&seed, &head, &Caller::Anonymous).0), 403);
+    assert_eq!(status(&walk(&seed, &head, &Caller::Anonymous).0), 401);
     assert_eq!(status(&walk(&seed, &head, &token("team-a")).0), 200);
     assert_eq!(status(&walk(&seed, &head, &token("team-b")).0), 403);
     head.workload = Some(Workload {

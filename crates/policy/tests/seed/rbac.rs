@@ -69,7 +69,7 @@ pub(super) fn passes(snapshot: &Snapshot, head: &RequestHead, caller: &Caller) -
         Verdict::Permit(_) => true,
         Verdict::Denial(denial) => {
             let forbidden = matches!(denial.refusal, Refusal::Forbidden(_));
-            let unknown = matches!(denial.refusal, Refusal::Token { .. });
+            let unknown = matches!(denial.refusal, Refusal::Token { .. } | Refusal::Unknown(_));
             assert!(forbidden || unknown, "{denial:?}");
             false
         }

@@ -108,7 +108,9 @@ metadata: {{name: stranger, namespace: other}}
         "/v1/models/iris:predict",
         &["-d", IRIS],
     );
-    assert_eq!(nobody.status, 403);
+    assert_eq!(nobody.status, 401);
+    assert_eq!(nobody.header("www-authenticate"), Some("Bearer"));
+    assert!(nobody.body.contains("only some workloads"), "{nobody:?}");
 }
 
 #[test]

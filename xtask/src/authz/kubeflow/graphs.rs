@@ -55,8 +55,8 @@ impl Rows {
         self.unforged("nothing is forged", &seen);
         let limited = "closed.team-a.svc.cluster.local";
         let outside = "closed.team-a.example.com";
-        for (gate, host, nobody) in [(Gate::Local, limited, 403), (Gate::External, outside, 401)] {
-            self.stopped("a limited graph", nobody, gate, host, ASK, &POST)?;
+        for (gate, host) in [(Gate::Local, limited), (Gate::External, outside)] {
+            self.stopped("a limited graph", 401, gate, host, ASK, &POST)?;
             let with = ["-d", "{}", "-H", &theirs];
             self.stopped("a limited graph of others", 403, gate, host, ASK, &with)?;
             let with = ["-d", "{}", "-H", &own];
@@ -80,11 +80,11 @@ impl Rows {
             (&["authorization"], iris, Some(&own), 200),
             (&["authorization"], iris, None, 200),
             // Without its caller's token a router is nobody.
-            (none, limited, None, 403),
-            (none, limited, Some(&own), 403),
+            (none, limited, None, 401),
+            (none, limited, Some(&own), 401),
             (&["authorization"], limited, Some(&own), 200),
             (&["authorization"], limited, Some(&theirs), 403),
-            (&["authorization"], limited, None, 403),
+            (&["authorization"], limited, None, 401),
             (&["x-", "authorization"], limited, Some(&own), 200),
         ] {
             let [model] = *models;

@@ -105,7 +105,7 @@ impl Rows {
         let path = "/v1/models/why-limited:predict";
         self.stopped(
             "an explainer without its token",
-            403,
+            401,
             Gate::Local,
             host,
             path,

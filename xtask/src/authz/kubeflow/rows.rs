@@ -83,7 +83,7 @@ impl Rows {
             "limited-predictor.team-a",
         ] {
             let ask = "/v1/models/limited:predict";
-            self.stopped(host, 403, Gate::Local, host, ask, &post)?;
+            self.stopped(host, 401, Gate::Local, host, ask, &post)?;
             let with = ["-d", "{}", "-H", &theirs];
             self.stopped(
                 &format!("{host} of another"),
@@ -320,7 +320,7 @@ impl Rows {
         let limited = "limited-predictor.team-a.svc.cluster.local";
         self.stopped(
             "a probe of a limited one",
-            403,
+            401,
             Gate::Local,
             limited,
             "/healthz",

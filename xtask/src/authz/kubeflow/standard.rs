@@ -296,7 +296,7 @@ impl Rows {
             self.unforged("a pod forges nothing", &seen);
         }
         let host = "limited-predictor.team-a.svc.cluster.local";
-        self.stopped(host, 403, Gate::Local, host, LIMITED, &POST)?;
+        self.stopped(host, 401, Gate::Local, host, LIMITED, &POST)?;
         let with = ["-d", "{}", "-H", &theirs];
         self.stopped(
             &format!("{host} of another"),
