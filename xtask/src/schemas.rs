@@ -1,6 +1,8 @@
 //! Which fields Istio's objects and those of the Gateway API have, and which
 //! words some of them are limited to, as their published schemas say.
 
+mod gateways;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -58,7 +60,7 @@ pub(crate) fn record(check: bool) -> Result<usize> {
     let mesh = mesh()?;
     count += mesh.len();
     keep("mesh", mesh, check)?;
-    Ok(count)
+    Ok(count + gateways::record(check)?)
 }
 
 fn keep(name: &str, kinds: Map<String, Value>, check: bool) -> Result<()> {

@@ -36,6 +36,7 @@ mod migrate;
 mod migrate_login;
 mod model;
 mod other_gateways;
+mod other_schemas;
 mod prove;
 mod provider;
 mod provider_admin;

@@ -12,7 +12,7 @@ use super::{SIDEGATE, stderr, stdout};
 const PAGE: &str = include_str!("../../../../docs/other-gateways.md");
 
 /// The objects that are printed.
-fn printed(gateway: &str, more: &[&str]) -> (String, Vec<Value>) {
+pub(super) fn printed(gateway: &str, more: &[&str]) -> (String, Vec<Value>) {
     let folder = folder_with_examples();
     let output = Command::new(SIDEGATE)
         .args([
