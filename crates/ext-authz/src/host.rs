@@ -50,5 +50,5 @@ pub struct Settings {
     /// Names of cookies that are ours alone, and that no model gets to see.
     pub cookies: Vec<String>,
     /// Gives people passes, where gateways verify them.
-    pub passes: Option<Passes>,
+    pub passes: Option<Arc<Passes>>,
 }

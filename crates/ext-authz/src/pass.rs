@@ -1,6 +1,9 @@
 //! Passes: a person's session as a short-lived signed token in a cookie, which
 //! Envoy's `jwt_authn` verifies by itself, without asking.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
@@ -17,14 +20,20 @@ pub const PASS_SCOPE: &str = "platform";
 
 /// What signs passes, and how long they count.
 pub struct Passes {
-    pair: EcdsaKeyPair,
-    kid: String,
+    /// The first signs.
+    keys: ArcSwap<Vec<Signing>>,
     seconds: u64,
 }
 
-/// No key for passes.
+/// A key, and what it is called.
+struct Signing {
+    pair: EcdsaKeyPair,
+    kid: String,
+}
+
+/// No keys for passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected a private key of P-256 in PKCS #8")]
+#[error("expected private keys of P-256 in PKCS #8")]
 pub struct BadPassKey;
 
 impl std::fmt::Debug for Passes {
@@ -34,37 +43,34 @@ impl std::fmt::Debug for Passes {
 }
 
 impl Passes {
-    /// Signs with a key, for so many seconds.
+    /// Signs with the first of some keys, each as PKCS #8, for so many seconds.
     ///
     /// # Errors
-    /// It is no such key.
-    pub fn new(pkcs8: &[u8], seconds: u64) -> Result<Self, BadPassKey> {
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8)
-            .map_err(|_| BadPassKey)?;
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, point(&pair));
-        let kid = digest.as_ref().first_chunk::<9>().ok_or(BadPassKey)?;
-        let kid = URL_SAFE_NO_PAD.encode(kid);
-        Ok(Self { pair, kid, seconds })
+    /// There is none, or one is no such key.
+    pub fn new<K: AsRef<[u8]>>(keys: &[K], seconds: u64) -> Result<Self, BadPassKey> {
+        Ok(Self {
+            keys: ArcSwap::from_pointee(signing(keys)?),
+            seconds,
+        })
     }
 
-    /// The key set that verifies passes (RFC 7517).
+    /// Has other keys from now on.
     ///
     /// # Errors
-    /// The key has no public half.
+    /// As for [`Self::new`]; those of before stay.
+    pub fn use_keys<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<(), BadPassKey> {
+        self.keys.store(Arc::new(signing(keys)?));
+        Ok(())
+    }
+
+    /// The key set that verifies passes of any of them (RFC 7517).
+    ///
+    /// # Errors
+    /// A key has no public half.
     pub fn key_set(&self) -> Result<String, BadPassKey> {
-        let point = point(&self.pair);
-        // SEC 1 §2.3.3, uncompressed.
-        let (x, y) = match point {
-            [4, rest @ ..] => rest.split_at_checked(32).ok_or(BadPassKey)?,
-            _ => return Err(BadPassKey),
-        };
-        let text = |bytes| URL_SAFE_NO_PAD.encode(bytes);
-        Ok(format!(
-            r#"{{"keys":[{{"kty":"EC","crv":"P-256","use":"sig","alg":"ES256","kid":"{}","x":"{}","y":"{}"}}]}}"#,
-            self.kid,
-            text(x),
-            text(y)
-        ))
+        let keys = self.keys.load();
+        let keys: Result<Vec<String>, BadPassKey> = keys.iter().map(Signing::public).collect();
+        Ok(format!(r#"{{"keys":[{}]}}"#, keys?.join(",")))
     }
 
     /// The cookie of a person's pass.
@@ -90,19 +96,54 @@ impl Passes {
             quoted(&person.groups.join(",")),
             now.saturating_add(self.seconds)
         );
-        let head = format!(r#"{{"alg":"ES256","typ":"JWT","kid":"{}"}}"#, self.kid);
+        let keys = self.keys.load();
+        let key = keys.first()?;
+        let head = format!(r#"{{"alg":"ES256","typ":"JWT","kid":"{}"}}"#, key.kid);
         let signed = format!(
             "{}.{}",
             URL_SAFE_NO_PAD.encode(head),
             URL_SAFE_NO_PAD.encode(claims)
         );
-        let signature = self
+        let signature = key
             .pair
             .sign(&SystemRandom::new(), signed.as_bytes())
             .ok()?;
         let value = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
         cookie(&value, self.seconds, secure)
     }
+}
+
+impl Signing {
+    fn of(pkcs8: &[u8]) -> Result<Self, BadPassKey> {
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8)
+            .map_err(|_| BadPassKey)?;
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, point(&pair));
+        let kid = digest.as_ref().first_chunk::<9>().ok_or(BadPassKey)?;
+        let kid = URL_SAFE_NO_PAD.encode(kid);
+        Ok(Self { pair, kid })
+    }
+
+    fn public(&self) -> Result<String, BadPassKey> {
+        // SEC 1 §2.3.3, uncompressed.
+        let (x, y) = match point(&self.pair) {
+            [4, rest @ ..] => rest.split_at_checked(32).ok_or(BadPassKey)?,
+            _ => return Err(BadPassKey),
+        };
+        let text = |bytes| URL_SAFE_NO_PAD.encode(bytes);
+        Ok(format!(
+            r#"{{"kty":"EC","crv":"P-256","use":"sig","alg":"ES256","kid":"{}","x":"{}","y":"{}"}}"#,
+            self.kid,
+            text(x),
+            text(y)
+        ))
+    }
+}
+
+fn signing<K: AsRef<[u8]>>(keys: &[K]) -> Result<Vec<Signing>, BadPassKey> {
+    if keys.is_empty() {
+        return Err(BadPassKey);
+    }
+    keys.iter().map(|key| Signing::of(key.as_ref())).collect()
 }
 
 /// Has browsers forget a pass: with an answer of the login's that ends the session.
@@ -129,9 +170,13 @@ mod tests {
 
     use super::*;
 
-    fn passes() -> Passes {
+    fn made() -> Vec<u8> {
         let made = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
-        Passes::new(made.to_pkcs8v1().unwrap().as_ref(), 60).unwrap()
+        made.to_pkcs8v1().unwrap().as_ref().to_vec()
+    }
+
+    fn passes() -> Passes {
+        Passes::new(&[made()], 60).unwrap()
     }
 
     fn person(email: &str) -> Person {
@@ -158,10 +203,34 @@ mod tests {
             claims,
             r#"{"iss":"sidegate.dev/pass","scope":"platform","sub":"a\"b\\@c","groups":"a,b","iat":100,"exp":160}"#
         );
-        let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point(&passes.pair));
+        let keys = passes.keys.load();
+        let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point(&keys[0].pair));
         let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
         key.verify(signed.as_bytes(), &signature).unwrap();
-        assert!(passes.key_set().unwrap().contains(&passes.kid));
+        assert!(passes.key_set().unwrap().contains(&keys[0].kid));
+    }
+
+    #[test]
+    fn the_first_key_signs_and_all_are_published() {
+        let (old, new) = (made(), made());
+        let passes = Passes::new(&[old.clone(), new.clone()], 60).unwrap();
+        let signed_by = || {
+            let (_, value) = passes.cookie(&person("a@b.c"), 100, true).unwrap();
+            let head = value.to_str().unwrap().split(['=', '.']).nth(1).unwrap();
+            let head = String::from_utf8(URL_SAFE_NO_PAD.decode(head).unwrap()).unwrap();
+            let (_, kid) = head.split_once("\"kid\":\"").unwrap();
+            kid.trim_end_matches("\"}").to_owned()
+        };
+        let before = signed_by();
+        let published = passes.key_set().unwrap();
+        assert_eq!(published.matches("\"kid\"").count(), 2);
+        assert_eq!(passes.use_keys::<&[u8]>(&[]), Err(BadPassKey));
+        assert_eq!(passes.use_keys(&[b"no key"]), Err(BadPassKey));
+        assert_eq!(signed_by(), before, "those of before stay");
+        passes.use_keys(&[new, old]).unwrap();
+        let after = signed_by();
+        assert_ne!(after, before);
+        assert!(published.contains(&after) && published.contains(&before));
     }
 
     #[test]
@@ -175,7 +244,8 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_refused() {
-        assert_eq!(Passes::new(b"", 1).err(), Some(BadPassKey));
-        assert_eq!(Passes::new(&[7; 100], 1).err(), Some(BadPassKey));
+        assert_eq!(Passes::new(&[b""], 1).err(), Some(BadPassKey));
+        assert_eq!(Passes::new(&[[7; 100]], 1).err(), Some(BadPassKey));
+        assert_eq!(Passes::new::<&[u8]>(&[], 1).err(), Some(BadPassKey));
     }
 }

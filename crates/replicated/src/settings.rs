@@ -1,6 +1,7 @@
 //! Where Redis is, and how to get in.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::{Client, ConnectionAddr, IntoConnectionInfo as _, TlsCertificates};
@@ -19,6 +20,14 @@ pub struct Settings {
     client: Client,
     prefix: String,
     believed: Duration,
+    again: Option<Again>,
+}
+
+/// How settings are read anew, and those that were last.
+#[derive(Clone)]
+struct Again {
+    read: Arc<dyn Fn() -> Option<Settings> + Send + Sync>,
+    last: Arc<Mutex<Option<Client>>>,
 }
 
 /// Settings that lead to no Redis.
@@ -96,7 +105,21 @@ impl Settings {
             client,
             prefix: prefix.to_owned(),
             believed: BELIEVED,
+            again: None,
         })
+    }
+
+    /// The same, with what lets in (password, authority) read anew for each connection, so that it can be exchanged. While it
+    /// cannot be read, what was read last counts. Prefix and times stay.
+    #[must_use]
+    pub fn read_again(self, read: impl Fn() -> Option<Self> + Send + Sync + 'static) -> Self {
+        Self {
+            again: Some(Again {
+                read: Arc::new(read),
+                last: Arc::default(),
+            }),
+            ..self
+        }
     }
 
     /// The same with another time for which the state in memory is believed without Redis: what another
@@ -120,8 +143,20 @@ impl Settings {
         self.client.get_connection_info().addr().to_string()
     }
 
+    /// The one for a new connection.
+    fn client(&self) -> Client {
+        let Some(again) = &self.again else {
+            return self.client.clone();
+        };
+        let mut last = again.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(read) = (again.read)() {
+            *last = Some(read.client);
+        }
+        last.clone().unwrap_or_else(|| self.client.clone())
+    }
+
     pub(crate) fn connect(&self) -> redis::RedisResult<redis::Connection> {
-        let connection = self.client.get_connection_with_timeout(CONNECTING)?;
+        let connection = self.client().get_connection_with_timeout(CONNECTING)?;
         connection.set_read_timeout(Some(ANSWERING))?;
         connection.set_write_timeout(Some(ANSWERING))?;
         Ok(connection)

@@ -1,3 +1,7 @@
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+
 use super::position::Position;
 use super::recent::Recent;
 use super::*;
@@ -45,6 +49,50 @@ fn an_authority_needs_tls() {
         url("rediss://127.0.0.1"),
         Err(BadSettings::Authority(_))
     ));
+}
+
+/// What is said to a server that lets nobody in, by each of these connections.
+fn said_to_a_server(connect: impl FnOnce(&str)) -> String {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", server.local_addr().unwrap());
+    let (told, said) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for mut stream in server.incoming().map_while(Result::ok) {
+            let mut buffer = [0; 1024];
+            let length = stream.read(&mut buffer).unwrap_or_default();
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if told.send(text).is_err() {
+                return;
+            }
+            let _ = stream.write_all(b"-WRONGPASS\r\n");
+        }
+    });
+    connect(&url);
+    said.try_iter().collect()
+}
+
+#[test]
+fn each_connection_has_the_password_that_is_there_then() {
+    let password = Arc::new(Mutex::new(Some("first")));
+    let known = Arc::clone(&password);
+    let said = said_to_a_server(|url| {
+        let url = Secret::new(url);
+        let read = move || {
+            let password = (*known.lock().unwrap()).map(Secret::new)?;
+            Settings::new(&url, None, Some(&password), None, "sidegate").ok()
+        };
+        let settings = read().unwrap().read_again(read);
+        for next in [Some("second"), None, Some("third"), None] {
+            assert!(settings.connect().is_err());
+            *password.lock().unwrap() = next;
+        }
+    });
+    let order: Vec<&str> = said
+        .split_ascii_whitespace()
+        .filter(|word| ["first", "second", "third"].contains(word))
+        .collect();
+    // While there is none the last one counts.
+    assert_eq!(order, ["first", "second", "second", "third"], "{said}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The API server of a real cluster: the one that this runs in, or one that is named.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use clap::Args;
@@ -65,12 +65,7 @@ impl KubernetesArgs {
             let why = format!("`--kubernetes-api {server}`: expected https://HOST:PORT");
             return Err(BadInput(vec![why]).into());
         }
-        let unusable = |why: &str| BadInput(vec![format!("`{}`: {why}", authority.display())]);
-        let roots = std::fs::read(&authority).map_err(|error| unusable(&error.to_string()))?;
-        // Without any, the authorities of the system would count.
-        if !roots.windows(11).any(|part| part == b"-----BEGIN ") {
-            return Err(unusable("expected certificates in PEM").into());
-        }
+        let roots = certificates(&authority).map_err(|why| BadInput(vec![why]))?;
         let audiences = match self.kubernetes_audiences.is_empty() {
             true => vec![INGRESS_AUDIENCE.to_owned()],
             false => self.kubernetes_audiences.clone(),
@@ -85,8 +80,8 @@ impl KubernetesArgs {
             },
         };
         let http = Server {
-            network: Network::default(),
-            roots: Roots(Arc::new(roots)),
+            authority,
+            trusted: Mutex::new(Trusted::of(roots)),
         };
         let api = ClusterApi::new(config, Arc::new(http), identity::system_clock());
         Ok(Some(Arc::new(api)))
@@ -109,10 +104,50 @@ fn in_pod() -> Option<(String, PathBuf, PathBuf)> {
         .then(|| (format!("https://{host}:{port}"), authority, token))
 }
 
-/// Sends to an API server, whose certificate the cluster's authority alone may sign.
+/// The certificates of a file.
+fn certificates(file: &Path) -> Result<Vec<u8>, String> {
+    let unusable = |why: &str| format!("`{}`: {why}", file.display());
+    let roots = std::fs::read(file).map_err(|error| unusable(&error.to_string()))?;
+    // Without any, the authorities of the system would count.
+    match roots.windows(11).any(|part| part == b"-----BEGIN ") {
+        true => Ok(roots),
+        false => Err(unusable("expected certificates in PEM")),
+    }
+}
+
+/// Sends to an API server, whose certificate the cluster's authority alone may sign: the one that is in the file now.
 struct Server {
-    network: Network,
+    authority: PathBuf,
+    trusted: Mutex<Trusted>,
+}
+
+/// An authority, and what connects with it.
+#[derive(Clone)]
+struct Trusted {
     roots: Roots,
+    network: Arc<Network>,
+}
+
+impl Trusted {
+    fn of(roots: Vec<u8>) -> Self {
+        Self {
+            roots: Roots(Arc::new(roots)),
+            network: Arc::default(),
+        }
+    }
+}
+
+impl Server {
+    /// Connections that another authority let happen are not used any more.
+    fn trusting(&self, read: Result<Vec<u8>, String>) -> Trusted {
+        let mut trusted = self.trusted.lock().unwrap_or_else(PoisonError::into_inner);
+        match read {
+            Ok(roots) if roots != **trusted.roots.0 => *trusted = Trusted::of(roots),
+            Ok(_) => {}
+            Err(why) => tracing::warn!("{why}: the authority of before goes on to count"),
+        }
+        trusted.clone()
+    }
 }
 
 impl HttpClient for Server {
@@ -120,7 +155,12 @@ impl HttpClient for Server {
         &self,
         request: http::Request<Bytes>,
     ) -> BoxFuture<'_, Result<http::Response<Bytes>, HttpError>> {
-        let sent = self.network.send(request, self.roots.clone());
-        Box::pin(async move { sent.await.map_err(HttpError) })
+        Box::pin(async move {
+            let file = self.authority.clone();
+            let read = tokio::task::spawn_blocking(move || certificates(&file)).await;
+            let read = read.map_err(|_| HttpError("the program is ending".to_owned()))?;
+            let Trusted { roots, network } = self.trusting(read);
+            network.send(request, roots).await.map_err(HttpError)
+        })
     }
 }

@@ -1,5 +1,6 @@
 //! The configuration in force, and the answers that decisions ask for.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -25,7 +26,7 @@ use crate::documents::Documents;
 use crate::issuers;
 use crate::login::{self, Keeping, Login};
 use crate::output::{self, BadInput, Style};
-use crate::signed_identity;
+use crate::{providers, signed_identity};
 
 /// One configuration, compiled and wired.
 pub(crate) struct Live {
@@ -54,6 +55,8 @@ pub(crate) struct World {
     keeping: Keeping,
     overrides: Vec<Override>,
     istio_version: Option<String>,
+    /// Files that the newest configuration names, also one that could not be used.
+    named: ArcSwap<Vec<PathBuf>>,
 }
 
 /// What a [`World`] is made of.
@@ -126,6 +129,7 @@ impl World {
             overrides,
             istio_version,
         } = setup;
+        let named = ArcSwap::from_pointee(providers::files(&cluster));
         let live = wire(
             cluster,
             istio_version.as_deref(),
@@ -145,7 +149,13 @@ impl World {
             keeping,
             overrides,
             istio_version,
+            named,
         })
+    }
+
+    /// Files beside those of the command line whose changes are changes of the configuration.
+    pub(crate) fn named(&self) -> Vec<PathBuf> {
+        self.named.load().to_vec()
     }
 
     /// The embedded provider's database.
@@ -161,6 +171,7 @@ impl World {
     pub(crate) fn apply(&self, cluster: anyhow::Result<Cluster>) -> anyhow::Result<()> {
         let before = self.live();
         let wired = cluster.and_then(|cluster| {
+            self.named.store(Arc::new(providers::files(&cluster)));
             wire(
                 cluster,
                 self.istio_version.as_deref(),

@@ -1,6 +1,6 @@
 //! Login providers that the Sidegate object names, each with its hosts.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use identity::{
@@ -34,6 +34,14 @@ pub(crate) fn callback_paths(cluster: &Cluster) -> impl Iterator<Item = String> 
     let object = cluster.sidegate.iter();
     let providers = object.flat_map(|object| &object.spec.login.providers);
     providers.map(|provider| provider.redirect_path.clone())
+}
+
+/// Files that a configuration names; what is in them is a part of it.
+pub(crate) fn files(cluster: &Cluster) -> Vec<PathBuf> {
+    let object = cluster.sidegate.iter();
+    let providers = object.flat_map(|object| &object.spec.login.providers);
+    let named = providers.filter_map(|provider| provider.client_secret_file.as_ref());
+    named.map(PathBuf::from).collect()
 }
 
 impl Named {

@@ -175,8 +175,25 @@ fn connect(config: &RedisConfig, folder: &Path) -> anyhow::Result<(Storage, Stri
     Ok((storage, address))
 }
 
+/// What a connection takes, of files as they are then.
 #[cfg(feature = "redis")]
 fn settings(config: &RedisConfig) -> anyhow::Result<replicated::Settings> {
+    let settings = settings_now(config)?;
+    if config.root_ca.is_none() && config.password_file.is_none() {
+        return Ok(settings);
+    }
+    let config = config.clone();
+    Ok(settings.read_again(move || {
+        settings_now(&config)
+            .inspect_err(|error| {
+                tracing::warn!("{error:#}: what was there before goes on to count")
+            })
+            .ok()
+    }))
+}
+
+#[cfg(feature = "redis")]
+fn settings_now(config: &RedisConfig) -> anyhow::Result<replicated::Settings> {
     use anyhow::Context as _;
 
     let authority = match &config.root_ca {
@@ -186,6 +203,12 @@ fn settings(config: &RedisConfig) -> anyhow::Result<replicated::Settings> {
                 .with_context(|| format!("`storage.config.rootCA`: `{}`", file.display()))?,
         ),
     };
+    let mut config = config.clone();
+    if let Some(file) = &config.password_file {
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("`--redis-password {}`", file.display()))?;
+        config.password = Some(provider::Secret::new(text.trim_end_matches(['\r', '\n'])));
+    }
     config
         .settings(authority.as_deref())
         .context("`storage.config`")

@@ -170,9 +170,14 @@ async fn serve(
         if let Some(provider) = &world.live().login.provider {
             login::invite_the_first(provider, &external).await?;
         }
-        let mut watched = inputs.watched().to_vec();
-        watched.extend(args.theme.clone());
-        let files = watch::until_cancelled(&watched, || {
+        let watched = || {
+            let given = inputs.watched().iter().cloned();
+            given
+                .chain(args.theme.clone())
+                .chain(world.named())
+                .collect()
+        };
+        let files = watch::following(watched, || {
             reload(&world, inputs);
             let world_now = Arc::clone(&world);
             tokio::spawn(async move { end_logins_of_the_gone(&world_now).await });

@@ -189,7 +189,10 @@ struct Shared {
     sealer: Sealer,
     memory: Arc<Memory>,
     touched: Mutex<HashMap<Hash, u64>>,
-    config: SessionConfig,
+    /// Seconds; what the configuration says now.
+    idle: AtomicU64,
+    absolute: AtomicU64,
+    max_sessions: u64,
     clock: Clock,
 }
 
@@ -232,7 +235,8 @@ impl Memory {
 impl fmt::Debug for Sessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sessions")
-            .field("config", &self.shared.config)
+            .field("idle", &self.shared.idle())
+            .field("absolute", &self.absolute_lifetime())
             .finish_non_exhaustive()
     }
 }
@@ -281,7 +285,9 @@ impl Sessions {
                 sealer: Sealer::new(&key, "sessions")?,
                 memory,
                 touched: Mutex::new(HashMap::new()),
-                config,
+                idle: AtomicU64::new(config.idle.as_secs()),
+                absolute: AtomicU64::new(config.absolute.as_secs()),
+                max_sessions: config.max_sessions,
                 clock,
             }),
         })
@@ -302,7 +308,15 @@ impl Sessions {
 
     /// How long a session can live.
     pub fn absolute_lifetime(&self) -> Duration {
-        self.shared.config.absolute
+        Duration::from_secs(self.shared.absolute.load(Ordering::Relaxed))
+    }
+
+    /// How long sessions live from now on. Those that there are keep the end that they were begun with, and the new time
+    /// without use.
+    pub fn use_times(&self, idle: Duration, absolute: Duration) {
+        let shared = &self.shared;
+        shared.idle.store(idle.as_secs(), Ordering::Relaxed);
+        shared.absolute.store(absolute.as_secs(), Ordering::Relaxed);
     }
 
     /// Starts a session; it is on disk when this returns.
@@ -322,7 +336,7 @@ impl Sessions {
         let shared = Arc::clone(&self.shared);
         blocking(move || {
             let now = now(&shared.clock);
-            let expires = now.saturating_add(shared.config.absolute.as_secs());
+            let expires = now.saturating_add(shared.absolute.load(Ordering::Relaxed));
             let (mut ids, mut records) = (Vec::new(), Vec::new());
             for new in &new {
                 let id = SessionId(URL_SAFE_NO_PAD.encode(random::<32>()?));
@@ -332,7 +346,7 @@ impl Sessions {
                 records.push((hash, record));
                 ids.push(id);
             }
-            let max = shared.config.max_sessions;
+            let max = shared.max_sessions;
             let pushed_out = shared.store.insert(records, max)?;
             shared.forget(&pushed_out);
             Ok(ids)
@@ -490,7 +504,7 @@ impl Sessions {
 
 impl Shared {
     fn idle(&self) -> u64 {
-        self.config.idle.as_secs()
+        self.idle.load(Ordering::Relaxed)
     }
 
     fn touched(&self) -> std::sync::MutexGuard<'_, HashMap<Hash, u64>> {

@@ -84,6 +84,27 @@ async fn a_session_ends_when_idle_or_old() {
 }
 
 #[tokio::test]
+async fn other_times_count_for_new_sessions_and_for_use() {
+    let world = World::new(short());
+    let sessions = world.open();
+    let before = start(&sessions, "a@b.c").await;
+    sessions.use_times(Duration::from_secs(3000), Duration::from_secs(9000));
+    assert_eq!(sessions.absolute_lifetime(), Duration::from_secs(9000));
+    let after = start(&sessions, "a@b.c").await;
+    world.advance(2900);
+    assert!(sessions.find(&before).is_some() && sessions.find(&after).is_some());
+    world.advance(2900);
+    assert!(
+        sessions.find(&before).is_none(),
+        "the end it was begun with"
+    );
+    assert!(sessions.find(&after).is_some());
+    sessions.use_times(Duration::from_secs(60), Duration::from_secs(9000));
+    world.advance(61);
+    assert!(sessions.find(&after).is_none());
+}
+
+#[tokio::test]
 async fn use_is_remembered_across_a_restart() {
     let world = World::new(short());
     let sessions = world.open();

@@ -30,6 +30,8 @@ pub struct RedisConfig {
     pub username: Option<String>,
     /// `password`.
     pub password: Option<Secret>,
+    /// A file with the password: whoever connects reads it, in place of `password`.
+    pub password_file: Option<std::path::PathBuf>,
     /// `rootCA`: a file with the authorities of Redis' certificate.
     pub root_ca: Option<std::path::PathBuf>,
     /// `prefix` (`sidegate`) of all keys.
@@ -74,6 +76,7 @@ pub(super) fn check(raw: Option<RawStorage>, env: Env<'_>) -> Result<StorageConf
         url,
         username: raw.username,
         password: raw.password,
+        password_file: None,
         root_ca: raw.root_ca,
         prefix: raw.prefix.unwrap_or_else(|| "sidegate".to_owned()),
         stale_for: lifetime(

@@ -1,16 +1,19 @@
 //! `sidegate authz --compat`: in the place of oauth2-proxy or oidc-authservice, with their configuration, addresses, paths
 //! and headers. What a gateway asks is answered as they do, whatever its policies are.
 
+mod given;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
-use compat::{Around, Headers, Imported, Login, Redirect};
+use compat::{Headers, Imported, Login, Redirect};
 use futures_util::future::BoxFuture;
 use http::{HeaderName, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -24,6 +27,7 @@ use policy::{Check, CheckId, CheckResponse, Reply, RequestHead};
 use resources::mesh::ExtAuthzHttp;
 use server::{ConnectionLimits, Server, Service, Tls};
 
+use self::given::{Files, read};
 use super::elsewhere::Provider;
 use super::tls::TlsFiles;
 use super::{AuthzArgs, GRACE, Kept};
@@ -31,7 +35,7 @@ use crate::cli::Output;
 use crate::control::Control;
 use crate::folder::Folder;
 use crate::health::{Health, Logouts};
-use crate::output::{self, BadInput, Style};
+use crate::output::{self, Style};
 use crate::pages;
 use crate::signals::Signals;
 use crate::standing;
@@ -92,7 +96,8 @@ impl CompatArgs {
 pub(super) fn run(args: &AuthzArgs, whose: Compat) -> anyhow::Result<ExitCode> {
     let compat = &args.compat;
     let from = compat.from();
-    let imported = read(compat, whose, &from)?;
+    let (read, named) = read(compat, whose, &from);
+    let imported = read?;
     if compat.check {
         standing::print(&from, &imported.report, compat.output)?;
         return Ok(standing::exit_code(&imported.report));
@@ -100,8 +105,7 @@ pub(super) fn run(args: &AuthzArgs, whose: Compat) -> anyhow::Result<ExitCode> {
     standing::refuse(&from, &imported.report)?;
     standing::tell(&from, &imported.report);
     let login = imported.login.context("a configuration without errors")?;
-    let files = [compat.config.clone(), compat.alpha_config.clone()];
-    let files = Files(files.into_iter().flatten().collect());
+    let files = Files::new(compat, named);
     let _log = output::start_busy_log("warn,sidegate=info,identity=info")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("authz")
@@ -110,50 +114,6 @@ pub(super) fn run(args: &AuthzArgs, whose: Compat) -> anyhow::Result<ExitCode> {
     let outcome = runtime.block_on(serve(args, whose, login, &files));
     runtime.shutdown_background();
     outcome
-}
-
-fn read(args: &CompatArgs, whose: Compat, from: &str) -> anyhow::Result<Imported> {
-    let wrong = |why: String| BadInput(vec![format!("{from}: {why}")]);
-    let text = |path: &PathBuf| {
-        std::fs::read_to_string(path)
-            .map_err(|error| BadInput(vec![format!("`{}`: {error}", path.display())]))
-    };
-    let file = args
-        .config
-        .as_ref()
-        .map(text)
-        .transpose()?
-        .unwrap_or_default();
-    let alpha = args.alpha_config.as_ref().map(text).transpose()?;
-    let mut environment: Vec<(String, String)> = Vec::new();
-    if whose == Compat::Authservice {
-        for (number, line) in (1..).zip(file.lines()) {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let pair = line.split_once('=');
-            let (name, value) =
-                pair.ok_or_else(|| wrong(format!("line {number}: expected NAME=VALUE")))?;
-            environment.push((name.to_owned(), value.to_owned()));
-        }
-    }
-    environment.extend(
-        std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        }),
-    );
-    let around = Around {
-        environment: &environment,
-        file: &|path| std::fs::read_to_string(path).map_err(|error| error.to_string()),
-        known_secrets: args.allow_known_secrets,
-    };
-    Ok(match whose {
-        Compat::Authservice => compat::authservice(around),
-        Compat::Oauth2Proxy => {
-            compat::oauth2_proxy(&file, alpha.as_deref(), around).map_err(wrong)?
-        }
-    })
 }
 
 async fn serve(
@@ -166,14 +126,15 @@ async fn serve(
     let http: Arc<dyn HttpClient> = Arc::new(Provider::new(args.provider.clone()));
     let issuer = login.issuer.clone();
     let listen = args.listen.or(login.listen).unwrap_or(super::LISTEN);
+    let (idle, absolute) = times(&login);
     let sessions = SessionConfig {
-        absolute: login.cookie.lifetime,
-        idle: login.cookie.lifetime.min(SessionConfig::default().idle),
+        absolute,
+        idle,
         ..SessionConfig::default()
     };
     let place = args.redis.storage(None)?;
     let sessions = state::open_kept(folder.path(), &place, sessions)?.sessions;
-    let fixed = Fixed::of(&login);
+    let address = login.listen;
     let around = Surroundings {
         http,
         sessions: sessions.clone(),
@@ -218,15 +179,21 @@ async fn serve(
         Arc::clone(&ready),
         ConnectionLimits::default(),
         async move { drop(ended.await) },
-        std::time::Duration::from_secs(1),
+        Duration::from_secs(1),
     ));
     tokio::spawn(maintain(sessions.clone()));
     let until = async {
-        let (told, mut changes) = tokio::sync::mpsc::channel(1);
-        // A full channel says already that something changed.
-        let watching = watch::until_cancelled(&files.0, || {
-            let _ = told.try_send(());
-        });
+        let (told, mut changes) = tokio::sync::mpsc::unbounded_channel();
+        let from = args.compat.from();
+        let watching = watch::following(
+            || files.all(),
+            || {
+                let (imported, named) = read(&args.compat, whose, &from);
+                files.names(named);
+                // Who takes them ends with this.
+                let _ = told.send(imported);
+            },
+        );
         let certificate = async {
             match &tls {
                 Some((tls, files)) => files.follow(tls).await,
@@ -234,8 +201,11 @@ async fn serve(
             }
         };
         let taking = async {
-            while changes.recv().await.is_some() {
-                reload(args, &fixed, &around, &stand_in).await;
+            while let Some(mut imported) = changes.recv().await {
+                while let Ok(newer) = changes.try_recv() {
+                    imported = newer;
+                }
+                reload(&from, imported, address, &around, &stand_in).await;
             }
             anyhow::Ok(())
         };
@@ -275,20 +245,25 @@ async fn serve(
 }
 
 /// Takes a changed configuration, or leaves the one of before in force.
-async fn reload(args: &AuthzArgs, fixed: &Fixed, around: &Surroundings, stand_in: &StandIn) {
+async fn reload(
+    from: &str,
+    imported: anyhow::Result<Imported>,
+    address: Option<SocketAddr>,
+    around: &Surroundings,
+    stand_in: &StandIn,
+) {
     let taken = async {
-        let from = args.compat.from();
-        let imported = read(&args.compat, stand_in.whose, &from)?;
-        standing::refuse(&from, &imported.report)?;
+        let imported = imported?;
+        standing::refuse(from, &imported.report)?;
         let login = imported.login.context("a configuration without errors")?;
-        let now = Fixed::of(&login);
+        let (moved, times) = (login.listen != address, times(&login));
         stand_in
             .answers
             .store(Arc::new(Answers::of(login, around).await?));
-        standing::tell(&from, &imported.report);
-        if now != *fixed {
-            let line =
-                "the address or how long cookies live changed: takes effect at the next start";
+        around.sessions.use_times(times.0, times.1);
+        standing::tell(from, &imported.report);
+        if moved {
+            let line = "the address changed: takes effect at the next start";
             output::note(&Style::Warning, line);
         }
         anyhow::Ok(())
@@ -302,23 +277,10 @@ async fn reload(args: &AuthzArgs, fixed: &Fixed, around: &Surroundings, stand_in
     }
 }
 
-/// Files of the configuration.
-struct Files(Vec<PathBuf>);
-
-/// What stays as it was at the start.
-#[derive(PartialEq, Eq)]
-struct Fixed {
-    listen: Option<SocketAddr>,
-    lifetime: std::time::Duration,
-}
-
-impl Fixed {
-    fn of(login: &Login) -> Self {
-        Self {
-            listen: login.listen,
-            lifetime: login.cookie.lifetime,
-        }
-    }
+/// How long sessions live, without use and in all.
+fn times(login: &Login) -> (Duration, Duration) {
+    let absolute = login.cookie.lifetime;
+    (absolute.min(SessionConfig::default().idle), absolute)
 }
 
 /// What outlives a configuration.

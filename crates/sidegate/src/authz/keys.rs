@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ext_authz::{KeyRing, Passes};
+use ext_authz::{BadPassKey, KeyRing, Passes};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject as _;
 
@@ -51,10 +51,26 @@ impl MarkKeys {
     }
 }
 
-/// What signs passes with the key of a file.
+/// What signs passes with keys of a file.
 pub(crate) fn passes(path: &Path, seconds: u64) -> anyhow::Result<Passes> {
+    Passes::new(&of_passes(path)?, seconds).map_err(|error| unusable(path, &error))
+}
+
+/// Takes the keys that are in the file now.
+pub(crate) fn passes_again(path: &Path, passes: &Passes) -> anyhow::Result<()> {
+    let keys = of_passes(path)?;
+    passes
+        .use_keys(&keys)
+        .map_err(|error| unusable(path, &error))
+}
+
+fn of_passes(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
     let of = || format!("`{}`", path.display());
-    let key = PrivatePkcs8KeyDer::from_pem_file(path).with_context(of)?;
-    Passes::new(key.secret_pkcs8_der(), seconds)
-        .map_err(|error| BadInput(vec![format!("{}: {error}", of())]).into())
+    let keys = PrivatePkcs8KeyDer::pem_file_iter(path).with_context(of)?;
+    let keys = keys.map(|key| key.map(|key| key.secret_pkcs8_der().to_vec()));
+    keys.collect::<Result<_, _>>().with_context(of)
+}
+
+fn unusable(path: &Path, error: &BadPassKey) -> anyhow::Error {
+    BadInput(vec![format!("`{}`: {error}", path.display())]).into()
 }

@@ -40,7 +40,7 @@ pub(crate) struct ManifestsArgs {
         conflicts_with = "http"
     )]
     fast_path: Vec<String>,
-    /// Key that the authorizer signs passes with; its public half is printed
+    /// Keys of passes that the authorizer has; their public halves are printed
     #[arg(long, value_name = "FILE", requires = "fast_path")]
     pub(super) pass_key: Option<std::path::PathBuf>,
     #[command(flatten)]

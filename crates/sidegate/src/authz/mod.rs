@@ -103,7 +103,8 @@ pub(crate) struct AuthzArgs {
     /// Authorities that clients' certificates have to come from, PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     client_ca: Option<PathBuf>,
-    /// Key that signs passes, P-256 in PKCS #8 and PEM: gateways with the fast path let people with one through unasked
+    /// Keys of passes, P-256 in PKCS #8 and PEM, of which the first signs: gateways with the fast path let people with a pass
+    /// through unasked
     #[arg(long, value_name = "FILE")]
     pass_key: Option<PathBuf>,
     /// How long a pass counts, and with it a session that has ended
@@ -211,10 +212,11 @@ async fn serve(args: &AuthzArgs, inputs: &Inputs, cluster: Cluster) -> anyhow::R
             .map(str::to_owned)
             .collect(),
         passes: match &args.pass_key {
-            Some(path) => Some(keys::passes(path, args.pass_seconds)?),
+            Some(path) => Some(Arc::new(keys::passes(path, args.pass_seconds)?)),
             None => None,
         },
     };
+    let passes = args.pass_key.clone().zip(settings.passes.clone());
     let authorizer = Arc::new(Authorizer::new(Arc::clone(&world), settings, keys.read()?));
     let ready = Arc::new(
         Health::with_keys(Arc::clone(&signer)).with_logouts(Arc::clone(&world) as Arc<dyn Logouts>),
@@ -228,7 +230,8 @@ async fn serve(args: &AuthzArgs, inputs: &Inputs, cluster: Cluster) -> anyhow::R
     ));
     tokio::spawn(maintain(Arc::clone(&world)));
     let until = async {
-        let files = watch::until_cancelled(inputs.watched(), || {
+        let watched = || [inputs.watched(), &world.named()].concat();
+        let files = watch::following(watched, || {
             reload(&world, inputs);
             announce(&folder, &world)
                 .map_err(|error| tracing::error!("{error:#}"))
@@ -243,6 +246,20 @@ async fn serve(args: &AuthzArgs, inputs: &Inputs, cluster: Cluster) -> anyhow::R
                 output::note(&Style::Warning, "the keys of before stay in use");
             }
         });
+        let passing = async {
+            let Some((path, passes)) = &passes else {
+                return std::future::pending().await;
+            };
+            let file = std::slice::from_ref(path);
+            watch::until_cancelled(file, || match keys::passes_again(path, passes) {
+                Ok(()) => tracing::info!("the keys of passes were read again"),
+                Err(error) => {
+                    output::error(&error);
+                    output::note(&Style::Warning, "the keys of before stay in use");
+                }
+            })
+            .await
+        };
         let certificate = async {
             match &tls {
                 Some((tls, files)) => files.follow(tls).await,
@@ -251,7 +268,7 @@ async fn serve(args: &AuthzArgs, inputs: &Inputs, cluster: Cluster) -> anyhow::R
         };
         let signing = [signer.path().to_owned()];
         let signing = watch::until_cancelled(&signing, || signed_identity::read_again(&signer));
-        let reloads = async { tokio::try_join!(files, ring, signing, certificate) };
+        let reloads = async { tokio::try_join!(files, ring, signing, passing, certificate) };
         tokio::select! {
             () = signals.received() => {}
             ended = reloads => {

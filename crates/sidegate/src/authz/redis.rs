@@ -28,7 +28,7 @@ pub(crate) struct RedisArgs {
     /// User of Redis
     #[arg(long, value_name = "NAME", requires = "redis")]
     pub(super) redis_user: Option<String>,
-    /// File with its password
+    /// File with its password, read for each connection
     #[arg(long, value_name = "FILE", requires = "redis")]
     pub(super) redis_password: Option<PathBuf>,
     /// Authorities that its certificate has to come from, PEM [default: those of the system]
@@ -45,19 +45,17 @@ impl RedisArgs {
         let Some(url) = &self.redis else {
             return cluster.map_or(Ok(StorageConfig::Folder), login::storage);
         };
-        let read = |file: &PathBuf| {
-            let text = std::fs::read_to_string(file).map_err(|error| {
-                BadInput(vec![format!(
-                    "`--redis-password {}`: {error}",
-                    file.display()
-                )])
-            })?;
-            anyhow::Ok(provider::Secret::new(text.trim_end_matches(['\r', '\n'])))
-        };
+        if let Some(file) = &self.redis_password
+            && let Err(error) = std::fs::read_to_string(file)
+        {
+            let why = format!("`--redis-password {}`: {error}", file.display());
+            return Err(BadInput(vec![why]).into());
+        }
         Ok(StorageConfig::Redis(RedisConfig {
             url: provider::Secret::new(url.as_str()),
             username: self.redis_user.clone(),
-            password: self.redis_password.as_ref().map(read).transpose()?,
+            password: None,
+            password_file: self.redis_password.clone(),
             root_ca: self.redis_ca.clone(),
             prefix: self.redis_prefix.clone(),
             stale_for: RedisConfig::STALE_FOR,

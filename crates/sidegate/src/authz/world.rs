@@ -1,5 +1,6 @@
 //! The configuration in force, for checks.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -19,7 +20,7 @@ use crate::issuers;
 use crate::live;
 use crate::login::{Elsewhere, Login};
 use crate::output::{self, BadInput, Style};
-use crate::signed_identity;
+use crate::{providers, signed_identity};
 
 /// One configuration, compiled.
 pub(crate) struct Live {
@@ -38,6 +39,8 @@ pub(crate) struct World {
     signer: Arc<IdentitySigner>,
     identity_headers: Vec<IdentityHeaders>,
     istio_version: Option<String>,
+    /// Files that the newest configuration names, also one that could not be used.
+    named: ArcSwap<Vec<PathBuf>>,
 }
 
 impl World {
@@ -48,6 +51,7 @@ impl World {
         istio_version: Option<String>,
         cluster: Cluster,
     ) -> anyhow::Result<Self> {
+        let named = ArcSwap::from_pointee(providers::files(&cluster));
         let live = wire(cluster, istio_version.as_deref(), &elsewhere, None)?;
         Ok(Self {
             live: ArcSwap::from_pointee(live),
@@ -55,7 +59,13 @@ impl World {
             signer,
             identity_headers,
             istio_version,
+            named,
         })
+    }
+
+    /// Files beside those of the command line whose changes are changes of the configuration.
+    pub(crate) fn named(&self) -> Vec<PathBuf> {
+        self.named.load().to_vec()
     }
 
     /// Brings a changed configuration into force whole; how many routes it has.
@@ -65,7 +75,9 @@ impl World {
     pub(crate) fn apply(&self, cluster: anyhow::Result<Cluster>) -> anyhow::Result<usize> {
         let before = self.live();
         let version = self.istio_version.as_deref();
-        let live = wire(cluster?, version, &self.elsewhere, Some(&before))?;
+        let cluster = cluster?;
+        self.named.store(Arc::new(providers::files(&cluster)));
+        let live = wire(cluster, version, &self.elsewhere, Some(&before))?;
         let routes = live.snapshot.route_count();
         self.live.store(Arc::new(live));
         Ok(routes)

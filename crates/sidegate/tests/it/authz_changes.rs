@@ -1,13 +1,15 @@
 //! `sidegate authz` while its files change: certificates, keys, and configurations of programs that it stands in for.
 
+use std::cell::OnceCell;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use testkit::curl;
+use testkit::{Answer, curl};
 
 use super::authz::{Authz, SEED};
 use super::docs::folder_with_examples;
+use super::login_providers::{At, BROWSER, configured, cookies};
 use super::{LOCAL_HOST, PREDICT};
 
 /// Waits until something is so.
@@ -88,8 +90,134 @@ fn a_changed_configuration_of_oauth2_proxy_is_taken() {
     assert_eq!(status("/pipeline"), 302);
 }
 
+/// A page of `a.test`, as a browser asks for it.
+fn page(authz: &Authz, path: &str, cookie: &str) -> Answer {
+    let cookie = format!("cookie: {cookie}");
+    let headers = [&BROWSER[..], &["-H", &cookie]].concat();
+    authz.ask(&format!("/external{path}"), "a.test", &headers)
+}
+
+/// The cookie of a session of Ada's, if she gets in.
+fn session(authz: &Authz, provider: &At) -> Option<String> {
+    let begun = page(authz, "/oauth2/start?rd=%2Fwanted", "");
+    if begun.status != 302 {
+        // It has not yet heard of the provider.
+        return None;
+    }
+    // Another browser, that has to show its password.
+    drop(std::fs::remove_file(provider.folder.path().join("jar")));
+    let back = provider.log_in(begun.header("location")?, "ada@a.test");
+    let back = back.strip_prefix("http://a.test")?;
+    let done = page(authz, back, &cookies(&begun).join("; "));
+    let mut given = cookies(&done).into_iter();
+    given.find(|cookie| cookie.starts_with("authservice_session=") && cookie.len() > 30)
+}
+
+#[test]
+fn an_exchanged_secret_of_a_client_counts_for_the_next_login() {
+    let folder = tempfile::tempdir().unwrap();
+    let [mut a, b] = [At::new(), At::new()];
+    configured(folder.path(), &a, &b);
+    let cluster = folder.path().join("cluster.yaml");
+    let first = std::fs::read_to_string(&cluster).unwrap();
+    let apart = folder.path().join("apart");
+    std::fs::create_dir(&apart).unwrap();
+    std::fs::write(apart.join("secret"), "of-before\n").unwrap();
+    let authz = Authz::start(folder.path(), &["-f", "cluster.yaml"]);
+    a.start("http://a.test", "ada@a.test");
+    let gets_in = || session(&authz, &a).is_some();
+    until("a login with the secret", gets_in);
+    // The secret of a file of another folder, which the provider does not know.
+    let (here, there) = (folder.path().join("secret"), apart.join("secret"));
+    let there = first.replace(&here.display().to_string(), &there.display().to_string());
+    assert_ne!(there, first);
+    std::fs::write(&cluster, there).unwrap();
+    until("the provider refuses it", || !gets_in());
+    std::fs::write(apart.join("secret"), "of-this-installation\n").unwrap();
+    until("a login with the exchanged secret", gets_in);
+    std::fs::write(apart.join("secret"), "").unwrap();
+    authz.says("the changed configuration is not used");
+    assert!(gets_in(), "the secret of before stays in use");
+}
+
+#[test]
+fn a_file_that_a_configuration_of_oauth2_proxy_names_is_a_part_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("mounted");
+    std::fs::create_dir(&secret).unwrap();
+    let secret = secret.join("client-secret");
+    std::fs::write(&secret, "of-before").unwrap();
+    let named = format!("client_secret_file = {:?}", secret.display().to_string());
+    let config = CONFIG.replace("client_secret = \"of-this-installation\"", &named);
+    assert_ne!(config, CONFIG);
+    std::fs::write(folder.path().join("oauth2_proxy.cfg"), config).unwrap();
+    let args = ["--compat=oauth2-proxy", "--config=oauth2_proxy.cfg"];
+    let authz = Authz::start(folder.path(), &args);
+    let ask = || curl([format!("http://{}/pipeline", authz.checks)]).unwrap();
+    assert_eq!(ask().status, 302);
+    std::fs::write(&secret, "of-this-installation").unwrap();
+    authz.says("the changed configuration is in force");
+    // One that is published, and not allowed.
+    std::fs::write(&secret, "pUBnBOY80SnXgjibTYM9ZWNzY2xreNGQok").unwrap();
+    authz.says("the configuration before stays in force");
+    assert_eq!(ask().status, 302);
+}
+
+#[test]
+fn a_changed_key_signs_the_next_pass() {
+    let folder = tempfile::tempdir().unwrap();
+    let [mut a, b] = [At::new(), At::new()];
+    configured(folder.path(), &a, &b);
+    let [first, second] = ["first", "second"].map(|name| made_key(&folder.path().join(name)));
+    let write = |text: &str| {
+        let new = folder.path().join("new");
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, folder.path().join("pass.pem")).unwrap();
+    };
+    write(&first);
+    let args = ["--pass-key=pass.pem", "-f", "cluster.yaml"];
+    let authz = Authz::start(folder.path(), &args);
+    a.start("http://a.test", "ada@a.test");
+    let of_ada = OnceCell::new();
+    until("a login", || {
+        session(&authz, &a).is_some_and(|session| of_ada.set(session).is_ok())
+    });
+    let session = of_ada.get().unwrap();
+    let signed_by = || {
+        let given = cookies(&page(&authz, "/", session));
+        let mut given = given.iter();
+        let pass = given.find_map(|cookie| cookie.strip_prefix("sidegate_pass="));
+        let head = super::authz::part(pass.unwrap().split('.').next().unwrap());
+        head["kid"].as_str().unwrap().to_owned()
+    };
+    let of_first = signed_by();
+    write(&format!("{first}{second}"));
+    authz.says("the keys of passes were read again");
+    assert_eq!(signed_by(), of_first, "the first signs");
+    write(&format!("{second}{first}"));
+    until("the other one signs", || signed_by() != of_first);
+    let of_second = signed_by();
+    write("no key");
+    authz.says("the keys of before stay in use");
+    assert_eq!(signed_by(), of_second);
+
+    // What gateways are given verifies passes of both.
+    let folder = folder_with_examples();
+    std::fs::write(folder.path().join("both.pem"), format!("{first}{second}")).unwrap();
+    let printed = Command::new(super::SIDEGATE)
+        .args(["authz", "manifests", "--fast-path", "kubeflow.example.com"])
+        .args(["--pass-key", "both.pem", "-f", SEED[0], SEED[1]])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let printed = super::stdout(&printed);
+    for key in [of_first, of_second] {
+        assert!(printed.contains(&key), "{printed}");
+    }
+}
+
 /// Keys as `openssl genpkey` makes them.
-fn made_key(file: &Path) -> String {
+pub(super) fn made_key(file: &Path) -> String {
     let made = Command::new("openssl")
         .args([
             "genpkey",

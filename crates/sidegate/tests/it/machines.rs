@@ -4,7 +4,7 @@ use std::io::{BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use identity::{ClusterIssuer, ClusterIssuerConfig, ClusterKey, INGRESS_AUDIENCE, TokenRequest};
 use policy::ServiceAccount;
@@ -310,6 +310,32 @@ fn only_the_clusters_authority_vouches_for_the_api_server() {
         .err()
         .map(|error| error.to_string());
     assert!(told.is_some_and(|told| told.contains("certificates in PEM")));
+}
+
+#[test]
+fn a_renewed_authority_of_the_api_server_counts_for_the_next_question() {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = issuer(folder.path(), ISSUER);
+    let own = folder.path().join("own-token");
+    std::fs::write(&own, token(&cluster, "sidegate", "x")).unwrap();
+    let server = ApiServer::start(None);
+    let authority = folder.path().join("ca.crt");
+    std::fs::copy(tls("stranger.pem"), &authority).unwrap();
+    let more = ["--kubernetes-review"];
+    let program = up(&server, &own, authority.to_str().unwrap(), &more);
+    let status = |name: &str| predict(&program, &token(&cluster, name, INGRESS_AUDIENCE)).status;
+    assert_eq!(status("default"), 401);
+    std::fs::copy(tls("authority.pem"), &authority).unwrap();
+    let began = Instant::now();
+    while status("default") != 200 {
+        assert!(began.elapsed().as_secs() < 30, "{}", program.stderr());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    // Without one that can be read the one of before goes on to count.
+    std::fs::write(&authority, "").unwrap();
+    assert_eq!(status("default"), 200, "{}", program.stderr());
+    std::fs::copy(tls("stranger.pem"), &authority).unwrap();
+    assert_eq!(status("default"), 401);
 }
 
 const CLUSTER: &str = include_str!("../../../../examples/seed/cluster.yaml");
