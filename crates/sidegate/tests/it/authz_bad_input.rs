@@ -1,6 +1,10 @@
 //! What strangers send to `sidegate authz`, in both protocols: a denial with a reason in the log, and nothing of what was sent
 //! in it but the request's line.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand::SystemRandom;
@@ -12,8 +16,9 @@ use testkit::curl;
 use wire::Encoder;
 
 use super::authz::{Authz, SEED};
+use super::authz_changes::made_key;
 use super::docs::folder_with_examples;
-use super::{OUTSIDE_HOST, PREDICT};
+use super::{OUTSIDE_HOST, PREDICT, SIDEGATE, stderr};
 
 const ISSUER: &str = "https://ci.example.com";
 const DASHBOARD: &str = "kubeflow.example.com";
@@ -336,4 +341,78 @@ fn a_line_of_the_log_is_one_whatever_is_asked_for() {
     let long = format!("/v1/{}", "x".repeat(500_000));
     authz.call(&message(OUTSIDE_HOST, &long, &[]));
     assert!(authz.line("xxxx").len() < 2_000);
+}
+
+#[test]
+fn nested_messages_cost_no_stack() {
+    let authz = Authz::seed();
+    // A message in a message, and so on, in the field of the attributes: as deep as a check may be large.
+    let (mut levels, mut length) = (Vec::new(), 0);
+    while length < 1_000_000 {
+        let mut level = vec![0x0a];
+        let mut rest = length;
+        while rest >= 0x80 {
+            level.push(u8::try_from(rest & 0x7f).unwrap() | 0x80);
+            rest >>= 7;
+        }
+        level.push(u8::try_from(rest).unwrap());
+        length += level.len();
+        levels.push(level);
+    }
+    assert!(levels.len() > 200_000);
+    levels.reverse();
+    let deep = levels.concat();
+    let reply = authz.call(&deep);
+    assert_eq!(reply[5..9], [0x0a, 2, 8, 7], "{reply:?}");
+    assert!(authz.alive());
+}
+
+#[test]
+fn versions_of_tls_before_1_2_are_refused() {
+    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/checks");
+    let certificate = format!("--tls-cert={}", keys.join("server.crt").display());
+    let key = format!("--tls-key={}", keys.join("server.key").display());
+    let folder = folder_with_examples();
+    let args = [&*certificate, &*key, "-f", SEED[0], SEED[1]];
+    let authz = Authz::start(folder.path(), &args);
+    for (version, known) in [(1, false), (2, false), (3, true)] {
+        // RFC 5246 §7.4.1.2, with what TLS 1.2 needs: one suite, the curve P-256, and ECDSA with SHA-256.
+        let suites = [0, 0, 2, 0xc0, 0x2b, 1, 0];
+        let extensions = [0, 16, 0, 10, 0, 4, 0, 2, 0, 23, 0, 13, 0, 4, 0, 2, 4, 3];
+        let hello = [&[3, version][..], &[7; 32], &suites, &extensions].concat();
+        let length = u8::try_from(hello.len()).unwrap();
+        let head = [22, 3, 1, 0, length + 4, 1, 0, 0, length];
+        let mut stream = TcpStream::connect(&authz.checks).unwrap();
+        stream.write_all(&[&head[..], &hello].concat()).unwrap();
+        let mut kind = [0];
+        stream.read_exact(&mut kind).unwrap();
+        // An alert, or a handshake that goes on.
+        let expected = if known { 22 } else { 21 };
+        assert_eq!(kind, [expected], "3.{version}");
+    }
+}
+
+#[test]
+fn a_host_of_the_fast_path_is_no_expression() {
+    let folder = folder_with_examples();
+    made_key(&folder.path().join("pass.pem"));
+    for host in [
+        ".*",
+        "a.test|b.test",
+        "a.test)",
+        "A.test",
+        "a.test:80",
+        "",
+        "a\".test",
+    ] {
+        let output = Command::new(SIDEGATE)
+            .args(["authz", "manifests", "--pass-key=pass.pem"])
+            .arg(format!("--fast-path={host}"))
+            .args(["-f", SEED[0], SEED[1]])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(3), "{host}: {}", stderr(&output));
+        assert!(stderr(&output).contains("expected a host name in lower case"));
+    }
 }
