@@ -140,11 +140,11 @@ fn pass() -> Result<(String, Jwks)> {
     let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING);
     let key = key.and_then(|pair| pair.to_pkcs8v1());
     let key = key.map_err(|_| anyhow!("no key for passes"))?;
-    let passes = Passes::new(key.as_ref(), 60)?;
+    let passes = Passes::new(&[key], 60)?;
     let keys = Jwks::parse(passes.key_set()?.as_bytes());
     let settings = Settings {
         cookies: Vec::new(),
-        passes: Some(passes),
+        passes: Some(Arc::new(passes)),
     };
     let mut secret = [0; 32];
     aws_lc_rs::rand::fill(&mut secret).map_err(|_| anyhow!("no random bytes"))?;
