@@ -160,42 +160,7 @@ pub(crate) fn paths(cluster: &Cluster) -> anyhow::Result<LoginPaths> {
     if let Some(dex) = DexSource::find(cluster) {
         let (config, _) = dex.parse()?;
         issuer = Some(config.issuer.url().to_owned());
-        let base = config.issuer.path();
-        for path in [
-            "/auth",
-            "/auth/local",
-            "/auth/local/login",
-            "/auth/second",
-            "/account",
-            "/account/app",
-            "/account/passkey",
-            "/account/password",
-            "/approval",
-            "/setup",
-            "/logout",
-            "/token",
-            "/token/introspect",
-            "/token/revoke",
-            "/device",
-            "/device/code",
-            "/device/token",
-            "/device/auth/verify_code",
-            "/keys",
-            "/userinfo",
-            "/healthz",
-            "/.well-known/openid-configuration",
-        ] {
-            provider.push(format!("{base}{path}"));
-        }
-        for connector in &config.connectors {
-            let id = &connector.id;
-            provider.push(format!("{base}/auth/{id}"));
-            provider.push(format!("{base}/auth/{id}/login"));
-            provider.push(format!("{base}/callback/{id}"));
-        }
-        if !config.connectors.is_empty() {
-            provider.push(format!("{base}/callback"));
-        }
+        provider = provider::paths(&config);
         login.extend(callback_path(&config));
     }
     Ok(LoginPaths {

@@ -1,6 +1,8 @@
 //! People: login, page, logout.
 
-use super::{IRIS, example, log_in, sidegate};
+use testkit::Start;
+
+use super::{IRIS, SIDEGATE, example, log_in, sidegate};
 
 #[test]
 fn a_program_that_was_refused_may_begin_a_login() {
@@ -83,6 +85,19 @@ fn login_page_and_logout() {
     let home = format!("{}/", program.external());
     let after = testkit::curl(["-b", &jar_path, "-H", "accept: text/html", &home]).unwrap();
     assert_eq!(after.status, 302, "the old cookie is worth nothing");
+}
+
+/// The pages for it are the login's own: whoever has no session yet gets to them.
+#[test]
+fn a_second_factor_that_is_demanded_is_made_at_the_gateway() {
+    let folder = super::provider::folder("    secondFactor: required\n", "");
+    let program = Start::new(SIDEGATE).arg(folder.path()).start().unwrap();
+    let jar = tempfile::NamedTempFile::new().unwrap();
+    let page = log_in(&program, jar.path(), "12341234");
+    assert_eq!(page.status, 200, "{page:?}");
+    for text in [r#"name="code""#, r#"class="qr""#] {
+        assert!(page.body.contains(text), "{text}: {}", page.body);
+    }
 }
 
 #[test]
