@@ -240,6 +240,15 @@ async function firstAccount() {
     await page.goto(link);
     await check(page, "setup");
     await page.fill("#email", "first@example.com");
+    // What is typed says at once whether it is long enough, without a script.
+    for (const [typed, shown] of [["", ""], ["four words", ".meter-short"], ["four words at least", ".meter-long"]]) {
+      await page.fill("#password", "");
+      await page.type("#password", typed);
+      for (const meter of [".meter-short", ".meter-long"]) {
+        assert.equal(await page.isVisible(meter), meter === shown, `${meter} for ${typed}`);
+      }
+    }
+    await check(page, "setup-typed");
     await page.fill("#password", "password1234");
     await page.fill("#again", "password1234");
     await go(page, "button");

@@ -87,6 +87,8 @@ super::words! {
     setup_name: "Name", "이름";
     setup_rule: "At least {least} characters of any kind. A few words that nobody else would put together are easy to keep in mind.",
         "어떤 글자든 {least}자 이상이면 돼요. 아무도 함께 쓰지 않을 낱말 몇 개를 이으면 기억하기 쉬워요.";
+    setup_short: "Still too short.", "아직 너무 짧아요.";
+    setup_long: "Long enough.", "길이는 충분해요.";
     setup_again: "Password again", "비밀번호 다시 입력";
     setup_set: "Set password", "비밀번호 정하기";
     setup_email: "This is not an e-mail address.", "이메일 주소가 아니에요.";
