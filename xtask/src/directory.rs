@@ -171,7 +171,7 @@ impl Slapd {
         format!(
             r#"issuer: http://127.0.0.1:5556/dex
 web: {{http: 127.0.0.1:0}}
-oauth2: {{skipApprovalScreen: true}}
+oauth2: {{skipApprovalScreen: true, passwordConnector: directory}}
 connectors:
 - type: ldap
   id: directory
@@ -332,6 +332,22 @@ fn logins(way: Way) -> Result<()> {
     );
     let odd = claims(&provider.tokens("John (the \"2nd\") * \\ 박", "of john")?)?;
     ensure!(text(&odd, "email") == "john@example.com", "{odd}");
+    // An application hands the password over, as the configuration lets it.
+    let handed = |password: &str| {
+        let password = format!("password={password}");
+        let scope = "scope=openid email profile groups";
+        provider.token(&["grant_type=password", "username=jane", &password, scope])
+    };
+    let (_, tokens_of_application) = handed("of jane")?;
+    let told = claims(&tokens_of_application)?;
+    for name in ["sub", "groups"] {
+        ensure!(told.get(name) == about.get(name), "{name}: {told}");
+    }
+    let (status, refused) = handed("of john")?;
+    ensure!(
+        status == 400 && text(&refused, "error") == "invalid_grant",
+        "a wrong password of an application: {refused}"
+    );
     for (login, password, expected) in [
         ("jane", "of john", 401),
         ("jane", "", 401),

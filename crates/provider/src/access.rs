@@ -154,6 +154,9 @@ impl Inner {
             let Some(grant) = storage.get::<Grant>(id.as_str())? else {
                 return Ok(None);
             };
+            if !self.outlasts_session(client, &grant)? {
+                return Ok(None);
+            }
             Ok(self.user(&grant.user)?.map(|user| (grant, user)))
         });
         let now = self.now();

@@ -7,20 +7,17 @@ use http::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use crate::authorize::AuthRequest;
-use crate::grant::{Grant, GrantId, Stage};
+use crate::grant::GrantId;
 use crate::login::{Pending, Person};
 use crate::pages::{Approval, Lasts, Page, failed, page};
 use crate::provider::Inner;
 use crate::reply::Reply;
-use crate::session::join;
 use crate::storage::{Kind, Record};
 use crate::user::{User, UserRef};
 use crate::words::Pick;
 
 /// How long the page may stay open.
 pub(crate) const SECONDS: u64 = 600;
-/// RFC 6749 section 4.1.2 recommends ten minutes at most; a redirect takes seconds.
-const CODE_SECONDS: u64 = 60;
 /// How long an approval is remembered.
 const CONSENT_SECONDS: u64 = 365 * 86_400;
 
@@ -142,7 +139,7 @@ impl Inner {
                 if self.config.sessions.is_some() && !self.remember(&auth, &person).await {
                     return failed();
                 }
-                self.issue_code(auth, person).await
+                self.answer_application(auth, person).await
             }
         }
     }
@@ -185,55 +182,5 @@ impl Inner {
         })
         .await
         .is_some()
-    }
-
-    /// Answers the application with a code, once it is on the disk.
-    pub(crate) async fn issue_code(&self, auth: AuthRequest, person: Person) -> Reply {
-        let Some(id) = GrantId::new(&self.sealer, &person.user) else {
-            return failed();
-        };
-        let now = self.now();
-        let code = id.code(&self.sealer);
-        let grant = Grant {
-            client_id: auth.client_id.clone(),
-            user: person.user,
-            scopes: auth.scopes.clone(),
-            requested: auth.requested.clone(),
-            nonce: auth.nonce.clone(),
-            auth_time: person.auth_time,
-            created_at: now,
-            expires_at: now.saturating_add(CODE_SECONDS),
-            sid: person.session.as_ref().map(|session| session.sid.clone()),
-            methods: person.methods.clone(),
-            stage: Stage::Code {
-                redirect_uri: auth.redirect_uri.clone(),
-                code_challenge: auth.code_challenge.clone(),
-                code_expires_at: now.saturating_add(CODE_SECONDS),
-            },
-        };
-        let written = self
-            .write(move |batch| {
-                if let Some(session) = &person.session
-                    && !join(batch, &session.key, &grant.client_id, now)?
-                {
-                    return Ok(false);
-                }
-                grant.insert(batch, &id, now)?;
-                Ok(true)
-            })
-            .await;
-        match written {
-            Some(true) => auth.success(&self.config, &code),
-            Some(false) => {
-                let text = "the person has logged out meanwhile";
-                auth.error(&self.config, "login_required", text)
-            }
-            None if self.storage().is_away() => failed(),
-            None => auth.error(
-                &self.config,
-                "server_error",
-                "the login could not be recorded",
-            ),
-        }
     }
 }

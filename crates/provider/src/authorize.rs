@@ -9,8 +9,9 @@ use crate::factors::Strength;
 use crate::pages::problem;
 use crate::params::{Params, Repeated};
 use crate::provider::Inner;
-use crate::reply::{Reply, description_text, redirect};
+use crate::reply::{Reply, description_text, redirect, redirect_fragment, refused};
 use crate::requested::{ClaimsParameter, Requested};
+use crate::response_type::ResponseType;
 use crate::token::check_scopes;
 use crate::words::{Language, Pick};
 
@@ -18,6 +19,9 @@ use crate::words::{Language, Pick};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AuthRequest {
     pub(crate) client_id: String,
+    /// What the answer has.
+    #[serde(default)]
+    pub(crate) response: ResponseType,
     pub(crate) redirect_uri: String,
     pub(crate) scopes: Vec<String>,
     pub(crate) state: Option<String>,
@@ -94,11 +98,17 @@ impl AuthRequest {
                 ));
             }
         };
-        let mut auth = check(inner, &client, &params, redirect_uri, state).map_err(
-            |(error, description)| {
-                answer_error(&inner.config, redirect_uri, state, error, &description)
-            },
-        )?;
+        let asked = params.get("response_type").ok().flatten();
+        let response = asked
+            .and_then(|text| ResponseType::asked(text, inner.config.response_types))
+            .unwrap_or_default();
+        let back = Back {
+            redirect_uri,
+            state,
+            response,
+        };
+        let mut auth = check(inner, &client, &params, &back)
+            .map_err(|(error, description)| back.error(&inner.config, error, &description))?;
         match (connector, &auth.connector) {
             (Some(id), Some(asked)) if id != asked => {
                 let text = "`connector_id` is another one than the address names";
@@ -124,31 +134,31 @@ impl AuthRequest {
             let (title, text): (Pick, Pick) = (|w| &w.login_invalid, |w| &w.login_invalid_text);
             return problem(StatusCode::BAD_REQUEST, title, text, description);
         }
-        answer_error(
-            config,
-            &self.redirect_uri,
-            self.state.as_deref(),
-            error,
-            description,
-        )
+        self.back().error(config, error, description)
     }
 
-    /// Sends the code to the client, with `iss` against mix-ups (RFC 9207).
-    pub(crate) fn success(&self, config: &DexConfig, code: &str) -> Reply {
-        let mut params = vec![("code", code)];
-        params.extend(self.state.as_deref().map(|state| ("state", state)));
-        params.push(("iss", config.issuer.url()));
-        redirect(StatusCode::SEE_OTHER, &self.redirect_uri, &params)
+    /// Sends what was asked for to the client.
+    pub(crate) fn success(&self, config: &DexConfig, params: Vec<(&str, &str)>) -> Reply {
+        self.back().send(config, params)
+    }
+
+    fn back(&self) -> Back<'_> {
+        Back {
+            redirect_uri: &self.redirect_uri,
+            state: self.state.as_deref(),
+            response: self.response,
+        }
     }
 
     /// The query that makes the same request again.
     pub(crate) fn query(&self) -> String {
         let scope = self.scopes.join(" ");
+        let response_type = self.response.to_string();
         let prompt = self.prompt.to_string();
         let max_age = self.max_age.map(|seconds| seconds.to_string());
         let claims = self.requested.parameter(self.strength);
         let mut params = vec![
-            ("response_type", "code"),
+            ("response_type", &*response_type),
             ("client_id", &self.client_id),
             ("redirect_uri", &self.redirect_uri),
             ("scope", &scope),
@@ -246,8 +256,7 @@ fn check(
     inner: &Inner,
     client: &Client,
     params: &Params,
-    redirect_uri: &str,
-    state: Option<&str>,
+    back: &Back<'_>,
 ) -> Result<AuthRequest, OauthError> {
     let get = |name: &'static str| {
         params
@@ -263,22 +272,31 @@ fn check(
             return Err((error, format!("`{name}` is not supported")));
         }
     }
-    match get("response_type")? {
-        Some("code") => {}
+    let offered = inner.config.response_types;
+    let response = match get("response_type")? {
+        Some(text) => ResponseType::asked(text, offered).ok_or_else(|| {
+            let all = offered.combinations().join("`, `");
+            ("unsupported_response_type", format!("expected `{all}`"))
+        })?,
         None => return Err(("invalid_request", "`response_type` is missing".to_owned())),
-        Some(_) => {
-            return Err(("unsupported_response_type", "expected `code`".to_owned()));
+    };
+    let mode = if response.has_tokens() {
+        "fragment"
+    } else {
+        "query"
+    };
+    if get("response_mode")?.is_some_and(|asked| asked != mode) {
+        let text = format!("expected `response_mode` `{mode}`");
+        return Err(("invalid_request", text));
+    }
+    for (wanted, kind) in [
+        (response.code, GrantType::AuthorizationCode),
+        (response.has_tokens(), GrantType::Implicit),
+    ] {
+        if wanted && !client.allows_grant(kind) {
+            let text = format!("this client may not use `{}`", kind.name());
+            return Err(("unauthorized_client", text));
         }
-    }
-    if !matches!(get("response_mode")?, None | Some("query")) {
-        return Err((
-            "invalid_request",
-            "expected `response_mode` `query`".to_owned(),
-        ));
-    }
-    if !client.allows_grant(GrantType::AuthorizationCode) {
-        let text = "this client may not use `authorization_code`".to_owned();
-        return Err(("unauthorized_client", text));
     }
     let mut scopes = scopes(get("scope")?.unwrap_or_default())?;
     check_scopes(inner, client, &scopes).map_err(|description| ("invalid_scope", description))?;
@@ -287,8 +305,12 @@ fn check(
     if nonce.is_some_and(|nonce| nonce.len() > MAX_NONCE) {
         return Err(("invalid_request", "`nonce` is too long".to_owned()));
     }
+    // OpenID Connect Core 1.0 sections 3.2.2.1 and 3.3.2.11.
+    if nonce.is_none() && response.id_token {
+        return Err(("invalid_request", "`nonce` is missing".to_owned()));
+    }
     let code_challenge = challenge(get("code_challenge")?, get("code_challenge_method")?)?;
-    if code_challenge.is_none() && client.pkce == Pkce::Required {
+    if code_challenge.is_none() && response.code && client.pkce == Pkce::Required {
         return Err(("invalid_request", "`code_challenge` is missing".to_owned()));
     }
     let mut prompt = Prompt::parse(get("prompt")?.unwrap_or_default())?;
@@ -325,9 +347,10 @@ fn check(
     };
     Ok(AuthRequest {
         client_id: client.id.clone(),
-        redirect_uri: redirect_uri.to_owned(),
+        response,
+        redirect_uri: back.redirect_uri.to_owned(),
         scopes,
-        state: state.map(str::to_owned),
+        state: back.state.map(str::to_owned),
         nonce: nonce.map(str::to_owned),
         code_challenge,
         prompt,
@@ -395,25 +418,37 @@ pub(crate) fn challenge(
     }
 }
 
-fn answer_error(
-    config: &DexConfig,
-    redirect_uri: &str,
-    state: Option<&str>,
-    error: &str,
-    description: &str,
-) -> Reply {
-    let description = description_text(description);
-    let mut params = vec![("error", error), ("error_description", &description)];
-    params.extend(state.map(|state| ("state", state)));
-    params.push(("iss", config.issuer.url()));
-    redirect(StatusCode::SEE_OTHER, redirect_uri, &params)
+/// The way back to an application.
+struct Back<'a> {
+    redirect_uri: &'a str,
+    state: Option<&'a str>,
+    response: ResponseType,
+}
+
+impl Back<'_> {
+    /// With `iss` against mix-ups (RFC 9207).
+    fn send<'a>(&'a self, config: &'a DexConfig, mut params: Vec<(&'a str, &'a str)>) -> Reply {
+        params.extend(self.state.map(|state| ("state", state)));
+        params.push(("iss", config.issuer.url()));
+        let send = match self.response.has_tokens() {
+            true => redirect_fragment,
+            false => redirect,
+        };
+        send(StatusCode::SEE_OTHER, self.redirect_uri, &params)
+    }
+
+    fn error(&self, config: &DexConfig, error: &str, description: &str) -> Reply {
+        let description = description_text(description);
+        let params = vec![("error", error), ("error_description", &description)];
+        refused(self.send(config, params), error, &description)
+    }
 }
 
 fn refuse(text: Pick, detail: &str) -> Reply {
     problem(StatusCode::BAD_REQUEST, |w| &w.refused, text, detail)
 }
 
-fn excerpt(text: &str) -> String {
+pub(crate) fn excerpt(text: &str) -> String {
     let short: String = text.chars().take(120).collect();
     if short.len() < text.len() {
         format!("{short}…")

@@ -76,6 +76,21 @@ impl Inner {
     }
 }
 
+/// The client that a request says it is of, proved or not.
+pub(crate) fn claimed(request: &Request<Bytes>) -> Option<String> {
+    let header = request.headers().get(AUTHORIZATION);
+    if let Some((id, _)) = header.and_then(|header| basic(header.as_bytes())) {
+        return Some(id);
+    }
+    let query = request.uri().query().unwrap_or_default().as_bytes();
+    let parameters = [request.body().as_ref(), query].into_iter();
+    let mut named = parameters.filter_map(|text| {
+        let params = Params::parse(text).ok()?;
+        params.get("client_id").ok()?.map(str::to_owned)
+    });
+    named.next()
+}
+
 /// The parameters of a form that a program posts.
 pub(crate) fn posted(request: &Request<Bytes>) -> Result<Params, Reply> {
     if !is_form(request) {

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::approval::Consent;
-use crate::config::{Client, ClientSecret, DexConfig, GrantType, Pkce, PromptNone, SecondFactor};
+use crate::config::{
+    Client, ClientSecret, DexConfig, GrantType, Pkce, PromptNone, RefreshLifetime, SecondFactor,
+};
 use crate::grant::{Grant, GrantId};
-use crate::keys::Algorithm;
 use crate::provider::Inner;
 use crate::storage::{Batch, Kind, NEVER, Record, Storage, StorageError};
 
@@ -32,6 +33,12 @@ pub(crate) struct StoredClient {
     pub(crate) grant_types: Vec<GrantType>,
     #[serde(default)]
     pub(crate) second_factor: SecondFactor,
+    /// None of one that was added before it was asked for: then the configuration says.
+    #[serde(default)]
+    pub(crate) pkce: Option<Pkce>,
+    /// The same.
+    #[serde(default)]
+    pub(crate) prompt_none: Option<PromptNone>,
     /// Unix seconds.
     pub(crate) created_at: u64,
 }
@@ -49,10 +56,19 @@ impl StoredClient {
         self.secret_sha256.is_none()
     }
 
-    /// What it is in this configuration: `pkce` and `promptNone` have the defaults of new clients.
+    /// Whether it has to use PKCE, where `default` is for clients that do not say.
+    pub(crate) fn pkce_in(&self, default: Pkce) -> Pkce {
+        match self.secret_sha256 {
+            Some(_) => self.pkce.unwrap_or(default),
+            None => Pkce::Required,
+        }
+    }
+
+    /// What it is in this configuration.
     fn client(self, config: &DexConfig) -> Client {
         Client {
             public: self.is_public(),
+            pkce: self.pkce_in(config.pkce),
             id: self.id,
             secret: self.secret_sha256.map(ClientSecret::Digest),
             redirect_uris: self.redirect_uris,
@@ -61,22 +77,19 @@ impl StoredClient {
             allowed_connectors: self.allowed_connectors,
             allowed_scopes: self.allowed_scopes,
             grant_types: self.grant_types,
-            second_factor: self.second_factor,
-            pkce: match self.secret_sha256 {
-                Some(_) => config.pkce,
-                None => Pkce::Required,
-            },
-            prompt_none: match config.sessions {
+            second_factor: self.second_factor.max(config.second_factor_of_clients),
+            refresh_lifetime: RefreshLifetime::Standalone,
+            prompt_none: self.prompt_none.unwrap_or(match config.sessions {
                 Some(_) => PromptNone::Refuse,
                 None => PromptNone::Ignore,
-            },
+            }),
             sso_shared_with: None,
             post_logout_redirect_uris: self.post_logout_redirect_uris,
             backchannel_logout_uri: self.backchannel_logout_uri,
             exchanges: Vec::new(),
             credentials_groups: Vec::new(),
-            signing: Algorithm::Rs256,
-            access_signing: Algorithm::Rs256,
+            signing: config.signing,
+            access_signing: config.signing,
         }
     }
 

@@ -20,10 +20,15 @@ pub(crate) fn document(config: &DexConfig, tells: bool) -> Bytes {
             .then_some("client_credentials"),
     );
     grants.extend(config.grants.token_exchange.then_some(TOKEN_EXCHANGE));
+    grants.extend(config.grants.implicit.then_some("implicit"));
+    grants.extend(config.grants.password.then_some("password"));
+    let mut modes = vec!["query"];
+    modes.extend(config.response_types.has_tokens().then_some("fragment"));
     let mut algorithms = vec![Algorithm::Rs256.name()];
-    for client in &config.clients {
-        if !algorithms.contains(&client.signing.name()) {
-            algorithms.push(client.signing.name());
+    let of_clients = config.clients.iter().map(|client| client.signing);
+    for algorithm in std::iter::once(config.signing).chain(of_clients) {
+        if !algorithms.contains(&algorithm.name()) {
+            algorithms.push(algorithm.name());
         }
     }
     let mut document = json!({
@@ -40,8 +45,8 @@ pub(crate) fn document(config: &DexConfig, tells: bool) -> Bytes {
         "revocation_endpoint_auth_methods_supported":
             ["client_secret_basic", "client_secret_post", "none"],
         "grant_types_supported": grants,
-        "response_types_supported": ["code"],
-        "response_modes_supported": ["query"],
+        "response_types_supported": config.response_types.combinations(),
+        "response_modes_supported": modes,
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": algorithms,
         "code_challenge_methods_supported": ["S256"],

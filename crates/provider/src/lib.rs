@@ -21,6 +21,7 @@ mod accounts;
 mod admin;
 mod approval;
 mod authorize;
+mod authorized;
 mod backchannel;
 mod client_auth;
 mod clients;
@@ -45,10 +46,12 @@ mod outage;
 mod pages;
 mod params;
 mod password;
+mod password_grant;
 mod paths;
 mod provider;
 mod reply;
 mod requested;
+mod response_type;
 mod seal;
 mod second;
 mod session;
@@ -73,8 +76,8 @@ pub use clock::{Clock, system_clock};
 pub use config::{
     Client, ClientIp, ClientSecret, ConfigError, Connector, ConnectorKind, DexConfig, Exchange,
     Expiry, Frontend, GrantType, Grants, Issuer, LdapConnector, Line, OidcConnector, Pkce,
-    PromptNone, RedisConfig, RefreshExpiry, Scheme, SecondFactor, SessionRules, StorageConfig,
-    Warning, compatibility, examined, parse_with_lines,
+    PromptNone, RedisConfig, RefreshExpiry, RefreshLifetime, Scheme, SecondFactor, SessionRules,
+    StorageConfig, Warning, WebTls, compatibility, examined, parse_with_lines,
 };
 pub use cors::Cors;
 pub use hash::{PasswordHash, PasswordRefused};
@@ -82,6 +85,7 @@ pub use keys::Algorithm;
 pub use machines::{Subject, SubjectTokens};
 pub use paths::paths;
 pub use provider::{OpenError, Options, Provider, SignOuts, Source};
+pub use response_type::ResponseType;
 pub use storage::{Outage, Storage, StorageError};
 pub use theme::{Theme, ThemeError};
 pub use user::User;

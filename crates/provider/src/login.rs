@@ -22,7 +22,7 @@ use crate::words::Text;
 
 /// What a [`Pending`] is sealed for.
 pub(crate) const PURPOSES: [&str; 5] = ["login", "approval", "second", "enrol", "enrolled"];
-const MAX_EMAIL: usize = 254;
+pub(crate) const MAX_EMAIL: usize = 254;
 pub(crate) const MAX_PASSWORD: usize = 1024;
 
 /// What `req` carries: bound to a browser, and after the password to a user.
@@ -372,7 +372,7 @@ impl Inner {
             return self.unmet(&auth);
         }
         if !self.asks(&auth, &person) {
-            return self.issue_code(auth, person).await;
+            return self.answer_application(auth, person).await;
         }
         if auth.prompt.none {
             let text = "the person has to allow access";

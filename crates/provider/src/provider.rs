@@ -5,11 +5,12 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, HeaderValue, ORIGIN};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use crate::accounts::Account;
 use crate::admin::Admin;
@@ -39,6 +40,8 @@ const DISCOVERY: &str = "/.well-known/openid-configuration";
 const KEYS: &str = "/keys";
 /// Longest body that [`Provider::router`] reads.
 const MAX_BODY: usize = 64 * 1024;
+/// How long a body may take to arrive.
+const BODY_TIME: Duration = Duration::from_secs(20);
 
 /// The embedded OpenID provider. Clones share everything.
 ///
@@ -272,7 +275,7 @@ impl Provider {
         })
     }
 
-    /// [`Self::handle`] for a body that is still to be read; it ends at 64 KiB.
+    /// [`Self::handle`] for a body that is still to be read: 64 KiB at most, within 20 seconds.
     pub async fn handle_body<B>(&self, request: Request<B>) -> Response<Bytes>
     where
         B: http_body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
@@ -283,36 +286,30 @@ impl Provider {
             return reply;
         }
         let (parts, body) = request.into_parts();
-        match Limited::new(body, MAX_BODY).collect().await {
-            Ok(body) => {
-                self.handle(Request::from_parts(parts, body.to_bytes()))
-                    .await
+        let body = Limited::new(body, MAX_BODY).collect();
+        let (status, detail) = match tokio::time::timeout(BODY_TIME, body).await {
+            Ok(Ok(body)) => {
+                let request = Request::from_parts(parts, body.to_bytes());
+                return self.handle(request).await;
             }
-            Err(_)
-                if parts
-                    .uri
-                    .path()
-                    .strip_prefix(self.inner.config.issuer.path())
-                    .is_some_and(is_for_programs) =>
-            {
-                let status = StatusCode::PAYLOAD_TOO_LARGE;
-                oauth_error(
-                    status,
-                    "invalid_request",
-                    "expected a body of at most 64 KiB",
-                )
+            Ok(Err(error)) if error.is::<LengthLimitError>() => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "expected a body of at most 64 KiB",
+            ),
+            Ok(Err(_)) => (StatusCode::BAD_REQUEST, "the body did not arrive whole"),
+            Err(_) => (StatusCode::REQUEST_TIMEOUT, "the body took too long"),
+        };
+        let base = self.inner.config.issuer.path();
+        let path = parts.uri.path().strip_prefix(base);
+        let reply = match path.is_some_and(is_for_programs) {
+            true => oauth_error(status, "invalid_request", detail),
+            false if status == StatusCode::PAYLOAD_TOO_LARGE => {
+                problem(status, |w| &w.too_large, |w| &w.too_large_text, detail)
             }
-            Err(_) => {
-                let request = Request::from_parts(parts, Bytes::new());
-                let reply = problem(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    |w| &w.too_large,
-                    |w| &w.too_large_text,
-                    "expected a body of at most 64 KiB",
-                );
-                self.inner.show(&request, reply)
-            }
-        }
+            false => problem(status, |w| &w.form_bad, |w| &w.form_bad_text, detail),
+        };
+        self.inner
+            .show(&Request::from_parts(parts, Bytes::new()), reply)
     }
 }
 
@@ -537,6 +534,9 @@ fn logged<R>(result: Result<R, StorageError>) -> Option<R> {
 
 fn rotation(config: &DexConfig) -> Rotation {
     let mut algorithms = vec![Algorithm::Rs256];
+    if !algorithms.contains(&config.signing) {
+        algorithms.push(config.signing);
+    }
     for client in &config.clients {
         for algorithm in [client.signing, client.access_signing] {
             if !algorithms.contains(&algorithm) {

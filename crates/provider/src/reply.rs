@@ -63,10 +63,27 @@ pub(crate) fn json(status: StatusCode, value: &serde_json::Value) -> Reply {
     reply(status, "application/json", value.to_string())
 }
 
+/// What an application is told that something is wrong with its request, on the way to the log.
+#[derive(Debug, Clone)]
+pub(crate) struct Refused {
+    pub(crate) error: String,
+    pub(crate) description: String,
+}
+
+/// Has the log tell of a refusal.
+pub(crate) fn refused(mut reply: Reply, error: &str, description: &str) -> Reply {
+    reply.extensions_mut().insert(Refused {
+        error: error.to_owned(),
+        description: description.to_owned(),
+    });
+    reply
+}
+
 /// An error of the token endpoint (RFC 6749 section 5.2).
 pub(crate) fn oauth_error(status: StatusCode, error: &str, description: &str) -> Reply {
-    let body = json!({"error": error, "error_description": description_text(description)});
-    json(status, &body)
+    let description = description_text(description);
+    let body = json!({"error": error, "error_description": description});
+    refused(json(status, &body), error, &description)
 }
 
 /// A 401 with its challenge.
@@ -80,14 +97,25 @@ pub(crate) fn challenge(error: &str, description: &str, challenge: &'static str)
 
 /// A redirect to `uri` with `params` added to its query; `uri` was checked when configured.
 pub(crate) fn redirect(status: StatusCode, uri: &str, params: &[(&str, &str)]) -> Reply {
+    let separator = if uri.contains('?') { "&" } else { "?" };
+    redirect_behind(separator, status, uri, params)
+}
+
+/// The same behind a `#`, which browsers keep to themselves.
+pub(crate) fn redirect_fragment(status: StatusCode, uri: &str, params: &[(&str, &str)]) -> Reply {
+    redirect_behind("#", status, uri, params)
+}
+
+fn redirect_behind(
+    separator: &str,
+    status: StatusCode,
+    uri: &str,
+    params: &[(&str, &str)],
+) -> Reply {
     let mut serializer = Serializer::new(String::new());
     serializer.extend_pairs(params);
     let query = serializer.finish();
-    let separator = match (query.is_empty(), uri.contains('?')) {
-        (true, _) => "",
-        (false, true) => "&",
-        (false, false) => "?",
-    };
+    let separator = if query.is_empty() { "" } else { separator };
     let Ok(location) = HeaderValue::try_from(format!("{uri}{separator}{query}")) else {
         return internal();
     };

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::account::{coarse, describe};
 use crate::authorize::AuthRequest;
-use crate::config::SessionRules;
+use crate::config::{Client, RefreshLifetime, SessionRules};
 use crate::factors::{Method, Strength};
 use crate::grant::{Grant, GrantId};
 use crate::login::{cookie_of, is_https};
@@ -73,6 +73,13 @@ pub(crate) struct Current {
     pub(crate) user: User,
 }
 
+impl Session {
+    fn is_over(&self, rules: &SessionRules, now: u64) -> bool {
+        let idle_end = self.used_at.saturating_add(rules.idle.as_secs());
+        now >= self.expires_at || now >= idle_end
+    }
+}
+
 impl Current {
     pub(crate) fn reference(&self) -> SessionRef {
         SessionRef {
@@ -123,13 +130,30 @@ impl Inner {
         let cookie = cookie_of(request, COOKIE_NAME, GrantId::USER_PREFIX + RANDOM)?;
         let key = self.session_key(&cookie)?;
         let session = self.read(|storage| storage.get::<Session>(&key))??;
-        let now = self.now();
-        let idle_end = session.used_at.saturating_add(rules.idle.as_secs());
-        if now >= session.expires_at || now >= idle_end {
+        if session.is_over(rules, self.now()) {
             return None;
         }
         let user = self.read(|_| self.user(&session.user))??;
         Some(Current { key, session, user })
+    }
+
+    /// Whether a grant goes on, as far as its session is concerned: refresh tokens of some clients end with it.
+    pub(crate) fn outlasts_session(
+        &self,
+        client: &Client,
+        grant: &Grant,
+    ) -> Result<bool, StorageError> {
+        let (RefreshLifetime::Session, Some(sid)) = (client.refresh_lifetime, &grant.sid) else {
+            return Ok(true);
+        };
+        let Some(rules) = &self.config.sessions else {
+            return Ok(false);
+        };
+        let prefix = GrantId::user_prefix_of(&self.sealer, &grant.user);
+        let sessions = self.storage().with_prefix::<Session>(&prefix)?;
+        let now = self.now();
+        let mut sessions = sessions.iter();
+        Ok(sessions.any(|(_, session)| session.sid == *sid && !session.is_over(rules, now)))
     }
 
     /// Begins a session after a password; the value for [`Self::set_session_cookie`] comes with it.
@@ -202,11 +226,17 @@ impl Inner {
     pub(crate) async fn end_session(&self, key: String, session: Session) -> Result<(), Reply> {
         let prefix = GrantId::user_prefix_of(&self.sealer, &session.user);
         let sid = session.sid.clone();
+        let ends = |id: &&String| {
+            let client = self.known_client(id);
+            client.is_some_and(|client| client.refresh_lifetime == RefreshLifetime::Session)
+        };
+        let ending: Vec<String> = session.clients.iter().filter(ends).cloned().collect();
         self.write(move |batch| {
             let grants = batch.with_prefix::<Grant>(&prefix)?;
             batch.remove::<Session>(&key)?;
             for (id, grant) in grants {
-                if grant.sid.as_deref() == Some(&sid) && !grant.is_offline() {
+                let ends = !grant.is_offline() || ending.contains(&grant.client_id);
+                if grant.sid.as_deref() == Some(&sid) && ends {
                     batch.put(&id, &grant.revoked())?;
                 }
             }

@@ -33,6 +33,9 @@ pub(crate) struct Claims {
     pub(crate) nonce: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) at_hash: Option<String>,
+    /// The same of a code that comes with the token (section 3.3.2.11).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) c_hash: Option<String>,
     /// How the person logged in, in ID tokens (RFC 8176).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) amr: Vec<Method>,

@@ -56,6 +56,7 @@ impl Inner {
             Some("client_credentials") => self.client_credentials(client, params),
             Some(DEVICE_CODE) => self.poll(client, params).await,
             Some(TOKEN_EXCHANGE) => self.exchange_token(client, params).await,
+            Some("password") => self.password_grant(request, client, params).await,
             None => Err(invalid("invalid_request", "grant_type is missing")),
             Some(_) => Err(invalid(
                 "unsupported_grant_type",
@@ -137,6 +138,7 @@ impl Inner {
             ));
         };
         self.recheck(client, &id, presented).await?;
+        self.still_in_session(client, &id)?;
         let asked: Option<Vec<String>> = get(params, "scope")?.map(|scope| {
             scope
                 .split(' ')
@@ -210,6 +212,21 @@ impl Inner {
         self.tokens(client, &user, &id, &grant, &scopes, None)
     }
 
+    /// Refuses what ended with its session.
+    fn still_in_session(&self, client: &Client, id: &GrantId) -> Result<(), Reply> {
+        let looked = self.read(|storage| match storage.get::<Grant>(id.as_str())? {
+            Some(grant) => self.outlasts_session(client, &grant),
+            None => Ok(true),
+        });
+        match looked.ok_or_else(internal)? {
+            true => Ok(()),
+            false => Err(invalid(
+                "invalid_grant",
+                "the session has ended, and its refresh tokens with it",
+            )),
+        }
+    }
+
     /// Reads and writes one grant in one transaction, so that of two requests with the same code
     /// one sees the other's effect.
     async fn decide(
@@ -251,36 +268,13 @@ impl Inner {
         scopes: &[String],
         nonce: Option<String>,
     ) -> Result<Reply, Reply> {
-        let now = self.now();
         let lifetime = self.config.expiry.id_tokens.as_secs();
-        let (aud, azp) = audience(client, scopes);
-        let requested = grant.requested.clone().within(client);
-        let access = Claims {
-            iss: self.config.issuer.url().to_owned(),
-            sub: user.subject(),
-            aud,
-            azp,
-            exp: now.saturating_add(lifetime),
-            iat: now,
-            auth_time: Some(grant.auth_time),
-            jti: id.token_id().ok_or_else(internal)?,
-            nonce: None,
-            at_hash: None,
-            amr: Vec::new(),
-            acr: None,
-            sid: None,
-            person: Person::new(user, scopes).and(user, &requested.userinfo),
-        };
+        let (access, identity) = self.claims(client, user, id, grant, scopes)?;
         let access_token = self.signed(client, TokenKind::Access, &access)?;
         let identity = Claims {
-            jti: id.token_id().ok_or_else(internal)?,
             nonce,
-            sid: grant.sid.clone(),
-            acr: Strength::of(&grant.methods).map(|strength| strength.class().to_owned()),
-            amr: grant.methods.clone(),
             at_hash: Some(access_token_hash(client.signing, &access_token)),
-            person: Person::new(user, scopes).and(user, &requested.id_token),
-            ..access
+            ..identity
         };
         let id_token = self.signed(client, TokenKind::Id, &identity)?;
         let mut body = json!({
@@ -298,6 +292,46 @@ impl Inner {
             body.insert("refresh_token".to_owned(), token.into());
         }
         Ok(json(StatusCode::OK, &body))
+    }
+
+    /// What the access token and the ID token of a grant say.
+    pub(crate) fn claims(
+        &self,
+        client: &Client,
+        user: &User,
+        id: &GrantId,
+        grant: &Grant,
+        scopes: &[String],
+    ) -> Result<(Claims, Claims), Reply> {
+        let now = self.now();
+        let (aud, azp) = audience(client, scopes);
+        let requested = grant.requested.clone().within(client);
+        let access = Claims {
+            iss: self.config.issuer.url().to_owned(),
+            sub: user.subject(),
+            aud,
+            azp,
+            exp: now.saturating_add(self.config.expiry.id_tokens.as_secs()),
+            iat: now,
+            auth_time: Some(grant.auth_time),
+            jti: id.token_id().ok_or_else(internal)?,
+            nonce: None,
+            at_hash: None,
+            c_hash: None,
+            amr: Vec::new(),
+            acr: None,
+            sid: None,
+            person: Person::new(user, scopes).and(user, &requested.userinfo),
+        };
+        let identity = Claims {
+            jti: id.token_id().ok_or_else(internal)?,
+            sid: grant.sid.clone(),
+            acr: Strength::of(&grant.methods).map(|strength| strength.class().to_owned()),
+            amr: grant.methods.clone(),
+            person: Person::new(user, scopes).and(user, &requested.id_token),
+            ..access.clone()
+        };
+        Ok((access, identity))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
-use provider::{GrantType, SecondFactor};
+use clap::{Args, Subcommand, ValueEnum};
+use provider::{GrantType, Pkce, PromptNone, SecondFactor};
 
 use crate::cli::Output;
 use crate::control::{self, Client, ClientOrder, Done, Order};
@@ -14,6 +14,7 @@ pub(crate) const EXAMPLES: &str = "\
 Examples:
   sidegate client add grafana --redirect-uri https://grafana.example.com/login/generic_oauth
   sidegate client add cli --public --redirect-uri http://127.0.0.1/callback
+  sidegate client add wiki --redirect-uri https://wiki.example.com/cb --pkce optional      it knows no PKCE
   sidegate client add grades --redirect-uri https://grades.example.com/cb --allowed-scope email --second-factor
   sidegate client add nightly --grant-type client_credentials      a program of its own, which no person logs in to
   sidegate client list
@@ -74,8 +75,33 @@ pub(crate) struct AddArgs {
     /// Users here log in to it with a second factor
     #[arg(long)]
     second_factor: bool,
+    /// Whether it has to use PKCE; `optional` is for programs that know none
+    #[arg(
+        long,
+        value_enum,
+        default_value = "required",
+        conflicts_with = "public"
+    )]
+    pkce: PkceArg,
+    /// What `prompt=none` of it means: an error where a page is needed, or nothing, as to Dex
+    #[arg(long, value_enum, default_value = "refuse")]
+    prompt_none: PromptNoneArg,
     #[command(flatten)]
     place: Place,
+}
+
+/// `pkce`, as the configuration has it.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PkceArg {
+    Required,
+    Optional,
+}
+
+/// `promptNone`, as the configuration has it.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PromptNoneArg {
+    Refuse,
+    Ignore,
 }
 
 #[derive(Debug, Args)]
@@ -124,6 +150,14 @@ pub(crate) fn run(args: ClientArgs) -> anyhow::Result<ExitCode> {
                 second_factor: match args.second_factor {
                     true => SecondFactor::Required,
                     false => SecondFactor::Optional,
+                },
+                pkce: match args.pkce {
+                    PkceArg::Required => Pkce::Required,
+                    PkceArg::Optional => Pkce::Optional,
+                },
+                prompt_none: match args.prompt_none {
+                    PromptNoneArg::Refuse => PromptNone::Refuse,
+                    PromptNoneArg::Ignore => PromptNone::Ignore,
                 },
             };
             (args.place, Order::AddClient(order))

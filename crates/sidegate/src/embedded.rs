@@ -60,15 +60,12 @@ impl Embedded for ProviderService {
         let provider = self.0.clone();
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
-            let Some(body) = small(body).await else {
-                return unreadable();
-            };
             parts.extensions.insert(provider::Source(context.peer.ip()));
             if let Ok(host) = HeaderValue::from_str(&context.authority) {
                 parts.headers.insert(header::HOST, host);
             }
             provider
-                .handle(Request::from_parts(parts, body))
+                .handle_body(Request::from_parts(parts, body))
                 .await
                 .map(Body::full)
         })

@@ -50,6 +50,7 @@ mod standing;
 mod state;
 mod steps;
 mod summary;
+mod tls;
 mod token;
 mod up;
 mod user;

@@ -10,10 +10,11 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use clap::Args;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body_util::Full;
-use provider::{Admin, DexConfig, Options, Provider, Source, Storage, StorageConfig};
-use server::{ConnectionLimits, Server, Service};
+use provider::{Admin, DexConfig, Options, Provider, Source, Storage, StorageConfig, WebTls};
+use rustls::SupportedProtocolVersion;
+use server::{ConnectionLimits, Server, Service, Tls};
 
 use crate::cli::Output;
 use crate::control::{Control, Desk};
@@ -25,6 +26,7 @@ use crate::pages;
 use crate::signals::Signals;
 use crate::standing;
 use crate::state;
+use crate::tls::TlsFiles;
 use crate::watch;
 
 pub(crate) const EXAMPLES: &str = "\
@@ -45,8 +47,8 @@ const PORT: u16 = 5556;
 /// How long requests under way may take after a signal.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How long a request may take to arrive whole.
-const STALL: Duration = Duration::from_secs(20);
+/// How long an answer may take, with what it has to ask of others.
+const LATE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Args)]
 pub(crate) struct ProviderArgs {
@@ -56,7 +58,7 @@ pub(crate) struct ProviderArgs {
     /// Say what becomes of each key and end
     #[arg(long)]
     check: bool,
-    /// Address to listen on [default: that of `web.http`, or else 127.0.0.1:5556]
+    /// Address to listen on without TLS [default: that of `web.http`, or else 127.0.0.1:5556 unless there is `web.https`]
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
     /// Folder for keys and tokens [default: ~/.local/share/sidegate]
@@ -114,26 +116,49 @@ async fn serve(args: &ProviderArgs, config: DexConfig) -> anyhow::Result<ExitCod
     let place = config.storage.clone();
     let storage = tokio::task::block_in_place(|| state::open(folder.path(), &place))?;
     let otherwise = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT);
-    let address = args.listen.or(config.listen).unwrap_or(otherwise);
+    let secure = config.tls.clone();
+    let plain = match args.listen.or(config.listen) {
+        None if secure.is_some() => None,
+        found => Some(found.unwrap_or(otherwise)),
+    };
     let issuer = config.issuer.url().to_owned();
     let provider = Provider::open(config, storage.clone(), options(args)?)?;
     let mut signals = Signals::new()?;
-    let server = Server::bind(&[address]).context("choose another address with `--listen`")?;
+    let taken = "choose another address with `--listen`";
+    let plain = plain.map(|address| Server::bind(&[address]).context(taken));
+    let plain = plain.transpose()?;
+    let files = secure.as_ref().map(files);
+    let tls = match &files {
+        Some(files) => Some(Tls::new(files.read()?)),
+        None => None,
+    };
+    let secure = match (&secure, &tls) {
+        (Some(config), Some(tls)) => {
+            let server = Server::bind(&[config.listen]).context("`web.https` names the address")?;
+            Some(server.over_tls(tls))
+        }
+        _ => None,
+    };
     // Whoever reads where it listens may give commands.
     let control = Control::open(&folder)?;
-    for address in server.addresses() {
-        let line = format!(
-            "issuer {issuer} on {address}, data in {}",
-            folder.path().display()
-        );
-        output::note(&Style::Plain, &line);
+    let mut listener = None;
+    for (server, scheme) in [(&plain, "http"), (&secure, "https")] {
+        for address in server.iter().flat_map(Server::addresses) {
+            let place = match scheme {
+                "http" => address.to_string(),
+                _ => format!("{scheme}://{address}"),
+            };
+            let data = folder.path().display();
+            let line = format!("issuer {issuer} on {place}, data in {data}");
+            output::note(&Style::Plain, &line);
+            listener.get_or_insert_with(|| format!("{scheme}://{}", reachable(*address)));
+        }
     }
-    let address = server.addresses().first().copied().unwrap_or(address);
     let serving = Arc::new(Serving {
         provider: ArcSwap::from_pointee(provider),
         storage: storage.clone(),
         place,
-        listener: format!("http://{}", reachable(address)),
+        listener: listener.unwrap_or_default(),
     });
     login::invite_the_first(&serving.provider.load_full(), &serving.listener).await?;
     login::end_logins_of_the_gone(&serving.provider.load_full()).await;
@@ -144,11 +169,17 @@ async fn serve(args: &ProviderArgs, config: DexConfig) -> anyhow::Result<ExitCod
             .chain(args.theme.clone())
             .collect();
         let reloads = watch::until_cancelled(&watched, || reload(args, &storage, &serving));
+        let certificates = async {
+            match (&files, &tls) {
+                (Some(files), Some(tls)) => files.follow(tls).await,
+                _ => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = signals.received() => {}
-            ended = reloads => {
+            ended = async { tokio::try_join!(reloads, certificates) } => {
                 if let Err(error) = ended {
-                    let line = format!("changes of the file are not seen: {error:#}");
+                    let line = format!("changes of files are not seen: {error:#}");
                     output::note(&Style::Warning, &line);
                 }
                 signals.received().await;
@@ -156,14 +187,54 @@ async fn serve(args: &ProviderArgs, config: DexConfig) -> anyhow::Result<ExitCod
         }
         output::note(&Style::Plain, "ending: requests under way complete first");
     };
-    let limits = ConnectionLimits::default();
-    if !server.run(Arc::clone(&serving), limits, until, GRACE).await {
+    let (end, ending) = tokio::sync::watch::channel(false);
+    let plain = answer_on(plain, Arc::clone(&serving), ending.clone());
+    let secure = answer_on(secure, Arc::new(Secure(Arc::clone(&serving))), ending);
+    let ended = async {
+        until.await;
+        end.send_replace(true);
+    };
+    let ((), plain, secure) = tokio::join!(ended, plain, secure);
+    if !(plain && secure) {
         let line = format!("connections were cut after {} s", GRACE.as_secs());
         output::note(&Style::Warning, &line);
     }
     control.abort();
     drop(control.await);
     Ok(ExitCode::SUCCESS)
+}
+
+static ONLY_1_2: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS12];
+static ONLY_1_3: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
+
+/// The files of `web.https`.
+fn files(config: &WebTls) -> TlsFiles<'_> {
+    TlsFiles {
+        certificate: &config.certificate,
+        key: &config.key,
+        client_ca: None,
+        versions: match (config.with_1_2, config.with_1_3) {
+            (true, false) => &ONLY_1_2,
+            (false, true) => &ONLY_1_3,
+            _ => rustls::DEFAULT_VERSIONS,
+        },
+    }
+}
+
+/// Answers on these sockets until the end. Whether all requests completed.
+async fn answer_on(
+    server: Option<Server>,
+    service: Arc<impl Service>,
+    mut ending: tokio::sync::watch::Receiver<bool>,
+) -> bool {
+    let until = async move { drop(ending.wait_for(|end| *end).await) };
+    match server {
+        Some(server) => {
+            let limits = ConnectionLimits::default();
+            server.run(service, limits, until, GRACE).await
+        }
+        None => true,
+    }
 }
 
 /// Where a listener is reached from this machine.
@@ -257,12 +328,29 @@ impl Service for Serving {
     ) -> Response<Full<Bytes>> {
         let provider = self.provider.load_full();
         request.extensions_mut().insert(Source(peer.ip()));
-        let answered = tokio::time::timeout(STALL, provider.handle_body(request)).await;
+        let answered = tokio::time::timeout(LATE, provider.handle_body(request)).await;
         let response = answered.unwrap_or_else(|_| {
             let mut late = Response::new(Bytes::new());
-            *late.status_mut() = http::StatusCode::REQUEST_TIMEOUT;
+            *late.status_mut() = http::StatusCode::GATEWAY_TIMEOUT;
             late
         });
         response.map(Full::new)
+    }
+}
+
+/// The same with TLS, which cookies have to know.
+struct Secure(Arc<Serving>);
+
+impl Service for Secure {
+    type Body = Full<Bytes>;
+
+    async fn answer(
+        self: Arc<Self>,
+        mut request: Request<hyper::body::Incoming>,
+        peer: SocketAddr,
+    ) -> Response<Full<Bytes>> {
+        let https = HeaderValue::from_static("https");
+        request.headers_mut().insert("x-forwarded-proto", https);
+        Arc::clone(&self.0).answer(request, peer).await
     }
 }

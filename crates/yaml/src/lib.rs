@@ -36,6 +36,10 @@ pub fn plain(message: &str) -> String {
         ("budget breached: Alias", "its anchors expand to too much"),
         ("budget breached: Nodes", "has more than 2000000 values"),
         ("budget breached: Events", "has more than 2000000 values"),
+        (
+            "multiple YAML documents detected",
+            "holds several documents: expected one",
+        ),
     ];
     let bound = bounds.iter().find(|(said, _)| message.contains(said));
     match bound {

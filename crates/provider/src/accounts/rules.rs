@@ -283,6 +283,8 @@ mod tests {
             allowed_scopes: Vec::new(),
             grant_types: Vec::new(),
             second_factor: SecondFactor::Optional,
+            pkce: None,
+            prompt_none: None,
             created_at: 0,
         };
         let names = names_of(Some(&config), &[stored]);

@@ -5,7 +5,9 @@ use secret::Secret;
 use super::{Admin, AdminError, is_name};
 use crate::clients::{StoredClient, digest_of};
 use crate::clock::unix_seconds;
-use crate::config::{GrantType, SecondFactor, is_logout_target, is_redirect_target};
+use crate::config::{
+    GrantType, Pkce, PromptNone, SecondFactor, is_logout_target, is_redirect_target,
+};
 use crate::seal::random_token;
 use crate::storage::StorageError;
 use crate::token::is_scope;
@@ -36,6 +38,10 @@ pub struct NewClient {
     pub grant_types: Vec<GrantType>,
     /// Whether users here need a second factor for it.
     pub second_factor: SecondFactor,
+    /// Whether it has to use PKCE; one without a secret always has to.
+    pub pkce: Pkce,
+    /// What its `prompt=none` means.
+    pub prompt_none: PromptNone,
 }
 
 /// What is told of a client.
@@ -49,6 +55,8 @@ pub struct ClientInfo {
     pub redirect_uris: Vec<String>,
     /// It cannot keep a secret.
     pub public: bool,
+    /// Whether it has to use PKCE.
+    pub pkce: Pkce,
     /// Where it is kept, and whether it counts.
     pub state: ClientState,
     /// When it was added, in Unix seconds; unknown for clients of the configuration.
@@ -91,6 +99,7 @@ impl Admin {
                 name: client.name.clone(),
                 redirect_uris: client.redirect_uris.clone(),
                 public: client.public,
+                pkce: client.pkce,
                 state: ClientState::Configured,
                 created_at: None,
             })
@@ -122,8 +131,9 @@ impl Admin {
         if !is_name(&name) {
             return Err(AdminError::Name(name));
         }
-        let needs_uri =
-            new.grant_types.is_empty() || new.grant_types.contains(&GrantType::AuthorizationCode);
+        let by_browser = [GrantType::AuthorizationCode, GrantType::Implicit];
+        let needs_uri = new.grant_types.is_empty()
+            || by_browser.iter().any(|kind| new.grant_types.contains(kind));
         if new.redirect_uris.is_empty() && !new.public && needs_uri {
             return Err(AdminError::NoRedirectUri);
         }
@@ -165,6 +175,8 @@ impl Admin {
             allowed_scopes: new.allowed_scopes,
             grant_types: new.grant_types,
             second_factor: new.second_factor,
+            pkce: Some(new.pkce),
+            prompt_none: Some(new.prompt_none),
             created_at: unix_seconds(&self.clock),
         };
         let written = client.clone();
@@ -209,6 +221,7 @@ impl Admin {
             name: client.name.clone(),
             redirect_uris: client.redirect_uris.clone(),
             public: client.is_public(),
+            pkce: client.pkce_in(self.config().map_or(Pkce::Optional, |config| config.pkce)),
             state: if self.is_configured_client(&client.id) {
                 ClientState::Shadowed
             } else {

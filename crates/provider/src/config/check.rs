@@ -3,15 +3,17 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::raw::{self, RawClient, RawConfig, RawExpiry, RawFrontend, RawPassword, RawSessions};
+use super::client::{self, Defaults};
+use super::factors::Chains;
+use super::raw::{self, RawConfig, RawExpiry, RawFrontend, RawPassword, RawSessions};
 use super::{
-    Client, ClientIp, ClientSecret, ConfigError, DexConfig, Expiry, Frontend, GrantType, Grants,
-    Issuer, Pkce, PromptNone, RefreshExpiry, Scheme, SessionRules, Warning, connectors, duration,
-    storage,
+    ClientIp, ClientSecret, ConfigError, Connector, ConnectorKind, DexConfig, Expiry, Frontend,
+    Grants, Issuer, Pkce, PromptNone, RefreshExpiry, Scheme, SessionRules, Warning, connectors,
+    duration, signer, storage, tls,
 };
 use crate::cors::Cors;
 use crate::hash::PasswordHash;
-use crate::token::is_scope;
+use crate::response_type::ResponseType;
 use crate::token_endpoint::{DEVICE_CODE, TOKEN_EXCHANGE};
 use crate::user::{LOCAL, User};
 use secret::Secret;
@@ -36,26 +38,27 @@ pub(super) fn parse_text(
     let raw: RawConfig = read(text)?;
     let mut warnings = Vec::new();
     raw::unused_keys(keys, types, &mut warnings);
+    let mut grant_types = vec![
+        "authorization_code",
+        "refresh_token",
+        "client_credentials",
+        DEVICE_CODE,
+        TOKEN_EXCHANGE,
+    ];
+    let asked = &raw.oauth2;
+    grant_types.extend((!asked.password_connector.is_empty()).then_some("password"));
+    let has_tokens = asked.response_types.iter().any(|kind| kind != "code");
+    grant_types.extend(has_tokens.then_some("implicit"));
     for (key, values, offered) in [
         (
             "oauth2.responseTypes",
-            &raw.oauth2.response_types,
-            &["code"][..],
+            &asked.response_types,
+            &["code", "token", "id_token"][..],
         ),
-        (
-            "oauth2.grantTypes",
-            &raw.oauth2.grant_types,
-            &[
-                "authorization_code",
-                "refresh_token",
-                "client_credentials",
-                DEVICE_CODE,
-                TOKEN_EXCHANGE,
-            ][..],
-        ),
+        ("oauth2.grantTypes", &asked.grant_types, &grant_types[..]),
         (
             "oauth2.pkce.codeChallengeMethodsSupported",
-            &raw.oauth2.pkce.code_challenge_methods_supported,
+            &asked.pkce.code_challenge_methods_supported,
             &["S256"][..],
         ),
     ] {
@@ -107,9 +110,25 @@ pub(super) fn parse_text(
         "userID",
         users.iter().map(|u| u.user_id.clone()),
     )?;
-    let grants = grants(&raw.oauth2.grant_types);
+    let response_types = ResponseType::of(
+        (raw.oauth2.response_types.iter().map(String::as_str))
+            .filter(|word| matches!(*word, "code" | "token" | "id_token")),
+    )
+    .unwrap_or_default();
+    let password_connector = check_password_connector(
+        raw.oauth2.password_connector,
+        raw.enable_password_db,
+        &connectors,
+    )?;
+    let mut grants = grants(&raw.oauth2.grant_types);
+    grants.implicit &= response_types.has_tokens();
+    grants.password &= password_connector.is_some();
+    let signer = signer::check(raw.signer, env)?;
+    let chains = Chains::check(raw.mfa, &connectors)?;
     let defaults = Defaults {
         grants,
+        signing: signer.algorithm,
+        chains: &chains,
         pkce: if raw.oauth2.pkce.enforce {
             Pkce::Required
         } else {
@@ -126,7 +145,7 @@ pub(super) fn parse_text(
         .enumerate()
         .map(|(index, client)| {
             let at = format!("staticClients[{index}]");
-            check_client(&at, client, &defaults, env)
+            client::check(&at, client, &defaults, env)
         })
         .collect::<Result<Vec<_>, _>>()?;
     unique("staticClients", "id", clients.iter().map(|c| c.id.clone()))?;
@@ -140,22 +159,35 @@ pub(super) fn parse_text(
         }
     }
     let frontend = check_frontend(raw.frontend, &mut warnings)?;
+    let second_factor_of_clients = chains.default_for_clients()?;
+    let mut expiry = check_expiry(raw.expiry)?;
+    // As in Dex, where both are there.
+    expiry.signing_keys = signer.rotation.unwrap_or(expiry.signing_keys);
+    let pkce = defaults.pkce;
     let config = DexConfig {
         frontend,
+        signing: signer.algorithm,
+        second_factor_of_clients,
         issuer,
         password_db: raw.enable_password_db,
         second_factor: raw.second_factor,
         connectors,
         always_show_login_screen: raw.oauth2.always_show_login_screen,
         storage: storage::check(raw.storage, env)?,
-        listen: raw.web.http.map(check_listen).transpose()?,
+        tls: tls::check(&raw.web)?,
+        listen: (raw.web.http)
+            .filter(|text| !text.is_empty())
+            .map(|text| check_listen("web.http", text))
+            .transpose()?,
         cors: Cors::parse(raw.web.allowed_origins, raw.web.allowed_headers)?,
         client_ip: ClientIp::check(raw.web.client_remote_ip)?,
         skip_approval_screen: raw.oauth2.skip_approval_screen,
         sessions: raw.sessions.map(check_sessions).transpose()?,
-        pkce: defaults.pkce,
+        pkce,
         grants,
-        expiry: check_expiry(raw.expiry)?,
+        response_types,
+        password_connector,
+        expiry,
         users,
         clients,
     };
@@ -231,13 +263,13 @@ fn check_frontend(raw: RawFrontend, warnings: &mut Vec<Warning>) -> Result<Front
 }
 
 /// As Go listens: `:5556` is every address.
-fn check_listen(text: String) -> Result<SocketAddr, ConfigError> {
+pub(super) fn check_listen(field: &str, text: String) -> Result<SocketAddr, ConfigError> {
     let written = match text.strip_prefix(':') {
         Some(port) => format!("0.0.0.0:{port}"),
         None => text.replacen("localhost:", "127.0.0.1:", 1),
     };
     written.parse().map_err(|_| ConfigError::Invalid {
-        field: "web.http".to_owned(),
+        field: field.to_owned(),
         value: text,
         expected: "an address and a port such as `0.0.0.0:5556`",
     })
@@ -286,6 +318,31 @@ fn grants(listed: &[String]) -> Grants {
         client_credentials: has("client_credentials"),
         device_code: listed.is_empty() || has(DEVICE_CODE),
         token_exchange: listed.is_empty() || has(TOKEN_EXCHANGE),
+        implicit: listed.is_empty() || has("implicit"),
+        password: listed.is_empty() || has("password"),
+    }
+}
+
+/// Only users here and directories take passwords.
+fn check_password_connector(
+    id: String,
+    password_db: bool,
+    connectors: &[Connector],
+) -> Result<Option<String>, ConfigError> {
+    let known = match id.as_str() {
+        "" => return Ok(None),
+        LOCAL => password_db,
+        id => connectors.iter().any(|connector| {
+            connector.id == id && matches!(connector.kind, ConnectorKind::Ldap(_))
+        }),
+    };
+    match known {
+        true => Ok(Some(id)),
+        false => Err(ConfigError::Invalid {
+            field: "oauth2.passwordConnector".to_owned(),
+            value: id,
+            expected: "`local` with `enablePasswordDB`, or the `id` of a connector of type `ldap`",
+        }),
     }
 }
 
@@ -376,132 +433,8 @@ fn check_user(at: &str, raw: RawPassword, env: Env<'_>) -> Result<User, ConfigEr
     })
 }
 
-/// What clients have that do not say otherwise, and what there is for them.
-struct Defaults {
-    grants: Grants,
-    pkce: Pkce,
-    prompt_none: PromptNone,
-}
-
-fn check_client(
-    at: &str,
-    raw: RawClient,
-    defaults: &Defaults,
-    env: Env<'_>,
-) -> Result<Client, ConfigError> {
-    let id = either(at, ["id", "idEnv"], raw.id, raw.id_env, env)?
-        .ok_or_else(|| missing(at, "id", "an identifier, here or in `idEnv`"))?;
-    let secret = raw.secret.map(|secret| secret.expose().to_owned());
-    let secret = either(at, ["secret", "secretEnv"], secret, raw.secret_env, env)?;
-    let secret = secret.map(|secret| ClientSecret::Plain(Secret::new(secret)));
-    if secret.is_none() && !raw.public {
-        return Err(missing(
-            at,
-            "secret",
-            "a secret, here or in `secretEnv`, or `public: true`",
-        ));
-    }
-    let grant_types = grant_types(at, &raw.grant_types, defaults.grants)?;
-    let needs_uri = grant_types.is_empty() || grant_types.contains(&GrantType::AuthorizationCode);
-    if raw.redirect_uris.is_empty() && !raw.public && needs_uri {
-        return Err(missing(at, "redirectURIs", "at least one URI"));
-    }
-    for (name, uris) in [
-        ("redirectURIs", &raw.redirect_uris),
-        ("postLogoutRedirectURIs", &raw.post_logout_redirect_uris),
-    ] {
-        if let Some((index, uri)) = uris
-            .iter()
-            .enumerate()
-            .find(|(_, uri)| !is_redirect_target(uri))
-        {
-            return Err(ConfigError::Invalid {
-                field: format!("{at}.{name}[{index}]"),
-                value: uri.clone(),
-                expected: "an absolute URI or a path such as `/oauth2/callback`, without fragment",
-            });
-        }
-    }
-    if let Some((index, scope)) = raw
-        .allowed_scopes
-        .iter()
-        .enumerate()
-        .find(|(_, scope)| !is_scope(scope))
-    {
-        return Err(ConfigError::Invalid {
-            field: format!("{at}.allowedScopes[{index}]"),
-            value: scope.clone(),
-            expected: "a scope that is offered, such as `email`",
-        });
-    }
-    if let Some(uri) = &raw.backchannel_logout_uri
-        && !is_logout_target(uri)
-    {
-        return Err(ConfigError::Invalid {
-            field: format!("{at}.backchannelLogoutURI"),
-            value: uri.clone(),
-            expected: "an http or https URL without fragment",
-        });
-    }
-    Ok(Client {
-        name: required(at, "name", raw.name, "a name that people recognise")?,
-        id,
-        secret,
-        redirect_uris: raw.redirect_uris,
-        public: raw.public,
-        trusted_peers: raw.trusted_peers,
-        allowed_connectors: raw.allowed_connectors,
-        allowed_scopes: raw.allowed_scopes,
-        grant_types,
-        second_factor: raw.second_factor,
-        signing: raw.id_token_signed_response_alg,
-        access_signing: raw
-            .access_token_signed_response_alg
-            .unwrap_or(raw.id_token_signed_response_alg),
-        exchanges: raw.token_exchange,
-        credentials_groups: raw.client_credentials_claims.groups,
-        pkce: if raw.public {
-            Pkce::Required
-        } else {
-            raw.pkce.unwrap_or(defaults.pkce)
-        },
-        prompt_none: raw.prompt_none.unwrap_or(defaults.prompt_none),
-        sso_shared_with: raw.sso_shared_with,
-        post_logout_redirect_uris: raw.post_logout_redirect_uris,
-        backchannel_logout_uri: raw.backchannel_logout_uri,
-    })
-}
-
-/// `grantTypes` of a client: of those that are offered here at all.
-fn grant_types(
-    at: &str,
-    listed: &[String],
-    offered: Grants,
-) -> Result<Vec<GrantType>, ConfigError> {
-    let invalid = |index: usize, expected| ConfigError::Invalid {
-        field: format!("{at}.grantTypes[{index}]"),
-        value: listed.get(index).cloned().unwrap_or_default(),
-        expected,
-    };
-    let kind = |(index, name): (usize, &String)| {
-        let expected = "a grant type such as `authorization_code`";
-        let kind = GrantType::parse(name).ok_or_else(|| invalid(index, expected))?;
-        let there = match kind {
-            GrantType::AuthorizationCode | GrantType::RefreshToken => true,
-            GrantType::ClientCredentials => offered.client_credentials,
-            GrantType::DeviceCode => offered.device_code,
-            GrantType::TokenExchange => offered.token_exchange,
-        };
-        let expected = "one that `oauth2.grantTypes` offers";
-        there
-            .then_some(kind)
-            .ok_or_else(|| invalid(index, expected))
-    };
-    listed.iter().enumerate().map(kind).collect()
-}
-
 /// A value that may stand in the file or in the environment, not both.
-fn either(
+pub(super) fn either(
     at: &str,
     [name, env_name]: [&'static str; 2],
     value: Option<String>,
@@ -528,7 +461,7 @@ fn from_env(field: &str, variable: &str, env: Env<'_>) -> Result<String, ConfigE
         })
 }
 
-fn required(
+pub(super) fn required(
     at: &str,
     name: &str,
     value: String,
@@ -540,14 +473,18 @@ fn required(
     Ok(value)
 }
 
-fn missing(at: &str, name: &str, expected: &'static str) -> ConfigError {
+pub(super) fn missing(at: &str, name: &str, expected: &'static str) -> ConfigError {
     ConfigError::Missing {
         field: format!("{at}.{name}"),
         expected,
     }
 }
 
-fn unique(list: &str, name: &str, values: impl Iterator<Item = String>) -> Result<(), ConfigError> {
+pub(super) fn unique(
+    list: &str,
+    name: &str,
+    values: impl Iterator<Item = String>,
+) -> Result<(), ConfigError> {
     let mut seen = std::collections::HashSet::new();
     for (index, value) in values.enumerate() {
         if !seen.insert(value.clone()) {

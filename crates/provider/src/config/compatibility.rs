@@ -4,7 +4,15 @@ use compat::{Entry, Report, Standing};
 use yaml::{Text, dotted, undotted};
 
 use super::raw::{Key, key_at};
-use super::{ConfigError, DexConfig, StorageConfig, Warning, check, connectors};
+use super::{ConfigError, DexConfig, Pkce, StorageConfig, Warning, check, connectors};
+
+/// About what is better left away (RFC 9700 sections 2.4 and 2.1.2).
+const PASSWORDS: &str =
+    "applications get to see passwords, which second factors do not protect: RFC 9700 forbids it";
+const TOKENS: &str = "tokens go by way of the browser: RFC 9700 advises `code` alone";
+/// About a client with a secret that may leave PKCE away: all of Dex's may.
+const WITHOUT_PKCE: &str =
+    "as in Dex, PKCE counts where it is sent and need not be: `pkce: required` demands it";
 
 /// What becomes of every key of a file, with `env` as in [`DexConfig::parse`]. Secrets that are published with a
 /// distribution are refused unless `known_secrets` are allowed.
@@ -58,6 +66,26 @@ pub fn examined(
         Ok((config, warnings)) => {
             if matches!(config.storage, StorageConfig::Redis(_)) {
                 remark("storage", Standing::Supported, String::new());
+            }
+            if config.password_connector.is_some() {
+                remark(
+                    "oauth2.passwordConnector",
+                    Standing::Supported,
+                    PASSWORDS.to_owned(),
+                );
+            }
+            if config.response_types.has_tokens() {
+                remark(
+                    "oauth2.responseTypes",
+                    Standing::Supported,
+                    TOKENS.to_owned(),
+                );
+            }
+            for (index, client) in config.clients.iter().enumerate() {
+                if client.pkce == Pkce::Optional {
+                    let field = format!("staticClients[{index}].pkce");
+                    remark(&field, Standing::Supported, WITHOUT_PKCE.to_owned());
+                }
             }
             for warning in warnings {
                 match warning {

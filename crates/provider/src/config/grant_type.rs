@@ -18,15 +18,21 @@ pub enum GrantType {
     DeviceCode,
     /// Another's token (RFC 8693).
     TokenExchange,
+    /// Tokens by way of the browser (section 4.2), where they are offered.
+    Implicit,
+    /// What a person typed into the application (section 4.3), where that is offered.
+    Password,
 }
 
 impl GrantType {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 7] = [
         Self::AuthorizationCode,
         Self::RefreshToken,
         Self::ClientCredentials,
         Self::DeviceCode,
         Self::TokenExchange,
+        Self::Implicit,
+        Self::Password,
     ];
 
     /// As requests and configurations write it.
@@ -38,6 +44,8 @@ impl GrantType {
             Self::ClientCredentials => "client_credentials",
             Self::DeviceCode => DEVICE_CODE,
             Self::TokenExchange => TOKEN_EXCHANGE,
+            Self::Implicit => "implicit",
+            Self::Password => "password",
         }
     }
 

@@ -1,14 +1,18 @@
 //! Dex's configuration, checked: what `config.yaml` of the `dex` ConfigMap says.
 
 mod check;
+mod client;
 mod client_ip;
 mod compatibility;
 mod connectors;
 mod duration;
 mod error;
+mod factors;
 mod grant_type;
 mod raw;
+mod signer;
 mod storage;
+mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -22,6 +26,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::cors::Cors;
 use crate::keys::Algorithm;
+use crate::response_type::ResponseType;
 use crate::user::User;
 
 pub(crate) use check::{is_logout_target, is_redirect_target};
@@ -31,6 +36,7 @@ pub use connectors::{Connector, ConnectorKind, LdapConnector, OidcConnector};
 pub use error::{ConfigError, Warning};
 pub use grant_type::GrantType;
 pub use storage::{RedisConfig, StorageConfig};
+pub use tls::WebTls;
 
 /// The provider's configuration, right by construction.
 #[derive(Debug, Clone)]
@@ -41,6 +47,8 @@ pub struct DexConfig {
     pub storage: StorageConfig,
     /// `web.http`: where a provider of its own listens.
     pub listen: Option<SocketAddr>,
+    /// `web.https`: where it listens with TLS of its own. Behind `sidegate up` the gateway has that.
+    pub tls: Option<WebTls>,
     /// `web.allowedOrigins` and `web.allowedHeaders`: pages of other origins.
     pub cors: Cors,
     /// `web.clientRemoteIP`: whom requests come from.
@@ -49,12 +57,20 @@ pub struct DexConfig {
     pub skip_approval_screen: bool,
     /// `secondFactor`: whether all users here have to have one, for every client.
     pub second_factor: SecondFactor,
+    /// `mfa.defaultMFAChain`: the same for clients of the database.
+    pub second_factor_of_clients: SecondFactor,
+    /// `signer.config.algorithm` (RS256): how tokens of clients are signed that do not say so.
+    pub signing: Algorithm,
     /// `oauth2.pkce.enforce`: what clients have to do that do not say so themselves.
     pub pkce: Pkce,
     /// `sessions`: single sign-on. Without it every login asks for the password, as in Dex.
     pub sessions: Option<SessionRules>,
     /// `oauth2.grantTypes`.
     pub grants: Grants,
+    /// `oauth2.responseTypes` (`code`).
+    pub response_types: ResponseType,
+    /// `oauth2.passwordConnector`: who knows passwords that applications hand over.
+    pub password_connector: Option<String>,
     /// `expiry`: lifetimes.
     pub expiry: Expiry,
     /// `frontend`: what the pages are called and how they look.
@@ -134,6 +150,10 @@ pub struct Grants {
     pub device_code: bool,
     /// RFC 8693; where nothing is listed, too. Each client says whose tokens.
     pub token_exchange: bool,
+    /// `implicit`: where `oauth2.responseTypes` has tokens.
+    pub implicit: bool,
+    /// `password`: where `oauth2.passwordConnector` is set.
+    pub password: bool,
 }
 
 /// `frontend`, as far as it is about pages of ours.
@@ -180,7 +200,7 @@ pub struct SessionRules {
 }
 
 /// Whether a client has to use PKCE (RFC 7636). S256 only, and never optional for public clients.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pkce {
     /// Authorization requests without a code challenge are refused.
@@ -192,7 +212,18 @@ pub enum Pkce {
 
 /// Whether users here have to show a second factor after the password. Those who have none make one
 /// when they log in. People of connectors prove themselves where they are known.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum SecondFactor {
     /// Those who have one are asked for it.
@@ -202,8 +233,20 @@ pub enum SecondFactor {
     Required,
 }
 
-/// What `prompt=none` of a client means.
+/// Whether refresh tokens of a client end with the session that they came of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RefreshLifetime {
+    /// They go on: a program works while the person is logged out.
+    #[default]
+    #[serde(alias = "")]
+    Standalone,
+    /// They end with it.
+    Session,
+}
+
+/// What `prompt=none` of a client means.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PromptNone {
     /// No page is shown: an error says that one is needed (OpenID Connect Core 1.0 section
@@ -280,7 +323,7 @@ pub struct Client {
     pub allowed_scopes: Vec<String>,
     /// `grantTypes`: its ways to tokens; all that are offered where none is listed.
     pub grant_types: Vec<GrantType>,
-    /// `secondFactor`: whether users here need one for this client.
+    /// `secondFactor` and `mfaChain`: whether users here need one for this client.
     pub second_factor: SecondFactor,
     /// `pkce`. Clients of a Dex configuration need not use it unless `oauth2.pkce.enforce` is set
     /// or they are public.
@@ -297,7 +340,9 @@ pub struct Client {
     pub exchanges: Vec<Exchange>,
     /// `clientCredentialsClaims.groups`.
     pub credentials_groups: Vec<String>,
-    /// `idTokenSignedResponseAlg`: how its ID and logout tokens are signed (RS256).
+    /// `refreshTokenLifetime`.
+    pub refresh_lifetime: RefreshLifetime,
+    /// `idTokenSignedResponseAlg`: how its ID and logout tokens are signed (as `signer` says).
     pub signing: Algorithm,
     /// `accessTokenSignedResponseAlg`: how its access tokens are signed (as its ID tokens, which is
     /// Dex's only way).

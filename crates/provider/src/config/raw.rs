@@ -4,8 +4,10 @@ use serde::Deserialize;
 use yaml::{Step, Text, dotted};
 
 use super::connectors::RawConnector;
+use super::factors::RawMfa;
+use super::signer::RawSigner;
 use super::storage::RawStorage;
-use super::{Exchange, Pkce, PromptNone, SecondFactor, Warning};
+use super::{Exchange, Pkce, PromptNone, RefreshLifetime, SecondFactor, Warning};
 use crate::keys::Algorithm;
 use secret::Secret;
 
@@ -19,6 +21,8 @@ pub(super) struct RawConfig {
     pub(super) expiry: RawExpiry,
     pub(super) frontend: RawFrontend,
     pub(super) sessions: Option<RawSessions>,
+    pub(super) signer: RawSigner,
+    pub(super) mfa: RawMfa,
     #[serde(rename = "enablePasswordDB")]
     pub(super) enable_password_db: bool,
     pub(super) second_factor: SecondFactor,
@@ -52,6 +56,11 @@ pub(super) struct RawSessions {
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct RawWeb {
     pub(super) http: Option<String>,
+    pub(super) https: Option<String>,
+    pub(super) tls_cert: String,
+    pub(super) tls_key: String,
+    pub(super) tls_min_version: String,
+    pub(super) tls_max_version: String,
     pub(super) allowed_origins: Vec<String>,
     pub(super) allowed_headers: Vec<String>,
     #[serde(rename = "clientRemoteIP")]
@@ -72,6 +81,7 @@ pub(super) struct RawOauth2 {
     pub(super) always_show_login_screen: bool,
     pub(super) response_types: Vec<String>,
     pub(super) grant_types: Vec<String>,
+    pub(super) password_connector: String,
     pub(super) pkce: RawPkce,
 }
 
@@ -132,10 +142,12 @@ pub(super) struct RawClient {
     pub(super) second_factor: SecondFactor,
     pub(super) public: bool,
     pub(super) name: String,
-    pub(super) id_token_signed_response_alg: Algorithm,
+    pub(super) id_token_signed_response_alg: Option<Algorithm>,
     pub(super) access_token_signed_response_alg: Option<Algorithm>,
     pub(super) token_exchange: Vec<Exchange>,
     pub(super) client_credentials_claims: RawClaims,
+    pub(super) mfa_chain: Option<Vec<String>>,
+    pub(super) refresh_token_lifetime: RefreshLifetime,
     pub(super) pkce: Option<Pkce>,
     pub(super) prompt_none: Option<PromptNone>,
     pub(super) sso_shared_with: Option<Vec<String>>,
@@ -178,10 +190,10 @@ const ROOT: &[(&str, Key)] = &[
     ("grpc", Unsupported),
     ("logger", Elsewhere("the program writes its own log")),
     ("frontend", Object(FRONTEND)),
-    ("signer", Unsupported),
+    ("signer", Object(SIGNER)),
     ("connectors", List(CONNECTOR)),
     ("sessions", Object(SESSIONS)),
-    ("mfa", Unsupported),
+    ("mfa", Object(MFA)),
     ("secondFactor", Taken),
     ("enablePasswordDB", Taken),
     ("oauth2", Object(OAUTH2)),
@@ -206,6 +218,28 @@ const FRONTEND: &[(&str, Key)] = &[
     ),
     ("extra", Elsewhere("only templates of Dex read it")),
 ];
+const SIGNER: &[(&str, Key)] = &[
+    ("type", Taken),
+    (
+        "config",
+        Object(&[("keysRotationPeriod", Taken), ("algorithm", Taken)]),
+    ),
+];
+const MFA: &[(&str, Key)] = &[
+    (
+        "authenticators",
+        List(&[
+            ("id", Taken),
+            ("type", Taken),
+            (
+                "config",
+                Elsewhere("apps and passkeys have settings of their own"),
+            ),
+            ("connectorTypes", Taken),
+        ]),
+    ),
+    ("defaultMFAChain", Taken),
+];
 const SESSIONS: &[(&str, Key)] = &[
     ("cookieName", Unsupported),
     ("absoluteLifetime", Taken),
@@ -217,11 +251,11 @@ const SESSIONS: &[(&str, Key)] = &[
 ];
 const WEB: &[(&str, Key)] = &[
     ("http", Taken),
-    ("https", Elsewhere(TLS)),
-    ("tlsCert", Elsewhere(TLS)),
-    ("tlsKey", Elsewhere(TLS)),
-    ("tlsMinVersion", Elsewhere(TLS)),
-    ("tlsMaxVersion", Elsewhere(TLS)),
+    ("https", Taken),
+    ("tlsCert", Taken),
+    ("tlsKey", Taken),
+    ("tlsMinVersion", Taken),
+    ("tlsMaxVersion", Taken),
     (
         "headers",
         Elsewhere("pages have strict headers of their own"),
@@ -233,13 +267,12 @@ const WEB: &[(&str, Key)] = &[
         Object(&[("header", Taken), ("trustedProxies", Taken)]),
     ),
 ];
-const TLS: &str = "TLS ends at the gateway in front";
 const OAUTH2: &[(&str, Key)] = &[
     ("skipApprovalScreen", Taken),
     ("responseTypes", Taken),
     ("grantTypes", Taken),
     ("alwaysShowLoginScreen", Taken),
-    ("passwordConnector", Unsupported),
+    ("passwordConnector", Taken),
     (
         "pkce",
         Object(&[("enforce", Taken), ("codeChallengeMethodsSupported", Taken)]),
@@ -291,9 +324,9 @@ const CLIENT: &[(&str, Key)] = &[
     ("promptNone", Taken),
     ("postLogoutRedirectURIs", Taken),
     ("backchannelLogoutURI", Taken),
-    ("refreshTokenLifetime", Unsupported),
+    ("refreshTokenLifetime", Taken),
     ("ssoSharedWith", Taken),
-    ("mfaChain", Unsupported),
+    ("mfaChain", Taken),
     ("clientCredentialsClaims", Object(&[("groups", Taken)])),
     (
         "tokenExchange",

@@ -1,5 +1,6 @@
 use super::*;
 use crate::hash::Work;
+use crate::keys::Algorithm;
 use compat::Standing;
 
 /// A cost 12 hash of nothing in particular, in the spelling of Kubeflow's manifests.
@@ -93,10 +94,10 @@ fn hashes_may_be_in_base64() {
 fn keys_without_effect_are_named() {
     let yaml = kubeflow(&format!("hash: {HASH}\n  mfa: x"), "/cb")
         + "  logoURL: x\ngrpc: {addr: x}\nisuer: x\n"
-        + "mfa: {}\nexpiry: {idTokens: 1h, refreshTokens: {reuse: 1s}}\n";
+        + "expiry: {idTokens: 1h, refreshTokens: {reuse: 1s}}\n";
     let yaml = yaml.replace(
         "skipApprovalScreen: true",
-        "skipApprovalScreen: true\n  responseTypes: [code, token]\n  grantTypes: [password]",
+        "skipApprovalScreen: true\n  responseTypes: [code, none]\n  grantTypes: [password]",
     );
     let (config, warnings) = parse(&yaml).unwrap();
     assert_eq!(config.expiry.id_tokens, Duration::from_secs(3600));
@@ -107,10 +108,9 @@ fn keys_without_effect_are_named() {
         texts,
         [
             format!("`grpc` {unsupported}"),
-            format!("`mfa` {unsupported}"),
             "`oauth2.grantTypes` lists `password`, which the embedded provider does not offer"
                 .into(),
-            "`oauth2.responseTypes` lists `token`, which the embedded provider does not offer"
+            "`oauth2.responseTypes` lists `none`, which the embedded provider does not offer"
                 .into(),
             format!("`staticClients[0].logoURL` {unsupported}"),
             "the secret of client `kubeflow-oidc-authservice` is a published default: anyone can \
@@ -200,11 +200,6 @@ fn mistakes_name_their_field() {
         "",
         "`staticClients[0].name` is missing",
     );
-    refused(
-        "[\"/cb\"]",
-        "[]",
-        "`staticClients[0].redirectURIs` is missing",
-    );
     for bad in [
         "//evil",
         "/a#b",
@@ -221,6 +216,11 @@ fn mistakes_name_their_field() {
         "not readable",
     );
     refused(issuer, "issuer: [", "not readable");
+    refused(
+        issuer,
+        "a: b\n---\nissuer: http://x/dex",
+        "holds several documents: expected one",
+    );
     refused(
         "oauth2:",
         "expiry: {idTokens: 1 day}\noauth2:",
@@ -264,6 +264,18 @@ fn every_key_is_accounted_for_with_its_line() {
         .filter(|e| e.standing == Standing::Supported);
     let supported: Vec<&str> = supported.map(|entry| entry.key.as_str()).collect();
     assert!(supported.contains(&"web.http") && supported.contains(&"staticClients[0].idEnv"));
+    let pkce = |yaml: &str| {
+        let report = compatibility(yaml, &env, false);
+        let mut entries = report.entries.into_iter();
+        entries
+            .find(|entry| entry.key == "staticClients[0].pkce")
+            .map(|entry| (entry.line, entry.note))
+    };
+    let (line, note) = pkce(&yaml).unwrap();
+    assert_eq!(line, 22);
+    assert!(note.contains("`pkce: required` demands it"), "{note}");
+    let demanded = format!("{yaml}  pkce: required\n").replace("isuer: x\ngrpc:\n  addr: x\n", "");
+    assert_eq!(pkce(&demanded), Some((27, String::new())));
     let (config, _) = DexConfig::parse(&yaml, &env).unwrap();
     assert_eq!(config.listen, Some("0.0.0.0:5556".parse().unwrap()));
     let allowed = compatibility(&yaml, &env, true);
@@ -343,4 +355,104 @@ fn storage_of_dex_is_the_data_folder() {
             "{storage}: {found:?}"
         );
     }
+}
+
+/// Dex has clients without a place to send codes to: programs with client credentials alone.
+#[test]
+fn a_client_may_have_no_redirect_uri() {
+    let yaml = kubeflow(&format!("hash: {HASH}"), "/cb").replace("[\"/cb\"]", "[]");
+    let (config, _) = parse(&yaml).unwrap();
+    let client = &config.clients[0];
+    assert!(!client.allows_redirect("/cb") && !client.allows_redirect("http://127.0.0.1/cb"));
+}
+
+fn with_top(text: &str) -> Result<DexConfig, ConfigError> {
+    let yaml = kubeflow(&format!("hash: {HASH}"), "/cb");
+    parse(&format!("{text}{yaml}")).map(|(config, warnings)| {
+        let published = warnings
+            .iter()
+            .all(|w| matches!(w, Warning::PublishedSecret { .. }));
+        assert!(published, "{warnings:?}");
+        config
+    })
+}
+
+#[test]
+fn the_signer_says_how_tokens_are_signed_and_for_how_long() {
+    let local = "signer: {type: local, config: {keysRotationPeriod: 2h, algorithm: ES256}}\n";
+    let config = with_top(local).unwrap();
+    assert_eq!(config.expiry.signing_keys, Duration::from_secs(7200));
+    assert_eq!(config.clients[0].signing, Algorithm::Es256);
+    assert_eq!(config.clients[0].access_signing, Algorithm::Es256);
+    for (signer, field) in [
+        ("{type: vault, config: {addr: a}}", "signer.type"),
+        (
+            "{type: local, config: {algorithm: HS256}}",
+            "signer.config.algorithm",
+        ),
+        (
+            "{type: local, config: {keysRotationPeriod: soon}}",
+            "signer.config.keysRotationPeriod",
+        ),
+    ] {
+        let error = with_top(&format!("signer: {signer}\n")).unwrap_err();
+        assert_eq!(error.field(), Some(field), "{error}");
+    }
+    assert_eq!(with_top("").unwrap().clients[0].signing, Algorithm::Rs256);
+}
+
+#[test]
+fn second_factors_that_dex_demands_are_demanded_or_the_file_is_refused() {
+    let factor = |yaml: &str| with_top(yaml).map(|config| config.clients[0].second_factor);
+    let mfa = |types: &str, chain: &str| {
+        format!(
+            "mfa:\n  authenticators:\n  - {{id: app, type: TOTP, config: {{issuer: x}}{types}}}\n  defaultMFAChain: {chain}\n"
+        )
+    };
+    assert_eq!(factor(&mfa("", "[app]")).unwrap(), SecondFactor::Required);
+    assert_eq!(factor(&mfa("", "[]")).unwrap(), SecondFactor::Optional);
+    let others = mfa(", connectorTypes: [ldap]", "[app]");
+    assert_eq!(factor(&others).unwrap(), SecondFactor::Optional);
+    let ldap = "connectors:\n- {type: ldap, id: d, name: D, config: {host: a, userSearch: {baseDN: x, username: uid, idAttr: uid, emailAttr: mail}}}\n";
+    assert!(with_top(ldap).is_ok());
+    for (types, fine) in [
+        ("", false),
+        (", connectorTypes: [ldap]", false),
+        (", connectorTypes: [local]", true),
+    ] {
+        let found = factor(&format!("{ldap}{}", mfa(types, "[app]")));
+        match found {
+            Ok(found) => assert!(fine && found == SecondFactor::Required, "{types}"),
+            Err(error) => {
+                assert!(!fine, "{types}: {error}");
+                assert_eq!(error.field(), Some("mfa.defaultMFAChain"));
+                assert!(
+                    error.to_string().contains("connectorTypes: [local]"),
+                    "{error}"
+                );
+            }
+        }
+    }
+    for (wrong, field) in [
+        (mfa("", "[other]"), "mfa.defaultMFAChain[0]"),
+        (
+            "mfa: {authenticators: [{type: TOTP}]}\n".to_owned(),
+            "mfa.authenticators[0].id",
+        ),
+        (
+            "mfa: {authenticators: [{id: a, type: SMS}]}\n".to_owned(),
+            "mfa.authenticators[0].type",
+        ),
+    ] {
+        assert_eq!(factor(&wrong).unwrap_err().field(), Some(field));
+    }
+    // A client says otherwise, by an empty chain too.
+    let yaml = kubeflow(&format!("hash: {HASH}"), "/cb");
+    let of_client = |chain: &str| {
+        let yaml = format!("{}{yaml}  mfaChain: {chain}\n", mfa("", "[app]"));
+        parse(&yaml).map(|(config, _)| config.clients[0].second_factor)
+    };
+    assert_eq!(of_client("[]").unwrap(), SecondFactor::Optional);
+    assert_eq!(of_client("[app]").unwrap(), SecondFactor::Required);
+    assert!(of_client("[other]").is_err());
 }

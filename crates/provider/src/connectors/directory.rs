@@ -58,7 +58,7 @@ impl Directory {
     }
 
     /// Who logs in with this name and password; `None` when that is nobody.
-    pub(super) async fn log_in(
+    pub(crate) async fn log_in(
         &self,
         username: &str,
         password: &Secret,

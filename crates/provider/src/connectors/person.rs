@@ -98,7 +98,7 @@ impl Upstream {
 
 impl Inner {
     /// Writes down who somebody is; nothing when that failed, which is in the log.
-    pub(super) async fn note(&self, connector: &str, identity: Identity) -> Option<Noted> {
+    pub(crate) async fn note(&self, connector: &str, identity: Identity) -> Option<Noted> {
         let again = match &identity.again {
             Some(again) => Some(self.sealer.seal("again", again)?),
             None => None,

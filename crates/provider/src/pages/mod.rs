@@ -6,15 +6,22 @@ mod language;
 mod view;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, HeaderValue, VARY, X_FRAME_OPTIONS};
+use http::header::{
+    CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, VARY, X_FRAME_OPTIONS,
+};
 use http::{Request, StatusCode};
 
+use crate::authorize::excerpt;
+use crate::client_auth::claimed;
 use crate::provider::Inner;
-use crate::reply::{Reply, internal, reply};
+use crate::reply::{Refused, Reply, internal, reply};
 use crate::seal::random_token;
 use crate::words::{Pick, Text};
 
 pub(crate) use language::asked as asked_language;
+
+/// What the line in the log is called, in answers to programs.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What a page shows.
 #[derive(Debug, Clone)]
@@ -285,6 +292,40 @@ pub(crate) fn referenced(status: StatusCode, title: Pick, text: Pick, detail: &s
     }
 }
 
+/// Tells the log why an application gets an error, under a name that the application gets as well.
+fn log_refusal(request: &Request<Bytes>, refused: &Refused, reply: &mut Reply) {
+    let reference = random_token::<6>().unwrap_or_default();
+    let client = claimed(request).map(|client| excerpt(&client));
+    let (status, path) = (reply.status().as_u16(), request.uri().path());
+    let Refused { error, description } = refused;
+    match error.as_str() {
+        // As it should be: a device asks again.
+        "authorization_pending" | "slow_down" => {
+            tracing::debug!(
+                reference,
+                status,
+                path,
+                client,
+                error,
+                description,
+                "not yet"
+            );
+        }
+        _ => tracing::info!(
+            reference,
+            status,
+            path,
+            client,
+            error,
+            description,
+            "request refused"
+        ),
+    }
+    if let Ok(reference) = HeaderValue::try_from(reference) {
+        reply.headers_mut().insert(REQUEST_ID, reference);
+    }
+}
+
 /// Something of ours failed while a person looks on; the lines before it in the log say what.
 pub(crate) fn failed() -> Reply {
     let status = StatusCode::INTERNAL_SERVER_ERROR;
@@ -305,8 +346,11 @@ pub(crate) fn notice(title: Pick, text: Pick) -> Reply {
 }
 
 impl Inner {
-    /// Makes HTML of the page that a reply shows; other replies stay as they are.
+    /// Makes HTML of the page that a reply shows; other replies stay as they are, and the log tells of refusals.
     pub(crate) fn show(&self, request: &Request<Bytes>, mut reply: Reply) -> Reply {
+        if let Some(refused) = reply.extensions_mut().remove::<Refused>() {
+            log_refusal(request, &refused, &mut reply);
+        }
         let Some(page) = reply.extensions_mut().remove::<Page>() else {
             return reply;
         };

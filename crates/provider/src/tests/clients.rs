@@ -10,7 +10,8 @@ use super::bed::{
     Bed, Browser, PASSWORD, SKIP_APPROVAL, VERIFIER, config, form, json, location, param, request,
     request_but, text,
 };
-use crate::{AdminError, ClientState, NewClient, SecondFactor};
+use crate::clients::StoredClient;
+use crate::{AdminError, ClientState, NewClient, Pkce, PromptNone, SecondFactor};
 
 const CALLBACK: &str = "https://app.example/callback";
 
@@ -322,4 +323,69 @@ async fn a_client_asks_for_no_scope_but_those_it_may_have() {
     assert_eq!(tokens["scope"], "openid offline_access", "{tokens}");
     let claims = super::sessions::claims(tokens["id_token"].as_str().unwrap());
     assert!(claims.get("email").is_none(), "{claims}");
+}
+
+#[tokio::test]
+async fn a_client_that_is_added_uses_pkce_unless_it_opts_out() {
+    let bed = Bed::new();
+    let admin = bed.provider.admin();
+    admin.add_client(new("app")).await.unwrap();
+    let old = NewClient {
+        pkce: Pkce::Optional,
+        prompt_none: PromptNone::Ignore,
+        ..new("old")
+    };
+    admin.add_client(old).await.unwrap();
+    let listed = admin.clients().unwrap();
+    let pkce = |id: &str| listed.iter().find(|client| client.id == id).unwrap().pkce;
+    // Of `staticClients`, a program without a secret, and as Dex has them one with.
+    assert_eq!(
+        (pkce("cli"), pkce("platform")),
+        (Pkce::Required, Pkce::Optional)
+    );
+    assert_eq!((pkce("app"), pkce("old")), (Pkce::Required, Pkce::Optional));
+    drop(admin);
+    let bed = bed.restart(&config(SKIP_APPROVAL));
+    let asks = async |id: &'static str, prompt: &'static str| {
+        let mut params = asked(id);
+        params.retain(|(name, _)| !name.starts_with("code_challenge"));
+        params.push(("prompt", prompt));
+        let to = location(&Browser::default().ask(&bed, &params).await);
+        param(&to, "error").map(|error| (error, param(&to, "error_description").unwrap()))
+    };
+    let (error, why) = asks("app", "").await.unwrap();
+    assert_eq!(error, "invalid_request");
+    assert!(why.contains("code_challenge"), "{why}");
+    assert_eq!(asks("old", "").await, None);
+    assert_eq!(asks("old", "none").await, None, "as to Dex");
+    let mut params = asked("app");
+    params.push(("prompt", "none"));
+    let to = location(&Browser::default().ask(&bed, &params).await);
+    assert_eq!(param(&to, "error").as_deref(), Some("login_required"));
+}
+
+/// One that was added by a version that did not ask.
+#[tokio::test]
+async fn a_client_of_before_is_as_the_configuration_says() {
+    let bed = Bed::new();
+    bed.provider.admin().add_client(new("app")).await.unwrap();
+    bed.storage
+        .write(|batch| {
+            let client = batch.get::<StoredClient>("app")?.unwrap();
+            let before = StoredClient {
+                pkce: None,
+                prompt_none: None,
+                ..client
+            };
+            batch.put("app", &before)
+        })
+        .await
+        .unwrap();
+    let mut without = asked("app");
+    without.retain(|(name, _)| !name.starts_with("code_challenge"));
+    let reply = Browser::default().ask(&bed, &without).await;
+    assert!(location(&reply).starts_with("/dex/auth/local"), "{reply:?}");
+    let bed = bed.restart(&config("oauth2: {pkce: {enforce: true}}\n"));
+    let to = location(&Browser::default().ask(&bed, &without).await);
+    assert_eq!(param(&to, "error").as_deref(), Some("invalid_request"));
 }

@@ -5,6 +5,7 @@ use http::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 
 use super::bed::{Bed, SECRET, START, config, form, json, request, text};
+use super::log;
 use super::sessions::SESSIONS;
 
 async fn tokens(bed: &Bed) -> Value {
@@ -236,11 +237,18 @@ async fn every_endpoint_answers_bad_input() {
             if programs {
                 assert!(json(&reply)["error"].is_string(), "{about}");
                 assert_eq!(reply.headers()["cache-control"], "no-store");
+                let reference = reply.headers()["x-request-id"].to_str().unwrap();
+                assert!(log::tells(reference), "{about}: {reference}");
             } else {
                 let page = text(&reply);
                 assert!(page.contains("<h1>"), "{about}");
                 let referenced = page.contains("In the log under") || page.contains("user_code");
                 assert!(referenced, "{about}: {page}");
+                if page.contains("In the log under") {
+                    let (_, rest) = page.split_once("In the log under <code>").unwrap();
+                    let reference = rest.split('<').next().unwrap();
+                    assert!(log::tells(reference), "{about}: {reference}");
+                }
             }
         }
         for method in [Method::PUT, Method::DELETE, Method::OPTIONS] {

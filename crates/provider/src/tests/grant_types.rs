@@ -129,8 +129,9 @@ async fn a_client_of_the_database_has_the_grants_that_it_was_added_with() {
 fn grants_that_are_none_or_not_offered_are_mistakes() {
     let parse = |yaml: &str| DexConfig::parse(yaml, &|_| None).map(|_| ());
     for (listed, expected) in [
-        ("implicit", "a grant type such as `authorization_code`"),
-        ("password", "a grant type such as `authorization_code`"),
+        ("implicit", "one that `oauth2.grantTypes` offers"),
+        ("password", "one that `oauth2.grantTypes` offers"),
+        ("magic", "a grant type such as `authorization_code`"),
     ] {
         let error = parse(&with(listed)).unwrap_err().to_string();
         assert!(

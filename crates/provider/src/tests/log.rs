@@ -135,10 +135,9 @@ pub(super) fn received(reply: &Response<Bytes>) {
         let cookie = cookie.to_str().unwrap();
         known.hold(cookie.split(';').next().unwrap().split_once('=').unwrap().1);
     }
-    if let Some(to) = reply.headers().get("location")
-        && let Some((_, query)) = to.to_str().unwrap().split_once('?')
-    {
-        for (name, value) in parse(query.as_bytes()) {
+    if let Some(to) = reply.headers().get("location") {
+        let parameters = to.to_str().unwrap().split(['?', '#']).skip(1);
+        for (name, value) in parameters.flat_map(|text| parse(text.as_bytes())) {
             if SECRETS.contains(&&*name) {
                 known.hold(&value);
             }
@@ -152,6 +151,11 @@ pub(super) fn received(reply: &Response<Bytes>) {
         }
     }
     assert!(known.leaks.is_empty(), "in the log: {:#?}", known.leaks);
+}
+
+/// Whether the log has this word, such as the name of a line.
+pub(super) fn tells(word: &str) -> bool {
+    known().logged.contains_key(word)
 }
 
 struct Watch;

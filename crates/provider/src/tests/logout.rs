@@ -333,3 +333,48 @@ async fn every_page_of_a_session_has_a_way_to_log_out() {
         .await;
     assert_eq!(param(&location(&reply), "error").unwrap(), "login_required");
 }
+
+/// An authenticating proxy is a session of a browser and nothing else (`refreshTokenLifetime` of Dex).
+#[tokio::test]
+async fn refresh_tokens_end_with_the_session_where_the_client_says_so() {
+    let yaml = yaml().replace(
+        "{id: platform,",
+        "{id: platform, refreshTokenLifetime: session,",
+    );
+    let bed = Bed::with(&yaml);
+    let log_in = async |browser: &mut Browser| {
+        let reply = log_in(&bed, browser, "user@example.com").await;
+        let code = param(&location(&reply), "code").unwrap();
+        let (_, tokens) = bed.redeem(&code).await;
+        tokens["refresh_token"].as_str().unwrap().to_owned()
+    };
+    let refresh = async |token: &str| {
+        let params = [("grant_type", "refresh_token"), ("refresh_token", token)];
+        let (_, answer) = bed.token(&params).await;
+        match answer["refresh_token"].as_str() {
+            Some(next) => Ok(next.to_owned()),
+            None => Err(answer["error"].as_str().unwrap().to_owned()),
+        }
+    };
+    let over = Err("invalid_grant".to_owned());
+    // By a logout.
+    let mut browser = Browser::default();
+    let token = refresh(&log_in(&mut browser).await).await.unwrap();
+    let page = text(&browser.visit(&bed, &logout(&[])).await);
+    let (_, action) = page.split_once("action=\"").unwrap();
+    let action = action.split('"').next().unwrap();
+    browser.send(&bed, form(action, &[("logout", "yes")])).await;
+    assert!(!is_logged_in(&browser));
+    assert_eq!(refresh(&token).await, over);
+    // By its time, which refreshes do not prolong.
+    let token = log_in(&mut Browser::default()).await;
+    bed.pass(1800);
+    let token = refresh(&token).await.unwrap();
+    bed.pass(1800);
+    assert_eq!(refresh(&token).await, over);
+    // Another session of the same person is another.
+    let (one, two) = (&mut Browser::default(), &mut Browser::default());
+    let (_, kept) = (log_in(one).await, log_in(two).await);
+    one.visit(&bed, &logout(&[])).await;
+    assert!(refresh(&kept).await.is_ok());
+}

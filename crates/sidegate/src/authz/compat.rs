@@ -29,7 +29,6 @@ use server::{ConnectionLimits, Server, Service, Tls};
 
 use self::given::{Files, read};
 use super::elsewhere::Provider;
-use super::tls::TlsFiles;
 use super::{AuthzArgs, GRACE, Kept};
 use crate::cli::Output;
 use crate::control::Control;
@@ -40,6 +39,7 @@ use crate::pages;
 use crate::signals::Signals;
 use crate::standing;
 use crate::state;
+use crate::tls::TlsFiles;
 use crate::watch;
 
 /// Whose place is taken.
@@ -146,7 +146,11 @@ async fn serve(
     let taken = "choose another address with `--listen` or `--health`";
     let mut checks = Server::bind(&[listen]).context(taken)?.answering_in_place();
     let health = Server::bind(&[args.health]).context(taken)?;
-    let tls = match TlsFiles::of(args) {
+    let tls = match TlsFiles::of(
+        args.tls_cert.as_deref(),
+        args.tls_key.as_deref(),
+        args.client_ca.as_deref(),
+    ) {
         Some(files) => Some((Tls::new(files.read()?), files)),
         None => None,
     };

@@ -7,7 +7,6 @@ mod gateways;
 mod keys;
 mod manifests;
 mod redis;
-mod tls;
 mod workload;
 mod world;
 
@@ -28,7 +27,6 @@ use crate::authz::compat::CompatArgs;
 use crate::authz::elsewhere::Provider;
 use crate::authz::keys::MarkKeys;
 use crate::authz::redis::RedisArgs;
-use crate::authz::tls::TlsFiles;
 use crate::authz::world::World;
 use crate::cli::{self, ClusterArgs};
 use crate::cluster_api::KubernetesArgs;
@@ -42,6 +40,7 @@ use crate::output::{self, BadInput, Style};
 use crate::pages;
 use crate::signals::Signals;
 use crate::signed_identity::IdentityKeysArgs;
+use crate::tls::TlsFiles;
 use crate::{signed_identity, state, watch};
 
 pub(crate) const EXAMPLES: &str = "\
@@ -187,7 +186,11 @@ async fn serve(args: &AuthzArgs, inputs: &Inputs, cluster: Cluster) -> anyhow::R
         .context(taken)?
         .answering_in_place();
     let health = Server::bind(&[args.health]).context(taken)?;
-    let tls = match TlsFiles::of(args) {
+    let tls = match TlsFiles::of(
+        args.tls_cert.as_deref(),
+        args.tls_key.as_deref(),
+        args.client_ca.as_deref(),
+    ) {
         Some(files) => Some((Tls::new(files.read()?), files)),
         None => None,
     };

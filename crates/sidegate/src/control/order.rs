@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use identity::{ApiKeys, Sessions};
 use provider::{
-    Admin, AdminError, ClientInfo, GrantType, Logins, NewClient, NewUser, SecondFactor, Secret,
-    SetupLink, Storage, UserInfo,
+    Admin, AdminError, ClientInfo, GrantType, Logins, NewClient, NewUser, Pkce, PromptNone,
+    SecondFactor, Secret, SetupLink, Storage, UserInfo,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -91,6 +91,10 @@ pub(crate) struct ClientOrder {
     pub(crate) allowed_scopes: Vec<String>,
     pub(crate) grant_types: Vec<GrantType>,
     pub(crate) second_factor: SecondFactor,
+    #[serde(default)]
+    pub(crate) pkce: Pkce,
+    #[serde(default)]
+    pub(crate) prompt_none: PromptNone,
 }
 
 /// What came of it.
@@ -156,6 +160,8 @@ pub(crate) struct Client {
     #[serde(rename = "redirectURIs")]
     pub(crate) redirect_uris: Vec<String>,
     pub(crate) public: bool,
+    #[serde(default)]
+    pub(crate) pkce: Pkce,
     pub(crate) state: String,
     pub(crate) created_at: Option<u64>,
 }
@@ -181,6 +187,7 @@ impl From<ClientInfo> for Client {
             name: client.name,
             redirect_uris: client.redirect_uris,
             public: client.public,
+            pkce: client.pkce,
             state: client.state.name().to_owned(),
             created_at: client.created_at,
         }
@@ -366,6 +373,8 @@ pub(crate) async fn carry_out(order: Order, at: Counter<'_>) -> Result<Done, Ref
                 allowed_scopes: order.allowed_scopes,
                 grant_types: order.grant_types,
                 second_factor: order.second_factor,
+                pkce: order.pkce,
+                prompt_none: order.prompt_none,
             };
             let (client, secret) = admin.add_client(new).await?;
             Done::Client {

@@ -302,10 +302,35 @@ fn clients_come_and_go_while_the_provider_runs() {
     let page = format!(
         "{base}/auth?response_type=code&client_id=grafana&redirect_uri=https%3A%2F%2Fgrafana.example.com%2Fcb&scope=openid"
     );
+    let refused = curl([&page]).unwrap();
+    let to = refused.header("location").unwrap_or_default();
+    assert!(to.contains("code_challenge"), "PKCE is demanded: {to}");
+    let page = format!(
+        "{page}&code_challenge={}&code_challenge_method=S256",
+        "a".repeat(43)
+    );
     assert_eq!(curl([&page]).unwrap().status, 302);
+    let add = [
+        "client",
+        "add",
+        "wiki",
+        "--redirect-uri",
+        "https://wiki.example.com/cb",
+    ];
+    let added = json(&run(
+        &data,
+        &[&add[..], &["--pkce", "optional", "-o", "json"]].concat(),
+    ));
+    assert_eq!(added["client"]["pkce"], "optional");
+    let of_wiki = "client_id=wiki&redirect_uri=https%3A%2F%2Fwiki.example.com%2Fcb";
+    let without = format!("{base}/auth?response_type=code&{of_wiki}&scope=openid");
+    assert_eq!(curl([&without]).unwrap().status, 302);
+    let to = curl([&without]).unwrap();
+    let to = to.header("location").unwrap_or_default();
+    assert!(to.contains("/auth/local?req="), "{to}");
     // One of no person: it has no other grant, and needs no place to send codes to.
     let add = ["client", "add", "nightly", "--grant-type"];
-    let wrong = run(&data, &[&add[..], &["implicit"]].concat());
+    let wrong = run(&data, &[&add[..], &["magic"]].concat());
     assert!(stderr(&wrong).contains("expected `authorization_code`, "));
     let added = run(&data, &[&add[..], &["client_credentials"]].concat());
     let (user, url) = (

@@ -57,18 +57,23 @@ impl Running {
     }
 
     fn with(folder: &Path, args: &[&str]) -> Self {
+        let mut running = Self::told(folder, args);
+        let line = until(&mut running.told, " on 127.0.0.1:");
+        let (_, rest) = line.split_once(" on ").unwrap();
+        running.address = rest.split(',').next().unwrap().to_owned();
+        running
+    }
+
+    /// One that has not said yet where it listens.
+    fn told(folder: &Path, args: &[&str]) -> Self {
         let mut child = command(folder, &[&["--data", "data"], args].concat())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut told = BufReader::new(child.stderr.take().unwrap());
-        let line = until(&mut told, " on 127.0.0.1:");
-        let (_, rest) = line.split_once(" on ").unwrap();
-        let address = rest.split(',').next().unwrap().to_owned();
         Self {
+            address: String::new(),
+            told: BufReader::new(child.stderr.take().unwrap()),
             child,
-            address,
-            told,
         }
     }
 
@@ -117,7 +122,8 @@ fn every_key_is_told_with_its_line() {
         "    2    ignored  storage: keys, sessions and tokens are kept in one file of the data folder\n",
         "    4  supported  web.http\n",
         "    9  supported  staticPasswords[0].email\n",
-        "dex.yaml: 12 keys supported, 1 ignored, 0 refused\n",
+        "   14  supported  staticClients[0].pkce: as in Dex, PKCE counts where it is sent",
+        "dex.yaml: 13 keys supported, 1 ignored, 0 refused\n",
     ] {
         assert!(text.contains(line), "{line}{text}");
     }
@@ -339,4 +345,43 @@ fn a_hashed_password_logs_in() {
     let known = login("a rose is a rose");
     let location = known.header("location").unwrap_or_default();
     assert!(location.starts_with("/oauth2/callback?code="), "{known:?}");
+}
+
+/// `web.https` of Dex, beside `web.http` and without it.
+#[test]
+fn a_certificate_of_the_configuration_is_for_a_listener_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/checks");
+    for file in ["server.crt", "server.key"] {
+        std::fs::copy(files.join(file), folder.path().join(file)).unwrap();
+    }
+    let tls = "  https: 127.0.0.1:0\n  tlsCert: server.crt\n  tlsKey: server.key\n  tlsMinVersion: \"1.3\"\n";
+    let (http, authority) = ("  http: 127.0.0.1:0\n", files.join("ca.crt"));
+    let authority = authority.display().to_string();
+    for (web, plain) in [(format!("{http}{tls}"), true), (tls.to_owned(), false)] {
+        let text = CONFIG.replace(http, &web);
+        std::fs::write(folder.path().join("dex.yaml"), text).unwrap();
+        let mut running = Running::told(folder.path(), &[]);
+        let first = until(&mut running.told, " on ");
+        assert_eq!(first.contains(" on 127.0.0.1:"), plain, "{first}");
+        let line = match plain {
+            true => until(&mut running.told, " on https://"),
+            false => first,
+        };
+        let (_, rest) = line.split_once(" on ").unwrap();
+        let base = format!("{}/dex", rest.split(',').next().unwrap());
+        let ask = |more: &[&str], path: &str| {
+            let url = format!("{base}{path}");
+            curl([&["--cacert", &authority], more, &[&url]].concat())
+        };
+        assert_eq!(ask(&[], "/keys").unwrap().status, 200);
+        let old = ask(&["--tls-max", "1.2"], "/keys");
+        assert!(old.is_err(), "TLS 1.2 is not wanted: {old:?}");
+        // A cookie of such a login never goes over a connection without TLS.
+        let login = "/auth?client_id=kubeflow-oidc-authservice&redirect_uri=%2Foauth2%2Fcallback&response_type=code&scope=openid";
+        let begun = ask(&[], login).unwrap();
+        let cookie = begun.header("set-cookie").unwrap_or_default();
+        assert!(cookie.contains("; Secure"), "{begun:?}");
+        assert_eq!(running.end(), Some(0));
+    }
 }

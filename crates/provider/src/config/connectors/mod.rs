@@ -86,6 +86,10 @@ pub(super) fn check(
             "letters, digits, `-`, `_` and `.`, and not `local`, which are the users here";
         return Err(invalid("id", &raw.id, expected));
     }
+    if matches!(raw.id.as_str(), "second" | "enrol" | "enrolled") {
+        let expected = "another one: `/auth/` and this is a page of the login here";
+        return Err(invalid("id", &raw.id, expected));
+    }
     let kind = |config: Value| match raw.kind.as_str() {
         "oidc" => {
             let config = config_of::<RawOidc>(at, config)?;

@@ -1,4 +1,4 @@
-//! TLS of the port for checks, whose files are read again when they change.
+//! TLS of a port of ours, whose files are read again when they change.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,38 +7,43 @@ use anyhow::Context as _;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use server::Tls;
 
-use super::AuthzArgs;
 use crate::output::{self, Style};
 use crate::watch;
 
 /// Certificate chain and key, and authorities whose certificates clients have to show.
-pub(super) struct TlsFiles<'a> {
-    pub(super) certificate: &'a Path,
-    pub(super) key: &'a Path,
-    pub(super) client_ca: Option<&'a Path>,
+pub(crate) struct TlsFiles<'a> {
+    pub(crate) certificate: &'a Path,
+    pub(crate) key: &'a Path,
+    pub(crate) client_ca: Option<&'a Path>,
+    pub(crate) versions: &'static [&'static SupportedProtocolVersion],
 }
 
 impl<'a> TlsFiles<'a> {
-    /// Those of the command line, if there are any.
-    pub(super) fn of(args: &'a AuthzArgs) -> Option<Self> {
+    /// Of a certificate and its key, where both are named.
+    pub(crate) fn of(
+        certificate: Option<&'a Path>,
+        key: Option<&'a Path>,
+        client_ca: Option<&'a Path>,
+    ) -> Option<Self> {
         Some(Self {
-            certificate: args.tls_cert.as_deref()?,
-            key: args.tls_key.as_deref()?,
-            client_ca: args.client_ca.as_deref(),
+            certificate: certificate?,
+            key: key?,
+            client_ca,
+            versions: rustls::DEFAULT_VERSIONS,
         })
     }
 
     /// What they say now.
-    pub(super) fn read(&self) -> anyhow::Result<ServerConfig> {
+    pub(crate) fn read(&self) -> anyhow::Result<ServerConfig> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let chain = certificates(self.certificate)?;
         let private = PrivateKeyDer::from_pem_file(self.key)
             .with_context(|| format!("`{}`", self.key.display()))?;
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()?;
+            .with_protocol_versions(self.versions)?;
         let builder = match self.client_ca {
             None => builder.with_no_client_auth(),
             Some(path) => {
@@ -58,7 +63,7 @@ impl<'a> TlsFiles<'a> {
     }
 
     /// Takes what they say, again whenever they change. What cannot be used leaves what was there.
-    pub(super) async fn follow(&self, tls: &Tls) -> anyhow::Result<()> {
+    pub(crate) async fn follow(&self, tls: &Tls) -> anyhow::Result<()> {
         let files = [Some(self.certificate), Some(self.key), self.client_ca];
         let files: Vec<PathBuf> = files.into_iter().flatten().map(Path::to_owned).collect();
         watch::until_cancelled(&files, || match self.read() {
