@@ -242,11 +242,12 @@ pub(crate) fn typed<T: DeserializeOwned>(
     value: &Value,
     prefix: &[&str],
 ) -> Result<T, LoadError> {
-    let typed = match has_nulls(value) {
-        true => serde_path_to_error::deserialize(without_nulls(value, true)),
-        false => serde_path_to_error::deserialize(value),
+    let value = match has_nulls(value) {
+        true => &without_nulls(value, true),
+        false => value,
     };
-    typed.map_err(|error| {
+    // By reference in all places: each other way is as much code again.
+    serde_path_to_error::deserialize(value).map_err(|error| {
         let mut path: Vec<Step> = prefix.iter().map(|k| Step::Key((*k).to_owned())).collect();
         path.extend(steps(error.path()));
         let message = expected_found(&error.inner().to_string());

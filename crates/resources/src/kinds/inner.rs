@@ -40,7 +40,7 @@ impl Inner<'_> {
     }
 
     pub(super) fn typed<T: DeserializeOwned>(&self, value: &Value) -> Result<T, LoadError> {
-        serde_path_to_error::deserialize(without_nulls(value, true)).map_err(|error| {
+        serde_path_to_error::deserialize(&without_nulls(value, true)).map_err(|error| {
             let path: Vec<Step> = steps(error.path()).collect();
             self.fail(&path, expected_found(&error.inner().to_string()))
         })
