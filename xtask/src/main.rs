@@ -116,10 +116,11 @@ Commands:
   bench provider [--quick]
                Time the identity provider's keys, refreshes, logins and token checks,
                its starts and memory, and write docs/benchmarks.md
-  bench authz [--quick | --soak MINUTES]
+  bench authz [--quick | --soak MINUTES | --only KIND...]
                Time checks of the authorizer, alone and behind one worker of Envoy, with
                few and with many sessions, keys and issuers, beside oauth2-proxy, and write
-               docs/benchmarks.md; or watch its memory for so long
+               docs/benchmarks.md; or watch its memory for so long; or time some kinds of
+               checks alone (`--only session-http token-grpc`), which writes nothing
   bench solvers
                Put questions about small clusters to z3 and cvc5 too, compare the
                answers, and write docs/benchmarks.md (--quick: a few, as `test`
@@ -177,6 +178,7 @@ fn main() -> ExitCode {
         ["bench", "provider", "--quick"] => bench::provider::run(bench::Length::Quick),
         ["bench", "authz"] => bench::authz::run(bench::Length::Full),
         ["bench", "authz", "--quick"] => bench::authz::run(bench::Length::Quick),
+        ["bench", "authz", "--only", kinds @ ..] => bench::authz::only(kinds),
         ["bench", "authz", "--soak", minutes] => match minutes.parse() {
             Ok(minutes) => bench::authz::soak(minutes),
             Err(_) => Err(anyhow::anyhow!("`--soak {minutes}`: expected minutes")),

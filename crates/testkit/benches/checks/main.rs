@@ -5,6 +5,7 @@
 
 mod asking;
 mod fill;
+mod floor;
 mod grpc;
 mod http1;
 
@@ -34,7 +35,10 @@ fn main() -> Result<()> {
             fill::keys(Path::new(folder), count.parse()?, Path::new(secrets))
         }
         ["--load", asking] => load(&Asking::read(&std::fs::read_to_string(asking)?)?),
-        _ => bail!("expected `--sessions FOLDER COUNT FILE`, `--keys …` or `--load FILE`"),
+        ["--floor", address] => floor::serve(address),
+        _ => bail!(
+            "expected `--sessions FOLDER COUNT FILE`, `--keys …`, `--load FILE` or `--floor ADDRESS`"
+        ),
     }
 }
 

@@ -7,16 +7,18 @@ mod report;
 mod soak;
 mod world;
 
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use self::program::Program;
 pub(crate) use self::soak::run as soak;
 use self::world::{Full, Tokens, World};
 use super::{Length, Scratch};
+use crate::clients::free_port;
 use crate::person::DASHBOARD;
 use crate::shell;
 
@@ -31,6 +33,22 @@ const ISSUERS: usize = 1_000;
 
 /// Secrets of each kind that are used again and again.
 const KNOWN: usize = 100;
+
+/// No check at all.
+const FLOOR: &str = "floor-http";
+
+/// What checks bring, and how they come.
+const KINDS: [&str; 9] = [
+    FLOOR,
+    "session-grpc",
+    "session-http",
+    "any-session-grpc",
+    "token-grpc",
+    "token-http",
+    "key-grpc",
+    "key-http",
+    "fresh-grpc",
+];
 
 /// What a load came to.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,6 +74,8 @@ struct Checks {
     any_session: Measured,
     /// Tokens that were never seen.
     fresh: Measured,
+    /// Answers without a look.
+    floor: Measured,
     idle_kib: u64,
     loaded_kib: u64,
 }
@@ -93,6 +113,45 @@ pub(crate) fn run(length: Length) -> Result<()> {
             super::report::write_section(&page, "authz", &table)
         }
         Length::Quick => Ok(()),
+    }
+}
+
+/// Measures these kinds of checks alone, again and again, and prints what each costs.
+pub(crate) fn only(kinds: &[&str]) -> Result<()> {
+    const TIMES: usize = 3;
+    let load = build()?;
+    let scratch = Scratch::new()?;
+    let bench = Bench {
+        load: &load,
+        folder: scratch.path(),
+        seconds: 4,
+    };
+    let world = World::make(&bench, &Full::no())?;
+    let program = Program::authz(&world, &[])?;
+    let asking = Asking {
+        tokens: Tokens::sign(&world, KNOWN, 6_000)?,
+        bench: &bench,
+        program: &program,
+        world: &world,
+    };
+    for _ in 0..TIMES {
+        for kind in kinds {
+            let found = asking.one(kind)?;
+            let (cpu, rate) = (found.cpu, found.per_second);
+            println!("{kind}: {cpu:.1} µs of a processor, {rate:.0} checks/s");
+        }
+    }
+    Ok(())
+}
+
+impl Bench<'_> {
+    /// What no check over HTTP can cost less than: reading it and writing an answer.
+    fn floor(&self, secrets: &Path) -> Result<Measured> {
+        let address = format!("127.0.0.1:{}", free_port()?);
+        let mut command = Command::new(self.load);
+        let ready = || TcpStream::connect(&address).is_ok();
+        let program = Program::start(command.args(["--floor", &address]), address.clone(), ready)?;
+        self.ask(&Load::session("http", secrets), &address, &program, None)
     }
 }
 
@@ -266,41 +325,65 @@ impl Bench<'_> {
         let world = World::make(self, &full)?;
         let program = Program::authz(&world, &[])?;
         let idle_kib = program.resident_kib()?;
-        let at = program.checks.clone();
-        let one = |load: Load<'_>| self.ask(&load, &at, &program, None);
-        let over_http = format!("/external{PREDICT}");
-        let bearer = |protocol: &'static str, secrets: &Path| {
-            let path = if protocol == "grpc" {
-                PREDICT
-            } else {
-                &*over_http
-            };
-            one(Load::bearer(protocol, secrets, path))
-        };
-        let session_grpc = one(Load::session("grpc", &world.used))?;
-        let session_http = one(Load::session("http", &world.used))?;
         let count = if length == Length::Full { 6_000 } else { 500 };
-        let tokens = Tokens::sign(&world, KNOWN, count)?;
-        let token_grpc = bearer("grpc", &tokens.known)?;
-        let token_http = bearer("http", &tokens.known)?;
-        let key_grpc = bearer("grpc", &world.keys)?;
-        let key_http = bearer("http", &world.keys)?;
-        let fresh = one(Load {
-            once: true,
-            ..Load::bearer("grpc", &tokens.fresh, PREDICT)
-        })?;
-        let any_session = one(Load::session("grpc", &world.sessions))?;
+        let asking = Asking {
+            tokens: Tokens::sign(&world, KNOWN, count)?,
+            bench: self,
+            program: &program,
+            world: &world,
+        };
+        let one = |kind| asking.one(kind);
         Ok(Checks {
-            any_session,
-            session_grpc,
-            session_http,
-            token_grpc,
-            token_http,
-            key_grpc,
-            key_http,
-            fresh,
+            session_grpc: one("session-grpc")?,
+            session_http: one("session-http")?,
+            token_grpc: one("token-grpc")?,
+            token_http: one("token-http")?,
+            key_grpc: one("key-grpc")?,
+            key_http: one("key-http")?,
+            fresh: one("fresh-grpc")?,
+            floor: one(FLOOR)?,
+            any_session: one("any-session-grpc")?,
             idle_kib,
             loaded_kib: program.resident_kib()?,
         })
+    }
+}
+
+/// Loads on one program.
+struct Asking<'a> {
+    bench: &'a Bench<'a>,
+    program: &'a Program,
+    world: &'a World,
+    tokens: Tokens,
+}
+
+impl Asking<'_> {
+    /// One of [`KINDS`].
+    fn one(&self, kind: &str) -> Result<Measured> {
+        if kind == FLOOR {
+            return self.bench.floor(&self.world.used);
+        }
+        let over_http = format!("/external{PREDICT}");
+        let (secret, protocol) = kind.rsplit_once('-').unwrap_or_default();
+        let protocol = if protocol == "grpc" { "grpc" } else { "http" };
+        let path = if protocol == "grpc" {
+            PREDICT
+        } else {
+            &over_http
+        };
+        let bearer = |secrets| Load::bearer(protocol, secrets, path);
+        let load = match secret {
+            "session" => Load::session(protocol, &self.world.used),
+            "any-session" => Load::session(protocol, &self.world.sessions),
+            "token" => bearer(&self.tokens.known),
+            "key" => bearer(&self.world.keys),
+            "fresh" => Load {
+                once: true,
+                ..bearer(&self.tokens.fresh)
+            },
+            _ => bail!("`{kind}`: expected one of {}", KINDS.join(", ")),
+        };
+        let at = self.program.checks.clone();
+        self.bench.ask(&load, &at, self.program, None)
     }
 }

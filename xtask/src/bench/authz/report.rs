@@ -57,6 +57,12 @@ pub(super) fn table(figures: &Figures, length: Length) -> String {
         &few.fresh,
         &full.fresh,
     );
+    row(
+        "an answer over HTTP without a look at the check",
+        "",
+        &few.floor,
+        &full.floor,
+    );
     let sessions = match length {
         Length::Full => SESSIONS,
         Length::Quick => SESSIONS / 20,
