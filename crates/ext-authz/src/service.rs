@@ -51,4 +51,12 @@ impl<H: Host> server::Service for Authorizer<H> {
             false => self.check_head(parts, peer).await.map(Body::full),
         }
     }
+
+    async fn answer_head(
+        self: Arc<Self>,
+        parts: http::request::Parts,
+        peer: SocketAddr,
+    ) -> Option<Response<Body>> {
+        Some(self.check_head(parts, peer).await.map(Body::full))
+    }
 }

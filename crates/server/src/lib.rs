@@ -1,9 +1,11 @@
 //! Sockets, connections and their end: HTTP/1.1 and h2c told apart on each, bounded, with a drain.
 
+mod heads;
 mod taken;
 mod waits;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -58,6 +60,16 @@ pub trait Service: Send + Sync + 'static {
         request: Request<Incoming>,
         peer: SocketAddr,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
+
+    /// Answers one that came over HTTP/1.1 and has no body, where requests are [answered in place](Server::answering_in_place):
+    /// at less cost than a [`Request`] with a body to wait for. Who does not is asked for the [answer](Self::answer) alone.
+    fn answer_head(
+        self: Arc<Self>,
+        _: Parts,
+        _: SocketAddr,
+    ) -> impl Future<Output = Option<Response<Self::Body>>> + Send {
+        std::future::ready(None)
+    }
 }
 
 /// An address that cannot be listened on.
@@ -265,6 +277,24 @@ async fn serve<S: Service>(
     mut leaving: watch::Receiver<bool>,
 ) {
     let waits = Arc::new(Waits::begin());
+    let mut stream = Told {
+        stream,
+        waits: Arc::clone(&waits),
+        before: Bytes::new(),
+    };
+    if matches!(answering, Answering::InPlace) {
+        let answered = heads::answered(&service, &mut stream, peer, &waits, &leaving);
+        let ended = tokio::select! {
+            biased;
+            ended = answered => ended,
+            () = waits.longer_than(keep_alive) => return,
+        };
+        match ended {
+            Ok(Some(read)) => stream.before = read,
+            Ok(None) => return,
+            Err(error) => return tracing::debug!(%error, "connection ended"),
+        }
+    }
     let taken = Taken::of(answering);
     let mut builder = auto::Builder::new(taken.clone());
     // Its heads are waited for below, at less cost than a timer for each.
@@ -290,10 +320,6 @@ async fn serve<S: Service>(
                 Ok::<_, Infallible>(response.map(|body| Answered { body, waits }))
             }
         })
-    };
-    let stream = Told {
-        stream,
-        waits: Arc::clone(&waits),
     };
     let connection = builder.serve_connection(TokioIo::new(stream), answer);
     tokio::pin!(connection);

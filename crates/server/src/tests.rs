@@ -6,6 +6,8 @@ use http_body_util::{BodyExt as _, Full};
 
 use super::*;
 
+mod heads;
+
 /// Answers `/slow` after a while, and `/large` with more than sockets take at once.
 struct Answers;
 
@@ -18,9 +20,18 @@ impl Service for Answers {
     async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-        _: SocketAddr,
+        peer: SocketAddr,
     ) -> Response<Full<Bytes>> {
-        let body = match request.uri().path() {
+        let head = self.answer_head(request.into_parts().0, peer);
+        head.await.unwrap()
+    }
+
+    async fn answer_head(
+        self: Arc<Self>,
+        parts: Parts,
+        _: SocketAddr,
+    ) -> Option<Response<Full<Bytes>>> {
+        let body = match parts.uri.path() {
             "/slow" => {
                 tokio::time::sleep(LIMIT * 3).await;
                 Bytes::from_static(b"late")
@@ -28,16 +39,22 @@ impl Service for Answers {
             "/large" => Bytes::from(vec![b'x'; LARGE]),
             _ => Bytes::from_static(b"ok"),
         };
-        Response::new(Full::new(body))
+        Some(Response::new(Full::new(body)))
     }
 }
 
+/// In both ways: answering where requests are read, and with hyper alone.
+const BOTH: [fn(Server) -> Server; 2] = [Server::answering_in_place, |server| server];
+
 /// Where it listens, as long as the runtime lives.
-fn started() -> (tokio::runtime::Runtime, SocketAddr) {
-    started_as(Server::answering_in_place)
+fn started_as(how: fn(Server) -> Server) -> (tokio::runtime::Runtime, SocketAddr) {
+    started_with(Arc::new(Answers), how)
 }
 
-fn started_as(how: fn(Server) -> Server) -> (tokio::runtime::Runtime, SocketAddr) {
+fn started_with(
+    service: Arc<impl Service>,
+    how: fn(Server) -> Server,
+) -> (tokio::runtime::Runtime, SocketAddr) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -52,7 +69,7 @@ fn started_as(how: fn(Server) -> Server) -> (tokio::runtime::Runtime, SocketAddr
         ..ConnectionLimits::default()
     };
     runtime.spawn(server.run(
-        Arc::new(Answers),
+        service,
         limits,
         std::future::pending::<()>(),
         Duration::ZERO,
@@ -82,73 +99,81 @@ fn rest(stream: &mut TcpStream) -> (String, Duration) {
 
 #[test]
 fn who_says_nothing_or_half_a_head_is_left_after_the_limit() {
-    let (_runtime, address) = started();
-    for (sent, answered) in [
-        ("", false),
-        // Frames of HTTP/2 are answered, and are no request.
-        (
-            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0",
-            false,
-        ),
-        ("GET / HTTP/1.1\r\nhost: a\r\nx: ", false),
-        ("GET / HTTP/1.1\r\nhost: a\r\n\r\n", true),
-        ("GET / HTTP/1.1\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\n", true),
-    ] {
-        let mut stream = connect(address);
-        stream.write_all(sent.as_bytes()).unwrap();
-        let (text, took) = rest(&mut stream);
-        assert_eq!(text.ends_with("\r\n\r\nok"), answered, "{sent:?}: {text:?}");
-        assert!(took >= LIMIT / 2, "{sent:?}: {took:?}");
-        assert!(took < LIMIT * 10, "{sent:?}: {took:?}");
+    for how in BOTH {
+        let (_runtime, address) = started_as(how);
+        for (sent, answered) in [
+            ("", false),
+            // Frames of HTTP/2 are answered, and are no request.
+            (
+                "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0",
+                false,
+            ),
+            ("GET / HTTP/1.1\r\nhost: a\r\nx: ", false),
+            ("GET / HTTP/1.1\r\nhost: a\r\n\r\n", true),
+            ("GET / HTTP/1.1\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\n", true),
+        ] {
+            let mut stream = connect(address);
+            stream.write_all(sent.as_bytes()).unwrap();
+            let (text, took) = rest(&mut stream);
+            assert_eq!(text.ends_with("\r\n\r\nok"), answered, "{sent:?}: {text:?}");
+            assert!(took >= LIMIT / 2, "{sent:?}: {took:?}");
+            assert!(took < LIMIT * 10, "{sent:?}: {took:?}");
+        }
     }
 }
 
 #[test]
 fn a_connection_that_is_used_stays() {
-    let (_runtime, address) = started();
-    let mut stream = connect(address);
-    for _ in 0..6 {
-        std::thread::sleep(LIMIT / 2);
-        stream
-            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
-            .unwrap();
-        let mut bytes = [0; 512];
-        let count = stream.read(&mut bytes).unwrap();
-        assert!(bytes[..count].ends_with(b"ok"), "{count}");
+    for how in BOTH {
+        let (_runtime, address) = started_as(how);
+        let mut stream = connect(address);
+        for _ in 0..6 {
+            std::thread::sleep(LIMIT / 2);
+            stream
+                .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+                .unwrap();
+            let mut bytes = [0; 512];
+            let count = stream.read(&mut bytes).unwrap();
+            assert!(bytes[..count].ends_with(b"ok"), "{count}");
+        }
     }
 }
 
 #[test]
 fn an_answer_may_take_longer_than_a_head() {
-    let (_runtime, address) = started();
-    let mut stream = connect(address);
-    stream
-        .write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
-        .unwrap();
-    let (text, took) = rest(&mut stream);
-    assert!(text.ends_with("late"), "{text:?}");
-    assert!(took >= LIMIT * 3, "{took:?}");
+    for how in BOTH {
+        let (_runtime, address) = started_as(how);
+        let mut stream = connect(address);
+        stream
+            .write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
+            .unwrap();
+        let (text, took) = rest(&mut stream);
+        assert!(text.ends_with("late"), "{text:?}");
+        assert!(took >= LIMIT * 3, "{took:?}");
+    }
 }
 
 #[test]
 fn who_takes_an_answer_slowly_gets_all_of_it() {
-    let (_runtime, address) = started();
-    let mut stream = connect(address);
-    stream
-        .write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n")
-        .unwrap();
-    let (mut read, mut bytes) = (0, vec![0; 8 << 20]);
-    while read < LARGE {
-        std::thread::sleep(LIMIT / 4);
-        let count = stream.read(&mut bytes).unwrap();
-        assert!(count > 0, "cut after {read} bytes");
-        read += count;
+    for how in BOTH {
+        let (_runtime, address) = started_as(how);
+        let mut stream = connect(address);
+        stream
+            .write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n")
+            .unwrap();
+        let (mut read, mut bytes) = (0, vec![0; 8 << 20]);
+        while read < LARGE {
+            std::thread::sleep(LIMIT / 4);
+            let count = stream.read(&mut bytes).unwrap();
+            assert!(count > 0, "cut after {read} bytes");
+            read += count;
+        }
     }
 }
 
 #[test]
 fn over_http2_one_that_waits_holds_up_nobody() {
-    for how in [Server::answering_in_place, |server| server] {
+    for how in BOTH {
         let (runtime, address) = started_as(how);
         let (order, count) = runtime.block_on(async move {
             let stream = tokio::net::TcpStream::connect(address).await.unwrap();

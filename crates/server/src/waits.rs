@@ -42,7 +42,7 @@ impl Waits {
         self.since.store(Self::NOT, Ordering::Relaxed);
     }
 
-    fn again(&self) {
+    pub(crate) fn again(&self) {
         self.since.store(self.now().max(1), Ordering::Relaxed);
     }
 
@@ -110,6 +110,8 @@ where
 /// A connection whose writes are told to [`Waits`]: whoever takes an answer slowly is not waited for yet.
 pub(crate) struct Told<S> {
     pub(crate) stream: S,
+    /// What was read of it and is to be read again.
+    pub(crate) before: Bytes,
     pub(crate) waits: Arc<Waits>,
 }
 
@@ -119,6 +121,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Told<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.before.is_empty() {
+            let count = self.before.len().min(buffer.remaining());
+            buffer.put_slice(&self.before.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
