@@ -1,6 +1,7 @@
 //! One check, from what is asked to the reply.
 
 use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use edge::Ambiguous;
@@ -56,8 +57,12 @@ impl<H: Host> Authorizer<H> {
         if let Some(mut line) = line {
             let status = reply.denial().map_or(200, |reply| reply.status.as_u16());
             // One text and no fields: those are formatted one by one, for each check.
-            let rest = write!(line, " peer={peer} at={} status={status} why=", place.at());
-            if rest.is_ok() && quote(&mut line, &why).is_ok() {
+            line.push_str(" peer=");
+            push_address(&mut line, peer);
+            let place = write!(line, " at={} status=", place.at());
+            line.push_str(itoa::Buffer::new().format(status));
+            line.push_str(" why=");
+            if place.is_ok() && quote(&mut line, &why).is_ok() {
                 tracing::info!(target: "ext_authz::access", "{line}");
             }
         }
@@ -350,6 +355,24 @@ pub(crate) fn shown(parts: &[&str]) -> String {
         }
     }
     shown
+}
+
+/// Writes an address as `Display` does, which goes through a buffer of its own.
+pub(crate) fn push_address(line: &mut String, address: SocketAddr) {
+    let mut number = itoa::Buffer::new();
+    if let IpAddr::V4(ip) = address.ip() {
+        for (octet, end) in ip
+            .octets()
+            .into_iter()
+            .zip(["."; 3].into_iter().chain([":"]))
+        {
+            line.push_str(number.format(octet));
+            line.push_str(end);
+        }
+        line.push_str(number.format(address.port()));
+    } else {
+        line.push_str(&address.to_string());
+    }
 }
 
 /// Writes a text as `Debug` does, which looks at each character of it.

@@ -308,4 +308,14 @@ fn the_log_has_one_line_for_a_check() {
     ] {
         assert_eq!(quoted(why), format!("{why:?}"));
     }
+    for address in [
+        "10.244.0.7:1",
+        "255.0.10.100:65535",
+        "[::1]:80",
+        "[2001:db8::1]:443",
+    ] {
+        let mut line = String::from("peer=");
+        crate::check::push_address(&mut line, address.parse().unwrap());
+        assert_eq!(line, format!("peer={address}"));
+    }
 }
