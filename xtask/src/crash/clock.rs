@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
@@ -15,9 +14,15 @@ pub(crate) struct Clock {
     /// Where libfaketime reads how far the clock is ahead.
     file: PathBuf,
     library: PathBuf,
-    /// Seconds. Held while the file changes, so that nobody takes a time of before for one of after.
-    ahead: Mutex<u64>,
-    jumps: AtomicU64,
+    /// Held while the file changes, so that nobody takes a time of before for one of after.
+    moved: Mutex<Moved>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Moved {
+    /// Seconds.
+    ahead: u64,
+    jumps: u64,
 }
 
 impl Clock {
@@ -27,8 +32,7 @@ impl Clock {
         let clock = Self {
             file: folder.join("clock"),
             library: library(&root)?,
-            ahead: Mutex::new(0),
-            jumps: AtomicU64::new(0),
+            moved: Mutex::default(),
         };
         clock.write(0)?;
         Ok(clock)
@@ -46,22 +50,26 @@ impl Clock {
 
     /// The time, in Unix seconds.
     pub(crate) fn now(&self) -> u64 {
-        let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
-        system() + *ahead
+        let moved = self.moved();
+        system() + moved.ahead
+    }
+
+    fn moved(&self) -> MutexGuard<'_, Moved> {
+        self.moved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets time pass at once.
     pub(crate) fn jump(&self, seconds: u64) -> Result<()> {
-        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
-        self.write(*ahead + seconds)?;
-        *ahead += seconds;
-        self.jumps.fetch_add(1, Ordering::SeqCst);
+        let mut moved = self.moved();
+        self.write(moved.ahead + seconds)?;
+        moved.ahead += seconds;
+        moved.jumps += 1;
         Ok(())
     }
 
-    /// How often it has jumped.
+    /// How often it has jumped, one that programs may have seen already among them.
     pub(crate) fn jumps(&self) -> u64 {
-        self.jumps.load(Ordering::SeqCst)
+        self.moved().jumps
     }
 
     /// Whole: programs read it at any moment.
