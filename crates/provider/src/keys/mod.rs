@@ -237,7 +237,12 @@ impl Keys {
         let stored = rotation::read(storage.signing_keys()?)?;
         let now = unix_seconds(&self.clock);
         let missing = rotation::missing(&stored, &self.bounds(&self.served()), now);
-        self.advance(storage, &make(&missing)?)
+        let changed = self.advance(storage, &make(&missing)?)?;
+        if self.is_due(now) {
+            // Those that signed until now do not any more: when the last token of theirs ends is known.
+            self.advance(storage, &[])?;
+        }
+        Ok(changed)
     }
 
     /// Writes down the keys as they should be now, with these new ones, and then publishes them.

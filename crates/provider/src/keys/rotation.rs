@@ -34,9 +34,13 @@ pub(crate) struct StoredKey {
     since: u64,
     /// The longest lifetime of a token that it may have signed.
     lifetime: u64,
-    /// When a retired key is forgotten.
+    /// When a retired key is forgotten, or [`OPEN`].
     until: u64,
 }
+
+/// A retired key that this process may still sign with, as its successor is being written down. When its last token
+/// ends is known once it does not: a clock that moves on meanwhile, or a machine that sleeps, moves that as well.
+const OPEN: u64 = u64::MAX;
 
 /// Keys by their id.
 pub(super) type Stored = BTreeMap<String, StoredKey>;
@@ -125,10 +129,8 @@ pub(super) fn due(stored: &Stored, bounds: &Bounds<'_>) -> u64 {
         }
     });
     let retired = stored.values().filter(|key| key.role == Role::Retired);
-    handovers
-        .chain(retired.map(|key| key.until))
-        .min()
-        .unwrap_or(u64::MAX)
+    let forgotten = retired.map(|key| if key.until == OPEN { 0 } else { key.until });
+    handovers.chain(forgotten).min().unwrap_or(u64::MAX)
 }
 
 /// The algorithms of the keys that [`advance`] will want.
@@ -162,6 +164,9 @@ pub(super) fn advance(
         if key.role == Role::Next && bounds.announced(id, key) <= now {
             key.announced = true;
         }
+        if key.role == Role::Retired && key.until == OPEN {
+            key.until = now.saturating_add(key.lifetime).saturating_add(SKEW);
+        }
     }
     for algorithm in &bounds.rotation.algorithms {
         let role = |role| of(&stored, *algorithm, role);
@@ -179,7 +184,7 @@ pub(super) fn advance(
                 match key.role {
                     Role::Current => {
                         key.role = Role::Retired;
-                        key.until = now.saturating_add(key.lifetime).saturating_add(SKEW);
+                        key.until = OPEN;
                     }
                     Role::Next => {
                         key.role = Role::Current;
@@ -207,4 +212,49 @@ pub(super) fn advance(
     }
     stored.retain(|_, key| key.role != Role::Retired || key.until > now);
     Ok(stored)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::key;
+    use super::*;
+
+    #[test]
+    fn a_key_is_forgotten_by_the_time_at_which_it_ceased_to_sign() {
+        let rotation = Rotation {
+            period: Duration::from_secs(PUBLISHED_AHEAD),
+            lifetime: Duration::from_secs(3600),
+            algorithms: vec![Algorithm::Es256],
+        };
+        let fresh = |count| -> Vec<_> {
+            let made =
+                (0..count).map(|_| (Algorithm::Es256, key::generate(Algorithm::Es256).unwrap()));
+            made.collect()
+        };
+        let step = |stored: Stored, served: &Served, count, now| {
+            let bounds = Bounds {
+                rotation: &rotation,
+                served,
+                not_before: 0,
+            };
+            let stored = advance(stored, fresh(count), &bounds, now).unwrap();
+            let due = due(&stored, &bounds);
+            (stored, due)
+        };
+        let first = step(Stored::new(), &Served::new(), 2, 1000).0;
+        let served: Served = first.keys().map(|id| (id.clone(), 1000)).collect();
+        let handover = 1000 + PUBLISHED_AHEAD;
+        let (over, again) = step(first, &served, 1, handover);
+        assert_eq!(over.len(), 3);
+        // Whatever time the transaction took.
+        assert_eq!(again, 0);
+        let woken = handover + 2400;
+        let (closed, _) = step(over, &served, 0, woken);
+        let last = woken + 3600 + SKEW;
+        let (kept, _) = step(closed, &served, 0, last - 1);
+        assert_eq!(kept.len(), 3);
+        assert_eq!(step(kept, &served, 0, last).0.len(), 2);
+    }
 }
