@@ -38,6 +38,7 @@ mod grant;
 mod guesses;
 mod hash;
 mod keys;
+mod known;
 mod limit;
 mod login;
 mod logout;

@@ -11,8 +11,7 @@ use crate::authorize::{AuthRequest, UNMET};
 use crate::config::SecondFactor;
 use crate::factors::{CHALLENGE_SECONDS, Challenge, Method, Strength};
 use crate::forms::bad_form;
-use crate::guesses::Guessed;
-use crate::limit::TooMany;
+use crate::known::Unknown;
 use crate::pages::{Login, Notice, Page, asked_language, failed, page, problem, referenced};
 use crate::provider::Inner;
 use crate::reply::{Reply, redirect};
@@ -227,24 +226,9 @@ impl Inner {
         if login.len() > MAX_EMAIL || password.expose().len() > MAX_PASSWORD {
             return self.form(StatusCode::UNAUTHORIZED, &pending, "", Some(wrong()));
         }
-        let account = login.to_lowercase();
-        if let Err(TooMany(seconds)) = self.attempt(Guessed::Password, &account, source) {
-            let text = Text::new(|w| &w.too_many).with("seconds", seconds);
-            let reply = self.form(StatusCode::TOO_MANY_REQUESTS, &pending, login, Some(text));
-            return retry_after(reply, seconds);
-        }
-        let Some((user, hash)) = self.read(|_| self.candidate(&account)) else {
-            return failed();
-        };
-        let checked = self.passwords.check(hash, password).await;
-        match (checked, user) {
-            (Err(_), _) => {
-                let text = Text::new(|w| &w.busy);
-                let reply = self.form(StatusCode::SERVICE_UNAVAILABLE, &pending, login, Some(text));
-                retry_after(reply, 2)
-            }
-            (Ok(true), Some(user)) => {
-                self.limits.give_back(&account, source, self.now());
+        let again = |status, text| self.form(status, &pending, login, Some(text));
+        match self.known_here(login, password, source).await {
+            Ok(user) => {
                 tracing::info!(
                     user = user.email,
                     client = pending.request.client_id,
@@ -252,13 +236,19 @@ impl Inner {
                 );
                 self.after_password(request, pending.request, &user).await
             }
-            (Ok(_), user) => {
-                if user.is_some() {
-                    self.guessed(Guessed::Password, &account);
-                }
+            Err(Unknown::Wrong | Unknown::Disabled) => {
                 tracing::info!(client = pending.request.client_id, "login refused");
-                self.form(StatusCode::UNAUTHORIZED, &pending, login, Some(wrong()))
+                again(StatusCode::UNAUTHORIZED, wrong())
             }
+            Err(Unknown::TooMany(seconds)) => {
+                let text = Text::new(|w| &w.too_many).with("seconds", seconds);
+                retry_after(again(StatusCode::TOO_MANY_REQUESTS, text), seconds)
+            }
+            Err(Unknown::Busy) => {
+                let text = Text::new(|w| &w.busy);
+                retry_after(again(StatusCode::SERVICE_UNAVAILABLE, text), 2)
+            }
+            Err(Unknown::Trouble(_) | Unknown::Failed) => failed(),
         }
     }
 

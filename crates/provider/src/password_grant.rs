@@ -3,27 +3,23 @@
 //! RFC 9700 section 2.4 wants nobody to do that, so it is there only where `oauth2.passwordConnector` says who knows
 //! the passwords. The limits of the login page count here as well, and a second factor cannot be passed over.
 
-use std::net::IpAddr;
-
 use bytes::Bytes;
 use http::{Request, StatusCode};
-use secret::Secret;
 
 use crate::authorize::{AuthRequest, drop_offline, scopes};
 use crate::client_auth::{get, invalid, need, repeated};
 use crate::config::Client;
-use crate::connectors::{Noted, Trouble, Way};
+use crate::connectors::Way;
 use crate::factors::Method;
 use crate::grant::{Grant, GrantId, Stage};
-use crate::guesses::Guessed;
-use crate::limit::TooMany;
+use crate::known::Unknown;
 use crate::login::{MAX_EMAIL, MAX_PASSWORD, retry_after};
 use crate::params::Params;
 use crate::provider::{Inner, Source};
 use crate::reply::{Reply, internal, oauth_error};
 use crate::requested::Requested;
 use crate::token::check_scopes;
-use crate::user::{LOCAL, User};
+use crate::user::LOCAL;
 
 impl Inner {
     pub(crate) async fn password_grant(
@@ -56,9 +52,17 @@ impl Inner {
         }
         let source = request.extensions().get::<Source>().map(|source| source.0);
         let user = match connector.as_str() {
-            LOCAL => self.known_here(name, password, source).await?,
-            _ => self.known_there(connector, name, &password, source).await?,
+            LOCAL => self.known_here(name, password, source).await,
+            _ => {
+                let open = self.connectors.get(connector).ok_or_else(internal)?;
+                let Way::Directory(directory) = &open.way else {
+                    return Err(internal());
+                };
+                self.known_there(connector, directory, name, &password, source)
+                    .await
+            }
         };
+        let user = user.map_err(|why| unknown(connector, why))?;
         let who = user.reference();
         let auth = AuthRequest {
             client_id: client.id.clone(),
@@ -101,68 +105,6 @@ impl Inner {
             .ok_or_else(internal)?;
         self.tokens(client, &user, &id, &grant, &scopes, nonce)
     }
-
-    /// A user here with this password.
-    async fn known_here(
-        &self,
-        name: &str,
-        password: Secret,
-        source: Option<IpAddr>,
-    ) -> Result<User, Reply> {
-        let account = name.to_lowercase();
-        self.attempt(Guessed::Password, &account, source)
-            .map_err(too_many)?;
-        let (user, hash) = self
-            .read(|_| self.candidate(&account))
-            .ok_or_else(internal)?;
-        match (self.passwords.check(hash, password).await, user) {
-            (Err(_), _) => Err(busy()),
-            (Ok(true), Some(user)) => {
-                self.limits.give_back(&account, source, self.now());
-                Ok(user)
-            }
-            (Ok(_), user) => {
-                if user.is_some() {
-                    self.guessed(Guessed::Password, &account);
-                }
-                Err(wrong())
-            }
-        }
-    }
-
-    /// Somebody whom a directory knows by this name and password.
-    async fn known_there(
-        &self,
-        connector: &str,
-        name: &str,
-        password: &Secret,
-        source: Option<IpAddr>,
-    ) -> Result<User, Reply> {
-        let open = self.connectors.get(connector).ok_or_else(internal)?;
-        let Way::Directory(directory) = &open.way else {
-            return Err(internal());
-        };
-        let account = format!("{connector} {}", name.to_lowercase());
-        self.attempt(Guessed::Password, &account, source)
-            .map_err(too_many)?;
-        let identity = match directory.log_in(name, password).await {
-            Ok(Some(identity)) => identity,
-            Ok(None) => return Err(wrong()),
-            Err(Trouble::Busy) => return Err(busy()),
-            Err(trouble) => {
-                tracing::warn!(connector, %trouble, "a login by an application came to nothing");
-                let text = "who knows the passwords does not answer";
-                let status = StatusCode::SERVICE_UNAVAILABLE;
-                return Err(oauth_error(status, "temporarily_unavailable", text));
-            }
-        };
-        self.limits.give_back(&account, source, self.now());
-        match self.note(connector, identity).await {
-            None => Err(internal()),
-            Some(Noted::Disabled) => Err(wrong()),
-            Some(Noted::User(user)) => Ok(user),
-        }
-    }
 }
 
 /// RFC 6749 section 5.2; the same for names that nobody has.
@@ -170,22 +112,26 @@ fn wrong() -> Reply {
     invalid("invalid_grant", "wrong name or password")
 }
 
-fn busy() -> Reply {
-    let text = "too many people are logging in";
-    let reply = oauth_error(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "temporarily_unavailable",
-        text,
-    );
-    retry_after(reply, 2)
-}
-
-fn too_many(TooMany(seconds): TooMany) -> Reply {
-    let text = "too many attempts";
-    let reply = oauth_error(
-        StatusCode::TOO_MANY_REQUESTS,
-        "temporarily_unavailable",
-        text,
-    );
-    retry_after(reply, seconds)
+fn unknown(connector: &str, why: Unknown) -> Reply {
+    let later = |status, text, seconds| {
+        let reply = oauth_error(status, "temporarily_unavailable", text);
+        retry_after(reply, seconds)
+    };
+    match why {
+        Unknown::Wrong | Unknown::Disabled => wrong(),
+        Unknown::TooMany(seconds) => {
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            later(status, "too many attempts", seconds)
+        }
+        Unknown::Busy => {
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            later(status, "too many people are logging in", 2)
+        }
+        Unknown::Trouble(trouble) => {
+            tracing::warn!(connector, %trouble, "a login by an application came to nothing");
+            let text = "who knows the passwords does not answer";
+            later(StatusCode::SERVICE_UNAVAILABLE, text, 5)
+        }
+        Unknown::Failed => internal(),
+    }
 }

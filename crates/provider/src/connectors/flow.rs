@@ -16,8 +16,7 @@ use super::{Directory, Noted, Oidc, Open, Trouble, Way};
 use crate::authorize::AuthRequest;
 use crate::factors::Method;
 use crate::forms::bad_form;
-use crate::guesses::Guessed;
-use crate::limit::TooMany;
+use crate::known::Unknown;
 use crate::login::{MAX_PASSWORD, Pending, retry_after};
 use crate::pages::{Choice, Login, Page, failed, page, problem};
 use crate::params::Params;
@@ -297,35 +296,30 @@ impl Inner {
         }) else {
             return again(StatusCode::UNAUTHORIZED, "", wrong());
         };
-        let account = format!("{connector} {}", login.to_lowercase());
-        if let Err(TooMany(seconds)) = self.attempt(Guessed::Password, &account, source) {
-            let text = Text::new(|w| &w.too_many).with("seconds", seconds);
-            let reply = again(StatusCode::TOO_MANY_REQUESTS, login, text);
-            return retry_after(reply, seconds);
-        }
         let client = &pending.request.client_id;
-        match directory.log_in(login, &password).await {
-            Ok(Some(identity)) => {
-                self.limits.give_back(&account, source, self.now());
-                match self.note(connector, identity).await {
-                    None => failed(),
-                    Some(Noted::Disabled) => disabled(connector),
-                    Some(Noted::User(user)) => {
-                        tracing::info!(user = user.email, client, connector, "logged in");
-                        self.logged_in(request, pending.request, &user, vec![Method::Pwd])
-                            .await
-                    }
-                }
+        let known = self.known_there(connector, directory, login, &password, source);
+        match known.await {
+            Ok(user) => {
+                tracing::info!(user = user.email, client, connector, "logged in");
+                self.logged_in(request, pending.request, &user, vec![Method::Pwd])
+                    .await
             }
-            Ok(None) => {
+            Err(Unknown::Wrong) => {
                 tracing::info!(client, connector, "login refused");
                 again(StatusCode::UNAUTHORIZED, login, wrong())
             }
-            Err(Trouble::Busy) => {
+            Err(Unknown::Disabled) => disabled(connector),
+            Err(Unknown::TooMany(seconds)) => {
+                let text = Text::new(|w| &w.too_many).with("seconds", seconds);
+                let reply = again(StatusCode::TOO_MANY_REQUESTS, login, text);
+                retry_after(reply, seconds)
+            }
+            Err(Unknown::Busy) => {
                 let text = Text::new(|w| &w.busy);
                 retry_after(again(StatusCode::SERVICE_UNAVAILABLE, login, text), 2)
             }
-            Err(trouble) => troubled(connector, &trouble),
+            Err(Unknown::Trouble(trouble)) => troubled(connector, &trouble),
+            Err(Unknown::Failed) => failed(),
         }
     }
 
