@@ -133,6 +133,23 @@ fn refused(from: &str, to: &str, message: &str) {
 }
 
 #[test]
+fn tls_of_its_own_is_of_versions_that_are_safe() {
+    let with =
+        |more: &str| format!("web:\n  https: 127.0.0.1:0\n  tlsCert: a\n  tlsKey: b\n{more}");
+    for (more, message) in [
+        ("  tlsMinVersion: \"1.1\"\n", "`web.tlsMinVersion`"),
+        ("  tlsMaxVersion: \"1.0\"\n", "`web.tlsMaxVersion`"),
+        (
+            "  tlsMinVersion: \"1.3\"\n  tlsMaxVersion: \"1.2\"\n",
+            "at most `web.tlsMaxVersion`",
+        ),
+    ] {
+        refused("web:\n", &with(more), message);
+    }
+    refused("web:\n", "web:\n  https: 127.0.0.1:0\n", "`web.tlsCert`");
+}
+
+#[test]
 fn mistakes_name_their_field() {
     let issuer = "issuer: http://dex.auth.svc.cluster.local:5556/dex";
     refused(issuer, "", "`issuer` is missing");
