@@ -100,8 +100,8 @@ enum End {
 /// Where the first head ends, of which no line ends before `seen`.
 fn end_of_head(read: &[u8], seen: usize) -> End {
     let new = read.get(seen..).unwrap_or_default();
-    for at in new.iter().enumerate().filter(|(_, b)| **b == b'\n') {
-        let line = read.get(..=seen + at.0).unwrap_or_default();
+    for (at, _) in new.iter().enumerate().filter(|(_, b)| **b == b'\n') {
+        let line = read.get(..=seen + at).unwrap_or_default();
         if line.ends_with(b"\r\n\r\n") {
             return End::At(line.len());
         }
@@ -183,7 +183,7 @@ fn write_head(
     last: bool,
 ) -> io::Result<()> {
     let reason = parts.status.canonical_reason().unwrap_or("Other");
-    write_all(
+    put(
         out,
         &[
             b"HTTP/1.1 ",
@@ -199,7 +199,7 @@ fn write_head(
         ) {
             continue;
         }
-        write_all(
+        put(
             out,
             &[b"\r\n", name.as_str().as_bytes(), b": ", value.as_bytes()],
         );
@@ -208,15 +208,15 @@ fn write_head(
         write!(out, "\r\ncontent-length: {length}")?;
     }
     if last {
-        write_all(out, &[b"\r\nconnection: close"]);
+        put(out, &[b"\r\nconnection: close"]);
     }
-    write_all(out, &[b"\r\ndate: "]);
+    put(out, &[b"\r\ndate: "]);
     write_date(out);
-    write_all(out, &[b"\r\n\r\n"]);
+    put(out, &[b"\r\n\r\n"]);
     Ok(())
 }
 
-fn write_all(out: &mut Vec<u8>, pieces: &[&[u8]]) {
+fn put(out: &mut Vec<u8>, pieces: &[&[u8]]) {
     for piece in pieces {
         out.extend_from_slice(piece);
     }

@@ -128,12 +128,7 @@ pub(crate) fn only(kinds: &[&str]) -> Result<()> {
     };
     let world = World::make(&bench, &Full::no())?;
     let program = Program::authz(&world, &[])?;
-    let asking = Asking {
-        tokens: Tokens::sign(&world, KNOWN, 6_000)?,
-        bench: &bench,
-        program: &program,
-        world: &world,
-    };
+    let asking = Asking::of(&bench, &program, &world, Length::Full)?;
     for _ in 0..TIMES {
         for kind in kinds {
             let found = asking.one(kind)?;
@@ -325,13 +320,7 @@ impl Bench<'_> {
         let world = World::make(self, &full)?;
         let program = Program::authz(&world, &[])?;
         let idle_kib = program.resident_kib()?;
-        let count = if length == Length::Full { 6_000 } else { 500 };
-        let asking = Asking {
-            tokens: Tokens::sign(&world, KNOWN, count)?,
-            bench: self,
-            program: &program,
-            world: &world,
-        };
+        let asking = Asking::of(self, &program, &world, length)?;
         let one = |kind| asking.one(kind);
         Ok(Checks {
             session_grpc: one("session-grpc")?,
@@ -357,7 +346,22 @@ struct Asking<'a> {
     tokens: Tokens,
 }
 
-impl Asking<'_> {
+impl<'a> Asking<'a> {
+    fn of(
+        bench: &'a Bench<'a>,
+        program: &'a Program,
+        world: &'a World,
+        length: Length,
+    ) -> Result<Self> {
+        let fresh = if length == Length::Full { 6_000 } else { 500 };
+        Ok(Self {
+            tokens: Tokens::sign(world, KNOWN, fresh)?,
+            bench,
+            program,
+            world,
+        })
+    }
+
     /// One of [`KINDS`].
     fn one(&self, kind: &str) -> Result<Measured> {
         if kind == FLOOR {
