@@ -8,7 +8,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::client_auth::{get, invalid, posted, repeated};
-use crate::config::{Client, GrantType};
+use crate::config::{Client, GrantType, RefreshLifetime};
 use crate::factors::Strength;
 use crate::grant::{Grant, GrantId, Stage};
 use crate::keys::TokenKind;
@@ -214,6 +214,9 @@ impl Inner {
 
     /// Refuses what ended with its session.
     fn still_in_session(&self, client: &Client, id: &GrantId) -> Result<(), Reply> {
+        if client.refresh_lifetime == RefreshLifetime::Standalone {
+            return Ok(());
+        }
         let looked = self.read(|storage| match storage.get::<Grant>(id.as_str())? {
             Some(grant) => self.outlasts_session(client, &grant),
             None => Ok(true),
