@@ -11,7 +11,7 @@ use crate::jose::MAX_BEARER_BYTES;
 const REMEMBER: u64 = 60;
 
 /// Tokens remembered.
-const CACHED: u64 = 10_000;
+const CACHED: usize = 10_000;
 
 /// What `authorization` holds.
 #[derive(Debug, PartialEq, Eq)]
@@ -104,7 +104,8 @@ fn is_b64token(byte: u8) -> bool {
 pub(crate) struct Verified {
     /// Issuers, their keys' places and audiences.
     context: [u8; 32],
-    cache: moka::sync::Cache<[u8; 32], (TokenHolder, u64)>,
+    /// Until when each is believed stands beside it.
+    cache: quick_cache::sync::Cache<[u8; 32], (TokenHolder, u64)>,
 }
 
 impl Verified {
@@ -112,10 +113,7 @@ impl Verified {
     pub(crate) fn new(context: &str) -> Self {
         Self {
             context: Sha256::digest(context).into(),
-            cache: moka::sync::Cache::builder()
-                .max_capacity(CACHED)
-                .time_to_live(std::time::Duration::from_secs(REMEMBER))
-                .build(),
+            cache: quick_cache::sync::Cache::new(CACHED),
         }
     }
 

@@ -1,8 +1,9 @@
 //! The compiled configuration: an immutable value that everything reads.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use resources::cluster::Unread;
 use resources::mesh::Normalization;
 use resources::sidegate::Mode;

@@ -2,8 +2,10 @@
 //! `RouteMatcher::findVirtualHost`).
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+
+use foldhash::HashMap;
 
 use crate::claims::Claims;
 use crate::digest::Digest;
@@ -226,7 +228,7 @@ fn collapse(hosts: &mut [VirtualHost]) {
         rank(a).cmp(&rank(b)).then_with(|| a.name.cmp(&b.name))
     });
     let mut groups: Vec<Vec<usize>> = Vec::new();
-    let mut known: HashMap<Vec<*const Route>, (bool, usize)> = HashMap::new();
+    let mut known: HashMap<Vec<*const Route>, (bool, usize)> = HashMap::default();
     for (index, host) in hosts.iter().enumerate() {
         let routes: Vec<*const Route> = host.routes.iter().map(Arc::as_ptr).collect();
         let open = known

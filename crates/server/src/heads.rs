@@ -4,7 +4,7 @@
 //! connection is handed over to hyper with all that was read and not answered.
 
 use std::cell::RefCell;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -100,7 +100,7 @@ enum End {
 /// Where the first head ends, of which no line ends before `seen`.
 fn end_of_head(read: &[u8], seen: usize) -> End {
     let new = read.get(seen..).unwrap_or_default();
-    for (at, _) in new.iter().enumerate().filter(|(_, b)| **b == b'\n') {
+    for at in memchr::memchr_iter(b'\n', new) {
         let line = read.get(..=seen + at).unwrap_or_default();
         if line.ends_with(b"\r\n\r\n") {
             return End::At(line.len());
@@ -157,7 +157,7 @@ where
     let body = whole(body).await;
     let length: usize = body.iter().map(Bytes::len).sum();
     out.clear();
-    write_head(out, &parts, length, last)?;
+    write_head(out, &parts, length, last);
     let none = is_head || has_no_body(parts.status);
     let body = if none { &[][..] } else { &body };
     if length <= TOGETHER {
@@ -176,12 +176,7 @@ fn has_no_body(status: StatusCode) -> bool {
     status.is_informational() || matches!(status.as_u16(), 204 | 304)
 }
 
-fn write_head(
-    out: &mut Vec<u8>,
-    parts: &http::response::Parts,
-    length: usize,
-    last: bool,
-) -> io::Result<()> {
+fn write_head(out: &mut Vec<u8>, parts: &http::response::Parts, length: usize, last: bool) {
     let reason = parts.status.canonical_reason().unwrap_or("Other");
     put(
         out,
@@ -205,7 +200,9 @@ fn write_head(
         );
     }
     if !has_no_body(parts.status) {
-        write!(out, "\r\ncontent-length: {length}")?;
+        let mut number = itoa::Buffer::new();
+        let length = number.format(length).as_bytes();
+        put(out, &[b"\r\ncontent-length: ", length]);
     }
     if last {
         put(out, &[b"\r\nconnection: close"]);
@@ -213,7 +210,6 @@ fn write_head(
     put(out, &[b"\r\ndate: "]);
     write_date(out);
     put(out, &[b"\r\n\r\n"]);
-    Ok(())
 }
 
 fn put(out: &mut Vec<u8>, pieces: &[&[u8]]) {

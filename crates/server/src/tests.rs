@@ -7,11 +7,13 @@ use http_body_util::{BodyExt as _, Full};
 use super::*;
 
 mod heads;
+mod together;
 
-/// Answers `/slow` after a while, and `/large` with more than sockets take at once.
+/// Answers `/slow` after a while, `/some` with as much as an authorizer says, and `/large` with more than sockets take at once.
 struct Answers;
 
 const LIMIT: Duration = Duration::from_millis(400);
+const SOME: usize = 400;
 const LARGE: usize = 64 << 20;
 
 impl Service for Answers {
@@ -36,6 +38,7 @@ impl Service for Answers {
                 tokio::time::sleep(LIMIT * 3).await;
                 Bytes::from_static(b"late")
             }
+            "/some" => Bytes::from(vec![b'x'; SOME]),
             "/large" => Bytes::from(vec![b'x'; LARGE]),
             _ => Bytes::from_static(b"ok"),
         };

@@ -109,10 +109,45 @@ where
 
 /// A connection whose writes are told to [`Waits`]: whoever takes an answer slowly is not waited for yet.
 pub(crate) struct Told<S> {
-    pub(crate) stream: S,
+    stream: S,
+    waits: Arc<Waits>,
     /// What was read of it and is to be read again.
-    pub(crate) before: Bytes,
-    pub(crate) waits: Arc<Waits>,
+    before: Bytes,
+    /// Whether pieces are written as they are, or have to be put together first.
+    in_pieces: bool,
+    /// Whether it has ever taken less than there was.
+    is_slow: bool,
+}
+
+impl<S> Told<S> {
+    pub(crate) fn new(stream: S, waits: Arc<Waits>) -> Self {
+        Self {
+            stream,
+            waits,
+            before: Bytes::new(),
+            in_pieces: true,
+            is_slow: false,
+        }
+    }
+
+    /// Reads that again, which was read of it before.
+    pub(crate) fn again(&mut self, before: Bytes) {
+        self.before = before;
+    }
+
+    /// Small answers are put together and written at once: in pieces each would be a write of its own.
+    pub(crate) fn whole(&mut self) {
+        self.in_pieces = false;
+    }
+
+    /// What it took of an answer. At first that is told before: as long as all is taken at once, no time passes meanwhile.
+    fn wrote(&mut self, written: &Poll<io::Result<usize>>) {
+        match written {
+            Poll::Pending => self.is_slow = true,
+            Poll::Ready(_) if self.is_slow => self.waits.wrote(),
+            Poll::Ready(_) => {}
+        }
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Told<S> {
@@ -137,9 +172,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Told<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        if written.is_ready() {
-            self.waits.wrote();
-        }
+        self.wrote(&written);
         written
     }
 
@@ -149,14 +182,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Told<S> {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
-        if written.is_ready() {
-            self.waits.wrote();
-        }
+        self.wrote(&written);
         written
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.in_pieces && self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -3,11 +3,12 @@
 //! A system call for each line costs as much as a check of the authorizer decides in, and threads wait for each other at
 //! standard error. Lines of a few milliseconds go out as one.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io::Write;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
@@ -159,7 +160,7 @@ where
         if metadata.target() != ACCESS || !one_text || writer.has_ansi_escapes() {
             return self.0.format_event(context, writer, event);
         }
-        SystemTime.format_time(&mut writer)?;
+        write_time(&mut writer)?;
         writer.write_str("  INFO ")?;
         writer.write_str(ACCESS)?;
         writer.write_str(": ")?;
@@ -168,6 +169,32 @@ where
         text.1?;
         writer.write_char('\n')
     }
+}
+
+/// Writes what [`SystemTime`] does, which is put together anew once in a second only.
+fn write_time(writer: &mut Writer<'_>) -> fmt::Result {
+    thread_local! {
+        /// A second, and how its times begin.
+        static WRITTEN: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
+    }
+    let since_1970 = || UNIX_EPOCH.elapsed().unwrap_or_default();
+    let mut now = since_1970();
+    WRITTEN.with_borrow_mut(|(second, begin)| {
+        while *second != now.as_secs() {
+            begin.clear();
+            SystemTime.format_time(&mut Writer::new(begin))?;
+            begin.truncate(begin.find('.').map_or(0, |point| point + 1));
+            *second = now.as_secs();
+            // What the library wrote is of its own look at the clock.
+            now = since_1970();
+        }
+        writer.write_str(begin)?;
+        let mut number = itoa::Buffer::new();
+        // With a digit before it that keeps the zeros.
+        let digits = number.format(1_000_000 + now.subsec_micros());
+        writer.write_str(digits.get(1..).unwrap_or_default())?;
+        writer.write_char('Z')
+    })
 }
 
 struct Text<'t, 'w>(&'t mut Writer<'w>, fmt::Result);

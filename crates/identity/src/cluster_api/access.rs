@@ -42,7 +42,7 @@ struct Status {
 impl Accesses {
     pub(super) fn new(clock: Clock) -> Self {
         Self {
-            questions: Questions::new(Clock::clone(&clock), ALLOWED + OLD),
+            questions: Questions::new(Clock::clone(&clock)),
             clock,
         }
     }

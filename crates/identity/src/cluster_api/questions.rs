@@ -17,7 +17,7 @@ use crate::clock::{Clock, now};
 use crate::http_client::HttpClient;
 
 /// Answers kept.
-const KEPT: u64 = 10_000;
+const KEPT: usize = 10_000;
 
 /// Questions at a time.
 pub(super) const AT_ONCE: usize = 8;
@@ -52,7 +52,7 @@ pub(super) struct Server<'a> {
 pub(super) struct Questions<A> {
     clock: Clock,
     /// Answers, and until when each is believed.
-    answers: moka::sync::Cache<Key, (A, u64)>,
+    answers: quick_cache::sync::Cache<Key, (A, u64)>,
     lanes: Vec<tokio::sync::Mutex<()>>,
     turns: tokio::sync::Semaphore,
     budget: Mutex<Budget>,
@@ -71,15 +71,10 @@ fn busy() -> ClusterError {
 }
 
 impl<A: Clone + Send + Sync + 'static> Questions<A> {
-    /// Answers are kept so many seconds, for as long as each is believed and for
-    /// [`Self::old`].
-    pub(super) fn new(clock: Clock, kept: u64) -> Self {
+    pub(super) fn new(clock: Clock) -> Self {
         Self {
             clock,
-            answers: moka::sync::Cache::builder()
-                .max_capacity(KEPT)
-                .time_to_live(Duration::from_secs(kept))
-                .build(),
+            answers: quick_cache::sync::Cache::new(KEPT),
             lanes: (0..LANES).map(|_| tokio::sync::Mutex::new(())).collect(),
             turns: tokio::sync::Semaphore::new(AT_ONCE),
             budget: Mutex::new(Budget { left: BURST, at: 0 }),

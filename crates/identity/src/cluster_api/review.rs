@@ -54,7 +54,7 @@ struct User {
 impl Reviews {
     pub(super) fn new(clock: Clock) -> Self {
         Self {
-            questions: Questions::new(Clock::clone(&clock), BELIEVED),
+            questions: Questions::new(Clock::clone(&clock)),
             clock,
         }
     }

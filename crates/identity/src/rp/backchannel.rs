@@ -2,10 +2,10 @@
 //! 1.0 §2.5-2.8).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{Method, StatusCode, header};
 use policy::{Reply, RequestHead};
+use quick_cache::sync::GuardResult;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -26,7 +26,7 @@ const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 const MAX_LIFE: u64 = 15 * 60;
 
 /// Tokens remembered. Only the provider can make more.
-const REMEMBERED: u64 = 10_000;
+const REMEMBERED: usize = 10_000;
 
 /// Forms are not longer: one token and its name.
 const MAX_FORM: usize = MAX_BEARER_BYTES + 1024;
@@ -50,30 +50,28 @@ impl From<JwtError> for Refused {
     }
 }
 
-/// Logout tokens that have been used, by the digest of their `jti`, as long as
-/// they could be used again.
-pub(super) struct Used(moka::sync::Cache<[u8; 32], ()>);
+/// Logout tokens that have been used, by the digest of their `jti`: the last of
+/// them, which could be used again.
+pub(super) struct Used(quick_cache::sync::Cache<[u8; 32], ()>);
 
 impl Used {
     pub(super) fn new() -> Self {
-        Self(
-            moka::sync::Cache::builder()
-                .max_capacity(REMEMBERED)
-                .time_to_live(Duration::from_secs(MAX_LIFE))
-                .build(),
-        )
+        Self(quick_cache::sync::Cache::new(REMEMBERED))
     }
 
     /// Whether it is the first time; of several at once, it is for one.
     fn first(&self, jti: &str) -> bool {
         let key: [u8; 32] = Sha256::digest(jti).into();
-        self.0.entry(key).or_insert(()).is_fresh()
+        match self.0.get_value_or_guard(&key, None) {
+            GuardResult::Guard(guard) => guard.insert(()).is_ok(),
+            GuardResult::Value(()) | GuardResult::Timeout => false,
+        }
     }
 
     /// What it was used for did not happen.
     fn forget(&self, jti: &str) {
         let key: [u8; 32] = Sha256::digest(jti).into();
-        self.0.invalidate(&key);
+        self.0.remove(&key);
     }
 }
 

@@ -54,7 +54,7 @@ pub struct SessionConfig {
     /// More sessions than this push out those that would end first.
     pub max_sessions: u64,
     /// Sessions held in memory.
-    pub cached: u64,
+    pub cached: usize,
 }
 
 impl Default for SessionConfig {
@@ -198,7 +198,7 @@ struct Shared {
 
 /// Sessions that were used lately.
 struct Memory {
-    cache: moka::sync::Cache<Hash, Arc<Session>>,
+    cache: quick_cache::sync::Cache<Hash, Arc<Session>>,
     /// Held while a session goes from disk to memory and while an ended one
     /// leaves memory, so that no read from before the end survives it.
     filling: Mutex<()>,
@@ -207,9 +207,7 @@ struct Memory {
 impl Memory {
     fn new(config: &SessionConfig) -> Arc<Self> {
         Arc::new(Self {
-            cache: moka::sync::Cache::builder()
-                .max_capacity(config.cached)
-                .build(),
+            cache: quick_cache::sync::Cache::new(config.cached),
             filling: Mutex::new(()),
         })
     }
@@ -221,14 +219,14 @@ impl Memory {
     fn forget(&self, hashes: &[Hash]) {
         let _filling = self.filling();
         for hash in hashes {
-            self.cache.invalidate(hash);
+            self.cache.remove(hash);
         }
     }
 
     #[cfg(feature = "redis")]
     fn forget_all(&self) {
         let _filling = self.filling();
-        self.cache.invalidate_all();
+        self.cache.clear();
     }
 }
 

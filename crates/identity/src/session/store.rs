@@ -38,7 +38,7 @@ const DEADLINES: TableDefinition<'_, &[u8; 40], ()> = TableDefinition::new("dead
 const OWNERS: TableDefinition<'_, &[u8; 64], ()> = TableDefinition::new("owners");
 
 /// Pages that redb may keep in memory.
-pub(super) const CACHE_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const CACHE_BYTES: usize = 2 * 1024 * 1024;
 
 /// Storage of sessions or API keys failed.
 #[derive(Debug, thiserror::Error)]
