@@ -1,5 +1,7 @@
 //! The one authority of a request.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, Uri, Version, header};
 
 use crate::Ambiguous;
@@ -33,9 +35,9 @@ pub fn of(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<String, Am
             if !target.eq_ignore_ascii_case(&parse(host)?) {
                 return Err(Ambiguous("target and `host` header name different hosts"));
             }
-            Ok(target)
+            Ok(target.into_owned())
         }
-        (Some(only), None) | (None, Some(only)) => parse(only),
+        (Some(only), None) | (None, Some(only)) => parse(only).map(Cow::into_owned),
         (None, None) => Err(Ambiguous("no authority")),
     }
 }
@@ -47,7 +49,7 @@ const BAD_HOST: Ambiguous = Ambiguous("`host` is not a host name with an optiona
 ///
 /// # Errors
 /// It is something else.
-pub fn parse(text: &str) -> Result<String, Ambiguous> {
+pub fn parse(text: &str) -> Result<Cow<'_, str>, Ambiguous> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (address, port) = rest.split_once(']').ok_or(BAD_HOST)?;
@@ -77,10 +79,13 @@ pub fn parse(text: &str) -> Result<String, Ambiguous> {
         return Err(BAD_HOST);
     }
     match port {
-        None | Some("") => Ok(host.to_owned()),
+        None | Some("") => Ok(host.into()),
         Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
             let port: u16 = digits.parse().map_err(|_| BAD_HOST)?;
-            Ok(format!("{host}:{port}"))
+            Ok(match digits.starts_with('0') {
+                false => text.into(),
+                true => format!("{host}:{port}").into(),
+            })
         }
         Some(_) => Err(BAD_HOST),
     }

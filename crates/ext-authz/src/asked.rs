@@ -74,10 +74,9 @@ impl Asked {
         let method = Method::from_bytes(self.method.as_bytes())
             .map_err(|_| Ambiguous("the method is none"))?;
         // Whole, as the gateway compares it: only whether it is one host.
-        let authority = match authority::parse(&self.authority)? {
-            same if same == self.authority => same,
-            _ => return Err(Ambiguous("the authority is not in its normal form")),
-        };
+        if authority::parse(&self.authority)? != self.authority {
+            return Err(Ambiguous("the authority is not in its normal form"));
+        }
         let (path, query) = target::read_again(&method, &self.target, snapshot)?;
         let mut headers = self.headers;
         headers.remove(header::HOST);
@@ -97,7 +96,7 @@ impl Asked {
                 entrance: Entrance::External,
                 method,
                 scheme: self.scheme,
-                authority,
+                authority: self.authority,
                 path,
                 query,
                 headers,

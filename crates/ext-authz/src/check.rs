@@ -124,7 +124,7 @@ impl<H: Host> Authorizer<H> {
                         let Ambiguous(why) = edge::CLIMBS;
                         return (unfit(why), why.into());
                     }
-                    let why = Arc::from(permit.route());
+                    let why = Arc::clone(permit.route());
                     let reply = self.allowed(&crossing, permit, head, claimed, &answers);
                     return (reply, why);
                 }

@@ -63,7 +63,7 @@ fn asked(
         method = said(&mut headers, &METHOD).map_err(wrong)?;
         target = said(&mut headers, &URI).map_err(wrong)?;
         let host = said(&mut headers, &HOST).map_err(wrong)?;
-        authority::parse(&host).map_err(wrong)?
+        authority::parse(&host).map_err(wrong)?.into_owned()
     } else {
         authority::of(parts.version, &parts.uri, &headers).map_err(wrong)?
     };

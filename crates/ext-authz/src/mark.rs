@@ -27,6 +27,9 @@ const SKEW: u64 = 5;
 /// A longer one is not looked at.
 const MAX_BYTES: usize = 48 * 1024;
 
+/// Bytes of a signature.
+const TAG: usize = 32;
+
 /// More keys than this are a mistake.
 const MAX_KEYS: usize = 16;
 
@@ -82,16 +85,19 @@ impl KeyRing {
     /// A mark for a request that may have one of these routes next.
     pub(crate) fn seal(&self, earlier: &Earlier, routes: &[Arc<str>], now: u64) -> Option<String> {
         let key = self.0.first()?;
-        let mut body = Vec::with_capacity(128);
-        body.extend_from_slice(&now.saturating_add(LIFE).to_be_bytes());
-        body.push(u8::try_from(routes.len()).ok()?);
+        let mut bytes = Vec::with_capacity(256);
+        bytes.extend_from_slice(&key.id);
+        bytes.extend_from_slice(&[0; TAG]);
+        bytes.extend_from_slice(&now.saturating_add(LIFE).to_be_bytes());
+        bytes.push(u8::try_from(routes.len()).ok()?);
         for route in routes {
-            put(&mut body, route)?;
+            put(&mut bytes, route)?;
         }
-        write(&mut body, earlier)?;
-        let mut bytes = key.id.to_vec();
-        bytes.extend_from_slice(hmac::sign(&key.hmac, &body).as_ref());
-        bytes.append(&mut body);
+        write(&mut bytes, earlier)?;
+        let (tag, body) = bytes
+            .get_mut(key.id.len()..)?
+            .split_first_chunk_mut::<TAG>()?;
+        tag.copy_from_slice(hmac::sign(&key.hmac, body).as_ref());
         let mark = URL_SAFE_NO_PAD.encode(bytes);
         (mark.len() <= MAX_BYTES).then_some(mark)
     }
@@ -104,7 +110,7 @@ impl KeyRing {
         }
         let bytes = URL_SAFE_NO_PAD.decode(mark).ok()?;
         let (id, rest) = bytes.split_first_chunk::<4>()?;
-        let (tag, body) = rest.split_first_chunk::<32>()?;
+        let (tag, body) = rest.split_first_chunk::<TAG>()?;
         let key = self.0.iter().find(|key| key.id == *id)?;
         hmac::verify(&key.hmac, body, tag).ok()?;
         let mut reader = Reader(body);

@@ -141,7 +141,7 @@ impl Exchange<'_> {
             }
             Ok(Ok(permit)) => {
                 if logged {
-                    permit.route().clone_into(&mut why);
+                    why.push_str(permit.route());
                 }
                 let response = self.forward(permit).await;
                 response.unwrap_or_else(|fault| respond::fault(&fault, grpc))

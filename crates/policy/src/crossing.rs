@@ -2,7 +2,6 @@
 //! written are its own, the access level is answered here.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::access::{AccessLevel, Owner, RouteAccess};
@@ -300,7 +299,7 @@ impl<'s> Crossing<'s> {
         let RouteAction::Forward(ways) = &route.action else {
             return Vec::new();
         };
-        let mut found = BTreeSet::new();
+        let mut found = Vec::new();
         let mut draw = 0;
         let mut left = ways.len();
         let mut whole = Some(head);
@@ -323,7 +322,9 @@ impl<'s> Crossing<'s> {
             }
             draw += way.weight;
         }
-        found.into_iter().collect()
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 }
 

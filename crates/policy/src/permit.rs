@@ -252,7 +252,7 @@ impl Permit {
     }
 
     /// The deciding route, `namespace/name` of its object, for logs.
-    pub fn route(&self) -> &str {
+    pub fn route(&self) -> &Arc<str> {
         &self.route
     }
 }
