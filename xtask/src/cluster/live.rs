@@ -53,7 +53,8 @@ pub(super) fn run() -> Result<()> {
 
 /// Has the API server look at all that is printed, and make the account and its rights. Returns the number of objects.
 fn taken(cluster: &Cluster, files: &Path) -> Result<usize> {
-    for name in ["sidegate", "istio-system", NAMESPACE, "auth", "shop"] {
+    let theirs = ["istio-system", "auth", "oauth2-proxy", "shop"];
+    for name in theirs.into_iter().chain(["sidegate", NAMESPACE]) {
         cluster.namespace(name)?;
     }
     let password = files.join("../password");
