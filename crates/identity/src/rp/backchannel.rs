@@ -1,11 +1,11 @@
 //! The provider ended a session: so do we (OpenID Connect Back-Channel Logout
 //! 1.0 §2.5-2.8).
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{Method, StatusCode, header};
 use policy::{Reply, RequestHead};
-use quick_cache::sync::GuardResult;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -50,28 +50,40 @@ impl From<JwtError> for Refused {
     }
 }
 
-/// Logout tokens that have been used, by the digest of their `jti`: the last of
-/// them, which could be used again.
-pub(super) struct Used(quick_cache::sync::Cache<[u8; 32], ()>);
+/// Logout tokens that have been used, by the digest of their `jti`, and until when
+/// they could be used again. A cache would keep old ones for which nobody asks, and
+/// let go of those that came last.
+#[derive(Default)]
+pub(super) struct Used(Mutex<HashMap<[u8; 32], u64>>);
 
 impl Used {
-    pub(super) fn new() -> Self {
-        Self(quick_cache::sync::Cache::new(REMEMBERED))
+    fn all(&self) -> MutexGuard<'_, HashMap<[u8; 32], u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether it is the first time; of several at once, it is for one.
-    fn first(&self, jti: &str) -> bool {
+    fn first(&self, jti: &str, now: u64) -> bool {
         let key: [u8; 32] = Sha256::digest(jti).into();
-        match self.0.get_value_or_guard(&key, None) {
-            GuardResult::Guard(guard) => guard.insert(()).is_ok(),
-            GuardResult::Value(()) | GuardResult::Timeout => false,
+        let mut all = self.all();
+        if all.contains_key(&key) {
+            return false;
         }
+        if all.len() >= REMEMBERED {
+            all.retain(|_, until| now < *until);
+        }
+        if all.len() >= REMEMBERED {
+            let next = all.iter().min_by_key(|(_, until)| **until);
+            let next = next.map(|(key, _)| *key);
+            next.and_then(|key| all.remove(&key));
+        }
+        all.insert(key, now.saturating_add(MAX_LIFE));
+        true
     }
 
     /// What it was used for did not happen.
     fn forget(&self, jti: &str) {
         let key: [u8; 32] = Sha256::digest(jti).into();
-        self.0.remove(&key);
+        self.all().remove(&key);
     }
 }
 
@@ -148,7 +160,7 @@ impl RelyingParty {
             (None, Some(subject)) => Whose::Subject { issuer, subject },
             (None, None) => return Err(wrong("sub").into()),
         };
-        if !self.logouts.first(jti) {
+        if !self.logouts.first(jti, now(&self.clock)) {
             return Err(Refused::Replayed);
         }
         match self.sessions.end_those(whose).await {
@@ -202,4 +214,25 @@ fn token_of(seen: &Seen<'_>, body: &[u8]) -> Option<String> {
     let mut tokens = url::form_urlencoded::parse(body).filter(|(name, _)| name == "logout_token");
     let token = tokens.next()?.1.into_owned();
     tokens.next().is_none().then_some(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_remembered_for_its_life_however_many_there_were_before() {
+        let used = Used::default();
+        for number in 0..REMEMBERED + 100 {
+            assert!(used.first(&format!("before {number}"), 0));
+        }
+        assert_eq!(used.all().len(), REMEMBERED);
+        let now = MAX_LIFE;
+        let names: Vec<_> = (0..REMEMBERED).map(|n| format!("now {n}")).collect();
+        assert!(names.iter().all(|name| used.first(name, now)));
+        let until = now + MAX_LIFE - 1;
+        assert!(!names.iter().any(|name| used.first(name, until)));
+        used.forget("now 7");
+        assert!(used.first("now 7", until));
+    }
 }

@@ -167,7 +167,7 @@ impl RelyingParty {
             sessions,
             sealer: Sealer::new(&key, &purpose)?,
             api_keys: None,
-            logouts: Used::new(),
+            logouts: Used::default(),
             clock,
         })
     }
