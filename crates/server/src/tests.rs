@@ -3,6 +3,7 @@ use std::net::TcpStream;
 use std::time::Instant;
 
 use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http2::SendRequest;
 
 use super::*;
 
@@ -86,6 +87,17 @@ fn connect(address: SocketAddr) -> TcpStream {
         .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
     stream
+}
+
+/// A client that may have many requests under way.
+async fn over_http2(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> SendRequest<Full<Bytes>> {
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let shaken = hyper::client::conn::http2::handshake(executor, TokioIo::new(stream));
+    let (client, connection) = shaken.await.unwrap();
+    tokio::spawn(connection);
+    client
 }
 
 /// What comes until the connection ends, and when it does.
@@ -180,10 +192,7 @@ fn over_http2_one_that_waits_holds_up_nobody() {
         let (runtime, address) = started_as(how);
         let (order, count) = runtime.block_on(async move {
             let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-            let executor = hyper_util::rt::TokioExecutor::new();
-            let shaken = hyper::client::conn::http2::handshake(executor, TokioIo::new(stream));
-            let (client, connection) = shaken.await.unwrap();
-            tokio::spawn(connection);
+            let client = over_http2(stream).await;
             let (done, mut all) = mpsc::unbounded_channel();
             for number in 0..50 {
                 let path = if number == 7 { "/slow" } else { "/" };

@@ -115,8 +115,6 @@ pub(crate) struct Told<S> {
     before: Bytes,
     /// Whether pieces are written as they are, or have to be put together first.
     in_pieces: bool,
-    /// Whether it has ever taken less than there was.
-    is_slow: bool,
 }
 
 impl<S> Told<S> {
@@ -126,7 +124,6 @@ impl<S> Told<S> {
             waits,
             before: Bytes::new(),
             in_pieces: true,
-            is_slow: false,
         }
     }
 
@@ -138,15 +135,6 @@ impl<S> Told<S> {
     /// Small answers are put together and written at once: in pieces each would be a write of its own.
     pub(crate) fn whole(&mut self) {
         self.in_pieces = false;
-    }
-
-    /// What it took of an answer. At first that is told before: as long as all is taken at once, no time passes meanwhile.
-    fn wrote(&mut self, written: &Poll<io::Result<usize>>) {
-        match written {
-            Poll::Pending => self.is_slow = true,
-            Poll::Ready(_) if self.is_slow => self.waits.wrote(),
-            Poll::Ready(_) => {}
-        }
     }
 }
 
@@ -172,7 +160,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Told<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.wrote(&written);
+        if written.is_ready() {
+            self.waits.wrote();
+        }
         written
     }
 
@@ -182,7 +172,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Told<S> {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
-        self.wrote(&written);
+        if written.is_ready() {
+            self.waits.wrote();
+        }
         written
     }
 

@@ -80,10 +80,7 @@ async fn calls_for(many: usize) -> (usize, usize) {
     let stream = Counted(theirs, Arc::clone(&calls));
     let (service, how) = (Arc::new(Answers), Answering::InPlace);
     tokio::spawn(serve(service, stream, peer, how, LIMIT * 50, leaving));
-    let executor = hyper_util::rt::TokioExecutor::new();
-    let shaken = hyper::client::conn::http2::handshake(executor, TokioIo::new(ours));
-    let (client, connection) = shaken.await.unwrap();
-    tokio::spawn(connection);
+    let client = over_http2(ours).await;
     let ask = || {
         let mut client = client.clone();
         let request = Request::builder().uri("http://a/some");
